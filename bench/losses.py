@@ -28,7 +28,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Loss, Sequence
 from tutelage.losses.response.kd import KD
 from tutelage.losses.sequence.gkd import GKD
-from tutelage.terms import mean
+from tutelage.term import mean
 
 BATCH, CLASSES, SAMPLES = 64, 100, 50_000
 STAGES = ((16, 32), (32, 16), (64, 8))

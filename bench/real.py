@@ -2,8 +2,9 @@
 
     python bench/real.py --data folder:eurosat --teacher resnet20 --students resnet8 cnn16 --out runs/study size=32
 
-Every run has its own folder below --out; those that are finished are kept, begun ones go on. Words `key=value` go to
-every run as they are. Figures are the last epoch's on the test split.
+Every run has its own folder below --out; those that are finished are kept, begun ones go on; one that can't go on is a
+row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at) or a recipe.
+Figures are the last epoch's on the test split.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 import yaml
 
 import tutelage
+from tutelage.errors import TutelageError
 from tutelage.statistics import interval, verdict
 
 
@@ -38,10 +40,14 @@ def run(folder: Path, model: str, teacher: Path | None, method: str | None, keys
     if (folder / "config.yaml").exists():
         return tutelage.resume(folder).result
     began = time.time()
-    if teacher is None:
-        done = tutelage.train(model, out=str(folder), **keys)
-    else:
-        done = tutelage.distill(model, str(teacher), method=method, baseline=False, out=str(folder), **keys)
+    try:
+        if teacher is None:
+            done = tutelage.train(model, out=str(folder), **keys)
+        else:
+            done = tutelage.distill(model, str(teacher), method=method, baseline=False, out=str(folder), **keys)
+    except TutelageError as error:
+        print(f"{folder.name}: {error}", flush=True)
+        return {"failed": str(error)}
     found = done.result["student"]
     print(f"{folder.name}: {found[done.result['metric']]:.4f} in {time.time() - began:.0f} s", flush=True)
     return done.result
@@ -51,7 +57,7 @@ def study(asked: argparse.Namespace) -> dict[str, Any]:
     """Every result by (student, method, seed), and the teacher's."""
     out, keys = Path(asked.out), {"data": asked.data, **asked.keys}
     runs = {
-        (student, method, seed): (out / f"{student}-{method}-{seed}", student)
+        (student, method, seed): (out / f"{student}-{method.replace('*', 'x')}-{seed}", student)
         for student, seed, method in product(asked.students, range(asked.seeds), ["alone", *asked.methods])
     }
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as pool:
@@ -77,6 +83,10 @@ def rows(asked: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, A
     metric = results["teacher"]["metric"]
     table = [row("teacher", asked.teacher, [results["teacher"]["student"]], metric, [])]
     for student, method in product(asked.students, ["alone", *asked.methods]):
+        failed = [r["failed"] for seed in range(asked.seeds) if "failed" in (r := results[student, method, seed])]
+        if failed:
+            table.append({"model": student, "method": method, "failed": failed})
+            continue
         found = [results[student, method, seed]["student"] for seed in range(asked.seeds)]
         alone = [results[student, "alone", seed]["student"] for seed in range(asked.seeds)]
         gains = [taught[metric] - by_itself[metric] for taught, by_itself in zip(found, alone, strict=True)]
@@ -98,20 +108,25 @@ def row(role: str, model: str, found: list[dict[str, Any]], metric: str, gains: 
         "parameters": found[0]["parameters"],
         "macs": found[0]["macs"],
         "seconds": fmean(f["seconds"] for f in found),
+        "step_ms": fmean(f["step_ms"] for f in found),
     }
 
 
 def markdown(table: list[dict[str, Any]], metric: str) -> str:
     """The rows for people; shares in percent."""
     lines = [
-        f"| model | method | {metric}, % | gain over alone, points | verdict | parameters | MACs | seconds |",
+        f"| model | method | {metric}, % | gain over alone, points | verdict | parameters | MACs | ms a step |",
         "|---|---|---:|---:|---|---:|---:|---:|",
     ]
     for r in table:
+        if "failed" in r:
+            reason = " ".join(r["failed"][0].split())
+            lines.append(f"| {r['model']} | {r['method']} | {len(r['failed'])} runs failed: {reason} | | | | | |")
+            continue
         gain = percent(r["gain"], r["gain_interval"], "+") if "gain" in r else ""
         lines.append(
             f"| {r['model']} | {r['method']} | {percent(r[metric], r['interval'])} | {gain} | {r.get('verdict', '')} "
-            f"| {r['parameters']:,} | {r['macs'] / 1e6:.2f} M | {r['seconds']:.0f} |"
+            f"| {r['parameters']:,} | {r['macs'] / 1e6:.2f} M | {r['step_ms']:.0f} |"
         )
     return "\n".join(lines)
 

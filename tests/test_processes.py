@@ -21,7 +21,8 @@ from tutelage.player import Player
 from tutelage.processes import gathered
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Term, Terms, from_spec, spec_of
+from tutelage.term import Term, from_spec, spec_of
+from tutelage.terms import Terms
 from tutelage.values import Batch
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8), torch.arange(8))

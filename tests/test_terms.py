@@ -20,7 +20,8 @@ from tutelage.player import Player
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Term, Terms, from_spec, mean, spec_of
+from tutelage.term import Term, from_spec, mean, spec_of
+from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))

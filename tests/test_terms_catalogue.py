@@ -15,7 +15,8 @@ from tutelage.losses.base import Loss
 from tutelage.player import Player
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Term, Terms
+from tutelage.term import Term
+from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
 
 CATALOGUE = {name: entry.load() for name, entry in registry.catalogue("losses").items()}

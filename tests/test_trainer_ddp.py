@@ -17,7 +17,7 @@ from tutelage.fabric import make_fabric
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.terms import Term
+from tutelage.term import Term
 from tutelage.trainer import Trainer
 
 

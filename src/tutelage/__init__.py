@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tutelage.errors import TutelageError as TutelageError
     from tutelage.losses.base import Loss as Loss
     from tutelage.saved import load as load
-    from tutelage.terms import Term as Term
+    from tutelage.term import Term as Term
     from tutelage.terms import Terms as Terms
 
 __version__ = "0.1.0"

@@ -21,7 +21,8 @@ from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
 from tutelage.losses.base import Loss, Mix
 from tutelage.phase import test
-from tutelage.terms import Term, Terms, spec_of
+from tutelage.term import Term, spec_of
+from tutelage.terms import Terms
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def specs(method: str | Sequence[str | Spec] | None) -> list[Spec]:
     if method is None:
         return []
     if isinstance(method, str):
-        found = [TERM.fullmatch(part) for part in re.split(r"(?<![eE])\+", method)]
+        found = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
         if not all(found):
             raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
         return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in found if m]

@@ -14,7 +14,7 @@ from tutelage.capture import undisturbed
 from tutelage.errors import DataError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.tasks.base import Task
-from tutelage.terms import mean
+from tutelage.term import mean
 from tutelage.values import Batch, Outputs
 
 

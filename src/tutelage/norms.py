@@ -7,12 +7,12 @@ import copy
 import torch
 from torch import nn
 
-from tutelage.schemes.base import Scheme, bare, short
+from tutelage.schemes.base import Scheme, bare
 from tutelage.values import Batch
 
 
 def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
-    """‖∇ (weighted term)‖₂ over the students' parameters, by term, leaving no trace in buffers or random states.
+    """‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; it leaves no trace.
 
     Measured on copies of the buffers, outside DDP (one forward may have only one backward there), on the batch's turns.
     """
@@ -30,7 +30,7 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
             for i, (term, value) in enumerate(losses.items(), 1):
                 grads = torch.autograd.grad(value, parameters, retain_graph=i < len(losses), allow_unused=True)
                 norm = torch.stack([g.norm() for g in grads if g is not None] or [torch.zeros(())]).norm()
-                norms[short(f"{name}/{term}")] = float(norm)
+                norms[f"{name}/{term}"] = float(norm)
     with torch.no_grad():
         for buffer, value in buffers.items():
             buffer.copy_(value)

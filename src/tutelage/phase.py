@@ -20,10 +20,12 @@ from tutelage import saved
 from tutelage.checkpoint import write_atomically, write_text
 from tutelage.data.base import Data
 from tutelage.evaluation import Figures, evaluate
+from tutelage.policies import in_words
 from tutelage.schemes.base import Scheme
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.terms import Terms, catalogue_name
+from tutelage.term import catalogue_name
+from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
 
 EVALUATION_BATCH = 256
@@ -171,10 +173,10 @@ def describe(terms: Terms) -> list[dict[str, Any]]:
             "name": name,
             "loss": catalogue_name(term.loss),
             "formula": formula(term.loss),
-            "weight": term.weight,
+            "weight": in_words(term.weight),
             "warmup": term.warmup,
             "paper": term.loss.paper,
-            "options": {f: getattr(term.loss, f) for f in getattr(term.loss, "__dataclass_fields__", {})},
+            "options": term.loss.options() | {word: in_words(given) for word, given in term.policies().items()},
         }
         for name, term in terms.named().items()
     ]

@@ -17,7 +17,7 @@ from tutelage.errors import TutelageError
 from tutelage.norms import gradient_norms
 from tutelage.phase import forward_seconds, macs, peak_memory, test
 from tutelage.run import Run
-from tutelage.schemes.base import Scheme, bare
+from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
@@ -207,7 +207,10 @@ def _try(run: Run, trial: Trial) -> None:
         trial.macs["teacher"] = macs(trial.teacher, data)
         trial.findings += _of_teacher(run, trial.teacher, data, batch)
     scheme.train()
-    trial.norms = gradient_norms(scheme, batch, 0)
+    norms = gradient_norms(scheme, batch, 0)
+    if scheme.balance(norms):
+        norms = gradient_norms(scheme, batch, 0)
+    trial.norms = {short(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme)
     if trial.teacher is not None:

@@ -20,7 +20,7 @@ from tutelage.errors import ConfigError, unknown
 UNCOMPARED = "No published numbers were compared."
 """What a loss's docstring says where its numbers were compared with the paper's formula alone."""
 
-KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": "task"}
+KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": "task", "policies": "policy"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _backing(kind: str, module: str, doc: str) -> str:
 
 @cache
 def catalogue(package: str) -> dict[str, Entry]:
-    """Every class of `losses`, `teachers`, `schemes` or `tasks`, ours and others', by name."""
+    """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and others', by name."""
     kind = KINDS[package]
     root = Path(__file__).parent / package
     abstract = {node.name for node, _ in _classes((root / "base.py").read_text(encoding="utf-8"))}

@@ -56,7 +56,7 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
     if not phases:
         return None
     values = [p["figures"][metric] for p in phases]
-    seconds = [p["seconds"] for p in phases if "seconds" in p]
+    trained = [p for p in phases if "seconds" in p]
     return {
         metric: fmean(values),
         "values": values,
@@ -64,7 +64,7 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
         "macs": phases[0]["macs"],
-        "seconds": fmean(seconds) if seconds else None,
+        **{key: fmean(p[key] for p in trained) if trained else None for key in ("seconds", "step_ms")},
     }
 
 

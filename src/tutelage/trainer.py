@@ -35,7 +35,7 @@ from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
 from tutelage.signals import Wish, listening
 from tutelage.tasks.base import Task
-from tutelage.terms import Term
+from tutelage.term import Term
 from tutelage.values import Batch
 
 NORM_POINTS = 5
@@ -255,10 +255,20 @@ class Trainer:
     def _with_norms(self, scheme: Scheme, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; the first is also used to measure each term's gradient norm."""
         first = next(batches)
-        norms = gradient_norms(scheme, first, self.progress.step)
-        self._note({"kind": "norms", "step": self.progress.step, "epoch": self.progress.epoch, "norms": norms})
+        norms = self._norms(scheme, first)
+        if scheme.balance(norms):
+            norms = self._norms(scheme, first)
+        found = {"norms": norms, "weights": scheme.weights()}
+        shown = {key: {short(name): x for name, x in values.items()} for key, values in found.items() if values}
+        self._note({"kind": "norms", "step": self.progress.step, "epoch": self.progress.epoch, **shown})
         yield first
         yield from batches
+
+    def _norms(self, scheme: Scheme, batch: Batch) -> dict[str, float]:
+        """The processes' mean."""
+        norms = gradient_norms(scheme, batch, self.progress.step)
+        means = self.fabric.all_reduce(torch.tensor(list(norms.values())), reduce_op="mean")
+        return dict(zip(norms, means.tolist(), strict=True))
 
     def _validate(self, scheme: Scheme, data: Data) -> None:
         progress = self.progress

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, cast, dataclass_transform
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from tutelage.declared import Declared
 from tutelage.errors import ConfigError
 
 Losses = Tensor | dict[str, Tensor]
@@ -31,11 +30,10 @@ INVARIANCES = {
 """What a loss may ignore."""
 
 
-@dataclass_transform()
-class Loss(nn.Module):
+class Loss(Declared):
     """Compares what the student and the teacher said; it doesn't reduce, weigh, detach, move or run models.
 
-    A loss is its annotated fields: subclassing makes it a dataclass. `forward(student, teacher, *, …)` names by keyword
+    `forward(student, teacher, *, …)` names by keyword
     whatever else it asks of the batch (`targets`, `index`). Its facts, read by those who wire it:
 
     - `paper`: authors, venue, year, arXiv.
@@ -73,29 +71,8 @@ class Loss(nn.Module):
     default_weight: ClassVar[float] = 1.0
     beside: ClassVar[float] = 1.0
 
-    if TYPE_CHECKING:
-        forward: Callable[..., Losses]  # (student, teacher, *, what it asks): the un-reduced comparison
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        dataclass(eq=False, repr=False)(cls)
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Loss:
-        self = super().__new__(cls)
-        nn.Module.__init__(self)  # before the fields are set: they may be modules
-        return self
-
     def build(self, student: Any, teacher: Any, samples: int) -> None:
         """Make the learned parts and banks, from an example of what forward will get and the number of samples."""
-
-    @classmethod
-    def asks(cls, optional: bool = False) -> tuple[str, ...]:
-        """What it asks of the batch beside the two sides: its forward's keyword-only parameters.
-
-        Those without a default must be there; with `optional`, those that have one and are passed if they are there.
-        """
-        parameters = inspect.signature(cls.forward).parameters.values()
-        return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and (p.default is not p.empty) == optional)
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
@@ -109,10 +86,6 @@ class Loss(nn.Module):
 
     def __add__(self, other: Loss | Mix) -> Mix:
         return Mix(((None, self),)) + other
-
-    def extra_repr(self) -> str:
-        """Its fields."""
-        return ", ".join(f"{f.name}={getattr(self, f.name)!r}" for f in fields(self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -182,14 +155,6 @@ class Dense(Loss):
     """Abstract: compares maps of responses (B, C, H, W) along space, so that positions can't be left out one by one."""
 
     sees = "response"
-
-
-def positive(loss: Loss, *names: str) -> None:
-    """Refuse a field that isn't above zero."""
-    for name in names:
-        value = getattr(loss, name)
-        if not value > 0:
-            raise ConfigError(f"{type(loss).__name__}({name}={value!r}): expected a number above 0.")
 
 
 def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:

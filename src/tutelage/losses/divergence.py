@@ -28,18 +28,6 @@ def log_plus(log_x: Tensor, eps: float) -> Tensor:
     return torch.logaddexp(log_x, log_x.new_tensor(math.log(eps) if eps else -math.inf))
 
 
-def standardised(logits: Tensor) -> Tensor:
-    """(z − mean z) / (std z + 10⁻⁷) along dim 1 of (B, C, …), with the unbiased standard deviation (C − 1)."""
-    return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
-
-
-def by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """Values (B,) or (B, …), one a sample or position, to go with (B, C, …); a number stays."""
-    if not isinstance(value, Tensor):
-        return value
-    return value.reshape(len(value), 1, *value.shape[1:], *[1] * (like.dim() - value.dim() - 1))
-
-
 def kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """KL(p ‖ q) = Σ p·(log p − log q) along dim 1, from logarithms."""
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)

@@ -13,6 +13,6 @@ def recipe() -> dict[str, Any]:
     return {
         "method": [
             {"name": "ce", "weight": 0.1},
-            {"name": "kd", "temperature": 2.0, "standardise": True, "weight": 9.0},
+            {"name": "kd", "temperature": {"name": "standardised", "base": 2.0}, "weight": 9.0},
         ]
     }

@@ -91,7 +91,7 @@ def losses(run: Run) -> Section:
         raise Missing("no metrics.jsonl holds losses or gradient norms")
     blocks: list[Block] = [_term(name, seeds) for name, seeds in values.items()]
     if norms:
-        blocks += _gradients(norms)
+        blocks += _gradients(norms, _by_name(phases, "norms", "weights"))
     who = "the student taught" if run.of("student") else "the student"
     return Section("Losses and gradients", f"Of {who}, by step; a mean over seeds.", blocks)
 
@@ -120,14 +120,19 @@ def _term(name: str, seeds: Sequence[Sequence[Point]]) -> Figure:
     return Figure(f"Loss: {name}", drawing, "Logarithmic scale." if log else "", (), table)
 
 
-def _gradients(norms: dict[str, list[list[Point]]]) -> list[Block]:
+def _gradients(norms: dict[str, list[list[Point]]], weights: dict[str, list[list[Point]]]) -> list[Block]:
     typical = {name: statistics.median(y for points in seeds for _, y in points) for name, seeds in norms.items()}
     most = max(typical.values())
     rows: list[list[Any]] = [
         [name, decimal(value), f"{value / most:.3g}" if most else "–"]
         for name, value in sorted(typical.items(), key=lambda item: -item[1])
     ]
-    table = Table("Gradient norms", ["Term", "Median norm", "Share of the largest"], rows)
+    head = ["Term", "Median norm", "Share of the largest"]
+    if weights:  # those that a policy sets
+        head.append("Last weight")
+        last = {name: statistics.fmean(points[-1][1] for points in seeds) for name, seeds in weights.items()}
+        rows = [[*row, decimal(last[row[0]]) if row[0] in last else "as given"] for row in rows]
+    table = Table("Gradient norms", head, rows)
     series = [Line(f"term{i % 6}", name, thinned(averaged(seeds))) for i, (name, seeds) in enumerate(norms.items())]
     everything = [y for line in series for _, y in line.points]
     log = min(everything) > 0

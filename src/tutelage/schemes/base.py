@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from tutelage.capture import Tapped
+from tutelage.terms import Terms
 from tutelage.values import Batch
 
 Turn = tuple[str, dict[str, Tensor]]
@@ -37,6 +38,27 @@ class Scheme(nn.Module):
     def students(self) -> dict[str, Tapped]:
         """The networks that the run is for, by name."""
         return {name: s for player in self.players.values() for name, s in bare(player).students().items()}
+
+    def terms(self) -> dict[str, Terms]:
+        """The players' terms, by what stands before their names in a turn: "student/", "peers/a/"."""
+        found: dict[str, Terms] = {}
+        for name, player in self.players.items():
+            for path, module in bare(player).named_modules():
+                if isinstance(module, Terms):
+                    parts = [part for part in path.split(".") if part not in ("players", "terms")]
+                    found["/".join([name, *parts, ""])] = module
+        return found
+
+    def balance(self, norms: Mapping[str, float]) -> bool:
+        """Let the weights that go by gradients take note of the norms of "player/term"; whether there are any."""
+        found = False
+        for before, terms in self.terms().items():
+            found |= terms.balance({name.removeprefix(before): norm for name, norm in norms.items()})
+        return found
+
+    def weights(self) -> dict[str, float]:
+        """The weights in use of the terms whose weight goes by the others', by "player/term"."""
+        return {before + n: weight for before, terms in self.terms().items() for n, weight in terms.weights().items()}
 
     def memory(self) -> dict[str, Any]:
         """What changes in training beside the players."""

@@ -33,10 +33,10 @@ def test_the_gradient_of_the_temperature_is_turned_by_and_by(epoch: float, facto
     with torch.no_grad():
         around = []
         for step in (h, -h):
-            loss.theta.fill_(1 + step)
+            loss.temperature.theta.fill_(1 + step)
             around.append(loss(s, t, epoch=epoch).mean().item())
-        loss.theta.fill_(1)
-    (grad,) = torch.autograd.grad(loss(s, t, epoch=epoch).mean(), [loss.theta])
+        loss.temperature.theta.fill_(1)
+    (grad,) = torch.autograd.grad(loss(s, t, epoch=epoch).mean(), [loss.temperature.theta])
     assert grad.item() == pytest.approx(factor * (around[0] - around[1]) / (2 * h), rel=1e-4, abs=1e-12)
 
 

@@ -19,8 +19,8 @@ def built(**options: float) -> TGeoKD:
 @pytest.mark.parametrize("options", [{}, {"temperature": 2.0, "hidden": 3}])
 def test_reads_like_the_paper(options: dict[str, float]) -> None:
     loss = built(**options)
-    first, second = (x.detach().numpy() for x in (loss.net[0].weight, loss.net[2].weight))
-    bias, last = (x.detach().numpy() for x in (loss.net[0].bias, loss.net[2].bias))
+    first, second = (x.detach().numpy() for x in (loss.ratio.net[0].weight, loss.ratio.net[2].weight))
+    bias, last = (x.detach().numpy() for x in (loss.ratio.net[0].bias, loss.ratio.net[2].bias))
     told: list[list[np.ndarray]] = [[] for _ in range(4)]
     for _ in range(2):
         s, t, y = torch.randn(5, 4).double(), torch.randn(5, 4).double(), torch.randint(4, (5,))
@@ -40,11 +40,11 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
 
 def test_the_student_does_not_learn_to_move_the_ratio() -> None:
     s = torch.randn(5, 4).double().requires_grad_()
-    built().ratio(s, torch.randn(5, 4).double(), torch.randint(4, (5,))).sum().backward()
+    built().ratio(s, torch.randn(5, 4).double(), targets=torch.randint(4, (5,))).sum().backward()
     assert s.grad is None
 
 
 def test_evaluation_gathers_nothing() -> None:
     loss = built().eval()
     loss(torch.randn(5, 4).double(), torch.randn(5, 4).double(), targets=torch.randint(4, (5,)))
-    assert loss.counts.sum() == 0
+    assert loss.ratio.counts.sum() == 0

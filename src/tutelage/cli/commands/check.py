@@ -70,13 +70,18 @@ def _networks(trial: Trial) -> None:
             say(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs an image")
 
 
+def _weight(weight: float | str) -> str:
+    return weight if isinstance(weight, str) else f"{weight:g}"
+
+
 def _terms(trial: Trial) -> None:
     from tutelage.cli.console import number, say, table
-    from tutelage.terms import Term
+    from tutelage.policies import in_words
+    from tutelage.term import Term
 
     rows = [
-        (name, f"{term.weight:g}", f"{trial.values.get(name, 0):.4g}", f"{trial.norms.get(name, 0):.3g}")
-        for name, term in trial.terms.items()
+        (name, _weight(in_words(term.weight)), f"{trial.values.get(name, 0):.4g}", f"{trial.norms.get(name, 0):.3g}")
+        for name, term in trial.terms.named().items()
     ]
     if any(name not in trial.values for name in trial.terms):  # peers: each has its own
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]

@@ -1,4 +1,4 @@
-"""What there is: losses, teachers, schemes, tasks, recipes, models or data."""
+"""What there is: losses, policies, teachers, schemes, tasks, recipes, models or data."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def _parts(package: str) -> Rows:
     if package == "losses":
         columns = "name", "kind", "what it does", "paper", "held to"
         return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–") for e in entries]
+    if package == "policies":
+        return ("name", "of", "what it does", "paper"), [(e.name, e.group, e.summary, e.paper) for e in entries]
     return ("name", "what it is"), [(e.name, e.summary) for e in entries]
 
 
@@ -43,6 +45,7 @@ def _data() -> Rows:
 
 KINDS: dict[str, Callable[[], Rows]] = {
     "losses": lambda: _parts("losses"),
+    "policies": lambda: _parts("policies"),
     "teachers": lambda: _parts("teachers"),
     "schemes": lambda: _parts("schemes"),
     "tasks": lambda: _parts("tasks"),

@@ -7,8 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl, log_mixture
 
 

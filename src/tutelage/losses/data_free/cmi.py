@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Loss, Response, as_many, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Loss, Response, as_many, same_shape
 from tutelage.losses.divergence import softened_kl
 
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.losses.banks import ClassQueues, similarity_kl
-from tutelage.losses.base import Feature, positive
+from tutelage.losses.base import Feature
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.maps import BatchNorm, labels_at, same_size
 from tutelage.losses.tokens import within

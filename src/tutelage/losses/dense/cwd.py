@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Dense, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Dense, same_shape
 from tutelage.losses.divergence import softened_kl
 
 

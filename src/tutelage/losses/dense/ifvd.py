@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature
 from tutelage.losses.maps import labels_at
 
 

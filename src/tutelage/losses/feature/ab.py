@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, as_many, same_shape
 
 
 class AB(Feature):

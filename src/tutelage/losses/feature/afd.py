@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
-from tutelage.losses.base import Feature, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, same_shape
 
 
 class AFD(Feature):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature
 from tutelage.losses.maps import same_size
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import conv_bn
 
 

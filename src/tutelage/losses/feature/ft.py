@@ -7,8 +7,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, positive, same_shape
+from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import same_size
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, as_many
 from tutelage.losses.maps import same_size
 from tutelage.losses.pairwise import cosines
 from tutelage.losses.tokens import as_tokens

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature
 from tutelage.losses.maps import same_size
 
 

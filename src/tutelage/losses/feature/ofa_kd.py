@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, Response, positive, same_shape
+from tutelage.losses.base import Feature, Response, same_shape
 from tutelage.losses.classes import is_target
 from tutelage.losses.maps import BatchNorm
 

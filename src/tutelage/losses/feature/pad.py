@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import BatchNorm
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, as_many
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.losses.maps import BatchNorm
 

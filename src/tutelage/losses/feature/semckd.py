@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, positive
+from tutelage.losses.base import Feature
 from tutelage.losses.maps import BatchNorm, same_size
 
 

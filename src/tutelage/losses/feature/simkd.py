@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, positive
+from tutelage.losses.base import Feature
 from tutelage.losses.maps import conv_bn, same_size
 
 

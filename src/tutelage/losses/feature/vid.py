@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, positive
+from tutelage.losses.base import Feature, as_many
 from tutelage.losses.maps import same_size
 
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, Response, as_many, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, Response, as_many
 from tutelage.losses.distances import squared_distance
 from tutelage.losses.several import Several, confidences, softened_kls, stacked
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.several import Several, stacked
 
 

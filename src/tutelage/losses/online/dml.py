@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
 

@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive
+from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
 

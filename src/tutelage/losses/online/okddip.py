@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
 

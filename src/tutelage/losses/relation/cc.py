@@ -6,7 +6,8 @@ import math
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Relation, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Relation
 from tutelage.losses.pairwise import cosines
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.losses.banks import Queue, similarity_kl
-from tutelage.losses.base import Relation, positive, same_shape
+from tutelage.losses.base import Relation, same_shape
 
 
 class LightlyQueue(Relation):

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError, unknown
-from tutelage.losses.base import Loss, positive
+from tutelage.losses.base import Loss
 
 KERNELS = ("rbf", "l1", "l2", "linear", "polynomial")
 

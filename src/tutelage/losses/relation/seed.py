@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.losses.banks import Queue
-from tutelage.losses.base import Relation, positive, same_shape
+from tutelage.losses.base import Relation, same_shape
 
 
 class SEED(Relation):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 
 
 class AnnealingKD(Response):

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.classes import is_target, log_among_others
-from tutelage.losses.divergence import kl, standardised
+from tutelage.losses.divergence import kl
 
 
 class DKD(Response):
@@ -16,7 +17,6 @@ class DKD(Response):
 
     b = (p_y, 1 − p_y), p = softmax(z/T);  p̂ = softmax of z/T over the classes other than y.
     L = α·T²·KL(b_t ‖ b_s) + β·T²·KL(p̂_t ‖ p̂_s): the parts "target" and "non_target".
-    standardise: z ← (z − mean z)/(std z + 10⁻⁷) first, on both sides, as in `KD`; then T = 2, α = 9, β = 72.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; each part is (B, …).
     Paper: Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679, eq. 7. The authors' training multiplies it by
@@ -30,7 +30,6 @@ class DKD(Response):
     alpha: float = 1.0
     beta: float = 8.0
     temperature: float = 4.0
-    standardise: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "temperature")
@@ -38,8 +37,6 @@ class DKD(Response):
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)
         true = is_target(student, targets)
-        if self.standardise:
-            student, teacher = standardised(student), standardised(teacher)
         s, t = student / self.temperature, teacher / self.temperature
         square = self.temperature**2
         return {

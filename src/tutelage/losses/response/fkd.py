@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError, unknown
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.losses.base import Response, same_shape
 
 REST = ("spread", "none")
 

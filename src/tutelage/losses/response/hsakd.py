@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, as_many, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, as_many, same_shape
 from tutelage.losses.divergence import softened_kl
 
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
-from tutelage.losses.divergence import by_position, soft_ce, softened_kl, standardised
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
+from tutelage.losses.divergence import soft_ce, softened_kl
+from tutelage.policies.base import by_position
 
 
 class KD(Response):
     r"""Match the teacher's softened class probabilities.
 
     L = T² · KL(softmax(t/T) ‖ softmax(s/T)), one value per position.
-    standardise: z ← (z − mean z)/(std z + 10⁻⁷) over the classes first, on both sides (unbiased std), so that the
-    student need not match the teacher's range; then T = 2 at a weight of 9 beside 0.1, say.
 
     Shapes: student, teacher (B, C, …) logits; returns (B, …).
     Paper: Hinton, Vinyals, Dean. NIPS-W 2014. arXiv:1503.02531, section 2. As in the published benchmarks T = 4, 0.9 of
     this beside 0.1 of the task's loss, and the divergence is summed over classes and averaged over samples.
-    Standardisation: Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427.
     Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
     """
 
@@ -28,15 +27,12 @@ class KD(Response):
     beside = 0.1
 
     temperature: float = 4.0
-    standardise: bool = False
 
     def __post_init__(self) -> None:
         positive(self, "temperature")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)
-        if self.standardise:
-            student, teacher = standardised(student), standardised(teacher)
         return softened_kl(student, teacher, self.temperature)
 
 

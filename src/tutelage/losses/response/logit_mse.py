@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
-from tutelage.losses.divergence import by_position
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
+from tutelage.policies.base import by_position
 
 
 class LogitMSE(Response):

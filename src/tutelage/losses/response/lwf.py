@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive
+from tutelage.losses.base import Response
 from tutelage.losses.divergence import soft_ce
 
 

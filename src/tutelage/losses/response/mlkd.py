@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import softened_kl, standardised
+from tutelage.losses.divergence import softened_kl
 
 Doubt = Literal["all", "doubtful", "share"]
 
@@ -23,7 +23,7 @@ class MLKD(Response):
     The parts are "instance", "batch" and "class".
     keep: "all"; "doubtful": instance and batch terms only of the samples whose highest probability by the teacher is at
     most the batch's median, class terms only of the classes whose sum over the batch is at most the classes' median,
-    the others counting as 0; "share": all of them, times the share of those. standardise: as in `KD`.
+    the others counting as 0; "share": all of them, times the share of those.
 
     Shapes: student, teacher (B, C, …) logits, every position a sample; the parts are (N,), (N,) and (C,) for N = B·…
     positions. Memory: N² numbers.
@@ -40,7 +40,6 @@ class MLKD(Response):
 
     temperatures: Sequence[float] = (2.0, 3.0, 4.0, 5.0, 6.0)
     keep: Doubt = "all"
-    standardise: bool = False
 
     def __post_init__(self) -> None:
         if not self.temperatures or min(self.temperatures) <= 0:
@@ -51,8 +50,6 @@ class MLKD(Response):
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)
         student, teacher = (z.movedim(1, -1).flatten(0, -2) for z in (student, teacher))
-        if self.standardise:
-            student, teacher = standardised(student), standardised(teacher)
         samples, classes = self.kept(teacher)
         levels = [
             (softened_kl(student, teacher, T), *correlations(student / T, teacher / T)) for T in self.temperatures

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Response
 from tutelage.losses.ranking import in_order
 
 

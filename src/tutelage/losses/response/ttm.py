@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import soft_ce
+from tutelage.policies.samples.worse import Worse
 
 
 class WSLD(Response):
     r"""Soft labels, weighted by how much worse than the teacher the student answers a sample.
 
-    L = w·T²·(−Σ_c softmax(t/T)_c · log softmax(s/T)_c),  w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), w without gradient.
+    L = w·T²·(−Σ_c softmax(t/T)_c · log softmax(s/T)_c),  w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), w without gradient:
+    the policy `Worse`.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; returns (B, …).
     Paper: Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650; the weight of 2.25 and T = 4
@@ -30,10 +31,9 @@ class WSLD(Response):
 
     def __post_init__(self) -> None:
         positive(self, "temperature")
+        self.weight = Worse()
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
         same_shape(self, student, teacher)
-        with torch.no_grad():
-            ours, theirs = (F.cross_entropy(z, targets, reduction="none") for z in (student, teacher))
-            weight = 1 - torch.exp(-ours / (theirs + 1e-7))
+        weight = self.weight(student, teacher, targets=targets)
         return weight * self.temperature**2 * soft_ce(student, teacher, self.temperature)

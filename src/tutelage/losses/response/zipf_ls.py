@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target, log_among_others
 from tutelage.losses.divergence import kl
 

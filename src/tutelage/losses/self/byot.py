@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, Response, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Feature, Response, same_shape
 from tutelage.losses.divergence import soft_ce, softened_kl
 
 

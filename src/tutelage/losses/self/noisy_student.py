@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive, same_shape
+from tutelage.losses.base import Response, same_shape
 
 
 class NoisyStudent(Response):

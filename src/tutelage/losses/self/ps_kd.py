@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, positive
+from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
 
 

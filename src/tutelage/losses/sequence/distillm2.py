@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, positive, same_shape
+from tutelage.declared import positive
+from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl, log_mixture
 from tutelage.losses.sequence.distillm import check_skew

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError, unknown
-from tutelage.losses.base import IGNORED, Sequence, positive
+from tutelage.losses.base import IGNORED, Sequence
 from tutelage.losses.divergence import kl, log_mixture
 
 OBJECTIVES = {

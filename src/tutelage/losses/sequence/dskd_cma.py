@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import IGNORED, Sequence, positive
+from tutelage.declared import positive
+from tutelage.losses.base import IGNORED, Sequence
 from tutelage.losses.divergence import kl
 from tutelage.losses.sequence.dskd import OBJECTIVES, check
 

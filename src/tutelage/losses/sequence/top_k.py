@@ -8,8 +8,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.declared import positive
 from tutelage.errors import ConfigError, unknown
-from tutelage.losses.base import Sequence, positive
+from tutelage.losses.base import Sequence
 from tutelage.losses.divergence import kl, log_mixture
 from tutelage.losses.top_tokens import MISSING, counted, kept_example, log_among_top, top_tokens, with_rest
 

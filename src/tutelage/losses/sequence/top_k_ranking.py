@@ -7,7 +7,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Sequence
 from tutelage.losses.tokens import within
 from tutelage.losses.top_tokens import counted, kept_example, preferred, top_tokens
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tutelage.policies.temperature.standardised import standardised
 from tutelage.verify.row import Row
 from tutelage.verify.vector import Vector
 
@@ -97,22 +98,25 @@ def classes_last(tensors: list[Tensor]) -> list[Tensor]:
     return [x.movedim(-1, 1) for x in tensors]
 
 
+def standardise(tensors: list[Tensor]) -> list[Tensor]:
+    """Each side's logits at zero mean and unit spread."""
+    return [standardised(x) for x in tensors]
+
+
 def all_candidates(vector: Vector) -> Mapping[str, Any]:
     """Every candidate is of the teacher's first items."""
     return {"top": vector.inputs["extra.candidate_scores"].shape[1]}
 
 
 ROWS = {
-    "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "theta"}),
+    "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
     "deit_hard": Row(combine=deit),
     "deit_soft": Row(combine=deit),
     "kd_total": Row(combine=with_truth),
     "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
     "listnet": Row(options={"eps": 1e-10}, prepare=unpadded),
-    "logit_standardization": Row(
-        "kd", options={"standardise": True}, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
-    ),
-    "logit_standardization_dkd": Row("dkd", options={"standardise": True}),
+    "logit_standardization": Row("kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])),
+    "logit_standardization_dkd": Row("dkd", sides=standardise),
     "lwf": Row(combine=lwf),
     "mlkd": Row(combine=mlkd),
     "ranking_distillation": Row(

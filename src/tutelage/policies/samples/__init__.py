@@ -1,0 +1,1 @@
+"""What each sample counts in a term."""

@@ -1,0 +1,26 @@
+"""Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: samples on which the student is behind."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.policies.base import Samples
+
+
+class Worse(Samples):
+    r"""The more, the worse the student answers than the teacher does.
+
+    w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), without gradient.
+
+    Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; returns (B, …) in [0, 1].
+    Paper: Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650 (WSLD).
+    """
+
+    paper = "Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650"
+
+    @torch.no_grad()
+    def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
+        ours, theirs = (F.cross_entropy(z, targets, reduction="none") for z in (student, teacher))
+        return 1 - torch.exp(-ours / (theirs + 1e-7))

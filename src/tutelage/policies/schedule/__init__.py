@@ -1,0 +1,1 @@
+"""Numbers that follow the epoch."""

@@ -1,0 +1,43 @@
+"""From one number to another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tutelage.errors import ConfigError
+from tutelage.policies.base import Schedule
+
+SHAPES: dict[str, Callable[[float], float]] = {
+    "linear": lambda u: u,
+    "cosine": lambda u: (1 - math.cos(math.pi * u)) / 2,
+    "sigmoid": lambda u: math.exp(-5 * (1 - u) ** 2) if u > 0 else 0.0,
+}
+
+
+class Ramp(Schedule):
+    """A number that goes from `start` to `end` within `epochs`, from epoch `begin` on.
+
+    start + (end − start)·f(u), u = (epoch − begin)/epochs within [0, 1];  f(u) = u, (1 − cos πu)/2 or exp(−5(1 − u)²)
+    (0 at u = 0), as `shape` says: linear, cosine or sigmoid. With epochs=0 it is a step: {start: 1, end: 0, begin: 20}
+    switches a term off after 20 epochs.
+
+    Raises: ConfigError for an unknown shape, or if `begin` or `epochs` is below 0.
+    """
+
+    start: float = 0.0
+    end: float = 1.0
+    epochs: float = 0.0
+    begin: float = 0.0
+    shape: str = "linear"
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ConfigError(f"Ramp(shape={self.shape!r}): expected one of {', '.join(SHAPES)}.")
+        if self.epochs < 0 or self.begin < 0:
+            raise ConfigError(f"Ramp(epochs={self.epochs!r}, begin={self.begin!r}): expected 0 or more.")
+
+    def at(self, epoch: float) -> float:
+        gone = epoch - self.begin
+        u = min(max(gone / self.epochs, 0.0), 1.0) if self.epochs else float(gone >= 0)
+        return self.start + (self.end - self.start) * SHAPES[self.shape](u)

@@ -1,0 +1,1 @@
+"""What the logits of both sides are divided by."""

@@ -1,0 +1,49 @@
+"""Wen, Lai, Qian: softer or harder labels, sample by sample."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.declared import positive
+from tutelage.errors import ConfigError
+from tutelage.policies.base import Temperature
+
+By = Literal["disagreement", "doubt"]
+
+
+class Dynamic(Temperature):
+    r"""Harder labels for samples that are harder than the batch's average.
+
+    τ = base + β·(mean ω − ω), at least `lowest`;  ω = (1 − ⟨s/‖s‖, t/‖t‖⟩)^γ with by="disagreement" (FLSW), or
+    ω = 1/max softmax(s) with by="doubt" (CWSM). No gradient flows through τ.
+
+    Shapes: student, teacher (B, C, …) logits; τ (B, …), the mean over all of them.
+    Paper: Wen, Lai, Qian. Neurocomputing 2021. arXiv:1911.07471, whose base is 10 and β 40; here they are milder. The
+    bound from below is ours: a temperature must be above 0.
+    Raises: ConfigError if `base` or `lowest` isn't above 0, or `by` is neither.
+    """
+
+    paper = "Wen, Lai, Qian. Neurocomputing 2021. arXiv:1911.07471"
+
+    base: float = 4.0
+    beta: float = 4.0
+    gamma: float = 1.0
+    by: By = "disagreement"
+    lowest: float = 0.5
+
+    def __post_init__(self) -> None:
+        positive(self, "base", "lowest")
+        if self.by not in get_args(By):
+            raise ConfigError(f"Dynamic(by={self.by!r}): expected one of {', '.join(get_args(By))}.")
+
+    @torch.no_grad()
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        if self.by == "disagreement":
+            hard = (1 - F.cosine_similarity(student, teacher, dim=1)).clamp_min(0) ** self.gamma
+        else:
+            hard = 1 / student.softmax(1).amax(1)
+        return (self.base + self.beta * (hard.mean() - hard)).clamp_min(self.lowest)

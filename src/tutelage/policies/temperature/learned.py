@@ -1,0 +1,60 @@
+"""Li, Li, Yang, Zhao, Song, Luo, Li, Yang: a learned temperature, ever harder."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.declared import positive
+from tutelage.errors import ConfigError
+from tutelage.policies.base import Temperature
+
+
+class Learned(Temperature):
+    r"""A temperature that is trained against the student: it seeks what is hardest to match.
+
+    τ = t_start + t_end·σ(θ), where θ's gradient is multiplied by λ(e) = λ_end·½(1 − cos(π·min(e/ramp, 1))): by λ_end at
+    once if the epoch e isn't known or ramp is 0. by_sample: θ = MLP([t, s]) of each sample or position, without a
+    gradient to s; the MLP has one hidden layer as wide as both sides.
+
+    Shapes: student, teacher (B, C, …) logits; θ (1,), 1 at first; τ (1,) or (B, …).
+    Paper: Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231, λ_end = −1 over 10 epochs.
+    Raises: ConfigError if t_start isn't above 0, or t_end or ramp is below 0.
+    """
+
+    paper = "Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231"
+
+    t_start: float = 1.0
+    t_end: float = 20.0
+    lambda_end: float = -1.0
+    ramp: float = 10.0
+    by_sample: bool = False
+
+    def __post_init__(self) -> None:
+        positive(self, "t_start")
+        if self.t_end < 0 or self.ramp < 0:
+            raise ConfigError(f"Learned(t_end={self.t_end!r}, ramp={self.ramp!r}): expected 0 or more.")
+
+    def build(self, student: Tensor, teacher: Tensor) -> None:
+        if self.by_sample:
+            both = student.shape[1] + teacher.shape[1]
+            self.net = nn.Sequential(nn.Linear(both, both), nn.ReLU(), nn.Linear(both, 1)).to(student)
+        else:
+            self.theta = nn.Parameter(student.new_ones(1))
+
+    def reversal(self, epoch: float | None) -> float:
+        """λ(e)."""
+        if epoch is None or epoch >= self.ramp:
+            return self.lambda_end
+        return self.lambda_end * (1 - math.cos(math.pi * epoch / self.ramp)) / 2
+
+    def of_each(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """θ of each sample or position."""
+        return self.net(torch.cat([teacher, student.detach()], dim=1).movedim(1, -1)).squeeze(-1)
+
+    def forward(self, student: Tensor, teacher: Tensor, *, epoch: float | None = None) -> Tensor:
+        theta = self.of_each(student, teacher) if self.by_sample else self.theta
+        theta = torch.lerp(theta.detach(), theta, self.reversal(epoch))  # θ, with its gradient times λ
+        return self.t_start + self.t_end * theta.sigmoid()

@@ -1,0 +1,1 @@
+"""What a term counts beside the others."""
