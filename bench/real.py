@@ -3,7 +3,8 @@
     python bench/real.py --data folder:eurosat --teacher resnet20 --students resnet8 cnn16 --out runs/study size=32
 
 Every run has its own folder below --out; those that are finished are kept, begun ones go on; one that can't go on is a
-row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at) or a recipe.
+row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at), a
+recipe or a list of terms ("[{name: ce}, {name: dkd, warmup: 3}]").
 Figures are the last epoch's on the test split.
 """
 
@@ -13,6 +14,7 @@ import argparse
 import json
 import multiprocessing
 import platform
+import re
 import shlex
 import sys
 import time
@@ -37,14 +39,15 @@ def run(folder: Path, model: str, teacher: Path | None, method: str | None, keys
     if (folder / "result.json").exists():
         known: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         return known
-    if (folder / "config.yaml").exists():
-        return tutelage.resume(folder).result
     began = time.time()
     try:
-        if teacher is None:
+        if (folder / "config.yaml").exists():
+            done = tutelage.resume(folder)
+        elif teacher is None:
             done = tutelage.train(model, out=str(folder), **keys)
         else:
-            done = tutelage.distill(model, str(teacher), method=method, baseline=False, out=str(folder), **keys)
+            terms = yaml.safe_load(method) if method and method.startswith("[") else method
+            done = tutelage.distill(model, str(teacher), method=terms, baseline=False, out=str(folder), **keys)
     except TutelageError as error:
         print(f"{folder.name}: {error}", flush=True)
         return {"failed": str(error)}
@@ -57,7 +60,7 @@ def study(asked: argparse.Namespace) -> dict[str, Any]:
     """Every result by (student, method, seed), and the teacher's."""
     out, keys = Path(asked.out), {"data": asked.data, **asked.keys}
     runs = {
-        (student, method, seed): (out / f"{student}-{method.replace('*', 'x')}-{seed}", student)
+        (student, method, seed): (out / f"{student}-{slug(method)}-{seed}", student)
         for student, seed, method in product(asked.students, range(asked.seeds), ["alone", *asked.methods])
     }
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as pool:
@@ -76,6 +79,11 @@ def study(asked: argparse.Namespace) -> dict[str, Any]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def slug(method: str) -> str:
+    """A method as a part of a folder's name."""
+    return re.sub(r"[^\w.+-]+", "-", method.replace("*", "x")).strip("-")
 
 
 def rows(asked: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, Any]]:

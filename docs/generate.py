@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import types
@@ -44,6 +45,7 @@ def write(docs: Path) -> None:
     _keep(losses / "index.md", overview())
     _keep(tables / "configuration.md", configuration())
     _keep(tables / "commands.md", commands())
+    _keep(tables / "policies.md", policies())
     _keep(tables / "parts.md", parts())
 
 
@@ -275,6 +277,20 @@ def commands() -> str:
         help_text = re.split(r"\nKeys: ", help_text)[0]  # they are on the configuration's page
         lines = "\n".join(line.rstrip() for line in help_text.strip("\n").splitlines())
         text += f"## tutelage {name}\n\n```text\n{lines}\n```\n\n"
+    return text
+
+
+def policies() -> str:
+    """Every policy with its options and its text."""
+    text = ""
+    for group in ("temperature", "weight", "samples", "schedule"):
+        text += f"## {group.capitalize()}\n\n"
+        for entry in registry.catalogue("policies").values():
+            if entry.group == group:
+                cls = entry.load()
+                options = ", ".join(f"`{f.name}={f.default!r}`" for f in fields(cls)) or "none"
+                doc = inspect.cleandoc(cls.__doc__ or "")
+                text += f"### {entry.name}\n\n```text\n{doc}\n```\n\nOptions: {options}.\n\n"
     return text
 
 

@@ -6,7 +6,8 @@ from torch import Tensor
 
 import tutelage
 from tutelage import AT
-from tutelage.losses.base import Response, positive
+from tutelage.declared import positive
+from tutelage.losses.base import Response
 from tutelage.losses.divergence import softened_kl
 
 

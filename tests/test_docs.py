@@ -67,8 +67,8 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for make in (make_photos, make_streets, make_modules):
         make()
-    study = dict(blocks(DOCS / "configuration.md"))["yaml"]
-    Path("study.yaml").write_text(study)
+    for page, name in (("configuration", "study"), ("policies", "policies")):
+        Path(f"{name}.yaml").write_text(dict(blocks(DOCS / f"{page}.md"))["yaml"])
     whole, short = run.Run._settings, {"epochs": 1}
     monkeypatch.setattr(run.Run, "_settings", lambda self, phase: whole(self, phase).model_copy(update=short))
     yield tmp_path
@@ -151,7 +151,7 @@ def test_loss_has_its_page(name, generate):
     page = generate.loss_page(LOSSES[name])
     assert page.startswith(f"# {loss.__name__}\n")
     assert said["formula"] in page
-    assert all(f"`{option}`" in page for option in loss.__dataclass_fields__)
+    assert all(f"`{option}`" in page for option in loss.names())
 
 
 def test_overview_lists_every_loss(generate):

@@ -37,9 +37,14 @@ class Declared(nn.Module):
         parameters = inspect.signature(cls.forward).parameters.values()
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and (p.default is not p.empty) == optional)
 
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Its fields' names."""
+        return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+
     def options(self) -> dict[str, Any]:
         """Its fields by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: getattr(self, name) for name in self.names()}
 
     def extra_repr(self) -> str:
         """Its fields."""
@@ -59,7 +64,7 @@ def made(cls: type[Any], name: str, options: Mapping[str, Any], also: Sequence[s
 
     Raises: ConfigError that lists every option that isn't known or isn't a number where one is expected.
     """
-    known = getattr(cls, "__dataclass_fields__", {})
+    known = {field.name: field for field in fields(cls)}
     faults = [unknown(f"option of {name}", key, [*known, *also]) for key in options if key not in known]
     faults += [
         f"{name}: {key}={value!r}: expected a number."

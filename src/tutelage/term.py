@@ -344,7 +344,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
     kind = find("losses", name).load()
     if not isinstance(options.get("temperature", 0), int | float | str):
         wiring["temperature"] = options.pop("temperature")
-        options |= {"temperature": 1.0} if "temperature" in kind.__dataclass_fields__ else {}
+        options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
     try:
         return Term(made(kind, name, options, WIRING), **wiring)
     except (TypeError, ValueError) as error:
