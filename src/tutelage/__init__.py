@@ -18,6 +18,7 @@ from tutelage import registry
 
 if TYPE_CHECKING:
     from tutelage.api import Finished as Finished
+    from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
     from tutelage.api import evaluate as evaluate
     from tutelage.api import resume as resume
@@ -35,11 +36,12 @@ PARTS = {
     "train": "api",
     "evaluate": "api",
     "resume": "api",
+    "build_cache": "api",
     "Finished": "api",
     "load": "saved",
     "TutelageError": "errors",
     "Loss": "losses.base",
-    "Term": "terms",
+    "Term": "term",
     "Terms": "terms",
     "Batch": "values",
     "Outputs": "values",

@@ -48,6 +48,14 @@ class Config(Settings):
     teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
     student_weights: str | None = Field(None, description="file of the student's first weights")
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
+    cache: bool | str = Field(
+        False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
+    )
+    cache_storage: str = Field(
+        "fp16",
+        pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d*)$",
+        description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
+    )
     decay: float = Field(0.99, ge=0, lt=1, description="of teacher=moving_average")
     size: int | None = Field(
         None, ge=1, le=4096, description="side of the images in pixels; None: the data's own, photos 224"
@@ -90,6 +98,10 @@ class Config(Settings):
                 f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
                 "would never be reached: make it shorter"
             )
+        if self.cache and (self.scheme == "mutual" or self.teacher in (None, "moving_average")):
+            raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
+        if self.cache and self.views is None:
+            self.views = 4
         if self.student is None:
             raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
         return self

@@ -5,6 +5,7 @@ TutelageError            says what was given, what was expected and the mend
 ├── DataError            the data can't be read or used
 ├── ModelError           a model can't be made, loaded or captured
 ├── CheckpointError      a checkpoint or run folder is torn, altered or of another run
+├── CacheError           a teacher's cache is torn, altered, or of another teacher, data or transform
 ├── NotFinite            a loss, a teacher or a weight became NaN or infinite
 └── Interrupted          a signal stopped the run; all is saved (exit code 130)
 """
@@ -37,6 +38,10 @@ class ModelError(TutelageError):
 
 class CheckpointError(TutelageError):
     """A checkpoint or run folder is torn, altered, or belongs to another run."""
+
+
+class CacheError(TutelageError):
+    """A teacher's cache is torn, altered, or of another teacher, other data or another transform."""
 
 
 class NotFinite(TutelageError):

@@ -22,6 +22,7 @@ from tutelage.data.base import Data
 from tutelage.evaluation import Figures, evaluate
 from tutelage.policies import in_words
 from tutelage.schemes.base import Scheme
+from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.term import catalogue_name
@@ -134,7 +135,7 @@ def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]
     progress, settings = trainer.progress, trainer.settings
     step = progress.seconds / max(progress.step, 1)
     teacher = getattr(scheme, "teacher", None)
-    share = min(forward_seconds(teacher, data, settings.batch_size) / step, 1.0) if teacher and step else None
+    share = min(forward_seconds(teacher, data, settings) / step, 1.0) if teacher and step else None
     return {
         "epochs": progress.epoch,
         "steps": progress.step,
@@ -154,9 +155,10 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 
-def forward_seconds(teacher: Teacher, data: Data, batch_size: int) -> float:
-    """The shortest of three forwards of the teacher."""
-    batch = next(iter(data.batches("train", batch_size, train=True)))
+def forward_seconds(teacher: Teacher, data: Data, settings: Settings) -> float:
+    """The shortest of three answers of the teacher."""
+    views, view_seed = settings.views, settings.view_seed
+    batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))
     batch = batch.to(next(teacher.parameters()).device)
     times = []
     for _ in range(3):

@@ -214,7 +214,7 @@ def _try(run: Run, trial: Trial) -> None:
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme)
     if trial.teacher is not None:
-        trial.teaching = forward_seconds(trial.teacher, data, run.config.batch_size)
+        trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)
 

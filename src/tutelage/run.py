@@ -20,6 +20,8 @@ from torch import nn
 
 from tutelage import data as datasets
 from tutelage import environment, models, result, saved
+from tutelage.cache.storage import storage
+from tutelage.caching import cached
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import peek
 from tutelage.checkpoint import write_atomically
@@ -141,7 +143,7 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self._settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
-        scheme, data, terms = self._scheme(phase, self.data)
+        scheme, data, terms = self.scheme(phase, self.data)
         trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric)
         students = trainer.fit(scheme, data)
         if self.fabric.is_global_zero:
@@ -153,6 +155,8 @@ class Run:
     def _settings(self, phase: Phase) -> Settings:
         config = self.config
         values = {key: getattr(config, key) for key in Settings.model_fields} | {"seed": phase.seed}
+        if not self.data.random:
+            values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
         if phase.role == "teacher":
             values["epochs"] = config.teacher_epochs or config.epochs
             values["lr"] = config.teacher_lr or config.lr
@@ -175,7 +179,7 @@ class Run:
         self.rehearsing = True
         try:
             seed_everything(self.config.seed)
-            scheme, data, _ = self._scheme(Phase("student-0", "student", self.config.seed), self.data)
+            scheme, data, _ = self.scheme(Phase("student-0", "student", self.config.seed), self.data)
             refuse_accumulation(self.config, data.steps(self.config.batch_size))
             batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
             self._check_classes(scheme, batch)
@@ -196,7 +200,8 @@ class Run:
                     f"{len(self.data.classes)} classes each, as {self.data.name} has."
                 )
 
-    def _scheme(self, phase: Phase, data: Data) -> tuple[Scheme, Data, Terms]:
+    def scheme(self, phase: Phase, data: Data) -> tuple[Scheme, Data, Terms]:
+        """What a phase trains, its data as the network wants it, and its terms."""
         if phase.role == "teacher":
             network = self.network(self.config.teacher, self.config.teacher_weights, self.given.teacher)
             terms = Terms.of(None, self.task.truth())
@@ -207,6 +212,10 @@ class Run:
         data = wanted(network, data)
         taught = phase.role == "student"
         teacher = self.teacher(network, data) if taught else None
+        if teacher is not None and self.config.cache:
+            storage(self.config.cache_storage, len(data.classes))
+            if not self.rehearsing:
+                teacher = cached(teacher, data, self.config, self._settings(phase), self.fabric.device)
         terms = self.terms() if taught else Terms.of(None, self.task.truth())
         return Offline(Player(network.model, terms, self.task), teacher), data, terms
 

@@ -35,6 +35,13 @@ class Settings(BaseModel):
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation figure")
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
     seed: int = Field(0, ge=0, le=2**31, description="of everything random")
+    views: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="augmented views of a sample, over again after so many epochs; None: new ones, with a cache 4",
+    )
+    view_seed: int = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
     workers: int = Field(0, ge=0, le=256, description="processes that decode images")
     log_every: int = Field(20, ge=1, description="steps between log points")
     checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after each step")

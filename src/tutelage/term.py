@@ -155,6 +155,10 @@ class Term(nn.Module):
             return pairs
         return [pairs[-1] if self.sees == "last" else pairs[len(pairs) // 2]]
 
+    def as_vectors(self) -> bool:
+        """Whether its loss sees features averaged over positions."""
+        return self.loss.form == "vector" and self.sees == self.loss.sees
+
     def _formed(self, feature: Tensor) -> Tensor:
         if self.loss.form == "map" or (self.sees != self.loss.sees and feature.dim() == 3):
             return connectors.as_map(feature)

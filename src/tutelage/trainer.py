@@ -172,6 +172,8 @@ class Trainer:
             device=fabric.device,
             memory_format=self.layout,
             workers=settings.workers,
+            views=settings.views,
+            view_seed=settings.view_seed,
             rank=fabric.global_rank if shared else 0,
             world=fabric.world_size if shared else 1,
         )

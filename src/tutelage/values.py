@@ -20,13 +20,15 @@ class Batch:
 
     inputs: a tensor (B, …) or a dict of them, by modality. targets: what the ground truth says, None if unlabelled.
     index: (B,) int64, each sample's number in its data set. epoch: how far training is, in epochs (1.5 = half-way
-    through the second). asks: anything else that a loss may ask for by keyword.
+    through the second). view: which of a fixed number of augmented views of its samples it has, None if they aren't
+    counted. asks: anything else that a loss may ask for by keyword.
     """
 
     inputs: Inputs
     targets: Tensor | None = None
     index: Tensor | None = None
     epoch: float = 0.0
+    view: int | None = None
     asks: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:

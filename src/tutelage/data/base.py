@@ -75,23 +75,45 @@ class Data:
         rank: int = 0,
         world: int = 1,
         views: int | None = None,
+        view_seed: int = 0,
     ) -> Iterator[Batch]:
         """The batches of one epoch, from the `start`-th on: a function of the arguments only.
 
         inputs (B, C, H, W) float32, normalised; targets (B,) int64, or (B, H, W) with 255 where nothing is known;
         index (B,) int64, the samples' numbers in the split. batch_size: of one rank.
         train: shuffled and augmented (the default for split "train"), otherwise in order and as they are.
-        views: epochs repeat their augmentations after so many (None: never). workers: processes that read files.
+        views: epochs repeat their augmentations after so many (None: never), which are then addressed by view_seed in
+        place of the seed, so that runs of other seeds see the same ones. workers: processes that read files.
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
         samples: Samples = getattr(self, split)
         train = split == "train" if train is None else train
-        look = Look()
-        if train:
-            look = Look(seed, epoch % views if views else epoch, self.augment == "resized-crop")
         lots = order.walk(len(samples), batch_size, seed=seed, epoch=epoch, shuffle=train, rank=rank, world=world)
+        if train and views:
+            return self.viewed(lots[start:], epoch % views, view_seed, device, memory_format, workers)
+        look = Look(seed, epoch, self.augment == "resized-crop") if train else Look()
         return self._make(samples, lots[start:], look, train, torch.device(device), memory_format, workers)
+
+    def viewed(
+        self,
+        lots: list[Tensor],
+        view: int,
+        view_seed: int = 0,
+        device: torch.device | str = "cpu",
+        memory_format: torch.memory_format | None = None,
+        workers: int = 0,
+    ) -> Iterator[Batch]:
+        """Batches of these training samples, as one of the counted views shows them."""
+        look = Look(view_seed, view, self.augment == "resized-crop")
+        for batch in self._make(self.train, lots, look, True, torch.device(device), memory_format, workers):
+            batch.view = view
+            yield batch
+
+    @property
+    def random(self) -> bool:
+        """Whether a training sample looks otherwise from view to view."""
+        return self.augment != "none" or self.train.draws
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """How many batches a training epoch has, on each of `world` ranks."""

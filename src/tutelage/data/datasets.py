@@ -82,6 +82,8 @@ def _map_style(split: str, given: Any) -> Any:
 class Mapped(Listed):
     """The samples of a map-style Dataset; `rows`: those that belong (None: all)."""
 
+    draws = True
+
     def __init__(self, dataset: Any, classes: int, task: str, split: str, rows: Tensor | None = None) -> None:
         self.dataset, self.classes, self.task, self.split = dataset, classes, task, split
         self.rows = torch.arange(len(dataset)) if rows is None else rows

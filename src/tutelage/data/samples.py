@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -31,9 +31,11 @@ class Samples(ABC):
     """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
 
     labels: (N,) int64, each sample's class, where samples have one that is known without reading them; else None.
+    draws: whether reading a sample draws at random what it looks like, beside the data's augmentation.
     """
 
     labels: Tensor | None
+    draws: ClassVar[bool] = False
 
     @abstractmethod
     def __len__(self) -> int: ...

@@ -28,6 +28,7 @@ class Offline(Scheme):
         player.wire(None if self.teacher is None else self.teacher.look(batch), batch, samples)
         self.layers = player.terms.layers("teacher")
         if self.teacher is not None:
+            self.teacher.asked(self.layers, player.terms.vectors())
             self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:

@@ -23,6 +23,13 @@ class Teacher(nn.Module):
     def look(self, batch: Batch) -> Look:
         """Its layers and stages on an example."""
 
+    def identity(self) -> dict[str, Any] | None:
+        """What its answers depend on beside the batch, as plain values; None if they change in training."""
+        return None
+
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
+        """Told once which layers will be asked for in training, and which of these only averaged over positions."""
+
     def after_step(self) -> None:
         """Called when the students have made a step."""
 

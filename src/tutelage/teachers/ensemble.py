@@ -56,6 +56,11 @@ class Ensemble(Teacher):
             return torch.stack(responses).mean(0)
         return torch.stack([F.log_softmax(r, dim=1) for r in responses]).logsumexp(0) - math.log(len(responses))
 
+    def identity(self) -> dict[str, Any] | None:
+        """The members' and the average."""
+        members = [member.identity() for member in self.teachers()]
+        return None if None in members else {"average": self.average, "members": members}
+
     def look(self, batch: Batch) -> Look:
         """All members' layers; the stages and the embedding are the first member's."""
         looks = [teacher.look(batch) for teacher in self.teachers()]

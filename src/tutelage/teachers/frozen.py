@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,6 +68,20 @@ class Frozen(Teacher):
                 f"the teacher {type(self.tapped.model).__name__} answers NaN or infinite numbers; look at its weights, "
                 "and whether its images are normalised as it was trained (tutelage check)."
             )
+
+    def identity(self) -> dict[str, Any]:
+        """The network's code as it prints itself, its weights' sha256, and how it gets its images."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.tapped.model.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        adapt = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
+        return {
+            "network": hashlib.sha256(repr(self.tapped.model).encode()).hexdigest(),
+            "weights": digest.hexdigest(),
+            "scale and shift": adapt,
+            "task": type(self.task).__name__,
+        }
 
     def look(self, batch: Batch) -> Look:
         """The network's layers; from then on its answers tell its facts too."""

@@ -1,0 +1,116 @@
+"""How a tensor's rows are stored: as they are, in fewer bits, or only the largest entries."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tutelage.errors import ConfigError, unknown
+
+Parts = dict[str, Tensor]
+"""A stored tensor's parts by name, each (rows, …); "" is the only part of one that is stored in one piece."""
+
+
+class Storage(ABC):
+    """Abstract: turns rows (N, …) of float32 into parts and back."""
+
+    @abstractmethod
+    def encode(self, rows: Tensor) -> Parts:
+        """The parts to store."""
+
+    @abstractmethod
+    def decode(self, parts: Parts) -> Tensor:
+        """The rows in float32."""
+
+
+@dataclass(frozen=True)
+class Cast(Storage):
+    """Rows in one dtype."""
+
+    dtype: torch.dtype
+
+    def encode(self, rows: Tensor) -> Parts:
+        """One part."""
+        return {"": rows.to(self.dtype)}
+
+    def decode(self, parts: Parts) -> Tensor:
+        """Cast back."""
+        return parts[""].float()
+
+
+@dataclass(frozen=True)
+class Int8(Storage):
+    """Each row in 256 even steps from its least to its largest entry: q = round(255·(x − low)/(high − low))."""
+
+    def encode(self, rows: Tensor) -> Parts:
+        """The steps, and each row's least entry and step."""
+        flat = rows.flatten(1)
+        low, high = flat.aminmax(dim=1)
+        step = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
+        steps = ((flat - low[:, None]) / step[:, None]).round().clamp(0, 255).to(torch.uint8)
+        return {"steps": steps.view_as(rows), "low": low, "step": step}
+
+    def decode(self, parts: Parts) -> Tensor:
+        """low + q·step."""
+        steps = parts["steps"]
+        each = (len(steps), *[1] * (steps.dim() - 1))
+        return steps.float() * parts["step"].view(each) + parts["low"].view(each)
+
+
+@dataclass(frozen=True)
+class Top(Storage):
+    """The k largest logits along dim 1 in float16, and log Σ exp of the others, among which it is spread evenly.
+
+    So the probabilities of the k and of the rest as a whole are kept, at temperature 1.
+    """
+
+    k: int
+    size: int
+
+    PARTS: ClassVar[tuple[str, ...]] = ("values", "indices", "rest")
+
+    def encode(self, rows: Tensor) -> Parts:
+        """Values, indices in the fewest bytes, and the rest."""
+        values, indices = rows.topk(self.k, dim=1)
+        rest = rows.scatter(1, indices, -torch.inf).logsumexp(1, keepdim=True)
+        small = torch.uint8 if self.size <= 256 else torch.int16 if self.size <= 2**15 else torch.int32
+        return {"values": values.half(), "indices": indices.to(small), "rest": rest.half()}
+
+    def decode(self, parts: Parts) -> Tensor:
+        """Logits of all classes."""
+        values = parts["values"].float()
+        spread = torch.tensor(self.size - self.k).log()
+        even = (parts["rest"].float() - spread).expand(-1, self.size, *values.shape[2:])
+        return even.scatter(1, parts["indices"].long(), values)
+
+
+CASTS = {"exact": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+NAMES = (*CASTS, "int8", "topK (K a number)")
+
+
+def storage(name: str, classes: int | None = None) -> Storage:
+    """The storage of that name: exact (fp32), fp16, bf16, int8 (by row), or top5, top20, … of `classes` logits.
+
+    Raises: ConfigError if there is none of that name, or if fewer than k + 1 classes have no k largest and a rest.
+    """
+    if name in CASTS:
+        return Cast(CASTS[name])
+    if name == "int8":
+        return Int8()
+    top = re.fullmatch(r"top([1-9]\d*)", name)
+    if top is None:
+        raise ConfigError(unknown("cache storage", name, NAMES))
+    k = int(top[1])
+    if classes is None or k >= classes:
+        raise ConfigError(f"cache_storage={name} of {classes} logits: expected fewer than there are; use fp16.")
+    return Top(k, classes)
+
+
+def feature_storage(name: str) -> str:
+    """What features have under a response's storage: there is no top k of a feature, so fp16."""
+    return "fp16" if name.startswith("top") else name

@@ -1,0 +1,205 @@
+"""Shards on disk: written whole, registered in the manifest, read by memory map."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import Tensor
+
+from tutelage.cache import manifest as manifests
+from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, refuse_other, shard_name
+from tutelage.cache.storage import Parts, Storage, storage
+from tutelage.checkpoint import sha256, write_atomically
+from tutelage.errors import CacheError
+
+SHARD_BYTES = 64 * 2**20
+SHARD_ROWS = 8192
+
+
+@dataclass
+class Rows:
+    """A view of a tap, every sample of it: its parts by shard, memory-mapped."""
+
+    tap: Tap
+    storage: Storage
+    parts: list[Parts]
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """The rows of these sample numbers, in float32, as the teacher gave them."""
+        rows = self.storage.decode(self._stored(index))
+        return rows.permute(0, 3, 1, 2) if self.tap.nhwc else rows
+
+    def _stored(self, index: Tensor) -> Parts:
+        if len(self.parts) == 1:
+            return {name: part.index_select(0, index) for name, part in self.parts[0].items()}
+        shard, row = index.div(self.tap.rows, rounding_mode="floor"), index % self.tap.rows
+        order = shard.argsort(stable=True)
+        counts = torch.bincount(shard, minlength=len(self.parts)).tolist()
+        lots = [(parts, rows) for parts, rows in zip(self.parts, row[order].split(counts), strict=True) if len(rows)]
+        back = torch.empty_like(order)
+        back[order] = torch.arange(len(order))
+        return {
+            name: torch.cat([parts[name].index_select(0, rows) for parts, rows in lots]).index_select(0, back)
+            for name in self.parts[0]
+        }
+
+
+class Store:
+    """A cache's folder.
+
+    about: what its numbers depend on. Processes may share a folder: what is registered in the manifest is whole, and
+    nobody does what somebody else is doing (see `working`).
+    Raises: CacheError if the folder holds a cache of something else, or one that is torn or altered.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any], samples: int, views: int) -> None:
+        self.folder = folder
+        if not (folder / FILE).exists():
+            with self._lock("manifest"):
+                if not (folder / FILE).exists():
+                    key = manifests.key_of(about)
+                    versions = {name: version(name) for name in ("tutelage", "torch")}
+                    Manifest(key=key, about=about, samples=samples, views=views, versions=versions).write(folder)
+        self.manifest = manifests.read(folder)
+        refuse_other(folder, self.manifest, about)
+
+    def _lock(self, name: str) -> FileLock:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / f".{name}.lock")
+
+    @contextmanager
+    def working(self, name: str) -> Iterator[None]:
+        """Inside, no other process works on what has this name; the manifest is as the last one left it."""
+        with self._lock(name):
+            self.manifest = manifests.read(self.folder)
+            yield
+
+    def add(self, taps: dict[str, Tap]) -> None:
+        """Make room for what the teacher says; a tap that is there stays as it is.
+
+        Raises: CacheError if it is there in another shape or storage.
+        """
+        with self.working("manifest"):
+            for name, tap in taps.items():
+                there = self.manifest.taps.setdefault(name, tap)
+                if there != tap:
+                    raise CacheError(
+                        f"the cache {self.folder} holds {name!r} as {there.storage} of {there.shape}, asked for as "
+                        f"{tap.storage} of {tap.shape}; leave `cache` at true, or name another folder."
+                    )
+            self.manifest.write(self.folder)
+
+    def write(self, view: int, tap: str, number: int, rows: Tensor) -> tuple[str, Shard]:
+        """Write one shard; returns its name and what is to be registered."""
+        from safetensors.torch import save
+
+        about = self.manifest.taps[tap]
+        held = storage(about.storage, about.shape[0])
+        parts = held.encode(rows.permute(0, 2, 3, 1).contiguous() if about.nhwc else rows.contiguous())
+        stored = held.decode(parts)
+        stored = stored.permute(0, 3, 1, 2) if about.nhwc else stored
+        name = shard_name(view, tap, number)
+        content = save({f"{tap}.{part}" if part else tap: x for part, x in parts.items()}, {"key": self.manifest.key})
+        write_atomically(self.folder / name, lambda file: file.write(content))
+        return name, Shard(
+            sha256=hashlib.sha256(content).hexdigest(),
+            rows=len(rows),
+            kl=_kl(rows, stored) if tap == "response" else 0.0,
+            squares=rows.double().pow(2).sum().item(),
+            off=(rows - stored).double().pow(2).sum().item(),
+        )
+
+    def register(self, shards: dict[str, Shard]) -> None:
+        """Let others see these shards."""
+        with self.working("manifest"):
+            self.manifest.shards |= shards
+            self.manifest.write(self.folder)
+
+    def rows(self, view: int, tap: str) -> Rows:
+        """A complete view, checked and mapped.
+
+        Raises: CacheError naming the file that is missing, torn, altered or of another cache.
+        """
+        about = self.manifest.taps[tap]
+        parts = [self.checked(name, tap) for name in self.manifest.names(view, tap)]
+        return Rows(about, storage(about.storage, about.shape[0]), parts)
+
+    def checked(self, name: str, tap: str) -> Parts:
+        """One shard's parts, memory-mapped, if its bytes are those that were written.
+
+        Raises: CacheError.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path, shard = self.folder / name, self.manifest.shards[name]
+        mend = "`tutelage cache prune` removes what is broken, and the next run builds it again."
+        if not path.exists():
+            raise CacheError(f"{path} is missing. {mend}")
+        if sha256(path) != shard.sha256:
+            raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
+        try:
+            with safe_open(path, "pt") as file:
+                key, names = (file.metadata() or {}).get("key"), list(file.keys())
+                parts = {n.removeprefix(tap).removeprefix("."): file.get_tensor(n) for n in names}
+        except SafetensorError as error:
+            raise CacheError(f"{path} is no safetensors file ({error}). {mend}") from error
+        if key != self.manifest.key or {len(x) for x in parts.values()} != {shard.rows}:
+            raise CacheError(f"{path} belongs to another cache. {mend}")
+        return parts
+
+
+def plan(shape: Sequence[int], name: str, nhwc: bool) -> Tap:
+    """How a tap of this shape is stored: shards of a power of two of samples, of at most 64 MiB and 8,192 samples."""
+    one = storage(name, shape[0]).encode(torch.zeros(1, *shape))
+    size = sum(x.numel() * x.element_size() for x in one.values())
+    rows = SHARD_ROWS
+    while rows > 1 and rows * size > SHARD_BYTES:
+        rows //= 2
+    return Tap(shape=tuple(shape), storage=name, nhwc=nhwc and not name.startswith("top"), rows=rows)
+
+
+def _kl(x: Tensor, stored: Tensor) -> float:
+    """Σ over rows of KL(softmax(x) ‖ softmax(stored)) along dim 1, averaged over positions."""
+    p, q = (F.log_softmax(z.double(), dim=1) for z in (x, stored))
+    divergence = F.kl_div(q, p, reduction="none", log_target=True).sum(1)
+    return divergence.flatten(1).mean(1).sum().item() if divergence.dim() > 1 else divergence.sum().item()
+
+
+def broken(folder: Path) -> dict[str, str]:
+    """What is wrong with a cache's shards, by name.
+
+    Raises: CacheError if there is no sound manifest.
+    """
+    found = manifests.read(folder)
+    store = Store(folder, found.about, found.samples, found.views)
+    faults: dict[str, str] = {}
+    for tap in found.taps:
+        for name in (n for view in range(found.views) for n in found.names(view, tap) if n in found.shards):
+            try:
+                store.checked(name, tap)
+            except CacheError as error:
+                faults[name] = str(error)
+    return faults
+
+
+def prune(folder: Path) -> list[str]:
+    """Remove broken shards and files that no manifest knows; returns their names. Not while a run builds the cache."""
+    faults = broken(folder)
+    found = manifests.read(folder)
+    for name in faults:
+        del found.shards[name]
+    if faults:
+        found.write(folder)
+    stray = [path.name for path in folder.iterdir() if path.is_file() and path.name not in {FILE, *found.shards}]
+    for name in {*faults, *stray}:
+        (folder / name).unlink(missing_ok=True)
+    return sorted({*faults, *(name for name in stray if not name.endswith(".lock"))})

@@ -1,0 +1,51 @@
+"""The cache that a configuration asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tutelage.cache.manifest import key_of
+from tutelage.config import Config
+from tutelage.data.base import Data
+from tutelage.schemes.base import Scheme
+from tutelage.settings import Settings
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.cached import Cached, Plan, about
+
+FOLDER = Path("caches")
+"""Where caches without a name of their own go: DATA-KEY, so that runs which may share one do."""
+
+
+def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Cached:
+    """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key."""
+    plan = Plan(
+        folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
+        storage=config.cache_storage,
+        views=settings.views or 1,
+        view_seed=settings.view_seed,
+        batch_size=max(settings.batch_size // settings.devices, 1),
+        device=device,
+        memory_format=torch.channels_last if settings.channels_last else None,
+        workers=settings.workers,
+    )
+    identity = teacher.identity()
+    if config.cache is True and identity is not None:
+        stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
+        plan = replace(plan, folder=FOLDER / f"{stem}-{key_of(about(identity, data, plan))[:12]}")
+    return Cached(teacher, data, plan)
+
+
+def build(scheme: Scheme, data: Data, device: torch.device) -> Iterator[tuple[Path, int]]:
+    """Build the views that a scheme's training would read, one by one; the cache's folder and the view of each."""
+    teacher = getattr(scheme, "teacher", None)
+    assert isinstance(teacher, Cached)
+    scheme.to(device)
+    scheme.wire(next(data.batches("train", 8, device=device)), len(data.train))
+    for view in range(teacher.plan.views):
+        teacher.build(view)
+        yield teacher.plan.folder, view

@@ -1,0 +1,172 @@
+"""A teacher whose answers are kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.cache.manifest import Shard, Tap
+from tutelage.cache.storage import feature_storage
+from tutelage.cache.store import Rows, Store, plan
+from tutelage.connectors import as_vector
+from tutelage.data.base import Data
+from tutelage.errors import ConfigError
+from tutelage.layers import Look
+from tutelage.teachers.base import Teacher
+from tutelage.values import Batch, Outputs
+
+POOLED = "mean:"
+"""What stands before a layer's name where its mean over positions is kept."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a cache is made: its folder, storage, views and their seed; batches, device and layout as in training."""
+
+    folder: Path
+    storage: str = "fp16"
+    views: int = 4
+    view_seed: int = 0
+    batch_size: int = 64
+    device: torch.device | str = "cpu"
+    memory_format: torch.memory_format | None = None
+    workers: int = 0
+
+
+class Cached(Teacher):
+    """A teacher that doesn't change, asked once about each view of each training sample and then read from disk.
+
+    A view that isn't there yet is built when its first batch comes: all samples in their order, unit by unit, each
+    shard whole or not at all; what others have built is used, and what others are building is waited for. Batches whose
+    views aren't counted (validation) go to the teacher itself. With storage "exact" the answers are the teacher's own,
+    bit by bit, wherever a network's answer to one sample doesn't depend on the others in the batch.
+    Layers that are only asked for as vectors are kept averaged over positions.
+    Raises: ConfigError if the teacher changes in training; CacheError if what is on disk isn't what was asked for.
+    """
+
+    def __init__(self, teacher: Teacher, data: Data, plan: Plan) -> None:
+        super().__init__()
+        identity = teacher.identity()
+        if identity is None:
+            raise ConfigError(
+                f"{type(teacher).__name__} changes while it teaches, so its answers can't be cached; use cache=false."
+            )
+        self.teacher, self.data, self.plan = teacher, data, plan
+        self.store = Store(plan.folder, about(identity, data, plan), len(data.train), plan.views)
+        self.taps: dict[str, str] = {"response": ""}
+        self.held: tuple[int, dict[str, Rows]] = (-1, {})
+
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
+        """Note what is to be kept: the response and these layers."""
+        self.taps = {"response": ""} | {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
+        self.held = (-1, {})
+
+    def look(self, batch: Batch) -> Look:
+        """The teacher's."""
+        return self.teacher.look(batch)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+        """What is kept of the batch's view."""
+        if batch.view is None or batch.index is None:
+            return self.teacher(batch, layers)
+        rows = self._rows(batch.view)
+        index = batch.index.cpu()
+        said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
+        features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
+        return Outputs(said["response"], features, getattr(self.teacher, "facts", {}))
+
+    def _rows(self, view: int) -> dict[str, Rows]:
+        if self.held[0] != view:
+            self.build(view)
+            self.held = view, {tap: self.store.rows(view, tap) for tap in self.taps}
+        return self.held[1]
+
+    # building
+
+    def build(self, view: int) -> None:
+        """Have all of a view on disk, with what others do at the same time."""
+        if all(self.store.manifest.complete(view, tap) for tap in self.taps):
+            return
+        self._plan_taps(view)
+        taps = self.store.manifest.taps
+        unit = max(taps[tap].rows for tap in self.taps)
+        for number, first in enumerate(range(0, len(self.data.train), unit)):
+            with self.store.working(f"view{view}-unit{number}"):
+                last = min(first + unit, len(self.data.train))
+                missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
+                if missing:
+                    self.store.register(self._unit(view, first, last, missing))
+
+    def _has(self, view: int, tap: str, first: int, last: int) -> bool:
+        rows = self.store.manifest.taps[tap].rows
+        names = self.store.manifest.names(view, tap)[first // rows : -(-last // rows)]
+        return all(name in self.store.manifest.shards for name in names)
+
+    def _plan_taps(self, view: int) -> None:
+        """Make room in the manifest, from the shapes of one batch's answers."""
+        new = [tap for tap in self.taps if tap not in self.store.manifest.taps]
+        if new:
+            batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
+            said = self._said(batch, new)
+            name = self.plan.storage
+            self.store.add(
+                {
+                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x))
+                    for tap, x in said.items()
+                }
+            )
+
+    def _batches(self, view: int, first: int, last: int) -> Any:
+        p = self.plan
+        lots = list(torch.arange(first, last).split(p.batch_size))
+        return self.data.viewed(lots, view, p.view_seed, p.device, p.memory_format, p.workers)
+
+    def _said(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
+        """What the teacher says of a batch, by tap."""
+        told = self.teacher(batch, [layer for layer in self.taps.values() if layer])
+        every = {"response": told.response}
+        for tap, layer in self.taps.items():
+            if layer:
+                every[tap] = as_vector(told[layer]) if tap.startswith(POOLED) else told[layer]
+        return {tap: every[tap].float() for tap in taps}
+
+    def _unit(self, view: int, first: int, last: int, taps: dict[str, Tap]) -> dict[str, Shard]:
+        """Ask the teacher about some samples, and write the shards that they make."""
+        kept: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        shards: dict[str, Shard] = {}
+        done = first
+        for batch in self._batches(view, first, last):
+            done += len(batch)
+            for tap, x in self._said(batch, list(taps)).items():
+                kept[tap].append(x.cpu())
+                rows = taps[tap].rows
+                while sum(map(len, kept[tap])) >= rows or (done == last and kept[tap]):
+                    whole = torch.cat(kept[tap])
+                    start = done - len(whole)
+                    name, shard = self.store.write(view, tap, start // rows, whole[:rows])
+                    shards[name] = shard
+                    kept[tap] = [whole[rows:]] if len(whole) > rows else []
+        return shards
+
+
+def about(identity: dict[str, Any], data: Data, plan: Plan) -> dict[str, Any]:
+    """What a cache's numbers depend on."""
+    return {
+        "teacher": identity,
+        "data": data.train.fingerprint(),
+        "transform": {"augment": data.augment, "size": list(data.size), "mean": list(data.mean), "std": list(data.std)},
+        "views": plan.views,
+        "view_seed": plan.view_seed,
+        "storage": plan.storage,
+        "channels_last": plan.memory_format is torch.channels_last,
+    }
+
+
+def _is_nhwc(x: Tensor) -> bool:
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
