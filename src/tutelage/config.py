@@ -20,6 +20,9 @@ Spec = dict[str, Any]
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
 
+STUDENT = ("name", "student", "method", "seed")
+"""What a further student may be told."""
+
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
 
@@ -39,6 +42,10 @@ class Config(Settings):
     task: Literal["auto", "classification", "segmentation"] = Field("auto", description="auto: what the data is for")
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
+    students: list[Spec] = Field(
+        [],
+        description="further students on the same batches and answers: a list of {name, student, method, seed}",
+    )
     teacher_epochs: int | None = Field(
         None,
         ge=0,
@@ -74,6 +81,18 @@ class Config(Settings):
     def _one_logger(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("students")
+    @classmethod
+    def _known_words(cls, students: list[Spec]) -> list[Spec]:
+        for spec in students:
+            for word in spec:
+                if word not in STUDENT:
+                    raise ConfigError(unknown("word of a further student", word, STUDENT))
+            for term in specs(spec.get("method")):
+                if not registry.has("losses", term["name"]):
+                    raise ConfigError(near_method(term["name"]))
+        return students
+
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
@@ -102,6 +121,11 @@ class Config(Settings):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
         if self.cache and self.views is None:
             self.views = 4
+        if self.students and (self.scheme == "mutual" or self.teacher == "moving_average" or self.keep == "best"):
+            raise ValueError(
+                "students: only with a teacher that is the same for all and keep=last, so without scheme=mutual, "
+                "teacher=moving_average, keep=best and patience"
+            )
         if self.student is None:
             raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
         return self

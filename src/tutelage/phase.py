@@ -60,19 +60,30 @@ def finish(
     trainer: Any,
     data: Data,
     task: Task,
-    name: str,
+    names: Mapping[str, str],
     terms: Terms | None,
 ) -> None:
-    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done."""
+    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
+
+    names: the students' models; the first one's also for those that aren't named.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    student = next(iter(students.values()))
+    student, name = next(iter(students.values())), next(iter(names.values()))
     figures = test(student, data, task, "test")
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            saved.save(folder / file, network, saved.card_of(_buildable(name, network), data))
+            saved.save(folder / file, network, saved.card_of(_buildable(names.get(peer, name), network), data))
     write_predictions(folder / "predictions.npz", figures)
-    peers = {peer: test(n, data, task, "test").values for peer, n in list(students.items())[1:]}
+    others = {
+        other: {
+            "model": names.get(other, name),
+            "figures": test(network, data, task, "test").values,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "macs": macs(network, data),
+        }
+        for other, network in list(students.items())[1:]
+    }
     phase_json = {
         "name": phase.name,
         "role": phase.role,
@@ -83,7 +94,7 @@ def finish(
         "confusion": figures.confusion,
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
-        **({"peers": peers} if peers else {}),
+        **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe(terms), "pairs": _pairs(terms)} if terms is not None else {}),
     }

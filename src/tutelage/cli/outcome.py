@@ -8,7 +8,8 @@ from tutelage.api import Finished, finished
 from tutelage.cli.console import duration, number, say, table
 from tutelage.cli.progress import Progress
 from tutelage.config import Config
-from tutelage.run import Given, Run
+from tutelage.making import Given
+from tutelage.run import Run
 
 ROLES = {"teacher": "teacher", "alone": "student alone", "student": "student taught"}
 VERDICTS = {
@@ -29,6 +30,7 @@ def tell(done: Finished) -> None:
     """The table of figures, the verdict, and where everything is."""
     result = done.result
     rows = [_row(name, result[role], result["metric"]) for role, name in ROLES.items() if result[role]]
+    rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if result["gain"] is not None:
@@ -49,7 +51,7 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         _interval(summary["interval"]) or "– (one seed)",
         number(summary["parameters"]),
         number(summary["macs"]),
-        duration(summary["seconds"]),
+        duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
 
 

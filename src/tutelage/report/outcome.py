@@ -99,7 +99,10 @@ def result(run: Run) -> Section:
     table = Table(
         "Figures by model",
         ["Model", run.metric, "95 % interval", "Seeds"],
-        [[r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows],
+        [
+            *([r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows),
+            *_others(run),
+        ],
     )
     drawing = intervals(f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick)
     figure = Figure(
@@ -111,6 +114,19 @@ def result(run: Run) -> Section:
     )
     blocks: list[Block] = [*(_card(run, role) for role in roles), figure]
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
+
+
+def _others(run: Run) -> list[list[Any]]:
+    """Rows of the students beside the first."""
+    return [
+        [
+            f"{name} ({other.get('model', '–')})",
+            run.unit(other.get(run.metric)),
+            run.unit.interval(other.get("interval")) or "–",
+            len(other.get("values") or []),
+        ]
+        for name, other in (run.result.get("others") or {}).items()
+    ]
 
 
 def _row(run: Run, role: str) -> Row:

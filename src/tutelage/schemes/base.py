@@ -37,7 +37,11 @@ class Scheme(nn.Module):
 
     def students(self) -> dict[str, Tapped]:
         """The networks that the run is for, by name."""
-        return {name: s for player in self.players.values() for name, s in bare(player).students().items()}
+        return {
+            name if own == "student" else own: student
+            for name, player in self.players.items()
+            for own, student in bare(player).students().items()
+        }
 
     def terms(self) -> dict[str, Terms]:
         """The players' terms, by what stands before their names in a turn: "student/", "peers/a/"."""
