@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -121,21 +122,30 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
     """Whole steps: KD live and cached against plain training, features against the same term without a teacher."""
     teacher, student = networks()
     figures: list[Figure] = []
-    for layout, most in ((False, 0.55), (True, 0.45)):
-        name = "channels_last" if layout else "nchw"
-        methods = {"none": None, "live": "kd", "cached": "kd"}
-        seconds = least_of_instances(
-            lambda who, m=methods, c=layout, n=name: step(who, teacher, student, folder / n, m[who], c),
-            methods,
-            rounds,
-            instances,
-        )
-        show(seconds, "live")
-        figures.append((f"{name} cached/plain", seconds["cached"] / seconds["none"], 1.05))
-        figures.append((f"{name} cached/live", seconds["cached"] / seconds["live"], most))
+    variants = {
+        "plain": ("none", None, False),
+        "live": ("live", "kd", False),
+        "cached": ("cached", "kd", False),
+        "plain channels_last": ("none", None, True),
+        "live channels_last": ("live", "kd", True),
+        "cached channels_last": ("cached", "kd", True),
+    }
+
+    def make(name: str) -> Step:
+        who, method, layout = variants[name]
+        return step(who, teacher, student, folder / ("nhwc" if layout else "nchw"), method, layout)
+
+    seconds = least_of_instances(make, variants, rounds, instances)
+    show(seconds, "live")
+    figures += [
+        ("cached/plain", seconds["cached"] / seconds["plain"], 1.05),
+        ("channels_last cached/plain", seconds["cached channels_last"] / seconds["plain channels_last"], 1.05),
+        ("cached/live", seconds["cached"] / seconds["live"], 0.55),
+        ("channels_last cached/live", seconds["cached channels_last"] / seconds["live"], 0.45),
+    ]
     for method, terms in FEATURES.items():
         seconds = least_of_instances(
-            lambda who, t=terms: step(who, teacher, student, folder / "channels_last", t, True),
+            lambda who, t=terms: step(who, teacher, student, folder / "nhwc", t, True),
             ("given", "live", "cached"),
             rounds,
             instances,
@@ -157,14 +167,18 @@ def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES)
     return store.rows(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
 
 
+def reader(rows: Rows) -> Step:
+    """One batch after another, in random order."""
+    lots = cycle(torch.randperm(50_000).split(BATCH))
+    return lambda: rows[next(lots)]
+
+
 def reads(folder: Path, rounds: int) -> list[Figure]:
     """Bytes, and the least time of one batch's read, in milliseconds."""
     figures: list[Figure] = []
     for name, most in (("fp16", 10.0), ("top5", 2.0)):
         rows, size = stored(folder, name)
-        lots = torch.randperm(50_000).split(BATCH)
-        turn = iter(range(10**9))
-        seconds = least_seconds({name: lambda r=rows: r[lots[next(turn) % len(lots)]]}, 50 * rounds)
+        seconds = least_seconds({name: reader(rows)}, 50 * rounds)
         figures.append((f"{name} MiB", size / 2**20, most))
         figures.append((f"{name} read ms", 1000 * seconds[name], 0.3))
     return figures
@@ -201,7 +215,7 @@ def _private() -> int:
 def memory(who: str, folder: Path) -> float:
     """Peak memory in MiB of some steps, with the cache there already."""
     teacher, student = networks()
-    call = step(who, teacher, student, folder / "channels_last", None if who == "none" else "kd", True)
+    call = step(who, teacher, student, folder / "nhwc", None if who == "none" else "kd", True)
     if who == "none":
         del teacher
     for _ in range(40):

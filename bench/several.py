@@ -2,8 +2,8 @@
 
     python bench/several.py
 
-resnet56 teaches four resnet8, and four resnet20, by KD, DKD, DIST and NKD; 3×32×32 pixels, batch 64, channels_last. What
-can be saved is three of four teacher's passes: the larger the students, the less that is of the whole.
+resnet56 teaches four resnet8, and four resnet20, by KD, DKD, DIST and NKD; 3×32×32 pixels, batch 64, channels_last.
+What can be saved is three of four teacher's passes: the larger the students, the less that is of the whole.
 """
 
 from __future__ import annotations
