@@ -28,7 +28,7 @@ from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
 from tutelage.fabric import make_fabric
 from tutelage.folder import free, make
-from tutelage.phase import Phase, finish
+from tutelage.phase import Phase, finish, forget_peak
 from tutelage.player import Player
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.mutual import Mutual
@@ -143,6 +143,7 @@ class Run:
         seed_everything(phase.seed)
         scheme, data, terms = self._scheme(phase, self.data)
         trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric)
+        forget_peak(self.fabric.device)
         students = trainer.fit(scheme, data)
         if self.fabric.is_global_zero:
             name = self.config.teacher if phase.role == "teacher" else self.config.student

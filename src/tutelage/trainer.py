@@ -31,6 +31,7 @@ from tutelage.evaluation import evaluate
 from tutelage.fabric import make_fabric
 from tutelage.norms import gradient_norms
 from tutelage.optim import optimiser, scheduler
+from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
 from tutelage.signals import Wish, listening
@@ -115,6 +116,9 @@ class Trainer:
             for name, s in self.students.items()
             if average
         }
+        if settings.recompute:
+            for student in self.students.values():  # after the averages were copied from them
+                recompute(student, example.inputs)
         if settings.compile:
             for tapped in (m for m in scheme.modules() if isinstance(m, Tapped)):
                 tapped.compile()
