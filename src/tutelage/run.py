@@ -19,7 +19,7 @@ import yaml
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage import environment, models, result, saved
+from tutelage import environment, models, result, saved, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import peek
 from tutelage.checkpoint import write_atomically
@@ -181,6 +181,8 @@ class Run:
             batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
             self._check_classes(scheme, batch)
             scheme.wire(batch, len(data.train))
+            if self.config.sharded:
+                sharding.refuse(scheme)
         except NotFinite as error:
             raise NotFinite(f"teacher={self.config.teacher}: {error}") from error
         finally:
