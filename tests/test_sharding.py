@@ -47,7 +47,7 @@ CASES = {
     "a feature alone": ("digits", 20 * AT(), False, {}),
     "inner layers alone": (
         "digits",
-        [Term(FitNet(), 10, student="layer1.0", teacher="layer1", connector=conv)],
+        [Term(FitNet(), 10, student="layer2.0", teacher="layer2", connector=conv)],
         False,
         {},
     ),
