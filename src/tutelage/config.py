@@ -105,6 +105,8 @@ class Config(Settings):
     def _contradictions_of_run(self) -> Config:
         if self.scheme == "mutual" and self.teacher is not None:
             raise ValueError(f"teacher={self.teacher!r} with scheme=mutual: peers have no teacher, leave it out")
+        if self.sharded and self.teacher == "moving_average":
+            raise ValueError("teacher=moving_average needs the student's whole weights: use strategy=ddp")
         if self.scheme == "offline" and self.teacher is None and self.method is not None:
             needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
             if needy:

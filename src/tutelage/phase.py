@@ -154,15 +154,22 @@ def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]
         "step_ms": 1000 * step,
         "teacher_share": share,
         "peak_memory_mb": peak_memory(trainer.fabric.device),
+        "peak_memory_of": "training" if trainer.fabric.device.type == "cuda" else "process so far",
         "val": {trainer.task.metric: progress.best, "best_epoch": progress.best_epoch},
         "chosen": "best on validation" if settings.keep == "best" else "last epoch",
     }
 
 
-def peak_memory(device: torch.device) -> float:
-    """The most memory held so far, in MB: the device's if it is a GPU, else the process's."""
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure the peak anew, where that can be done: on a GPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 

@@ -16,6 +16,7 @@ from tutelage.data.base import Data
 from tutelage.errors import TutelageError
 from tutelage.norms import gradient_norms
 from tutelage.phase import forward_seconds, macs, peak_memory, test
+from tutelage.recompute import recompute
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
@@ -207,6 +208,9 @@ def _try(run: Run, trial: Trial) -> None:
         trial.macs["teacher"] = macs(trial.teacher, data)
         trial.findings += _of_teacher(run, trial.teacher, data, batch)
     scheme.train()
+    if run.config.recompute:
+        for student in scheme.students().values():
+            recompute(student, batch.inputs)
     norms = gradient_norms(scheme, batch, 0)
     if scheme.balance(norms):
         norms = gradient_norms(scheme, batch, 0)

@@ -65,7 +65,8 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
         "macs": phases[0]["macs"],
-        **{key: fmean(p[key] for p in trained) if trained else None for key in ("seconds", "step_ms")},
+        **{key: _mean([p.get(key) for p in trained]) for key in ("seconds", "step_ms", "peak_memory_mb")},
+        "peak_memory_of": trained[0].get("peak_memory_of") if trained else None,
     }
 
 
@@ -75,6 +76,11 @@ def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, An
         name: _summary([p["others"][name] for p in phases], metric) or {}
         for name in (phases[0].get("others", {}) if phases else {})
     }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:

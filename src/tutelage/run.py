@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 from torch import nn
 
-from tutelage import environment, result
+from tutelage import environment, result, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import peek
 from tutelage.checkpoint import write_atomically
@@ -23,7 +23,7 @@ from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
 from tutelage.folder import free, make
 from tutelage.making import Given, Making, Network, few, seed_everything
-from tutelage.phase import Phase, finish
+from tutelage.phase import Phase, finish, forget_peak
 from tutelage.schemes.base import Scheme
 from tutelage.trainer import Trainer, refuse_accumulation
 from tutelage.values import Batch
@@ -76,6 +76,7 @@ class Run(Making):
         seed_everything(phase.seed)
         scheme, data, terms = self.scheme(phase, self.data)
         trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric)
+        forget_peak(self.fabric.device)
         students = trainer.fit(scheme, data)
         if self.fabric.is_global_zero:
             name = str(self.config.teacher if phase.role == "teacher" else self.config.student)
@@ -106,6 +107,8 @@ class Run(Making):
             batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
             self._check_classes(scheme, batch)
             scheme.wire(batch, len(data.train))
+            if self.config.sharded:
+                sharding.refuse(scheme)
         except NotFinite as error:
             raise NotFinite(f"teacher={self.config.teacher}: {error}") from error
         finally:

@@ -33,6 +33,7 @@ def tell(done: Finished) -> None:
     rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    say("", *_cost(result))
     if result["gain"] is not None:
         say("", _sentence(result))
     say(
@@ -53,6 +54,15 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         number(summary["macs"]),
         duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
+
+
+def _cost(result: dict[str, Any]) -> list[str]:
+    """What a step of each training took and held, in one line; none if nothing was trained here."""
+    trained = {name: result[role] for role, name in ROLES.items() if result[role] and result[role].get("step_ms")}
+    parts = [f"{name} {s['step_ms']:.3g} ms, {number(s.get('peak_memory_mb'))} MB" for name, s in trained.items()]
+    of = {s.get("peak_memory_of") for s in trained.values()}
+    whose = " of the process so far" if "process so far" in of else ""
+    return [f"a step and peak memory{whose}: {'; '.join(parts)}"] if parts else []
 
 
 def _interval(bounds: list[float] | None, sign: str = "") -> str:

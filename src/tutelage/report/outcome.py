@@ -270,7 +270,9 @@ def costs(run: Run) -> Section:
             )
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
     slow = _slowdown(run)
-    return Section("Costs", f"Means over seeds. {slow}".strip(), [WideTable("Training costs", head, rows)])
+    so_far = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
+    whose = "Peak memory is that of the process so far: of its earlier trainings too. " if so_far else ""
+    return Section("Costs", f"Means over seeds. {whose}{slow}".strip(), [WideTable("Training costs", head, rows)])
 
 
 COSTS: dict[str, Callable[[Any], str]] = {
