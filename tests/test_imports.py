@@ -14,8 +14,8 @@ import tutelage
 ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
-    "errors", "declared", "registry", "values", "capture", "layers", "settings", "checkpoint", "policies", "losses",
-    "connectors", "recipes", "config", "data", "models", "tasks", "term", "terms", "teachers",
+    "errors", "declared", "registry", "values", "capture", "layers", "fold", "settings", "checkpoint", "policies",
+    "losses", "connectors", "recipes", "config", "data", "models", "tasks", "term", "terms", "teachers",
     "player", "schemes", "optim", "callbacks", "evaluation", "norms", "fabric", "signals", "trainer", "saved",
     "statistics", "phase", "result", "environment", "run", "api", "report", "cli",
     "__main__",

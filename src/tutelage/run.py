@@ -37,9 +37,10 @@ from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
+from tutelage.teachers.ahead import placed
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
-from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Method, Terms
 from tutelage.trainer import Trainer, refuse_accumulation
@@ -206,7 +207,7 @@ class Run:
         network = self.network(self.config.student, self.config.student_weights, self.given.student)
         data = wanted(network, data)
         taught = phase.role == "student"
-        teacher = self.teacher(network, data) if taught else None
+        teacher = placed(self.teacher(network, data), self.config) if taught else None
         terms = self.terms() if taught else Terms.of(None, self.task.truth())
         return Offline(Player(network.model, terms, self.task), teacher), data, terms
 
@@ -277,11 +278,14 @@ class Run:
 
     def frozen(self, network: Network, data: Data) -> Frozen:
         """A frozen teacher that gets its images normalised as it wants them."""
+        config = self.config
+        refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
+        how: Any = {"precision": config.teacher_precision, "folded": config.teacher_fold}
         if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
-            return Frozen(network.model, self.task)
+            return Frozen(network.model, self.task, **how)
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
-        return Frozen(network.model, self.task, scale, shift)
+        return Frozen(network.model, self.task, scale, shift, **how)
 
     # the end
 
@@ -301,7 +305,7 @@ class Run:
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
             network = Network(nn.Identity(), self.data.mean, self.data.std)
-            teacher = self.teacher(network, self.data)
+            teacher = placed(self.teacher(network, self.data), self.config)
             assert teacher is not None
             teacher.to(self.fabric.device)
             finish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from torch import nn
@@ -34,6 +34,10 @@ class Offline(Scheme):
         """The student's one turn."""
         told = None if self.teacher is None else self.teacher(batch, self.layers)
         yield "student", self.players["student"](batch, told)
+
+    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+        """Let the teacher look ahead, if it does."""
+        return batches if self.teacher is None else self.teacher.ahead(batches, self.layers)
 
     def after_step(self) -> None:
         """Tell the teacher."""
