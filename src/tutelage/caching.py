@@ -14,6 +14,7 @@ from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
+from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan, about
 
@@ -43,6 +44,8 @@ def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, dev
 def build(scheme: Scheme, data: Data, device: torch.device) -> Iterator[tuple[Path, int]]:
     """Build the views that a scheme's training would read, one by one; the cache's folder and the view of each."""
     teacher = getattr(scheme, "teacher", None)
+    if isinstance(teacher, Ahead):
+        teacher = teacher.teacher
     assert isinstance(teacher, Cached)
     scheme.to(device)
     scheme.wire(next(data.batches("train", 8, device=device)), len(data.train))

@@ -23,6 +23,9 @@ DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "
 STUDENT = ("name", "student", "method", "seed")
 """What a further student may be told."""
 
+STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device")
+"""Keys of a teacher that doesn't change."""
+
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
 
@@ -53,6 +56,20 @@ class Config(Settings):
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
     teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_precision: Literal["32", "bf16", "16"] = Field(
+        "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
+    )
+    teacher_fold: bool = Field(
+        False,
+        description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 8 % cheaper",
+    )
+    teacher_ahead: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+    )
+    teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
     cache: bool | str = Field(
@@ -113,6 +130,11 @@ class Config(Settings):
                 raise ValueError(
                     f"method={self.method!r} needs a teacher: name one (teacher=…), or use `tutelage train`"
                 )
+        still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
+        if self.teacher == "moving_average" and still:
+            raise ValueError(
+                f"{still[0]} is for a teacher that is trained already: a moving average changes, leave it out"
+            )
         late = [s for s in specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs]
         if late:
             raise ValueError(

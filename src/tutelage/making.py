@@ -29,9 +29,10 @@ from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
+from tutelage.teachers.ahead import placed
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
-from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Method, Terms
 
@@ -121,6 +122,7 @@ class Making:
             storage(self.config.cache_storage, len(data.classes))
             if not self.rehearsing:
                 teacher = cached(teacher, data, self.config, self.settings(phase), self.fabric.device)
+        teacher = placed(teacher, self.config)
         terms = self.terms() if taught else Terms.of(None, self.task.truth())
         players = {"student": Player(network.model, terms, self.task)}
         if taught:
@@ -219,11 +221,14 @@ class Making:
 
     def frozen(self, network: Network, data: Data) -> Frozen:
         """A frozen teacher that gets its images normalised as it wants them."""
+        config = self.config
+        refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
+        how: Any = {"precision": config.teacher_precision, "folded": config.teacher_fold}
         if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
-            return Frozen(network.model, self.task)
+            return Frozen(network.model, self.task, **how)
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
-        return Frozen(network.model, self.task, scale, shift)
+        return Frozen(network.model, self.task, scale, shift, **how)
 
 
 def wanted(network: Network, data: Data) -> Data:

@@ -176,6 +176,7 @@ class Trial:
     macs: dict[str, int] = field(default_factory=dict)
     step: float = 0.0
     teaching: float = 0.0
+    cacheable: bool = False
     seconds: float = 0.0
     memory: float = 0.0
 
@@ -218,6 +219,7 @@ def _try(run: Run, trial: Trial) -> None:
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme)
     if trial.teacher is not None:
+        trial.cacheable = not trial.teacher.changes()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)

@@ -25,6 +25,7 @@ from tutelage.folder import free, make
 from tutelage.making import Given, Making, Network, few, seed_everything
 from tutelage.phase import Phase, finish, forget_peak
 from tutelage.schemes.base import Scheme
+from tutelage.teachers.ahead import placed
 from tutelage.trainer import Trainer, refuse_accumulation
 from tutelage.values import Batch
 
@@ -143,7 +144,7 @@ class Run(Making):
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
             network = Network(nn.Identity(), self.data.mean, self.data.std)
-            teacher = self.teacher(network, self.data)
+            teacher = placed(self.teacher(network, self.data), self.config)
             assert teacher is not None
             teacher.to(self.fabric.device)
             finish(

@@ -53,7 +53,7 @@ class Settings(BaseModel):
     log_every: int = Field(20, ge=1, description="steps between log points")
     checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after each step")
 
-    @field_validator("precision", mode="before")
+    @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
     @classmethod
     def _as_text(cls, precision: object) -> object:
         return str(precision) if isinstance(precision, int) else precision

@@ -12,8 +12,8 @@ fit:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -95,7 +95,9 @@ class Trainer:
         self._note(begin | {"pairs": pairs})
         with listening(self.wish):
             while self.progress.epoch < settings.epochs and not self._patience_is_out():
-                self._epoch(scheme, data)
+                batches = self._batches(data, "train", self.progress.epoch, self.progress.position)
+                with closing(scheme.ahead(batches)) as batches:
+                    self._epoch(scheme, data, batches)
         self._note({"kind": "end", "step": self.progress.step, "seconds": self.progress.seconds})
         return self._result(scheme)
 
@@ -137,9 +139,8 @@ class Trainer:
 
     # an epoch, a batch, a turn
 
-    def _epoch(self, scheme: Scheme, data: Data) -> None:
+    def _epoch(self, scheme: Scheme, data: Data, batches: Iterator[Batch]) -> None:
         began, progress, settings = time.perf_counter(), self.progress, self.settings
-        batches = self._batches(data, "train", progress.epoch, progress.position)
         if progress.position == 0 and self._norms_are_due():
             batches = self._with_norms(scheme, batches)
         last_save = time.monotonic()
@@ -164,7 +165,7 @@ class Trainer:
         progress.position = 0
         progress.seconds += time.perf_counter() - began
 
-    def _batches(self, data: Data, split: str, epoch: int, start: int, shared: bool = True) -> Iterator[Batch]:
+    def _batches(self, data: Data, split: str, epoch: int, start: int, shared: bool = True) -> Generator[Batch]:
         settings, fabric = self.settings, self.fabric
         batches = data.batches(
             split,

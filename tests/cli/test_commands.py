@@ -239,7 +239,15 @@ def test_check_writes_nothing(tutelage, tmp_path):
     code, output = tutelage("check", *QUICK, "method=fitnet+0.5*kd")
     assert code == 0, output
     assert [path.name for path in tmp_path.iterdir()] == ["t.safetensors"]
-    for words in ("64 training", "10 classes", "496 parameters", "3,536 MACs", "ms a step", "% of it the teacher"):
+    for words in (
+        "64 training",
+        "10 classes",
+        "496 parameters",
+        "3,536 MACs",
+        "ms a step",
+        "% of it the teacher",
+        "% cheaper",
+    ):
         assert words in output
     assert re.search(r"kd +0\.5 +\d", output)
     assert re.search(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -31,6 +31,10 @@ class Scheme(nn.Module):
     @abstractmethod
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Who minimises what, in order."""
+
+    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+        """The batches of an epoch; a scheme may look ahead in them. Closed when the epoch ends or fails."""
+        return batches
 
     def after_step(self) -> None:
         """Called after each batch's turns."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -46,6 +46,10 @@ class Offline(Scheme):
         told = None if self.teacher is None else self.teacher(batch, self.layers)
         for name, player in self.players.items():
             yield name, player(batch, told)
+
+    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+        """Let the teacher look ahead, if it does."""
+        return batches if self.teacher is None else self.teacher.ahead(batches, self.layers)
 
     def after_step(self) -> None:
         """Tell the teacher."""
