@@ -32,6 +32,8 @@ def cache() -> None:
     """A teacher's answers on disk: build them ahead, look into them, check them, clean up.
 
     Runs with cache=true do all of this by themselves; see `tutelage cache build --help`.
+
+    Example: tutelage cache info caches/digits-0123456789ab
     """
 
 
