@@ -11,9 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from tutelage import making, saved
+from tutelage import building, making, saved
 from tutelage import run as runs
-from tutelage.caching import build
 from tutelage.callbacks import Callback
 from tutelage.config import check
 from tutelage.data import from_datasets
@@ -21,7 +20,7 @@ from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
 from tutelage.losses.base import Loss, Mix
-from tutelage.phase import Phase, test
+from tutelage.phase import test
 from tutelage.term import Term, spec_of
 from tutelage.terms import Terms
 
@@ -99,23 +98,16 @@ def build_cache(
     teacher: str | Sequence[str] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
+    engine: str = "processes",
     **keys: Any,
 ) -> Iterator[tuple[Path, int]]:
     """Build, view by view, the cache that a run of the same arguments and cache=True would read; folder and view each.
 
+    engine: "processes" (this one, and those of devices=) or "ray" (a cluster's, to which everything goes by name).
     Raises: ConfigError if the teacher isn't trained yet; CacheError if what is there isn't what was asked for.
     """
     given, asked = _apart(student, teacher, data, method, (), keys)
-    config = check({"cache": True} | asked | keys)
-    run = runs.Run(config, given, folder=Path("caches"))
-    if run.teacher_is_trained():
-        raise ConfigError(
-            f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
-            "or say teacher_epochs=0 to take it as it is."
-        )
-    run.rehearse()
-    scheme, seen, _ = run.scheme(Phase("student-0", "student", config.seed), run.data)
-    yield from build(scheme, seen, run.fabric.device)
+    yield from building.build(check({"cache": True} | asked | keys), given, engine)
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Figures:

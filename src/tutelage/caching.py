@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,7 @@ import torch
 from tutelage.cache.manifest import key_of
 from tutelage.config import Config
 from tutelage.data.base import Data
-from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
-from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan, about
 
@@ -39,16 +36,3 @@ def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, dev
         stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
         plan = replace(plan, folder=FOLDER / f"{stem}-{key_of(about(identity, data, plan))[:12]}")
     return Cached(teacher, data, plan)
-
-
-def build(scheme: Scheme, data: Data, device: torch.device) -> Iterator[tuple[Path, int]]:
-    """Build the views that a scheme's training would read, one by one; the cache's folder and the view of each."""
-    teacher = getattr(scheme, "teacher", None)
-    if isinstance(teacher, Ahead):
-        teacher = teacher.teacher
-    assert isinstance(teacher, Cached)
-    scheme.to(device)
-    scheme.wire(next(data.batches("train", 8, device=device)), len(data.train))
-    for view in range(teacher.plan.views):
-        teacher.build(view)
-        yield teacher.plan.folder, view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from inspect import signature
 from typing import Any, Literal
 
@@ -14,11 +15,12 @@ PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 
 def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
-    """Lightning Fabric for these settings; several devices by DDP, or by FSDP if they say so."""
+    """Lightning Fabric for these settings; several devices by DDP or FSDP, over the machines that torchrun says."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
     strategy: Any = "auto"
+    machines, here = _spread(settings.devices)
     if settings.sharded:
         strategy = _sharded(settings.devices, start)
     elif settings.devices > 1:
@@ -33,7 +35,8 @@ def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "
     try:
         return Fabric(
             accelerator=settings.device,
-            devices=settings.devices,
+            devices=here,
+            num_nodes=machines,
             strategy=strategy,
             precision=PRECISIONS[settings.precision],
         )
@@ -57,3 +60,13 @@ def _sharded(devices: int, start: Any) -> Any:
                 self._launcher = _MultiProcessingLauncher(self, start_method=start)
 
     return Sharded(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)
+
+
+def _spread(devices: int) -> tuple[int, int]:
+    """How many machines there are, and how many processes each has: torchrun says so, or else all are here."""
+    if devices == 1 or "LOCAL_WORLD_SIZE" not in os.environ:
+        return 1, devices
+    world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if world != devices:
+        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
+    return world // here, here

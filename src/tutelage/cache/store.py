@@ -77,9 +77,12 @@ class Store:
         return FileLock(self.folder / f".{name}.lock")
 
     @contextmanager
-    def working(self, name: str) -> Iterator[None]:
-        """Inside, no other process works on what has this name; the manifest is as the last one left it."""
-        with self._lock(name):
+    def working(self, name: str, wait: bool = True) -> Iterator[None]:
+        """Inside, no other process works on what has this name; the manifest is as the last one left it.
+
+        Raises: filelock.Timeout if another one does, and it isn't to be waited for.
+        """
+        with self._lock(name).acquire(timeout=-1 if wait else 0):
             self.manifest = manifests.read(self.folder)
             yield
 

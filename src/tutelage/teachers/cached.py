@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import Timeout
 from torch import Tensor
 
 from tutelage.cache.manifest import Shard, Tap
@@ -91,17 +93,29 @@ class Cached(Teacher):
 
     def build(self, view: int) -> None:
         """Have all of a view on disk, with what others do at the same time."""
-        if all(self.store.manifest.complete(view, tap) for tap in self.taps):
-            return
+        for wait in (False, True):  # first the units that nobody is at, then those that others were at
+            for number in self.missing(view):
+                self.build_unit(view, number, wait)
+
+    def missing(self, view: int) -> list[int]:
+        """The view's units of samples of which something isn't on disk yet."""
         self._plan_taps(view)
-        taps = self.store.manifest.taps
-        unit = max(taps[tap].rows for tap in self.taps)
-        for number, first in enumerate(range(0, len(self.data.train), unit)):
-            with self.store.working(f"view{view}-unit{number}"):
-                last = min(first + unit, len(self.data.train))
-                missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
-                if missing:
-                    self.store.register(self._unit(view, first, last, missing))
+        samples, size = len(self.data.train), self._unit_size()
+        spans = [(first, min(first + size, samples)) for first in range(0, samples, size)]
+        return [n for n, span in enumerate(spans) if not all(self._has(view, tap, *span) for tap in self.taps)]
+
+    def build_unit(self, view: int, number: int, wait: bool = True) -> None:
+        """Have one unit on disk; unless told to wait, leave one that another process is at."""
+        with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
+            first = number * self._unit_size()
+            last = min(first + self._unit_size(), len(self.data.train))
+            taps = self.store.manifest.taps
+            missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
+            if missing:
+                self.store.register(self._unit(view, first, last, missing))
+
+    def _unit_size(self) -> int:
+        return max(self.store.manifest.taps[tap].rows for tap in self.taps)
 
     def _has(self, view: int, tap: str, first: int, last: int) -> bool:
         rows = self.store.manifest.taps[tap].rows

@@ -20,6 +20,10 @@ Examples:
   tutelage cache build teacher=runs/big student=resnet8 data=folder:photos method=dkd views=8
 
   torchrun --nproc-per-node 4 -m tutelage cache build study.yaml devices=4
+
+  tutelage cache build study.yaml engine=ray
+
+engine=ray: by the GPUs of a Ray cluster, or else by its CPUs; RAY_ADDRESS says which cluster, none is this machine.
 """
 
 
@@ -36,11 +40,13 @@ def cache() -> None:
 @app.command(cls=Keyed, help=BUILD)
 def build(words: Words = None) -> None:
     """Build what isn't there yet."""
-    config = read(words)
+    engines = [word.partition("=")[2] for word in words or [] if word.startswith("engine=")]
+    config = read([word for word in words or [] if not word.startswith("engine=")])
     from tutelage.api import build_cache
     from tutelage.cli.console import say
 
-    for folder, view in build_cache(**(config.model_dump() | {"cache": config.cache or True})):
+    keys = config.model_dump() | {"cache": config.cache or True}
+    for folder, view in build_cache(engine=(engines or ["processes"])[-1], **keys):
         say(f"{folder}: view {view} is there")
 
 
