@@ -69,8 +69,8 @@ def somewhere(tmp_path, monkeypatch):
         make()
     for page, name in (("configuration", "study"), ("policies", "policies")):
         Path(f"{name}.yaml").write_text(dict(blocks(DOCS / f"{page}.md"))["yaml"])
-    whole, short = run.Run._settings, {"epochs": 1}
-    monkeypatch.setattr(run.Run, "_settings", lambda self, phase: whole(self, phase).model_copy(update=short))
+    whole, short = run.Run.settings, {"epochs": 1}
+    monkeypatch.setattr(run.Run, "settings", lambda self, phase: whole(self, phase).model_copy(update=short))
     yield tmp_path
     for name in ("my_data", "my_models"):
         sys.modules.pop(name, None)

@@ -212,7 +212,7 @@ def test_a_teacher_of_another_class_order_is_refused_before_there_is_a_folder(tm
 def test_peers_by_recipe(tmp_path):
     made = tutelage.distill(student="cnn2", method="dml", epochs=1, limit=100, device="cpu", out=str(tmp_path / "r"))
     told = phase(made, "student-0")
-    assert set(told["peers"]) == {"peer1"}
+    assert set(told["others"]) == {"peer1"}
     assert {p.name for p in (made.folder / "student-0").glob("*.safetensors")} == {
         "model.safetensors",
         "peer1.safetensors",
@@ -269,7 +269,7 @@ def test_callbacks_hear_every_phase(tmp_path):
 def test_phases_follow_from_what_is_asked():
     def names(**keys) -> list[str]:
         made = Run.__new__(Run)
-        made.config, made.given = check({"data": "digits", **keys}), api.runs.Given()
+        made.config, made.given = check({"data": "digits", **keys}), api.making.Given()
         return [phase.name for phase in made.phases()]
 
     assert names() == ["teacher", "alone-0", "student-0"]

@@ -15,8 +15,10 @@ from typing import Any
 from tutelage import errors
 from tutelage.config import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
+from tutelage.making import Given, seed_everything
 from tutelage.phase import Phase
-from tutelage.run import Given, Run, seed_everything
+from tutelage.run import Run
+from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.cached import Cached
 
 ENGINES = ("processes", "ray")
@@ -53,6 +55,7 @@ def teacher_of(config: Config, given: Given | None = None) -> Cached:
     seed_everything(config.seed)  # as the training does
     scheme, data, _ = run.scheme(Phase("student-0", "student", config.seed), run.data)
     teacher = getattr(scheme, "teacher", None)
+    teacher = teacher.teacher if isinstance(teacher, Ahead) else teacher
     assert isinstance(teacher, Cached)
     scheme.to(run.fabric.device)
     scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))

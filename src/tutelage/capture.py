@@ -33,7 +33,7 @@ class Tapped(nn.Module):
         self.listening = False  # the bare model may also be called by others
         self.norm_widths = norm_widths(model)
         modules = dict(model.named_modules())
-        self.handles = []
+        self.handles: list[Any] = []  # what is to be removed from the model again
         for layer in self.layers:
             name = layer.removesuffix(":in")
             if name not in modules:

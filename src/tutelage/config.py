@@ -20,6 +20,12 @@ Spec = dict[str, Any]
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
 
+STUDENT = ("name", "student", "method", "seed")
+"""What a further student may be told."""
+
+STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device")
+"""Keys of a teacher that doesn't change."""
+
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
 
@@ -39,6 +45,10 @@ class Config(Settings):
     task: Literal["auto", "classification", "segmentation"] = Field("auto", description="auto: what the data is for")
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
+    students: list[Spec] = Field(
+        [],
+        description="further students on the same batches and answers: a list of {name, student, method, seed}",
+    )
     teacher_epochs: int | None = Field(
         None,
         ge=0,
@@ -46,6 +56,20 @@ class Config(Settings):
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
     teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_precision: Literal["32", "bf16", "16"] = Field(
+        "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
+    )
+    teacher_fold: bool = Field(
+        False,
+        description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
+    )
+    teacher_ahead: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+    )
+    teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
     cache: bool | str = Field(
@@ -74,6 +98,18 @@ class Config(Settings):
     def _one_logger(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("students")
+    @classmethod
+    def _known_words(cls, students: list[Spec]) -> list[Spec]:
+        for spec in students:
+            for word in spec:
+                if word not in STUDENT:
+                    raise ConfigError(unknown("word of a further student", word, STUDENT))
+            for term in specs(spec.get("method")):
+                if not registry.has("losses", term["name"]):
+                    raise ConfigError(near_method(term["name"]))
+        return students
+
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
@@ -86,12 +122,19 @@ class Config(Settings):
     def _contradictions_of_run(self) -> Config:
         if self.scheme == "mutual" and self.teacher is not None:
             raise ValueError(f"teacher={self.teacher!r} with scheme=mutual: peers have no teacher, leave it out")
+        if self.sharded and self.teacher == "moving_average":
+            raise ValueError("teacher=moving_average needs the student's whole weights: use strategy=ddp")
         if self.scheme == "offline" and self.teacher is None and self.method is not None:
             needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
             if needy:
                 raise ValueError(
                     f"method={self.method!r} needs a teacher: name one (teacher=…), or use `tutelage train`"
                 )
+        still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
+        if self.teacher == "moving_average" and still:
+            raise ValueError(
+                f"{still[0]} is for a teacher that is trained already: a moving average changes, leave it out"
+            )
         late = [s for s in specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs]
         if late:
             raise ValueError(
@@ -102,6 +145,11 @@ class Config(Settings):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
         if self.cache and self.views is None:
             self.views = 4
+        if self.students and (self.scheme == "mutual" or self.teacher == "moving_average" or self.keep == "best"):
+            raise ValueError(
+                "students: only with a teacher that is the same for all and keep=last, so without scheme=mutual, "
+                "teacher=moving_average, keep=best and patience"
+            )
         if self.student is None:
             raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
         return self

@@ -15,13 +15,15 @@ PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 
 def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
-    """Lightning Fabric for these settings; several devices by DDP, over the machines that torchrun says there are."""
+    """Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
     strategy: Any = "auto"
     machines, here = _spread(settings.devices)
-    if settings.devices > 1:
+    if settings.sharded:
+        strategy = _sharded(settings.devices, start)
+    elif settings.devices > 1:
         # replicas keep buffers of their own (memory banks); torch has renamed the option that says so
         sync = (
             "forward_sync_buffers"
@@ -54,3 +56,17 @@ def _spread(devices: int) -> tuple[int, int]:
     if world != devices:
         raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
     return world // here, here
+
+
+def _sharded(devices: int, start: Any) -> Any:
+    """Fabric's strategy for players that the trainer has divided (`sharding.shard`)."""
+    from lightning.fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+    from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+
+    class Sharded(ModelParallelStrategy):
+        def _configure_launcher(self) -> None:
+            super()._configure_launcher()
+            if start != "popen":
+                self._launcher = _MultiProcessingLauncher(self, start_method=start)
+
+    return Sharded(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tutelage.settings import Settings
 
@@ -19,7 +20,7 @@ def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
     if settings.optimizer == "adamw":
         return AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
-    fused = settings.precision != "16" and parameters[0].device.type in ("cpu", "cuda")
+    fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
     return SGD(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused, **options)
 
 
@@ -44,3 +45,11 @@ def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:
 def scheduler(optimizer: Optimizer, settings: Settings, steps_an_epoch: int) -> LambdaLR:
     """Steps the optimiser's learning rate along its course."""
     return LambdaLR(optimizer, course(settings, steps_an_epoch))
+
+
+def averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
+    """Copies of the students that are to follow them, buffers too; none without a decay."""
+    if decay is None:
+        return {}
+    average = get_ema_multi_avg_fn(decay)
+    return {name: AveragedModel(s, multi_avg_fn=average, use_buffers=True) for name, s in students.items()}

@@ -60,19 +60,30 @@ def finish(
     trainer: Any,
     data: Data,
     task: Task,
-    name: str,
+    names: Mapping[str, str],
     terms: Terms | None,
 ) -> None:
-    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done."""
+    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
+
+    names: the students' models; the first one's also for those that aren't named.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    student = next(iter(students.values()))
+    student, name = next(iter(students.values())), next(iter(names.values()))
     figures = test(student, data, task, "test")
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            saved.save(folder / file, network, saved.card_of(_buildable(name, network), data))
+            saved.save(folder / file, network, saved.card_of(_buildable(names.get(peer, name), network), data))
     write_predictions(folder / "predictions.npz", figures)
-    peers = {peer: test(n, data, task, "test").values for peer, n in list(students.items())[1:]}
+    others = {
+        other: {
+            "model": names.get(other, name),
+            "figures": test(network, data, task, "test").values,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "macs": macs(network, data),
+        }
+        for other, network in list(students.items())[1:]
+    }
     phase_json = {
         "name": phase.name,
         "role": phase.role,
@@ -83,7 +94,7 @@ def finish(
         "confusion": figures.confusion,
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
-        **({"peers": peers} if peers else {}),
+        **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe(terms), "pairs": _pairs(terms)} if terms is not None else {}),
     }
@@ -143,15 +154,22 @@ def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]
         "step_ms": 1000 * step,
         "teacher_share": share,
         "peak_memory_mb": peak_memory(trainer.fabric.device),
+        "peak_memory_of": "training" if trainer.fabric.device.type == "cuda" else "process so far",
         "val": {trainer.task.metric: progress.best, "best_epoch": progress.best_epoch},
         "chosen": "best on validation" if settings.keep == "best" else "last epoch",
     }
 
 
-def peak_memory(device: torch.device) -> float:
-    """The most memory held so far, in MB: the device's if it is a GPU, else the process's."""
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure the peak anew, where that can be done: on a GPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 

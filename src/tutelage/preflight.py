@@ -16,6 +16,7 @@ from tutelage.data.base import Data
 from tutelage.errors import TutelageError
 from tutelage.norms import gradient_norms
 from tutelage.phase import forward_seconds, macs, peak_memory, test
+from tutelage.recompute import recompute
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
@@ -175,6 +176,7 @@ class Trial:
     macs: dict[str, int] = field(default_factory=dict)
     step: float = 0.0
     teaching: float = 0.0
+    cacheable: bool = False
     seconds: float = 0.0
     memory: float = 0.0
 
@@ -207,6 +209,9 @@ def _try(run: Run, trial: Trial) -> None:
         trial.macs["teacher"] = macs(trial.teacher, data)
         trial.findings += _of_teacher(run, trial.teacher, data, batch)
     scheme.train()
+    if run.config.recompute:
+        for student in scheme.students().values():
+            recompute(student, batch.inputs)
     norms = gradient_norms(scheme, batch, 0)
     if scheme.balance(norms):
         norms = gradient_norms(scheme, batch, 0)
@@ -214,6 +219,7 @@ def _try(run: Run, trial: Trial) -> None:
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme)
     if trial.teacher is not None:
+        trial.cacheable = not trial.teacher.changes()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)

@@ -37,6 +37,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     }
     for role in ("teacher", "alone", "student"):
         result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
+    result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     write_text(folder / "result.json", json.dumps(result, indent=1))
@@ -64,8 +65,22 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
         "macs": phases[0]["macs"],
-        **{key: fmean(p[key] for p in trained) if trained else None for key in ("seconds", "step_ms")},
+        **{key: _mean([p.get(key) for p in trained]) for key in ("seconds", "step_ms", "peak_memory_mb")},
+        "peak_memory_of": trained[0].get("peak_memory_of") if trained else None,
     }
+
+
+def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+    """The students beside the first (peers, and those on the same stream), by name."""
+    return {
+        name: _summary([p["others"][name] for p in phases], metric) or {}
+        for name in (phases[0].get("others", {}) if phases else {})
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:

@@ -29,8 +29,15 @@ class Settings(BaseModel):
     precision: Literal["32", "bf16", "16"] = Field("32", description="32, or mixed with bf16 or 16 (fp16: GPU only)")
     device: str = Field("auto", description="auto, cpu, cuda, mps")
     devices: int = Field(1, ge=1, le=4096, description="processes, one a device, over which batches are spread")
+    strategy: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="of several devices: each has the whole student, or a share of its weights (less memory)"
+    )
     channels_last: bool = Field(True, description="image batches and networks in the faster memory layout")
     compile: bool = Field(False, description="torch.compile student and teacher")
+    recompute: bool = Field(
+        False,
+        description="recompute the student's activations in the backward pass: less memory, about a third more time",
+    )
     ema: Share | None = Field(None, description="decay of a moving average of the student, which becomes the result")
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation figure")
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
@@ -46,10 +53,15 @@ class Settings(BaseModel):
     log_every: int = Field(20, ge=1, description="steps between log points")
     checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after each step")
 
-    @field_validator("precision", mode="before")
+    @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
     @classmethod
     def _as_text(cls, precision: object) -> object:
         return str(precision) if isinstance(precision, int) else precision
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each device holds a share of the weights."""
+        return self.strategy == "fsdp" and self.devices > 1
 
     @model_validator(mode="after")
     def _contradictions(self) -> Settings:
@@ -63,6 +75,12 @@ class Settings(BaseModel):
             raise ValueError(
                 f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
             )
+        if self.recompute and self.compile:
+            raise ValueError("recompute=true, compile=true: the compiler itself chooses what to recompute; take one")
+        barred = {"ema": self.ema is not None, "compile": self.compile, "precision=16": self.precision == "16"}
+        if self.sharded and any(barred.values()):
+            given = ", ".join(name for name, is_given in barred.items() if is_given)
+            raise ValueError(f"strategy=fsdp doesn't go with {given}: leave it out, or use strategy=ddp")
         if self.precision == "16" and self.device == "cpu":
             raise ValueError("precision=16 needs a GPU (device=cuda): on the CPU use precision=32")
         return self

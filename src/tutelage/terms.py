@@ -48,10 +48,9 @@ class Terms(nn.ModuleDict):
         """The layers of "student" or "teacher" that some term asks for."""
         return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
 
-    def vectors(self) -> tuple[str, ...]:
-        """The teacher's layers that every term which asks for them sees only averaged over positions."""
-        maps = {layer for term in self.named().values() if not term.as_vectors() for layer in term.teacher_layers}
-        return tuple(layer for layer in self.layers("teacher") if layer not in maps)
+    def sees_vector(self, layer: str) -> bool:
+        """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
+        return all(term.as_vectors() for term in self.named().values() if layer in term.teacher_layers)
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Wire every term; the first fault names its term."""

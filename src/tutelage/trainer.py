@@ -12,17 +12,16 @@ fit:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutelage import checkpoint
+from tutelage import checkpoint, sharding
 from tutelage.callbacks import Callback, Row
 from tutelage.capture import Tapped
 from tutelage.data.base import Data
@@ -30,7 +29,9 @@ from tutelage.errors import ConfigError, Interrupted, NotFinite, TutelageError
 from tutelage.evaluation import evaluate
 from tutelage.fabric import make_fabric
 from tutelage.norms import gradient_norms
-from tutelage.optim import optimiser, scheduler
+from tutelage.optim import averages, optimiser, scheduler
+from tutelage.processes import all_of
+from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
 from tutelage.signals import Wish, listening
@@ -94,13 +95,15 @@ class Trainer:
         self._note(begin | {"pairs": pairs})
         with listening(self.wish):
             while self.progress.epoch < settings.epochs and not self._patience_is_out():
-                self._epoch(scheme, data)
+                batches = self._batches(data, "train", self.progress.epoch, self.progress.position)
+                with closing(scheme.ahead(batches)) as batches:
+                    self._epoch(scheme, data, batches)
         self._note({"kind": "end", "step": self.progress.step, "seconds": self.progress.seconds})
         return self._result(scheme)
 
     def _set_up(self, scheme: Scheme, data: Data) -> None:
         settings, fabric = self.settings, self.fabric
-        self.layout = torch.channels_last if settings.channels_last else None
+        self.layout = torch.channels_last if settings.channels_last and not settings.sharded else None
         example = next(iter(self._batches(data, "train", 0, 0)))
         scheme.to(fabric.device)
         if self.layout is not None:
@@ -109,12 +112,13 @@ class Trainer:
         scheme.to(fabric.device)
         scheme.train()
         self.students = scheme.students()
-        average = None if settings.ema is None else get_ema_multi_avg_fn(settings.ema)
-        self.averages = {
-            name: AveragedModel(s, multi_avg_fn=average, use_buffers=True)
-            for name, s in self.students.items()
-            if average
-        }
+        self.averages = averages(self.students, settings.ema)
+        if settings.sharded:
+            sharding.refuse(scheme)
+            self.hollow = {name: sharding.hollow(student) for name, student in self.students.items()}
+        if settings.recompute:
+            for student in self.students.values():  # after the averages were copied from them
+                recompute(student, example.inputs)
         if settings.compile:
             for tapped in (m for m in scheme.modules() if isinstance(m, Tapped)):
                 tapped.compile()
@@ -122,20 +126,21 @@ class Trainer:
         self.parts: dict[str, list[nn.Module]] = {}
         self.schedulers: list[Any] = []
         for name, player in scheme.players.items():
-            parts = player.optimised().values()  # type: ignore[operator]
-            made = [optimiser(part, settings) for part in parts]
+            if settings.sharded:
+                sharding.shard(player, example.inputs, fabric.strategy.device_mesh["data_parallel"])
+            scheme.players[name] = fabric.setup_module(player)
+            self.parts[name] = list(player.optimised().values())  # type: ignore[operator]
+            made = [optimiser(part, settings) for part in self.parts[name]]
             self.schedulers += [scheduler(o, settings, self._updates_an_epoch()) for o in made]
-            wrapped, *made = fabric.setup(player, *made)
-            scheme.players[name], self.optimisers[name], self.parts[name] = wrapped, made, list(parts)
+            self.optimisers[name] = [fabric.setup_optimizers(o) for o in made]
 
     def _updates_an_epoch(self) -> int:
         return -(-self.steps // self.settings.accumulate)
 
     # an epoch, a batch, a turn
 
-    def _epoch(self, scheme: Scheme, data: Data) -> None:
+    def _epoch(self, scheme: Scheme, data: Data, batches: Iterator[Batch]) -> None:
         began, progress, settings = time.perf_counter(), self.progress, self.settings
-        batches = self._batches(data, "train", progress.epoch, progress.position)
         if progress.position == 0 and self._norms_are_due():
             batches = self._with_norms(scheme, batches)
         last_save = time.monotonic()
@@ -160,7 +165,7 @@ class Trainer:
         progress.position = 0
         progress.seconds += time.perf_counter() - began
 
-    def _batches(self, data: Data, split: str, epoch: int, start: int, shared: bool = True) -> Iterator[Batch]:
+    def _batches(self, data: Data, split: str, epoch: int, start: int, shared: bool = True) -> Generator[Batch]:
         settings, fabric = self.settings, self.fabric
         batches = data.batches(
             split,
@@ -252,7 +257,7 @@ class Trainer:
 
     def _norms_are_due(self) -> bool:
         every = max(self.settings.epochs // NORM_POINTS, 1)
-        return self.progress.epoch % every == 0
+        return self.progress.epoch % every == 0 and not self.settings.sharded
 
     def _with_norms(self, scheme: Scheme, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; the first is also used to measure each term's gradient norm."""
@@ -274,7 +279,8 @@ class Trainer:
 
     def _validate(self, scheme: Scheme, data: Data) -> None:
         progress = self.progress
-        name, student = next(iter(self.networks().items()))
+        networks = self.networks()
+        name, student = next(iter(networks.items()))
         shared = 1 < self.fabric.world_size <= len(data.val)  # else each process sees all
         batches = self._batches(data, "val", progress.epoch, 0, shared)
         with self.fabric.autocast():
@@ -295,11 +301,13 @@ class Trainer:
             progress.best, progress.best_epoch = value, progress.epoch + 1
             if self.settings.keep == "best":
                 self.best_weights = {
-                    n: {k: v.detach().clone() for k, v in s.state_dict().items()} for n, s in self.networks().items()
+                    n: {k: v.detach().clone() for k, v in s.state_dict().items()} for n, s in networks.items()
                 }
 
     def networks(self) -> dict[str, Tapped]:
-        """What is validated and becomes the result: the students, or their moving averages."""
+        """What is validated and becomes the result: the students, whole copies of them, or their moving averages."""
+        if self.settings.sharded:
+            return {name: sharding.filled(self.hollow[name], student) for name, student in self.students.items()}
         return {name: cast(Tapped, average.module) for name, average in self.averages.items()} or self.students
 
     def _patience_is_out(self) -> bool:
@@ -320,27 +328,21 @@ class Trainer:
         self._log()
         state = {
             "progress": asdict(self.progress),
-            "players": {name: bare(player).state_dict() for name, player in scheme.players.items()},
-            "optimisers": {name: [o.state_dict() for o in opts] for name, opts in self.optimisers.items()},
+            "players": {name: sharding.whole(bare(player).state_dict()) for name, player in scheme.players.items()},
+            "optimisers": {
+                name: sharding.whole([o.state_dict() for o in opts]) for name, opts in self.optimisers.items()
+            },
             "schedulers": [schedule.state_dict() for schedule in self.schedulers],
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "scheme": scheme.memory(),
             "precision": self.fabric.strategy.precision.state_dict(),
-            "random": self._gathered(checkpoint.random_state()),
+            "random": all_of(checkpoint.random_state()),
             "best_weights": self.best_weights,
             "threads": torch.get_num_threads(),
         }
         if self.folder is not None and self.fabric.is_global_zero:
             checkpoint.save(self.folder, self.progress.step, state)
         self.fabric.barrier()
-
-    def _gathered(self, state: dict[str, Any]) -> list[dict[str, Any]]:
-        """Every process's random state."""
-        if self.fabric.world_size == 1:
-            return [state]
-        states: list[Any] = [None] * self.fabric.world_size
-        torch.distributed.all_gather_object(states, state)
-        return states
 
     def _take_back(self, scheme: Scheme) -> None:
         """Go on from the newest whole checkpoint, if there is one."""
@@ -350,9 +352,9 @@ class Trainer:
             return
         try:
             for name, player in scheme.players.items():
-                bare(player).load_state_dict(state["players"][name])
+                sharding.load(bare(player), state["players"][name])
                 for opt, saved in zip(self.optimisers[name], state["optimisers"][name], strict=True):
-                    opt.load_state_dict(saved)
+                    sharding.load_optimiser(opt, saved)
             for schedule, saved in zip(self.schedulers, state["schedulers"], strict=True):
                 schedule.load_state_dict(saved)
             for name, average in self.averages.items():

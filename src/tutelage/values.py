@@ -14,6 +14,17 @@ from tutelage.errors import ModelError
 Inputs = Tensor | dict[str, Tensor]
 
 
+def move(value: Any, device: torch.device | str) -> Any:
+    """The same with its tensors on a device; what is copied to the CPU is there when this returns."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=torch.device(device).type != "cpu")
+    if isinstance(value, Mapping):
+        return {key: move(v, device) for key, v in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(move(v, device) for v in value)
+    return value
+
+
 @dataclass
 class Batch:
     """One step's data.
@@ -34,19 +45,13 @@ class Batch:
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """The same batch on a device; 4-D inputs in `memory_format` if given."""
 
-        def move(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                return value.to(device, non_blocking=True)
-            if isinstance(value, Mapping):
-                return {key: move(v) for key, v in value.items()}
-            return value
-
         def shape(x: Tensor) -> Tensor:
             return x.contiguous(memory_format=memory_format) if memory_format is not None and x.dim() == 4 else x
 
-        inputs = move(self.inputs)
+        inputs = move(self.inputs, device)
         inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
-        return replace(self, inputs=inputs, targets=move(self.targets), index=move(self.index), asks=move(self.asks))
+        targets, index, asks = (move(value, device) for value in (self.targets, self.index, self.asks))
+        return replace(self, inputs=inputs, targets=targets, index=index, asks=asks)
 
     def available(self) -> dict[str, Any]:
         """What a loss may ask for by keyword, by name."""
@@ -73,6 +78,10 @@ class Outputs:
         if layer not in self.features:
             raise ModelError(f"layer {layer!r} was not captured; captured: {', '.join(self.features) or 'none'}.")
         return self.features[layer]
+
+    def to(self, device: torch.device | str) -> Outputs:
+        """The same on a device."""
+        return Outputs(*(move(value, device) for value in (self.response, self.features, self.facts)))
 
     def detach(self) -> Outputs:
         """The same values without their graph."""

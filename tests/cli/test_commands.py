@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from cli.made import QUICK, network
 
 from tutelage import registry
@@ -76,6 +77,10 @@ def test_distill_tells_the_outcome_and_resume_and_report_tell_it_again(tutelage,
     assert "student 2/2: done" in output
     for row in ("teacher", "student alone", "student taught"):
         assert re.search(rf"^{row} +cnn2 +0\.\d{{4}}", output, re.MULTILINE)
+    cost = r"[\d.e+]+ ms, [\d,]+ MB"
+    whose = "" if torch.cuda.is_available() else " of the process so far"
+    line = f"^a step and peak memory{whose}: teacher {cost}; student alone {cost}; student taught {cost}$"
+    assert re.search(line, output, re.MULTILINE)
     gain = json.loads((tmp_path / "here/result.json").read_text())["gain"]
     begins = {"beats": "beats", "undecided": "Undecided", "does not beat": "does not beat"}[gain["verdict"]]
     assert begins in output
@@ -234,7 +239,15 @@ def test_check_writes_nothing(tutelage, tmp_path):
     code, output = tutelage("check", *QUICK, "method=fitnet+0.5*kd")
     assert code == 0, output
     assert [path.name for path in tmp_path.iterdir()] == ["t.safetensors"]
-    for words in ("64 training", "10 classes", "496 parameters", "3,536 MACs", "ms a step", "% of it the teacher"):
+    for words in (
+        "64 training",
+        "10 classes",
+        "496 parameters",
+        "3,536 MACs",
+        "ms a step",
+        "% of it the teacher",
+        "% cheaper",
+    ):
         assert words in output
     assert re.search(r"kd +0\.5 +\d", output)
     assert re.search(

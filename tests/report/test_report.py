@@ -196,6 +196,17 @@ def test_terms_far_apart_are_warned_of(whole: Path):
     assert 'role="alert"' in text
 
 
+def test_peak_memory_says_whose_it_is(whole: Path):
+    said = "Peak memory is that of the process so far"
+    assert said not in write(whole).read_text("utf-8")
+    for file in whole.glob("student-*/phase.json"):
+        facts = {"peak_memory_mb": 812.0, "peak_memory_of": "process so far"}
+        file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | facts), "utf-8")
+    text = write(whole).read_text("utf-8")
+    assert said in text
+    assert "812\u00a0MB" in text
+
+
 def test_near_terms_are_not_warned_of(whole: Path):
     assert 'role="alert"' not in write(whole).read_text("utf-8")
 

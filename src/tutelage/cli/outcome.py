@@ -8,7 +8,8 @@ from tutelage.api import Finished, finished
 from tutelage.cli.console import duration, number, say, table
 from tutelage.cli.progress import Progress
 from tutelage.config import Config
-from tutelage.run import Given, Run
+from tutelage.making import Given
+from tutelage.run import Run
 
 ROLES = {"teacher": "teacher", "alone": "student alone", "student": "student taught"}
 VERDICTS = {
@@ -29,8 +30,10 @@ def tell(done: Finished) -> None:
     """The table of figures, the verdict, and where everything is."""
     result = done.result
     rows = [_row(name, result[role], result["metric"]) for role, name in ROLES.items() if result[role]]
+    rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    say("", *_cost(result))
     if result["gain"] is not None:
         say("", _sentence(result))
     say(
@@ -49,8 +52,17 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         _interval(summary["interval"]) or "– (one seed)",
         number(summary["parameters"]),
         number(summary["macs"]),
-        duration(summary["seconds"]),
+        duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
+
+
+def _cost(result: dict[str, Any]) -> list[str]:
+    """What a step of each training took and held, in one line; none if nothing was trained here."""
+    trained = {name: result[role] for role, name in ROLES.items() if result[role] and result[role].get("step_ms")}
+    parts = [f"{name} {s['step_ms']:.3g} ms, {number(s.get('peak_memory_mb'))} MB" for name, s in trained.items()]
+    of = {s.get("peak_memory_of") for s in trained.values()}
+    whose = " of the process so far" if "process so far" in of else ""
+    return [f"a step and peak memory{whose}: {'; '.join(parts)}"] if parts else []
 
 
 def _interval(bounds: list[float] | None, sign: str = "") -> str:

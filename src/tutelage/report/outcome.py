@@ -99,7 +99,10 @@ def result(run: Run) -> Section:
     table = Table(
         "Figures by model",
         ["Model", run.metric, "95 % interval", "Seeds"],
-        [[r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows],
+        [
+            *([r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows),
+            *_others(run),
+        ],
     )
     drawing = intervals(f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick)
     figure = Figure(
@@ -111,6 +114,19 @@ def result(run: Run) -> Section:
     )
     blocks: list[Block] = [*(_card(run, role) for role in roles), figure]
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
+
+
+def _others(run: Run) -> list[list[Any]]:
+    """Rows of the students beside the first."""
+    return [
+        [
+            f"{name} ({other.get('model', '–')})",
+            run.unit(other.get(run.metric)),
+            run.unit.interval(other.get("interval")) or "–",
+            len(other.get("values") or []),
+        ]
+        for name, other in (run.result.get("others") or {}).items()
+    ]
 
 
 def _row(run: Run, role: str) -> Row:
@@ -254,7 +270,9 @@ def costs(run: Run) -> Section:
             )
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
     slow = _slowdown(run)
-    return Section("Costs", f"Means over seeds. {slow}".strip(), [WideTable("Training costs", head, rows)])
+    so_far = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
+    whose = "Peak memory is that of the process so far: of its earlier trainings too. " if so_far else ""
+    return Section("Costs", f"Means over seeds. {whose}{slow}".strip(), [WideTable("Training costs", head, rows)])
 
 
 COSTS: dict[str, Callable[[Any], str]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,12 +32,20 @@ class Scheme(nn.Module):
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Who minimises what, in order."""
 
+    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+        """The batches of an epoch; a scheme may look ahead in them. Closed when the epoch ends or fails."""
+        return batches
+
     def after_step(self) -> None:
         """Called after each batch's turns."""
 
     def students(self) -> dict[str, Tapped]:
         """The networks that the run is for, by name."""
-        return {name: s for player in self.players.values() for name, s in bare(player).students().items()}
+        return {
+            name if own == "student" else own: student
+            for name, player in self.players.items()
+            for own, student in bare(player).students().items()
+        }
 
     def terms(self) -> dict[str, Terms]:
         """The players' terms, by what stands before their names in a turn: "student/", "peers/a/"."""

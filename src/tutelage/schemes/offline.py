@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from torch import nn
@@ -14,27 +14,42 @@ from tutelage.values import Batch
 
 
 class Offline(Scheme):
-    """One student learns from a teacher, or from the ground truth alone if there is none."""
+    """Students, and a teacher that answers each batch once for all of them; without one they learn by themselves.
 
-    def __init__(self, player: Player, teacher: Teacher | None = None) -> None:
+    students: one player, or several by name, which share the batches and the teacher and nothing else.
+    """
+
+    def __init__(self, students: Player | Mapping[str, Player], teacher: Teacher | None = None) -> None:
         super().__init__()
-        self.players = nn.ModuleDict({"student": player})
+        self.players = nn.ModuleDict({"student": students} if isinstance(students, Player) else dict(students))
         self.teacher = teacher
         self.layers: tuple[str, ...] = ()
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, hear the teacher once."""
-        player = bare(self.players["student"])
-        player.wire(None if self.teacher is None else self.teacher.look(batch), batch, samples)
-        self.layers = player.terms.layers("teacher")
+        players = [bare(player) for player in self.players.values()]
+        look = None if self.teacher is None else self.teacher.look(batch)
+        for player in players:
+            player.wire(look, batch, samples)
+        asked = {
+            layer: all(p.terms.sees_vector(layer) for p in players)
+            for p in players
+            for layer in p.terms.layers("teacher")
+        }
+        self.layers = tuple(asked)
         if self.teacher is not None:
-            self.teacher.asked(self.layers, player.terms.vectors())
+            self.teacher.asked(self.layers, [layer for layer, vector in asked.items() if vector])
             self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """The student's one turn."""
+        """Each student's turn."""
         told = None if self.teacher is None else self.teacher(batch, self.layers)
-        yield "student", self.players["student"](batch, told)
+        for name, player in self.players.items():
+            yield name, player(batch, told)
+
+    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+        """Let the teacher look ahead, if it does."""
+        return batches if self.teacher is None else self.teacher.ahead(batches, self.layers)
 
     def after_step(self) -> None:
         """Tell the teacher."""

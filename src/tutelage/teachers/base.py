@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -40,6 +40,18 @@ class Teacher(nn.Module):
     def recall(self, memory: dict[str, Any]) -> None:
         """Take back what `memory` gave."""
 
+    def changes(self) -> bool:
+        """Whether training changes it."""
+        return _holds_any(self.memory())
+
+    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+        """The batches of an epoch, before they are asked about; one that answers ahead does so meanwhile."""
+        return batches
+
     def train(self, mode: bool = True) -> Teacher:
         """Stays in eval mode: dropout off, batch statistics untouched."""
         return super().train(False)
+
+
+def _holds_any(memory: Mapping[str, Any]) -> bool:
+    return any(_holds_any(value) if isinstance(value, Mapping) else True for value in memory.values())

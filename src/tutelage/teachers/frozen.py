@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.capture import Tapped
-from tutelage.errors import NotFinite
+from tutelage.errors import ConfigError, NotFinite, unknown
+from tutelage.fold import fold
 from tutelage.layers import Look
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Outputs
+from tutelage.values import Batch, Inputs, Outputs
+
+PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 
 class Frozen(Teacher):
     """A trained network that doesn't change: eval mode, no gradients, statistics untouched.
 
     scale, shift: per channel, if the network wants its images normalised otherwise than the batch has them: it gets
-    scale · x + shift.
-    Raises: NotFinite if its first answers aren't finite numbers; later ones show in the losses.
+    scale · x + shift. precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively
+    in that type; it answers in float32. folded: its batch norms go into the layers before them: exact up to rounding;
+    the network that was given stays as it is.
+    Raises: NotFinite if its first answers aren't finite numbers; later ones show in the losses. ConfigError if there is
+    no such precision.
     """
 
     def __init__(
@@ -32,12 +41,19 @@ class Frozen(Teacher):
         task: Task,
         scale: Sequence[float] | None = None,
         shift: Sequence[float] | None = None,
+        precision: str = "32",
+        folded: bool = False,
     ) -> None:
         super().__init__()
+        if precision not in PRECISIONS:
+            raise ConfigError(unknown("precision", precision, list(PRECISIONS)))
         self.scale: Tensor | None
         self.shift: Tensor | None
-        self.tapped = Tapped(model.requires_grad_(False))
+        self.plain = [model.requires_grad_(False)]  # in a list: when folded, it is no part of what runs
+        self.tapped = Tapped(model)
         self.task = task
+        self.dtype = PRECISIONS[precision]
+        self.folded = folded
         self.checked = False
         self.facts: dict[str, Any] = {}
         self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
@@ -53,12 +69,33 @@ class Frozen(Teacher):
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What the network says."""
-        if tuple(layers) != self.tapped.layers:
-            self.tapped = Tapped(self.tapped.close(), layers).eval()
-        told = self.tapped(self.seen(batch).inputs)
+        inputs = self.seen(batch).inputs
+        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):
+            self._tap(layers, inputs)
+        with self._autocast(inputs):
+            told = self.tapped(inputs)
         if not self.checked:
             self._check(told)
         return Outputs(self.task.response(told.response, batch), told.features, self.facts)
+
+    def _tap(self, layers: Sequence[str], inputs: Inputs) -> None:
+        self.tapped.close()
+        model = self.plain[0]
+        if self.folded:
+            model = _sharing_tensors(model)
+            fold(model, inputs, layers)
+        self.tapped = Tapped(model, layers).eval()
+
+    def _autocast(self, inputs: Inputs) -> AbstractContextManager[Any]:
+        device = (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).device
+        native = self.dtype != torch.float32 and computes_natively(device.type, self.dtype)
+        return torch.autocast(device.type, self.dtype) if native else nullcontext()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
+        """Move the unfolded network too."""
+        if self.tapped.model is not self.plain[0]:
+            self.plain[0]._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _check(self, told: Outputs) -> None:
         """One look at the device."""
@@ -72,20 +109,54 @@ class Frozen(Teacher):
     def identity(self) -> dict[str, Any]:
         """The network's code as it prints itself, its weights' sha256, and how it gets its images."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.tapped.model.state_dict().items()):
+        for name, tensor in sorted(self.plain[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         adapt = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
         return {
-            "network": hashlib.sha256(repr(self.tapped.model).encode()).hexdigest(),
+            "network": hashlib.sha256(repr(self.plain[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),
             "scale and shift": adapt,
             "task": type(self.task).__name__,
+            "precision": str(self.dtype),
+            "folded": self.folded,
         }
 
     def look(self, batch: Batch) -> Look:
         """The network's layers; from then on its answers tell its facts too."""
-        look = Look(self.tapped.model, self.seen(batch))
+        look = Look(self.plain[0], self.seen(batch))
         self.facts = look.facts
         look.response = self.task.response(look.response, batch)
         return look
+
+
+def _sharing_tensors(model: nn.Module) -> nn.Module:
+    """A copy of the modules with the same parameters and buffers."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
+@cache
+def computes_natively(device: str, dtype: torch.dtype) -> bool:
+    """Whether this kind of device computes in that type without emulation; True where it can't be known."""
+    if device != "cpu" or dtype == torch.float32:
+        return True
+    if dtype == torch.float16:
+        return False
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except AttributeError:  # built without oneDNN
+        return True
+
+
+def refuse_precision(precision: str, device: str) -> None:
+    """Refuse a teacher's precision that its device only emulates.
+
+    Raises: ConfigError that says what to use.
+    """
+    kind = device.partition(":")[0]
+    if not computes_natively(kind, PRECISIONS[precision]):
+        others = ["32", "bf16"] if computes_natively(kind, torch.bfloat16) else ["32"]
+        raise ConfigError(
+            f"teacher_precision={precision}: this {kind.upper()} would only emulate it, many times slower; use "
+            f"teacher_precision={' or '.join(others)}, or a GPU (teacher_device=cuda)."
+        )

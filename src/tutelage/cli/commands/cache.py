@@ -31,7 +31,7 @@ engine=ray: by the GPUs of a Ray cluster, or else by its CPUs; RAY_ADDRESS says 
 def cache() -> None:
     """A teacher's answers on disk: build them ahead, look into them, check them, clean up.
 
-    Runs with cache=true do all of this by themselves; see `tutelage cache build --help`.
+    Runs with cache=true build and read theirs by themselves; see `tutelage cache build --help`.
 
     Example: tutelage cache info caches/digits-0123456789ab
     """

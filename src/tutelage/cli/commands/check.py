@@ -104,10 +104,12 @@ def _norm(trial: Trial, name: str) -> float:
 def _costs(trial: Trial) -> None:
     from tutelage.cli.console import duration, say
 
-    share = f", {min(trial.teaching / trial.step, 1):.0%} of it the teacher" if trial.teacher is not None else ""
+    part = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
+    share = f", {part} of it the teacher" if trial.teacher is not None else ""
     say(
         f"cost: {1000 * trial.step:.1f} ms a step{share}; about {duration(trial.seconds)} for the run, validation not "
         f"counted; {trial.memory:,.0f} MB of memory at its peak",
+        *([f"a cached teacher would make a step {part} cheaper"] if trial.cacheable else []),
         "",
     )
 

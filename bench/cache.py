@@ -1,0 +1,269 @@
+"""What a cached teacher costs: steps, reads, bytes and memory.
+
+    python bench/cache.py      (--quick: fewer rounds)
+
+resnet56 → resnet20, 3×32×32 pixels, batch 64, loader and augmentation included; two views, stored as fp16. "given": the
+same term with a teacher's features that lie in memory already. Reads: 50,000 samples of 100 logits, batches of 64.
+Cold reads: a file four times as large as what the memory cgroup lets the process keep, where one can be made, read in
+random order; against the same reads of a file that fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import torch
+from measure import Figure, conclude, least_of_instances, least_seconds, show
+from step import BATCH, CLASSES, SGD
+from torch import nn
+
+from tutelage import models
+from tutelage.cache.store import Rows, Store, plan
+from tutelage.data.base import Data
+from tutelage.data.samples import Stored
+from tutelage.layers import Look
+from tutelage.player import Player
+from tutelage.schemes.offline import Offline
+from tutelage.settings import Settings
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.frozen import Frozen
+from tutelage.terms import Terms
+from tutelage.trainer import Trainer
+from tutelage.values import Batch, Outputs
+
+SAMPLES, VIEWS = 1024, 2
+Step = Callable[[], object]
+FEATURES = {"at": [{"name": "at"}], "reviewkd": [{"name": "reviewkd"}]}
+
+
+class Given(Teacher):
+    """Says of each batch what the teacher said of the first one: no forward, no reading."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher, self.told = teacher, Outputs(torch.zeros(()))
+
+    def look(self, batch: Batch) -> Look:
+        """The teacher's."""
+        return self.teacher.look(batch)
+
+    def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+        """Once from the teacher, then from memory."""
+        if tuple(self.told.features) != tuple(layers) or self.told.response.dim() == 0:
+            self.told = self.teacher(batch, layers)
+        return self.told
+
+
+def data() -> Data:
+    """Images of noise, cropped and flipped."""
+    torch.manual_seed(0)
+    rows = Stored(torch.randint(256, (SAMPLES, 3, 32, 32), dtype=torch.uint8), torch.randint(CLASSES, (SAMPLES,)))
+    classes = tuple(map(str, range(CLASSES)))
+    mean = (0.5,) * 3
+    return Data("noise", "classification", classes, 3, (32, 32), mean, mean, rows, rows, rows, augment="crop-flip")
+
+
+def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method: Any, channels_last: bool) -> Step:
+    """The trainer's step with its loader, over and over again: the teacher none, live, cached or given."""
+    seen, task = data(), Classification()
+    frozen = Frozen(copy.deepcopy(teacher), task)
+    layout = torch.channels_last if channels_last else None
+    chosen: dict[str, Callable[[], Teacher | None]] = {
+        "none": lambda: None,
+        "live": lambda: frozen,
+        "given": lambda: Given(frozen),
+        "cached": lambda: Cached(frozen, seen, Plan(folder, views=VIEWS, memory_format=layout)),
+    }
+    settings = Settings(device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last)
+    trainer = Trainer(settings, task)
+    scheme = Offline(Player(copy.deepcopy(student), Terms.of(method, task.truth()), task), chosen[who]())
+    trainer.steps = seen.steps(BATCH)
+    trainer._set_up(scheme, seen)
+
+    def batches() -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            trainer.progress.position = 0
+            yield from trainer._batches(seen, "train", epoch, 0)
+            epoch += 1
+
+    stream = batches()
+
+    def one() -> None:
+        trainer._batch(scheme, next(stream))
+        trainer.progress.step += 1
+        if trainer.progress.step % settings.log_every == 0:
+            trainer._log()
+
+    return one
+
+
+def networks() -> tuple[nn.Module, nn.Module]:
+    """resnet56 and resnet20."""
+    torch.manual_seed(0)
+    teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", "resnet20"))
+    return teacher, student
+
+
+def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
+    """Whole steps: KD live and cached against plain training, features against the same term without a teacher."""
+    teacher, student = networks()
+    figures: list[Figure] = []
+    variants = {
+        "plain": ("none", None, False),
+        "live": ("live", "kd", False),
+        "cached": ("cached", "kd", False),
+        "plain channels_last": ("none", None, True),
+        "live channels_last": ("live", "kd", True),
+        "cached channels_last": ("cached", "kd", True),
+    }
+
+    def make(name: str) -> Step:
+        who, method, layout = variants[name]
+        return step(who, teacher, student, folder / ("nhwc" if layout else "nchw"), method, layout)
+
+    seconds = least_of_instances(make, variants, rounds, instances)
+    show(seconds, "live")
+    figures += [
+        ("cached/plain", seconds["cached"] / seconds["plain"], 1.05),
+        ("channels_last cached/plain", seconds["cached channels_last"] / seconds["plain channels_last"], 1.05),
+        ("cached/live", seconds["cached"] / seconds["live"], 0.55),
+        ("channels_last cached/live", seconds["cached channels_last"] / seconds["live"], 0.45),
+    ]
+    for method, terms in FEATURES.items():
+        seconds = least_of_instances(
+            lambda who, t=terms: step(who, teacher, student, folder / "nhwc", t, True),
+            ("given", "live", "cached"),
+            rounds,
+            instances,
+        )
+        show(seconds, "given")
+        figures.append((f"{method} cached/given", seconds["cached"] / seconds["given"], 1.15))
+    return figures
+
+
+def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES) -> tuple[Rows, int]:
+    """Logits on disk, and the bytes that they take with the manifest."""
+    store = Store(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
+    tap = plan((width,), name, nhwc=False)
+    store.add({"response": tap})
+    generator = torch.Generator().manual_seed(0)
+    for number, first in enumerate(range(0, samples, tap.rows)):
+        rows = 5 * torch.randn(min(tap.rows, samples - first), width, generator=generator)
+        store.register(dict([store.write(0, "response", number, rows)]))
+    return store.rows(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
+
+
+def reader(rows: Rows) -> Step:
+    """One batch after another, in random order."""
+    lots = cycle(torch.randperm(50_000).split(BATCH))
+    return lambda: rows[next(lots)]
+
+
+def reads(folder: Path, rounds: int) -> list[Figure]:
+    """Bytes, and the least time of one batch's read, in milliseconds."""
+    figures: list[Figure] = []
+    for name, most in (("fp16", 10.0), ("top5", 2.0)):
+        rows, size = stored(folder, name)
+        seconds = least_seconds({name: reader(rows)}, 50 * rounds)
+        figures.append((f"{name} MiB", size / 2**20, most))
+        figures.append((f"{name} read ms", 1000 * seconds[name], 0.3))
+    return figures
+
+
+def cold(folder: Path, limit: Path) -> float:
+    """Mean seconds of a batch's random read where a quarter of the file fits in memory, over those where all does."""
+    width, samples = 2048, 160_000
+    rows, size = stored(folder, "fp16", samples, width)
+    lots = torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(BATCH)
+
+    def mean() -> float:
+        began = time.perf_counter()
+        for lot in lots:
+            rows[lot]
+        return (time.perf_counter() - began) / len(lots)
+
+    mean()
+    warm = mean()
+    held = int((limit / "memory.usage_in_bytes").read_text())
+    (limit / "memory.limit_in_bytes").write_text(str(max(size // 4, 0) + _private()))
+    starved = mean()
+    print(f"cold: {size / 2**20:.0f} MiB on disk, {held / 2**20:.0f} MiB held before, {1000 * warm:.3f} ms warm, "
+          f"{1000 * starved:.3f} ms at a quarter")  # fmt: skip
+    return starved / warm
+
+
+def _private() -> int:
+    """Bytes of the process's own memory, without what it maps from files."""
+    fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+    return 1024 * int(fields["RssAnon"].split()[0])
+
+
+def memory(who: str, folder: Path) -> float:
+    """Peak memory in MiB of some steps, with the cache there already."""
+    teacher, student = networks()
+    call = step(who, teacher, student, folder / "nhwc", None if who == "none" else "kd", True)
+    if who == "none":
+        del teacher
+    for _ in range(40):
+        call()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_another_process(what: str, folder: Path, *, limit: Path | None = None) -> float:
+    """A figure that needs a process of its own."""
+
+    def enter() -> None:
+        if limit is not None:
+            (limit / "cgroup.procs").write_text(str(os.getpid()))
+
+    command = [sys.executable, __file__, "--alone", what, "--folder", str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=enter)
+    print(done.stdout, end="")
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    """All figures, or one in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--alone", help="none, cached or cold: one figure, for the program itself")
+    parser.add_argument("--folder")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    limit = Path(f"/sys/fs/cgroup/memory/tutelage-bench-{os.getppid() if asked.alone else os.getpid()}")
+    if asked.alone:
+        folder = Path(asked.folder)
+        print(cold(folder, limit) if asked.alone == "cold" else memory(asked.alone, folder))
+        return
+    rounds, instances = (4, 1) if asked.quick else (8, 3)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        figures = steps(folder, rounds, instances) + reads(folder, rounds)
+        most = in_another_process("cached", folder) / in_another_process("none", folder)
+        figures.append(("peak memory cached/plain", most, 1.05))
+        try:
+            limit.mkdir()
+        except OSError as error:
+            print(f"no memory cgroup here ({error.strerror}): cold reads aren't measured")
+        else:
+            figures.append(("cold/warm reads", in_another_process("cold", folder, limit=limit), 2.0))
+            limit.rmdir()
+    conclude(figures)
+
+
+if __name__ == "__main__":
+    main()

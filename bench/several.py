@@ -1,0 +1,73 @@
+"""Four students on one stream, against four runs of their own with a live teacher: whole steps, loader included.
+
+    python bench/several.py
+
+resnet56 teaches four resnet8, and four resnet20, by KD, DKD, DIST and NKD; 3×32×32 pixels, batch 64, channels_last.
+What can be saved is three of four teacher's passes: the larger the students, the less that is of the whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from cache import data
+from measure import conclude, least_of_instances, show
+from step import BATCH, CLASSES, SGD
+from torch import nn
+
+from tutelage import models
+from tutelage.player import Player
+from tutelage.schemes.offline import Offline
+from tutelage.settings import Settings
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.frozen import Frozen
+from tutelage.terms import Terms
+from tutelage.trainer import Trainer
+from tutelage.values import Batch
+
+METHODS = ("kd", "dkd", "dist", "nkd")
+
+
+def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[], None]:
+    """The trainer's step for students of these methods, over and over again."""
+    seen, task = data(), Classification()
+    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant"), task)
+    players = {name: Player(copy.deepcopy(s), Terms.of(name, task.truth()), task) for name, s in students.items()}
+    scheme = Offline(players, Frozen(copy.deepcopy(teacher), task))
+    trainer.steps = seen.steps(BATCH)
+    trainer._set_up(scheme, seen)
+
+    def batches() -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            trainer.progress.position = 0
+            yield from trainer._batches(seen, "train", epoch, 0)
+            epoch += 1
+
+    stream = batches()
+    return lambda: trainer._batch(scheme, next(stream))
+
+
+def main() -> None:
+    """Time both ways for small and larger students."""
+    torch.manual_seed(0)
+    figures = []
+    for name, most in (("resnet8", 0.5), ("resnet20", 1.0)):
+        teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", name))
+
+        def make(who: str, teacher: nn.Module = teacher, student: nn.Module = student) -> Callable[[], object]:
+            if who == "together":
+                return stepper(teacher, dict.fromkeys(METHODS, student))
+            alone = [stepper(teacher, {method: student}) for method in METHODS]
+            return lambda: [step() for step in alone]
+
+        seconds = least_of_instances(make, ("apart", "together"), rounds=4, instances=3)
+        show(seconds, "apart")
+        figures.append((f"4 × {name} together/apart", seconds["together"] / seconds["apart"], most))
+    conclude(figures)
+
+
+if __name__ == "__main__":
+    main()
