@@ -17,9 +17,8 @@ ORDER = [
     "errors", "declared", "registry", "values", "capture", "layers", "recompute", "fold", "settings", "checkpoint",
     "policies", "losses", "cache", "connectors", "recipes", "config", "data", "models", "tasks", "term", "terms",
     "teachers", "player", "schemes", "optim", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals",
-    "trainer", "saved", "statistics", "phase", "result", "environment", "making", "run", "building", "api",
-    "report", "cli",
-    "__main__",
+    "trainer", "saved", "statistics", "phase", "result", "environment", "making", "run", "building", "api", "report",
+    "cli", "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 

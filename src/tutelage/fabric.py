@@ -15,7 +15,7 @@ PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 
 def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
-    """Lightning Fabric for these settings; several devices by DDP or FSDP, over the machines that torchrun says."""
+    """Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
@@ -48,6 +48,16 @@ def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "
         raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
 
 
+def _spread(devices: int) -> tuple[int, int]:
+    """How many machines there are, and how many processes each has: torchrun says so, or else all are here."""
+    if devices == 1 or "LOCAL_WORLD_SIZE" not in os.environ:
+        return 1, devices
+    world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if world != devices:
+        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
+    return world // here, here
+
+
 def _sharded(devices: int, start: Any) -> Any:
     """Fabric's strategy for players that the trainer has divided (`sharding.shard`)."""
     from lightning.fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
@@ -60,13 +70,3 @@ def _sharded(devices: int, start: Any) -> Any:
                 self._launcher = _MultiProcessingLauncher(self, start_method=start)
 
     return Sharded(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)
-
-
-def _spread(devices: int) -> tuple[int, int]:
-    """How many machines there are, and how many processes each has: torchrun says so, or else all are here."""
-    if devices == 1 or "LOCAL_WORLD_SIZE" not in os.environ:
-        return 1, devices
-    world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    if world != devices:
-        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
-    return world // here, here
