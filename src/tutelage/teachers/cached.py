@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import Timeout
 from torch import Tensor
 
 from tutelage.cache.manifest import Shard, Tap
@@ -15,7 +17,7 @@ from tutelage.cache.storage import feature_storage
 from tutelage.cache.store import Rows, Store, plan
 from tutelage.connectors import as_vector
 from tutelage.data.base import Data
-from tutelage.errors import ConfigError
+from tutelage.errors import CacheError, ConfigError
 from tutelage.layers import Look
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
@@ -62,7 +64,12 @@ class Cached(Teacher):
         self.held: tuple[int, dict[str, Rows]] = (-1, {})
 
     def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
-        """Note what is to be kept: the response and these layers."""
+        """Note what is to be kept: the response and these layers.
+
+        Raises: ConfigError if a layer is called as the response is.
+        """
+        if "response" in layers:
+            raise ConfigError("the teacher has a layer of the name 'response', so it can't be cached; use cache=false.")
         self.taps = {"response": ""} | {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
         self.held = (-1, {})
 
@@ -82,6 +89,8 @@ class Cached(Teacher):
         return Outputs(said["response"], features, getattr(self.teacher, "facts", {}))
 
     def _rows(self, view: int) -> dict[str, Rows]:
+        if not 0 <= view < self.plan.views:
+            raise CacheError(f"a batch is of view {view}, the cache {self.plan.folder} of {self.plan.views} views.")
         if self.held[0] != view:
             self.build(view)
             self.held = view, {tap: self.store.rows(view, tap) for tap in self.taps}
@@ -94,14 +103,14 @@ class Cached(Teacher):
         if all(self.store.manifest.complete(view, tap) for tap in self.taps):
             return
         self._plan_taps(view)
-        taps = self.store.manifest.taps
-        unit = max(taps[tap].rows for tap in self.taps)
-        for number, first in enumerate(range(0, len(self.data.train), unit)):
-            with self.store.working(f"view{view}-unit{number}"):
-                last = min(first + unit, len(self.data.train))
-                missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
-                if missing:
-                    self.store.register(self._unit(view, first, last, missing))
+        taps, unit = self.store.manifest.taps, self.store.manifest.unit
+        for wait in (False, True):  # first what nobody works on, then what those who did haven't finished
+            for number, first in enumerate(range(0, len(self.data.train), unit)):
+                with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
+                    last = min(first + unit, len(self.data.train))
+                    missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
+                    if missing:
+                        self.store.register(self._unit(view, first, last, missing))
 
     def _has(self, view: int, tap: str, first: int, last: int) -> bool:
         rows = self.store.manifest.taps[tap].rows
@@ -114,10 +123,10 @@ class Cached(Teacher):
         if new:
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
             said = self._said(batch, new)
-            name = self.plan.storage
+            name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
-                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x))
+                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x), unit)
                     for tap, x in said.items()
                 }
             )
