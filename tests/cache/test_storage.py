@@ -33,7 +33,12 @@ def there_and_back(name: str, rows: Tensor) -> Tensor:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     ("name", "dtype", "bits"),
-    [("exact", torch.float32, 24), ("fp32", torch.float32, 24), ("fp16", torch.float16, 11), ("bf16", torch.bfloat16, 8)],
+    [
+        ("exact", torch.float32, 24),
+        ("fp32", torch.float32, 24),
+        ("fp16", torch.float16, 11),
+        ("bf16", torch.bfloat16, 8),
+    ],
 )
 def test_a_cast_is_the_nearest_number_of_its_kind(shape, name, dtype, bits):
     rows = rows_of(shape)
@@ -103,7 +108,7 @@ def test_huge_logits_stay_in_the_storages_own_precision(shape):
 
 @pytest.mark.parametrize("name", ["fp8", "top0", "top-1", "top", "int4", "", "top1.5"])
 def test_other_names_are_refused_with_those_there_are(name):
-    with pytest.raises(ConfigError, match="unknown cache storage.*topK"):
+    with pytest.raises(ConfigError, match=r"unknown cache storage.*topK"):
         storage(name, 10)
 
 
