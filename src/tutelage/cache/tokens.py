@@ -1,7 +1,7 @@
 """What a teacher said of token sequences of different lengths: each token's most likely next ones, packed end to end.
 
-tokens-00000.safetensors, …: `ids` (N, K) in the fewest bytes and `values` (N, K), their log-probabilities in float16, of
-the N tokens of all its samples, one sample after the other; `offsets` (samples + 1,) int64: where each one begins.
+tokens-00000.safetensors, …: `ids` (N, K) in the fewest bytes and `values` (N, K), their log-probabilities in float16,
+of the N tokens of all its samples, one sample after the other; `offsets` (samples + 1,) int64: where each one begins.
 """
 
 from __future__ import annotations
@@ -85,9 +85,11 @@ class Tokens:
 
         They are what losses take as teacher_topk_ids, teacher_topk_values and mask. Padding: id 0, value −inf.
         """
-        ids, values = zip(*(self.sample(int(number)) for number in numbers), strict=True)
-        mask = pad_sequence([torch.ones(len(sample), dtype=torch.bool) for sample in ids], batch_first=True)
-        return pad_sequence(ids, True), pad_sequence(values, True, -torch.inf), mask
+        samples = [self.sample(int(number)) for number in numbers]
+        ids, values = (
+            pad_sequence([sample[k] for sample in samples], True, pad) for k, pad in ((0, 0), (1, -torch.inf))
+        )
+        return ids, values, pad_sequence([torch.ones(len(ids), dtype=torch.bool) for ids, _ in samples], True)
 
 
 def _opened(path: Path) -> Parts:
