@@ -254,3 +254,38 @@ def test_a_cached_run_killed_again_and_again_leaves_the_same_bytes(tmp_path, mon
     assert ends[-1] == 0
     assert len(ends) > 2
     assert student(out) == student(live_run)
+
+
+def test_a_cache_built_ahead_is_the_one_that_the_run_reads(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = KEYS | CACHE | {"teacher_epochs": 0}
+    told = list(tutelage.build_cache(**keys))
+    [folder] = (tmp_path / "caches").iterdir()
+    assert told == [(Path("caches", folder.name), view) for view in range(3)]
+    before = files(folder)
+    tutelage.distill(out="run", **keys)
+    assert files(folder) == before
+    assert list(tutelage.build_cache(**keys)) == told
+    assert files(folder) == before
+    with pytest.raises(ConfigError, match="isn't trained yet"):
+        next(tutelage.build_cache(**KEYS))
+
+
+def test_a_cache_by_name_is_refused_for_another_run_and_one_without_a_name_is_anothers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keys = KEYS | {"teacher_epochs": 0, "cache": "mine"}
+    list(tutelage.build_cache(**keys))
+    for change, said in (
+        ({"view_seed": 3}, r"view_seed \(0, here 3\)"),
+        ({"views": 2}, r"views \(3, here 2\)"),
+        ({"augment": "none"}, r"transform augment \(shift, here none\)"),
+        ({"cache_storage": "int8"}, r"storage \(fp16, here int8\)"),
+        ({"limit": 99}, "data "),
+        ({"teacher": "cnn8"}, "teacher network "),
+    ):
+        with pytest.raises(CacheError, match=f"the cache mine is of another .*{said}"):
+            list(tutelage.build_cache(**keys | change))
+        assert not (tmp_path / "caches").exists()
+    for change in ({}, {"view_seed": 3}):
+        list(tutelage.build_cache(**keys | change | {"cache": True}))
+    assert len(list((tmp_path / "caches").iterdir())) == 2

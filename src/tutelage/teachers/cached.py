@@ -12,7 +12,7 @@ import torch
 from filelock import Timeout
 from torch import Tensor
 
-from tutelage.cache.manifest import Shard, Tap
+from tutelage.cache.manifest import Shard, Tap, shard_name
 from tutelage.cache.storage import feature_storage
 from tutelage.cache.store import Rows, Store, plan
 from tutelage.connectors import as_vector
@@ -103,19 +103,24 @@ class Cached(Teacher):
         if all(self.store.manifest.complete(view, tap) for tap in self.taps):
             return
         self._plan_taps(view)
-        taps, unit = self.store.manifest.taps, self.store.manifest.unit
+        count, unit = len(self.data.train), self.store.manifest.unit
         for wait in (False, True):  # first what nobody works on, then what those who did haven't finished
-            for number, first in enumerate(range(0, len(self.data.train), unit)):
-                with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
-                    last = min(first + unit, len(self.data.train))
-                    missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
-                    if missing:
-                        self.store.register(self._unit(view, first, last, missing))
+            for number, first in enumerate(range(0, count, unit)):
+                last = min(first + unit, count)
+                if self._missing(view, first, last):
+                    with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
+                        if missing := self._missing(view, first, last):
+                            self.store.register(self._unit(view, first, last, missing))
 
-    def _has(self, view: int, tap: str, first: int, last: int) -> bool:
-        rows = self.store.manifest.taps[tap].rows
-        names = self.store.manifest.names(view, tap)[first // rows : -(-last // rows)]
-        return all(name in self.store.manifest.shards for name in names)
+    def _missing(self, view: int, first: int, last: int) -> dict[str, Tap]:
+        """The taps of which these samples aren't all there."""
+        found = {}
+        for name in self.taps:
+            tap = self.store.manifest.taps[name]
+            shards = [shard_name(view, name, number) for number in range(first // tap.rows, -(-last // tap.rows))]
+            if not self.store.manifest.shards.keys() >= set(shards):
+                found[name] = tap
+        return found
 
     def _plan_taps(self, view: int) -> None:
         """Make room in the manifest, from the shapes of one batch's answers."""
