@@ -27,7 +27,9 @@ Examples:
 def cache() -> None:
     """A teacher's answers on disk: build them ahead, look into them, check them, clean up.
 
-    Runs with cache=true do all of this by themselves; see `tutelage cache build --help`.
+    Runs with cache=true build and read theirs by themselves; see `tutelage cache build --help`.
+
+    Example: tutelage cache info caches/digits-0123456789ab
     """
 
 
