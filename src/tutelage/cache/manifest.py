@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from tutelage.cache.storage import storage
 from tutelage.checkpoint import write_text
-from tutelage.errors import CacheError
+from tutelage.errors import CacheError, ConfigError
 
 FORMAT = 1
 FILE = "manifest.json"
+
+Count = Annotated[int, Field(ge=1)]
 
 
 class Tap(BaseModel):
@@ -25,10 +30,10 @@ class Tap(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = Field(min_length=1)
     storage: str
     nhwc: bool
-    rows: int
+    rows: Count
 
 
 class Shard(BaseModel):
@@ -50,6 +55,7 @@ class Manifest(BaseModel):
     """What a cache is of, and its shards by name.
 
     about: what its numbers depend on (teacher, data, transform, seed); two runs share a cache if it is the same.
+    unit: so many samples are built at once. sha256: of all else.
     error: by tap, what the storage changed: relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
     """
 
@@ -58,19 +64,43 @@ class Manifest(BaseModel):
     format: int = FORMAT
     key: str
     about: dict[str, Any]
-    samples: int
-    views: int
+    samples: Count
+    views: Count
+    unit: Count
     versions: dict[str, str]
     taps: dict[str, Tap] = {}
     shards: dict[str, Shard] = {}
     error: dict[str, dict[str, float]] = {}
+    sha256: str = ""
 
     def write(self, folder: Path) -> None:
         """Beside the shards, whole or not at all."""
         self.taps = dict(sorted(self.taps.items()))
         self.shards = dict(sorted(self.shards.items()))
         self.error = {tap: self._error(tap) for tap in self.taps}
+        self.sha256 = self._sum()
         write_text(folder / FILE, self.model_dump_json(indent=1))
+
+    def _sum(self) -> str:
+        return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
+
+    def sound(self) -> bool:
+        """Whether it says what was written, and that makes sense."""
+        try:
+            for tap in self.taps.values():
+                storage(tap.storage, tap.shape[0])
+        except ConfigError:
+            return False
+        fit = all(self.unit % tap.rows == 0 for tap in self.taps.values()) and all(map(self._has_place, self.shards))
+        return fit and self.sha256 == self._sum() and self.key == key_of(self.about)
+
+    def _has_place(self, shard: str) -> bool:
+        parts = re.fullmatch(r"view(\d+)-(.+)-(\d+)\.safetensors", shard)
+        if parts is None or (tap := unquote(parts[2])) not in self.taps:
+            return False
+        view, number = int(parts[1]), int(parts[3])
+        inside = view < self.views and number * self.taps[tap].rows < self.samples
+        return inside and shard == shard_name(view, tap, number)
 
     def _error(self, tap: str) -> dict[str, float]:
         there = [self.shards[n] for view in range(self.views) for n in self.names(view, tap) if n in self.shards]
@@ -89,8 +119,8 @@ class Manifest(BaseModel):
 
 
 def shard_name(view: int, tap: str, number: int) -> str:
-    """The file's name."""
-    return f"view{view}-{tap.replace('/', '_').replace(':', '=')}-{number:05d}.safetensors"
+    """The file's name; of a tap's letters, those that file systems may not like as %XX."""
+    return f"view{view}-{quote(tap, safe='')}-{number:05d}.safetensors"
 
 
 def key_of(about: dict[str, Any]) -> str:
@@ -104,16 +134,21 @@ def read(folder: Path) -> Manifest:
     Raises: CacheError if there is none, it is torn, of another format, or was altered.
     """
     path = folder / FILE
+    altered = f"{path} is torn or was altered; delete the folder {folder}, and the next run builds it again."
     try:
-        found = Manifest.model_validate_json(path.read_bytes())
+        said = json.loads(path.read_bytes())
+        if isinstance(said, dict) and isinstance(said.get("format"), int) and said["format"] != FORMAT:
+            raise CacheError(
+                f"{path} is of format {said['format']}, this version reads {FORMAT}; name another folder, or delete "
+                "this one, and the next run builds it again."
+            )
+        found = Manifest.model_validate(said)
     except OSError as error:
         raise CacheError(f"{folder} is no cache: {FILE} can't be read ({error.strerror}).") from error
-    except ValidationError as error:
-        raise CacheError(f"{path} is torn or was altered; delete the folder, and it is built again.") from error
-    if found.format != FORMAT:
-        raise CacheError(f"{path} is of format {found.format}, this version reads {FORMAT}; build it again.")
-    if found.key != key_of(found.about):
-        raise CacheError(f"{path} was altered: it isn't about what its key says; delete the folder.")
+    except (ValueError, RecursionError) as error:
+        raise CacheError(altered) from error
+    if not found.sound():
+        raise CacheError(altered)
     return found
 
 
@@ -122,15 +157,24 @@ def refuse_other(folder: Path, found: Manifest, about: dict[str, Any]) -> None:
 
     Raises: CacheError.
     """
-    differs = [name for name in {**found.about, **about} if found.about.get(name) != about.get(name)]
+    theirs = _flat(found.about | {"views": found.views, "samples": found.samples})
+    ours = _flat(about)
+    differs = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     if differs:
-        said = ", ".join(
-            f"{name} ({_short(found.about.get(name))}, here {_short(about.get(name))})" for name in differs
-        )
+        said = ", ".join(f"{name} ({_short(theirs.get(name))}, here {_short(ours.get(name))})" for name in differs)
         raise CacheError(
             f"the cache {folder} is of another {said}; leave `cache` at true and a cache of its own is built, or name "
             "another folder."
         )
+
+
+def _flat(about: Any, name: str = "") -> dict[str, Any]:
+    """Plain values by the path to them: {"teacher": {"weights": x}} → {"teacher weights": x}."""
+    if isinstance(about, dict):
+        return {n: x for key, part in about.items() for n, x in _flat(part, f"{name} {key}".strip()).items()}
+    if isinstance(about, list) and any(isinstance(part, dict) for part in about):
+        return _flat(dict(enumerate(about)), name)
+    return {name: about}
 
 
 def _short(value: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,14 +15,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
 from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, refuse_other, shard_name
 from tutelage.cache.storage import Parts, Storage, storage
 from tutelage.checkpoint import sha256, write_atomically
-from tutelage.errors import CacheError
+from tutelage.errors import CacheError, NotFinite, TutelageError
 
 SHARD_BYTES = 64 * 2**20
 SHARD_ROWS = 8192
@@ -58,31 +61,49 @@ class Store:
 
     about: what its numbers depend on. Processes may share a folder: what is registered in the manifest is whole, and
     nobody does what somebody else is doing (see `working`).
-    Raises: CacheError if the folder holds a cache of something else, or one that is torn or altered.
+    Raises: CacheError if the folder holds a cache of something else, or one that is torn or altered, or can't be used.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], samples: int, views: int) -> None:
         self.folder = folder
-        if not (folder / FILE).exists():
-            with self._lock("manifest"):
-                if not (folder / FILE).exists():
-                    key = manifests.key_of(about)
-                    versions = {name: version(name) for name in ("tutelage", "torch")}
-                    Manifest(key=key, about=about, samples=samples, views=views, versions=versions).write(folder)
+        about = json.loads(json.dumps(about))
+        if not os.path.exists(folder / FILE):
+            with self._locked("manifest"):
+                if not os.path.exists(folder / FILE):
+                    self.manifest = Manifest(
+                        key=manifests.key_of(about),
+                        about=about,
+                        samples=samples,
+                        views=views,
+                        unit=SHARD_ROWS,
+                        versions={name: version(name) for name in ("tutelage", "torch")},
+                    )
+                    self._write_manifest()
         self.manifest = manifests.read(folder)
-        refuse_other(folder, self.manifest, about)
+        refuse_other(folder, self.manifest, about | {"views": views, "samples": samples})
 
-    def _lock(self, name: str) -> FileLock:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f".{name}.lock")
+    @contextmanager
+    def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
+        lock = FileLock(self.folder / f".{name}.lock", blocking=wait)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise
+        except OSError as error:
+            raise _cant_be_written(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def working(self, name: str, wait: bool = True) -> Iterator[None]:
         """Inside, no other process works on what has this name; the manifest is as the last one left it.
 
-        Raises: filelock.Timeout if another one does, and it isn't to be waited for.
+        Raises: filelock.Timeout if another one does and it isn't to be waited for.
         """
-        with self._lock(name).acquire(timeout=-1 if wait else 0):
+        with self._locked(name, wait):
             self.manifest = manifests.read(self.folder)
             yield
 
@@ -99,20 +120,37 @@ class Store:
                         f"the cache {self.folder} holds {name!r} as {there.storage} of {there.shape}, asked for as "
                         f"{tap.storage} of {tap.shape}; leave `cache` at true, or name another folder."
                     )
-            self.manifest.write(self.folder)
+            self._write_manifest()
 
     def write(self, view: int, tap: str, number: int, rows: Tensor) -> tuple[str, Shard]:
-        """Write one shard; returns its name and what is to be registered."""
+        """Write one shard; returns its name and what is to be registered. Inside `working` on its samples.
+
+        Raises: NotFinite if the teacher's answers aren't; CacheError if they are too large for the storage, or if the
+        disk is full.
+        """
         from safetensors.torch import save
 
         about = self.manifest.taps[tap]
         held = storage(about.storage, about.shape[0])
+        first = number * about.rows
+        bad = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise NotFinite(
+                f"the teacher answers NaN or infinite numbers ({tap}) to training sample {first + bad[0]} in view "
+                f"{view}, so its answers aren't kept; look at its weights, and whether its images are normalised as it "
+                "was trained (tutelage check)."
+            )
         parts = held.encode(rows.permute(0, 2, 3, 1).contiguous() if about.nhwc else rows.contiguous())
         stored = held.decode(parts)
         stored = stored.permute(0, 3, 1, 2) if about.nhwc else stored
+        if not stored.isfinite().all():
+            raise CacheError(
+                f"the teacher's numbers ({tap}, up to {rows.abs().max():.4g}) are too large to be stored as "
+                f"{about.storage}; use cache_storage=bf16 or exact."
+            )
         name = shard_name(view, tap, number)
         content = save({f"{tap}.{part}" if part else tap: x for part, x in parts.items()}, {"key": self.manifest.key})
-        write_atomically(self.folder / name, lambda file: file.write(content))
+        self._put(name, lambda: write_atomically(self.folder / name, lambda file: file.write(content)))
         return name, Shard(
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
@@ -125,7 +163,19 @@ class Store:
         """Let others see these shards."""
         with self.working("manifest"):
             self.manifest.shards |= shards
-            self.manifest.write(self.folder)
+            self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        self._put(FILE, lambda: self.manifest.write(self.folder))
+
+    def _put(self, name: str, write: Callable[[], None]) -> None:
+        """Write a file that only this process writes now, and clear away what killed ones left of it."""
+        try:
+            for torn in self.folder.glob(f".{glob.escape(name)}.*"):
+                torn.unlink()
+            write()
+        except (OSError, TutelageError) as error:
+            raise _cant_be_written(self.folder, error.__cause__ or error) from error
 
     def rows(self, view: int, tap: str) -> Rows:
         """A complete view, checked and mapped.
@@ -144,28 +194,38 @@ class Store:
         from safetensors import SafetensorError, safe_open
 
         path, shard = self.folder / name, self.manifest.shards[name]
-        mend = "`tutelage cache prune` removes what is broken, and the next run builds it again."
-        if not path.exists():
-            raise CacheError(f"{path} is missing. {mend}")
-        if sha256(path) != shard.sha256:
-            raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
+        mend = f"`tutelage cache prune {self.folder}` removes what is broken, and the next run builds it again."
         try:
+            if sha256(path) != shard.sha256:
+                raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
                 key, names = (file.metadata() or {}).get("key"), list(file.keys())
                 parts = {n.removeprefix(tap).removeprefix("."): file.get_tensor(n) for n in names}
+        except FileNotFoundError as error:
+            raise CacheError(f"{path} is missing. {mend}") from error
+        except OSError as error:
+            raise CacheError(f"{path} can't be read ({error.strerror}). {mend}") from error
         except SafetensorError as error:
             raise CacheError(f"{path} is no safetensors file ({error}). {mend}") from error
-        if key != self.manifest.key or {len(x) for x in parts.values()} != {shard.rows}:
+        if key != self.manifest.key or {x.shape[:1] for x in parts.values()} != {(shard.rows,)}:
             raise CacheError(f"{path} belongs to another cache. {mend}")
         return parts
 
 
-def plan(shape: Sequence[int], name: str, nhwc: bool) -> Tap:
-    """How a tap of this shape is stored: shards of a power of two of samples, of at most 64 MiB and 8,192 samples."""
+def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
+    why = getattr(error, "strerror", None) or error
+    return CacheError(
+        f"the cache {folder} can't be written ({why}); free some space, or name a folder that can (cache=FOLDER). "
+        "What is there stays, and the next run goes on from it."
+    )
+
+
+def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> Tap:
+    """How a tap of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
     one = storage(name, shape[0]).encode(torch.zeros(1, *shape))
     size = sum(x.numel() * x.element_size() for x in one.values())
-    rows = SHARD_ROWS
-    while rows > 1 and rows * size > SHARD_BYTES:
+    rows = unit
+    while rows % 2 == 0 and rows * size > SHARD_BYTES:
         rows //= 2
     return Tap(shape=tuple(shape), storage=name, nhwc=nhwc and not name.startswith("top"), rows=rows)
 
@@ -201,7 +261,7 @@ def prune(folder: Path) -> list[str]:
     for name in faults:
         del found.shards[name]
     if faults:
-        found.write(folder)
+        found.write(folder)  # before they go: what it knows is there
     stray = [path.name for path in folder.iterdir() if path.is_file() and path.name not in {FILE, *found.shards}]
     for name in {*faults, *stray}:
         (folder / name).unlink(missing_ok=True)

@@ -91,7 +91,9 @@ class Data:
         train = split == "train" if train is None else train
         lots = order.walk(len(samples), batch_size, seed=seed, epoch=epoch, shuffle=train, rank=rank, world=world)
         if train and views:
-            return self.viewed(lots[start:], epoch % views, view_seed, device, memory_format, workers)
+            seed, epoch = view_seed, epoch % views
+            if split == "train":
+                return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
         look = Look(seed, epoch, self.augment == "resized-crop") if train else Look()
         return self._make(samples, lots[start:], look, train, torch.device(device), memory_format, workers)
 

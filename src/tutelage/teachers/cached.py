@@ -12,12 +12,12 @@ import torch
 from filelock import Timeout
 from torch import Tensor
 
-from tutelage.cache.manifest import Shard, Tap
+from tutelage.cache.manifest import Shard, Tap, shard_name
 from tutelage.cache.storage import feature_storage
 from tutelage.cache.store import Rows, Store, plan
 from tutelage.connectors import as_vector
 from tutelage.data.base import Data
-from tutelage.errors import ConfigError
+from tutelage.errors import CacheError, ConfigError
 from tutelage.layers import Look
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
@@ -64,7 +64,12 @@ class Cached(Teacher):
         self.held: tuple[int, dict[str, Rows]] = (-1, {})
 
     def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
-        """Note what is to be kept: the response and these layers."""
+        """Note what is to be kept: the response and these layers.
+
+        Raises: ConfigError if a layer is called as the response is.
+        """
+        if "response" in layers:
+            raise ConfigError("the teacher has a layer of the name 'response', so it can't be cached; use cache=false.")
         self.taps = {"response": ""} | {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
         self.held = (-1, {})
 
@@ -84,6 +89,8 @@ class Cached(Teacher):
         return Outputs(said["response"], features, getattr(self.teacher, "facts", {}))
 
     def _rows(self, view: int) -> dict[str, Rows]:
+        if not 0 <= view < self.plan.views:
+            raise CacheError(f"a batch is of view {view}, the cache {self.plan.folder} of {self.plan.views} views.")
         if self.held[0] != view:
             self.build(view)
             self.held = view, {tap: self.store.rows(view, tap) for tap in self.taps}
@@ -100,27 +107,28 @@ class Cached(Teacher):
     def missing(self, view: int) -> list[int]:
         """The view's units of samples of which something isn't on disk yet."""
         self._plan_taps(view)
-        samples, size = len(self.data.train), self._unit_size()
-        spans = [(first, min(first + size, samples)) for first in range(0, samples, size)]
-        return [n for n, span in enumerate(spans) if not all(self._has(view, tap, *span) for tap in self.taps)]
+        return [n for n, span in enumerate(self._units()) if self._missing(view, *span)]
 
     def build_unit(self, view: int, number: int, wait: bool = True) -> None:
         """Have one unit on disk; unless told to wait, leave one that another process is at."""
         with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
-            first = number * self._unit_size()
-            last = min(first + self._unit_size(), len(self.data.train))
-            taps = self.store.manifest.taps
-            missing = {tap: taps[tap] for tap in self.taps if not self._has(view, tap, first, last)}
-            if missing:
-                self.store.register(self._unit(view, first, last, missing))
+            span = self._units()[number]
+            if missing := self._missing(view, *span):
+                self.store.register(self._unit(view, *span, missing))
 
-    def _unit_size(self) -> int:
-        return max(self.store.manifest.taps[tap].rows for tap in self.taps)
+    def _units(self) -> list[tuple[int, int]]:
+        count, unit = len(self.data.train), self.store.manifest.unit
+        return [(first, min(first + unit, count)) for first in range(0, count, unit)]
 
-    def _has(self, view: int, tap: str, first: int, last: int) -> bool:
-        rows = self.store.manifest.taps[tap].rows
-        names = self.store.manifest.names(view, tap)[first // rows : -(-last // rows)]
-        return all(name in self.store.manifest.shards for name in names)
+    def _missing(self, view: int, first: int, last: int) -> dict[str, Tap]:
+        """The taps of which these samples aren't all there."""
+        found = {}
+        for name in self.taps:
+            tap = self.store.manifest.taps[name]
+            shards = [shard_name(view, name, number) for number in range(first // tap.rows, -(-last // tap.rows))]
+            if not self.store.manifest.shards.keys() >= set(shards):
+                found[name] = tap
+        return found
 
     def _plan_taps(self, view: int) -> None:
         """Make room in the manifest, from the shapes of one batch's answers."""
@@ -128,10 +136,10 @@ class Cached(Teacher):
         if new:
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
             said = self._said(batch, new)
-            name = self.plan.storage
+            name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
-                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x))
+                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x), unit)
                     for tap, x in said.items()
                 }
             )
