@@ -29,7 +29,7 @@ from step import BATCH, CLASSES, SGD
 from torch import nn
 
 from tutelage import models
-from tutelage.cache.store import Rows, Store, plan
+from tutelage.cache.store import SHARD_ROWS, Rows, Store, plan
 from tutelage.data.base import Data
 from tutelage.data.samples import Stored
 from tutelage.layers import Look
@@ -158,7 +158,7 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
 def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES) -> tuple[Rows, int]:
     """Logits on disk, and the bytes that they take with the manifest."""
     store = Store(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
-    tap = plan((width,), name, nhwc=False)
+    tap = plan((width,), name, nhwc=False, unit=SHARD_ROWS)
     store.add({"response": tap})
     generator = torch.Generator().manual_seed(0)
     for number, first in enumerate(range(0, samples, tap.rows)):

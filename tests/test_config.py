@@ -63,7 +63,7 @@ def test_every_fault_is_named_at_once():
         (["method=kdd"], "unknown method 'kdd': did you mean 'kd'"),
         (["method=kd+att"], "unknown method 'att': did you mean 'at'"),
         (["teacher=none"], "needs a teacher"),
-        (["scheme=mutual", "teacher=cnn4"], "peers have no teacher"),
+        (["scheme=mutual", "teacher=cnn4"], "its students have no teacher"),
         (["data=cifar100:x", "teacher=cnn4"], "no student"),
         (["epochs=3", "lr_warmup=3"], "lr_warmup=3.0 takes all of epochs=3"),
         (["milestones=[0.5, 0.2]"], "rising shares"),

@@ -220,7 +220,7 @@ def kill_at_random(process: BaseProcess, out: Path, number: int, chance: random.
     known, until = set(out.glob("*/checkpoints/*.pt")), time.monotonic() + 60
     while process.is_alive() and set(out.glob("*/checkpoints/*.pt")) <= known and time.monotonic() < until:
         time.sleep(0.002)
-    time.sleep(chance.random() * 0.4)
+    time.sleep(chance.random() * 0.15)
     if process.is_alive():
         os.kill(process.pid, number)
 

@@ -131,7 +131,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = making.wanted(making.Network(network, card.mean, card.std), loaded)
+        loaded = making.Network(network, card.mean, card.std).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     return test(network, loaded, making.TASKS[loaded.task](), "test")
 

@@ -15,8 +15,8 @@ from typing import Any
 from tutelage import errors
 from tutelage.config import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
-from tutelage.making import Given, seed_everything
-from tutelage.phase import Phase
+from tutelage.fabric import seed_everything
+from tutelage.making import Given
 from tutelage.run import Run
 from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.cached import Cached
@@ -53,7 +53,8 @@ def teacher_of(config: Config, given: Given | None = None) -> Cached:
         )
     run.rehearse()
     seed_everything(config.seed)  # as the training does
-    scheme, data, _ = run.scheme(Phase("student-0", "student", config.seed), run.data)
+    scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
+    data = parts.data
     teacher = getattr(scheme, "teacher", None)
     teacher = teacher.teacher if isinstance(teacher, Ahead) else teacher
     assert isinstance(teacher, Cached)

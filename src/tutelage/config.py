@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ Spec = dict[str, Any]
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
+
+OFFLINE = "offline"
+"""The scheme that is known without importing it, and with it torch."""
 
 STUDENT = ("name", "student", "method", "seed")
 """What a further student may be told."""
@@ -38,10 +42,14 @@ class Config(Settings):
     student: str | None = Field(None, description="model name or run folder")
     data: str = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
     method: str | list[str | Spec] | None = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
-    scheme: Literal["offline", "mutual"] = Field(
-        "offline", description="a teacher that is there, or peers that learn together"
+    scheme: str | Spec = Field(
+        "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
-    peers: int = Field(2, ge=2, le=64, description="students that learn together (scheme=mutual)")
+    peers: int | list[str] = Field(2, description="students that learn together: how many, or each one's model")
+    stages: list[Spec] = Field(
+        [],
+        description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
+    )
     task: Literal["auto", "classification", "segmentation"] = Field("auto", description="auto: what the data is for")
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
@@ -110,6 +118,27 @@ class Config(Settings):
                     raise ConfigError(near_method(term["name"]))
         return students
 
+    @field_validator("scheme")
+    @classmethod
+    def _known_scheme(cls, scheme: str | Spec) -> str | Spec:
+        if scheme == OFFLINE:
+            return scheme
+        name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
+        options = {} if isinstance(scheme, str) else {key: value for key, value in scheme.items() if key != "name"}
+        taken = list(inspect.signature(registry.find("schemes", name).load().of).parameters)[1:]
+        faults = [unknown(f"option of scheme {name}", key, taken) for key in options if key not in taken]
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return scheme
+
+    @field_validator("peers")
+    @classmethod
+    def _enough_peers(cls, peers: int | list[str]) -> int | list[str]:
+        count = peers if isinstance(peers, int) else len(peers)
+        if not 2 <= count <= 64:
+            raise ValueError("expected 2 to 64 peers")
+        return peers
+
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
@@ -120,11 +149,13 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _contradictions_of_run(self) -> Config:
-        if self.scheme == "mutual" and self.teacher is not None:
-            raise ValueError(f"teacher={self.teacher!r} with scheme=mutual: peers have no teacher, leave it out")
+        if not self.takes_teacher() and self.teacher is not None:
+            raise ValueError(
+                f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
+            )
         if self.sharded and self.teacher == "moving_average":
             raise ValueError("teacher=moving_average needs the student's whole weights: use strategy=ddp")
-        if self.scheme == "offline" and self.teacher is None and self.method is not None:
+        if self.scheme_name == "offline" and self.teacher is None and self.method is not None:
             needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
             if needy:
                 raise ValueError(
@@ -141,18 +172,62 @@ class Config(Settings):
                 f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
                 "would never be reached: make it shorter"
             )
-        if self.cache and (self.scheme == "mutual" or self.teacher in (None, "moving_average")):
+        if self.cache and self.teacher in (None, "moving_average"):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
         if self.cache and self.views is None:
             self.views = 4
-        if self.students and (self.scheme == "mutual" or self.teacher == "moving_average" or self.keep == "best"):
+        if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):
             raise ValueError(
-                "students: only with a teacher that is the same for all and keep=last, so without scheme=mutual, "
+                "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
                 "teacher=moving_average, keep=best and patience"
             )
+        self._check_stages()
         if self.student is None:
             raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
         return self
+
+    def _check_stages(self) -> None:
+        """Each stage's keys, by the same schema."""
+        names = [str(stage.get("name")) for stage in self.stages]
+        if len(set(names)) < len(names) or {"None", "teacher", "alone"} & set(names):
+            raise ValueError(f"stages are called {', '.join(names)}: give each a name of its own, not teacher or alone")
+        whole = self.model_dump() | {"stages": [], "students": []}
+        for name, words in [*self.stage_words().items(), ("student", self.last_words())]:
+            if words:
+                try:
+                    type(self)(**(whole | words))
+                except ValidationError as error:
+                    raise ValueError(f"stage {name}: {_faults(error)}") from error
+
+    @property
+    def scheme_name(self) -> str:
+        """The scheme's name."""
+        return self.scheme if isinstance(self.scheme, str) else str(self.scheme["name"])
+
+    @property
+    def scheme_options(self) -> dict[str, Any]:
+        """What the scheme is told."""
+        return {} if isinstance(self.scheme, str) else {k: v for k, v in self.scheme.items() if k != "name"}
+
+    def takes_teacher(self) -> bool:
+        """Whether the scheme has a teacher that is already there."""
+        return _takes_teacher(self.scheme_name)
+
+    def stage_words(self) -> dict[str, Spec]:
+        """The keys that each stage before the last has otherwise, by its name."""
+        return {s["name"]: {"students": [], **_but_name(s)} for s in self.stages if s["name"] != "student"}
+
+    def last_words(self) -> Spec:
+        """The keys that the student's own training has otherwise."""
+        return next((_but_name(stage) for stage in self.stages if stage["name"] == "student"), {})
+
+
+def _takes_teacher(scheme: str) -> bool:
+    return scheme == OFFLINE or bool(registry.find("schemes", scheme).load().takes_teacher)
+
+
+def _but_name(spec: Spec) -> Spec:
+    return {key: value for key, value in spec.items() if key != "name"}
 
 
 def _needs_teacher(loss: str) -> bool:
@@ -227,7 +302,10 @@ def check(asked: Mapping[str, Any]) -> Config:
 
 def _digits(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The embedded data's defaults, without the teacher's where there is another one or none."""
-    without = "teacher" in asked or asked.get("scheme") == "mutual"
+    scheme = asked.get("scheme", "offline")
+    name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
+    takes = not registry.has("schemes", name) or _takes_teacher(name)
+    without = "teacher" in asked or not takes
     return {key: value for key, value in DIGITS.items() if not (without and key.startswith("teacher"))}
 
 

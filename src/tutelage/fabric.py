@@ -70,3 +70,10 @@ def _sharded(devices: int, start: Any) -> Any:
                 self._launcher = _MultiProcessingLauncher(self, start_method=start)
 
     return Sharded(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators of Python, NumPy and torch."""
+    from lightning.fabric.utilities.seed import seed_everything as seed_all
+
+    seed_all(seed, verbose=False)

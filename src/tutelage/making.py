@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,29 +11,30 @@ from typing import Any
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage import models, saved
-from tutelage.cache.storage import storage
-from tutelage.caching import cached
+from tutelage import models, registry, saved
 from tutelage.callbacks import Callback
-from tutelage.config import Config, Spec, specs
+from tutelage.config import Config, specs
 from tutelage.data.base import Data
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
+from tutelage.parts import Parts
 from tutelage.phase import Phase
-from tutelage.player import Player
 from tutelage.schemes.base import Scheme
-from tutelage.schemes.mutual import Mutual
-from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
-from tutelage.teachers.ahead import placed
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Method, Terms
+
+ALONE: dict[str, Any] = {"teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False}
+"""Words of a training by the ground truth alone."""
+
+STAGE = "stage:"
+"""What stands before the name of an earlier phase of the same run, where a model is named."""
 
 TASKS: dict[str, Callable[[], Task]] = {"classification": Classification, "segmentation": Segmentation}
 
@@ -58,12 +58,9 @@ class Network:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
 
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators of Python, NumPy and torch."""
-    from lightning.fabric.utilities.seed import seed_everything as seed_all
-
-    seed_all(seed, verbose=False)
+    def wanted(self, data: Data) -> Data:
+        """The data, normalised as the network wants it."""
+        return data if self.mean is None or self.std is None else replace(data, mean=self.mean, std=self.std)
 
 
 class Making:
@@ -82,15 +79,45 @@ class Making:
         self.rehearsing = False
         self.folder = Path()
 
+    # what is trained, in which order
+
+    def phases(self) -> list[Phase]:
+        """What is to be trained, in order."""
+        config = self.config
+        found = self._teachers()
+        for k in range(config.seeds):
+            seed = config.seed + k
+            if config.baseline and (self.has_teacher() or config.scheme_name != "offline" or config.stages):
+                found.append(Phase(f"alone-{k}", "alone", seed, k, ALONE))
+            found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_words().items()]
+            found.append(Phase(f"student-{k}", "student", seed, k, config.last_words()))
+        return found
+
+    def _teachers(self) -> list[Phase]:
+        """The trainings of teachers that aren't there yet; those of several are members."""
+        config = self.config
+        words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        if not isinstance(config.teacher, list):
+            if not self.teacher_is_trained():
+                return []
+            words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
+            return [Phase("teacher", "teacher", config.seed, 0, words)]
+        return [
+            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name})
+            for i, name in enumerate(config.teacher)
+            if self._is_trained(name)
+        ]
+
+    def of(self, phase: Phase) -> Config:
+        """The configuration of a phase."""
+        return self.config.model_copy(update=dict(phase.words))
+
     def settings(self, phase: Phase) -> Settings:
         """The trainer's, for one phase."""
-        config = self.config
+        config = self.of(phase)
         values = {key: getattr(config, key) for key in Settings.model_fields} | {"seed": phase.seed}
         if not self.data.random:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
-        if phase.role == "teacher":
-            values["epochs"] = config.teacher_epochs or config.epochs
-            values["lr"] = config.teacher_lr or config.lr
         return Settings(**values)
 
     def has_teacher(self) -> bool:
@@ -98,79 +125,42 @@ class Making:
         return self.config.teacher is not None or self.given.teacher is not None
 
     def teacher_is_trained(self) -> bool:
-        """Whether the teacher is first trained on this data."""
+        """Whether one teacher is first trained on this data."""
         name, epochs = self.config.teacher, self.config.teacher_epochs
-        if self.given.teacher is not None or not isinstance(name, str) or name == "moving_average":
-            return bool(self.given.teacher is not None and epochs)
-        if epochs is None:
-            return not saved.is_run(name) and self.config.teacher_weights is None
-        return epochs > 0
+        if self.given.teacher is not None:
+            return bool(epochs)
+        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
+            return False
+        return self._is_trained(name)
 
-    def scheme(self, phase: Phase, data: Data) -> tuple[Scheme, Data, Terms]:
-        """What a phase trains, its data as the network wants it, and its terms."""
-        if phase.role == "teacher":
-            network = self.network(self.config.teacher, self.config.teacher_weights, self.given.teacher)
-            terms = Terms.of(None, self.task.truth())
-            return Offline(Player(network.model, terms, self.task)), wanted(network, data), terms
-        if phase.role == "student" and self.config.scheme == "mutual":
-            return self._peers(data)
-        network = self.network(self.config.student, self.config.student_weights, self.given.student)
-        data = wanted(network, data)
-        taught = phase.role == "student"
-        teacher = self.teacher(network, data) if taught else None
-        if teacher is not None and self.config.cache:
-            storage(self.config.cache_storage, len(data.classes))
-            if not self.rehearsing:
-                teacher = cached(teacher, data, self.config, self.settings(phase), self.fabric.device)
-        teacher = placed(teacher, self.config)
-        terms = self.terms() if taught else Terms.of(None, self.task.truth())
-        players = {"student": Player(network.model, terms, self.task)}
-        if taught:
-            players |= {name: self._further(spec, phase, data) for name, spec in self.further().items()}
-            seed_everything(phase.seed)
-        return Offline(players, teacher), data, terms
+    def _is_trained(self, name: str) -> bool:
+        if name == "moving_average" or name.startswith(STAGE):
+            return False
+        epochs = self.config.teacher_epochs
+        return not saved.is_run(name) if epochs is None else epochs > 0
 
-    def further(self) -> dict[str, Spec]:
-        """What the students beside the first are told, by name."""
-        found: dict[str, Spec] = {}
-        for spec in self.config.students:
-            method = "+".join(term["name"] for term in specs(spec.get("method", self.config.method)))
-            parts = [spec.get("student"), method, spec.get("seed")]
-            stem = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(p) for p in parts if p is not None)))
-            if stem in ("student", *found):
-                raise ConfigError(f"students: two are called {stem!r}; give each a name of its own ({{name: …}}).")
-            found[stem] = spec
-        return found
+    # what is trained with what
 
-    def _further(self, spec: Spec, phase: Phase, data: Data) -> Player:
-        seed_everything(phase.seed if spec.get("seed") is None else int(spec["seed"]))
-        given = None if "student" in spec else self.given.student
-        network = self.network(spec.get("student", self.config.student), None, given)
-        if wanted(network, data).mean != data.mean or wanted(network, data).std != data.std:
-            raise ConfigError(
-                f"students: {spec.get('student')} wants its images normalised otherwise than {self.config.student}; "
-                "train it in a run of its own, from the same cache."
-            )
-        terms = Terms.of(specs(spec["method"]), self.task.truth()) if "method" in spec else self.terms()
-        return Player(network.model, terms, self.task)
+    def scheme(self, phase: Phase) -> tuple[Scheme, Parts]:
+        """What a phase trains, and what it was made of."""
+        parts = Parts(self, phase)
+        kind = registry.find("schemes", parts.config.scheme_name).load()
+        return kind.of(parts, **parts.config.scheme_options), parts
 
-    def _peers(self, data: Data) -> tuple[Scheme, Data, Terms]:
-        players: dict[str, Player] = {}
-        for k in range(self.config.peers):
-            network = self.network(self.config.student, self.config.student_weights, self.given.student)
-            data = wanted(network, data)
-            players[f"peer{k}"] = Player(network.model, self.terms(), self.task)
-        return Mutual(players), data, players["peer0"].terms
+    def terms(self, config: Config) -> Terms:
+        """A method's terms, with the task's loss beside them."""
+        asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
+        given = copy.deepcopy(asked)  # phases and peers share nothing
+        return Terms.of(given if given is not None else specs(config.method), self.task.truth())
 
-    def terms(self) -> Terms:
-        """The method's terms, with the task's loss beside them."""
-        given = copy.deepcopy(self.given.method)  # phases and peers share nothing
-        return Terms.of(given if given is not None else specs(self.config.method), self.task.truth())
-
-    def network(self, name: Any, weights: str | None, given: nn.Module | None) -> Network:
-        """A network by name, of a run folder, or a copy of the one that was given."""
+    def network(self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0) -> Network:
+        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one."""
+        if weights is not None and weights.startswith(STAGE):
+            return self.network(weights, None, None, number)
         if given is not None:
             return Network(copy.deepcopy(given))
+        if isinstance(name, str) and name.startswith(STAGE):
+            return self._of_stage(name.removeprefix(STAGE), number)
         if saved.is_run(name):
             return self._saved(name)
         made = models.create(
@@ -201,23 +191,45 @@ class Making:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
         return Network(model, card.mean, card.std)
 
-    def teacher(self, student: Network, data: Data) -> Teacher | None:
-        """The teacher that the configuration names, as the phases before left it."""
-        config = self.config
+    def _of_stage(self, stage: str, number: int) -> Network:
+        """What a phase of this run has left; before it was trained, its network as it begins."""
+        if stage == "teacher":
+            return self._of_phase("teacher", self.config.teacher, self.given.teacher)
+        words = self.config.stage_words()
+        if stage not in words:
+            raise ConfigError(unknown("stage", stage, ["teacher", *words]))
+        return self._of_phase(f"{stage}-{number}", words[stage].get("student", self.config.student), self.given.student)
+
+    def _of_phase(self, phase: str, name: Any, given: nn.Module | None, weights: str | None = None) -> Network:
+        path = self.folder / phase / "model.safetensors"
+        if self.rehearsing or not path.exists():
+            return self.network(name, weights, given)
+        model = saved.load(path, copy.deepcopy(given))
+        card: saved.Card = model.card  # type: ignore[assignment]
+        return Network(model, card.mean, card.std)
+
+    def teacher(self, config: Config, number: int, data: Data, student: nn.Module | None = None) -> Teacher | None:
+        """The teacher that a configuration names, as the phases before left it; an average follows the student."""
         if config.teacher == "moving_average":
-            return MovingAverage(student.model, self.task, config.decay)
+            assert student is not None
+            return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
-            networks = [self.network(name, None, None) for name in config.teacher]
+            networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
             return Ensemble([self.frozen(network, data) for network in networks])
-        if self.teacher_is_trained() and not self.rehearsing:
-            path = self.folder / "teacher" / "model.safetensors"
-            given = copy.deepcopy(self.given.teacher)
-            model = saved.load(path, given)
-            card: saved.Card = model.card  # type: ignore[assignment]
-            return self.frozen(Network(model, card.mean, card.std), data)
-        if not self.has_teacher():
+        if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
-        return self.frozen(self.network(config.teacher, config.teacher_weights, self.given.teacher), data)
+        if config.teacher == self.config.teacher and self.teacher_is_trained():
+            network = self._of_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
+            return self.frozen(network, data)
+        given = self.given.teacher if config.teacher == self.config.teacher else None
+        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number), data)
+
+    def _member(self, i: int, name: str, number: int) -> Network:
+        return (
+            self._of_phase(f"teacher{i}", name, None)
+            if self._is_trained(name)
+            else self.network(name, None, None, number)
+        )
 
     def frozen(self, network: Network, data: Data) -> Frozen:
         """A frozen teacher that gets its images normalised as it wants them."""
@@ -229,13 +241,6 @@ class Making:
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)
-
-
-def wanted(network: Network, data: Data) -> Data:
-    """The data, normalised as a pre-trained network wants it."""
-    if network.mean is None or network.std is None:
-        return data
-    return replace(data, mean=network.mean, std=network.std)
 
 
 def load_data(config: Config) -> Data:

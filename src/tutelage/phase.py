@@ -8,7 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,16 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a run: its folder's name, its role (teacher, alone, student) and its seed."""
+    """One training of a run: its folder's name, its role, its seed, which of the seeds that is, and its own words.
+
+    role: teacher, member (of several teachers), alone, stage or student. words: its keys that differ from the run's.
+    """
 
     name: str
     role: str
     seed: int
+    number: int = 0
+    words: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Said(nn.Module):
@@ -61,7 +66,6 @@ def finish(
     data: Data,
     task: Task,
     names: Mapping[str, str],
-    terms: Terms | None,
 ) -> None:
     """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
 
@@ -69,6 +73,7 @@ def finish(
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
+    terms = None if scheme is None else next(iter(scheme.terms().values()), None)
     figures = test(student, data, task, "test")
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
@@ -96,7 +101,7 @@ def finish(
         "macs": macs(student, data),
         **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
-        **({"terms": describe(terms), "pairs": _pairs(terms)} if terms is not None else {}),
+        **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
     }
     write_text(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 

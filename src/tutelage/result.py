@@ -37,6 +37,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     }
     for role in ("teacher", "alone", "student"):
         result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
+    result["before"] = _before(phases, task.metric)
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
@@ -67,6 +68,15 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
         "macs": phases[0]["macs"],
         **{key: _mean([p.get(key) for p in trained]) for key in ("seconds", "step_ms", "peak_memory_mb")},
         "peak_memory_of": trained[0].get("peak_memory_of") if trained else None,
+    }
+
+
+def _before(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+    """What else was trained on the way: the members of several teachers, and the stages, by name."""
+    names = [p["name"].rpartition("-")[0] or p["name"] for p in phases if p["role"] in ("member", "stage")]
+    return {
+        name: _summary([p for p in phases if (p["name"].rpartition("-")[0] or p["name"]) == name], metric) or {}
+        for name in dict.fromkeys(names)
     }
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from torch import nn
 
 from tutelage import environment, result, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
@@ -21,8 +21,9 @@ from tutelage.checkpoint import write_atomically
 from tutelage.config import Config, check
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
+from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
-from tutelage.making import Given, Making, Network, few, seed_everything
+from tutelage.making import Given, Making, few
 from tutelage.phase import Phase, finish, forget_peak
 from tutelage.schemes.base import Scheme
 from tutelage.teachers.ahead import placed
@@ -51,16 +52,6 @@ class Run(Making):
 
     # the phases
 
-    def phases(self) -> list[Phase]:
-        """What is to be trained, in order."""
-        config = self.config
-        found = [Phase("teacher", "teacher", config.seed)] if self.teacher_is_trained() else []
-        for k in range(config.seeds):
-            if config.baseline and (self.has_teacher() or config.scheme == "mutual"):
-                found.append(Phase(f"alone-{k}", "alone", config.seed + k))
-            found.append(Phase(f"student-{k}", "student", config.seed + k))
-        return found
-
     def fit(self) -> Path:
         """Train what isn't trained yet, then write the result and the report; returns the folder."""
         for phase in self.phases():
@@ -75,14 +66,12 @@ class Run(Making):
         """Train one phase and write its folder."""
         settings, folder = self.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
-        scheme, data, terms = self.scheme(phase, self.data)
+        scheme, parts = self.scheme(phase)
         trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric)
         forget_peak(self.fabric.device)
-        students = trainer.fit(scheme, data)
+        students = trainer.fit(scheme, parts.data)
         if self.fabric.is_global_zero:
-            name = str(self.config.teacher if phase.role == "teacher" else self.config.student)
-            names = {other: str(spec.get("student", name)) for other, spec in self.further().items()}
-            finish(phase, folder, students, scheme, trainer, data, self.task, {"student": name} | names, terms)
+            finish(phase, folder, students, scheme, trainer, parts.data, self.task, parts.names)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.fabric.barrier()
 
@@ -102,28 +91,36 @@ class Run(Making):
         """
         self.rehearsing = True
         try:
-            seed_everything(self.config.seed)
-            scheme, data, _ = self.scheme(Phase("student-0", "student", self.config.seed), self.data)
-            refuse_accumulation(self.config, data.steps(self.config.batch_size))
-            batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
-            self._check_classes(scheme, batch)
-            scheme.wire(batch, len(data.train))
-            if self.config.sharded:
-                sharding.refuse(scheme)
+            for phase in self.phases():
+                if phase.number == 0 and phase.role in ("stage", "student"):
+                    wired = self._rehearsed(phase, samples)
         except NotFinite as error:
             raise NotFinite(f"teacher={self.config.teacher}: {error}") from error
         finally:
             self.rehearsing = False
+        return wired
+
+    def _rehearsed(self, phase: Phase, samples: int) -> tuple[Scheme, Data, Batch]:
+        seed_everything(phase.seed)
+        scheme, parts = self.scheme(phase)
+        data = parts.data
+        refuse_accumulation(self.of(phase), data.steps(self.config.batch_size))
+        batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
+        self._check_classes(scheme, batch, parts.names)
+        scheme.wire(batch, len(data.train))
+        if self.config.sharded:
+            sharding.refuse(scheme)
         return scheme, data, batch
 
-    def _check_classes(self, scheme: Scheme, batch: Batch) -> None:
+    def _check_classes(self, scheme: Scheme, batch: Batch, names: Mapping[str, str]) -> None:
         """Refuse a student that doesn't answer the data's classes."""
-        for student in scheme.students().values():
+        for name, student in scheme.students().items():
             response = self.task.response(peek(student.model, batch.inputs).response, batch)
             if response.dim() < 2 or response.shape[1] != len(self.data.classes):
+                said = f"{names.get(name, self.config.student)} answers {tuple(response.shape)}"
                 raise ModelError(
-                    f"student={self.config.student} answers {tuple(response.shape)} for {len(batch)} images, expected "
-                    f"{len(self.data.classes)} classes each, as {self.data.name} has."
+                    f"student={said} for {len(batch)} images, expected {len(self.data.classes)} classes each, as "
+                    f"{self.data.name} has."
                 )
 
     # the end
@@ -143,8 +140,7 @@ class Run(Making):
         """Figures of a teacher that came trained."""
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
-            network = Network(nn.Identity(), self.data.mean, self.data.std)
-            teacher = placed(self.teacher(network, self.data), self.config)
+            teacher = placed(self.teacher(self.config, 0, self.data), self.config)
             assert teacher is not None
             teacher.to(self.fabric.device)
             finish(
@@ -156,7 +152,6 @@ class Run(Making):
                 self.data,
                 self.task,
                 {"teacher": str(self.config.teacher)},
-                None,
             )
 
 

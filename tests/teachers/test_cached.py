@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import time
 from dataclasses import replace
 from multiprocessing import get_context
@@ -245,8 +243,8 @@ def test_a_cached_run_killed_again_and_again_leaves_the_same_bytes(tmp_path, mon
         ):
             time.sleep(0.002)
         if attempt < 4:
-            time.sleep(chance.random() * 0.2)
-            os.kill(process.pid, signal.SIGKILL)
+            time.sleep(chance.random() * 0.1)
+            process.kill()
         process.join(100)
         ends.append(process.exitcode)
         if ends[-1] == 0:

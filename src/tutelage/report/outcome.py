@@ -117,7 +117,7 @@ def result(run: Run) -> Section:
 
 
 def _others(run: Run) -> list[list[Any]]:
-    """Rows of the students beside the first."""
+    """Rows of what was trained before, and of the students beside the first."""
     return [
         [
             f"{name} ({other.get('model', '–')})",
@@ -125,7 +125,7 @@ def _others(run: Run) -> list[list[Any]]:
             run.unit.interval(other.get("interval")) or "–",
             len(other.get("values") or []),
         ]
-        for name, other in (run.result.get("others") or {}).items()
+        for name, other in ({**(run.result.get("before") or {}), **(run.result.get("others") or {})}).items()
     ]
 
 

@@ -4,15 +4,50 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from tutelage.capture import Tapped
+from tutelage.config import Config
+from tutelage.data.base import Data
+from tutelage.errors import ConfigError
+from tutelage.player import Player
+from tutelage.tasks.base import Task
+from tutelage.teachers.base import Teacher
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
 Turn = tuple[str, dict[str, Tensor]]
+
+
+class Parts(Protocol):
+    """What a scheme is made of, as one phase of a run names it: fresh networks and terms each time, and a teacher.
+
+    Ask for the first network before the data: these are normalised as it wants them.
+    """
+
+    config: Config
+    task: Task
+
+    @property
+    def data(self) -> Data:
+        """The phase's data."""
+
+    def network(self, number: int = 0, player: str = "student") -> nn.Module:
+        """A fresh network: the student, or one of several peers by number; player: what it will be called."""
+
+    def player(self, number: int = 0, player: str = "student") -> Player:
+        """A fresh network with the method's terms."""
+
+    def terms(self) -> Terms:
+        """The method's terms, with the task's loss beside them."""
+
+    def teacher(self, student: nn.Module) -> Teacher | None:
+        """The teacher."""
+
+    def further(self) -> dict[str, Player]:
+        """The students beside the first, on the same batches."""
 
 
 class Scheme(nn.Module):
@@ -23,6 +58,13 @@ class Scheme(nn.Module):
     """
 
     players: nn.ModuleDict
+    takes_teacher: ClassVar[bool] = True
+    """Whether a teacher that is already there belongs to it."""
+
+    @classmethod
+    def of(cls, parts: Parts) -> Scheme:
+        """Made of a run's parts; further keyword parameters are its options in a configuration."""
+        raise ConfigError(f"scheme={cls.__name__} can't be made from a configuration; make it in Python.")
 
     @abstractmethod
     def wire(self, batch: Batch, samples: int) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from tutelage.errors import ConfigError
 from tutelage.player import Peers, Player
-from tutelage.schemes.base import Scheme, Turn, bare
+from tutelage.schemes.base import Parts, Scheme, Turn, bare
 from tutelage.values import Batch
 
 
@@ -21,11 +21,19 @@ class Mutual(Scheme):
     Raises: ConfigError with fewer than two peers.
     """
 
+    takes_teacher = False
+
     def __init__(self, peers: Mapping[str, Player]) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
         self.players = nn.ModuleDict({"peers": Peers(peers)})
+
+    @classmethod
+    def of(cls, parts: Parts) -> Mutual:
+        """As many peers as the run has."""
+        count = parts.config.peers if isinstance(parts.config.peers, int) else len(parts.config.peers)
+        return cls({name: parts.player(k, name) for k in range(count) for name in (f"peer{k}",)})
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.player import Player
-from tutelage.schemes.base import Scheme, Turn, bare
+from tutelage.schemes.base import Parts, Scheme, Turn, bare
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch
 
@@ -24,6 +24,14 @@ class Offline(Scheme):
         self.players = nn.ModuleDict({"student": students} if isinstance(students, Player) else dict(students))
         self.teacher = teacher
         self.layers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Parts) -> Offline:
+        """The student, those beside it, and the teacher."""
+        network = parts.network()
+        teacher = parts.teacher(network)
+        first = {"student": Player(network, parts.terms(), parts.task)}
+        return cls(first | parts.further(), teacher)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, hear the teacher once."""

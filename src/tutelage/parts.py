@@ -1,0 +1,116 @@
+"""What a scheme is made of: fresh networks, terms and a teacher, as one phase of a run names them."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from tutelage.cache.storage import storage
+from tutelage.caching import cached
+from tutelage.config import Config, Spec, specs
+from tutelage.data.base import Data
+from tutelage.errors import ConfigError
+from tutelage.fabric import seed_everything
+from tutelage.phase import Phase
+from tutelage.player import Player
+from tutelage.tasks.base import Task
+from tutelage.teachers.ahead import placed
+from tutelage.teachers.base import Teacher
+from tutelage.terms import Terms
+
+if TYPE_CHECKING:
+    from tutelage.making import Making, Network
+
+
+class Parts:
+    """The parts of one phase. `names`: the models of the networks that it gave, by player."""
+
+    def __init__(self, making: Making, phase: Phase) -> None:
+        self.making, self.phase = making, phase
+        self.config: Config = making.of(phase)
+        self.task: Task = making.task
+        self.names: dict[str, str] = {}
+        self._first: Network | None = None
+
+    @cached_property
+    def data(self) -> Data:
+        """The run's, normalised as the first network wants it."""
+        assert self._first is not None, "a scheme asks for its first network before the data"
+        return self._first.wanted(self.making.data)
+
+    def network(self, number: int = 0, player: str = "student") -> nn.Module:
+        """A fresh network: the student, or one of several peers by number.
+
+        Raises: ConfigError if it wants its images normalised otherwise than the first one does.
+        """
+        peers = self.config.peers
+        name = peers[number] if isinstance(peers, list) else self.config.student
+        return self._network(name, player, self.config.student_weights)
+
+    def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
+        if seed is not None:
+            seed_everything(seed)
+        given = self.making.given
+        mine = given.teacher if self.phase.role == "teacher" else given.student if name == self.config.student else None
+        network = self.making.network(name, weights, mine, self.phase.number)
+        if self._first is None:
+            self._first = network
+        elif (
+            network.wanted(self.making.data).mean != self.data.mean
+            or network.wanted(self.making.data).std != self.data.std
+        ):
+            raise ConfigError(
+                f"{name} wants its images normalised otherwise than {self.config.student}; students that share their "
+                "batches must want the same: train it in a run of its own."
+            )
+        self.names[player] = str(name)
+        return network.model
+
+    def player(self, number: int = 0, player: str = "student") -> Player:
+        """A fresh network with the method's terms."""
+        return Player(self.network(number, player), self.terms(), self.task)
+
+    def terms(self) -> Terms:
+        """The method's terms, with the task's loss beside them."""
+        return self.making.terms(self.config)
+
+    def teacher(self, student: nn.Module) -> Teacher | None:
+        """The teacher that the phase names, cached and ahead as far as the configuration says so."""
+        config, data = self.config, self.data
+        teacher = self.making.teacher(config, self.phase.number, data, student)
+        if teacher is not None and config.cache:
+            storage(config.cache_storage, len(data.classes))
+            if not self.making.rehearsing:
+                teacher = cached(teacher, data, config, self.making.settings(self.phase), self.making.fabric.device)
+        return placed(teacher, config)
+
+    def further(self) -> dict[str, Player]:
+        """The students beside the first, on the same batches."""
+        found: dict[str, Player] = {}
+        for name, spec in further(self.config).items():
+            seed = self.phase.seed if spec.get("seed") is None else int(spec["seed"])
+            network = self._network(spec.get("student", self.config.student), name, None, seed)
+            terms = Terms.of(specs(spec["method"]), self.task.truth()) if "method" in spec else self.terms()
+            found[name] = Player(network, terms, self.task)
+        if found:
+            seed_everything(self.phase.seed)
+        return found
+
+
+def further(config: Config) -> dict[str, Spec]:
+    """What the students beside the first are told, by name.
+
+    Raises: ConfigError if two have one name.
+    """
+    found: dict[str, Spec] = {}
+    for spec in config.students:
+        method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
+        words = [spec.get("student"), method, spec.get("seed")]
+        name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(w) for w in words if w is not None)))
+        if name in ("student", *found):
+            raise ConfigError(f"students: two are called {name!r}; give each a name of its own ({{name: …}}).")
+        found[name] = spec
+    return found
