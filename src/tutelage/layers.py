@@ -36,7 +36,10 @@ class Layer:
 
 
 class Look:
-    """A model seen on one example: its layers, its stages, its embedding, and any layer's feature on demand."""
+    """A model seen on one example: its layers, its stages, its embedding, and any layer's feature on demand.
+
+    members: the looks of several that answer as one.
+    """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         self.model = model
@@ -46,6 +49,7 @@ class Look:
         self.stages = [layer for layer in self.layers if layer.stage is not None]
         self.embedding = _embedding(model, self.inputs, self.response) or (self.stages[-1].name if self.stages else "")
         self.facts = _facts(model, self.embedding)
+        self.members: list[Look] = []
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""

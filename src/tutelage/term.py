@@ -76,11 +76,12 @@ class Term(nn.Module):
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
         name = type(self.loss).__name__
-        if self.loss.lists:
-            raise ConfigError(
-                f"{name} takes a list for the {' and the '.join(self.loss.lists)} (of peers, exits, views or several "
-                "teachers), which a run of one student and one teacher doesn't give; call it in a loop of your own."
-            )
+        for side, look in (("student", student), ("teacher", teacher)):
+            if side in self.loss.lists and not (look is not None and look.members):
+                raise ConfigError(
+                    f"{name} takes a list for the {side} (of peers, exits, views or several teachers), and there "
+                    "is one: name several teachers (teacher=[a, b]), or a scheme that gives what it wants."
+                )
         answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
         there = _available(batch, Outputs(student.response, facts=student.facts), answer)
         missing = [ask for part in self._askers() for ask in part.asks() if ask not in there]
@@ -92,7 +93,7 @@ class Term(nn.Module):
         if teacher is None:
             if self.loss.needs_teacher:
                 raise ConfigError(f"{name} needs a teacher, and none was given; name one (teacher=…).")
-            self.loss.build(student.response, None, samples)
+            self.loss.build(self._side("student", student), None, samples)
             self._wire_policies(student, None, batch, there)
             return
         without_positions = isinstance(self.loss, Dense) and student.response.dim() == 2
@@ -100,7 +101,7 @@ class Term(nn.Module):
             self.sees, self.connector = "last", self.connector or "conv1x1"
         if self.sees == "response":
             self._check_classes(student.response, teacher.response)
-            self.loss.build(student.response, teacher.response, samples)
+            self.loss.build(self._side("student", student), self._side("teacher", teacher), samples)
             self._wire_policies(student, teacher, batch, there)
             return
         self._wire_policies(student, teacher, batch, there)
@@ -119,6 +120,10 @@ class Term(nn.Module):
             self.loss.build(said, told, samples)
         else:
             self.loss.build(said[0], told[0], samples)
+
+    def _side(self, side: str, said: Look | Outputs) -> Any:
+        """A side's response, or the list of its members' if the loss takes such."""
+        return [member.response for member in said.members] if side in self.loss.lists else said.response
 
     def _check_classes(self, student: Tensor, teacher: Tensor) -> None:
         dim = self.loss.class_dim
@@ -179,11 +184,11 @@ class Term(nn.Module):
         available = _available(batch, said, told)
         asked = {name: available[name] for names in self.asks.values() for name in names if name in available}
         if self.sees == "response":
-            response, answer = said.response, None if told is None else told.response
+            response, answer = self._side("student", said), None if told is None else self._side("teacher", told)
             if self.gather:
-                response, answer, asked, mask = gathered([response, answer, asked, mask], len(response))
+                response, answer, asked, mask = gathered([response, answer, asked, mask], len(said.response))
             if mask is not None and self.loss.rows:
-                response, answer, asked = _rows(response, answer, asked, mask)
+                response, answer, asked = (_rows(side, mask) for side in (response, answer, asked))
             values = self._compare(response, answer, asked)
             return self._weighed(mean(values, mask is not None or self.loss.ragged), batch.epoch, truth)
         assert told is not None
@@ -233,7 +238,7 @@ class Term(nn.Module):
         if self.temperature is None and self.samples is None:
             return
         name = type(self.loss).__name__
-        if self.sees != "response" or self.loss.class_dim not in (1, None):
+        if self.sees != "response" or self.loss.class_dim not in (1, None) or self.loss.lists:
             raise ConfigError(f"{name} compares no logits (B, C, …): temperature= and samples= policies need such.")
         if teacher is None or (self.temperature is not None and not self.loss.needs_teacher):
             raise ConfigError(f"{name} has a policy that compares with a teacher, and there is none.")
@@ -279,12 +284,13 @@ def mean(values: Losses, shared: bool = False) -> Tensor:
     return values.sum() / count.clamp(min=1)
 
 
-def _rows(
-    response: Tensor, answer: Tensor | None, asked: dict[str, Any], mask: Tensor
-) -> tuple[Tensor, Tensor | None, dict[str, Any]]:
-    """Only the positions in the mask, as rows (N, C); whatever was asked for by position likewise."""
-    picked = {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in asked.items()}
-    return response.movedim(1, -1)[mask], None if answer is None else answer.movedim(1, -1)[mask], picked
+def _rows(value: Any, mask: Tensor) -> Any:
+    """Only the positions in the mask, as rows (N, C) of logits (B, C, …) and (N,) of what there is by position."""
+    if isinstance(value, list):
+        return [_rows(x, mask) for x in value]
+    if isinstance(value, Mapping):
+        return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
+    return None if value is None else value.movedim(1, -1)[mask]
 
 
 def times(values: Losses, factor: Tensor) -> Losses:

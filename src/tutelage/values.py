@@ -68,11 +68,13 @@ class Outputs:
     """What a model said: its response (B, C, …) and the features that were asked for, by layer name.
 
     facts: what a model tells of itself, for losses that ask for it (`head`: its classifier's weight and bias).
+    members: what each of several said (teachers, peers, exits), for losses that take a list.
     """
 
     response: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
+    members: list[Outputs] = field(default_factory=list)
 
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self.features:
@@ -81,11 +83,13 @@ class Outputs:
 
     def to(self, device: torch.device | str) -> Outputs:
         """The same on a device."""
-        return Outputs(*(move(value, device) for value in (self.response, self.features, self.facts)))
+        members = [member.to(device) for member in self.members]
+        return Outputs(move(self.response, device), move(self.features, device), move(self.facts, device), members)
 
     def detach(self) -> Outputs:
         """The same values without their graph."""
-        return Outputs(self.response.detach(), {name: x.detach() for name, x in self.features.items()}, self.facts)
+        features = {name: x.detach() for name, x in self.features.items()}
+        return Outputs(self.response.detach(), features, self.facts, [member.detach() for member in self.members])
 
 
 def response_of(raw: Any) -> Tensor:

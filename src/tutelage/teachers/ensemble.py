@@ -46,7 +46,7 @@ class Ensemble(Teacher):
             wanted[int(member)].append(name)
         told = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
         features = {f"{m}.{name}": x for m, said in enumerate(told) for name, x in said.features.items()}
-        return Outputs(self._mean([said.response for said in told]), features)
+        return Outputs(self._mean([said.response for said in told]), features, {}, told)
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}
@@ -85,7 +85,7 @@ class Looks(Look):
     """Several looks as one, with each one's layers under its number."""
 
     def __init__(self, looks: list[Look], response: Tensor) -> None:
-        self.looks, self.response, self.facts = looks, response, {}
+        self.members, self.response, self.facts = looks, response, {}
         self.layers = [replace(x, name=f"{m}.{x.name}") for m, look in enumerate(looks) for x in look.layers]
         self.stages = [replace(x, name=f"0.{x.name}") for x in looks[0].stages]
         self.embedding = f"0.{looks[0].embedding}"
@@ -93,4 +93,4 @@ class Looks(Look):
     def feature(self, layer: str) -> Tensor:
         """The feature of a member's layer."""
         member, _, name = layer.partition(".")
-        return self.looks[int(member)].feature(name)
+        return self.members[int(member)].feature(name)
