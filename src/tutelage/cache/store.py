@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tutelage.cache import manifest as manifests
 from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, refuse_other, shard_name
+from tutelage.cache.mapped import mapped
 from tutelage.cache.storage import Parts, Storage, storage
 from tutelage.checkpoint import sha256, write_atomically
 from tutelage.errors import CacheError, NotFinite, TutelageError
@@ -199,8 +200,8 @@ class Store:
             if sha256(path) != shard.sha256:
                 raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
-                key, names = (file.metadata() or {}).get("key"), list(file.keys())
-                parts = {n.removeprefix(tap).removeprefix("."): file.get_tensor(n) for n in names}
+                key = (file.metadata() or {}).get("key")
+            parts = {name.removeprefix(tap).removeprefix("."): part for name, part in mapped(path).items()}
         except FileNotFoundError as error:
             raise CacheError(f"{path} is missing. {mend}") from error
         except OSError as error:
