@@ -27,7 +27,7 @@ OFFLINE = "offline"
 STUDENT = ("name", "student", "method", "seed")
 """What a further student may be told."""
 
-STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device")
+STILL = ("teacher_precision", "teacher_fold", "teacher_width", "teacher_ahead", "teacher_device")
 """Keys of a teacher that doesn't change."""
 
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
@@ -70,6 +70,9 @@ class Config(Settings):
     teacher_fold: bool = Field(
         False,
         description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
+    )
+    teacher_width: int | None = Field(
+        None, ge=1, description="project the teacher's features to at most so many channels (fixed, random, orthogonal)"
     )
     teacher_ahead: int = Field(
         0,
