@@ -39,6 +39,11 @@ class Config(Settings):
     teacher: str | list[str] | None = Field(
         None, description="model name, run folder, several of them (their mean), moving_average, or none"
     )
+    ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
+        "logits",
+        description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
+        "batch, or one that moves from the first to the last",
+    )
     student: str | None = Field(None, description="model name or run folder")
     data: str = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
     method: str | list[str | Spec] | None = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
@@ -161,6 +166,8 @@ class Config(Settings):
                 raise ValueError(
                     f"method={self.method!r} needs a teacher: name one (teacher=…), or use `tutelage train`"
                 )
+        if self.ensemble != "logits" and not isinstance(self.teacher, list):
+            raise ValueError(f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out")
         still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
         if self.teacher == "moving_average" and still:
             raise ValueError(
@@ -174,6 +181,8 @@ class Config(Settings):
             )
         if self.cache and self.teacher in (None, "moving_average"):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
+        if self.cache and self.ensemble in ("random", "annealed"):
+            raise ValueError(f"cache with ensemble={self.ensemble}: who answers changes in training, leave one out")
         if self.cache and self.views is None:
             self.views = 4
         if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):

@@ -28,6 +28,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
+from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {"teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False}
@@ -215,7 +216,7 @@ class Making:
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
-            return Ensemble([self.frozen(network, data) for network in networks])
+            return self._several([self.frozen(network, data) for network in networks], config, number)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -223,6 +224,13 @@ class Making:
             return self.frozen(network, data)
         given = self.given.teacher if config.teacher == self.config.teacher else None
         return self.frozen(self.network(config.teacher, config.teacher_weights, given, number), data)
+
+    def _several(self, members: list[Frozen], config: Config, number: int) -> Ensemble:
+        """Several teachers as one."""
+        if config.ensemble in ("random", "annealed"):
+            course = config.epochs if config.ensemble == "annealed" else None
+            return RandomTeacher(members, config.seed + number, course)
+        return Ensemble(members, config.ensemble)
 
     def _member(self, i: int, name: str, number: int) -> Network:
         return (
