@@ -27,7 +27,7 @@ OFFLINE = "offline"
 STUDENT = ("name", "student", "method", "seed")
 """What a further student may be told."""
 
-STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device")
+STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device", "teacher_size")
 """Keys of a teacher that doesn't change."""
 
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
@@ -81,6 +81,9 @@ class Config(Settings):
         ge=0,
         le=64,
         description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+    )
+    teacher_size: int | None = Field(
+        None, ge=1, le=4096, description="side of the images that the teacher gets, resized; None: the student's"
     )
     teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")

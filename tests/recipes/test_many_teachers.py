@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from small import digest, digits, fit, net
 
 import tutelage
-from tutelage import recipes
+from tutelage import phase, recipes
 from tutelage.config import check, specs
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aekd import AEKD
@@ -26,7 +26,18 @@ from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
-SEVERAL = ["aver", "mean_logits", "mean_probabilities", "ebkd", "ca_mkd", "aekd", "endd", "amtml", "random_teacher"]
+SEVERAL = [
+    "aver",
+    "mean_logits",
+    "mean_probabilities",
+    "ebkd",
+    "ca_mkd",
+    "aekd",
+    "endd",
+    "amtml",
+    "random_teacher",
+    "hydra",
+]
 SMALL = {"epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
 
 
@@ -163,7 +174,7 @@ def test_a_layer_that_the_classifier_cannot_read_is_refused() -> None:
 # resumed, and from the cache
 
 
-@pytest.mark.parametrize("name", ["ca_mkd", "amtml", "random_teacher"])
+@pytest.mark.parametrize("name", ["ca_mkd", "amtml", "random_teacher", "hydra"])
 def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
     class Crash(Exception):
         pass
@@ -183,7 +194,7 @@ def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
     assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["ebkd", "ca_mkd", "aekd", "endd", "aver", "mean_probabilities"])
+@pytest.mark.parametrize("name", ["ebkd", "ca_mkd", "aekd", "endd", "aver", "hydra", "mean_probabilities"])
 def test_a_cached_run_is_the_live_run(tmp_path: Path, name: str, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     keys = SMALL | {"method": name, "teacher_epochs": 0, "epochs": 3, "views": 2, "augment": "shift"}
@@ -217,3 +228,24 @@ def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
 def test_a_student_of_several_is_trained_alike_twice() -> None:
     data = digits(48)
     assert digest(fit(scheme(AEKD()), data, epochs=2)) == digest(fit(scheme(AEKD()), data, epochs=2))
+
+
+# images of another size
+
+
+def test_a_teacher_of_another_size_gets_its_images_resized(tmp_path: Path) -> None:
+    teacher = tutelage.train("cnn4", "digits", epochs=1, limit=100, size=16, out=str(tmp_path / "teacher"))
+    keys = SMALL | {"teacher": str(teacher.folder), "method": "kd", "teacher_size": 16}
+    run = tutelage.distill(out=str(tmp_path / "run"), **keys)
+    assert run.result["teacher"]["macs"] > 3 * net_macs("cnn4")
+    frozen = Frozen(teacher.student, Classification(), size=16)
+    x = torch.randn(3, 1, 8, 8)
+    expected = teacher.student.eval()(F.interpolate(x, (16, 16), mode="bilinear", antialias=True))
+    assert torch.equal(frozen(Batch(x)).response, expected)
+    assert frozen.identity() != Frozen(teacher.student, Classification()).identity()
+    with pytest.raises(ConfigError, match="train it first"):
+        tutelage.distill(out=str(tmp_path / "none"), **keys | {"teacher": "cnn4"})
+
+
+def net_macs(name: str) -> int:
+    return phase.macs(net(name), digits(16))

@@ -12,7 +12,7 @@ from tutelage.teachers.ensemble import Ensemble
 from tutelage.values import Batch, Outputs
 
 
-class RandomTeacher(Ensemble):
+class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by name
     """Several teachers of which one answers each batch, drawn anew: all have the same chance.
 
     With `epochs` the draw moves from the first to the last within so many: at x = (M − 1)·min(epoch/epochs, 1) it is
