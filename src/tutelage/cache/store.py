@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, refuse_other, shard_name
+from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, is_response, refuse_other, shard_name
 from tutelage.cache.mapped import mapped
 from tutelage.cache.storage import Parts, Storage, storage
 from tutelage.checkpoint import sha256, write_atomically
@@ -155,7 +155,7 @@ class Store:
         return name, Shard(
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
-            kl=_kl(rows, stored) if tap == "response" else 0.0,
+            kl=_kl(rows, stored) if is_response(tap) else 0.0,
             squares=rows.double().pow(2).sum().item(),
             off=(rows - stored).double().pow(2).sum().item(),
         )
