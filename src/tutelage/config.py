@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from tutelage import recipes, registry
+from tutelage import recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
 from tutelage.settings import Settings
 
@@ -112,6 +112,11 @@ class Config(Settings):
     out: str | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
     log: list[Literal["tensorboard", "mlflow", "wandb"]] = Field([], description="also log to these")
 
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _no_teacher(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
     @field_validator("log", mode="before")
     @classmethod
     def _one_logger(cls, value: Any) -> Any:
@@ -160,6 +165,17 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _contradictions_of_run(self) -> Config:
+        if self.student is None:
+            raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
+        if self.cache and self.views is None:
+            self.views = 4
+        if self.stages:
+            self._check_stages()
+        else:
+            self._contradictions_of_training()
+        return self
+
+    def _contradictions_of_training(self) -> None:
         if not self.takes_teacher() and self.teacher is not None:
             raise ValueError(
                 f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
@@ -189,30 +205,29 @@ class Config(Settings):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
         if self.cache and self.ensemble in ("random", "annealed"):
             raise ValueError(f"cache with ensemble={self.ensemble}: who answers changes in training, leave one out")
-        if self.cache and self.views is None:
-            self.views = 4
         if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):
             raise ValueError(
                 "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
                 "teacher=moving_average, keep=best and patience"
             )
-        self._check_stages()
-        if self.student is None:
-            raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
-        return self
 
     def _check_stages(self) -> None:
-        """Each stage's keys, by the same schema."""
-        names = [str(stage.get("name")) for stage in self.stages]
-        if len(set(names)) < len(names) or {"None", "teacher", "alone"} & set(names):
-            raise ValueError(f"stages are called {', '.join(names)}: give each a name of its own, not teacher or alone")
-        whole = self.model_dump() | {"stages": [], "students": []}
-        for name, words in [*self.stage_words().items(), ("student", self.last_words())]:
-            if words:
-                try:
-                    type(self)(**(whole | words))
-                except ValidationError as error:
-                    raise ValueError(f"stage {name}: {_faults(error)}") from error
+        """The stages' names and what they name; then each one's keys, by the same schema."""
+        found = stages.faults(self.stages, self.model_dump())
+        if found:
+            raise ValueError(".\n".join(found))
+        for name, words in [*self.stage_words().items(), (stages.LAST, self.last_words())]:
+            self.told(words, f"stage {name}")
+
+    def told(self, words: Mapping[str, Any], who: str) -> Config:
+        """The configuration of one training of the run, which has these keys otherwise.
+
+        Raises: ConfigError that names the training.
+        """
+        try:
+            return type(self)(**(self.model_dump() | {"stages": []} | dict(words)))
+        except ValidationError as error:
+            raise ConfigError(f"{who}: {_faults(error)}") from error
 
     @property
     def scheme_name(self) -> str:
@@ -230,11 +245,12 @@ class Config(Settings):
 
     def stage_words(self) -> dict[str, Spec]:
         """The keys that each stage before the last has otherwise, by its name."""
-        return {s["name"]: {"students": [], **_but_name(s)} for s in self.stages if s["name"] != "student"}
+        own: Spec = {"students": [], "snapshots": []}
+        return {s["name"]: own | _but_name(s) for s in self.stages if s["name"] != stages.LAST}
 
     def last_words(self) -> Spec:
         """The keys that the student's own training has otherwise."""
-        return next((_but_name(stage) for stage in self.stages if stage["name"] == "student"), {})
+        return next((_but_name(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
 
 
 def _takes_teacher(scheme: str) -> bool:
@@ -307,8 +323,6 @@ def check(asked: Mapping[str, Any]) -> Config:
     if (base | dict(asked)).get("data", "digits") == "digits":
         base = _digits(base | dict(asked)) | base
     merged = {str(key): value for key, value in (base | dict(asked)).items()}
-    if merged.get("teacher") == "none":
-        merged["teacher"] = None
     try:
         return Config(**merged)
     except ValidationError as error:

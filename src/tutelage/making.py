@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage import models, registry, saved
+from tutelage import models, registry, saved, stages
 from tutelage.callbacks import Callback
-from tutelage.config import Config, specs
+from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
@@ -31,11 +31,10 @@ from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.terms import Method, Terms
 
-ALONE: dict[str, Any] = {"teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False}
+ALONE: dict[str, Any] = {
+    "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
+}  # fmt: skip
 """Words of a training by the ground truth alone."""
-
-STAGE = "stage:"
-"""What stands before the name of an earlier phase of the same run, where a model is named."""
 
 TASKS: dict[str, Callable[[], Task]] = {"classification": Classification, "segmentation": Segmentation}
 
@@ -89,10 +88,23 @@ class Making:
         for k in range(config.seeds):
             seed = config.seed + k
             if config.baseline and (self.has_teacher() or config.scheme_name != "offline" or config.stages):
-                found.append(Phase(f"alone-{k}", "alone", seed, k, ALONE))
+                found.append(Phase(f"alone-{k}", "alone", seed, k, self._alone_words()))
             found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_words().items()]
             found.append(Phase(f"student-{k}", "student", seed, k, config.last_words()))
-        return found
+        return [replace(phase, words={**phase.words, "snapshots": self._snapshots(phase)}) for phase in found]
+
+    def _alone_words(self) -> Spec:
+        """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
+        config, last = self.config, self.config.last_words()
+        epochs = stages.epochs_of_weights(config.stage_words(), last, config.epochs)
+        return {key: x for key, x in last.items() if key != "student_weights"} | ALONE | {"epochs": epochs}
+
+    def _snapshots(self, phase: Phase) -> list[int]:
+        """The epochs that are asked for, and those that later trainings name."""
+        asked = phase.words.get("snapshots", self.config.snapshots)
+        named = [stages.left(name) for stage in self.config.stages for _, name in stages.named(stage)]
+        own = phase.name.rpartition("-")[0] or phase.name
+        return sorted({*asked, *(epoch for name, epoch in named if name == own and epoch is not None)})
 
     def _teachers(self) -> list[Phase]:
         """The trainings of teachers that aren't there yet; those of several are members."""
@@ -116,8 +128,11 @@ class Making:
         ]
 
     def of(self, phase: Phase) -> Config:
-        """The configuration of a phase."""
-        return self.config.model_copy(update=dict(phase.words))
+        """The configuration of a phase.
+
+        Raises: ConfigError if the phase's words and the run's contradict each other.
+        """
+        return self.config.told(phase.words, phase.name)
 
     def settings(self, phase: Phase) -> Settings:
         """The trainer's, for one phase."""
@@ -141,7 +156,7 @@ class Making:
         return self._is_trained(name)
 
     def _is_trained(self, name: str) -> bool:
-        if name == "moving_average" or name.startswith(STAGE):
+        if name == "moving_average" or stages.is_stage(name):
             return False
         epochs = self.config.teacher_epochs
         return not saved.is_run(name) if epochs is None else epochs > 0
@@ -164,12 +179,11 @@ class Making:
         self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None
     ) -> Network:
         """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one."""
-        if weights is not None and weights.startswith(STAGE):
-            return self.network(weights, None, None, number)
+        for named in (weights, name):
+            if stages.is_stage(named):
+                return self._of_stage(stages.left(str(named)), number)
         if given is not None:
             return Network(copy.deepcopy(given))
-        if isinstance(name, str) and name.startswith(STAGE):
-            return self._of_stage(name.removeprefix(STAGE), number)
         if saved.is_run(name):
             return self._saved(name)
         made = models.create(
@@ -200,18 +214,30 @@ class Making:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
         return Network(model, card.mean, card.std)
 
-    def _of_stage(self, stage: str, number: int) -> Network:
-        """What a phase of this run has left; before it was trained, its network as it begins."""
-        if stage == "teacher":
-            return self._of_phase("teacher", self.config.teacher, self.given.teacher)
-        words = self.config.stage_words()
-        if stage not in words:
-            raise ConfigError(unknown("stage", stage, ["teacher", *words]))
-        return self._of_phase(f"{stage}-{number}", words[stage].get("student", self.config.student), self.given.student)
+    def _of_stage(self, left: stages.Left, number: int) -> Network:
+        """What a phase of this run has left."""
+        config, given = self.config, self.given
+        if left.stage == "teacher":
+            if stages.is_stage(config.teacher):
+                raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
+            if left.epoch is not None and not self.teacher_is_trained():
+                raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
+            if not self.teacher_is_trained():
+                return self.network(config.teacher, config.teacher_weights, given.teacher)
+            return self._of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
+        words = config.stage_words()
+        if left.stage not in words:
+            raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
+        name = words[left.stage].get("student", config.student)
+        own = given.student if name == config.student else None
+        return self._of_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
 
-    def _of_phase(self, phase: str, name: Any, given: nn.Module | None, weights: str | None = None) -> Network:
-        path = self.folder / phase / "model.safetensors"
-        if self.rehearsing or not path.exists():
+    def _of_phase(
+        self, phase: str, name: Any, given: nn.Module | None, weights: str | None = None, epoch: int | None = None
+    ) -> Network:
+        """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
+        path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
+        if self.rehearsing:
             return self.network(name, weights, given)
         model = saved.load(path, copy.deepcopy(given))
         card: saved.Card = model.card  # type: ignore[assignment]
@@ -223,6 +249,7 @@ class Making:
             assert student is not None
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
+            self._refuse_untrained(config.teacher, config)
             networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
             return self._several([self.frozen(network, data) for network in networks], config, number)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
@@ -230,6 +257,7 @@ class Making:
         if config.teacher == self.config.teacher and self.teacher_is_trained():
             network = self._of_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
             return self.frozen(network, data)
+        self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
         side = config.teacher_size
         return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
@@ -240,6 +268,17 @@ class Making:
             course = config.epochs if config.ensemble == "annealed" else None
             return RandomTeacher(members, config.seed + number, course)
         return Ensemble(members, config.ensemble)
+
+    def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
+        """Refuse a stage's own teacher that nobody has trained."""
+        if config.teacher == self.config.teacher or config.teacher_weights is not None:
+            return
+        for name in names:
+            if self._is_trained(str(name)):
+                raise ConfigError(
+                    f"teacher={name} is this stage's own, and isn't trained: make it a stage before this one and name "
+                    f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
+                )
 
     def _member(self, i: int, name: str, number: int) -> Network:
         return (

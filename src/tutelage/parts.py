@@ -54,8 +54,8 @@ class Parts:
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:
             seed_everything(seed)
-        given = self.making.given
-        mine = given.teacher if self.phase.role == "teacher" else given.student if name == self.config.student else None
+        given, own = self.making.given, self.making.config.student
+        mine = given.teacher if self.phase.role == "teacher" else given.student if name == own else None
         network = self.making.network(name, weights, mine, self.phase.number)
         if self._first is None:
             self._first = network

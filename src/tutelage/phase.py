@@ -78,7 +78,7 @@ def finish(
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            saved.save(folder / file, network, saved.card_of(_buildable(names.get(peer, name), network), data))
+            keep(folder / file, network, names.get(peer, name), data)
     write_predictions(folder / "predictions.npz", figures)
     others = {
         other: {
@@ -104,6 +104,11 @@ def finish(
         **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
     }
     write_text(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+
+
+def keep(path: Path, network: nn.Module, name: str, data: Data) -> None:
+    """Write a network that was trained on this data; name: its model's."""
+    saved.save(path, network, saved.card_of(_buildable(name, network), data))
 
 
 def _buildable(name: str, network: nn.Module) -> str:

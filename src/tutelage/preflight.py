@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from tutelage.recompute import recompute
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
+from tutelage.stages import is_stage
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
@@ -227,10 +228,13 @@ def _try(run: Run, trial: Trial) -> None:
 
 def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Finding]:
     found = stillness(teacher) + answers(teacher(batch).response)
-    if run.config.teacher == "moving_average":
+    config = run.of(run.phases()[-1])
+    if config.teacher == "moving_average":
         return found
-    found += normalisation(teacher, _is_known(run))
-    if run.teacher_is_trained():
+    names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
+    trained = run.teacher_is_trained() or any(is_stage(name) for name in names)
+    found += normalisation(teacher, trained or _are_known(run, config, names))
+    if trained:
         return [*found, Finding("ok", "the teacher is trained on this data first")]
     if all(finding.level == "ok" for finding in found[:2]):
         few = data.val.take(torch.linspace(0, len(data.val) - 1, min(LOOKED_AT, len(data.val))).long())
@@ -240,12 +244,9 @@ def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Fi
     return found
 
 
-def _is_known(run: Run) -> bool:
+def _are_known(run: Run, config: Config, names: Sequence[str | None]) -> bool:
     """Whether it is known how each teacher's training images were normalised."""
-    if run.teacher_is_trained():
-        return True
-    names = run.config.teacher if isinstance(run.config.teacher, list) else [run.config.teacher]
-    networks = [run.network(name, run.config.teacher_weights, run.given.teacher) for name in names]
+    networks = [run.network(name, config.teacher_weights, run.given.teacher) for name in names]
     return all(network.mean is not None for network in networks)
 
 
@@ -264,11 +265,9 @@ def _step(scheme: Scheme, batch: Batch, trial: Trial) -> None:
 
 def _estimate(run: Run, trial: Trial) -> float:
     """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
-    config, steps = run.config, trial.data.steps(run.config.batch_size)
-    roles = [phase.role for phase in run.phases()]
-    cost = {"teacher": 3 * trial.teaching, "alone": trial.step - trial.teaching, "student": trial.step}
-    epochs = {"teacher": config.teacher_epochs or config.epochs}
-    return sum(steps * epochs.get(role, config.epochs) * cost[role] for role in roles)
+    steps = trial.data.steps(run.config.batch_size)
+    cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
+    return sum(steps * run.of(phase).epochs * cost.get(phase.role, trial.step) for phase in run.phases())
 
 
 def _few(names: list[str]) -> str:

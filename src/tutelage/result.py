@@ -37,7 +37,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     }
     for role in ("teacher", "alone", "student"):
         result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
-    result["before"] = _before(phases, task.metric)
+    result["before"] = _before(phases, list(config.stage_words()), task.metric)
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
@@ -71,13 +71,11 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
     }
 
 
-def _before(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
-    """What else was trained on the way: the members of several teachers, and the stages, by name."""
-    names = [p["name"].rpartition("-")[0] or p["name"] for p in phases if p["role"] in ("member", "stage")]
-    return {
-        name: _summary([p for p in phases if (p["name"].rpartition("-")[0] or p["name"]) == name], metric) or {}
-        for name in dict.fromkeys(names)
-    }
+def _before(phases: list[dict[str, Any]], stages: list[str], metric: str) -> dict[str, dict[str, Any]]:
+    """What else was trained on the way, in order: the members of several teachers, and the stages, by name."""
+    members = {p["name"]: [p] for p in phases if p["role"] == "member"}
+    of_stages = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
+    return {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
 
 
 def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:

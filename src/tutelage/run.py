@@ -16,7 +16,7 @@ import yaml
 
 from tutelage import environment, result, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
-from tutelage.capture import peek
+from tutelage.capture import Tapped, peek
 from tutelage.checkpoint import write_atomically
 from tutelage.config import Config, check
 from tutelage.data.base import Data
@@ -24,10 +24,11 @@ from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
 from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
 from tutelage.making import Given, Making, few
-from tutelage.phase import Phase, finish, forget_peak
+from tutelage.phase import Phase, finish, forget_peak, keep
 from tutelage.schemes.base import Scheme
+from tutelage.settings import refuse_accumulation
 from tutelage.teachers.ahead import placed
-from tutelage.trainer import Trainer, refuse_accumulation
+from tutelage.trainer import Trainer
 from tutelage.values import Batch
 
 
@@ -67,7 +68,13 @@ class Run(Making):
         settings, folder = self.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
         scheme, parts = self.scheme(phase)
-        trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric)
+
+        def snapshot(epoch: int, networks: Mapping[str, Tapped]) -> None:
+            if self.fabric.is_global_zero:
+                first, name = next(iter(networks.values())), next(iter(parts.names.values()))
+                keep(folder / f"epoch-{epoch}.safetensors", first.model, name, parts.data)
+
+        trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         forget_peak(self.fabric.device)
         students = trainer.fit(scheme, parts.data)
         if self.fabric.is_global_zero:
@@ -92,10 +99,13 @@ class Run(Making):
         self.rehearsing = True
         try:
             for phase in self.phases():
+                self.settings(phase)
                 if phase.number == 0 and phase.role in ("stage", "student"):
                     wired = self._rehearsed(phase, samples)
         except NotFinite as error:
-            raise NotFinite(f"teacher={self.config.teacher}: {error}") from error
+            raise NotFinite(f"teacher={self.of(phase).teacher}: {error}") from error
+        except (ConfigError, ModelError) as error:
+            raise type(error)(f"stage {phase.name[:-2]}: {error}" if phase.role == "stage" else str(error)) from error
         finally:
             self.rehearsing = False
         return wired
@@ -104,7 +114,7 @@ class Run(Making):
         seed_everything(phase.seed)
         scheme, parts = self.scheme(phase)
         data = parts.data
-        refuse_accumulation(self.of(phase), data.steps(self.config.batch_size))
+        refuse_accumulation(parts.config, data.steps(parts.config.batch_size))
         batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from tutelage.errors import ConfigError
+
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -41,6 +43,9 @@ class Settings(BaseModel):
     ema: Share | None = Field(None, description="decay of a moving average of the student, which becomes the result")
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation figure")
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
+    snapshots: list[int] = Field(
+        [], description="epochs after which the network is also kept, as epoch-N.safetensors in its training's folder"
+    )
     seed: int = Field(0, ge=0, le=2**31, description="of everything random")
     views: int | None = Field(
         None,
@@ -71,6 +76,8 @@ class Settings(BaseModel):
             raise ValueError(f"lr_warmup={self.lr_warmup} takes all of epochs={self.epochs}: make it shorter")
         if any(not 0 < m < 1 for m in self.milestones) or sorted(self.milestones) != self.milestones:
             raise ValueError(f"milestones={self.milestones}: expected rising shares between 0 and 1")
+        if any(not 1 <= epoch <= self.epochs for epoch in self.snapshots):
+            raise ValueError(f"snapshots={self.snapshots}: expected epochs from 1 to epochs={self.epochs}")
         if self.batch_size % self.devices:
             raise ValueError(
                 f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
@@ -84,3 +91,11 @@ class Settings(BaseModel):
         if self.precision == "16" and self.device == "cpu":
             raise ValueError("precision=16 needs a GPU (device=cuda): on the CPU use precision=32")
         return self
+
+
+def refuse_accumulation(settings: Settings, steps: int) -> None:
+    """Refuse to gather the gradients of more batches than an epoch has."""
+    if settings.accumulate > steps:
+        raise ConfigError(
+            f"accumulate={settings.accumulate} batches, but an epoch has {steps}: make it or batch_size smaller."
+        )

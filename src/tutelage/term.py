@@ -24,7 +24,7 @@ from tutelage.values import Batch, Outputs
 
 Names = str | Sequence[str]
 
-WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples")
+WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "beside")
 """What a term is told beside its loss."""
 
 OF_FACT = {"teacher_head_logits": "heads"}
@@ -41,6 +41,7 @@ class Term(nn.Module):
     (`tutelage layers MODEL`), one or as many on each side; "auto" pairs them by resolution and depth. connector: a name
     of `tutelage.connectors` or a callable (student example, teacher example) → module; None takes the loss's. gather:
     whether the loss sees the samples of all processes at once, for losses that compare samples with each other.
+    beside: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
     A loss of responses compares layers if some are named, a dense one the last maps if responses have no positions.
     """
 
@@ -55,6 +56,7 @@ class Term(nn.Module):
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
         samples: Samples | Mapping[str, Any] | None = None,
+        beside: float | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
@@ -62,6 +64,7 @@ class Term(nn.Module):
         self.temperature = None if temperature is None else _temperature(temperature)
         self.samples = None if samples is None else policy("samples", samples, Samples)
         self.warmup = float(warmup)
+        self.beside = loss.beside if beside is None else float(beside)
         self.gather = gather
         self.sees = loss.sees
         self.asks = {part: (*part.asks(), *part.asks(optional=True)) for part in self._askers()}
@@ -73,6 +76,8 @@ class Term(nn.Module):
         self.pairs: list[tuple[str, str]] = []
         if self.warmup < 0:
             raise ConfigError(f"warmup={warmup}: expected a number of epochs, 0 or more.")
+        if self.beside < 0:
+            raise ConfigError(f"beside={beside}: expected a weight, 0 or more.")
         if not isinstance(gather, bool):
             raise ConfigError(f"gather={gather!r}: expected true or false.")
 
@@ -381,6 +386,7 @@ def spec_of(term: Term) -> dict[str, Any]:
     wiring = {
         "warmup": term.warmup,
         "gather": term.gather or None,
+        "beside": term.beside if term.beside != term.loss.beside else None,
         "connector": term.connector if term.connector != term.loss.connector else None,
         **{side: names or None for side, names in term.wanted.items()},
         **{word: told_of(given) for word, given in term.policies().items()},

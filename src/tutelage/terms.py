@@ -28,7 +28,7 @@ class Terms(nn.ModuleDict):
         """
         terms = [_term(part) for part in _parts(method)]
         if truth is not None and all(term.loss.needs_teacher for term in terms):
-            beside = max((term.loss.beside for term in terms), default=1.0)
+            beside = max((term.beside for term in terms), default=1.0)
             if beside > 0:
                 terms.insert(0, Term(truth, beside))
         names: dict[str, Term] = {}

@@ -12,7 +12,7 @@ fit:
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from tutelage.optim import averages, optimiser, scheduler
 from tutelage.processes import all_of
 from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
-from tutelage.settings import Settings
+from tutelage.settings import Settings, refuse_accumulation
 from tutelage.signals import Wish, listening
 from tutelage.tasks.base import Task
 from tutelage.term import Term
@@ -54,16 +54,11 @@ class Progress:
     seconds: float = 0.0
 
 
-def refuse_accumulation(settings: Settings, steps: int) -> None:
-    """Refuse to gather the gradients of more batches than an epoch has."""
-    if settings.accumulate > steps:
-        raise ConfigError(
-            f"accumulate={settings.accumulate} batches, but an epoch has {steps}: make it or batch_size smaller."
-        )
-
-
 class Trainer:
-    """Trains a scheme's players on data, with checkpoints in `folder` (none without one)."""
+    """Trains a scheme's players on data, with checkpoints in `folder` (none without one).
+
+    snapshot(epoch, networks) is told of the students, by name, after the epochs that the settings name.
+    """
 
     def __init__(
         self,
@@ -72,10 +67,12 @@ class Trainer:
         folder: Path | None = None,
         callbacks: Sequence[Callback] = (),
         fabric: Any = None,
+        snapshot: Callable[[int, Mapping[str, Tapped]], None] = lambda epoch, networks: None,
     ) -> None:
         self.settings, self.task, self.folder = settings, task, folder
         self.callbacks = list(callbacks)
         self.fabric = fabric or make_fabric(settings)
+        self.snapshot = snapshot
         self.progress = Progress()
         self.best_weights: dict[str, Any] | None = None
         self.pending: list[dict[str, Tensor]] = []
@@ -98,6 +95,8 @@ class Trainer:
                 batches = self._batches(data, "train", self.progress.epoch, self.progress.position)
                 with closing(scheme.ahead(batches)) as batches:
                     self._epoch(scheme, data, batches)
+                if self.progress.epoch in settings.snapshots:
+                    self.snapshot(self.progress.epoch, self.networks())
         self._note({"kind": "end", "step": self.progress.step, "seconds": self.progress.seconds})
         return self._result(scheme)
 

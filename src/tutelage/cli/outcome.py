@@ -29,8 +29,9 @@ def run(config: Config) -> None:
 def tell(done: Finished) -> None:
     """The table of figures, the verdict, and where everything is."""
     result = done.result
-    rows = [_row(name, result[role], result["metric"]) for role, name in ROLES.items() if result[role]]
-    rows[:0] = [_row(name, stage, result["metric"]) for name, stage in result["before"].items()]
+    roles = {name: result[role] for role, name in ROLES.items() if result[role]}
+    first = {"teacher": roles.pop("teacher")} if "teacher" in roles else {}
+    rows = [_row(name, found, result["metric"]) for name, found in (first | result["before"] | roles).items()]
     rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)

@@ -79,6 +79,10 @@ class Run:
         """The phases of a role: "teacher", "alone" or "student"."""
         return [phase for phase in self.phases if phase.role == role]
 
+    def called(self, name: str) -> list[Phase]:
+        """The phases of a member of several teachers, or of a stage, by its name."""
+        return [phase for phase in self.phases if name in (phase.folder, phase.folder.rpartition("-")[0])]
+
     def summary(self, role: str) -> dict[str, Any]:
         """What result.json says of a role; empty if nothing."""
         return self.result.get(role) or {}
@@ -152,9 +156,14 @@ def _phase(run: Run, folder: Path) -> Phase | None:
     facts = _try(run, folder / "phase.json", _json, dict)
     if facts is None:
         return None
-    role = "alone" if str(facts.get("name", "")).startswith("alone") else str(facts.get("role"))
     metrics = _try(run, folder / "metrics.jsonl", _lines, list) or []
-    return Phase(folder.name, role, facts, metrics, _try(run, folder / "predictions.npz", _predictions, Predictions))
+    return Phase(
+        folder.name,
+        str(facts.get("role")),
+        facts,
+        metrics,
+        _try(run, folder / "predictions.npz", _predictions, Predictions),
+    )
 
 
 def _try(run: Run, file: Path, load: Callable[[Path], Any], kind: type[T]) -> T | None:

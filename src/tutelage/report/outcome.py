@@ -260,14 +260,14 @@ def costs(run: Run) -> Section:
     if not run.phases:
         raise Missing("the folder holds no phase.json")
     rows = []
-    for role in ROLES:
-        facts = [phase.facts for phase in run.of(role)]
+    trained = {run.label(role): run.of(role) for role in ROLES if run.of(role)}
+    before = {name: run.called(name) for name in run.result.get("before") or {}}
+    for label, phases in (trained | before).items():
+        facts = [phase.facts for phase in phases]
         if facts:
             average = {name: mean([f.get(name) for f in facts]) for name in COSTS}
             total = sum(f["seconds"] for f in facts if is_number(f.get("seconds")))
-            rows.append(
-                [run.label(role), len(facts), *(say(average[name]) for name, say in COSTS.items()), duration(total)]
-            )
+            rows.append([label, len(facts), *(say(average[name]) for name, say in COSTS.items()), duration(total)])
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
     slow = _slowdown(run)
     so_far = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)

@@ -1,0 +1,122 @@
+"""The trainings of a run before the student's: their names, and how they name what earlier ones left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tutelage.errors import unknown
+
+STAGE = "stage:"
+"""What stands before the name of an earlier training of the same run, where a model is named."""
+
+LAST = "student"
+"""The stage that is the student's own training."""
+
+NAMING = ("teacher", "student_weights")
+"""Keys that may name an earlier training."""
+
+OF_RUN = (
+    "data", "task", "size", "val", "limit", "labels_per_class", "augment", "pretrained", "seed", "seeds", "baseline",
+    "stages", "teacher_epochs", "teacher_lr", "teacher_precision", "teacher_fold", "device", "devices", "strategy",
+    "precision", "views", "view_seed", "out", "log",
+)  # fmt: skip
+"""Keys that are the same for all trainings of a run."""
+
+Words = Mapping[str, Any]
+"""The keys that a training has otherwise than the run."""
+
+
+class Left(NamedTuple):
+    """What an earlier training left: the network at its end, or as it was after so many epochs."""
+
+    stage: str
+    epoch: int | None = None
+
+
+def is_stage(name: Any) -> bool:
+    """Whether a model's name is that of an earlier training."""
+    return isinstance(name, str) and name.startswith(STAGE)
+
+
+def left(name: str) -> Left:
+    """What "stage:NAME" or "stage:NAME@EPOCH" names."""
+    stage, at, epoch = name.removeprefix(STAGE).partition("@")
+    return Left(stage, int(epoch) if at else None)
+
+
+def named(words: Words) -> Iterator[tuple[str, str]]:
+    """Each key that names an earlier training, and the name."""
+    for key, value in words.items():
+        yield from ((key, name) for name in (value if isinstance(value, list) else [value]) if is_stage(name))
+
+
+def faults(stages: Sequence[Words], run: Words) -> list[str]:
+    """What is wrong with the stages' names and with what they name, a sentence each; run: its keys."""
+    names = [str(stage.get("name")) for stage in stages]
+    found = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
+    found += [f"{key}={name}: say it in the stage that it is for" for key, name in named(run)]
+    if LAST in names[:-1]:
+        found.append(f"the stage {LAST!r} is the student's own training: put it last")
+    for i, stage in enumerate(stages):
+        if not isinstance(stage.get("name"), str) or not re.fullmatch(r"[A-Za-z]\w*", names[i]):
+            found.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
+        if re.fullmatch(r"teacher\d*|alone", names[i]):
+            found.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
+        found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in OF_RUN]
+        for key, name in named(stage):
+            before = dict(zip(names[:i], stages, strict=False))
+            fault = _fault(key, name, stage, before, names[i + 1 :]) or _misfit(key, left(name), stage, before, run)
+            found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
+    return found
+
+
+def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str]) -> str:
+    """Why this names no earlier training."""
+    if key not in NAMING:
+        return f"only {' and '.join(NAMING)} may name an earlier stage"
+    wanted, at, epoch = name.removeprefix(STAGE).partition("@")
+    if at and not re.fullmatch(r"[1-9]\d*", epoch):
+        return f"expected a whole number of epochs after @, such as {STAGE}{wanted}@10"
+    if wanted == stage.get("name"):
+        return "a stage can't name itself"
+    if wanted in later:
+        return f"{wanted!r} comes later, put it before"
+    return "" if wanted in ("teacher", *before) else unknown("stage", wanted, ["teacher", *before])
+
+
+def _misfit(key: str, named: Left, stage: Words, before: Mapping[str, Words], run: Words) -> str:
+    """Why what this names won't be there, or doesn't fit."""
+    theirs, teacher = before.get(named.stage, {}), run.get("teacher")
+    if named.stage == "teacher":
+        if not isinstance(teacher, str) or teacher == "moving_average":
+            return "the run has no single teacher of its own, name one (teacher=…)"
+        theirs = {"student": teacher, "epochs": run.get("teacher_epochs") or run["epochs"]}
+    whole = {**run, **theirs}
+    if key == "student_weights" and whole["student"] != stage.get("student", run["student"]):
+        return f"these are {whole['student']}'s, and the student is {stage.get('student', run['student'])}"
+    if named.epoch is not None and named.epoch > whole["epochs"]:
+        return f"{named.stage} is trained for {whole['epochs']} epochs"
+    if named.epoch is not None and whole.get("patience") is not None:
+        return f"with patience {named.stage} may stop before that epoch, leave patience out"
+    return ""
+
+
+def _twice(names: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if names.count(name) > 1]
+
+
+def epochs_of_weights(stages: Mapping[str, Words], last: Words, epochs: int) -> int:
+    """Over how many epochs the student's weights are trained: in the last training and in those that it goes on from.
+
+    stages: the words of those before the last, by name; epochs: the run's.
+    """
+    total, words = int(last.get("epochs", epochs)), last
+    while is_stage(words.get("student_weights")):
+        before = left(words["student_weights"])
+        if before.stage not in stages:  # the teacher's
+            break
+        words = stages[before.stage]
+        total += before.epoch or int(words.get("epochs", epochs))
+    return total
