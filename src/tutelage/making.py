@@ -87,7 +87,8 @@ class Making:
         found = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
-            if config.baseline and (self.has_teacher() or config.scheme_name != "offline" or config.stages):
+            taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
+            if config.baseline and taught:
                 found.append(Phase(f"alone-{k}", "alone", seed, k, ALONE))
             found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_words().items()]
             found.append(Phase(f"student-{k}", "student", seed, k, config.last_words()))

@@ -105,7 +105,7 @@ class Run(Making):
         scheme, parts = self.scheme(phase)
         data = parts.data
         refuse_accumulation(self.of(phase), data.steps(self.config.batch_size))
-        batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
+        batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
         if self.config.sharded:
