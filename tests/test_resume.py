@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -25,6 +26,8 @@ from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
+from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
+from tutelage.losses.self.ps_kd import PSKD
 from tutelage.player import Player
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
@@ -48,6 +51,16 @@ def crd(data):
     return offline(data, KD() + CRD(dim=8, negatives=16))
 
 
+def self_taught(name, data):
+    from schemes.test_self_taught import made
+
+    return made(name)
+
+
+def without_teacher(data, method):
+    return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
+
+
 CASES = {
     "kd": (offline, {}),
     "fitnet": (lambda data: offline(data, FitNet() + AT()), {}),
@@ -58,6 +71,13 @@ CASES = {
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),
     "accumulated": (offline, {"accumulate": 2}),
     "bf16": (offline, {"precision": "bf16"}),
+    "same class": (partial(self_taught, "same_class"), {}),
+    "two views": (partial(self_taught, "two_views"), {}),
+    "last batch": (partial(self_taught, "last_batch"), {}),
+    "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
+    "middle feature": (partial(self_taught, "middle_feature"), {}),
+    "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
+    "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }
 
 
@@ -215,10 +235,17 @@ def start(out: Path) -> BaseProcess:
     return process
 
 
+def checkpoints(out: Path) -> set[Path]:
+    try:
+        return set(out.glob("*/checkpoints/*.pt"))
+    except FileNotFoundError:  # a phase has just ended
+        return set()
+
+
 def kill_at_random(process: BaseProcess, out: Path, number: int, chance: random.Random) -> None:
     """Let it get to writing checkpoints, then kill it some way further."""
-    known, until = set(out.glob("*/checkpoints/*.pt")), time.monotonic() + 60
-    while process.is_alive() and set(out.glob("*/checkpoints/*.pt")) <= known and time.monotonic() < until:
+    known, until = checkpoints(out), time.monotonic() + 60
+    while process.is_alive() and checkpoints(out) <= known and time.monotonic() < until:
         time.sleep(0.002)
     time.sleep(chance.random() * 0.15)
     if process.is_alive():

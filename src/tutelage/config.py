@@ -262,7 +262,8 @@ def _but_name(spec: Spec) -> Spec:
 
 
 def _needs_teacher(loss: str) -> bool:
-    return registry.find("losses", loss).name != "ce"
+    entry = registry.find("losses", loss)
+    return entry.name != "ce" and bool(entry.load().needs_teacher)
 
 
 def specs(method: str | Sequence[str | Spec] | None) -> list[Spec]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -54,6 +55,12 @@ class Look:
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
         return peek(self.model, self.inputs, [layer])[layer]
+
+    def answer(self, response: Tensor) -> Look:
+        """The same model, if it answered so: for members."""
+        other = copy(self)
+        other.response, other.members = response, []
+        return other
 
 
 def _facts(model: nn.Module, embedding: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
+    "ensemble": "logits", "teacher_size": None,
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
@@ -87,7 +88,8 @@ class Making:
         found = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
-            if config.baseline and (self.has_teacher() or config.scheme_name != "offline" or config.stages):
+            taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
+            if config.baseline and taught:
                 found.append(Phase(f"alone-{k}", "alone", seed, k, self._alone_words()))
             found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_words().items()]
             found.append(Phase(f"student-{k}", "student", seed, k, config.last_words()))
@@ -132,7 +134,10 @@ class Making:
 
         Raises: ConfigError if the phase's words and the run's contradict each other.
         """
-        return self.config.told(phase.words, phase.name)
+        if self.given.method is None or "method" in phase.words:
+            return self.config.told(phase.words, phase.name)
+        told = self.config.told({**phase.words, "method": []}, phase.name)  # losses that no name may find
+        return told.model_copy(update={"method": self.config.method})
 
     def settings(self, phase: Phase) -> Settings:
         """The trainer's, for one phase."""

@@ -96,9 +96,10 @@ class Run(Making):
 
         So whatever can't work is refused before there is a folder or anything is trained.
         """
+        phases = self.phases()
         self.rehearsing = True
         try:
-            for phase in self.phases():
+            for phase in phases:
                 self.settings(phase)
                 if phase.number == 0 and phase.role in ("stage", "student"):
                     wired = self._rehearsed(phase, samples)
@@ -115,7 +116,7 @@ class Run(Making):
         scheme, parts = self.scheme(phase)
         data = parts.data
         refuse_accumulation(parts.config, data.steps(parts.config.batch_size))
-        batch = next(iter(data.batches("train", samples, seed=self.config.seed)))
+        batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
         if self.config.sharded:

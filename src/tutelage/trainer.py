@@ -102,6 +102,7 @@ class Trainer:
 
     def _set_up(self, scheme: Scheme, data: Data) -> None:
         settings, fabric = self.settings, self.fabric
+        self.batching = scheme.batching
         self.layout = torch.channels_last if settings.channels_last and not settings.sharded else None
         example = next(iter(self._batches(data, "train", 0, 0)))
         scheme.to(fabric.device)
@@ -180,9 +181,10 @@ class Trainer:
             view_seed=settings.view_seed,
             rank=fabric.global_rank if shared else 0,
             world=fabric.world_size if shared else 1,
+            **(self.batching if split == "train" else {}),
         )
         for i, batch in enumerate(batches, start):
-            batch.epoch = epoch + i / self.steps
+            batch.epoch, batch.asks["epochs"] = epoch + i / self.steps, settings.epochs
             yield batch
 
     def _batch(self, scheme: Scheme, batch: Batch) -> None:

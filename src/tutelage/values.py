@@ -58,6 +58,16 @@ class Batch:
         known = {"inputs": self.inputs, "targets": self.targets, "index": self.index, "epoch": self.epoch, **self.asks}
         return {name: value for name, value in known.items() if value is not None}
 
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of its samples."""
+
+        def of(value: Any) -> Any:
+            return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
+
+        inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
+        asks = {name: of(value) for name, value in self.asks.items()}
+        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), asks=asks)
+
     def __len__(self) -> int:
         first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))
         return int(first.shape[0])

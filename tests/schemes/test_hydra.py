@@ -56,9 +56,9 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
     assert len({digest(head) for head in player.heads}) == 3
     with torch.no_grad():
         said = player.eval().say(BATCH)
-        plain = student.model(BATCH.inputs)
+        plain = student(BATCH.inputs)
     assert torch.allclose(plain, torch.stack([m.response for m in said.members]).mean(0), atol=1e-5)
-    assert student.model.state_dict().keys() == net("cnn2").state_dict().keys()
+    assert student.state_dict().keys() == net("cnn2").state_dict().keys()
 
 
 def test_it_needs_several_teachers_and_a_linear_classifier():

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data import order
 from tutelage.data.augment import crop_flip
 from tutelage.data.files import Files
+from tutelage.data.order import arranged, steps
+from tutelage.data.order import walk as walked
 from tutelage.data.samples import IGNORE, Look, Samples
 from tutelage.errors import ConfigError, unknown
 from tutelage.values import Batch
@@ -76,6 +77,9 @@ class Data:
         world: int = 1,
         views: int | None = None,
         view_seed: int = 0,
+        order: str = "shuffled",
+        each: int = 1,
+        copies: int = 1,
     ) -> Iterator[Batch]:
         """The batches of one epoch, from the `start`-th on: a function of the arguments only.
 
@@ -84,18 +88,27 @@ class Data:
         train: shuffled and augmented (the default for split "train"), otherwise in order and as they are.
         views: epochs repeat their augmentations after so many (None: never), which are then addressed by view_seed in
         place of the seed, so that runs of other seeds see the same ones. workers: processes that read files.
+        order, each, copies: further samples beside the `batch_size` of a batch, or further looks at them, after them
+        (data.order.arranged); each part is augmented otherwise.
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
         samples: Samples = getattr(self, split)
         train = split == "train" if train is None else train
-        lots = order.walk(len(samples), batch_size, seed=seed, epoch=epoch, shuffle=train, rank=rank, world=world)
+        walk = partial(walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world)
+        lots, before = walk(epoch=epoch), walk(epoch=epoch - 1)[-1] if order == "overlapping" and len(samples) else None
+        parts = arranged(
+            lots, order, labels=samples.labels, each=each, copies=copies, before=before, seed=seed, epoch=epoch
+        )
         if train and views:
             seed, epoch = view_seed, epoch % views
-            if split == "train":
+            if split == "train" and len(parts) == 1:
                 return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
-        look = Look(seed, epoch, self.augment == "resized-crop") if train else Look()
-        return self._make(samples, lots[start:], look, train, torch.device(device), memory_format, workers)
+        streams = []
+        for number, part in enumerate(parts):
+            look = Look(seed, len(parts) * epoch + number, self.augment == "resized-crop") if train else Look()
+            streams.append(self._make(samples, part[start:], look, train, torch.device(device), memory_format, workers))
+        return streams[0] if len(streams) == 1 else map(side_by_side, zip(*streams, strict=True))
 
     def viewed(
         self,
@@ -120,7 +133,7 @@ class Data:
     def steps(self, batch_size: int, world: int = 1) -> int:
         """How many batches a training epoch has, on each of `world` ranks."""
         _at_least(1, batch_size=batch_size, world=world)
-        return order.steps(len(self.train), batch_size, world)
+        return steps(len(self.train), batch_size, world)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -184,6 +197,15 @@ class Data:
         if self.task == "segmentation":
             y = F.interpolate(y[:, None].float(), self.size, mode="nearest-exact")[:, 0].long()
         return x, y
+
+
+def side_by_side(parts: Sequence[Batch]) -> Batch:
+    """The batches of several parts as one, with the parts' sizes in `asks`."""
+    targets = [part.targets for part in parts if part.targets is not None]
+    index = [part.index for part in parts if part.index is not None]
+    inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
+    asks = {"parts": tuple(map(len, parts))}
+    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), asks=asks)
 
 
 def _at_least(least: int, **numbers: int) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tutelage.errors import ConfigError, unknown
+
+ORDERS = ("shuffled", "pairs", "grouped", "overlapping")
+
 
 def walk(
     count: int, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1
@@ -33,6 +37,55 @@ def steps(count: int, batch_size: int, world: int = 1) -> int:
     """How many batches a training epoch has on each rank: len(walk(…))."""
     full, rest = divmod(-(-count // world), batch_size)
     return full + (rest > 1 or (rest == 1 and full == 0))
+
+
+def arranged(
+    lots: list[Tensor],
+    order: str = "shuffled",
+    *,
+    labels: Tensor | None = None,
+    each: int = 1,
+    copies: int = 1,
+    before: Tensor | None = None,
+    seed: int = 0,
+    epoch: int = 0,
+) -> list[list[Tensor]]:
+    """What a scheme asks of the batches: the parts that each consists of, one list of lots a part.
+
+    "shuffled": as they are. "pairs": the samples, then a companion of each one's class. "grouped": the samples, then
+    `each` companions of each. "overlapping": the lot before, then the samples; `before` the first comes that one.
+    copies: how often each part comes. Parts stand side by side in a batch, so there are as many batches as lots.
+    Raises: ConfigError for an unknown order, or if companions are asked for and the samples' classes aren't known.
+    """
+    if order not in ORDERS:
+        raise ConfigError(unknown("order", order, ORDERS))
+    parts = [lots]
+    if order in ("pairs", "grouped"):
+        if labels is None:
+            raise ConfigError(f"order={order!r} puts samples of one class together, which needs each sample's class.")
+        near = companions(labels, each if order == "grouped" else 1, seed, epoch)
+        parts = [lots, [near[lot].flatten() for lot in lots]]
+    if order == "overlapping" and lots:
+        assert before is not None
+        parts = [[before, *lots[:-1]], lots]
+    return parts * copies
+
+
+def companions(labels: Tensor, each: int, seed: int, epoch: int) -> Tensor:
+    """For every sample `each` others of its class: labels (N,) -> (N, each) sample numbers.
+
+    In each epoch a class's samples stand in a random circle, and the next ones are a sample's companions. So every
+    sample is as often a companion, all are different, and it is its own only where its class has no more.
+    """
+    generator = torch.Generator().manual_seed((seed * 1000003 + epoch + 2**61) % 2**63)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    circle = shuffled[labels[shuffled].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    begins, sizes = (counts.cumsum(0) - counts)[labels], counts[labels]
+    place = torch.empty_like(circle)
+    place[circle] = torch.arange(len(labels))
+    steps = (place - begins)[:, None] + 1 + torch.arange(each)
+    return circle[begins[:, None] + steps % sizes[:, None]]
 
 
 def stratified(labels: Tensor, seed: int) -> Tensor:

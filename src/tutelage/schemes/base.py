@@ -58,6 +58,8 @@ class Scheme(nn.Module):
     """
 
     players: nn.ModuleDict
+    batching: Mapping[str, Any] = {}
+    """What it asks of the training's batches: `order`, `each` and `copies` of Data.batches."""
     takes_teacher: ClassVar[bool] = True
     """Whether a teacher that is already there belongs to it."""
 
@@ -116,6 +118,25 @@ class Scheme(nn.Module):
 
     def recall(self, memory: dict[str, Any]) -> None:
         """Take back what `memory` gave."""
+
+
+class SelfTaught(Scheme):
+    """Abstract: one student that teaches itself; it is told whatever it says itself, by its player."""
+
+    takes_teacher = False
+
+    def __init__(self, player: Player, **batching: Any) -> None:
+        super().__init__()
+        self.players = nn.ModuleDict({"student": player})
+        self.batching = batching
+
+    def wire(self, batch: Batch, samples: int) -> None:
+        """Wire the player to itself."""
+        bare(self.players["student"]).wire(None, batch, samples)
+
+    def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
+        """One turn."""
+        yield "student", self.players["student"](batch)
 
 
 def short(name: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
+from tutelage.processes import gathered
 
 
 class OnlineLabelSmoothing(Response):
@@ -19,7 +20,7 @@ class OnlineLabelSmoothing(Response):
     nothing was right keeps its row. It stands in place of the task's loss.
 
     Shapes: student (B, C, …) logits, targets (B, …) int64, epoch how far training is; no teacher; returns (B, …).
-    Memory: 2·C² numbers; replicas keep labels of their own.
+    Memory: 2·C² numbers; gathered over all replicas.
     Paper: Zhang, Jiang, Hou, Wei, Han, Li, Cheng. IEEE TIP 2021. arXiv:2011.12562, α = 0.5. Only in training are labels
     gathered. No published numbers were compared.
     Raises: ConfigError if α isn't in [0, 1], or the targets aren't class numbers.
@@ -51,7 +52,7 @@ class OnlineLabelSmoothing(Response):
             self.turn(int(epoch))
         soft = self.labels[targets].movedim(-1, 1).to(student)
         if self.training:
-            self.gather(student.detach(), targets)
+            self.gather(*gathered([student.detach(), targets], len(student)))
         return -(torch.lerp(soft, hard, self.alpha) * F.log_softmax(student, dim=1)).sum(1)
 
     def turn(self, epoch: int) -> None:

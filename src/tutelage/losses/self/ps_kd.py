@@ -12,6 +12,7 @@ from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
+from tutelage.processes import gathered
 
 
 class PSKD(Response):
@@ -19,10 +20,10 @@ class PSKD(Response):
 
     α = α_T·e/epochs in the e-th epoch (from 1);  L = −Σ_c ((1−α)·1[c=y] + α·p'_c)·log softmax(s)_c, with p' the
     probabilities of the epoch before; the true class alone for a sample that wasn't seen. It stands in place of the
-    task's loss.
+    task's loss. epochs: of the whole; None: as many as the training has, which it then asks for.
 
     Shapes: student (B, C) logits, targets (B,) int64, index (B,) int64 below N, epoch how far training is; no teacher;
-    returns (B,). Memory: N·C numbers; replicas keep memories of their own.
+    returns (B,). Memory: N·C numbers, of what all replicas said.
     Paper: Kim, Ji, Yoon, Hwang. ICCV 2021. arXiv:2006.12000, eq. 4–6: α_T = 0.8 over 300 epochs.
     Raises: ConfigError if α_T isn't in [0, 1] or `epochs` above 0, or for answers by position.
     """
@@ -36,10 +37,11 @@ class PSKD(Response):
     beside = 0.0
 
     alpha: float = 0.8
-    epochs: int = 300
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
-        positive(self, "epochs")
+        if self.epochs is not None:
+            positive(self, "epochs")
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"PSKD(alpha={self.alpha!r}): expected a number from 0 to 1.")
 
@@ -59,12 +61,23 @@ class PSKD(Response):
         )
 
     def forward(
-        self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, index: Tensor, epoch: float
+        self,
+        student: Tensor,
+        teacher: Tensor | None = None,
+        *,
+        targets: Tensor,
+        index: Tensor,
+        epoch: float,
+        epochs: int | None = None,
     ) -> Tensor:
+        whole = self.epochs or epochs
+        if whole is None:
+            raise ConfigError("PSKD: nobody says how long the training is; say so: PSKD(epochs=300).")
         past, hard = self.predictions[index], is_target(student, targets).to(student)
-        alpha = self.alpha * min((int(epoch) + 1) / self.epochs, 1.0) if epoch >= 1 else 0.0
+        alpha = self.alpha * min((int(epoch) + 1) / whole, 1.0) if epoch >= 1 else 0.0
         seen = past.sum(1, keepdim=True) > 0
         soft = torch.where(seen, hard + alpha * (past.to(student) - hard), hard)
         if self.training:
-            self.predictions[index] = student.detach().softmax(1).to(self.predictions)
+            index, said = gathered([index, student.detach().softmax(1)], len(index))
+            self.predictions[index] = said.to(self.predictions)
         return -(soft * F.log_softmax(student, dim=1)).sum(1)

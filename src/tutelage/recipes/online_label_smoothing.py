@@ -1,0 +1,13 @@
+"""Online label smoothing: labels softened by what the student said of each class when right, an epoch ago.
+
+Paper: Zhang, Jiang, Hou, Wei, Han, Li, Cheng. IEEE TIP 2021. arXiv:2011.12562. α = 0.5.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """No teacher."""
+    return {"teacher": None, "method": [{"name": "online_label_smoothing"}]}

@@ -1,0 +1,74 @@
+"""A student that is told what it said of the samples a batch ago."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from tutelage.errors import ConfigError
+from tutelage.layers import Look
+from tutelage.player import Player
+from tutelage.processes import all_of
+from tutelage.schemes.base import Parts, SelfTaught, Turn
+from tutelage.values import Batch, Outputs
+
+
+class LastBatch(SelfTaught):
+    """Half of each batch are the samples that were new in the one before; what was said of them then is the teacher.
+
+    Terms without a teacher see the whole batch, the others the repeated half, augmented otherwise than before. The very
+    first batch is its own past.
+    Paper: Shen, Xu, Yang, Li, Guo. CVPR 2022. arXiv:2203.16172 (DLB), where the terms are CE and KD at T = 3.
+    """
+
+    def __init__(self, player: Player) -> None:
+        super().__init__(player, order="overlapping")
+        self.last: Tensor | None = None
+
+    @classmethod
+    def of(cls, parts: Parts) -> LastBatch:
+        """The student."""
+        return cls(Repeated(parts.network(), parts.terms(), parts.task))
+
+    def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
+        """One turn; then what was said of the new half is remembered."""
+        losses, new = self.players["student"](batch, self.last)
+        yield "student", losses
+        self.last = new
+
+    def memory(self) -> dict[str, Any]:
+        """What every process said of its last batch's new half."""
+        return {} if self.last is None else {"last": all_of(self.last.cpu())}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take it back."""
+        if memory:
+            self.last = memory["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
+
+
+class Repeated(Player):
+    """Its batches are repeated samples, then new ones."""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """It is its own teacher."""
+        super().wire(Look(self.student.model, batch), batch, samples)
+        if self.terms.layers("teacher"):
+            raise ConfigError("scheme=last_batch remembers answers, no features: use losses of responses, such as kd.")
+
+    def forward(  # type: ignore[override]
+        self, batch: Batch, last: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """The terms, and what it says of the new samples, without gradient."""
+        said = self.say(batch)
+        repeated = batch.asks["parts"][0]
+        last = said.response[:repeated] if last is None else last.to(said.response)
+        with torch.autocast(said.response.device.type, enabled=False):
+            truths = self.terms.truths(said, None, batch, self.task.mask(batch))
+            ours, old = Outputs(said.response[:repeated], facts=self.facts), batch.part(0, repeated)
+            told = Outputs(last.detach())
+            losses = self.terms(ours, told, old, self.task.mask(old), truths)
+        return losses, said.response[repeated:].detach()

@@ -1,0 +1,44 @@
+"""A student that is told what it says of another sample of the class."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tutelage.layers import Look
+from tutelage.player import Player
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.values import Batch, Outputs
+
+
+class SameClass(SelfTaught):
+    """Each sample comes with another one of its class, and what the student says of that one is its teacher.
+
+    L = terms(z(x), sg z(x')), x' of the same class; sg: without gradient, from a forward of its own, in training mode.
+    Paper: Yun, Park, Lee, Shin. CVPR 2020. arXiv:2003.13964 (CS-KD), where the terms are CE and KD at T = 4.
+    """
+
+    def __init__(self, player: Player) -> None:
+        super().__init__(player, order="pairs")
+
+    @classmethod
+    def of(cls, parts: Parts) -> SameClass:
+        """The student."""
+        return cls(Paired(parts.network(), parts.terms(), parts.task))
+
+
+class Paired(Player):
+    """Its batches are samples, then a companion of each."""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Its own layers are its teacher's too."""
+        super().wire(Look(self.student.model, batch), batch, samples)
+        self.tap(self.terms.layers("teacher"))
+
+    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+        """The terms of the samples, their companions as the teacher."""
+        half = len(batch) // 2
+        ours = batch.part(0, half)
+        with torch.no_grad():
+            told = self.say(batch.part(half, len(batch)))
+        return self.compare(self.say(ours), told, ours)

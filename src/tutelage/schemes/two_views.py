@@ -1,0 +1,61 @@
+"""A student that says the same of two views."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tutelage.connectors import as_vector
+from tutelage.errors import ModelError
+from tutelage.layers import Look
+from tutelage.player import Player
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.values import Batch, Outputs
+
+
+class TwoViews(SelfTaught):
+    """Each sample comes twice, augmented otherwise; the student learns from both views, and each from the other.
+
+    Terms without a teacher see both views' answers, (2B, C). The others see [logits, embedding] of the one as the
+    student's side and of the other as the teacher's, both with gradient.
+    Paper: Xu, Liu. AAAI 2019 (DDGSD).
+    """
+
+    def __init__(self, player: Player) -> None:
+        super().__init__(player, copies=2)
+
+    @classmethod
+    def of(cls, parts: Parts) -> TwoViews:
+        """The student."""
+        return cls(Viewed(parts.network(), parts.terms(), parts.task))
+
+
+class Viewed(Player):
+    """Its batches are one view of the samples, then another one."""
+
+    embedding = ""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """The two sides are the halves of what it says."""
+        look = embedded(Look(self.student.model, batch))
+        self.embedding = look.embedding
+        self.facts = look.facts
+        look.members = [look.answer(look.response), look.answer(as_vector(look.feature(look.embedding)))]
+        self.terms.wire(look, look, batch, samples)
+        self.tap([look.embedding])
+
+    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+        """One forward of both views."""
+        said = self.say(batch)
+        logits, vectors = said.response.chunk(2), as_vector(said[self.embedding]).chunk(2)
+        views = [[Outputs(z), Outputs(v)] for z, v in zip(logits, vectors, strict=True)]
+        said, told = (Outputs(said.response, said.features, self.facts, view) for view in views)
+        return self.compare(said, told, batch)
+
+
+def embedded(look: Look) -> Look:
+    """The same; refuses a model without an embedding."""
+    if not look.embedding:
+        raise ModelError(
+            "no embedding was found in the student: no linear layer makes its answer, and it has no stages."
+        )
+    return look
