@@ -70,7 +70,7 @@ def main() -> None:
         for seed in range(asked.seeds):
             folder = out / f"{name.replace(' ', '-')}-{seed}"
             budget = keys | own | {"epochs": asked.epochs, "seed": seed}
-            who = None if name == "alone" else out / "teacher"
+            who = None if name == "alone" else [out / "teacher"]
             rows.append(run(folder, asked.student, who, None if who is None else "kd", budget)["student"])
         found[name] = rows
     live = [row[metric] for row in found["live"]]

@@ -4,8 +4,8 @@
 
 Every run has its own folder below --out; those that are finished are kept, begun ones go on; one that can't go on is a
 row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at), a
-recipe or a list of terms ("[{name: ce}, {name: dkd, warmup: 3}]").
-Figures are the last epoch's on the test split.
+recipe or a list of terms ("[{name: ce}, {name: dkd, warmup: 3}]"); with @N behind it N teachers teach, trained with the
+seeds 0 … N − 1. Methods that have no teacher get none. Figures are the last epoch's on the test split.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ import torch
 import yaml
 
 import tutelage
+from tutelage import recipes, registry
 from tutelage.errors import TutelageError
 from tutelage.statistics import interval, verdict
 
 
-def run(folder: Path, model: str, teacher: Path | None, method: str | None, keys: dict[str, Any]) -> dict[str, Any]:
-    """The result of one run: read if it is finished, resumed if it was begun, else begun."""
+def run(
+    folder: Path, model: str, teachers: list[Path] | None, method: str | None, keys: dict[str, Any]
+) -> dict[str, Any]:
+    """The result of one run: read if it is finished, resumed if begun, else begun; without teachers (None) alone."""
     torch.set_num_threads(1)
     if (folder / "result.json").exists():
         known: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -43,17 +46,31 @@ def run(folder: Path, model: str, teacher: Path | None, method: str | None, keys
     try:
         if (folder / "config.yaml").exists():
             done = tutelage.resume(folder)
-        elif teacher is None:
+        elif teachers is None:
             done = tutelage.train(model, out=str(folder), **keys)
         else:
             terms = yaml.safe_load(method) if method and method.startswith("[") else method
-            done = tutelage.distill(model, str(teacher), method=terms, baseline=False, out=str(folder), **keys)
+            names = [str(teacher) for teacher in teachers]
+            who = {"teacher": names[0] if len(names) == 1 else names} if names else {}
+            done = tutelage.distill(model, method=terms, baseline=False, out=str(folder), **who, **keys)
     except TutelageError as error:
         print(f"{folder.name}: {error}", flush=True)
         return {"failed": str(error)}
     found = done.result["student"]
     print(f"{folder.name}: {found[done.result['metric']]:.4f} in {time.time() - began:.0f} s", flush=True)
     return done.result
+
+
+def teachers_of(method: str, out: Path) -> tuple[str, list[Path]]:
+    """The method without its @N, and the teachers that it gets."""
+    name, _, count = method.partition("@")
+    if not count and not name.startswith("[") and recipes.has(name):
+        config = recipes.load(name)
+        scheme = config.get("scheme", "offline")
+        kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
+        if not kind.takes_teacher or "teacher" in config:
+            return name, []
+    return name, [out / ("teacher" if number == 0 else f"teacher{number}") for number in range(int(count or 1))]
 
 
 def study(asked: argparse.Namespace) -> dict[str, Any]:
@@ -66,15 +83,20 @@ def study(asked: argparse.Namespace) -> dict[str, Any]:
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as pool:
         budget = keys | {"epochs": asked.teacher_epochs or asked.epochs}
         futures: dict[Any, Future[dict[str, Any]]] = {}
-        futures["teacher"] = pool.submit(run, out / "teacher", asked.teacher, None, None, budget)
+        needed = {path: i for method in asked.methods for i, path in enumerate(teachers_of(method, out)[1])}
+        for path, number in ({out / "teacher": 0} | needed).items():
+            key = "teacher" if number == 0 else f"teacher{number}"
+            futures[key] = pool.submit(run, path, asked.teacher, None, None, budget | {"seed": number})
+        trained = list(futures)
         try:
-            for alone in (True, False):  # those that need the teacher wait for it
+            for alone in (True, False):  # those that need teachers wait for them
                 for (student, method, seed), (folder, model) in runs.items():
                     if (method == "alone") == alone:
-                        teacher = None if alone else out / "teacher"
+                        name, teachers = (None, None) if alone else teachers_of(method, out)
                         budget = keys | {"epochs": asked.epochs, "seed": seed}
-                        futures[student, method, seed] = pool.submit(run, folder, model, teacher, method, budget)
-                futures["teacher"].result()
+                        futures[student, method, seed] = pool.submit(run, folder, model, teachers, name, budget)
+                for key in trained:
+                    futures[key].result()
             return {key: future.result() for key, future in futures.items()}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -27,7 +27,7 @@ OFFLINE = "offline"
 STUDENT = ("name", "student", "method", "seed")
 """What a further student may be told."""
 
-STILL = ("teacher_precision", "teacher_fold", "teacher_ahead", "teacher_device")
+STILL = ("teacher_precision", "teacher_fold", "teacher_width", "teacher_ahead", "teacher_device", "teacher_size")
 """Keys of a teacher that doesn't change."""
 
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
@@ -38,6 +38,11 @@ class Config(Settings):
 
     teacher: str | list[str] | None = Field(
         None, description="model name, run folder, several of them (their mean), moving_average, or none"
+    )
+    ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
+        "logits",
+        description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
+        "batch, or one that moves from the first to the last",
     )
     student: str | None = Field(None, description="model name or run folder")
     data: str = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
@@ -71,11 +76,17 @@ class Config(Settings):
         False,
         description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
     )
+    teacher_width: int | None = Field(
+        None, ge=1, description="project the teacher's features to at most so many channels (fixed, random, orthogonal)"
+    )
     teacher_ahead: int = Field(
         0,
         ge=0,
         le=64,
         description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+    )
+    teacher_size: int | None = Field(
+        None, ge=1, le=4096, description="side of the images that the teacher gets, resized; None: the student's"
     )
     teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
@@ -177,6 +188,8 @@ class Config(Settings):
                 raise ValueError(
                     f"method={self.method!r} needs a teacher: name one (teacher=…), or use `tutelage train`"
                 )
+        if self.ensemble != "logits" and not isinstance(self.teacher, list):
+            raise ValueError(f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out")
         still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
         if self.teacher == "moving_average" and still:
             raise ValueError(
@@ -190,6 +203,8 @@ class Config(Settings):
             )
         if self.cache and self.teacher in (None, "moving_average"):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
+        if self.cache and self.ensemble in ("random", "annealed"):
+            raise ValueError(f"cache with ensemble={self.ensemble}: who answers changes in training, leave one out")
         if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):
             raise ValueError(
                 "students: only with a teacher that is the same for all and keep=last, so without scheme=, "

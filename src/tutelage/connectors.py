@@ -9,7 +9,7 @@ identity    as it comes
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -156,6 +156,21 @@ def resized(feature: Tensor, size: tuple[int, ...]) -> Tensor:
     if all(side >= wanted for side, wanted in zip(feature.shape[2:], size, strict=True)):
         return F.adaptive_avg_pool2d(feature, (size[0], size[1]))
     return F.interpolate(feature, size, mode="bilinear", align_corners=False)
+
+
+def head_logits(features: Sequence[Tensor], heads: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """What linear classifiers, weight (K, D) and bias (K,), make of features (B, D, …), one each, as vectors: (B, K).
+
+    Raises: ConfigError if a feature has another width than its classifier reads.
+    """
+    vectors = [as_vector(feature) for feature in features]
+    for vector, (weight, _) in zip(vectors, heads, strict=True):
+        if vector.shape[1] != weight.shape[1]:
+            raise ConfigError(
+                f"a teacher's classifier reads {weight.shape[1]} values and the layer has {vector.shape[1]} channels; "
+                "name the layer before the classifier (`tutelage layers MODEL`)."
+            )
+    return [F.linear(vector, *head) for vector, head in zip(vectors, heads, strict=True)]
 
 
 def maps(name: str, student: Tensor, teacher: Tensor) -> None:

@@ -28,6 +28,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
+from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
@@ -109,6 +110,12 @@ class Making:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
         words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        names = config.teacher if isinstance(config.teacher, list) else []
+        if config.teacher_size and (self.teacher_is_trained() or any(map(self._is_trained, names))):
+            raise ConfigError(
+                f"teacher_size={config.teacher_size}: a teacher that is trained in this run sees the run's images; "
+                f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."
+            )
         if not isinstance(config.teacher, list):
             if not self.teacher_is_trained():
                 return []
@@ -168,7 +175,9 @@ class Making:
         given = copy.deepcopy(asked)  # phases and peers share nothing
         return Terms.of(given if given is not None else specs(config.method), self.task.truth())
 
-    def network(self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0) -> Network:
+    def network(
+        self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None
+    ) -> Network:
         """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one."""
         for named in (weights, name):
             if stages.is_stage(named):
@@ -181,7 +190,7 @@ class Making:
             name,
             classes=len(self.data.classes),
             channels=self.data.channels,
-            size=self.data.size,
+            size=(side, side) if side else self.data.size,
             pretrained=self.config.pretrained,
             task=self.data.task,
             weights=weights,
@@ -242,7 +251,7 @@ class Making:
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
             networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
-            return Ensemble([self.frozen(network, data) for network in networks])
+            return self._several([self.frozen(network, data) for network in networks], config, number)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -250,7 +259,15 @@ class Making:
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
-        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number), data)
+        side = config.teacher_size
+        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
+
+    def _several(self, members: list[Frozen], config: Config, number: int) -> Ensemble:
+        """Several teachers as one."""
+        if config.ensemble in ("random", "annealed"):
+            course = config.epochs if config.ensemble == "annealed" else None
+            return RandomTeacher(members, config.seed + number, course)
+        return Ensemble(members, config.ensemble)
 
     def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
         """Refuse a stage's own teacher that nobody has trained."""
@@ -267,14 +284,18 @@ class Making:
         return (
             self._of_phase(f"teacher{i}", name, None)
             if self._is_trained(name)
-            else self.network(name, None, None, number)
+            else self.network(name, None, None, number, self.config.teacher_size)
         )
 
     def frozen(self, network: Network, data: Data) -> Frozen:
         """A frozen teacher that gets its images normalised as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
-        how: Any = {"precision": config.teacher_precision, "folded": config.teacher_fold}
+        how: Any = {
+            "precision": config.teacher_precision,
+            "folded": config.teacher_fold,
+            "size": config.teacher_size,
+        }
         if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]

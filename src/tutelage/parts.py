@@ -19,6 +19,7 @@ from tutelage.player import Player
 from tutelage.tasks.base import Task
 from tutelage.teachers.ahead import placed
 from tutelage.teachers.base import Teacher
+from tutelage.teachers.projected import Projected
 from tutelage.terms import Terms
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class Parts:
         """The teacher that the phase names, cached and ahead as far as the configuration says so."""
         config, data = self.config, self.data
         teacher = self.making.teacher(config, self.phase.number, data, student)
+        if teacher is not None and config.teacher_width:
+            teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
             storage(config.cache_storage, len(data.classes))
             if not self.making.rehearsing:

@@ -150,6 +150,7 @@ class Run(Making):
         """Figures of a teacher that came trained."""
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
+            named = self.config.teacher
             teacher = placed(self.teacher(self.config, 0, self.data), self.config)
             assert teacher is not None
             teacher.to(self.fabric.device)
@@ -161,7 +162,7 @@ class Run(Making):
                 None,
                 self.data,
                 self.task,
-                {"teacher": str(self.config.teacher)},
+                {"teacher": " + ".join(named) if isinstance(named, list) else str(named)},
             )
 
 

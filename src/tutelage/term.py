@@ -27,6 +27,9 @@ Names = str | Sequence[str]
 WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "beside")
 """What a term is told beside its loss."""
 
+OF_FACT = {"teacher_head_logits": "heads"}
+"""What a loss may ask for that the term makes of a fact of the teacher's."""
+
 
 class Term(nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
@@ -89,7 +92,7 @@ class Term(nn.Module):
                 )
         answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
         there = _available(batch, Outputs(student.response, facts=student.facts), answer)
-        missing = [ask for part in self._askers() for ask in part.asks() if ask not in there]
+        missing = [ask for part in self._askers() for ask in part.asks() if OF_FACT.get(ask, ask) not in there]
         if missing:
             raise ConfigError(
                 f"{name} asks for {', '.join(missing)}, which this data and teacher don't give; "
@@ -121,10 +124,18 @@ class Term(nn.Module):
             with torch.no_grad():
                 said = [connect.eval()(s) for connect, s in zip(made, said, strict=True)]
             self.connectors.train()
+        self._read_by_heads(said, there)  # refuses what can't be read
         if self.loss.sees == "review":
             self.loss.build(said, told, samples)
         else:
             self.loss.build(said[0], told[0], samples)
+
+    def _read_by_heads(self, features: list[Tensor], there: Mapping[str, Any]) -> dict[str, Any]:
+        """What each teacher's own classifier makes of the student's features, if the loss asks for it."""
+        if "teacher_head_logits" not in self.asks[self.loss]:
+            return {}
+        heads = [there["heads"][int(layer.partition(".")[0])] for layer in self.teacher_layers]
+        return {"teacher_head_logits": connectors.head_logits(features, heads)}
 
     def _side(self, side: str, said: Look | Outputs) -> Any:
         """A side's response, or the list of its members' if the loss takes such."""
@@ -152,6 +163,9 @@ class Term(nn.Module):
     def _auto(self, student: Look, teacher: Look) -> list[tuple[str, str]]:
         if self.wanted["student"] and self.wanted["teacher"]:
             return []
+        if "teacher" in self.loss.lists:
+            lasts = [pair(student.stages, member.stages)[-1] for member in teacher.members]
+            return [(ours.name, f"{m}.{theirs.name}") for m, (ours, theirs) in enumerate(lasts)]
         if self.sees == "embedding":
             return [(student.embedding, teacher.embedding)]
         named = [side for side in ("student", "teacher") if self.wanted[side]]
@@ -201,6 +215,7 @@ class Term(nn.Module):
         theirs = [self._formed(told[layer]) for layer in self.teacher_layers]
         if self.connectors:
             ours = [connect(x) for connect, x in zip(self.connectors, ours, strict=True)]
+        asked |= self._read_by_heads(ours, available)
         if self.gather:
             ours, theirs, asked = gathered([ours, theirs, asked], len(said.response))
         if self.loss.sees == "review":

@@ -52,6 +52,10 @@ class Terms(nn.ModuleDict):
         """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
         return all(term.as_vectors() for term in self.named().values() if layer in term.teacher_layers)
 
+    def hears_members(self) -> bool:
+        """Whether a term compares with each of several teachers."""
+        return any("teacher" in term.loss.lists for term in self.named().values())
+
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Wire every term; the first fault names its term."""
         for name, term in self.named().items():

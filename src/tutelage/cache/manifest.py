@@ -17,6 +17,7 @@ from tutelage.errors import CacheError, ConfigError
 
 FORMAT = 1
 FILE = "manifest.json"
+RESPONSE = "response"
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -106,7 +107,7 @@ class Manifest(BaseModel):
         there = [self.shards[n] for view in range(self.views) for n in self.names(view, tap) if n in self.shards]
         squares, rows = sum(s.squares for s in there), sum(s.rows for s in there)
         said = {"relative_l2": (sum(s.off for s in there) / squares) ** 0.5 if squares else 0.0}
-        return said | ({"kl": sum(s.kl for s in there) / rows} if tap == "response" and rows else {})
+        return said | ({"kl": sum(s.kl for s in there) / rows} if is_response(tap) and rows else {})
 
     def complete(self, view: int, tap: str) -> bool:
         """Whether every sample of that view is there."""
@@ -116,6 +117,11 @@ class Manifest(BaseModel):
         """The names of the shards that a view of a tap has when it is complete."""
         count = -(-self.samples // self.taps[tap].rows)
         return [shard_name(view, tap, number) for number in range(count)]
+
+
+def is_response(tap: str) -> bool:
+    """Whether it is a response, of the teacher or of one of several (`response:0`)."""
+    return tap.partition(":")[0] == RESPONSE
 
 
 def shard_name(view: int, tap: str, number: int) -> str:

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, refuse_other, shard_name
+from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, is_response, refuse_other, shard_name
+from tutelage.cache.mapped import mapped
 from tutelage.cache.storage import Parts, Storage, storage
 from tutelage.checkpoint import sha256, write_atomically
 from tutelage.errors import CacheError, NotFinite, TutelageError
@@ -154,7 +155,7 @@ class Store:
         return name, Shard(
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
-            kl=_kl(rows, stored) if tap == "response" else 0.0,
+            kl=_kl(rows, stored) if is_response(tap) else 0.0,
             squares=rows.double().pow(2).sum().item(),
             off=(rows - stored).double().pow(2).sum().item(),
         )
@@ -199,8 +200,8 @@ class Store:
             if sha256(path) != shard.sha256:
                 raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
-                key, names = (file.metadata() or {}).get("key"), list(file.keys())
-                parts = {n.removeprefix(tap).removeprefix("."): file.get_tensor(n) for n in names}
+                key = (file.metadata() or {}).get("key")
+            parts = {name.removeprefix(tap).removeprefix("."): part for name, part in mapped(path).items()}
         except FileNotFoundError as error:
             raise CacheError(f"{path} is missing. {mend}") from error
         except OSError as error:

@@ -46,7 +46,8 @@ class Offline(Scheme):
         }
         self.layers = tuple(asked)
         if self.teacher is not None:
-            self.teacher.asked(self.layers, [layer for layer, vector in asked.items() if vector])
+            members = any(player.terms.hears_members() for player in players)
+            self.teacher.asked(self.layers, [layer for layer, vector in asked.items() if vector], members)
             self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:

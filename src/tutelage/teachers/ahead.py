@@ -53,9 +53,9 @@ class Ahead(Teacher):
         """The teacher's."""
         return self.teacher.identity()
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Tell the teacher."""
-        self.teacher.asked(layers, vectors)
+        self.teacher.asked(layers, vectors, members)
 
     def _say(self, batch: Batch, layers: Sequence[str]) -> Outputs:
         if self.device is None:
@@ -111,6 +111,7 @@ class Fetched(Look):
         self.__dict__.update(vars(look))
         self.look, self.device = look, device
         self.response, self.facts = move(look.response, device), move(look.facts, device)
+        self.members = [Fetched(member, device) for member in look.members]
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""

@@ -27,8 +27,11 @@ class Teacher(nn.Module):
         """What its answers depend on beside the batch, as plain values; None if they change in training."""
         return None
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
-        """Told once which layers will be asked for in training, and which of these only averaged over positions."""
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+        """Told once which layers training will ask for, and which of these only averaged over positions.
+
+        members: whether it will also ask what each of several said.
+        """
 
     def after_step(self) -> None:
         """Called when the students have made a step."""

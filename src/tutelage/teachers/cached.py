@@ -12,7 +12,7 @@ import torch
 from filelock import Timeout
 from torch import Tensor
 
-from tutelage.cache.manifest import Shard, Tap, shard_name
+from tutelage.cache.manifest import RESPONSE, Shard, Tap, is_response, shard_name
 from tutelage.cache.storage import feature_storage
 from tutelage.cache.store import Rows, Store, plan
 from tutelage.connectors import as_vector
@@ -20,10 +20,14 @@ from tutelage.data.base import Data
 from tutelage.errors import CacheError, ConfigError
 from tutelage.layers import Look
 from tutelage.teachers.base import Teacher
+from tutelage.teachers.ensemble import Ensemble
 from tutelage.values import Batch, Outputs
 
 POOLED = "mean:"
 """What stands before a layer's name where its mean over positions is kept."""
+
+MEMBER = f"{RESPONSE}:"
+"""What stands before the number of one of several teachers whose response is kept beside their mean."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ class Cached(Teacher):
     shard whole or not at all; what others have built is used, and what others are building is waited for. Batches whose
     views aren't counted (validation) go to the teacher itself. With storage "exact" the answers are the teacher's own,
     bit by bit, wherever a network's answer to one sample doesn't depend on the others in the batch.
-    Layers that are only asked for as vectors are kept averaged over positions.
+    Layers that are only asked for as vectors are kept averaged over positions. Of several teachers each one's response
+    is kept beside the mean if a term compares with each.
     Raises: ConfigError if the teacher changes in training; CacheError if what is on disk isn't what was asked for.
     """
 
@@ -60,17 +65,21 @@ class Cached(Teacher):
             )
         self.teacher, self.data, self.plan = teacher, data, plan
         self.store = Store(plan.folder, about(identity, data, plan), len(data.train), plan.views)
-        self.taps: dict[str, str] = {"response": ""}
+        self.taps: dict[str, str] = {RESPONSE: ""}
+        self.members: list[str] = []
         self.held: tuple[int, dict[str, Rows]] = (-1, {})
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = ()) -> None:
-        """Note what is to be kept: the response and these layers.
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+        """Note what is to be kept: the response, these layers, and what each of several teachers says.
 
         Raises: ConfigError if a layer is called as the response is.
         """
-        if "response" in layers:
+        if RESPONSE in layers:
             raise ConfigError("the teacher has a layer of the name 'response', so it can't be cached; use cache=false.")
-        self.taps = {"response": ""} | {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
+        count = len(self.teacher.teachers()) if members and isinstance(self.teacher, Ensemble) else 0
+        self.members = [f"{MEMBER}{m}" for m in range(count)]
+        self.taps = dict.fromkeys((RESPONSE, *self.members), "")
+        self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
         self.held = (-1, {})
 
     def look(self, batch: Batch) -> Look:
@@ -86,7 +95,8 @@ class Cached(Teacher):
         index = batch.index.cpu()
         said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
         features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
-        return Outputs(said["response"], features, getattr(self.teacher, "facts", {}))
+        told = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
+        return Outputs(said[RESPONSE], features, getattr(self.teacher, "facts", {}), told)
 
     def _rows(self, view: int) -> dict[str, Rows]:
         if not 0 <= view < self.plan.views:
@@ -139,7 +149,7 @@ class Cached(Teacher):
             name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
-                    tap: plan(x.shape[1:], name if tap == "response" else feature_storage(name), _is_nhwc(x), unit)
+                    tap: plan(x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit)
                     for tap, x in said.items()
                 }
             )
@@ -152,7 +162,7 @@ class Cached(Teacher):
     def _said(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
         """What the teacher says of a batch, by tap."""
         told = self.teacher(batch, [layer for layer in self.taps.values() if layer])
-        every = {"response": told.response}
+        every = {RESPONSE: told.response} | {tap: told.members[m].response for m, tap in enumerate(self.members)}
         for tap, layer in self.taps.items():
             if layer:
                 every[tap] = as_vector(told[layer]) if tap.startswith(POOLED) else told[layer]
@@ -175,6 +185,12 @@ class Cached(Teacher):
                     shards[name] = shard
                     kept[tap] = [whole[rows:]] if len(whole) > rows else []
         return shards
+
+
+def _of_member(features: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    """The features of one of several teachers, under its own names."""
+    before = f"{number}."
+    return {layer.removeprefix(before): x for layer, x in features.items() if layer.startswith(before)}
 
 
 def about(identity: dict[str, Any], data: Data, plan: Plan) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Ensemble(Teacher):
     """Several teachers' mean answer.
 
     average="logits": z = (1/M) Σ_m z_m;  average="probabilities": z = log((1/M) Σ_m softmax(z_m)). Features are the
-    members' own, as `0.layer3`, `1.layer3`, …
+    members' own, as `0.layer3`, `1.layer3`, …; where all have a linear classifier, the fact `heads` lists these.
     Raises: ConfigError without a member, with an unknown average, or if members answer different classes.
     """
 
@@ -33,6 +33,7 @@ class Ensemble(Teacher):
             raise ConfigError(f"average={average!r}: expected 'logits' or 'probabilities'.")
         self.members = nn.ModuleList(members)
         self.average = average
+        self.facts: dict[str, Any] = {}
 
     def teachers(self) -> list[Teacher]:
         """The members."""
@@ -46,7 +47,7 @@ class Ensemble(Teacher):
             wanted[int(member)].append(name)
         told = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
         features = {f"{m}.{name}": x for m, said in enumerate(told) for name, x in said.features.items()}
-        return Outputs(self._mean([said.response for said in told]), features, {}, told)
+        return Outputs(self._mean([said.response for said in told]), features, self.facts, told)
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}
@@ -64,7 +65,9 @@ class Ensemble(Teacher):
     def look(self, batch: Batch) -> Look:
         """All members' layers; the stages and the embedding are the first member's."""
         looks = [teacher.look(batch) for teacher in self.teachers()]
-        return Looks(looks, self._mean([look.response for look in looks]))
+        look = Looks(looks, self._mean([look.response for look in looks]))
+        self.facts = look.facts
+        return look
 
     def after_step(self) -> None:
         """Tell the members."""
@@ -85,7 +88,9 @@ class Looks(Look):
     """Several looks as one, with each one's layers under its number."""
 
     def __init__(self, looks: list[Look], response: Tensor) -> None:
-        self.members, self.response, self.facts = looks, response, {}
+        self.members, self.response = looks, response
+        heads = [look.facts.get("head") for look in looks]
+        self.facts = {} if None in heads else {"heads": heads}
         self.layers = [replace(x, name=f"{m}.{x.name}") for m, look in enumerate(looks) for x in look.layers]
         self.stages = [replace(x, name=f"0.{x.name}") for x in looks[0].stages]
         self.embedding = f"0.{looks[0].embedding}"

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.capture import Tapped
@@ -28,9 +29,10 @@ class Frozen(Teacher):
     """A trained network that doesn't change: eval mode, no gradients, statistics untouched.
 
     scale, shift: per channel, if the network wants its images normalised otherwise than the batch has them: it gets
-    scale · x + shift. precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively
-    in that type; it answers in float32. folded: its batch norms go into the layers before them: exact up to rounding;
-    the network that was given stays as it is.
+    scale · x + shift. size: the side in pixels of the images that it gets, resized bilinearly; None: as they come.
+    precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively in that type; it
+    answers in float32. folded: its batch norms go into the layers before them: exact up to rounding; the network that
+    was given stays as it is.
     Raises: NotFinite if its first answers aren't finite numbers; later ones show in the losses. ConfigError if there is
     no such precision.
     """
@@ -43,6 +45,7 @@ class Frozen(Teacher):
         shift: Sequence[float] | None = None,
         precision: str = "32",
         folded: bool = False,
+        size: int | None = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
@@ -54,6 +57,7 @@ class Frozen(Teacher):
         self.task = task
         self.dtype = PRECISIONS[precision]
         self.folded = folded
+        self.size = size
         self.checked = False
         self.facts: dict[str, Any] = {}
         self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
@@ -62,9 +66,14 @@ class Frozen(Teacher):
 
     def seen(self, batch: Batch) -> Batch:
         """The batch as this network wants it."""
-        if self.scale is None or self.shift is None or not isinstance(batch.inputs, Tensor):
+        x = batch.inputs
+        if not isinstance(x, Tensor):
             return batch
-        return replace(batch, inputs=batch.inputs * self.scale + self.shift)
+        if self.scale is not None and self.shift is not None:
+            x = x * self.scale + self.shift
+        if self.size is not None:
+            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+        return replace(batch, inputs=x)
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
@@ -120,6 +129,7 @@ class Frozen(Teacher):
             "task": type(self.task).__name__,
             "precision": str(self.dtype),
             "folded": self.folded,
+            **({} if self.size is None else {"size": self.size}),
         }
 
     def look(self, batch: Batch) -> Look:

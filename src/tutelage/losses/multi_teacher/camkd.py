@@ -60,6 +60,7 @@ class CAMKDFeature(Feature):
 
     paper = "Zhang, Chen, Wang. ICASSP 2022. arXiv:2201.00007"
     sees = "review"
+    lists = ("teacher",)
     connector = "conv1x1"
     default_weight = 50.0
 

@@ -1,0 +1,42 @@
+"""Tran, Veeling, Roth, Swiatkowski, Dillon, Snoek, Mandt, Salimans, Nowozin, Jenatton: a head for each teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.declared import positive
+from tutelage.losses.base import Response
+from tutelage.losses.several import Several, softened_kls, stacked
+
+
+class Hydra(Response):
+    r"""Each of the student's heads matches its own teacher's softened class probabilities.
+
+    L = T² · KL(softmax(t_m/T) ‖ softmax(s_m/T)), one value per head m and position.
+
+    Shapes: student and teacher M logits (B, C, …) each, stacked (M, B, C, …) or a list; returns (M, B, …).
+    Paper: Tran, Veeling, Roth, Swiatkowski, Dillon, Snoek, Mandt, Salimans, Nowozin, Jenatton. 2020. arXiv:2001.04694,
+    eq. 4; it stands alone. T = 4 as for other losses of several teachers. No published numbers were compared.
+    Raises: ConfigError if the temperature isn't above 0, or shapes differ.
+    """
+
+    name = "hydra"
+    paper = "Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694"
+    lists = ("student", "teacher")
+    beside = 0.0
+    ignores = ("shift of logits",)
+
+    temperature: float = 4.0
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        return [torch.randn(6, 5) for _ in range(3)], [torch.randn(6, 5) for _ in range(3)], {}
+
+    def forward(self, student: Several, teacher: Several) -> Tensor:
+        return softened_kls(stacked(student), stacked(teacher), self.temperature)

@@ -1,0 +1,13 @@
+"""Several teachers at the weights that pull in a direction they agree on.
+
+Paper: Du, You, Li, Wu, Wang, Qian, Zhang. NeurIPS 2020. Name your own: teacher=[a, b, c].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """Cross-entropy 1, the weighted divergences 1."""
+    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "aekd"}]}

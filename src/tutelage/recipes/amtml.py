@@ -1,0 +1,14 @@
+"""Several teachers in shares that are learned sample by sample, with the student (adaptive teachers).
+
+Paper: Liu, Zhang, Wang. Neurocomputing 2020. arXiv:2103.04062 (AMTML-KD), its answers without its angles and hints.
+Name your own: teacher=[a, b, c].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """Cross-entropy 1, the divergence from the mixed answer 1."""
+    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "amtml"}]}

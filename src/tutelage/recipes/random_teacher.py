@@ -1,0 +1,14 @@
+"""One of several teachers, drawn anew for each batch.
+
+Paper: Shen, He, Xue. AAAI 2019. arXiv:1812.02425 (MEAL), here without its discriminators. Name your own:
+teacher=[a, b, c]; ensemble=annealed moves from the first to the last instead.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """KD from the drawn teacher."""
+    return {"teacher": ["cnn8", "cnn8", "cnn8"], "ensemble": "random", "method": [{"name": "kd"}]}

@@ -1,0 +1,74 @@
+"""A teacher whose features have fewer channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.errors import ConfigError
+from tutelage.layers import Look
+from tutelage.teachers.base import Teacher
+from tutelage.values import Batch, Outputs
+
+
+class Projected(Teacher):
+    r"""Another teacher, with the features of more than `width` channels projected to so many.
+
+    x' = √(C/width)·Qᵀx at each position, Q (C, width) with orthonormal columns: fixed, random, the same in every run.
+    Inner products and distances are kept on the average, with an error that falls as 1/√width, and a cache of the
+    features is C/width times smaller. Losses that want the teacher's own classifier can't be used: it reads all
+    channels.
+
+    Paper: Johnson, Lindenstrauss. Contemporary Mathematics 26, 1984.
+    Raises: ConfigError if the width isn't above 0, or the teacher changes in training.
+    """
+
+    def __init__(self, teacher: Teacher, width: int) -> None:
+        super().__init__()
+        if width < 1:
+            raise ConfigError(f"width={width}: expected 1 channel or more.")
+        if teacher.changes():
+            raise ConfigError(f"{type(teacher).__name__} changes in training, so its features aren't projected.")
+        self.teacher, self.width = teacher, width
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+        """The response, and the features with fewer channels."""
+        told = self.teacher(batch, layers)
+        return Outputs(told.response, {layer: project(x, self.width) for layer, x in told.features.items()})
+
+    def look(self, batch: Batch) -> Look:
+        """The teacher's, with its features projected and without its classifier."""
+        return Narrow(self.teacher.look(batch), self.width)
+
+    def identity(self) -> dict[str, Any] | None:
+        """The teacher's, and the width."""
+        identity = self.teacher.identity()
+        return None if identity is None else {"teacher": identity, "width": self.width}
+
+
+class Narrow(Look):
+    """A look whose features are projected."""
+
+    def __init__(self, look: Look, width: int) -> None:
+        self.__dict__.update(vars(look))
+        self.look, self.width, self.facts = look, width, {}
+
+    def feature(self, layer: str) -> Tensor:
+        """The feature of a layer on the example."""
+        return project(self.look.feature(layer), self.width)
+
+
+def project(feature: Tensor, width: int) -> Tensor:
+    """A map (B, C, H, W), tokens (B, N, C) or vectors (B, C) with at most `width` channels."""
+    dim = 2 if feature.dim() == 3 else 1
+    channels = feature.shape[dim]
+    if channels <= width:
+        return feature
+    normal = torch.randn(channels, width, generator=torch.Generator().manual_seed(channels), dtype=torch.float64)
+    q, r = torch.linalg.qr(normal)
+    q = q * r.diagonal().sign() * (channels / width) ** 0.5
+    return (feature.movedim(dim, -1) @ q.to(feature)).movedim(-1, dim)

@@ -1,0 +1,251 @@
+"""Several teachers: each recipe by its word, its step by hand, from the cache, and after a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import digest, digits, fit, net
+
+import tutelage
+from tutelage import phase, recipes
+from tutelage.config import check, specs
+from tutelage.errors import ConfigError
+from tutelage.losses.multi_teacher.aekd import AEKD
+from tutelage.losses.multi_teacher.aver import AVER
+from tutelage.losses.multi_teacher.camkd import CAMKD, CAMKDFeature
+from tutelage.losses.multi_teacher.ebkd import EBKD
+from tutelage.losses.multi_teacher.endd import EnDD
+from tutelage.player import Player
+from tutelage.schemes.offline import Offline
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.ensemble import Ensemble
+from tutelage.teachers.frozen import Frozen
+from tutelage.terms import Terms
+from tutelage.values import Batch
+
+SEVERAL = [
+    "aver",
+    "mean_logits",
+    "mean_probabilities",
+    "ebkd",
+    "ca_mkd",
+    "aekd",
+    "endd",
+    "amtml",
+    "random_teacher",
+    "hydra",
+]
+SMALL = {"epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
+
+
+def scheme(method, networks=("cnn4", "cnn8")) -> Offline:
+    task = Classification()
+    teacher = Ensemble([Frozen(net(name, k), task) for k, name in enumerate(networks)])
+    return Offline(Player(net("cnn2", 9), Terms.of(method, task.truth()), task), teacher)
+
+
+def wired(method, **changes) -> tuple[Offline, Batch]:
+    torch.manual_seed(0)
+    batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
+    made = scheme(method, **changes)
+    made.wire(batch, 20)
+    return made, batch
+
+
+# each by its word
+
+
+@pytest.mark.parametrize("name", [*SEVERAL, "bam"])
+def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path: Path, name: str) -> None:
+    run = tutelage.distill(method=name, out=str(tmp_path / "run"), **SMALL)
+    several = [] if name == "bam" else ["teacher0", "teacher1", "teacher2"]
+    assert list(run.result["before"]) == several
+    assert run.result["teacher"]["model"] == (" + ".join(["cnn8"] * 3) if several else "cnn32")
+    assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_the_users_teachers_win(name: str) -> None:
+    config = check({"method": name, "teacher": ["cnn4", "cnn2"]})
+    assert config.teacher == ["cnn4", "cnn2"]
+    assert specs(config.method) == specs(recipes.load(name)["method"])
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"ensemble": "probabilities"}, "ensemble=probabilities is for several teachers"),
+        ({"ensemble": "random", "teacher": ["cnn2", "cnn2"], "cache": True}, "cache with ensemble=random"),
+        ({"ensemble": "votes", "teacher": ["cnn2", "cnn2"]}, "'logits', 'probabilities', 'random' or 'annealed'"),
+    ],
+)
+def test_contradictions_are_refused(keys, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(keys)
+
+
+@pytest.mark.parametrize("name", ["aver", "camkd_feature"])
+def test_one_teacher_is_refused_where_several_are_wanted(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="name several teachers"):
+        tutelage.distill(method=[{"name": name}], teacher="cnn4", out=str(tmp_path / "run"), **SMALL)
+    assert not (tmp_path / "run").exists()
+
+
+# a step by hand
+
+
+@pytest.mark.parametrize("loss", [AVER(), EBKD(), CAMKD(), AEKD(), EnDD()], ids=lambda loss: type(loss).__name__)
+def test_each_member_answers_once_and_the_loss_gets_their_answers(loss) -> None:
+    made, batch = wired(loss)
+    calls = []
+    for m, member in enumerate(made.teacher.teachers()):
+        member.register_forward_hook(lambda *_, m=m: calls.append(m))
+    (turn,) = made.turns(batch, 0)
+    assert calls == [0, 1]
+    with torch.no_grad():
+        told = [member.plain[0](batch.inputs) for member in made.teacher.teachers()]
+    said = made.players["student"].student.model(batch.inputs)
+    asked = {"targets": batch.targets, "epoch": 0.0}
+    by_hand = loss(said, told, **{k: asked[k] for k in (*loss.asks(), *loss.asks(optional=True))}).mean()
+    value = turn[1][next(name for name in turn[1] if name != "ce")]
+    assert torch.allclose(value, by_hand, atol=1e-6)
+    value.backward()
+    assert all(p.grad is None for p in made.teacher.parameters())
+    assert all(p.grad is not None for p in made.players["student"].student.parameters())
+
+
+def test_the_order_of_the_teachers_does_not_matter() -> None:
+    def value(networks) -> torch.Tensor:
+        task = Classification()
+        teacher = Ensemble([Frozen(net(*which), task) for which in networks])
+        made = Offline(Player(net("cnn2", 9), Terms.of(EBKD()), task), teacher)
+        made.wire(batch, 20)
+        return next(made.turns(batch, 0))[1]["ebkd"]
+
+    torch.manual_seed(0)
+    batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
+    assert torch.allclose(value([("cnn4", 1), ("cnn8", 2)]), value([("cnn8", 2), ("cnn4", 1)]), atol=1e-6)
+
+
+def test_features_of_several_teachers_have_a_connector_each() -> None:
+    term = {"name": "fitnet", "student": ["layer3"] * 2, "teacher": ["0.layer3", "1.layer3"]}
+    made, batch = wired([term])
+    wires = made.players["student"].terms["fitnet"]
+    assert wires.teacher_layers == ["0.layer3", "1.layer3"]
+    assert [connect.conv.weight.shape[:2] for connect in wires.connectors] == [(16, 8), (32, 8)]
+    value = next(made.turns(batch, 0))[1]["fitnet"]
+    theirs = [m.plain[0].layer3(m.plain[0].layer2(m.plain[0].layer1(batch.inputs))) for m in made.teacher.teachers()]
+    ours = made.players["student"].student(batch.inputs)["layer3"]
+    by_hand = sum((connect(ours) - t).pow(2).mean() for connect, t in zip(wires.connectors, theirs, strict=True))
+    assert torch.allclose(value, wires.weight * by_hand, rtol=1e-4)
+
+
+def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> None:
+    made, batch = wired([{"name": "camkd_feature", "weight": 1.0}])
+    wires = made.players["student"].terms["camkd_feature"]
+    assert wires.pairs == [
+        ("layer3 (8, 2, 2)", "0.layer3 (16, 2, 2)"),
+        ("layer3 (8, 2, 2)", "1.layer3 (32, 2, 2)"),
+    ]
+    value = next(made.turns(batch, 0))[1]["camkd_feature"]
+    models = [member.plain[0] for member in made.teacher.teachers()]
+    theirs = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]
+    ours = made.players["student"].student(batch.inputs)["layer3"]
+    ours = [connect(ours) for connect in wires.connectors]
+    read = [model.fc(x.mean((2, 3))) for model, x in zip(models, ours, strict=True)]
+    wrong = torch.stack([F.cross_entropy(z, batch.targets, reduction="none") for z in read])
+    errors = torch.stack([(s - t).pow(2).mean((1, 2, 3)) for s, t in zip(ours, theirs, strict=True)])
+    assert torch.allclose(value, ((1 - wrong.softmax(0)) * errors).mean(), rtol=1e-4)
+    value.backward()
+    assert all(p.grad is None for p in made.teacher.parameters())
+    assert all(p.grad is not None for p in wires.connectors.parameters())
+    assert isinstance(wires.loss, CAMKDFeature)
+
+
+def test_a_layer_that_the_classifier_cannot_read_is_refused() -> None:
+    term = {"name": "camkd_feature", "student": ["layer2"] * 2, "teacher": ["0.layer2", "1.layer2"]}
+    with pytest.raises(ConfigError, match="classifier reads 16 values and the layer has 8 channels"):
+        wired([term])
+
+
+# resumed, and from the cache
+
+
+@pytest.mark.parametrize("name", ["ca_mkd", "amtml", "random_teacher", "hydra"])
+def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
+    class Crash(Exception):
+        pass
+
+    def crash(self) -> None:
+        self.count = getattr(self, "count", 0) + 1
+        if self.count == 8:
+            raise Crash
+
+    keys = SMALL | {"method": name, "teacher_epochs": 0, "epochs": 2, "checkpoint_every": 0}
+    whole = tutelage.distill(out=str(tmp_path / "whole"), **keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(Offline, "after_step", crash)
+        with pytest.raises(Crash):
+            tutelage.distill(out=str(tmp_path / "again"), **keys)
+    again = tutelage.resume(tmp_path / "again")
+    assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["ebkd", "ca_mkd", "aekd", "endd", "aver", "hydra", "mean_probabilities"])
+def test_a_cached_run_is_the_live_run(tmp_path: Path, name: str, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = SMALL | {"method": name, "teacher_epochs": 0, "epochs": 3, "views": 2, "augment": "shift"}
+    live = tutelage.distill(out="live", **keys)
+    for again in ("built", "read"):
+        run = tutelage.distill(out=again, cache="kept", cache_storage="exact", **keys)
+        assert (run.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()
+    taps = {path.name.split("-")[1] for path in (tmp_path / "kept").glob("view*")}
+    members = {f"response%3A{m}" for m in range(3)}
+    features = {f"{m}.layer3" for m in range(3)}
+    assert taps == {"response"} | (set() if name.startswith("mean") else members) | (
+        features if name == "ca_mkd" else set()
+    )
+
+
+def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
+    from tutelage.teachers.cached import Cached, Plan
+
+    data = digits(32)
+    live = scheme(AVER()).teacher
+    cached = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
+    cached.asked(["1.layer2"], members=True)
+    batch = next(data.batches("train", 16, views=1))
+    ours, theirs = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
+    for mine, other in zip(ours.members, theirs.members, strict=True):
+        assert torch.equal(mine.response, other.response)
+        assert mine.features.keys() == other.features.keys()
+    assert torch.equal(ours.members[1]["layer2"], theirs.members[1]["layer2"])
+
+
+def test_a_student_of_several_is_trained_alike_twice() -> None:
+    data = digits(48)
+    assert digest(fit(scheme(AEKD()), data, epochs=2)) == digest(fit(scheme(AEKD()), data, epochs=2))
+
+
+# images of another size
+
+
+def test_a_teacher_of_another_size_gets_its_images_resized(tmp_path: Path) -> None:
+    teacher = tutelage.train("cnn4", "digits", epochs=1, limit=100, size=16, out=str(tmp_path / "teacher"))
+    keys = SMALL | {"teacher": str(teacher.folder), "method": "kd", "teacher_size": 16}
+    run = tutelage.distill(out=str(tmp_path / "run"), **keys)
+    assert run.result["teacher"]["macs"] > 3 * net_macs("cnn4")
+    frozen = Frozen(teacher.student, Classification(), size=16)
+    x = torch.randn(3, 1, 8, 8)
+    expected = teacher.student.eval()(F.interpolate(x, (16, 16), mode="bilinear", antialias=True))
+    assert torch.equal(frozen(Batch(x)).response, expected)
+    assert frozen.identity() != Frozen(teacher.student, Classification()).identity()
+    with pytest.raises(ConfigError, match="train it first"):
+        tutelage.distill(out=str(tmp_path / "none"), **keys | {"teacher": "cnn4"})
+
+
+def net_macs(name: str) -> int:
+    return phase.macs(net(name), digits(16))

@@ -1,0 +1,80 @@
+"""A head for each of several teachers."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import digest, digits, fit, net
+
+from tutelage.errors import ConfigError
+from tutelage.losses.multi_teacher.hydra import Hydra as HydraLoss
+from tutelage.schemes.hydra import Headed, Hydra
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.ensemble import Ensemble
+from tutelage.teachers.frozen import Frozen
+from tutelage.terms import Terms
+from tutelage.values import Batch
+
+TASK = Classification()
+BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
+
+
+def hydra(teachers: int = 2) -> Hydra:
+    student = Headed(net("cnn2", 9), Terms.of(HydraLoss(2.0)), TASK)
+    return Hydra(student, Ensemble([Frozen(net("cnn4", k), TASK) for k in range(teachers)]))
+
+
+def test_a_step_is_the_heads_divergences_written_by_hand():
+    scheme = hydra()
+    scheme.wire(BATCH, 20)
+    player = scheme.players["student"]
+    trunk, heads = copy.deepcopy(player.student.model).train(), copy.deepcopy(player.heads)
+    (turn,) = scheme.turns(BATCH, 0)
+    assert list(turn[1]) == ["hydra"]
+    turn[1]["hydra"].backward()
+    inner = trunk.layer3(trunk.layer2(trunk.layer1(BATCH.inputs))).mean((2, 3))
+    by_hand = 0
+    for head, teacher in zip(heads, scheme.teacher.teachers(), strict=True):
+        told = teacher.plain[0](BATCH.inputs) / 2
+        by_hand += 4 * F.kl_div((head(inner) / 2).log_softmax(1), told.softmax(1), reduction="batchmean") / 2
+    by_hand.backward()
+    assert torch.allclose(turn[1]["hydra"], by_hand, atol=1e-6)
+    for ours, theirs in zip(player.heads.parameters(), heads.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+    for ours, theirs in zip(player.student.model.layer1.parameters(), trunk.layer1.parameters(), strict=True):
+        assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
+    assert all(p.grad is None for p in scheme.teacher.parameters())
+    assert all(p.grad is None for p in player.classifier().parameters())
+
+
+def test_heads_begin_apart_and_the_student_ends_as_their_mean():
+    scheme = hydra(3)
+    student = fit(scheme, digits(48), epochs=2).eval()
+    player = scheme.players["student"]
+    player.tap(["fc:in"])  # the trainer has closed it
+    assert len({digest(head) for head in player.heads}) == 3
+    with torch.no_grad():
+        said = player.eval().say(BATCH)
+        plain = student.model(BATCH.inputs)
+    assert torch.allclose(plain, torch.stack([m.response for m in said.members]).mean(0), atol=1e-5)
+    assert student.model.state_dict().keys() == net("cnn2").state_dict().keys()
+
+
+def test_it_needs_several_teachers_and_a_linear_classifier():
+    scheme = Hydra(Headed(net("cnn2"), Terms.of(HydraLoss()), TASK), Frozen(net("cnn4"), TASK))
+    with pytest.raises(ConfigError, match="name several"):
+        scheme.wire(BATCH, 20)
+
+    class Pooled(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(1, 10, 3)
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3))
+
+    scheme = hydra()
+    scheme.players["student"] = Headed(Pooled(), Terms.of(HydraLoss()), TASK)
+    with pytest.raises(ConfigError, match="no linear classifier"):
+        scheme.wire(BATCH, 20)
