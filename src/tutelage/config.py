@@ -224,8 +224,12 @@ class Config(Settings):
 
         Raises: ConfigError that names the training.
         """
+        whole = self.model_dump() | {"stages": []} | dict(words)
+        given = {}
+        if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
+            given["method"] = self.method  # it was given as an object, which no name finds
         try:
-            return type(self)(**(self.model_dump() | {"stages": []} | dict(words)))
+            return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
             raise ConfigError(f"{who}: {_faults(error)}") from error
 
@@ -319,7 +323,8 @@ def check(asked: Mapping[str, Any]) -> Config:
     """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them."""
     base: dict[str, Any] = {}
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
-        base |= recipes.load(asked["method"])
+        beneath = _digits(asked) if asked.get("data", "digits") == "digits" else {}
+        base |= recipes.load(asked["method"], beneath | dict(asked))
         asked = {k: v for k, v in asked.items() if k != "method"}
     if (base | dict(asked)).get("data", "digits") == "digits":
         base = _digits(base | dict(asked)) | base

@@ -1,9 +1,14 @@
-"""Whole runs by name: one file a paper, whose `recipe()` returns the configuration's keys; the user's words win."""
+"""Whole runs by name: one file a paper, whose `recipe()` returns the configuration's keys; the user's words win.
+
+A recipe's own parameters are whole numbers among the keys (`epochs`), by which it goes.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,8 @@ def has(name: str) -> bool:
     return name.lower().replace("-", "_") in names()
 
 
-def load(name: str) -> dict[str, Any]:
-    """The keys that the recipe sets."""
-    return dict(importlib.import_module(f"{__name__}.{name.lower().replace('-', '_')}").recipe())
+def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The keys that the recipe sets beside those that are set."""
+    recipe = importlib.import_module(f"{__name__}.{name.lower().replace('-', '_')}").recipe
+    taken = inspect.signature(recipe).parameters
+    return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in taken and type(x) is int and x > 0}))

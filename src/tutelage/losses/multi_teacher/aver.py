@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.declared import positive
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
 
@@ -17,10 +18,13 @@ class AVER(Response):
 
     L = T² · KL(softmax(t_m/T) ‖ softmax(s/T)), one value per teacher m and position.
 
-    Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; returns (M, B, …).
+    drop: so many teachers, drawn anew at each step in training, are left out.
+    Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; returns (M, B, …),
+    of those that remain.
     Paper: You, Xu, Xu, Tao. KDD 2017, which averages the teachers' probabilities (`Ensemble` does): the gradient is the
-    same, the value is greater by what the teachers differ. As in published benchmarks T = 4.
-    Raises: ConfigError if the temperature isn't above 0, or shapes differ.
+    same, the value is greater by what the teachers differ. As in published benchmarks T = 4. Dropping: Son, Na, Choi,
+    Hwang. ICCV 2021. arXiv:2009.08825, which adds over teachers.
+    Raises: ConfigError if the temperature isn't above 0, drop leaves no teacher, or shapes differ.
     """
 
     paper = "You, Xu, Xu, Tao. KDD 2017"
@@ -28,13 +32,20 @@ class AVER(Response):
     ignores = ("shift of logits",)
 
     temperature: float = 4.0
+    drop: int = 0
 
     def __post_init__(self) -> None:
         positive(self, "temperature")
+        if self.drop < 0:
+            raise ConfigError(f"AVER(drop={self.drop}): expected a number of teachers, 0 or more.")
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        return softened_kls(student, stacked(teacher), self.temperature)
+        answers = stacked(teacher, self.drop + 1)
+        if self.drop and self.training:
+            kept = torch.randperm(len(answers))[self.drop :].sort().values
+            answers = answers[kept.to(answers.device)]
+        return softened_kls(student, answers, self.temperature)

@@ -1,0 +1,15 @@
+"""FitNets in two stages: first a hint for the student's middle layer, without labels, then KD.
+
+Paper: Romero, Ballas, Kahou, Chassang, Gatta, Bengio. ICLR 2015. arXiv:1412.6550, section 2.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutelage.recipes._two import two
+
+
+def recipe(epochs: int = 30) -> dict[str, Any]:
+    """A third of the epochs for the hint, as half a mean square (the paper's eq. 3), the rest for KD."""
+    return two(epochs, [{"name": "fitnet", "weight": 0.5, "beside": 0.0}])

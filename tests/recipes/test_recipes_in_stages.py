@@ -1,0 +1,196 @@
+"""Recipes that train in stages or change what teaches on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import digest
+from torch import Tensor
+
+import tutelage
+from tutelage import recipes, saved
+from tutelage.config import check, read
+from tutelage.errors import ConfigError
+from tutelage.losses.multi_teacher.aver import AVER
+from tutelage.making import Given
+from tutelage.run import Run
+from tutelage.schemes.base import Scheme
+from tutelage.terms import Terms
+from tutelage.values import Batch, Outputs
+
+NAMES = [
+    "takd", "dgkd", "eskd", "rco", "fitnet_stages", "ab_stages", "fsp_stages", "kd_then_ce", "curriculum_kd",
+]  # fmt: skip
+TINY: dict[str, Any] = {"epochs": 3, "teacher_epochs": 3, "limit": 60, "batch_size": 20, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, tutelage.Finished]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: tutelage.distill(**TINY, method=name, out=str(folder / name)) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
+    student = tutelage.load(runs[name].folder)
+    assert type(student).__name__ == "CNN"
+    assert saved.card(runs[name].folder).model == "cnn2"
+    assert runs[name].result["gain"] is not None
+
+
+def made(run: tutelage.Finished, phase: str) -> Scheme:
+    """The scheme of a phase, made again and wired."""
+    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
+    scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
+    return scheme
+
+
+def weights(run: tutelage.Finished, phase: str, file: str = "model") -> str:
+    return digest(saved.load(run.folder / phase / f"{file}.safetensors"))
+
+
+def epochs(run: tutelage.Finished) -> dict[str, int]:
+    facts = [json.loads(path.read_text()) for path in run.folder.glob("*/phase.json")]
+    return {fact["name"]: fact["epochs"] for fact in facts}
+
+
+def test_the_assistant_stands_between(runs):
+    assistant, student = made(runs["takd"], "assistant-0"), made(runs["takd"], "student-0")
+    assert digest(assistant.teacher.tapped.model) == weights(runs["takd"], "teacher")
+    assert digest(student.teacher.tapped.model) == weights(runs["takd"], "assistant-0")
+    assert runs["takd"].result["before"]["assistant"]["model"] == "cnn8"
+
+
+def test_each_learns_from_all_that_are_larger(runs):
+    run = runs["dgkd"]
+    taught = {phase: made(run, phase).teacher for phase in ("larger-0", "smaller-0", "student-0")}
+    assert digest(taught["larger-0"].tapped.model) == weights(run, "teacher")
+    for phase, before in (("smaller-0", ["teacher", "larger-0"]), ("student-0", ["teacher", "larger-0", "smaller-0"])):
+        found = [digest(member.tapped.model) for member in taught[phase].teachers()]
+        assert found == [weights(run, name) for name in before]
+
+
+def test_the_dense_step_is_the_papers(runs):
+    """T² · Σ KL over all teachers but one that is drawn out, and no cross-entropy."""
+    scheme = made(runs["dgkd"], "student-0").train()
+    batch = Batch(torch.randn(5, 1, 8, 8), torch.arange(5), torch.arange(5))
+    student = scheme.students()["student"].model.eval()
+    ((_, losses),) = scheme.turns(batch, 0)
+    assert list(losses) == ["aver"]
+    with torch.no_grad():
+        ours = F.log_softmax(student(batch.inputs) / 5, 1)
+        theirs = [F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.teachers()]
+        each = [25 * F.kl_div(ours, p, reduction="batchmean") for p in theirs]
+    sums = [sum(each) - left_out for left_out in each]
+    assert min(abs(losses["aver"].item() - value.item()) for value in sums) < 1e-5
+
+
+def test_teachers_are_drawn_out_one_at_a_time_in_training_only():
+    torch.manual_seed(0)
+    student, teachers = torch.randn(4, 3), [torch.randn(4, 3) for _ in range(3)]
+    whole = AVER()(student, teachers)
+    loss = AVER(drop=1)
+    seen = set()
+    for _ in range(40):
+        kept = loss(student, teachers)
+        assert kept.shape == (2, 4)
+        rows = [next(i for i in range(3) if torch.equal(row, whole[i])) for row in kept]
+        seen.add(tuple(rows))
+    assert seen == {(0, 1), (0, 2), (1, 2)}
+    assert torch.equal(loss.eval()(student, teachers), whole)
+    torch.manual_seed(5)
+    first = AVER(drop=2)(student, teachers)
+    torch.manual_seed(5)
+    assert torch.equal(AVER(drop=2)(student, teachers), first)
+
+
+def test_dropping_leaves_a_teacher():
+    with pytest.raises(ConfigError, match="expected at least 4"):
+        AVER(drop=3)(torch.randn(4, 3), [torch.randn(4, 3) for _ in range(3)])
+    with pytest.raises(ConfigError, match="drop=-1"):
+        AVER(drop=-1)
+
+
+def test_an_early_teacher_teaches_and_is_switched_off(runs):
+    scheme = made(runs["eskd"], "student-0")
+    assert digest(scheme.teacher.tapped.model) == weights(runs["eskd"], "teacher", "epoch-1")
+    assert weights(runs["eskd"], "teacher", "epoch-1") != weights(runs["eskd"], "teacher")
+
+
+@pytest.mark.parametrize("name", ["eskd", "kd_then_ce"])
+def test_after_the_switch_only_the_labels_teach(name):
+    terms = Terms.of(check({"method": name, "epochs": 10}).method)
+    told: dict[float, dict[str, Tensor]] = {}
+    torch.manual_seed(0)
+    s, t, y = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
+    for epoch in (0.0, 6.9, 7.0, 9.9):
+        told[epoch] = terms(Outputs(s), Outputs(t), Batch(s, y, epoch=epoch))
+    ce = F.cross_entropy(s, y)
+    kd = 16 * F.kl_div(F.log_softmax(s / 4, 1), F.softmax(t / 4, 1), reduction="batchmean")
+    for epoch in (0.0, 6.9):
+        assert told[epoch]["ce"].item() == pytest.approx(0.1 * ce.item())
+        assert told[epoch]["kd"].item() == pytest.approx(0.9 * kd.item(), rel=1e-5)
+    for epoch in (7.0, 9.9):
+        assert told[epoch]["ce"].item() == pytest.approx(ce.item())
+        assert told[epoch]["kd"].item() == 0
+
+
+def test_the_route_goes_through_the_teachers_snapshots(runs):
+    run = runs["rco"]
+    taught = [digest(made(run, f"{name}-0").teacher.tapped.model) for name in ("early", "middle", "student")]
+    assert taught == [weights(run, "teacher", "epoch-1"), weights(run, "teacher", "epoch-2"), weights(run, "teacher")]
+    for name, before in (("middle", "early"), ("student", "middle")):
+        assert digest(made(run, f"{name}-0").students()["student"].model) == weights(run, f"{before}-0")
+    assert epochs(run) == {"teacher": 3, "alone-0": 3, "early-0": 1, "middle-0": 1, "student-0": 1}
+
+
+def test_recipes_go_by_the_runs_epochs():
+    def stages(**keys: Any) -> list[Any]:
+        return [stage.get("teacher") or stage.get("epochs") for stage in check(keys).stages]
+
+    assert stages(method="rco") == ["stage:teacher@10", "stage:teacher@20", 4]
+    assert stages(method="rco", teacher_epochs=90, epochs=30)[:2] == ["stage:teacher@30", "stage:teacher@60"]
+    assert stages(method="rco", teacher="cnn8", epochs=6)[:2] == ["stage:teacher@2", "stage:teacher@4"]
+    assert stages(method="eskd") == ["stage:teacher@10"]
+    assert stages(method="fitnet_stages") == [3, 7]
+    assert stages(method="fitnet_stages", epochs=30) == [10, 20]
+    assert stages(method="fitnet_stages", epochs=1) == [1, 1]
+    with pytest.raises(ConfigError, match="epochs='many'"):
+        check({"method": "rco", "epochs": "many"})
+    assert recipes.load("kd_then_ce")["method"][1]["weight"]["begin"] == 21
+
+
+@pytest.mark.parametrize("name", ["fitnet_stages", "ab_stages", "fsp_stages"])
+def test_the_first_stage_sees_no_label_and_leaves_the_head(runs, name):
+    run = runs[name]
+    scheme = made(run, "first-0")
+    batch = Batch(torch.randn(5, 1, 8, 8), None, torch.arange(5))
+    ((_, losses),) = scheme.turns(batch, 0)
+    assert list(losses) == [name.removesuffix("_stages")]
+    sum(losses.values()).backward()
+    assert scheme.students()["student"].model.fc.weight.grad is None
+    assert all(p.grad is None for p in scheme.teacher.parameters())
+    assert digest(made(run, "student-0").students()["student"].model) == weights(run, "first-0")
+    assert epochs(run) == {"teacher": 3, "alone-0": 3, "first-0": 1, "student-0": 2}
+
+
+def test_the_curriculum_begins_with_what_is_easy_to_the_teacher():
+    terms = Terms.of(check({"method": "curriculum_kd", "epochs": 10}).method)
+    torch.manual_seed(0)
+    s, t, y = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
+    easy = F.cross_entropy(t, y, reduction="none").argsort()[:3]
+    each = F.cross_entropy(s, y, reduction="none")
+    first, last = (terms(Outputs(s), Outputs(t), Batch(s, y, epoch=epoch)) for epoch in (0.0, 7.0))
+    assert first["ce"].item() == pytest.approx(0.1 * each[easy].mean().item())
+    assert last["ce"].item() == pytest.approx(0.1 * each.mean().item())
+
+
+def test_the_users_stages_win(tmp_path: Path):
+    config = read(words=["method=takd", "stages=[{name: between, student: cnn4}]"])
+    assert [stage["name"] for stage in config.stages] == ["between"]
