@@ -15,7 +15,7 @@ ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
     "errors", "declared", "registry", "values", "capture", "layers", "recompute", "fold", "settings",
-    "checkpoint", "policies", "losses", "cache", "connectors", "recipes", "config", "data", "models", "tasks",
+    "checkpoint", "policies", "losses", "cache", "connectors", "heads", "recipes", "config", "data", "models", "tasks",
     "term", "terms", "teachers", "player", "schemes", "optim", "callbacks", "evaluation", "norms", "fabric",
     "sharding", "signals", "trainer", "saved", "statistics", "phase", "result", "environment", "parts",
     "making", "run", "building", "api", "report", "cli", "__main__",
