@@ -119,8 +119,9 @@ def test_the_exported_student_is_the_bare_network(tmp_path):
     assert set(run.result) >= {"alone", "student"}
 
 
-def test_born_again_generations_are_each_taught_by_the_one_before(tmp_path):
-    run = tutelage.distill(method="ban", epochs=1, limit=100, out=str(tmp_path / "run"))
+@pytest.mark.parametrize("name", ["ban", "ban_cwtm", "ban_dkpp"])
+def test_born_again_generations_are_each_taught_by_the_one_before(tmp_path, name):
+    run = tutelage.distill(method=name, epochs=1, limit=100, out=str(tmp_path / "run"))
     assert list(run.result["before"]) == ["gen0", "gen1", "gen2"]
     alone, first = (tutelage.load(tmp_path / "run" / n / "model.safetensors") for n in ("alone-0", "gen0-0"))
     assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), first.parameters(), strict=True))
