@@ -57,6 +57,12 @@ def self_taught(name, data):
     return made(name)
 
 
+def with_exits():
+    from schemes.test_exits import exits
+
+    return exits()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -76,6 +82,7 @@ CASES = {
     "last batch": (partial(self_taught, "last_batch"), {}),
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
+    "exits": (lambda data: with_exits(), {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -16,8 +16,16 @@ from tutelage.errors import Interrupted, NotFinite
 from tutelage.fabric import make_fabric
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
+from tutelage.losses.self.ps_kd import PSKD
+from tutelage.player import Player
+from tutelage.schemes.last_batch import LastBatch, Repeated
+from tutelage.schemes.offline import Offline
+from tutelage.schemes.same_class import Paired, SameClass
+from tutelage.tasks.classification import Classification
 from tutelage.term import Term
+from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 
 
@@ -125,3 +133,30 @@ def test_a_teacher_that_answers_nan_stops_both_processes(tmp_path):
     fabric = make_fabric(settings(devices=2, batch_size=8), start="fork")
     fabric.launch(work)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1"]
+
+
+def alone(name: str):
+    """A self-taught student without batch norm."""
+    torch.manual_seed(0)
+    if name == "last batch":
+        return LastBatch(Repeated(Plain(), Terms.of(CE() + 1.0 * KD(3.0)), Classification()))
+    if name == "same class":
+        return SameClass(Paired(Plain(), Terms.of(CE() + 1.0 * KD(4.0)), Classification()))
+    return Offline(Player(Plain(), Terms.of(PSKD()), Classification()))
+
+
+@pytest.mark.parametrize("name", ["last batch", "same class", "past predictions"])
+def test_two_processes_of_a_self_taught_student_equal_one(tmp_path, name):
+    for devices in (1, 2):
+        changes = {"devices": devices, "batch_size": 8, "epochs": 3, "lr": 0.1, "checkpoint_every": 0}
+        fabric = make_fabric(settings(**changes), start="fork")
+
+        def work(*_, devices=devices, changes=changes, fabric=fabric) -> None:
+            torch.set_num_threads(1)
+            student = fit(alone(name), digits(48), tmp_path / str(devices), fabric=fabric, **changes)
+            if fabric.is_global_zero:
+                torch.save(student.state_dict(), tmp_path / f"{devices}.pt")
+
+        fabric.launch(work) if devices > 1 else work()
+    one, two = (torch.load(tmp_path / f"{devices}.pt") for devices in (1, 2))
+    assert all(torch.allclose(one[key], two[key], atol=1e-6) for key in one)

@@ -1,0 +1,37 @@
+"""Classifiers on middle features, which help to train and are left out of what is exported."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from tutelage.connectors import as_map, resized
+from tutelage.losses.maps import BatchNorm
+
+
+class Head(nn.Module):
+    """A bottleneck from a feature to the shape of a deeper one, and a linear classifier of its mean over positions.
+
+    1×1 to a quarter of the channels, 3×3 with the stride between the two, 1×1 to the deeper one's channels, each with
+    batch norm and ReLU; made from an example of both features.
+    """
+
+    def __init__(self, feature: Tensor, deeper: Tensor, classes: int) -> None:
+        super().__init__()
+        feature, deeper = as_map(feature), as_map(deeper)
+        wide, stride = deeper.shape[1], max(round(feature.shape[-1] / deeper.shape[-1]), 1)
+        narrow = max(wide // 4, 1)
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(feature.shape[1], narrow, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, narrow, 3, stride, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, wide, 1, bias=False), BatchNorm(wide), nn.ReLU(),
+        )  # fmt: skip
+        self.size = cast("tuple[int, int]", tuple(deeper.shape[2:]))
+        self.fc = nn.Linear(wide, classes)
+        self.to(feature)
+
+    def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) or tokens → the feature (B, D, h, w) and the logits (B, classes)."""
+        deep = resized(self.bottleneck(as_map(feature)), self.size)
+        return deep, self.fc(deep.mean((2, 3)))

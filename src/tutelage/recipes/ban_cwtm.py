@@ -1,0 +1,15 @@
+"""Born-again networks that only learn how sure the generation before is: samples weighted by its largest probability.
+
+Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770 (CWTM).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tutelage.recipes import ban
+
+
+def recipe() -> dict[str, Any]:
+    """The generations of `ban`, by weighted cross-entropy."""
+    return ban.recipe() | {"method": [{"name": "ce", "samples": {"name": "confidence"}}]}
