@@ -210,6 +210,15 @@ def test_a_cached_run_is_the_live_run(tmp_path: Path, name: str, monkeypatch) ->
     )
 
 
+def test_teachers_ahead_and_on_a_device_of_their_own_leave_the_same_student(tmp_path: Path) -> None:
+    keys = SMALL | {"method": "ca_mkd", "teacher_epochs": 0}
+    live, ahead = (
+        tutelage.distill(out=str(tmp_path / name), **keys | changes)
+        for name, changes in (("live", {}), ("ahead", {"teacher_ahead": 2, "teacher_device": "cpu"}))
+    )
+    assert (ahead.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()
+
+
 def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
     from tutelage.teachers.cached import Cached, Plan
 

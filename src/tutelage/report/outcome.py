@@ -199,6 +199,8 @@ def done(run: Run) -> Section:
     facts = next((p.facts for role in ("student", "alone", "teacher") for p in run.of(role)), {})
     blocks: list[Block] = []
     asked = [(name.replace("_", " "), _said(run.config[name])) for name in BUDGET if run.config.get(name) is not None]
+    if isinstance(run.config.get("teacher"), list) and run.config.get("ensemble"):
+        asked.insert(1, ("ensemble", _said(run.config["ensemble"])))
     if run.data:
         asked.append(("samples", ", ".join(f"{run.data[s]} {s}" for s in ("train", "val", "test") if run.data.get(s))))
     if run.result.get("chosen"):

@@ -25,6 +25,8 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
     isn't above 0.
     """
 
+    name = "random_teacher"
+
     def __init__(self, members: Sequence[Teacher], seed: int = 0, epochs: float | None = None) -> None:
         super().__init__(members)
         if epochs is not None and not epochs > 0:

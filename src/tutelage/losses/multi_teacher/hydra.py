@@ -12,7 +12,7 @@ from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
 
 
-class Hydra(Response):
+class HydraKL(Response):
     r"""Each of the student's heads matches its own teacher's softened class probabilities.
 
     L = T² · KL(softmax(t_m/T) ‖ softmax(s_m/T)), one value per head m and position.
