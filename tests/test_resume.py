@@ -34,9 +34,10 @@ from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 
 
-def mutual(data):
+def mutual(data, sequential=False):
     method = CE() + 1.0 * KD(1.0)
-    return Mutual({f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)})
+    players = {f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)}
+    return Mutual(players, sequential)
 
 
 def own_average(data):
@@ -53,6 +54,7 @@ CASES = {
     "fitnet": (lambda data: offline(data, FitNet() + AT()), {}),
     "crd": (crd, {}),
     "mutual": (mutual, {"keep": "best"}),
+    "sequential": (lambda data: mutual(data, sequential=True), {}),
     "moving average": (own_average, {}),
     "ema": (offline, {"ema": 0.9, "keep": "best"}),
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),

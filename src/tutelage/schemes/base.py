@@ -118,6 +118,12 @@ class Scheme(nn.Module):
         """Take back what `memory` gave."""
 
 
+def peer_names(parts: Parts) -> list[str]:
+    """peer0, peer1 …, as many as the run has."""
+    peers = parts.config.peers
+    return [f"peer{k}" for k in range(peers if isinstance(peers, int) else len(peers))]
+
+
 def short(name: str) -> str:
     """A turn's "player/term" as rows have it: "student/kd" is "kd"; peers keep their names."""
     return name.removeprefix("student/").removeprefix("peers/")
