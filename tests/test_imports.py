@@ -14,7 +14,7 @@ import tutelage
 ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
-    "errors", "declared", "registry", "values", "capture", "layers", "recompute", "fold", "settings",
+    "errors", "declared", "registry", "values", "capture", "layers", "branches", "recompute", "fold", "settings",
     "checkpoint", "policies", "losses", "cache", "connectors", "recipes", "config", "data", "models", "tasks",
     "term", "terms", "teachers", "player", "schemes", "optim", "callbacks", "evaluation", "norms", "fabric",
     "sharding", "signals", "trainer", "saved", "statistics", "phase", "result", "environment", "parts",

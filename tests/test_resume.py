@@ -22,12 +22,17 @@ from tutelage.callbacks import JsonLines
 from tutelage.errors import CheckpointError, Interrupted
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.one import ONE
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.player import Player
+from tutelage.schemes.ensembles import named
+from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
+from tutelage.schemes.together import Together
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Terms
@@ -45,6 +50,15 @@ def own_average(data):
     return Offline(Player(student, Terms.of(1.0 * KD(1.0), CE()), task), MovingAverage(student, task, 0.9))
 
 
+def together(method, ensemble, split, **options):
+    def make(data):
+        networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
+        group = Group(networks, Terms.of(method()), Classification(), named(ensemble), split, rise=2.0)
+        return Together(group, data, **options)
+
+    return make
+
+
 def crd(data):
     return offline(data, KD() + CRD(dim=8, negatives=16))
 
@@ -55,6 +69,9 @@ CASES = {
     "crd": (crd, {}),
     "mutual": (mutual, {"keep": "best"}),
     "sequential": (lambda data: mutual(data, sequential=True), {}),
+    "one": (together(ONE, "gate", "auto"), {"keep": "best"}),
+    "pcl": (together(lambda: ONE() + 1.0 * KD(3.0), "fusion", "auto", own_views=True, average=0.99), {}),
+    "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),
     "moving average": (own_average, {}),
     "ema": (offline, {"ema": 0.9, "keep": "best"}),
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),

@@ -40,8 +40,8 @@ class Parts(Protocol):
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
 
-    def terms(self) -> Terms:
-        """The method's terms, with the task's loss beside them."""
+    def terms(self, truth: bool = True) -> Terms:
+        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher."""
