@@ -28,6 +28,7 @@ from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.player import Player
+from tutelage.schemes.codistillation import Codistillation
 from tutelage.schemes.ensembles import named
 from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
@@ -39,10 +40,10 @@ from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 
 
-def mutual(data, sequential=False):
+def mutual(data, kind=Mutual, **options):
     method = CE() + 1.0 * KD(1.0)
     players = {f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)}
-    return Mutual(players, sequential)
+    return kind(players, **options)
 
 
 def own_average(data):
@@ -69,6 +70,7 @@ CASES = {
     "crd": (crd, {}),
     "mutual": (mutual, {"keep": "best"}),
     "sequential": (lambda data: mutual(data, sequential=True), {}),
+    "codistillation": (lambda data: mutual(data, Codistillation, every=3), {}),
     "one": (together(ONE, "gate", "auto"), {"keep": "best"}),
     "pcl": (together(lambda: ONE() + 1.0 * KD(3.0), "fusion", "auto", own_views=True, average=0.99), {}),
     "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),

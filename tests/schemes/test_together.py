@@ -181,11 +181,15 @@ def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
 
 
 def test_the_trunk_is_trained_and_every_branch_too():
-    scheme = together(ONE(), ensemble="gate", make=net)
-    before = {name: p.detach().clone() for name, p in scheme.named_parameters()}
+    networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
+    scheme = Together(Group(networks, Terms.of(ONE()), Classification(), named("gate"), "auto"))
     fit(scheme, DATA, lr=0.1)
-    moved = {name for name, p in scheme.named_parameters() if name in before and not torch.equal(p, before[name])}
-    assert {n.rsplit("model.")[-1] for n in moved} >= {"layer1.0.weight", "layer3.0.weight", "fc.weight"}
+    trunk = next(iter(scheme.students().values())).model.layer1[0].weight
+    assert not torch.equal(trunk, net("cnn2", 0).layer1[0].weight)
+    for k, student in enumerate(scheme.students().values()):
+        assert student.model.layer1[0].weight is trunk
+        for name in ("layer3.0.weight", "fc.weight"):
+            assert not torch.equal(student.model.get_parameter(name), net("cnn2", k).get_parameter(name))
 
 
 def test_what_cannot_be_is_refused():
