@@ -23,28 +23,44 @@ from tutelage.callbacks import JsonLines
 from tutelage.errors import CheckpointError, Interrupted
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.one import ONE
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
 from tutelage.losses.self.ps_kd import PSKD
 from tutelage.player import Player
+from tutelage.schemes.codistillation import Codistillation
+from tutelage.schemes.ensembles import named
+from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
+from tutelage.schemes.together import Together
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 
 
-def mutual(data):
+def mutual(data, kind=Mutual, **options):
     method = CE() + 1.0 * KD(1.0)
-    return Mutual({f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)})
+    players = {f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)}
+    return kind(players, **options)
 
 
 def own_average(data):
     student, task = net("cnn2", 1), Classification()
     return Offline(Player(student, Terms.of(1.0 * KD(1.0), CE()), task), MovingAverage(student, task, 0.9))
+
+
+def together(method, ensemble, split, **options):
+    def make(data):
+        networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
+        group = Group(networks, Terms.of(method()), Classification(), named(ensemble), split, rise=2.0)
+        return Together(group, data, **options)
+
+    return make
 
 
 def crd(data):
@@ -72,6 +88,11 @@ CASES = {
     "fitnet": (lambda data: offline(data, FitNet() + AT()), {}),
     "crd": (crd, {}),
     "mutual": (mutual, {"keep": "best"}),
+    "sequential": (lambda data: mutual(data, sequential=True), {}),
+    "codistillation": (lambda data: mutual(data, Codistillation, every=3), {}),
+    "one": (together(ONE, "gate", "auto"), {"keep": "best"}),
+    "pcl": (together(lambda: ONE() + 1.0 * KD(3.0), "fusion", "auto", own_views=True, average=0.99), {}),
+    "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),
     "moving average": (own_average, {}),
     "ema": (offline, {"ema": 0.9, "keep": "best"}),
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),

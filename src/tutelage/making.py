@@ -174,11 +174,11 @@ class Making:
         kind = registry.find("schemes", parts.config.scheme_name).load()
         return kind.of(parts, **parts.config.scheme_options), parts
 
-    def terms(self, config: Config) -> Terms:
-        """A method's terms, with the task's loss beside them."""
+    def terms(self, config: Config, truth: bool = True) -> Terms:
+        """A method's terms, with the task's loss beside them unless it has one or `truth` is false."""
         asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
         given = copy.deepcopy(asked)  # phases and peers share nothing
-        return Terms.of(given if given is not None else specs(config.method), self.task.truth())
+        return Terms.of(given if given is not None else specs(config.method), self.task.truth() if truth else None)
 
     def network(
         self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None

@@ -26,7 +26,8 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     with torch.random.fork_rng(devices=devices):
         for name, losses in plain.turns(batch, step):
             trained = list(players[name].students().values()) or [players[name]]  # a generator is no student
-            parameters = [p for module in trained for p in module.parameters() if p.requires_grad]
+            every = dict.fromkeys(p for module in trained for p in module.parameters())  # students may share some
+            parameters = [p for p in every if p.requires_grad]
             for i, (term, value) in enumerate(losses.items(), 1):
                 grads = torch.autograd.grad(value, parameters, retain_graph=i < len(losses), allow_unused=True)
                 norm = torch.stack([g.norm() for g in grads if g is not None] or [torch.zeros(())]).norm()

@@ -74,9 +74,9 @@ class Parts:
         """A fresh network with the method's terms."""
         return Player(self.network(number, player), self.terms(), self.task)
 
-    def terms(self) -> Terms:
-        """The method's terms, with the task's loss beside them."""
-        return self.making.terms(self.config)
+    def terms(self, truth: bool = True) -> Terms:
+        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
+        return self.making.terms(self.config, truth)
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher that the phase names, cached and ahead as far as the configuration says so."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -45,9 +47,18 @@ class Player(nn.Module):
         said = self.student(batch.inputs)
         return Outputs(self.task.response(said.response, batch), said.features, self.facts)
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
-        """Each term's weighted scalar."""
-        return self.compare(self.say(batch), told, batch)
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """Each term's weighted scalar; of a list of teachers, which teach one by one, its mean over them."""
+        said = self.say(batch)
+        return self.among(said, told, batch) if isinstance(told, list) else self.compare(said, told, batch)
+
+    def among(self, said: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
+        """Each term's mean over the others; a loss that takes a list of teachers gets all of them."""
+        losses: dict[str, Tensor] = {}
+        for other in others:
+            for term, value in self.compare(said, replace(other, members=others), batch).items():
+                losses[term] = losses.get(term, 0) + value / len(others)
+        return losses
 
     def compare(self, said: Outputs, told: Outputs | None, batch: Batch) -> dict[str, Tensor]:
         """The terms of what was said and told, in float32 also under autocast."""
@@ -80,12 +91,7 @@ class Peers(nn.Module):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer's terms to its neighbour."""
-        players = list(self.peers().values())
-        looks = [Look(player.student.model, batch) for player in players]
-        for i, player in enumerate(players):
-            player.wire(looks[i - 1], batch, samples)
-        for player in players:
-            player.tap([layer for other in players if other is not player for layer in other.terms.layers("teacher")])
+        wire_peers(list(self.peers().values()), batch, samples)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Every peer's weighted terms."""
@@ -93,11 +99,8 @@ class Peers(nn.Module):
         said = {name: player.say(batch) for name, player in players.items()}
         losses: dict[str, Tensor] = {}
         for name, player in players.items():
-            others = [peer for peer in said if peer != name]
-            for other in others:
-                for term, value in player.compare(said[name], said[other].detach(), batch).items():
-                    key = f"{name}/{term}"
-                    losses[key] = losses.get(key, 0) + value / len(others)
+            others = [said[peer].detach() for peer in said if peer != name]
+            losses |= {f"{name}/{term}": value for term, value in player.among(said[name], others, batch).items()}
         return losses
 
     def optimised(self) -> dict[str, nn.Module]:
@@ -107,3 +110,14 @@ class Peers(nn.Module):
     def students(self) -> dict[str, Tapped]:
         """Each peer's network."""
         return {name: player.student for name, player in self.peers().items()}
+
+
+def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:
+    """Wire each one's terms to its neighbour, and let it capture what the others hear of it."""
+    looks = [Look(player.student.model, batch) for player in players]
+    for i, player in enumerate(players):
+        neighbour = copy.copy(looks[i - 1])
+        neighbour.members = looks[:i] + looks[i + 1 :]
+        player.wire(neighbour, batch, samples)
+    for player in players:
+        player.tap([layer for other in players if other is not player for layer in other.terms.layers("teacher")])

@@ -6,18 +6,17 @@ three more from CE + KL at T = 1.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 
 def recipe() -> dict[str, Any]:
     """Four trainings of the student: by the labels, gen1, gen2, and the last."""
-    born = {"method": [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0}]}
-    return {
-        "stages": [
-            {"name": "gen0", "teacher": None, "method": None},
-            {"name": "gen1", "teacher": "stage:gen0"},
-            {"name": "gen2", "teacher": "stage:gen1"},
-        ],
-        "teacher": "stage:gen2",
-        **born,
-    }
+    return generations([{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0}])
+
+
+def generations(method: list[dict[str, Any]]) -> dict[str, Any]:
+    """Generation after generation by a method; the first by the labels."""
+    names = ["gen0", "gen1", "gen2", "student"]
+    born = [{"name": name, "teacher": f"stage:{before}", "method": method} for before, name in pairwise(names)]
+    return {"teacher": None, "method": None, "stages": [{"name": "gen0"}, *born]}

@@ -12,4 +12,4 @@ from tutelage.recipes import ban
 
 def recipe() -> dict[str, Any]:
     """The generations of `ban`, by weighted cross-entropy."""
-    return ban.recipe() | {"method": [{"name": "ce", "samples": {"name": "confidence"}}]}
+    return ban.generations([{"name": "ce", "samples": {"name": "confidence"}}])

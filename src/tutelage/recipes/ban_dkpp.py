@@ -12,4 +12,4 @@ from tutelage.recipes import ban
 
 def recipe() -> dict[str, Any]:
     """The generations of `ban`, by permuted answers."""
-    return ban.recipe() | {"method": [{"name": "ce"}, {"name": "dkpp"}]}
+    return ban.generations([{"name": "ce"}, {"name": "dkpp"}])

@@ -236,7 +236,7 @@ BUDGET = ("teacher", "student", "data", "method", "task", "epochs", "batch_size"
 
 def command(run: Run) -> str | None:
     """The command line that repeats the run into a new folder: every setting; None for a teacher given as an object."""
-    taught = run.config.get("teacher") is not None or run.config.get("scheme") == "mutual"
+    taught = run.config.get("teacher") is not None or run.config.get("scheme", "offline") != "offline"
     if run.summary("teacher") and not taught:
         return None
     names = [*(name for name in BUDGET if name in run.config), *(name for name in run.config if name not in BUDGET)]

@@ -40,8 +40,8 @@ class Parts(Protocol):
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
 
-    def terms(self) -> Terms:
-        """The method's terms, with the task's loss beside them."""
+    def terms(self, truth: bool = True) -> Terms:
+        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher."""
@@ -137,6 +137,12 @@ class SelfTaught(Scheme):
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""
         yield "student", self.players["student"](batch)
+
+
+def peer_names(parts: Parts) -> list[str]:
+    """peer0, peer1 …, as many as the run has."""
+    peers = parts.config.peers
+    return [f"peer{k}" for k in range(peers if isinstance(peers, int) else len(peers))]
 
 
 def short(name: str) -> str:

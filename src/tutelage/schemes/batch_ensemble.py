@@ -47,7 +47,7 @@ class Embedding(Player):
         """The batch, with the feature as vectors for losses that ask."""
         return replace(batch, asks=batch.asks | {"embedding": as_vector(feature)})
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
         said = self.say(batch)
         return self.compare(said, None, self.with_embedding(batch, said[self.embedding]))

@@ -81,7 +81,7 @@ class WithExits(Player):
             raise ModelError("no stage was found before the last; name layers (scheme={name: exits, layers: […]}).")
         self.deepest = stages[-1] if stages else self.exits[-1]
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
         said = self.say(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]

@@ -46,7 +46,7 @@ class WithMiddle(Player):
         self.terms.wire(look, None, batch, samples)
         self.tap([self.layer])
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
         said = self.say(batch)
         said.members = [Outputs(said.response), Outputs(as_vector(said[self.layer]))]

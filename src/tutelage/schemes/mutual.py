@@ -4,41 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.player import Peers, Player
-from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.values import Batch
+from tutelage.player import Peers, Player, wire_peers
+from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
+from tutelage.values import Batch, Outputs
 
 
 class Mutual(Scheme):
     """Peers learn together, each from the others' answers; each has its own optimiser and ends in its own file.
 
     L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} KL(p_j ‖ p_i), with p_j constant.
-    Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384; peers answer at the same time, as in the authors'
-    code (their algorithm 1 refreshes the answers after each peer's update). Published code sums over peers.
+    sequential: each peer learns in a turn of its own, from what those before it say after their update, as in the
+    paper's algorithm 1; else all answer, and learn, at the same time, as in the authors' code, which sums over peers.
+    Sequential peers answer 2 (K − 1) times more; their batch norms take note of the batch each time.
+    Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384
     Raises: ConfigError with fewer than two peers.
     """
 
     takes_teacher = False
 
-    def __init__(self, peers: Mapping[str, Player]) -> None:
+    def __init__(self, peers: Mapping[str, Player], sequential: bool = False) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
-        self.players = nn.ModuleDict({"peers": Peers(peers)})
+        self.sequential = sequential
+        self.players = nn.ModuleDict(peers if sequential else {"peers": Peers(peers)})
 
     @classmethod
-    def of(cls, parts: Parts) -> Mutual:
+    def of(cls, parts: Parts, sequential: bool = False) -> Mutual:
         """As many peers as the run has."""
-        count = parts.config.peers if isinstance(parts.config.peers, int) else len(parts.config.peers)
-        return cls({name: parts.player(k, name) for k in range(count) for name in (f"peer{k}",)})
+        return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, sequential)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""
-        bare(self.players["peers"]).wire(batch, samples)
+        if self.sequential:
+            wire_peers([bare(player) for player in self.players.values()], batch, samples)
+        else:
+            bare(self.players["peers"]).wire(batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """One turn for all."""
-        yield "peers", self.players["peers"](batch)
+        """One turn for all, or one for each."""
+        if not self.sequential:
+            yield "peers", self.players["peers"](batch)
+            return
+        _, *later = self.players
+        said = {name: self._answer(name, batch) for name in later}
+        for name in self.players:
+            yield name, self.players[name](batch, [said[other] for other in self.players if other != name])
+            if name != later[-1]:
+                said[name] = self._answer(name, batch)
+
+    @torch.no_grad()
+    def _answer(self, name: str, batch: Batch) -> Outputs:
+        answer: Outputs = bare(self.players[name]).say(batch)
+        return answer

@@ -35,7 +35,7 @@ class Paired(Player):
         super().wire(Look(self.student.model, batch), batch, samples)
         self.tap(self.terms.layers("teacher"))
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of the samples, their companions as the teacher."""
         half = len(batch) // 2
         ours = batch.part(0, half)

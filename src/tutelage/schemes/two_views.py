@@ -43,7 +43,7 @@ class Viewed(Player):
         self.terms.wire(look, look, batch, samples)
         self.tap([look.embedding])
 
-    def forward(self, batch: Batch, told: Outputs | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of both views."""
         said = self.say(batch)
         logits, vectors = said.response.chunk(2), as_vector(said[self.embedding]).chunk(2)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.losses.online.dml import DML, DMLJoint
-from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.kdcl import KDCL, generalisation_weights, linear_mix
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 
@@ -83,6 +83,39 @@ def test_kdcl(variant: str, temperature: float, strength: float) -> None:
     check(parts, "truth", [sum(ce(z[m, b], y[b]) for m in range(M)) for b in range(B)])
 
 
+@pytest.mark.parametrize("peers", [2, 3])
+@pytest.mark.parametrize("scale", [0.2, 4.0])
+def test_the_linear_mix_errs_least_of_all_on_a_grid(peers: int, scale: float) -> None:
+    z, y = torch.randn(peers, 40, C).double() * scale, torch.randint(C, (40,))
+    found = torch.nn.functional.cross_entropy(linear_mix(z, y), y, reduction="none")
+    steps = range(0, 41, 2)
+    grid = [(i, j) for i in steps for j in steps if i + j <= 40]
+    mixes = [[i / 40, j / 40, 1 - (i + j) / 40] for i, j in grid if peers == 3 or i + j == 40]
+    for weights in mixes:
+        mixed = sum(w * one for w, one in zip(weights, z, strict=False))
+        assert (found <= torch.nn.functional.cross_entropy(mixed, y, reduction="none") + 0.02).all()  # type: ignore[arg-type]
+    assert (found >= 0).all()
+
+
+def test_the_general_weights_make_the_least_square_error_of_all_that_add_up_to_1() -> None:
+    errors = torch.randn(M, 50).double()
+    weights = generalisation_weights(errors).double()
+    assert weights.sum().item() == pytest.approx(1, abs=1e-6)
+    least = (weights @ errors).square().mean()
+    for _ in range(20):
+        step = torch.randn(M).double()
+        assert ((weights + 0.01 * (step - step.mean())) @ errors).square().mean() >= least - 1e-9
+    torch.testing.assert_close(generalisation_weights(errors[:1].expand(2, 50)), torch.tensor([0.5, 0.5]))
+
+
+def test_kdcl_general_matches_the_weighted_mix() -> None:
+    z, y = group()
+    weights = torch.tensor([0.5, 0.75, -0.25]).double()
+    parts = KDCL("general")(z, targets=y, peer_weights=weights)
+    told = sum(w * one for w, one in zip(weights, z, strict=True))
+    check(parts, "ensemble", [sum(kl(z[m, b], told[b], 2.0, 0.0) for m in range(M)) for b in range(B)])  # type: ignore[index]
+
+
 @pytest.mark.parametrize(("temperature", "weight", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
 def test_one(temperature: float, weight: float, eps: float) -> None:
     z, y = group()
@@ -121,7 +154,9 @@ def test_a_list_of_peers_is_as_good_as_a_stack(loss: Loss) -> None:
 def test_refuses_a_lone_peer_and_an_unknown_variant() -> None:
     with pytest.raises(ConfigError, match="1 answers came"):
         DMLJoint()(torch.randn(1, B, C), targets=torch.zeros(B, dtype=torch.long))
-    with pytest.raises(ConfigError, match="variant='linear'"):
-        KDCL("linear")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="variant='best'"):
+        KDCL("best")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="needs peer_weights"):
+        KDCL("general")(torch.randn(2, B, C), targets=torch.zeros(B, dtype=torch.long))
     with pytest.raises(ConfigError, match=r"\(4, 5\) and the teacher's is \(4, 1\)"):
         DML()(torch.randn(B, C), [torch.randn(B, 1)])

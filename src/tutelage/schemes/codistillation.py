@@ -1,0 +1,81 @@
+"""Peers that learn from each other's older selves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, cast
+
+from torch import nn
+
+from tutelage.errors import ConfigError
+from tutelage.player import Player, wire_peers
+from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
+from tutelage.teachers.frozen import Frozen
+from tutelage.values import Batch, Outputs
+
+
+class Codistillation(Scheme):
+    """Each peer learns from copies of the others, which are taken anew every `every` batches.
+
+    L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} D(z̄_j, z_i), z̄_j what the copy of peer j says, in eval mode.
+    Paper: Anil, Pereyra, Passos, Ormandi, Dahl, Hinton. ICLR 2018. arXiv:1804.03235
+    Raises: ConfigError with fewer than two peers, or if `every` is below 1.
+    """
+
+    takes_teacher: ClassVar[bool] = False
+
+    def __init__(self, peers: Mapping[str, Player], every: int = 50) -> None:
+        super().__init__()
+        if len(peers) < 2:
+            raise ConfigError(f"codistillation needs at least two peers, {len(peers)} given.")
+        if every < 1:
+            raise ConfigError(f"every={every}: expected a number of batches, 1 or more.")
+        self.players = nn.ModuleDict(peers)
+        self.copies = nn.ModuleDict(
+            {name: Frozen(copy.deepcopy(peer.student.model), peer.task) for name, peer in peers.items()}
+        )
+        self.every = every
+
+    @classmethod
+    def of(cls, parts: Parts, every: int = 50) -> Codistillation:
+        """As many peers as the run has."""
+        return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, every)
+
+    def wire(self, batch: Batch, samples: int) -> None:
+        """Wire each peer to its neighbour."""
+        players = self._peers()
+        wire_peers(list(players.values()), batch, samples)
+        for player, teacher in zip(players.values(), self.copies.values(), strict=True):
+            cast(Frozen, teacher).facts = player.facts
+        self.heard: dict[str, list[str]] = {
+            name: [layer for other, p in players.items() if other != name for layer in p.terms.layers("teacher")]
+            for name in players
+        }
+
+    def _peers(self) -> dict[str, Player]:
+        return {name: bare(player) for name, player in self.players.items()}
+
+    def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
+        """A turn for each; nobody waits for anybody."""
+        if step % self.every == 0:
+            for teacher, peer in zip(self.copies.values(), self._peers().values(), strict=True):
+                _copied(peer.student.model, teacher)
+        told: dict[str, Outputs] = {name: teacher(batch, self.heard[name]) for name, teacher in self.copies.items()}
+        for name, player in self.players.items():
+            yield name, player(batch, [said for other, said in told.items() if other != name])
+
+    def memory(self) -> dict[str, Any]:
+        """The copies."""
+        return {name: teacher.state_dict() for name, teacher in self.copies.items()}
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Take them back."""
+        for name, teacher in self.copies.items():
+            teacher.load_state_dict(memory[name])
+
+
+def _copied(network: nn.Module, teacher: nn.Module) -> None:
+    """Give a copy the network's weights and statistics."""
+    assert isinstance(teacher, Frozen)
+    teacher.tapped.model.load_state_dict(network.state_dict())

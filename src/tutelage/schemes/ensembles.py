@@ -1,0 +1,149 @@
+"""What speaks for several students, and so teaches them; each is found by name (`ensemble=`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.connectors import as_vector
+from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.layers import Look
+from tutelage.losses.maps import BatchNorm
+from tutelage.values import Outputs
+
+Pairs = dict[str, tuple[Outputs, list[Outputs]]]
+"""Who learns, and from whom, by name."""
+
+
+class Ensemble(nn.Module):
+    """The students themselves: each learns from the others' mean logits, a constant.
+
+    rises: the number of the group's loss that weighs what the students teach each other.
+    """
+
+    rises: ClassVar[str] = ""
+
+    def layers(self, look: Look) -> list[str]:
+        """The layers that it hears."""
+        return []
+
+    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+        """Size its learned parts from an example."""
+
+    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """What they say as a group, and what teaches it."""
+        return Outputs(said[0].response, members=said), None
+
+    def pairs(self, said: dict[str, Outputs], averages: list[Outputs] | None) -> Pairs:
+        """Who learns from whom by itself: each student from the others' moving averages, or their mean."""
+        if averages is not None:
+            return {
+                name: (one, [told for j, told in enumerate(averages) if j != i])
+                for i, (name, one) in enumerate(said.items())
+            }
+        others = {name: [x.response.detach() for other, x in said.items() if other != name] for name in said}
+        return {name: (one, [Outputs(torch.stack(others[name]).mean(0))]) for name, one in said.items()}
+
+
+class Gate(Ensemble):
+    r"""z_e = Σ_i g_i z_i, g = softmax(BN(W · GAP(trunk))): what the students share decides whom to hear.
+
+    Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606
+    Raises: ConfigError if they share nothing.
+    """
+
+    rises = "consistency_weight"
+    entering: str
+
+    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+        """One gate a student."""
+        if not split:
+            raise ConfigError("ensemble=gate looks at what the students share, and they share nothing: say split=auto.")
+        self.entering = f"{split}:in"
+        self.gate = nn.Linear(as_vector(said[0][self.entering]).shape[1], len(said))
+        self.norm = BatchNorm(len(said))
+
+    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """All of them, and their gated sum."""
+        gates = self.norm(self.gate(as_vector(said[0][self.entering]))).softmax(1)
+        answers = torch.stack([one.response for one in said], dim=1)
+        weighed = (gates.view(*gates.shape, *[1] * (answers.dim() - 2)) * answers).sum(1)
+        return Outputs(said[0].response, members=said), Outputs(weighed)
+
+
+class _Embedded(Ensemble):
+    """Hears what enters the students' classifiers."""
+
+    embedding: str
+
+    def layers(self, look: Look) -> list[str]:
+        if not look.embedding:
+            raise ModelError(
+                f"{type(look.model).__name__} has no linear classifier, whose input this ensemble hears; use "
+                "ensemble=gate, or another student."
+            )
+        return [look.embedding]
+
+    def embeddings(self, said: Sequence[Outputs]) -> list[Tensor]:
+        return [as_vector(one[self.embedding]) for one in said]
+
+
+class Attention(_Embedded):
+    """The first student leads and matches the others' mean; of the others each asks each: query, key = W f.
+
+    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; projections to an eighth of the feature.
+    Raises: ConfigError with fewer than three students.
+    """
+
+    rises = "alpha"
+
+    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+        """The two projections."""
+        if len(said) < 3:
+            raise ConfigError(
+                f"ensemble=attention is of a leader and two peers or more; peers={len(said)}: say peers=4."
+            )
+        (self.embedding,) = layers
+        wide = as_vector(said[0][self.embedding]).shape[1]
+        self.query, self.key = (nn.Linear(wide, max(wide // 8, 1), bias=False) for _ in range(2))
+
+    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """The leader, and its peers."""
+        leader, *peers = said
+        features = torch.stack(self.embeddings(peers), dim=1)
+        facts = {"query": self.query(features), "key": self.key(features)}
+        mean = torch.stack([peer.response for peer in peers]).mean(0)
+        return leader, Outputs(mean, facts=facts, members=peers)
+
+
+class Fusion(_Embedded):
+    """z_e = W [f_1; …; f_K]: a classifier of all students' features at once.
+
+    Paper: Wu, Gong. AAAI 2021. arXiv:2006.04147
+    """
+
+    rises = "consistency_weight"
+
+    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+        """The classifier."""
+        (self.embedding,) = layers
+        wide = sum(x.shape[1] for x in self.embeddings(said))
+        self.classifier = nn.Linear(wide, said[0].response.shape[1])
+
+    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """All of them, and the classifier's answer."""
+        fused = self.classifier(torch.cat(self.embeddings(said), dim=1))
+        return Outputs(said[0].response, members=said), Outputs(fused)
+
+
+ENSEMBLES: dict[str, type[Ensemble]] = {"none": Ensemble, "gate": Gate, "attention": Attention, "fusion": Fusion}
+
+
+def named(name: str) -> Ensemble:
+    """The ensemble of that name."""
+    if name not in ENSEMBLES:
+        raise ConfigError(unknown("ensemble", name, ENSEMBLES))
+    return ENSEMBLES[name]()

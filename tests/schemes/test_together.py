@@ -1,0 +1,233 @@
+"""Students that learn from what they say together: each scheme's step is its loss, written by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from small import Plain, digits, fit, net
+from torch import nn
+
+import tutelage
+from tutelage.errors import ConfigError
+from tutelage.losses.online.kdcl import KDCL, generalisation_weights
+from tutelage.losses.online.okddip import OKDDip
+from tutelage.losses.online.one import ONE
+from tutelage.losses.response.ce import CE
+from tutelage.losses.response.kd import KD
+from tutelage.schemes.ensembles import named
+from tutelage.schemes.group import Group
+from tutelage.schemes.together import Together
+from tutelage.tasks.classification import Classification
+from tutelage.terms import Terms
+
+DATA = digits(48)
+
+
+def together(method, count=3, ensemble="none", split="auto", rise=0.0, gradient=1.0, make=None, **options) -> Together:
+    networks = {}
+    for k in range(count):
+        torch.manual_seed(k)
+        networks[f"peer{k}"] = (make or Plain)()
+    group = Group(networks, Terms.of(method), Classification(), named(ensemble), split, gradient, rise)
+    return Together(group, options.pop("data", DATA), **options)
+
+
+def wired(scheme: Together, epoch: float = 0.0):
+    batch = next(DATA.batches("train", 16))
+    batch.epoch = epoch
+    torch.manual_seed(7)
+    scheme.wire(batch, 48)
+    scheme.train()
+    return scheme, scheme.players["peers"], batch
+
+
+def played(scheme: Together, batch) -> dict[str, float]:
+    ((name, losses),) = scheme.turns(batch, 0)
+    assert name == "peers"
+    return {term: value.item() for term, value in losses.items()}
+
+
+def answers(group: Group, batch) -> list[torch.Tensor]:
+    return [student.model(batch.inputs) for student in group.students().values()]
+
+
+def total(parts: dict[str, torch.Tensor]) -> float:
+    return sum(part.mean().item() for part in parts.values())
+
+
+def test_one_is_the_loss_of_the_branches_and_their_gated_sum():
+    scheme, group, batch = wired(together(ONE(), ensemble="gate"))
+    first = group.students()["peer0"].model
+    z = torch.stack(answers(group, batch))
+    gate = group.ensemble.norm(group.ensemble.gate(first.layer1(batch.inputs).mean((2, 3)))).softmax(1)
+    gated = torch.einsum("bk,kbc->bc", gate, z)
+    assert played(scheme, batch) == pytest.approx({"one": total(ONE()(z, gated, targets=batch.targets))}, rel=1e-5)
+
+
+def test_okddip_is_the_loss_of_a_leader_and_its_peers():
+    scheme, group, batch = wired(together(OKDDip(), 4, "attention"))
+    z = torch.stack(answers(group, batch))
+    nets = [student.model for student in group.students().values()]
+    f = torch.stack([m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets[1:]], dim=1)
+    asked = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
+    assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **asked))}, rel=1e-5)
+
+
+def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
+    scheme, group, batch = wired(together(0.5 * CE() + 0.5 * KD(2.0), gradient=1 / 3))
+    z = answers(group, batch)
+    expected = {}
+    for i in range(3):
+        others = torch.stack([z[j] for j in range(3) if j != i]).mean(0)
+        expected[f"peer{i}/ce"] = 0.5 * CE()(z[i], targets=batch.targets).mean().item()
+        expected[f"peer{i}/kd"] = 0.5 * KD(2.0)(z[i], others).mean().item()
+    assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
+    ((_, losses),) = scheme.turns(batch, 0)
+    losses["peer0/kd"].backward()
+    assert [s.model.fc.weight.grad is not None for s in group.students().values()] == [True, False, False]
+
+
+def test_pcl_adds_a_classifier_of_all_features_and_the_peers_averages():
+    scheme, group, batch = wired(together(ONE() + 1.0 * KD(3.0), ensemble="fusion", average=0.9))
+    with torch.no_grad():
+        for p in scheme.average.parameters():
+            p.add_(0.1)
+    nets = [student.model for student in group.students().values()]
+    z, f = answers(group, batch), [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
+    fused = group.ensemble.classifier(torch.cat(f, 1))
+    told = [student.model(batch.inputs) for student in scheme.average.module.tapped().values()]
+    expected = {"one": total(ONE()(torch.stack(z), fused, targets=batch.targets))}
+    for i in range(3):
+        kds = [KD(3.0)(z[i], told[j]).mean().item() for j in range(3) if j != i]
+        expected[f"peer{i}/kd"] = sum(kds) / 2
+    assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
+
+
+def test_averages_follow_without_a_gradient_and_stay_in_eval_mode():
+    scheme, group, batch = wired(together(ONE() + 1.0 * KD(3.0), ensemble="fusion", average=0.9, make=net))
+    assert not any(m.training for m in scheme.average.modules())
+    ((_, losses),) = scheme.turns(batch, 0)
+    sum(losses.values()).backward()
+    assert all(p.grad is None for p in scheme.average.parameters())
+    for share in (1.0, 0.5, 1 / 3):  # 1 − decay: the first is a copy, then 1 − 1/(n + 1) is kept
+        before = [p.clone() for p in scheme.average.parameters()]
+        with torch.no_grad():
+            for p in group.parameters():
+                p.mul_(1.1)
+        scheme.after_step()
+        for old, now, p in zip(before, scheme.average.parameters(), group.branches.parameters(), strict=True):
+            torch.testing.assert_close(now, (1 - share) * old + share * p)
+
+
+def test_what_they_teach_each_other_gains_its_weight():
+    epochs = [0.0, 2.0, 4.0]
+    losses = []
+    for epoch in epochs:
+        scheme, group, batch = wired(together(ONE(), ensemble="gate", rise=4.0), epoch)
+        z = torch.stack(answers(group, batch))
+        pooled = group.students()["peer0"].model.layer1(batch.inputs).mean((2, 3))
+        gate = group.ensemble.norm(group.ensemble.gate(pooled)).softmax(1)
+        parts = ONE()(z, torch.einsum("bk,kbc->bc", gate, z), targets=batch.targets)
+        losses.append((played(scheme, batch)["one"] - parts["truth"].mean().item()) / parts["ensemble"].mean().item())
+    assert losses == pytest.approx([0.0, 2.718281828 ** (-5 / 4), 1.0], abs=1e-4)
+
+
+@pytest.mark.parametrize("variant", ["minlogit", "naive", "linear"])
+def test_kdcl_is_its_loss_of_separate_peers_in_any_order(variant):
+    values = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        networks = {f"peer{k}": net("cnn2", k) for k in order}
+        scheme, group, batch = wired(Together(Group(networks, Terms.of(KDCL(variant)), Classification())))
+        z = torch.stack(answers(group, batch))
+        values.append(played(scheme, batch)["kdcl"])
+        assert values[-1] == pytest.approx(total(KDCL(variant)(z, targets=batch.targets)), rel=1e-5)
+    assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch():
+    scheme, group, batch = wired(together(KDCL("general"), split=None))
+    loss = played(scheme, batch)["kdcl"]
+    seen = next(DATA.batches("val", 256, train=False))
+    hot = nn.functional.one_hot(seen.targets, 10)
+    errors = torch.stack([(z.softmax(1) - hot).flatten() for z in answers(group, seen)])
+    weights = generalisation_weights(errors)
+    z = torch.stack(answers(group, batch))
+    expected = KDCL("general")(z, targets=batch.targets, peer_weights=weights)
+    assert loss == pytest.approx(total(expected), rel=1e-4)
+    with torch.no_grad():
+        group.students()["peer0"].model.fc.weight.mul_(5)
+    played(scheme, batch)
+    torch.testing.assert_close(scheme.weights_of[1], weights)
+    batch.epoch = 1.0
+    played(scheme, batch)
+    assert not torch.allclose(scheme.weights_of[1], weights)
+
+
+def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
+    data = tutelage.data.load("digits", limit=48, augment="shift")
+    batch = next(data.batches("train", 16, epoch=2))
+    batch.epoch = 2.0
+    scheme = together(KDCL(), split=None, data=data, own_views=True)
+    scheme.wire(batch, 48)
+    views = scheme._views(batch, 3)
+    assert torch.equal(views[0], batch.inputs)
+    assert not torch.equal(views[1], views[2])
+    assert torch.equal(views[1], scheme._views(batch, 3)[1])
+    ((_, losses),) = scheme.turns(batch, 0)
+    z = [s.model(x) for s, x in zip(scheme.students().values(), views, strict=True)]
+    assert losses["kdcl"].item() == pytest.approx(total(KDCL()(torch.stack(z), targets=batch.targets)), rel=1e-5)
+
+
+def test_the_trunk_is_trained_and_every_branch_too():
+    networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
+    scheme = Together(Group(networks, Terms.of(ONE()), Classification(), named("gate"), "auto"))
+    fit(scheme, DATA, lr=0.1)
+    trunk = next(iter(scheme.students().values())).model.layer1[0].weight
+    assert not torch.equal(trunk, net("cnn2", 0).layer1[0].weight)
+    for k, student in enumerate(scheme.students().values()):
+        assert student.model.layer1[0].weight is trunk
+        for name in ("layer3.0.weight", "fc.weight"):
+            assert not torch.equal(student.model.get_parameter(name), net("cnn2", k).get_parameter(name))
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ConfigError, match="they share nothing: say split=auto"):
+        wired(together(ONE(), ensemble="gate", split=None))
+    with pytest.raises(ConfigError, match="say peers=4"):
+        wired(together(OKDDip(), 2, "attention"))
+    with pytest.raises(ConfigError, match="did you mean 'gate'"):
+        named("gates")
+    with pytest.raises(ConfigError, match="at least two students, 1 given"):
+        together(ONE(), 1)
+    with pytest.raises(ConfigError, match="average=1"):
+        together(ONE(), average=1)
+
+
+RECIPES = {
+    "kdcl": 2,
+    "kdcl_naive": 2,
+    "kdcl_linear": 2,
+    "kdcl_general": 2,
+    "one": 3,
+    "okddip": 4,
+    "cl_ilr": 4,
+    "pcl": 3,
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_one_word_ends_in_plain_students(tmp_path, name):
+    run = tutelage.distill(data="digits", method=name, epochs=2, limit=100, device="cpu", out=str(tmp_path / "r"))
+    files = {path.stem for path in (run.folder / "student-0").glob("*.safetensors")}
+    assert files == {"model", *(f"peer{k}" for k in range(1, RECIPES[name]))}
+    assert set(tutelage.load(run.folder).state_dict()) == set(net("cnn2").state_dict())
+    assert run.result["student"]["parameters"] == run.result["alone"]["parameters"]
+    others = json.loads((run.folder / "student-0" / "phase.json").read_text())["others"]
+    assert {other["parameters"] for other in others.values()} == {run.result["student"]["parameters"]}
+
+
+def test_shared_layers_are_not_compiled(tmp_path):
+    with pytest.raises(ConfigError, match="can't be compiled"):
+        tutelage.distill(data="digits", method="one", recompute=True, out=str(tmp_path / "r"))
