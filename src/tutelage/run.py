@@ -96,9 +96,10 @@ class Run(Making):
 
         So whatever can't work is refused before there is a folder or anything is trained.
         """
+        phases = self.phases()
         self.rehearsing = True
         try:
-            for phase in self.phases():
+            for phase in phases:
                 self.settings(phase)
                 if phase.number == 0 and phase.role in ("stage", "student"):
                     wired = self._rehearsed(phase, samples)
