@@ -95,6 +95,7 @@ CASES = {
     "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),
     "moving average": (own_average, {}),
     "ema": (offline, {"ema": 0.9, "keep": "best"}),
+    "dot": (lambda data: offline(data, KD() + FitNet()), {"dot": 0.075}),
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),
     "accumulated": (offline, {"accumulate": 2}),
     "bf16": (offline, {"precision": "bf16"}),

@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +16,18 @@ import torch
 from tutelage.errors import CheckpointError, TutelageError
 
 KEPT = 2
+
+
+@dataclass
+class Progress:
+    """How far a training is: steps, whole epochs, batches of the current epoch, and the best validation so far."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    seconds: float = 0.0
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

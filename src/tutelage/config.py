@@ -225,6 +225,8 @@ class Config(Settings):
         Raises: ConfigError that names the training.
         """
         whole = self.model_dump() | {"stages": []} | dict(words)
+        if not isinstance(whole["teacher"], list) and "ensemble" not in words:
+            del whole["ensemble"]
         given = {}
         if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
             given["method"] = self.method  # it was given as an object, which no name finds

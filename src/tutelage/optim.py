@@ -3,25 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tutelage.settings import Settings
+from tutelage.terms import Terms
 
 
 def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
     """The optimiser of a module's trainable parameters."""
     parameters = [p for p in module.parameters() if p.requires_grad]
+    if settings.dot:
+        return DOT(parameters, settings.lr, settings.momentum, settings.dot, settings.weight_decay)
     if settings.optimizer == "adamw":
         return AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
     options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
     fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
     return SGD(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused, **options)
+
+
+class DOT(Optimizer):
+    """SGD with a momentum of its own for the gradient of what the teacher says, and one for that of the ground truth.
+
+    v_kd ← (μ + Δ)·v_kd + g_kd;  v_ce ← (μ − Δ)·v_ce + g_ce + λθ;  θ ← θ − η·(v_kd + v_ce)
+
+    A parameter that only one of the two reaches has momentum μ, and the decay λ, as in the authors' code. `set_apart`
+    takes the gradients that are there as g_kd; those that are there at `step` are g_ce.
+    Paper: Zhao, Cui, Song, Liang. ICCV 2023. arXiv:2307.08436.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float, gap: float, decay: float) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "gap": gap, "weight_decay": decay})
+        self.taught: dict[Tensor, Tensor] = {}
+
+    def set_apart(self) -> None:
+        """Keep the gradients as those of the teacher's terms."""
+        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            self.taught[p], p.grad = p.grad, None
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One step from both gradients."""
+        for group in self.param_groups:
+            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
+            for p in group["params"]:
+                taught, truth = self.taught.pop(p, None), p.grad
+                gap = group["gap"] if taught is not None and truth is not None else 0.0
+                if truth is not None:
+                    self._move(p, "truth", truth.add(p, alpha=decay), momentum - gap, lr)
+                if taught is not None:
+                    own = taught if gap else taught.add(p, alpha=decay)
+                    self._move(p, "taught", own, momentum + gap, lr)
+
+    def _move(self, p: Tensor, which: str, gradient: Tensor, momentum: float, lr: float) -> None:
+        state = self.state[p]
+        state[which] = state[which].mul_(momentum).add_(gradient) if which in state else gradient.clone()
+        p.sub_(state[which], alpha=lr)
+
+
+def taught_by(terms: Mapping[str, Terms]) -> set[str]:
+    """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
+    return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
 
 
 def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:

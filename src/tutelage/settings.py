@@ -22,6 +22,10 @@ class Settings(BaseModel):
     lr: float = Field(0.05, gt=0, le=100, description="peak learning rate")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov momentum) or adamw")
     momentum: Share = Field(0.9, description="of sgd")
+    dot: Share = Field(
+        0.0,
+        description="DOT's gap: momentum + gap for the teacher's terms, − gap for the ground truth's; 0: one momentum",
+    )
     weight_decay: float = Field(5e-4, ge=0, le=10, description="of the optimiser")
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the learning rate")
     milestones: list[float] = Field([0.625, 0.75, 0.875], description="shares of training where `step` cuts lr by 10")
@@ -82,6 +86,8 @@ class Settings(BaseModel):
             raise ValueError(
                 f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
             )
+        if self.dot:
+            self._contradictions_of_dot()
         if self.recompute and self.compile:
             raise ValueError("recompute=true, compile=true: the compiler itself chooses what to recompute; take one")
         barred = {"ema": self.ema is not None, "compile": self.compile, "precision=16": self.precision == "16"}
@@ -91,6 +97,20 @@ class Settings(BaseModel):
         if self.precision == "16" and self.device == "cpu":
             raise ValueError("precision=16 needs a GPU (device=cuda): on the CPU use precision=32")
         return self
+
+    def _contradictions_of_dot(self) -> None:
+        barred = {
+            "optimizer=adamw": self.optimizer != "sgd",
+            "clip": self.clip is not None,
+            "accumulate": self.accumulate > 1,
+            "devices": self.devices > 1,
+            "precision=16": self.precision == "16",
+        }
+        if any(barred.values()):
+            given = ", ".join(name for name, is_given in barred.items() if is_given)
+            raise ValueError(f"dot={self.dot} keeps two gradients apart, which doesn't go with {given}: leave it out")
+        if not self.dot <= self.momentum < 1 - self.dot:
+            raise ValueError(f"dot={self.dot}: momentum={self.momentum} ± {self.dot} must lie in 0 … 1")
 
 
 def refuse_accumulation(settings: Settings, steps: int) -> None:

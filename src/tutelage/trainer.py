@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +24,13 @@ from torch import Tensor, nn
 from tutelage import checkpoint, sharding
 from tutelage.callbacks import Callback, Row
 from tutelage.capture import Tapped
+from tutelage.checkpoint import Progress
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, Interrupted, NotFinite, TutelageError
 from tutelage.evaluation import evaluate
 from tutelage.fabric import make_fabric
 from tutelage.norms import gradient_norms
-from tutelage.optim import averages, optimiser, scheduler
+from tutelage.optim import averages, optimiser, scheduler, taught_by
 from tutelage.processes import all_of
 from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
@@ -40,18 +41,6 @@ from tutelage.term import Term
 from tutelage.values import Batch
 
 NORM_POINTS = 5
-
-
-@dataclass
-class Progress:
-    """How far a training is: steps, whole epochs, batches of the current epoch, and the best validation so far."""
-
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    seconds: float = 0.0
 
 
 class Trainer:
@@ -133,6 +122,7 @@ class Trainer:
             made = [optimiser(part, settings) for part in self.parts[name]]
             self.schedulers += [scheduler(o, settings, self._updates_an_epoch()) for o in made]
             self.optimisers[name] = [fabric.setup_optimizers(o) for o in made]
+        self.taught = taught_by(scheme.terms()) if settings.dot else set()
 
     def _updates_an_epoch(self) -> int:
         return -(-self.steps // self.settings.accumulate)
@@ -215,8 +205,13 @@ class Trainer:
         if begins:
             for opt in optimisers:
                 opt.zero_grad(set_to_none=True)
-        total = torch.stack(list(losses.values())).sum() if len(losses) > 1 else next(iter(losses.values()))
-        self.fabric.backward(total / share if share > 1 else total)
+        if taught := {term: loss for term, loss in losses.items() if f"{name}/{term}" in self.taught}:
+            self.fabric.backward(_sum(taught), retain_graph=True)
+            for opt in optimisers:
+                opt.optimizer.set_apart()
+            losses = {term: loss for term, loss in losses.items() if term not in taught}
+        if losses:
+            self.fabric.backward(_sum(losses) / share if share > 1 else _sum(losses))
         if not ends:
             return
         for opt, part in zip(optimisers, self.parts[name], strict=True):
@@ -396,3 +391,7 @@ class Trainer:
         self.save(scheme)
         kept = f"saved in {self.folder}" if self.folder else "nothing was saved: there is no folder"
         raise Interrupted(f"stopped by {self.wish.name} at step {self.progress.step}; {kept}.")
+
+
+def _sum(losses: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack(list(losses.values())).sum() if len(losses) > 1 else next(iter(losses.values()))

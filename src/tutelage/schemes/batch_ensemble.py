@@ -21,6 +21,8 @@ class BatchEnsemble(SelfTaught):
     Paper: Ge, Choi, Zhang, Zhu, Zhao, Wang, Li. 2021. arXiv:2104.13298 (BAKE): three others of the class.
     """
 
+    name = "batch_ensemble"
+
     def __init__(self, player: Player, others: int = 3) -> None:
         super().__init__(player, order="grouped", each=others)
 

@@ -25,6 +25,8 @@ class LastBatch(SelfTaught):
     Paper: Shen, Xu, Yang, Li, Guo. CVPR 2022. arXiv:2203.16172 (DLB), where the terms are CE and KD at T = 3.
     """
 
+    name = "last_batch"
+
     def __init__(self, player: Player) -> None:
         super().__init__(player, order="overlapping")
         self.last: Tensor | None = None

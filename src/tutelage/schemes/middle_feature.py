@@ -19,6 +19,8 @@ class MiddleFeature(SelfTaught):
     Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005 (USKD).
     """
 
+    name = "middle_feature"
+
     @classmethod
     def of(cls, parts: Parts, layer: str = "auto") -> MiddleFeature:
         """The student."""

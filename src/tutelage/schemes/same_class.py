@@ -18,6 +18,8 @@ class SameClass(SelfTaught):
     Paper: Yun, Park, Lee, Shin. CVPR 2020. arXiv:2003.13964 (CS-KD), where the terms are CE and KD at T = 4.
     """
 
+    name = "same_class"
+
     def __init__(self, player: Player) -> None:
         super().__init__(player, order="pairs")
 

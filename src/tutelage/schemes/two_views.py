@@ -20,6 +20,8 @@ class TwoViews(SelfTaught):
     Paper: Xu, Liu. AAAI 2019 (DDGSD).
     """
 
+    name = "two_views"
+
     def __init__(self, player: Player) -> None:
         super().__init__(player, copies=2)
 

@@ -1,0 +1,113 @@
+"""A momentum for the teacher's terms and one for the ground truth's."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import Plain, digest, digits, fit, net, offline, settings
+from torch import nn
+from torch.optim import SGD
+
+import tutelage
+from tutelage.config import check
+from tutelage.errors import ConfigError
+from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.response.kd import KD
+from tutelage.optim import DOT, optimiser, taught_by
+
+MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
+
+
+def plain(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return Plain()
+
+
+def test_steps_are_those_of_two_momenta_written_by_hand():
+    """Through the whole trainer: three steps of KD beside CE, against two plain SGDs whose steps add up."""
+    data = digits(64)
+    teacher, student = plain(1), plain(2)
+    again = plain(2)
+    changes: dict[str, Any] = {"schedule": "constant", "dot": GAP, "batch_size": 20, "epochs": 2}
+    taught = fit(offline(data, KD(), student, teacher), data, **changes)
+    knowing = SGD(again.parameters(), lr=LR, momentum=MU + GAP)
+    seeing = SGD(again.parameters(), lr=LR, momentum=MU - GAP, weight_decay=DECAY)
+    parameters = list(again.parameters())
+    for epoch in range(2):
+        for batch in data.batches("train", 20, epoch=epoch):
+            said, told = again(batch.inputs), teacher(batch.inputs)
+            kd = 16 * F.kl_div(F.log_softmax(said / 4, 1), F.softmax(told / 4, 1), reduction="batchmean")
+            of_kd = torch.autograd.grad(0.9 * kd, parameters, retain_graph=True)
+            of_ce = torch.autograd.grad(0.1 * F.cross_entropy(said, batch.targets), parameters)
+            for sgd, gradients in ((seeing, of_ce), (knowing, of_kd)):
+                for p, gradient in zip(parameters, gradients, strict=True):
+                    p.grad = gradient
+                sgd.step()
+    for ours, theirs in zip(taught.parameters(), parameters, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_what_one_side_alone_reaches_has_the_momentum_between():
+    p, q = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    one, other = p.detach().clone().requires_grad_(), q.detach().clone().requires_grad_()
+    dot, sgd = DOT([p, q], LR, MU, GAP, DECAY), SGD([one, other], lr=LR, momentum=MU, weight_decay=DECAY)
+    for step in range(3):
+        p.grad, q.grad = torch.full((3,), step + 1.0), None
+        dot.set_apart()
+        q.grad = torch.full((3,), step - 2.0)
+        dot.step()
+        one.grad, other.grad = torch.full((3,), step + 1.0), torch.full((3,), step - 2.0)
+        sgd.step()
+        assert torch.allclose(p, one)
+        assert torch.allclose(q, other)
+
+
+def test_a_network_that_nobody_teaches_is_trained_by_plain_sgd():
+    data = digits(64)
+    changes: dict[str, Any] = {"schedule": "constant", "dot": GAP, "batch_size": 20}
+    scheme = offline(data, "ce", plain(2), truth=False)
+    alone, again = fit(scheme, data, **changes), plain(2)
+    sgd = SGD(again.parameters(), lr=LR, momentum=MU, weight_decay=DECAY)
+    for batch in data.batches("train", 20):
+        sgd.zero_grad()
+        F.cross_entropy(again(batch.inputs), batch.targets).backward()
+        sgd.step()
+    for ours, theirs in zip(alone.parameters(), again.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_terms_of_the_teacher_are_told_apart():
+    data = digits(64)
+    assert taught_by(offline(data, KD() + FitNet()).terms()) == {"student/kd", "student/fitnet"}
+    assert taught_by(offline(data, "ce").terms()) == set()
+
+
+def test_without_a_gap_nothing_changes():
+    data = digits(64)
+    assert isinstance(optimiser(net(), settings()), SGD)
+    assert digest(fit(offline(data), data, dot=0.0)) == digest(fit(offline(data), data))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"optimizer": "adamw"}, "doesn't go with optimizer=adamw"),
+        ({"clip": 1.0, "accumulate": 2}, "doesn't go with clip, accumulate"),
+        ({"momentum": 0.95}, r"momentum=0.95 ± 0.075 must lie in 0 … 1"),
+        ({"momentum": 0.05}, "must lie in 0"),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        check({"dot": GAP} | keys)
+
+
+def test_one_word_is_a_run(tmp_path):
+    made = tutelage.distill(method="dot", epochs=2, teacher_epochs=2, limit=100, device="cpu", out=str(tmp_path / "r"))
+    told = json.loads((made.folder / "student-0" / "phase.json").read_text())
+    assert [term["name"] for term in told["terms"]] == ["ce", "kd"]
+    assert type(tutelage.load(made.folder)).__name__ == "CNN"
