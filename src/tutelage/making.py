@@ -33,7 +33,7 @@ from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
-    "ensemble": "logits", "teacher_size": None,
+    "ensemble": "logits", "teacher_size": None, "dot": 0.0,
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
