@@ -67,8 +67,9 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for make in (make_photos, make_streets, make_modules):
         make()
-    for page, name in (("configuration", "study"), ("policies", "policies")):
-        Path(f"{name}.yaml").write_text(dict(blocks(DOCS / f"{page}.md"))["yaml"])
+    for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages")):
+        first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
+        Path(f"{name}.yaml").write_text(first)
     whole, short = run.Run.settings, {"epochs": 1}
     monkeypatch.setattr(run.Run, "settings", lambda self, phase: whole(self, phase).model_copy(update=short))
     yield tmp_path

@@ -74,10 +74,8 @@ class Term(nn.Module):
         self.student_layers: list[str] = []
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
-        if self.warmup < 0:
-            raise ConfigError(f"warmup={warmup}: expected a number of epochs, 0 or more.")
-        if self.beside < 0:
-            raise ConfigError(f"beside={beside}: expected a weight, 0 or more.")
+        if min(self.warmup, self.beside) < 0:
+            raise ConfigError(f"warmup={warmup}, beside={beside}: expected epochs and a weight, 0 or more.")
         if not isinstance(gather, bool):
             raise ConfigError(f"gather={gather!r}: expected true or false.")
 
