@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -46,8 +46,9 @@ class Codistillation(Scheme):
         """Wire each peer to its neighbour."""
         players = self._peers()
         wire_peers(list(players.values()), batch, samples)
-        for player, teacher in zip(players.values(), self.copies.values(), strict=True):
-            cast(Frozen, teacher).facts = player.facts
+        for teacher in self.copies.values():
+            assert isinstance(teacher, Frozen)
+            teacher.look(batch)
         self.heard: dict[str, list[str]] = {
             name: [layer for other, p in players.items() if other != name for layer in p.terms.layers("teacher")]
             for name in players
