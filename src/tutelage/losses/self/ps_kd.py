@@ -14,13 +14,15 @@ from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
 from tutelage.processes import gathered
 
+PAPERS_EPOCHS = 300
+
 
 class PSKD(Response):
     r"""Soften the true class by what the student said of the sample an epoch ago, the more the longer it trains.
 
     α = α_T·e/epochs in the e-th epoch (from 1);  L = −Σ_c ((1−α)·1[c=y] + α·p'_c)·log softmax(s)_c, with p' the
     probabilities of the epoch before; the true class alone for a sample that wasn't seen. It stands in place of the
-    task's loss. epochs: of the whole; None: as many as the training has, which it then asks for.
+    task's loss. epochs: of the whole; None: as many as the training has, or the paper's if nobody says.
 
     Shapes: student (B, C) logits, targets (B,) int64, index (B,) int64 below N, epoch how far training is; no teacher;
     returns (B,). Memory: N·C numbers, of what all replicas said.
@@ -70,9 +72,7 @@ class PSKD(Response):
         epoch: float,
         epochs: int | None = None,
     ) -> Tensor:
-        whole = self.epochs or epochs
-        if whole is None:
-            raise ConfigError("PSKD: nobody says how long the training is; say so: PSKD(epochs=300).")
+        whole = self.epochs or epochs or PAPERS_EPOCHS
         past, hard = self.predictions[index], is_target(student, targets).to(student)
         alpha = self.alpha * min((int(epoch) + 1) / whole, 1.0) if epoch >= 1 else 0.0
         seen = past.sum(1, keepdim=True) > 0
