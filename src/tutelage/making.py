@@ -32,7 +32,7 @@ from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
-    "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
+    "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [], "dot": 0.0,
     "ensemble": "logits", "teacher_size": None,
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
