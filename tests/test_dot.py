@@ -13,11 +13,13 @@ from torch import nn
 from torch.optim import SGD
 
 import tutelage
-from tutelage.config import check
+from tutelage.config import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
+from tutelage.making import Given
 from tutelage.optim import DOT, optimiser, taught_by
+from tutelage.run import Run
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
 
@@ -111,3 +113,5 @@ def test_one_word_is_a_run(tmp_path):
     told = json.loads((made.folder / "student-0" / "phase.json").read_text())
     assert [term["name"] for term in told["terms"]] == ["ce", "kd"]
     assert type(tutelage.load(made.folder)).__name__ == "CNN"
+    again = Run(read(made.folder / "config.yaml"), Given(), made.folder)
+    assert {p.name: again.settings(p).dot for p in again.phases()} == {"teacher": 0, "alone-0": 0, "student-0": GAP}
