@@ -173,11 +173,17 @@ def test_past_predictions_follow_the_whole_training():
         assert torch.allclose(values, -(target * student.log_softmax(1)).sum(1), atol=1e-6)
 
 
-def test_a_loss_of_the_past_says_what_it_misses():
-    loss = PSKD()
-    loss.build(torch.zeros(1, 3), None, 4)
-    with pytest.raises(ConfigError, match=r"PSKD\(epochs=300\)"):
-        loss(torch.zeros(2, 3), targets=torch.zeros(2).long(), index=torch.arange(2), epoch=1.0)
+def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
+    asked = {"targets": torch.zeros(2).long(), "index": torch.arange(2), "epoch": 149.0}
+    values = []
+    for options, told in (({}, {}), ({"epochs": 300}, {}), ({}, {"epochs": 300}), ({}, {"epochs": 150})):
+        loss = PSKD(**options)
+        loss.build(torch.zeros(1, 3), None, 4)
+        loss.predictions.fill_(1 / 3)
+        values.append(loss(torch.tensor([[0.0, 1, 2], [2, 1, 0]]), **asked, **told))
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(values[0], values[2])
+    assert not torch.equal(values[0], values[3])
 
 
 def test_features_are_refused_where_only_answers_are_remembered():
