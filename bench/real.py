@@ -5,7 +5,8 @@
 Every run has its own folder below --out; those that are finished are kept, begun ones go on; one that can't go on is a
 row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at), a
 recipe or a list of terms ("[{name: ce}, {name: dkd, warmup: 3}]"); with @N behind it N teachers teach, trained with the
-seeds 0 … N − 1. Methods that have no teacher get none. Figures are the last epoch's on the test split.
+seeds 0 … N − 1. Methods that have no teacher get none; those that follow the teacher's route train it themselves.
+Figures are the last epoch's on the test split.
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ from tutelage.errors import TutelageError
 from tutelage.statistics import interval, verdict
 
 
-def run(
-    folder: Path, model: str, teachers: list[Path] | None, method: str | None, keys: dict[str, Any]
-) -> dict[str, Any]:
-    """The result of one run: read if it is finished, resumed if begun, else begun; without teachers (None) alone."""
+def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> dict[str, Any]:
+    """The result of one run: read if it is finished, resumed if begun, else begun; without a method (None) alone."""
     torch.set_num_threads(1)
     if (folder / "result.json").exists():
         known: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -46,13 +45,11 @@ def run(
     try:
         if (folder / "config.yaml").exists():
             done = tutelage.resume(folder)
-        elif teachers is None:
+        elif method is None:
             done = tutelage.train(model, out=str(folder), **keys)
         else:
-            terms = yaml.safe_load(method) if method and method.startswith("[") else method
-            names = [str(teacher) for teacher in teachers]
-            who = {"teacher": names[0] if len(names) == 1 else names} if names else {}
-            done = tutelage.distill(model, method=terms, baseline=False, out=str(folder), **who, **keys)
+            terms = yaml.safe_load(method) if method.startswith("[") else method
+            done = tutelage.distill(model, method=terms, baseline=False, out=str(folder), **keys)
     except TutelageError as error:
         print(f"{folder.name}: {error}", flush=True)
         return {"failed": str(error)}
@@ -61,16 +58,25 @@ def run(
     return done.result
 
 
-def teachers_of(method: str, out: Path) -> tuple[str, list[Path]]:
-    """The method without its @N, and the teachers that it gets."""
+def taught(method: str, asked: argparse.Namespace) -> tuple[str, list[int], dict[str, Any]]:
+    """The method without its @N, the numbers of the teachers that it needs, and the keys that name who teaches."""
     name, _, count = method.partition("@")
     if not count and not name.startswith("[") and recipes.has(name):
         config = recipes.load(name)
         scheme = config.get("scheme", "offline")
         kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
         if not kind.takes_teacher or "teacher" in config:
-            return name, []
-    return name, [out / ("teacher" if number == 0 else f"teacher{number}") for number in range(int(count or 1))]
+            return name, [], {}
+        if any("stage:teacher@" in str(stage.get("teacher")) for stage in config.get("stages", [])):
+            return name, [], {"teacher": asked.teacher, "teacher_epochs": asked.teacher_epochs or asked.epochs}
+    numbers = list(range(int(count or 1)))
+    folders = [str(Path(asked.out) / teacher_name(number)) for number in numbers]
+    return name, numbers, {"teacher": folders if len(folders) > 1 else folders[0]}
+
+
+def teacher_name(number: int) -> str:
+    """The folder of a teacher, and its key among the results."""
+    return f"teacher{number or ''}"
 
 
 def study(asked: argparse.Namespace) -> dict[str, Any]:
@@ -82,19 +88,19 @@ def study(asked: argparse.Namespace) -> dict[str, Any]:
     }
     with ProcessPoolExecutor(asked.jobs, multiprocessing.get_context("spawn")) as pool:
         budget = keys | {"epochs": asked.teacher_epochs or asked.epochs}
-        futures: dict[Any, Future[dict[str, Any]]] = {}
-        needed = {path: i for method in asked.methods for i, path in enumerate(teachers_of(method, out)[1])}
-        for path, number in ({out / "teacher": 0} | needed).items():
-            key = "teacher" if number == 0 else f"teacher{number}"
-            futures[key] = pool.submit(run, path, asked.teacher, None, None, budget | {"seed": number})
+        needed = {0}.union(*(taught(method, asked)[1] for method in asked.methods))
+        futures: dict[Any, Future[dict[str, Any]]] = {
+            teacher_name(i): pool.submit(run, out / teacher_name(i), asked.teacher, None, budget | {"seed": i})
+            for i in sorted(needed)
+        }
         trained = list(futures)
         try:
             for alone in (True, False):  # those that need teachers wait for them
                 for (student, method, seed), (folder, model) in runs.items():
                     if (method == "alone") == alone:
-                        name, teachers = (None, None) if alone else teachers_of(method, out)
-                        budget = keys | {"epochs": asked.epochs, "seed": seed}
-                        futures[student, method, seed] = pool.submit(run, folder, model, teachers, name, budget)
+                        name, _, who = (None, [], {}) if alone else taught(method, asked)
+                        budget = keys | {"epochs": asked.epochs, "seed": seed} | who
+                        futures[student, method, seed] = pool.submit(run, folder, model, name, budget)
                 for key in trained:
                     futures[key].result()
             return {key: future.result() for key, future in futures.items()}
@@ -161,6 +167,12 @@ def markdown(table: list[dict[str, Any]], metric: str) -> str:
     return "\n".join(lines)
 
 
+def compact(table: list[dict[str, Any]], facts: dict[str, Any]) -> str:
+    """JSON with a row of the table on each line."""
+    lines = ",\n".join(json.dumps(r) for r in table)
+    return json.dumps(facts)[:-1] + f', "rows": [\n{lines}\n]}}\n'
+
+
 def percent(value: float, bounds: tuple[float, float] | None, sign: str = "") -> str:
     """A share as percent, ± half its interval."""
     half = f" ± {50 * (bounds[1] - bounds[0]):.2f}" if bounds else ""
@@ -214,7 +226,7 @@ def main() -> None:
         ]
     )
     (out / "study.md").write_text(text + "\n", encoding="utf-8")
-    (out / "study.json").write_text(json.dumps({"rows": table, "versions": versions}, indent=1), encoding="utf-8")
+    (out / "study.json").write_text(compact(table, {"data": data["name"], "versions": versions}), encoding="utf-8")
     print(text)
 
 

@@ -7,6 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from tutelage import recipes, registry
 from tutelage.errors import ConfigError, unknown
@@ -39,8 +40,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
                 say("", *_facts(entry, part))
             shown = True
     if recipes.has(name):
-        say(f"{name}: a recipe; {recipes.names()[name.lower().replace('-', '_')]}", "")
-        table("Keys", ("key", "value"), list(recipes.load(name).items()))
+        say(f"{name}: a recipe", "", recipes.text(name), "", "The keys that it sets:", "")
+        say(yaml.safe_dump(recipes.load(name), sort_keys=False).rstrip())
         shown = True
     if shown:
         return
