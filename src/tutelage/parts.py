@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -35,6 +36,11 @@ class Parts:
         self.task: Task = making.task
         self.names: dict[str, str] = {}
         self._first: Network | None = None
+
+    @property
+    def place(self) -> Path:
+        """The folder of the phase."""
+        return self.making.folder / self.phase.name
 
     @cached_property
     def data(self) -> Data:

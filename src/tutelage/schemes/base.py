@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ class Parts(Protocol):
 
     config: Config
     task: Task
+
+    @property
+    def place(self) -> Path:
+        """The folder of the training."""
 
     @property
     def data(self) -> Data:

@@ -6,11 +6,11 @@ import copy
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.player import Player, wire_peers
-from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
+from tutelage.schemes.base import Parts, Scheme, Turn, peer_names
 from tutelage.teachers.frozen import Frozen
 from tutelage.values import Batch, Outputs
 
@@ -32,6 +32,7 @@ class Codistillation(Scheme):
         if every < 1:
             raise ConfigError(f"every={every}: expected a number of batches, 1 or more.")
         self.players = nn.ModuleDict(peers)
+        self.peers = dict(peers)
         self.copies = nn.ModuleDict(
             {name: Frozen(copy.deepcopy(peer.student.model), peer.task) for name, peer in peers.items()}
         )
@@ -44,27 +45,27 @@ class Codistillation(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""
-        players = self._peers()
-        wire_peers(list(players.values()), batch, samples)
+        wire_peers(list(self.peers.values()), batch, samples)
         for teacher in self.copies.values():
             assert isinstance(teacher, Frozen)
             teacher.look(batch)
         self.heard: dict[str, list[str]] = {
-            name: [layer for other, p in players.items() if other != name for layer in p.terms.layers("teacher")]
-            for name in players
+            name: [layer for other, p in self.peers.items() if other != name for layer in p.terms.layers("teacher")]
+            for name in self.peers
         }
-
-    def _peers(self) -> dict[str, Player]:
-        return {name: bare(player) for name, player in self.players.items()}
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """A turn for each; nobody waits for anybody."""
         if step % self.every == 0:
-            for teacher, peer in zip(self.copies.values(), self._peers().values(), strict=True):
-                _copied(peer.student.model, teacher)
+            self.renew(step // self.every)
         told: dict[str, Outputs] = {name: teacher(batch, self.heard[name]) for name, teacher in self.copies.items()}
         for name, player in self.players.items():
             yield name, player(batch, [said for other, said in told.items() if other != name])
+
+    def renew(self, turn: int) -> None:
+        """Take the copies anew, for the so manieth time."""
+        for teacher, peer in zip(self.copies.values(), self.peers.values(), strict=True):
+            copied(peer.student.model.state_dict(), teacher)
 
     def memory(self) -> dict[str, Any]:
         """The copies."""
@@ -76,7 +77,7 @@ class Codistillation(Scheme):
             teacher.load_state_dict(memory[name])
 
 
-def _copied(network: nn.Module, teacher: nn.Module) -> None:
-    """Give a copy the network's weights and statistics."""
+def copied(weights: Mapping[str, Tensor], teacher: nn.Module) -> None:
+    """Give a copy these weights and statistics."""
     assert isinstance(teacher, Frozen)
-    teacher.tapped.model.load_state_dict(network.state_dict())
+    teacher.tapped.model.load_state_dict(weights)
