@@ -47,7 +47,7 @@ def contents(folder: str) -> dict[str, bytes]:
 def test_ray_finishes_what_was_begun_with_the_same_bytes(ray):
     plain = list(api.build_cache(**KEYS, cache="plain"))
     assert plain == [(Path("plain"), 0), (Path("plain"), 1)]
-    begun = building.teacher_of(check(KEYS | {"cache": "begun"}))
+    begun = building.teachers_of(check(KEYS | {"cache": "begun"}))[0]
     assert begun.missing(0) == [0, 1, 2, 3]
     begun.build_unit(0, 1)
     before = {path.name: path.stat().st_mtime_ns for path in Path("begun").glob("view*")}
@@ -101,7 +101,7 @@ def test_what_cant_be_is_refused(keys, says):
 def test_processes_share_the_work():
     """While another process is at the first unit, this one builds the others, then waits for it."""
     list(api.build_cache(**KEYS | {"views": 1}, cache="whole"))
-    teacher = building.teacher_of(check(KEYS | {"views": 1, "cache": "shared"}))
+    teacher = building.teachers_of(check(KEYS | {"views": 1, "cache": "shared"}))[0]
     teacher.missing(0)
     other = FileLock("shared/.view0-unit0.lock")
     with other:

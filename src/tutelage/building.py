@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tutelage import errors
 from tutelage.config import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
@@ -20,6 +22,7 @@ from tutelage.making import Given
 from tutelage.run import Run
 from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.cached import Cached
+from tutelage.teachers.random_teacher import RandomTeacher
 
 ENGINES = ("processes", "ray")
 
@@ -34,14 +37,14 @@ def build(config: Config, given: Given, engine: str = "processes") -> Iterator[t
         raise ConfigError(unknown("engine", engine, ENGINES))
     if engine == "ray":
         _refuse(config, given)
-    teacher = teacher_of(config, given)
-    views = with_ray(teacher, config) if engine == "ray" else _here(teacher)
-    for view in views:
-        yield teacher.plan.folder, view
+    for number, teacher in enumerate(teachers_of(config, given)):
+        views = with_ray(teacher, config, number) if engine == "ray" else _here(teacher)
+        for view in views:
+            yield teacher.plan.folder, view
 
 
-def teacher_of(config: Config, given: Given | None = None) -> Cached:
-    """The cached teacher of a run, told what the run's training would ask for.
+def teachers_of(config: Config, given: Given | None = None) -> list[Cached]:
+    """The cached teacher of a run, or those of which one answers at a time, told what the run's training would ask for.
 
     Raises: ConfigError if it isn't trained yet.
     """
@@ -57,10 +60,12 @@ def teacher_of(config: Config, given: Given | None = None) -> Cached:
     data = parts.data
     teacher = getattr(scheme, "teacher", None)
     teacher = teacher.teacher if isinstance(teacher, Ahead) else teacher
-    assert isinstance(teacher, Cached)
+    found = teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]
     scheme.to(run.fabric.device)
+    if config.channels_last and not config.sharded:
+        scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits
     scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))
-    return teacher
+    return [one for one in found if isinstance(one, Cached)]
 
 
 def _here(teacher: Cached) -> Iterator[int]:
@@ -82,8 +87,10 @@ def _refuse(config: Config, given: Given) -> None:
         )
 
 
-def with_ray(teacher: Cached, config: Config) -> Iterator[int]:
+def with_ray(teacher: Cached, config: Config, number: int = 0) -> Iterator[int]:
     """Views, built by actors that each hold the teacher; a row of the data set is one unit of samples of one view.
+
+    number: which one of the run's cached teachers it is.
 
     Raises: TutelageError of an actor; CacheError if one failed otherwise.
     """
@@ -92,7 +99,7 @@ def with_ray(teacher: Cached, config: Config) -> Iterator[int]:
     yield from (view for view in range(teacher.plan.views) if not left[view])
     if not todo:
         return
-    same = {"config": config.model_dump_json(), "folder": os.getcwd()}
+    same = {"config": config.model_dump_json(), "folder": os.getcwd(), "number": number}
     with _cluster() as ray:
         actors, each = _resources(config, ray.cluster_resources())
         pool = ray.data.ActorPoolStrategy(size=min(actors, len(todo)), max_tasks_in_flight_per_actor=1)
@@ -120,13 +127,13 @@ class Builder:
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """The row's view, and what went wrong."""
         try:
-            self.teacher = self.teacher or self._made(row["config"], row["folder"])
+            self.teacher = self.teacher or self._made(row["config"], row["folder"])[row["number"]]
             self.teacher.build_unit(row["view"], row["unit"])
         except TutelageError as error:
             return {"view": row["view"], "kind": type(error).__name__, "fault": str(error)}
         return {"view": row["view"], "kind": "", "fault": ""}
 
-    def _made(self, config: str, folder: str) -> Cached:
+    def _made(self, config: str, folder: str) -> list[Cached]:
         try:
             os.chdir(folder)  # names of files mean the same on all machines
         except OSError as error:
@@ -135,7 +142,7 @@ class Builder:
                 "machines share, under one path."
             ) from error
         sys.path.insert(0, folder)  # for python:my_models:small
-        return teacher_of(check(json.loads(config)))
+        return teachers_of(check(json.loads(config)))
 
 
 @contextmanager

@@ -14,13 +14,22 @@ from tutelage.data.base import Data
 from tutelage.settings import Settings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan, about
+from tutelage.teachers.random_teacher import RandomTeacher
 
 FOLDER = Path("caches")
 """Where caches without a name of their own go: DATA-KEY, so that runs which may share one do."""
 
 
-def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Cached:
-    """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key."""
+def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Teacher:
+    """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key.
+
+    Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
+    """
+    if isinstance(teacher, RandomTeacher):
+        for m, member in enumerate(teacher.teachers()):
+            own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
+            teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
+        return teacher
     plan = Plan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
         storage=config.cache_storage,

@@ -203,8 +203,6 @@ class Config(Settings):
             )
         if self.cache and self.teacher in (None, "moving_average"):
             raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
-        if self.cache and self.ensemble in ("random", "annealed"):
-            raise ValueError(f"cache with ensemble={self.ensemble}: who answers changes in training, leave one out")
         if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):
             raise ValueError(
                 "students: only with a teacher that is the same for all and keep=last, so without scheme=, "

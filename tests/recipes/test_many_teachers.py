@@ -78,7 +78,6 @@ def test_the_users_teachers_win(name: str) -> None:
     ("keys", "message"),
     [
         ({"ensemble": "probabilities"}, "ensemble=probabilities is for several teachers"),
-        ({"ensemble": "random", "teacher": ["cnn2", "cnn2"], "cache": True}, "cache with ensemble=random"),
         ({"ensemble": "votes", "teacher": ["cnn2", "cnn2"]}, "'logits', 'probabilities', 'random' or 'annealed'"),
     ],
 )
@@ -208,6 +207,22 @@ def test_a_cached_run_is_the_live_run(tmp_path: Path, name: str, monkeypatch) ->
     assert taps == {"response"} | (set() if name.startswith("mean") else members) | (
         features if name == "ca_mkd" else set()
     )
+
+
+@pytest.mark.parametrize("ensemble", ["random", "annealed"])
+def test_those_of_which_one_answers_at_a_time_are_cached_one_by_one(tmp_path: Path, ensemble: str, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = SMALL | {"method": "random_teacher", "ensemble": ensemble, "teacher_epochs": 0, "epochs": 3, "views": 2}
+    keys |= {"augment": "shift", "teacher": ["cnn4", "cnn4"]}
+    live = tutelage.distill(out="live", **keys)
+    cached = {"cache": "kept", "cache_storage": "exact"}
+    run = tutelage.distill(out="cached", **cached, **keys)
+    assert (run.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["0", "1"]
+    ahead = cached | {"cache": "before"}
+    assert {str(folder) for folder, _ in tutelage.build_cache(**ahead, **keys)} == {"before/0", "before/1"}
+    again = tutelage.distill(out="read", **ahead, **keys)
+    assert (again.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()
 
 
 def test_teachers_ahead_and_on_a_device_of_their_own_leave_the_same_student(tmp_path: Path) -> None:

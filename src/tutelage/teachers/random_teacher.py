@@ -58,7 +58,7 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
         return self.looks[0]
 
     def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Refuse layers that the members don't share."""
+        """Tell the members; refuse layers that they don't share."""
         for layer in layers:
             shapes = [tuple(look.feature(layer).shape[1:]) for look in self.looks]
             if len(set(shapes)) > 1:
@@ -67,6 +67,8 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
                     "take teachers of one architecture, or compare responses alone."
                 )
         self.looks = []
+        for teacher in self.teachers():
+            teacher.asked(layers, vectors, members)
 
     def changes(self) -> bool:
         """Whether training changes a member."""
