@@ -67,7 +67,7 @@ class Tapped(nn.Module):
         finally:
             self.listening = False
             self.store.clear()
-        return Outputs(_single(response_of(raw)), features)
+        return Outputs(single(response_of(raw)), features)
 
     def _taken(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -78,7 +78,7 @@ class Tapped(nn.Module):
                 f"layer {layer!r} was overwritten in place by what follows it (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that one `inplace=False`."
             )
-        return _single(self._channels_first(feature))
+        return single(self._channels_first(feature))
 
     def _channels_first(self, x: Tensor) -> Tensor:
         """(B, H, W, C) becomes (B, C, H, W)."""
@@ -111,7 +111,8 @@ def _version(x: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
-def _single(x: Tensor) -> Tensor:
+def single(x: Tensor) -> Tensor:
+    """In float32, if it is in half precision."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped
+from tutelage.capture import Tapped, single
 from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.heads import Head
@@ -88,8 +88,8 @@ class WithExits(Player):
         told = said.detach()
         with torch.autocast(said.response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            features = {f"exit{k}": feature.float() for k, (feature, _) in enumerate(exits)}
-            members = [Outputs(logits.float(), facts=self.facts) for _, logits in exits]
+            features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
+            members = [Outputs(single(logits), facts=self.facts) for _, logits in exits]
             each = [self.terms.truths(one, told, batch, mask) for one in (said, *members)]
             truths = {name: torch.stack([one[name] for one in each]).sum() for name in each[0]}
             ours = Outputs(said.response, said.features | features, self.facts, members)

@@ -60,7 +60,7 @@ class Group(nn.Module):
         with undisturbed(self):
             said = self.say(example)
         self.ensemble.build(said, self.branches.split, layers)
-        self.ensemble.to(said[0].response.device)
+        self.ensemble.to(said[0].response)
         with undisturbed(self):
             ours, theirs = self.ensemble.lead(said)
             pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
