@@ -27,6 +27,11 @@ def gathered(value: Any, samples: int) -> Any:
     return value
 
 
+def samples_of(value: Any) -> int:
+    """The samples of a tensor, or of each of several in a list."""
+    return len(value[0] if isinstance(value, list) else value)
+
+
 class _Gather(torch.autograd.Function):
     """All processes' tensors, one after the other; the gradients of all of them come back."""
 

@@ -18,7 +18,7 @@ from tutelage.losses.base import Dense, Loss, Losses
 from tutelage.policies import Scheduled, policy
 from tutelage.policies import told as told_of
 from tutelage.policies.base import Samples, Schedule, Temperature, Weight
-from tutelage.processes import gathered
+from tutelage.processes import gathered, samples_of
 from tutelage.registry import find, name_of
 from tutelage.values import Batch, Outputs
 
@@ -203,7 +203,7 @@ class Term(nn.Module):
         if self.sees == "response":
             response, answer = self._side("student", said), None if told is None else self._side("teacher", told)
             if self.gather:
-                response, answer, asked, mask = gathered([response, answer, asked, mask], len(said.response))
+                response, answer, asked, mask = gathered([response, answer, asked, mask], samples_of(response))
             if mask is not None and self.loss.rows:
                 response, answer, asked = (_rows(side, mask) for side in (response, answer, asked))
             values = self._compare(response, answer, asked)

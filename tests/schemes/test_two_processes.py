@@ -1,0 +1,174 @@
+"""Two processes with half of each batch train the students that one trains with the whole, in every scheme.
+
+Networks have no batch norm, since its statistics are of each process's own samples. Losses that compare samples with
+each other see those of both processes (`gather`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import Plain, settings
+from torch import nn
+
+from tutelage import data as datasets
+from tutelage import heads
+from tutelage.data.base import Data
+from tutelage.fabric import make_fabric
+from tutelage.losses.multi_teacher.aekd import AEKD
+from tutelage.losses.multi_teacher.amtml import AMTML
+from tutelage.losses.multi_teacher.aver import AVER
+from tutelage.losses.multi_teacher.camkd import CAMKD, CAMKDFeature
+from tutelage.losses.multi_teacher.ebkd import EBKD
+from tutelage.losses.multi_teacher.endd import EnDD
+from tutelage.losses.multi_teacher.hydra import HydraKL
+from tutelage.losses.online.dml import DML, DMLJoint
+from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.okddip import OKDDip
+from tutelage.losses.online.one import ONE
+from tutelage.losses.response.ce import CE
+from tutelage.losses.response.kd import KD
+from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
+from tutelage.losses.self.bake import BAKE
+from tutelage.losses.self.byot import BYOT, BYOTHint
+from tutelage.losses.self.ddgsd import DDGSD
+from tutelage.losses.self.ps_kd import PSKD
+from tutelage.losses.self.uskd import USKD
+from tutelage.player import Player
+from tutelage.schemes import ensembles
+from tutelage.schemes.base import Scheme, SelfTaught
+from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
+from tutelage.schemes.codistillation import Codistillation
+from tutelage.schemes.exits import Exits, WithExits
+from tutelage.schemes.group import Group
+from tutelage.schemes.hydra import Headed, Hydra
+from tutelage.schemes.last_batch import LastBatch, Repeated
+from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
+from tutelage.schemes.mutual import Mutual
+from tutelage.schemes.offline import Offline
+from tutelage.schemes.same_class import Paired, SameClass
+from tutelage.schemes.together import Together
+from tutelage.schemes.two_views import TwoViews, Viewed
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.ensemble import Ensemble
+from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.moving_average import MovingAverage
+from tutelage.teachers.random_teacher import RandomTeacher
+from tutelage.term import Term
+from tutelage.terms import Terms
+from tutelage.trainer import Trainer
+
+TASK = Classification()
+STEPS = {"batch_size": 8, "epochs": 2, "lr": 0.1}
+
+
+def data() -> Data:
+    return datasets.load("digits", limit=24, augment="shift")
+
+
+def plain(seed: int, width: int = 4) -> nn.Module:
+    torch.manual_seed(seed)
+    return Plain(width=width)
+
+
+def conv(student: torch.Tensor, teacher: torch.Tensor) -> nn.Module:
+    """A connector without batch norm."""
+    return nn.Conv2d(student.shape[1], teacher.shape[1], 1)
+
+
+def gathered(loss: Any) -> Term:
+    return Term(loss, gather=True)
+
+
+def alone(kind: type[SelfTaught], player: type[Player], *method: Any) -> Scheme:
+    return kind(player(plain(0), Terms.of(method), TASK))
+
+
+def taught(teacher: Callable[..., Teacher], *method: Any, player: type[Player] = Player, kind: Any = Offline) -> Scheme:
+    members = [Frozen(plain(9 + k, 6), TASK) for k in range(3)]
+    return kind(player(plain(0), Terms.of(method), TASK), teacher(members))
+
+
+def own_average() -> Scheme:
+    student = plain(0)
+    return Offline(Player(student, Terms.of(CE() + 1.0 * KD(1.0)), TASK), MovingAverage(student, TASK, 0.9))
+
+
+def peers(kind: Callable[[dict[str, Player]], Scheme], *method: Any) -> Scheme:
+    return kind({f"peer{k}": Player(plain(k), Terms.of(method), TASK) for k in range(3)})
+
+
+def together(ensemble: str, split: str | None, *method: Any, rise: float = 0.0, **options: Any) -> Scheme:
+    networks = {f"peer{k}": plain(k) for k in range(3)}
+    group = Group(networks, Terms.of(method), TASK, ensembles.named(ensemble), split, rise=rise)
+    return Together(group, data(), **options)
+
+
+CASES: Mapping[str, Callable[[], Scheme]] = {
+    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), AMTML(), EnDD(), gathered(AEKD())),
+    "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
+    "a teacher drawn": partial(taught, RandomTeacher, CE(), KD()),
+    "a moving average": own_average,
+    "hydra": partial(taught, Ensemble, HydraKL(), player=Headed, kind=Hydra),
+    "mutual": partial(peers, Mutual, CE(), DML(), KD()),
+    "sequential": partial(peers, partial(Mutual, sequential=True), CE(), KD()),
+    "codistillation": partial(peers, partial(Codistillation, every=3), CE(), KD()),
+    "apart": partial(together, "none", None, KDCL(), own_views=True),
+    "apart, both ways": partial(together, "none", None, DMLJoint()),
+    "apart, measured": partial(together, "none", None, KDCL("general")),
+    "on a trunk": partial(together, "none", "auto", CE(), KD()),
+    "gate": partial(together, "gate", "auto", ONE(), rise=1.0),
+    "attention": partial(together, "attention", "auto", OKDDip()),
+    "fusion": partial(together, "fusion", "auto", ONE(), Term(KD(3.0), 1.0), own_views=True, average=0.9),
+    "exits": lambda: Exits(
+        WithExits(plain(0), Terms.of([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
+    ),
+    "same class": partial(alone, SameClass, Paired, CE(), KD()),
+    "two views": partial(alone, TwoViews, Viewed, CE(), gathered(DDGSD(feature_weight=1.0))),
+    "last batch": partial(alone, LastBatch, Repeated, CE(), KD()),
+    "batch ensemble": partial(alone, BatchEnsemble, Embedding, CE(), gathered(BAKE())),
+    "middle feature": partial(alone, MiddleFeature, WithMiddle, gathered(USKD(mu=1.0))),
+    "past predictions": lambda: Offline(Player(plain(0), Terms.of(PSKD()), TASK)),
+    "online labels": lambda: Offline(Player(plain(0), Terms.of(OnlineLabelSmoothing()), TASK)),
+}
+
+
+def train(folder: Path, devices: int) -> None:
+    """Train every case on so many processes; the first leaves each one's students in the folder."""
+    options = settings(devices=devices, **STEPS)
+    fabric = make_fabric(options, start="fork")
+
+    def work(*_: Any) -> None:
+        torch.set_num_threads(1)
+        for name, make in CASES.items():
+            scheme = make()
+            torch.manual_seed(3)
+            students = Trainer(options, TASK, fabric=fabric).fit(scheme, data())
+            if fabric.is_global_zero:
+                torch.save({peer: student.state_dict() for peer, student in students.items()}, folder / f"{name}.pt")
+
+    folder.mkdir()
+    fabric.launch(work) if devices > 1 else work()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (heads, ensembles):  # exits and gates without their batch norms
+            patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
+        for devices in (1, 2):
+            train(made / str(devices), devices)
+    return made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_equal_one(folder: Path, name: str) -> None:
+    one, two = (torch.load(folder / str(devices) / f"{name}.pt") for devices in (1, 2))
+    torch.testing.assert_close(two, one, atol=1e-6, rtol=1e-5)
