@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def recipe() -> dict[str, Any]:
-    """Cross-entropy 1, divergence 1 that grows over the first epochs, decay 0.99."""
+def recipe(epochs: int = 30) -> dict[str, Any]:
+    """Cross-entropy 1, divergence 1 that grows over the first 5 epochs, decay 0.99."""
     return {
         "teacher": "moving_average",
-        "method": [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "warmup": 5}],
+        "method": [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "warmup": min(epochs, 5)}],
     }

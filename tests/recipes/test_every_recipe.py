@@ -1,0 +1,128 @@
+"""Every recipe by its one word: bare networks at the end, each says once a batch, and a crash costs no bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from torch import nn
+
+import tutelage
+from tutelage import models, recipes, saved
+from tutelage.callbacks import Callback
+from tutelage.capture import Tapped
+from tutelage.config import read
+from tutelage.making import Given
+from tutelage.run import Run
+from tutelage.schemes.base import Scheme
+from tutelage.values import Batch
+
+TINY: dict[str, Any] = {
+    "epochs": 2, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "checkpoint_every": 0, "log_every": 1,
+    "device": "cpu", "baseline": False,
+}  # fmt: skip
+
+TIMES: Mapping[str, Mapping[str, int]] = {
+    "dml_sequential": {"peer0": 2, "peer1": 2},  # to teach, and to learn
+    "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
+}
+"""How often a batch goes through a recipe's networks, where it isn't once."""
+
+
+class Ear(Callback):
+    """Counts what happens, and fails at the `at`-th."""
+
+    def __init__(self, at: int = -1) -> None:
+        self.at, self.heard = at, 0
+
+    def begin(self, phase: str, phases: int) -> None:
+        self.note({})
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        if self.heard == self.at:
+            raise Crash
+        self.heard += 1
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.fixture(scope="module", params=recipes.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def run(name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[tutelage.Finished, int]:
+    ear = Ear()
+    made = tutelage.distill(**TINY, method=name, out=str(tmp_path_factory.mktemp(name) / "run"), callbacks=[ear])
+    return made, ear.heard
+
+
+def files(folder: Path) -> dict[str, Path]:
+    return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.safetensors"))}
+
+
+def made(run: tutelage.Finished) -> dict[str, tuple[Scheme, Batch]]:
+    """The scheme of each phase, made again and wired, and a batch."""
+    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    found = {}
+    for phase in again.phases():
+        scheme, parts = again.scheme(phase)
+        batch = next(parts.data.batches("train", 20, **scheme.batching))
+        scheme.wire(batch, len(parts.data.train))
+        found[phase.name] = scheme.train(), batch
+    return found
+
+
+def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
+    folder = run[0].folder
+    for path in files(folder).values():
+        card = saved.card(path)
+        bare = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
+        assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in bare.items()}, path
+    _, *others = made(run[0])["student-0"][0].students()
+    assert {path.stem for path in (folder / "student-0").glob("*.safetensors")} == {"model", *others}
+    assert run[0].report.exists()
+
+
+def networks(scheme: Scheme) -> dict[str, nn.Module]:
+    """All networks that take part: students by their names, others by their place."""
+    places = {m.model: path.removesuffix(".tapped") for path, m in scheme.named_modules() if isinstance(m, Tapped)}
+    students = {student.model: name for name, student in scheme.students().items()}
+    return {name: model for model, name in (places | students).items()}
+
+
+def times_seen(scheme: Scheme, batch: Batch) -> dict[str, float]:
+    """How often a batch goes through each network in a turn, once what an epoch begins with is done."""
+    samples = dict.fromkeys(networks(scheme), 0)
+    for place, model in networks(scheme).items():
+        model.register_forward_hook(lambda m, x, y, place=place: samples.update({place: samples[place] + len(x[0])}))
+    for turn in range(2):
+        before = dict(samples)
+        for _, losses in scheme.turns(batch, turn):
+            sum(losses.values()).backward()
+        scheme.after_step()
+    return {place: (samples[place] - before[place]) / len(batch) for place in samples}
+
+
+def test_a_batch_goes_once_through_each_network(name: str, run) -> None:
+    for phase, (scheme, batch) in made(run[0]).items():
+        expected = {place: TIMES.get(name, {}).get(place, 1) for place in networks(scheme)}
+        assert times_seen(scheme, batch) == expected, phase
+
+
+def test_a_crash_at_any_moment_costs_no_bit(name: str, run, tmp_path: Path) -> None:
+    whole, moments = run
+    at = random.Random(name).randrange(moments)
+    with pytest.raises(Crash):
+        tutelage.distill(**TINY, method=name, out=str(tmp_path / "run"), callbacks=[Ear(at)])
+    tutelage.resume(tmp_path / "run")
+    ours, theirs = files(tmp_path / "run"), files(whole.folder)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[path].read_bytes() == theirs[path].read_bytes() for path in theirs), at
