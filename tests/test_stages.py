@@ -358,3 +358,18 @@ def test_a_run_stopped_in_a_stage_ends_in_the_same_files(tmp_path, undisturbed, 
     assert not (tmp_path / "r" / at / "phase.json").exists()
     tutelage.resume(tmp_path / "r")
     assert left_by(tmp_path / "r") == left_by(undisturbed)
+
+
+@pytest.mark.parametrize("at", ["large-0", "student-0"])
+def test_a_run_that_fails_between_two_stages_ends_in_the_same_files(tmp_path, undisturbed, at):
+    class Fail(Callback):
+        def begin(self, phase: str, phases: int) -> None:
+            if phase == at:
+                raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        tutelage.distill(**ONE, out=str(tmp_path / "r"), callbacks=[Fail()])
+    done = {p.parent.name for p in (tmp_path / "r").glob("*/phase.json")}
+    assert done == set(PHASES[: PHASES.index(at)])
+    tutelage.resume(tmp_path / "r")
+    assert left_by(tmp_path / "r") == left_by(undisturbed)

@@ -1,4 +1,4 @@
-"""Two processes with half of each batch train the students that one trains with the whole, in every scheme.
+"""Two processes with half of each batch train the students that one trains with the whole, in every scheme; and go on.
 
 Networks have no batch norm, since its statistics are of each process's own samples. Losses that compare samples with
 each other see those of both processes (`gather`).
@@ -65,7 +65,8 @@ from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 
 TASK = Classification()
-STEPS = {"batch_size": 8, "epochs": 2, "lr": 0.1}
+ORDER = (0, 1, 2)
+STEPS = {"batch_size": 8, "epochs": 2, "lr": 0.1, "checkpoint_every": 0}
 
 
 def data() -> Data:
@@ -90,8 +91,14 @@ def alone(kind: type[SelfTaught], player: type[Player], *method: Any) -> Scheme:
     return kind(player(plain(0), Terms.of(method), TASK))
 
 
-def taught(teacher: Callable[..., Teacher], *method: Any, player: type[Player] = Player, kind: Any = Offline) -> Scheme:
-    members = [Frozen(plain(9 + k, 6), TASK) for k in range(3)]
+def taught(
+    teacher: Callable[..., Teacher],
+    *method: Any,
+    player: type[Player] = Player,
+    kind: Any = Offline,
+    order: tuple[int, ...] = ORDER,
+) -> Scheme:
+    members = [Frozen(plain(9 + k, 6), TASK) for k in order]
     return kind(player(plain(0), Terms.of(method), TASK), teacher(members))
 
 
@@ -100,12 +107,14 @@ def own_average() -> Scheme:
     return Offline(Player(student, Terms.of(CE() + 1.0 * KD(1.0)), TASK), MovingAverage(student, TASK, 0.9))
 
 
-def peers(kind: Callable[[dict[str, Player]], Scheme], *method: Any) -> Scheme:
-    return kind({f"peer{k}": Player(plain(k), Terms.of(method), TASK) for k in range(3)})
+def peers(kind: Callable[[dict[str, Player]], Scheme], *method: Any, order: tuple[int, ...] = ORDER) -> Scheme:
+    return kind({f"peer{k}": Player(plain(k), Terms.of(method), TASK) for k in order})
 
 
-def together(ensemble: str, split: str | None, *method: Any, rise: float = 0.0, **options: Any) -> Scheme:
-    networks = {f"peer{k}": plain(k) for k in range(3)}
+def together(
+    ensemble: str, split: str | None, *method: Any, rise: float = 0.0, order: tuple[int, ...] = ORDER, **options: Any
+) -> Scheme:
+    networks = {f"peer{k}": plain(k) for k in order}
     group = Group(networks, Terms.of(method), TASK, ensembles.named(ensemble), split, rise=rise)
     return Together(group, data(), **options)
 
@@ -114,6 +123,7 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), AMTML(), EnDD(), gathered(AEKD())),
     "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
     "a teacher drawn": partial(taught, RandomTeacher, CE(), KD()),
+    "teachers one after the other": partial(taught, partial(RandomTeacher, epochs=2.0), CE(), KD()),
     "a moving average": own_average,
     "hydra": partial(taught, Ensemble, HydraKL(), player=Headed, kind=Hydra),
     "mutual": partial(peers, Mutual, CE(), DML(), KD()),
@@ -139,17 +149,44 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
 }
 
 
-def train(folder: Path, devices: int) -> None:
-    """Train every case on so many processes; the first leaves each one's students in the folder."""
+class Crash(Exception):
+    pass
+
+
+def failing_at(step: int, scheme: Scheme) -> Scheme:
+    """The scheme, which fails after so many batches."""
+    after_step, steps = scheme.after_step, iter(range(step))
+
+    def fail() -> None:
+        if next(steps, None) is None:
+            raise Crash
+        after_step()
+
+    scheme.after_step = fail
+    return scheme
+
+
+def train(folder: Path, devices: int, failing: bool = False) -> None:
+    """Train every case on so many processes; the first leaves each one's students in the folder.
+
+    failing: each training first fails in its second epoch, and goes on from its checkpoint.
+    """
     options = settings(devices=devices, **STEPS)
     fabric = make_fabric(options, start="fork")
+
+    def fit(scheme: Scheme, checkpoints: Path | None) -> dict[str, nn.Module]:
+        torch.manual_seed(3)
+        return Trainer(options, TASK, checkpoints, fabric=fabric).fit(scheme, data())
 
     def work(*_: Any) -> None:
         torch.set_num_threads(1)
         for name, make in CASES.items():
-            scheme = make()
-            torch.manual_seed(3)
-            students = Trainer(options, TASK, fabric=fabric).fit(scheme, data())
+            checkpoints = folder / f"{name} checkpoints" if failing else None
+            if failing:
+                with pytest.raises(Crash):
+                    fit(failing_at(4, make()), checkpoints)
+                assert list(checkpoints.glob("*.pt"))
+            students = fit(make(), checkpoints)
             if fabric.is_global_zero:
                 torch.save({peer: student.state_dict() for peer, student in students.items()}, folder / f"{name}.pt")
 
@@ -165,10 +202,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
         for devices in (1, 2):
             train(made / str(devices), devices)
+        train(made / "again", 2, failing=True)
     return made
+
+
+def left(folder: Path, how: str, name: str) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of a case's students."""
+    return torch.load(folder / how / f"{name}.pt")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_equal_one(folder: Path, name: str) -> None:
-    one, two = (torch.load(folder / str(devices) / f"{name}.pt") for devices in (1, 2))
-    torch.testing.assert_close(two, one, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(left(folder, "2", name), left(folder, "1", name), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_go_on_to_the_same_bits(folder: Path, name: str) -> None:
+    torch.testing.assert_close(left(folder, "again", name), left(folder, "2", name), atol=0, rtol=0)

@@ -1,0 +1,54 @@
+"""The order of peers, and of several teachers, changes nothing where the papers treat them alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from schemes.test_two_processes import STEPS, TASK, data, peers, taught, together
+from small import settings
+
+from tutelage.losses.multi_teacher.aekd import AEKD
+from tutelage.losses.multi_teacher.aver import AVER
+from tutelage.losses.multi_teacher.camkd import CAMKD
+from tutelage.losses.multi_teacher.ebkd import EBKD
+from tutelage.losses.multi_teacher.endd import EnDD
+from tutelage.losses.online.dml import DML, DMLJoint
+from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.response.ce import CE
+from tutelage.losses.response.kd import KD
+from tutelage.schemes.base import Scheme
+from tutelage.schemes.codistillation import Codistillation
+from tutelage.schemes.mutual import Mutual
+from tutelage.teachers.ensemble import Ensemble
+from tutelage.trainer import Trainer
+
+CASES: dict[str, Callable[..., Scheme]] = {
+    "mutual": partial(peers, Mutual, CE(), DML(), KD()),
+    "codistillation": partial(peers, partial(Codistillation, every=3), CE(), KD()),
+    "dml_joint": partial(together, "none", None, DMLJoint()),
+    "the others' mean": partial(together, "none", None, CE(), KD()),
+    **{
+        f"kdcl {kind}": partial(together, "none", None, KDCL(kind))
+        for kind in ("minlogit", "naive", "linear", "general")
+    },
+    **{
+        type(loss).__name__: partial(taught, Ensemble, CE(), loss) for loss in (AVER(), EBKD(), CAMKD(), AEKD(), EnDD())
+    },
+    "mean logits": partial(taught, Ensemble, CE(), KD()),
+    "mean probabilities": partial(taught, partial(Ensemble, average="probabilities"), CE(), KD()),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_another_order_the_same_networks_are_trained(case: str) -> None:
+    found: list[dict[str, Any]] = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        torch.manual_seed(3)
+        students = Trainer(settings(**STEPS), TASK).fit(CASES[case](order=order), data())
+        found.append({name: student.state_dict() for name, student in students.items()})
+    assert list(found[0]) != list(found[1]) or len(found[0]) == 1
+    torch.testing.assert_close(found[0], {name: found[1][name] for name in found[0]}, atol=1e-5, rtol=1e-4)
