@@ -24,8 +24,8 @@ class Together(Scheme):
     """Students with one loss over all that they say, apart or as branches of one network; each ends as a whole network.
 
     split: the first layer of which each has its own ("auto": those after the last stage but one); None: all layers.
-    ensemble: who speaks for them: none, gate, attention, fusion. scale_gradient: 1/K times the gradient where K
-    branches meet. rise: the share of the training over which what they teach each other gains its weight.
+    ensemble: who speaks for them: none, gate, attention, fusion, feature_fusion. scale_gradient: 1/K times the gradient
+    where K branches meet. rise: the share of the training over which what they teach each other gains its weight.
     own_views: each sees an augmentation of its own. average: the decay of the students' moving averages, which then
     teach the others; it begins as 1 − 1/(n + 1).
     Raises: ConfigError for fewer than two students, or an unknown ensemble.

@@ -12,6 +12,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.losses.online.dml import DML, DMLJoint
+from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights, linear_mix
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
@@ -125,6 +126,21 @@ def test_one(temperature: float, weight: float, eps: float) -> None:
     check(parts, "ensemble", [weight * sum(kl(z[m, b], told[b], temperature, eps) for m in range(M)) for b in range(B)])
     check(parts, "truth", [sum(ce(z[m, b], y[b]) for m in range(M)) + ce(told[b], y[b]) for b in range(B)])
     assert torch.autograd.grad(parts["ensemble"].sum(), [ensemble], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize(("temperature", "weight", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
+def test_ffl(temperature: float, weight: float, eps: float) -> None:
+    z, y = group()
+    fused = torch.randn(B, C).double().requires_grad_()
+    parts = FFL(temperature, weight, eps)(z.requires_grad_(), fused, targets=y)
+    told = fused.detach()
+    check(parts, "truth", [sum(ce(one, y[b]) for one in (told[b], *z[:, b])) for b in range(B)])
+    check(parts, "fused", [weight * sum(kl(z[m, b], told[b], temperature, eps) for m in range(M)) for b in range(B)])
+    check(parts, "ensemble", [weight * kl(told[b], z[:, b].mean(0), temperature, eps) for b in range(B)])
+    for part, taught, teaching in (("fused", z, fused), ("ensemble", fused, z)):
+        learns, teaches = torch.autograd.grad(parts[part].sum(), [taught, teaching], allow_unused=True)
+        assert learns.abs().sum() > 0
+        assert teaches is None
 
 
 @pytest.mark.parametrize(("temperature", "alpha", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
