@@ -25,6 +25,7 @@ from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.mcl import MCL
 from tutelage.losses.online.one import ONE
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
@@ -93,6 +94,7 @@ CASES = {
     "codistillation": (lambda data: mutual(data, Codistillation, every=3), {}),
     "one": (together(ONE, "gate", "auto"), {"keep": "best"}),
     "ffl": (together(FFL, "feature_fusion", "auto"), {"keep": "best"}),
+    "mcl": (together(lambda: CE() + 1.0 * MCL(), "none", None, others=1), {}),
     "pcl": (together(lambda: ONE() + 1.0 * KD(3.0), "fusion", "auto", own_views=True, average=0.99), {}),
     "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),
     "moving average": (own_average, {}),

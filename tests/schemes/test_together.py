@@ -14,6 +14,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look
 from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
+from tutelage.losses.online.mcl import MCL
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
@@ -211,6 +212,38 @@ def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch
     assert not torch.allclose(scheme.weights_of[1], weights)
 
 
+def test_mcl_is_its_loss_of_the_embeddings_of_pairs_of_a_class():
+    scheme = together(CE() + 1.0 * MCL(), split=None, others=1)
+    batch = next(DATA.batches("train", 16, **scheme.batching))
+    scheme.wire(batch, 48)
+    group = scheme.players["peers"]
+    nets = [student.model for student in group.students().values()]
+    forwards = [m.register_forward_hook(lambda m, x, y: seen.append(m)) for m in nets]
+    seen = []
+    losses = played(scheme, batch)
+    assert seen == nets
+    for handle in forwards:
+        handle.remove()
+    assert torch.equal(batch.targets[:16], batch.targets[16:])
+    assert not torch.equal(batch.index[:16], batch.index[16:])
+    f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
+    expected = {"mcl": total(group.embedded["mcl"].loss(f, targets=batch.targets))}
+    expected |= {
+        f"peer{i}/ce": CE()(z, targets=batch.targets).mean().item() for i, z in enumerate(answers(group, batch))
+    }
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_embeddings_stands_beside_one_of_answers():
+    scheme, group, batch = wired(together(KDCL() + 0.5 * MCL(), ensemble="none", split=None))
+    f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in (s.model for s in group.students().values())]
+    expected = {
+        "kdcl": total(KDCL()(torch.stack(answers(group, batch)), targets=batch.targets)),
+        "mcl": 0.5 * total(group.embedded["mcl"].loss(f, targets=batch.targets)),
+    }
+    assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
+
+
 def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
     data = tutelage.data.load("digits", limit=48, augment="shift")
     batch = next(data.batches("train", 16, epoch=2))
@@ -245,13 +278,13 @@ def test_what_cannot_be_is_refused():
         wired(together(OKDDip(), 2, "attention"))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(ModelError, match="no stage, whose map could be fused; use ensemble=fusion"):
-        named("feature_fusion").layers(
-            Look(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), next(DATA.batches("val", 2)))
-        )
+        named("feature_fusion").layers(Look(flat, next(DATA.batches("val", 2))))
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
         named("gates")
     with pytest.raises(ConfigError, match="at least two students, 1 given"):
         together(ONE(), 1)
+    with pytest.raises(ConfigError, match="others=-1"):
+        together(MCL(), others=-1)
     with pytest.raises(ConfigError, match="average=1"):
         together(ONE(), average=1)
 
@@ -266,6 +299,7 @@ RECIPES = {
     "cl_ilr": 4,
     "pcl": 3,
     "ffl": 2,
+    "mcl": 2,
 }
 
 
