@@ -44,10 +44,7 @@ def divergence(told: list[float], said: list[float], temperature: float) -> floa
     return temperature**2 * sum(a / sum(t) * math.log(a / sum(t) / (b / sum(s))) for a, b in zip(t, s, strict=True))
 
 
-OPTIONS = [
-    {},
-    {"tau": 0.5, "temperature": 2.0, "alpha": 2.0, "gamma": 3.0, "beta": 5.0, "lam": 7.0, "same_sample": True},
-]
+OTHERS = {"tau": 0.5, "temperature": 2.0, "alpha": 2.0, "gamma": 3.0, "beta": 5.0, "lam": 7.0, "same_sample": True}
 
 
 @pytest.mark.parametrize("options", [{}, OTHERS])
