@@ -81,6 +81,12 @@ def with_exits():
     return exits()
 
 
+def cross_layer():
+    from schemes.test_cross_layer import dcm
+
+    return dcm()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -109,6 +115,7 @@ CASES = {
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
+    "cross layer": (lambda data: cross_layer(), {"keep": "best"}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

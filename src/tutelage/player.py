@@ -53,10 +53,10 @@ class Player(nn.Module):
         return self.among(said, told, batch) if isinstance(told, list) else self.compare(said, told, batch)
 
     def among(self, said: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
-        """Each term's mean over the others; a loss that takes a list of teachers gets all of them."""
+        """Each term's mean over the others; a loss that takes a list gets all of them, or what one lists itself."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            for term, value in self.compare(said, replace(other, members=others), batch).items():
+            for term, value in self.compare(said, replace(other, members=other.members or others), batch).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
+from tutelage.losses.online.dcm import DCM
 from tutelage.losses.online.dml import DML, DMLJoint
 from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights, linear_mix
@@ -126,6 +127,24 @@ def test_one(temperature: float, weight: float, eps: float) -> None:
     check(parts, "ensemble", [weight * sum(kl(z[m, b], told[b], temperature, eps) for m in range(M)) for b in range(B)])
     check(parts, "truth", [sum(ce(z[m, b], y[b]) for m in range(M)) + ce(told[b], y[b]) for b in range(B)])
     assert torch.autograd.grad(parts["ensemble"].sum(), [ensemble], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (2.0, 3.0, 5.0, 1.5)])
+@pytest.mark.parametrize("theirs", [1, 2, 3, 4])
+def test_dcm(weights: tuple[float, float, float, float], theirs: int) -> None:
+    alpha, beta, gamma, temperature = weights
+    z, y = group()
+    told = torch.randn(theirs, B, C).double().requires_grad_()
+    parts = DCM(alpha, beta, gamma, temperature)(z.requires_grad_(), told, targets=y)
+    check(parts, "truth", [ce(z[-1, b], y[b]) for b in range(B)])
+    check(parts, "shallow", [alpha * sum(ce(z[m, b], y[b]) for m in range(M - 1)) for b in range(B)])
+    for b in range(B):
+        each = {(q, r): kl(z[q, b], told[r, b], temperature, 0.0) for q in range(M) for r in range(theirs)}
+        same = sum(value for (q, r), value in each.items() if M - q == theirs - r)
+        assert parts["same"][b].item() == pytest.approx(beta * same, rel=1e-9)
+        assert parts["cross"][b].item() == pytest.approx(gamma * (sum(each.values()) - same), rel=1e-9, abs=1e-12)
+    total = torch.stack(list(parts.values())).sum()
+    assert torch.autograd.grad(total, [told], allow_unused=True) == (None,)
 
 
 @pytest.mark.parametrize(("temperature", "weight", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
