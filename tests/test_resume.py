@@ -87,6 +87,12 @@ def cross_layer():
     return dcm()
 
 
+def adversarial():
+    from schemes.test_mutual_adversarial import afd
+
+    return afd([net("cnn2", 0), net("cnn4", 1)])
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -116,6 +122,7 @@ CASES = {
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
     "cross layer": (lambda data: cross_layer(), {"keep": "best"}),
+    "adversarial": (lambda data: adversarial(), {"accumulate": 2}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

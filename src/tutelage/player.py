@@ -95,10 +95,12 @@ class Peers(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Every peer's weighted terms."""
-        players = self.peers()
-        said = {name: player.say(batch) for name, player in players.items()}
+        return self.taught({name: player.say(batch) for name, player in self.peers().items()}, batch)
+
+    def taught(self, said: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
+        """The terms of what each has said."""
         losses: dict[str, Tensor] = {}
-        for name, player in players.items():
+        for name, player in self.peers().items():
             others = [said[peer].detach() for peer in said if peer != name]
             losses |= {f"{name}/{term}": value for term, value in player.among(said[name], others, batch).items()}
         return losses
