@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tutelage.layers import Look
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme, peer_names
@@ -39,15 +41,22 @@ class WithClassifiers(WithExits):
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Make the exits, and wire the terms to a peer."""
-        look, ours = self.attach(batch)
-        ours.members.append(look)
+        look = Look(self.student.model, batch)
+        ours = look.answer(look.response)
+        ours.members = [*(look.answer(logits) for _, logits in self.grow(look)), look]
         self.terms.wire(ours, teacher, batch, samples)
+        self.facts = look.facts
         self.tap()
+
+    def tap(self, heard: Sequence[str] = ()) -> None:
+        """Capture what enters the exits too."""
+        super().tap([*self.exits, *heard])
 
     def say(self, batch: Batch) -> Outputs:
         """What it says, and what all its classifiers say, as members."""
         said = super().say(batch)
-        members = [Outputs(logits) for _, logits in self.said_at(said)]
-        return Outputs(said.response, said.features, self.facts, [*members, Outputs(said.response)])
+        exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
+        said.members = [Outputs(logits.float()) for logits in (*exits, said.response)]
+        return said
 
     forward = Player.forward  # the peers teach, not its own deepest layer

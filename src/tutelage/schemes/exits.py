@@ -47,41 +47,37 @@ class WithExits(Player):
         self.heads = nn.ModuleList()
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Make the exits, and wire the terms to their features; it is its own teacher."""
-        look, ours = self.attach(batch)
-        for term in self.terms.named().values():
-            if term.sees != "response" and not any(term.wanted.values()):
-                term.wanted = {"student": [*ours.features], "teacher": [self.deepest] * len(ours.features)}
-        self.terms.wire(ours, look, batch, samples)
-        self.tap(self.terms.layers("teacher"))
-
-    def attach(self, batch: Batch) -> tuple[Look, ExitsLook]:
-        """Find the layers and make the heads: a look at the student, and one with its exits' features and answers.
+        """Find the layers, make the heads, and wire the terms to their features.
 
         Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
         """
         look = Look(self.student.model, batch)
+        said = self.grow(look)
+        names = [f"exit{k}" for k in range(len(said))]
+        for term in self.terms.named().values():
+            if term.sees != "response" and not any(term.wanted.values()):
+                term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
+        ours = ExitsLook(look, dict(zip(names, (feature for feature, _ in said), strict=True)))
+        ours.members = [look.answer(logits) for _, logits in said]
+        self.facts = look.facts
+        self.terms.wire(ours, look, batch, samples)
+        own = [layer for layer in self.terms.layers("student") if layer not in names]
+        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *own, *self.terms.layers("teacher")))
+
+    def grow(self, look: Look) -> list[tuple[Tensor, Tensor]]:
+        """Find the layers and make the heads; what these say of the example.
+
+        Raises: as `wire`.
+        """
         self._find(look)
         if look.response.dim() != 2:
-            raise ConfigError(f"exits classify whole samples, but the student's answer is {shape_of(look.response)}.")
+            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(look.response)}.")
         deep, features = look.feature(self.deepest), [look.feature(layer) for layer in self.exits]
         self.heads = nn.ModuleList(Head(feature, deep, look.response.shape[1]) for feature in features)
         with torch.no_grad():
             said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
-        ours = ExitsLook(look, dict(zip(self.names(), (feature for feature, _ in said), strict=True)))
-        ours.members = [look.answer(logits) for _, logits in said]
-        self.facts = look.facts
-        return look, ours
-
-    def tap(self, heard: Sequence[str] = ()) -> None:
-        """Capture what the exits need too."""
-        own = [layer for layer in self.terms.layers("student") if layer not in self.names()]
-        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *own, *heard))
-
-    def names(self) -> list[str]:
-        """The exits' names."""
-        return [f"exit{k}" for k in range(len(self.heads))]
+        return said
 
     def _find(self, look: Look) -> None:
         stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
@@ -96,21 +92,16 @@ class WithExits(Player):
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
         said = self.say(batch)
-        exits = self.said_at(said)
+        exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         told = said.detach()
         with torch.autocast(said.response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            features = dict(zip(self.names(), (feature for feature, _ in exits), strict=True))
-            members = [Outputs(logits, facts=self.facts) for _, logits in exits]
+            features = {f"exit{k}": feature.float() for k, (feature, _) in enumerate(exits)}
+            members = [Outputs(logits.float(), facts=self.facts) for _, logits in exits]
             each = [self.terms.truths(one, told, batch, mask) for one in (said, *members)]
             truths = {name: torch.stack([one[name] for one in each]).sum() for name in each[0]}
             ours = Outputs(said.response, said.features | features, self.facts, members)
             return self.terms(ours, told, batch, mask, truths)
-
-    def said_at(self, said: Outputs) -> list[tuple[Tensor, Tensor]]:
-        """Each exit's feature and logits, in float32."""
-        exits = (head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True))
-        return [(feature.float(), logits.float()) for feature, logits in exits]
 
 
 class ExitsLook(Look):
