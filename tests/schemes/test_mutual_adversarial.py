@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -107,6 +109,8 @@ def test_what_cannot_be_is_refused():
         afd([plain(0)])
     with pytest.raises(ConfigError, match="weight=0: expected a number above 0; without critics use scheme=mutual"):
         afd([plain(0), plain(1)], weight=0)
+    with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
+        MutualAdversarial.of(SimpleNamespace(config=SimpleNamespace(sharded=True)))
     with pytest.raises(ModelError, match="Sequential has no stage, whose map critics could judge"):
         wired([nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)])
 

@@ -1,7 +1,7 @@
 """Adversarial mutual learning: peers teach each other, and critics of their last maps tell them apart.
 
-Paper: Chung, Park, Kim, Kwak. ICML 2020. arXiv:2002.01775 (AFD). CE, the divergence at T = 3, and what the
-critics hold against a peer, each with weight 1.
+Paper: Chung, Park, Kim, Kwak. ICML 2020. arXiv:2002.01775 (AFD). CE, the divergence at T = 3, and 0.1 times what the
+critics hold against a peer, for which the paper has a lower learning rate.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class MutualAdversarial(Scheme):
     L_k = terms(z_k, others) + w·(1 − D_k(F_k))², then L_{D_k} = (1 − D_k(F_k+1))² + D_k(F_k)²: means over samples and
     positions; D_k is constant in the first, the maps in the second. The last peer's next one is the first.
     weight: w. The paper optimises the adversarial loss apart, with a lower learning rate; here it is one of the peer's
-    losses, and a lower w does as much.
+    losses, and a w below 1, of our choice, stands for that.
     Paper: Chung, Park, Kim, Kwak. ICML 2020. arXiv:2002.01775 (AFD)
     Raises: ConfigError with fewer than two peers, or if the weight isn't above 0.
     """
@@ -30,7 +30,7 @@ class MutualAdversarial(Scheme):
     name = "mutual_adversarial"
     takes_teacher = False
 
-    def __init__(self, peers: Mapping[str, Mapped], weight: float = 1.0) -> None:
+    def __init__(self, peers: Mapping[str, Mapped], weight: float = 0.1) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
@@ -40,7 +40,7 @@ class MutualAdversarial(Scheme):
         self.players = nn.ModuleDict({"peers": Disguised(peers, critics, weight), "critics": critics})
 
     @classmethod
-    def of(cls, parts: Parts, weight: float = 1.0) -> MutualAdversarial:
+    def of(cls, parts: Parts, weight: float = 0.1) -> MutualAdversarial:
         """As many peers as the run has."""
         if parts.config.sharded:
             raise ConfigError("scheme=mutual_adversarial: critics can't be divided over devices: use strategy=ddp.")
