@@ -23,7 +23,9 @@ from tutelage.callbacks import JsonLines
 from tutelage.errors import CheckpointError, Interrupted
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.mcl import MCL
 from tutelage.losses.online.one import ONE
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
@@ -79,6 +81,18 @@ def with_exits():
     return exits()
 
 
+def cross_layer():
+    from schemes.test_cross_layer import dcm
+
+    return dcm()
+
+
+def adversarial():
+    from schemes.test_mutual_adversarial import afd
+
+    return afd([net("cnn2", 0), net("cnn4", 1)])
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -91,6 +105,8 @@ CASES = {
     "sequential": (lambda data: mutual(data, sequential=True), {}),
     "codistillation": (lambda data: mutual(data, Codistillation, every=3), {}),
     "one": (together(ONE, "gate", "auto"), {"keep": "best"}),
+    "ffl": (together(FFL, "feature_fusion", "auto"), {"keep": "best"}),
+    "mcl": (together(lambda: CE() + 1.0 * MCL(), "none", None, others=1), {}),
     "pcl": (together(lambda: ONE() + 1.0 * KD(3.0), "fusion", "auto", own_views=True, average=0.99), {}),
     "kdcl": (together(lambda: KDCL("general"), "none", None, own_views=True), {}),
     "moving average": (own_average, {}),
@@ -105,6 +121,8 @@ CASES = {
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
+    "cross layer": (lambda data: cross_layer(), {"keep": "best"}),
+    "adversarial": (lambda data: adversarial(), {"accumulate": 2}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -53,10 +53,10 @@ class Player(nn.Module):
         return self.among(said, told, batch) if isinstance(told, list) else self.compare(said, told, batch)
 
     def among(self, said: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
-        """Each term's mean over the others; a loss that takes a list of teachers gets all of them."""
+        """Each term's mean over the others; a loss that takes a list gets all of them, or what one lists itself."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            for term, value in self.compare(said, replace(other, members=others), batch).items():
+            for term, value in self.compare(said, replace(other, members=other.members or others), batch).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses
 
@@ -95,10 +95,12 @@ class Peers(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Every peer's weighted terms."""
-        players = self.peers()
-        said = {name: player.say(batch) for name, player in players.items()}
+        return self.taught({name: player.say(batch) for name, player in self.peers().items()}, batch)
+
+    def taught(self, said: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
+        """The terms of what each has said."""
         losses: dict[str, Tensor] = {}
-        for name, player in players.items():
+        for name, player in self.peers().items():
             others = [said[peer].detach() for peer in said if peer != name]
             losses |= {f"{name}/{term}": value for term, value in player.among(said[name], others, batch).items()}
         return losses

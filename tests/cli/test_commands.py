@@ -268,3 +268,6 @@ def test_check_reports_an_untrained_teacher_and_a_layer_that_isnt_there(tutelage
     code, output = tutelage("check", "method=dml", "student=cnn2", "limit=64", "device=cpu")
     assert code == 0, output
     assert re.search(r"peer1/kd +0\.\d+", output)
+    code, output = tutelage("check", "method=mcl", "student=cnn2", "limit=64", "device=cpu")
+    assert code == 0, output
+    assert re.search(r"mcl +\d", output)

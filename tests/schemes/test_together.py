@@ -10,8 +10,11 @@ from small import Plain, digits, fit, net
 from torch import nn
 
 import tutelage
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, ModelError
+from tutelage.layers import Look
+from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
+from tutelage.losses.online.mcl import MCL
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
@@ -21,6 +24,7 @@ from tutelage.schemes.group import Group
 from tutelage.schemes.together import Together
 from tutelage.tasks.classification import Classification
 from tutelage.terms import Terms
+from tutelage.values import Outputs
 
 DATA = digits(48)
 
@@ -73,6 +77,49 @@ def test_okddip_is_the_loss_of_a_leader_and_its_peers():
     f = torch.stack([m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets[1:]], dim=1)
     asked = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
     assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **asked))}, rel=1e-5)
+
+
+def fused(group: Group, batch) -> torch.Tensor:
+    """FFL's classifier, written out."""
+    maps = [m.layer2(m.layer1(batch.inputs)) for m in (student.model for student in group.students().values())]
+    by_channel, norm, _, mix, last, _ = group.ensemble.fuse
+    x = nn.functional.conv2d(torch.cat(maps, 1), by_channel.weight, padding=1, groups=len(by_channel.weight))
+    x = last(nn.functional.conv2d(norm(x).relu(), mix.weight)).relu()
+    return group.ensemble.classifier(x.flatten(2).mean(2))
+
+
+def test_ffl_is_the_loss_of_the_networks_and_the_classifier_of_their_maps():
+    for split in ("auto", None):
+        scheme, group, batch = wired(together(FFL(), ensemble="feature_fusion", split=split))
+        z = torch.stack(answers(group, batch))
+        expected = total(FFL()(z, fused(group, batch), targets=batch.targets))
+        assert played(scheme, batch) == pytest.approx({"ffl": expected}, rel=1e-5)
+
+
+def test_ffl_takes_networks_in_any_order():
+    values = []
+    for order in ((0, 1, 2), (2, 0, 1)):
+        networks = {f"peer{k}": net("cnn2", k) for k in order}
+        scheme, group, batch = wired(
+            Together(Group(networks, Terms.of(FFL()), Classification(), named("feature_fusion")))
+        )
+        fuse = group.ensemble.fuse
+        with torch.no_grad():  # each network's maps meet weights of their own, wherever they stand
+            for place, k in enumerate(order):
+                channels = slice(8 * place, 8 * (place + 1))
+                generator = torch.Generator().manual_seed(k)
+                fuse[0].weight[channels] = torch.randn(8, 1, 3, 3, generator=generator)
+                fuse[3].weight[:, channels] = torch.randn(8, 8, 1, 1, generator=generator)
+        values.append(played(scheme, batch)["ffl"])
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+
+
+def test_maps_of_other_sizes_are_fused_at_the_smallest():
+    ensemble = named("feature_fusion")
+    said = [Outputs(torch.randn(4, 10), {"end": torch.randn(4, c, side, side)}) for c, side in ((3, 8), (5, 4))]
+    ensemble.build(said, "", ["end"])
+    assert [tuple(x.shape) for x in ensemble.maps(said)] == [(4, 3, 4, 4), (4, 5, 4, 4)]
+    assert ensemble.lead(said)[1].response.shape == (4, 10)
 
 
 def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
@@ -165,6 +212,38 @@ def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch
     assert not torch.allclose(scheme.weights_of[1], weights)
 
 
+def test_mcl_is_its_loss_of_the_embeddings_of_pairs_of_a_class():
+    scheme = together(CE() + 1.0 * MCL(), split=None, others=1)
+    batch = next(DATA.batches("train", 16, **scheme.batching))
+    scheme.wire(batch, 48)
+    group = scheme.players["peers"]
+    nets = [student.model for student in group.students().values()]
+    forwards = [m.register_forward_hook(lambda m, x, y: seen.append(m)) for m in nets]
+    seen = []
+    losses = played(scheme, batch)
+    assert seen == nets
+    for handle in forwards:
+        handle.remove()
+    assert torch.equal(batch.targets[:16], batch.targets[16:])
+    assert not torch.equal(batch.index[:16], batch.index[16:])
+    f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
+    expected = {"mcl": total(group.embedded["mcl"].loss(f, targets=batch.targets))}
+    expected |= {
+        f"peer{i}/ce": CE()(z, targets=batch.targets).mean().item() for i, z in enumerate(answers(group, batch))
+    }
+    assert losses == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_loss_of_embeddings_stands_beside_one_of_answers():
+    scheme, group, batch = wired(together(KDCL() + 0.5 * MCL(), ensemble="none", split=None))
+    f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in (s.model for s in group.students().values())]
+    expected = {
+        "kdcl": total(KDCL()(torch.stack(answers(group, batch)), targets=batch.targets)),
+        "mcl": 0.5 * total(group.embedded["mcl"].loss(f, targets=batch.targets)),
+    }
+    assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
+
+
 def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
     data = tutelage.data.load("digits", limit=48, augment="shift")
     batch = next(data.batches("train", 16, epoch=2))
@@ -197,10 +276,15 @@ def test_what_cannot_be_is_refused():
         wired(together(ONE(), ensemble="gate", split=None))
     with pytest.raises(ConfigError, match="say peers=4"):
         wired(together(OKDDip(), 2, "attention"))
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(ModelError, match="no stage, whose map could be fused; use ensemble=fusion"):
+        named("feature_fusion").layers(Look(flat, next(DATA.batches("val", 2))))
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
         named("gates")
     with pytest.raises(ConfigError, match="at least two students, 1 given"):
         together(ONE(), 1)
+    with pytest.raises(ConfigError, match="others=-1"):
+        together(MCL(), others=-1)
     with pytest.raises(ConfigError, match="average=1"):
         together(ONE(), average=1)
 
@@ -214,6 +298,8 @@ RECIPES = {
     "okddip": 4,
     "cl_ilr": 4,
     "pcl": 3,
+    "ffl": 2,
+    "mcl": 2,
 }
 
 

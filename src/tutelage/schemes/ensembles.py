@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tutelage.connectors import as_vector
+from tutelage.connectors import as_map, as_vector, resized
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Look
 from tutelage.losses.maps import BatchNorm
@@ -139,7 +139,56 @@ class Fusion(_Embedded):
         return Outputs(said[0].response, members=said), Outputs(fused)
 
 
-ENSEMBLES: dict[str, type[Ensemble]] = {"none": Ensemble, "gate": Gate, "attention": Attention, "fusion": Fusion}
+class FeatureFusion(Ensemble):
+    r"""z_f = W · GAP(conv1×1(conv3×3([F_1; …; F_K]))): a classifier of the last maps, fused.
+
+    The 3×3 convolution is by channel, both are followed by batch norm and ReLU; maps are pooled to the smallest one's
+    size. What comes out has as many channels as the widest of them.
+    Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058
+    """
+
+    rises = "consistency_weight"
+    layer: str
+
+    def layers(self, look: Look) -> list[str]:
+        """The end of the last stage."""
+        if not look.stages:
+            raise ModelError(
+                f"{type(look.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which fuses "
+                "what enters the classifiers."
+            )
+        return [look.stages[-1].name]
+
+    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+        """Both convolutions and the classifier."""
+        (self.layer,) = layers
+        maps = self.maps(said)
+        wide, out = sum(x.shape[1] for x in maps), max(x.shape[1] for x in maps)
+        self.fuse = nn.Sequential(
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), BatchNorm(wide), nn.ReLU(),
+            nn.Conv2d(wide, out, 1, bias=False), BatchNorm(out), nn.ReLU(),
+        )  # fmt: skip
+        self.classifier = nn.Linear(out, said[0].response.shape[1])
+
+    def maps(self, said: Sequence[Outputs]) -> list[Tensor]:
+        """The last maps, of one size."""
+        maps = [as_map(one[self.layer]) for one in said]
+        height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
+        return [resized(x, (height, width)) for x in maps]
+
+    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """All of them, and the fused classifier's answer."""
+        fused = self.classifier(self.fuse(torch.cat(self.maps(said), dim=1)).mean((2, 3)))
+        return Outputs(said[0].response, members=said), Outputs(fused)
+
+
+ENSEMBLES: dict[str, type[Ensemble]] = {
+    "none": Ensemble,
+    "gate": Gate,
+    "attention": Attention,
+    "fusion": Fusion,
+    "feature_fusion": FeatureFusion,
+}
 
 
 def named(name: str) -> Ensemble:

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from tutelage.branches import Branches
 from tutelage.capture import Tapped, undisturbed
+from tutelage.connectors import as_vector
 from tutelage.layers import Look
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.schemes.ensembles import Ensemble
+from tutelage.schemes.two_views import embedded
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
 from tutelage.values import Batch, Inputs, Outputs
@@ -23,8 +25,9 @@ from tutelage.values import Batch, Inputs, Outputs
 class Group(nn.Module):
     """Students and what speaks for them all, with one optimiser.
 
-    forward(batch, inputs, told) → {term: weighted scalar}. Terms whose loss takes a list see the whole group; each of
-    the others sees every student by itself, against what teaches that one, as "peer/term". split: where the students
+    forward(batch, inputs, told) → {term: weighted scalar}. Terms whose loss takes a list see the whole group: what
+    speaks for it, or, if they compare embeddings, what enters each classifier. Each of the others sees every student by
+    itself, against what teaches that one, as "peer/term". split: where the students
     part; None: they share nothing. rise: epochs over which what they teach each other gains its weight, as
     exp(−5(1 − t)²). inputs: each student's own, if they aren't the batch's; told: what each one's moving average says.
     """
@@ -43,7 +46,11 @@ class Group(nn.Module):
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
         self.ensemble = ensemble or Ensemble()
-        self.together = Terms({name: term for name, term in terms.named().items() if term.loss.lists})
+        joint = {name: term for name, term in terms.named().items() if term.loss.lists}
+        self.together = Terms({name: term for name, term in joint.items() if term.loss.sees != "embedding"})
+        self.embedded = Terms({name: term for name, term in joint.items() if term.loss.sees == "embedding"})
+        for term in self.embedded.named().values():
+            term.sees = "response"  # an embedding stands for it
         self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.lists})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full = {name: getattr(t.loss, self.ensemble.rises, 1.0) for name, t in self.together.named().items()}
@@ -55,7 +62,8 @@ class Group(nn.Module):
         if self.split is not None:
             self.branches.share(look.inputs, self.split)
         layers = self.ensemble.layers(look)
-        self.branches.tap(layers)
+        self.embedding = embedded(look).embedding if self.embedded else ""
+        self.branches.tap([*layers, *([self.embedding] if self.embedded else [])])
         example = replace(batch, inputs=look.inputs)
         with undisturbed(self):
             said = self.say(example)
@@ -65,6 +73,8 @@ class Group(nn.Module):
             ours, theirs = self.ensemble.lead(said)
             pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
         self.together.wire(heard(look, ours), heard(look, theirs), batch, samples)
+        if self.embedded:
+            self.embedded.wire(heard(look, self.embeddings(said)), None, batch, samples)
         for one, told in list(pairs.values())[:1]:
             self.each.wire(heard(look, one), heard(look, told[0]), batch, samples)
 
@@ -84,6 +94,8 @@ class Group(nn.Module):
                 if self.ensemble.rises:
                     setattr(term.loss, self.ensemble.rises, share * self.full[name])
             losses = self.together(*self.ensemble.lead(said), batch, mask) if self.together else {}
+            if self.embedded:
+                losses |= self.embedded(self.embeddings(said), None, batch, mask)
             if not self.each:
                 return losses
             for name, (one, others) in self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), told).items():
@@ -98,6 +110,10 @@ class Group(nn.Module):
         found = [self.each(said, told, batch, mask) for told in others]
         taught = {name: share if term.loss.needs_teacher else 1.0 for name, term in self.each.named().items()}
         return {name: factor * torch.stack([one[name] for one in found]).mean() for name, factor in taught.items()}
+
+    def embeddings(self, said: list[Outputs]) -> Outputs:
+        """What they say as a group, with what enters each one's classifier in place of its answer."""
+        return Outputs(said[0].response, members=[Outputs(as_vector(one[self.embedding])) for one in said])
 
     def optimised(self) -> dict[str, nn.Module]:
         """All of it."""

@@ -24,10 +24,10 @@ class Together(Scheme):
     """Students with one loss over all that they say, apart or as branches of one network; each ends as a whole network.
 
     split: the first layer of which each has its own ("auto": those after the last stage but one); None: all layers.
-    ensemble: who speaks for them: none, gate, attention, fusion. scale_gradient: 1/K times the gradient where K
-    branches meet. rise: the share of the training over which what they teach each other gains its weight.
+    ensemble: who speaks for them: none, gate, attention, fusion, feature_fusion. scale_gradient: 1/K times the gradient
+    where K branches meet. rise: the share of the training over which what they teach each other gains its weight.
     own_views: each sees an augmentation of its own. average: the decay of the students' moving averages, which then
-    teach the others; it begins as 1 − 1/(n + 1).
+    teach the others; it begins as 1 − 1/(n + 1). others: how many more of its class come with each sample of a batch.
     Raises: ConfigError for fewer than two students, or an unknown ensemble.
     """
 
@@ -40,12 +40,16 @@ class Together(Scheme):
         seed: int = 0,
         own_views: bool = False,
         average: float | None = None,
+        others: int = 0,
     ) -> None:
         super().__init__()
         if len(group.students()) < 2:
             raise ConfigError(f"learning together needs at least two students, {len(group.students())} given.")
         if average is not None and not 0 <= average < 1:
             raise ConfigError(f"average={average}: expected a number from 0 to below 1.")
+        if others < 0:
+            raise ConfigError(f"others={others}: expected how many of its class come with each sample, 0 or more.")
+        self.batching = {"order": "grouped", "each": others} if others else {}
         self.players = nn.ModuleDict({"peers": group})
         self.data, self.seed, self.own_views, self.decay = data, seed, own_views, average
         self.average: _Average | None = None
@@ -61,6 +65,7 @@ class Together(Scheme):
         rise: float = 0.0,
         own_views: bool = False,
         average: float | None = None,
+        others: int = 0,
     ) -> Together:
         """As many as the run has peers."""
         config, names = parts.config, peer_names(parts)
@@ -75,7 +80,7 @@ class Together(Scheme):
             terms = parts.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
         group = Group(networks, terms, parts.task, named(ensemble), split, gradient, rise * config.epochs)
-        return cls(group, parts.data, config.seed, own_views and parts.data.random, average)
+        return cls(group, parts.data, config.seed, own_views and parts.data.random, average, others)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the branches, size the ensemble and the terms."""

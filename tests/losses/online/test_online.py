@@ -11,7 +11,9 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
+from tutelage.losses.online.dcm import DCM
 from tutelage.losses.online.dml import DML, DMLJoint
+from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights, linear_mix
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
@@ -125,6 +127,39 @@ def test_one(temperature: float, weight: float, eps: float) -> None:
     check(parts, "ensemble", [weight * sum(kl(z[m, b], told[b], temperature, eps) for m in range(M)) for b in range(B)])
     check(parts, "truth", [sum(ce(z[m, b], y[b]) for m in range(M)) + ce(told[b], y[b]) for b in range(B)])
     assert torch.autograd.grad(parts["ensemble"].sum(), [ensemble], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0, 1.0), (2.0, 3.0, 5.0, 1.5)])
+@pytest.mark.parametrize("theirs", [1, 2, 3, 4])
+def test_dcm(weights: tuple[float, float, float, float], theirs: int) -> None:
+    alpha, beta, gamma, temperature = weights
+    z, y = group()
+    told = torch.randn(theirs, B, C).double().requires_grad_()
+    parts = DCM(alpha, beta, gamma, temperature)(z.requires_grad_(), told, targets=y)
+    check(parts, "truth", [ce(z[-1, b], y[b]) for b in range(B)])
+    check(parts, "shallow", [alpha * sum(ce(z[m, b], y[b]) for m in range(M - 1)) for b in range(B)])
+    for b in range(B):
+        each = {(q, r): kl(z[q, b], told[r, b], temperature, 0.0) for q in range(M) for r in range(theirs)}
+        same = sum(value for (q, r), value in each.items() if M - q == theirs - r)
+        assert parts["same"][b].item() == pytest.approx(beta * same, rel=1e-9)
+        assert parts["cross"][b].item() == pytest.approx(gamma * (sum(each.values()) - same), rel=1e-9, abs=1e-12)
+    total = torch.stack(list(parts.values())).sum()
+    assert torch.autograd.grad(total, [told], allow_unused=True) == (None,)
+
+
+@pytest.mark.parametrize(("temperature", "weight", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
+def test_ffl(temperature: float, weight: float, eps: float) -> None:
+    z, y = group()
+    fused = torch.randn(B, C).double().requires_grad_()
+    parts = FFL(temperature, weight, eps)(z.requires_grad_(), fused, targets=y)
+    told = fused.detach()
+    check(parts, "truth", [sum(ce(one, y[b]) for one in (told[b], *z[:, b])) for b in range(B)])
+    check(parts, "fused", [weight * sum(kl(z[m, b], told[b], temperature, eps) for m in range(M)) for b in range(B)])
+    check(parts, "ensemble", [weight * kl(told[b], z[:, b].mean(0), temperature, eps) for b in range(B)])
+    for part, taught, teaching in (("fused", z, fused), ("ensemble", fused, z)):
+        learns, teaches = torch.autograd.grad(parts[part].sum(), [taught, teaching], allow_unused=True)
+        assert learns.abs().sum() > 0
+        assert teaches is None
 
 
 @pytest.mark.parametrize(("temperature", "alpha", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])

@@ -83,7 +83,7 @@ def _terms(trial: Trial) -> None:
         (name, _weight(in_words(term.weight)), f"{trial.values.get(name, 0):.4g}", f"{trial.norms.get(name, 0):.3g}")
         for name, term in trial.terms.named().items()
     ]
-    if any(name not in trial.values for name in trial.terms):  # peers: each has its own
+    if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]
     table("", ("term", "weight", "value × weight", "gradient norm"), rows)
     for name, term in trial.terms.items():

@@ -1,0 +1,57 @@
+"""Yao, Sun: classifiers at several depths of two peers match each other, depth by depth and across."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.declared import positive
+from tutelage.losses.base import Response
+from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+
+
+class DCM(Response):
+    r"""The truth for each of a peer's classifiers, which also matches each one of another peer's.
+
+    L = CE(z_Q, y) + α·Σ_{q<Q} CE(z_q, y) + β·Σ_{q=r} D_qr + γ·Σ_{q≠r} D_qr with
+    D_qr = T²·KL(softmax(t_r/T) ‖ softmax(z_q/T)), t without gradient: the parts "truth", "shallow", "same" and "cross".
+    Where the peers have not as many classifiers, depths are counted from the last.
+
+    Shapes: student this peer's logits z_1 … z_Q, shallow to deep, the last one its own answer, stacked (Q, B, C, …) or
+    a list; teacher the other's, likewise; targets (B, …) int64; each part is (B, …), summed over classifiers.
+    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816, α = β = γ = 1, T = 1. No published numbers were compared.
+    Raises: ConfigError if the temperature isn't above 0, or shapes differ.
+    """
+
+    paper = "Yao, Sun. ECCV 2020. arXiv:2008.07816"
+    lists = ("student", "teacher")
+    zero_at_equal = False
+    ignores = ("shift of logits",)
+    beside = 0.0
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        ours, theirs = ([torch.randn(6, 5) for _ in range(3)] for _ in range(2))
+        return ours, theirs, {"targets": torch.randint(5, (6,))}
+
+    def forward(self, student: Several, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
+        ours, theirs = stacked(student), stacked(teacher).detach()
+        *shallow, truth = every_ce(ours, targets)
+        apart = torch.stack([softened_kls(z, theirs, self.temperature) for z in ours])
+        same = apart.diagonal(len(theirs) - len(ours)).sum(-1)
+        return {
+            "truth": truth,
+            "shallow": self.alpha * sum(shallow, torch.zeros_like(truth)),
+            "same": self.beta * same,
+            "cross": self.gamma * (apart.sum((0, 1)) - same),
+        }

@@ -1,0 +1,55 @@
+"""Kim, Hyun, Chung, Kwak: sub-networks and the classifier of their fused features teach each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.declared import positive
+from tutelage.losses.base import Response
+from tutelage.losses.divergence import softened_kl
+from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+
+
+class FFL(Response):
+    r"""The truth for all; the sub-networks match the fused classifier, and it matches their mean logits.
+
+    L = Σ_m CE(z_m, y) + CE(z_f, y) + w·(Σ_m T²·KL(p(z_f) + ε ‖ p(z_m)) + T²·KL(p(mean_m z_m) + ε ‖ p(z_f))) with
+    p(z) = softmax(z/T), what is matched without gradient: the parts "truth", "fused" and "ensemble".
+
+    Shapes: student the M sub-networks' logits, stacked (M, B, C, …) or a list; teacher the fused classifier's z_f
+    (B, C, …), which is trained; targets (B, …) int64; each part is (B, …), summed over sub-networks.
+    Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058, T = 3; the authors' code has ε = 10⁻⁷ and raises w over
+    80 epochs. No published numbers were compared.
+    Raises: ConfigError if the temperature isn't above 0, or shapes differ.
+    """
+
+    paper = "Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058"
+    lists = ("student",)
+    zero_at_equal = False
+    ignores = ("shift of logits",)
+    beside = 0.0
+
+    temperature: float = 3.0
+    consistency_weight: float = 1.0
+    eps: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive(self, "temperature")
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        networks = [torch.randn(6, 5) for _ in range(3)]
+        return networks, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
+
+    def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+        networks = stacked(student)
+        told = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
+        fused = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
+        return {
+            "truth": every_ce(networks, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
+            "fused": self.consistency_weight * told,
+            "ensemble": self.consistency_weight * fused,
+        }

@@ -1,0 +1,62 @@
+"""Peers whose classifiers at several depths teach each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tutelage.layers import Look
+from tutelage.player import Player
+from tutelage.schemes.base import Parts, Scheme, peer_names
+from tutelage.schemes.exits import WithExits
+from tutelage.schemes.mutual import Mutual
+from tutelage.values import Batch, Outputs
+
+
+class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
+    """Mutual learning of peers with classifiers on middle layers; in the end these are left out.
+
+    Losses that take a list of the student get the answers of a peer's classifiers, shallow to deep, its own the last;
+    their teachers are another peer's, constants. Of more than two peers, each term is its mean over the others.
+    layers: where the classifiers are, in every peer; "auto" takes the end of every stage but the last.
+    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816 (DCM), whose classifiers are made of the network's own blocks; here
+    they are bottlenecks.
+    """
+
+    name = "cross_layer"
+
+    @classmethod
+    def of(cls, parts: Parts, layers: str | list[str] = "auto") -> CrossLayer:  # type: ignore[override]
+        """As many peers as the run has."""
+        at = [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
+        return cls(
+            {
+                name: WithClassifiers(parts.network(k, name), parts.terms(), parts.task, at)
+                for k, name in enumerate(peer_names(parts))
+            }
+        )
+
+
+class WithClassifiers(WithExits):
+    """A peer with exits, that says what each of its classifiers says."""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Make the exits, and wire the terms to a peer."""
+        look = Look(self.student.model, batch)
+        ours = look.answer(look.response)
+        ours.members = [*(look.answer(logits) for _, logits in self.grow(look)), look]
+        self.terms.wire(ours, teacher, batch, samples)
+        self.facts = look.facts
+        self.tap()
+
+    def tap(self, heard: Sequence[str] = ()) -> None:
+        """Capture what enters the exits too."""
+        super().tap([*self.exits, *heard])
+
+    def say(self, batch: Batch) -> Outputs:
+        """What it says, and what all its classifiers say, as members."""
+        said = super().say(batch)
+        exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
+        said.members = [Outputs(logits.float()) for logits in (*exits, said.response)]
+        return said
+
+    forward = Player.forward  # the peers teach, not its own deepest layer
