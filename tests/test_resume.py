@@ -79,6 +79,12 @@ def with_exits():
     return exits()
 
 
+def with_pyramid():
+    from schemes.test_self_teacher import self_teacher
+
+    return self_teacher()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -105,6 +111,7 @@ CASES = {
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
+    "self teacher": (lambda data: with_pyramid(), {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }
