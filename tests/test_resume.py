@@ -85,6 +85,12 @@ def with_pyramid():
     return self_teacher()
 
 
+def mixed(data):
+    from schemes.test_mixed import mixed
+
+    return mixed()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -112,6 +118,7 @@ CASES = {
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
     "self teacher": (lambda data: with_pyramid(), {}),
+    "mixed": (mixed, {"keep": "best"}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -52,14 +52,7 @@ class WithExits(Player):
         Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
         """
         look = Look(self.student.model, batch)
-        self._find(look)
-        if look.response.dim() != 2:
-            raise ConfigError(f"scheme=exits classifies whole samples, but the answer is {shape_of(look.response)}.")
-        deep, features = look.feature(self.deepest), [look.feature(layer) for layer in self.exits]
-        self.heads = nn.ModuleList(Head(feature, deep, look.response.shape[1]) for feature in features)
-        with torch.no_grad():
-            said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
-        self.heads.train()
+        said = self.grow(look)
         names = [f"exit{k}" for k in range(len(said))]
         for term in self.terms.named().values():
             if term.sees != "response" and not any(term.wanted.values()):
@@ -70,6 +63,21 @@ class WithExits(Player):
         self.terms.wire(ours, look, batch, samples)
         own = [layer for layer in self.terms.layers("student") if layer not in names]
         self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *own, *self.terms.layers("teacher")))
+
+    def grow(self, look: Look) -> list[tuple[Tensor, Tensor]]:
+        """Find the layers and make the heads; what these say of the example.
+
+        Raises: as `wire`.
+        """
+        self._find(look)
+        if look.response.dim() != 2:
+            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(look.response)}.")
+        deep, features = look.feature(self.deepest), [look.feature(layer) for layer in self.exits]
+        self.heads = nn.ModuleList(Head(feature, deep, look.response.shape[1]) for feature in features)
+        with torch.no_grad():
+            said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
+        self.heads.train()
+        return said
 
     def _find(self, look: Look) -> None:
         stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
