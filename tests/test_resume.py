@@ -93,6 +93,18 @@ def adversarial():
     return afd([net("cnn2", 0), net("cnn4", 1)])
 
 
+def with_pyramid():
+    from schemes.test_self_teacher import self_teacher
+
+    return self_teacher()
+
+
+def mixed(data):
+    from schemes.test_mixed import mixed
+
+    return mixed()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -123,6 +135,8 @@ CASES = {
     "exits": (lambda data: with_exits(), {}),
     "cross layer": (lambda data: cross_layer(), {"keep": "best"}),
     "adversarial": (lambda data: adversarial(), {"accumulate": 2}),
+    "self teacher": (lambda data: with_pyramid(), {}),
+    "mixed": (mixed, {"keep": "best"}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from tutelage.connectors import as_map, resized
@@ -35,3 +37,22 @@ class Head(nn.Module):
         """(B, C, H, W) or tokens → the feature (B, D, h, w) and the logits (B, classes)."""
         deep = resized(self.bottleneck(as_map(feature)), self.size)
         return deep, self.fc(deep.mean((2, 3)))
+
+
+class Aggregate(nn.Module):
+    """A classifier of several features of one size, made from an example of them.
+
+    A 1×1 convolution of all side by side to the channels of the last, and a linear layer of its mean over positions.
+    """
+
+    def __init__(self, features: Sequence[Tensor], classes: int) -> None:
+        super().__init__()
+        maps = [as_map(feature) for feature in features]
+        self.conv = nn.Conv2d(sum(x.shape[1] for x in maps), maps[-1].shape[1], 1, bias=False)
+        self.fc = nn.Linear(maps[-1].shape[1], classes)
+        self.to(maps[-1])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C_l, H, W) or tokens → the logits (B, classes)."""
+        maps = torch.cat([as_map(feature) for feature in features], dim=1)
+        return self.fc(self.conv(maps).mean((2, 3)))

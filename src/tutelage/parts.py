@@ -34,6 +34,7 @@ class Parts:
         self.making, self.phase = making, phase
         self.config: Config = making.of(phase)
         self.task: Task = making.task
+        self.seed = phase.seed
         self.names: dict[str, str] = {}
         self._first: Network | None = None
 

@@ -25,11 +25,12 @@ Turn = tuple[str, dict[str, Tensor]]
 class Parts(Protocol):
     """What a scheme is made of, as one phase of a run names it: fresh networks and terms each time, and a teacher.
 
-    Ask for the first network before the data: these are normalised as it wants them.
+    Ask for the first network before the data: these are normalised as it wants them. seed: the phase's own.
     """
 
     config: Config
     task: Task
+    seed: int
 
     @property
     def place(self) -> Path:

@@ -98,10 +98,14 @@ class WithExits(Player):
             mask = self.task.mask(batch)
             features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
             members = [Outputs(single(logits), facts=self.facts) for _, logits in exits]
-            each = [self.terms.truths(one, told, batch, mask) for one in (said, *members)]
-            truths = {name: torch.stack([one[name] for one in each]).sum() for name in each[0]}
+            truths = added([self.terms.truths(one, told, batch, mask) for one in (said, *members)])
             ours = Outputs(said.response, said.features | features, self.facts, members)
             return self.terms(ours, told, batch, mask, truths)
+
+
+def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Several scalars a name, added up."""
+    return {name: torch.stack([one[name] for one in losses]).sum() for name in losses[0]}
 
 
 class ExitsLook(Look):

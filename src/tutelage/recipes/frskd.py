@@ -1,0 +1,15 @@
+"""Feature refinement by self-distillation: a pyramid on the student's stages teaches it, and is left out in the end.
+
+Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273. CE of student and pyramid, 2·T²·KL at T = 4, and 100
+times the distance of attention maps. As in the authors' code the pyramid's own CE trains the student too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """A pyramid twice as wide as the stages."""
+    kd = {"name": "kd", "temperature": 4.0, "weight": 2.0}
+    return {"scheme": "self_teacher", "method": [{"name": "ce"}, kd, {"name": "at", "weight": 100.0}]}
