@@ -28,6 +28,7 @@ TINY: dict[str, Any] = {
 
 TIMES: Mapping[str, Mapping[str, int]] = {
     "dml_sequential": {"peer0": 2, "peer1": 2},  # to teach, and to learn
+    "mixskd": {"student": 2},  # the samples and their mixtures
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }
 """How often a batch goes through a recipe's networks, where it isn't once."""
