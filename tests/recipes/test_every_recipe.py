@@ -30,7 +30,7 @@ TIMES: Mapping[str, Mapping[str, float]] = {
     "dml_sequential": {"peer0": 2, "peer1": 2},  # to teach, and to learn
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }
-"""How often a batch goes through networks where it isn't once: by recipe, by "RECIPE PHASE" before its last training."""
+"""How often a batch goes through networks where it isn't once: by recipe, or by "RECIPE PHASE" before the last phase."""
 
 
 class Ear(Callback):
