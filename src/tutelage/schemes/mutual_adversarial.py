@@ -110,16 +110,16 @@ class Critics(nn.Module):
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each critic's loss."""
         following = dict(zip(maps, [*list(maps)[1:], *list(maps)[:1]], strict=True))
-        return {
-            name: (1 - critic(maps[following[name]])).square().mean() + critic(maps[name]).square().mean()
-            for name, critic in self.critics.items()
-        }
+        losses = {}
+        for name, critic in self.critics.items():
+            real, fake = critic(maps[following[name]]).float(), critic(maps[name]).float()
+            losses[name] = (1 - real).square().mean() + fake.square().mean()
+        return losses
 
     def fooled(self, name: str, x: Tensor) -> Tensor:
         """(1 − D_k(x))², the critic a constant."""
-        critic = self.critics[name]
-        constant = {key: parameter.detach() for key, parameter in critic.named_parameters()}
-        score: Tensor = functional_call(critic, constant, (x,))
+        constant = {key: parameter.detach() for key, parameter in self.critics[name].named_parameters()}
+        score: Tensor = functional_call(self.critics[name], constant, (x,))
         return (1 - score.float()).square().mean()
 
     def optimised(self) -> dict[str, nn.Module]:
