@@ -38,7 +38,7 @@ def fused(fuse, *maps):
 
 
 def test_three_levels_by_hand():
-    f1, f2, f3 = features((3, 8), (4, 4), (5, 2))
+    f1, f2, f3 = given = [f.requires_grad_() for f in features((3, 8), (4, 4), (5, 2))]
     pyramid = Pyramid([f1, f2, f3], 7, width=2, depth=2).train()
     with torch.no_grad():
         for fuse in (*pyramid.fuse, *pyramid.fuse_back):
@@ -53,7 +53,11 @@ def test_three_levels_by_hand():
     assert [x.shape[1:] for x in refined] == [(6, 8, 8), (8, 4, 4), (10, 2, 2)]
     for ours, expected in zip(refined, (p1, r2, r3), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(logits, r3.mean((2, 3)) @ pyramid.fc.weight.T + pyramid.fc.bias, rtol=1e-4, atol=1e-5)
+    expected = r3.mean((2, 3)) @ pyramid.fc.weight.T + pyramid.fc.bias
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+    ours, theirs = (torch.autograd.grad(z.pow(2).sum(), given) for z in (logits, expected))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

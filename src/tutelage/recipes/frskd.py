@@ -1,7 +1,9 @@
 """Feature refinement by self-distillation: a pyramid on the student's stages teaches it, and is left out in the end.
 
 Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273. CE of student and pyramid, 2·T²·KL at T = 4, and 100
-times the distance of attention maps. As in the authors' code the pyramid's own CE trains the student too.
+times the distance of attention maps. As in the authors' code the pyramid's own CE trains the student too. That 100 is
+of stages from 32 × 32 to 4 × 4 positions, over which the distance is a mean; on images of 8 × 8 it drowns the rest, and
+1 is better (scheme=self_teacher method=ce+2*kd+1*at).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ class Mixed(SelfTaught):
 
     def __init__(self, player: Mixing, alpha: float = 0.4, seed: int = 0) -> None:
         super().__init__(player)
-        if not isinstance(alpha, int | float) or not alpha > 0:
+        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
             raise ConfigError(f"scheme=mixed: alpha={alpha!r}: expected a number above 0.")
         self.alpha, self.seed = float(alpha), seed
 

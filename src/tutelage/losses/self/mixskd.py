@@ -20,7 +20,7 @@ class MixSKDDiscriminator(Feature):
     alike; returns (B,).
     Paper: Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. MixSKD. ECCV 2022. arXiv:2208.05768. In the authors' code the model
     minimises it too (`reverse=False`), and D_l has an output for either side. No published numbers were compared.
-    Raises: ConfigError if the two sides differ in number or shape, or hidden isn't above 0.
+    Raises: ConfigError if the two sides differ in number or shape, or hidden isn't a whole number above 0.
     """
 
     name = "mixskd_discriminator"
@@ -33,7 +33,7 @@ class MixSKDDiscriminator(Feature):
     reverse: bool = True
 
     def __post_init__(self) -> None:
-        if self.hidden < 1:
+        if not isinstance(self.hidden, int) or self.hidden < 1:
             raise ConfigError(f"MixSKDDiscriminator(hidden={self.hidden!r}): expected a whole number above 0.")
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
