@@ -232,7 +232,7 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         (stage(teacher="stage:b"), "a stage can't name itself"),
         (stage(teacher=["stage:a", "stage:c"]), "stage b: teacher=stage:c: 'c' comes later"),
         (stage(student_weights="stage:c"), "stage b: student_weights=stage:c: 'c' comes later"),
-        (stage(student="stage:a"), "only teacher and student_weights may name an earlier stage"),
+        (stage(student="stage:a"), "only teacher, student_weights and term_weights may name an earlier stage"),
         (stage(teacher="stage:teacher@x"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@0"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@3"), "teacher is trained for 2 epochs"),

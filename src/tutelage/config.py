@@ -90,6 +90,11 @@ class Config(Settings):
     )
     teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
+    term_weights: str | None = Field(
+        None,
+        pattern=r"^stage:",
+        description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
+    )
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
     cache: bool | str = Field(
         False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"

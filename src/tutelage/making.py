@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage import data as datasets
 from tutelage import models, registry, saved, stages
@@ -33,7 +33,7 @@ from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
-    "ensemble": "logits", "teacher_size": None, "dot": 0.0,
+    "ensemble": "logits", "teacher_size": None, "dot": 0.0, "term_weights": None,
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
@@ -78,6 +78,7 @@ class Making:
         if config.devices > 1:
             self.fabric.launch()
         self.rehearsing = False
+        self.rehearsed: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
     # what is trained, in which order
@@ -179,6 +180,21 @@ class Making:
         asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
         given = copy.deepcopy(asked)  # phases and peers share nothing
         return Terms.of(given if given is not None else specs(config.method), self.task.truth() if truth else None)
+
+    def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
+        """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
+        if name is None:
+            return None
+        stage = stages.left(name).stage
+        if stage not in (known := self.config.stage_words()):
+            raise ConfigError(unknown("stage", stage, known))
+        phase = f"{stage}-{number}"
+        return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
+
+    def leaves_terms(self, phase: Phase) -> bool:
+        """Whether a later phase takes over what this one's terms have."""
+        named = [name for stage in self.config.stages for key, name in stages.named(stage) if key == "term_weights"]
+        return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
 
     def network(
         self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None

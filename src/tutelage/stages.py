@@ -14,7 +14,7 @@ STAGE = "stage:"
 LAST = "student"
 """The stage that is the student's own training."""
 
-NAMING = ("teacher", "student_weights")
+NAMING = ("teacher", "student_weights", "term_weights")
 """Keys that may name an earlier training."""
 
 OF_RUN = (
@@ -75,8 +75,10 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
 def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str]) -> str:
     """Why this names no earlier training."""
     if key not in NAMING:
-        return f"only {' and '.join(NAMING)} may name an earlier stage"
+        return f"only {', '.join(NAMING[:-1])} and {NAMING[-1]} may name an earlier stage"
     wanted, at, epoch = name.removeprefix(STAGE).partition("@")
+    if key == "term_weights" and (at or wanted == "teacher"):
+        return "only what the terms of an earlier stage have at its end can be taken over"
     if at and not re.fullmatch(r"[1-9]\d*", epoch):
         return f"expected a whole number of epochs after @, such as {STAGE}{wanted}@10"
     if wanted == stage.get("name"):
@@ -96,6 +98,8 @@ def _misfit(key: str, named: Left, stage: Words, before: Mapping[str, Words], ru
     whole = {**run, **theirs}
     if key == "student_weights" and whole["student"] != stage.get("student", run["student"]):
         return f"these are {whole['student']}'s, and the student is {stage.get('student', run['student'])}"
+    if key == "term_weights" and (whole.get("keep") == "best" or whole.get("patience") is not None):
+        return f"the terms of {named.stage} are those of its last epoch: let it keep the last (keep=last)"
     if named.epoch is not None and named.epoch > whole["epochs"]:
         return f"{named.stage} is trained for {whole['epochs']} epochs"
     if named.epoch is not None and whole.get("patience") is not None:
