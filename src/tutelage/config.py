@@ -69,6 +69,9 @@ class Config(Settings):
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
     teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_scheme: str | Spec | None = Field(
+        None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
+    )
     teacher_precision: Literal["32", "bf16", "16"] = Field(
         "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
     )
@@ -139,10 +142,10 @@ class Config(Settings):
                     raise ConfigError(near_method(term["name"]))
         return students
 
-    @field_validator("scheme")
+    @field_validator("scheme", "teacher_scheme")
     @classmethod
-    def _known_scheme(cls, scheme: str | Spec) -> str | Spec:
-        if scheme == OFFLINE:
+    def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
+        if scheme in (OFFLINE, None):
             return scheme
         name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
         options = {} if isinstance(scheme, str) else {key: value for key, value in scheme.items() if key != "name"}

@@ -113,8 +113,15 @@ class Making:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
         words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        words |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
-        if config.teacher_size and (self.teacher_is_trained() or any(map(self._is_trained, names))):
+        here = self.teacher_is_trained() or any(map(self._is_trained, names))
+        if config.teacher_scheme and not here:
+            raise ConfigError(
+                f"teacher_scheme={config.teacher_scheme} is how a teacher is trained in this run, and none is: name a "
+                "model as teacher, with teacher_epochs above 0, or leave it out."
+            )
+        if config.teacher_size and here:
             raise ConfigError(
                 f"teacher_size={config.teacher_size}: a teacher that is trained in this run sees the run's images; "
                 f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."

@@ -106,7 +106,8 @@ class Run(Making):
         try:
             for phase in phases:
                 self.settings(phase)
-                if phase.number == 0 and phase.role in ("stage", "student"):
+                asked = phase.role in ("stage", "student") or self.config.teacher_scheme is not None
+                if phase.number == 0 and asked:
                     wired = self._rehearsed(phase, samples)
         except NotFinite as error:
             raise NotFinite(f"teacher={self.of(phase).teacher}: {error}") from error
