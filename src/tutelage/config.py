@@ -332,7 +332,7 @@ def check(asked: Mapping[str, Any]) -> Config:
     base: dict[str, Any] = {}
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
         beneath = _digits(asked) if asked.get("data", "digits") == "digits" else {}
-        base |= recipes.load(asked["method"], beneath | dict(asked))
+        base |= recipes.load(asked["method"], {"teacher": None, "student": None} | beneath | dict(asked))
         asked = {k: v for k, v in asked.items() if k != "method"}
     if (base | dict(asked)).get("data", "digits") == "digits":
         base = _digits(base | dict(asked)) | base

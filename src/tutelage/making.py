@@ -254,6 +254,8 @@ class Making:
                 return self.network(config.teacher, config.teacher_weights, given.teacher)
             return self._of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
         words = config.stage_words()
+        if config.stages and config.baseline:
+            words[stages.ALONE] = config.last_words()
         if left.stage not in words:
             raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
         name = words[left.stage].get("student", config.student)

@@ -46,6 +46,6 @@ def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def _sound(value: Any, kind: Any) -> bool:
     """Whether a recipe can go by this."""
-    if isinstance(value, bool):
-        return kind is bool
+    if kind is Any or isinstance(value, bool):
+        return kind in (Any, bool)
     return isinstance(value, kind) and (not isinstance(value, int) or value > 0)
