@@ -14,7 +14,7 @@ import tutelage
 ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
-    "errors", "declared", "registry", "values", "capture", "layers", "branches", "recompute", "fold",
+    "errors", "declared", "registry", "values", "capture", "layers", "branches", "rest", "recompute", "fold",
     "settings", "checkpoint", "policies", "losses", "cache", "connectors", "heads", "pyramid", "recipes",
     "stages", "config", "data", "models", "tasks", "term", "terms", "teachers", "player", "schemes", "optim",
     "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "phase",

@@ -109,6 +109,18 @@ def test_what_a_stage_left_teaches_and_goes_on(run):
         assert digest(hint.students()["student"].model) != weights(run, f"hint-{number}")
 
 
+def test_the_student_alone_teaches_each_seed_its_own(tmp_path):
+    stages = [{"name": "a", "teacher": "stage:alone"}, {"name": "student", "teacher": "stage:a"}]
+    keys = KEYS | {"teacher": "none", "method": None, "epochs": 1, "stages": stages}
+    keys["stages"] = [stage | {"method": "kd"} for stage in stages]
+    del keys["teacher_epochs"]
+    made = tutelage.distill(**keys, out=str(tmp_path / "r"))
+    run = Run(check(yaml.safe_load((made.folder / "config.yaml").read_text())), None, made.folder)
+    for number in range(2):
+        scheme, _ = run.scheme(next(p for p in run.phases() if p.name == f"a-{number}"))
+        assert digest(scheme.teacher.tapped.model) == weights(made, f"alone-{number}")
+
+
 def test_without_a_truth_the_head_stays_as_it_was(run):
     made = Run(check(yaml.safe_load((run.folder / "config.yaml").read_text())), None, run.folder)
     phase = next(p for p in made.phases() if p.name == "hint-0")
@@ -232,7 +244,9 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         (stage(teacher="stage:b"), "a stage can't name itself"),
         (stage(teacher=["stage:a", "stage:c"]), "stage b: teacher=stage:c: 'c' comes later"),
         (stage(student_weights="stage:c"), "stage b: student_weights=stage:c: 'c' comes later"),
-        (stage(student="stage:a"), "only teacher and student_weights may name an earlier stage"),
+        (stage(student="stage:a"), "only teacher, student_weights and term_weights may name an earlier stage"),
+        (stage(student_weights="stage:alone"), "the student alone is a teacher at its end, and nothing else"),
+        (stage(teacher="stage:alone@1"), "the student alone is a teacher at its end, and nothing else"),
         (stage(teacher="stage:teacher@x"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@0"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@3"), "teacher is trained for 2 epochs"),
@@ -273,6 +287,7 @@ def test_faults_are_refused_before_there_is_a_folder(tmp_path, stages, message):
         ({"student_weights": "stage:a"}, "student_weights=stage:a: say it in the stage"),
         ({"teacher": ["cnn4", "cnn8"], "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
         ({"teacher": "moving_average", "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
+        ({"baseline": False, "stages": stage(teacher="stage:alone")}, "unknown stage 'alone'"),
         ({"teacher_epochs": 0, "stages": stage(teacher="stage:teacher@1")}, "isn't trained in this run"),
         ({"snapshots": [3]}, r"snapshots=\[3\]: expected epochs from 1 to epochs=2"),
         ({"lr_warmup": 1.5, "teacher_epochs": 1}, "teacher: lr_warmup=1.5 takes all of epochs=1"),

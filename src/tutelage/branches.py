@@ -85,13 +85,13 @@ class Branches(nn.Module):
         first, *others = [student.model for student in self.tapped().values()]
         if any(_shapes(other) != _shapes(first) for other in others):
             raise ModelError("branches that share a trunk are of one architecture; name one model (student=…).")
-        begins, ends = _order(first, inputs)
+        begins, ends = order(first, inputs)
         self.split = _after_stages(first, inputs, begins, ends) if split == "auto" else split
         if self.split not in begins:
             raise ModelError(unknown("layer", self.split, begins))
         before = {name: [end for end in found if end < begins[self.split][0]] for name, found in ends.items()}
         before = {name: found for name, found in before.items() if found}
-        self.trunk = {name: len(found) for name, found in before.items() if not _parents(name) & before.keys()}
+        self.trunk = {name: len(found) for name, found in before.items() if not parents(name) & before.keys()}
         single = _alone_before(first, inputs, self.split, list(self.trunk))
         if not self.trunk:
             raise ModelError(f"split={self.split}: no layer comes before it, so there is nothing to share.")
@@ -176,7 +176,7 @@ def _scale_first(factor: float, module: nn.Module, args: tuple[Any, ...]) -> tup
     return (_Scale.apply(args[0], factor), *args[1:])
 
 
-def _order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+def order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """When each module's calls begin and end in one forward."""
     begins: dict[str, list[int]] = {}
     ends: dict[str, list[int]] = {}
@@ -211,7 +211,8 @@ def _after_stages(
     return min(later, key=lambda name: later[name])
 
 
-def _parents(name: str) -> set[str]:
+def parents(name: str) -> set[str]:
+    """The names of all modules that a module is in."""
     parts = name.split(".")
     return {".".join(parts[:k]) for k in range(1, len(parts))}
 

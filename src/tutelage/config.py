@@ -69,6 +69,9 @@ class Config(Settings):
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
     teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_scheme: str | Spec | None = Field(
+        None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
+    )
     teacher_precision: Literal["32", "bf16", "16"] = Field(
         "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
     )
@@ -90,6 +93,11 @@ class Config(Settings):
     )
     teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
+    term_weights: str | None = Field(
+        None,
+        pattern=r"^stage:",
+        description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
+    )
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
     cache: bool | str = Field(
         False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
@@ -134,10 +142,10 @@ class Config(Settings):
                     raise ConfigError(near_method(term["name"]))
         return students
 
-    @field_validator("scheme")
+    @field_validator("scheme", "teacher_scheme")
     @classmethod
-    def _known_scheme(cls, scheme: str | Spec) -> str | Spec:
-        if scheme == OFFLINE:
+    def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
+        if scheme in (OFFLINE, None):
             return scheme
         name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
         options = {} if isinstance(scheme, str) else {key: value for key, value in scheme.items() if key != "name"}
@@ -324,7 +332,7 @@ def check(asked: Mapping[str, Any]) -> Config:
     base: dict[str, Any] = {}
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
         beneath = _digits(asked) if asked.get("data", "digits") == "digits" else {}
-        base |= recipes.load(asked["method"], beneath | dict(asked))
+        base |= recipes.load(asked["method"], {"teacher": None, "student": None} | beneath | dict(asked))
         asked = {k: v for k, v in asked.items() if k != "method"}
     if (base | dict(asked)).get("data", "digits") == "digits":
         base = _digits(base | dict(asked)) | base

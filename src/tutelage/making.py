@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage import data as datasets
 from tutelage import models, registry, saved, stages
@@ -33,7 +33,7 @@ from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
-    "ensemble": "logits", "teacher_size": None, "dot": 0.0,
+    "ensemble": "logits", "teacher_size": None, "dot": 0.0, "term_weights": None,
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
@@ -78,6 +78,7 @@ class Making:
         if config.devices > 1:
             self.fabric.launch()
         self.rehearsing = False
+        self.rehearsed: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
     # what is trained, in which order
@@ -112,8 +113,15 @@ class Making:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
         words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        words |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
-        if config.teacher_size and (self.teacher_is_trained() or any(map(self._is_trained, names))):
+        here = self.teacher_is_trained() or any(map(self._is_trained, names))
+        if config.teacher_scheme and not here:
+            raise ConfigError(
+                f"teacher_scheme={config.teacher_scheme} is how a teacher is trained in this run, and none is: name a "
+                "model as teacher, with teacher_epochs above 0, or leave it out."
+            )
+        if config.teacher_size and here:
             raise ConfigError(
                 f"teacher_size={config.teacher_size}: a teacher that is trained in this run sees the run's images; "
                 f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."
@@ -180,6 +188,21 @@ class Making:
         given = copy.deepcopy(asked)  # phases and peers share nothing
         return Terms.of(given if given is not None else specs(config.method), self.task.truth() if truth else None)
 
+    def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
+        """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
+        if name is None:
+            return None
+        stage = stages.left(name).stage
+        if stage not in (known := self.config.stage_words()):
+            raise ConfigError(unknown("stage", stage, known))
+        phase = f"{stage}-{number}"
+        return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
+
+    def leaves_terms(self, phase: Phase) -> bool:
+        """Whether a later phase takes over what this one's terms have."""
+        named = [name for stage in self.config.stages for key, name in stages.named(stage) if key == "term_weights"]
+        return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
+
     def network(
         self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None
     ) -> Network:
@@ -231,6 +254,8 @@ class Making:
                 return self.network(config.teacher, config.teacher_weights, given.teacher)
             return self._of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
         words = config.stage_words()
+        if config.stages and config.baseline:
+            words[stages.ALONE] = config.last_words()
         if left.stage not in words:
             raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
         name = words[left.stage].get("student", config.student)

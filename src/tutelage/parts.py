@@ -77,13 +77,21 @@ class Parts:
         self.names[player] = str(name)
         return network.model
 
+    def pupil(self, name: str | None = None) -> nn.Module:
+        """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
+        own = self.making.config.student
+        given = self.making.given.student if name in (None, own) else None
+        return self.making.network(name or own, None, given, self.phase.number).model
+
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
         return Player(self.network(number, player), self.terms(), self.task)
 
     def terms(self, truth: bool = True) -> Terms:
         """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
-        return self.making.terms(self.config, truth)
+        terms = self.making.terms(self.config, truth)
+        terms.first = self.making.first_terms(self.config.term_weights, self.phase.number)
+        return terms
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher that the phase names, cached and ahead as far as the configuration says so."""

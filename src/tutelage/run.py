@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from tutelage import environment, result, sharding
+from tutelage import environment, result, saved, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import Tapped, peek
 from tutelage.checkpoint import write_atomically
@@ -28,6 +28,7 @@ from tutelage.phase import Phase, finish, forget_peak, keep
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation
 from tutelage.teachers.ahead import placed
+from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 from tutelage.values import Batch
 
@@ -77,6 +78,10 @@ class Run(Making):
         trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         forget_peak(self.fabric.device)
         students = trainer.fit(scheme, parts.data)
+        if self.leaves_terms(phase):
+            state = sharding.whole(terms_of(scheme).state_dict())
+            if self.fabric.is_global_zero:
+                saved.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             finish(phase, folder, students, scheme, trainer, parts.data, self.task, parts.names)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -101,7 +106,8 @@ class Run(Making):
         try:
             for phase in phases:
                 self.settings(phase)
-                if phase.number == 0 and phase.role in ("stage", "student"):
+                asked = phase.role in ("stage", "student") or self.config.teacher_scheme is not None
+                if phase.number == 0 and asked:
                     wired = self._rehearsed(phase, samples)
         except NotFinite as error:
             raise NotFinite(f"teacher={self.of(phase).teacher}: {error}") from error
@@ -119,6 +125,8 @@ class Run(Making):
         batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
+        if self.leaves_terms(phase):
+            self.rehearsed[phase.name] = dict(terms_of(scheme).state_dict())
         if self.config.sharded:
             sharding.refuse(scheme)
         return scheme, data, batch
@@ -165,6 +173,11 @@ class Run(Making):
                 self.task,
                 {"teacher": " + ".join(named) if isinstance(named, list) else str(named)},
             )
+
+
+def terms_of(scheme: Scheme) -> Terms:
+    """The first player's terms."""
+    return next(iter(scheme.terms().values()))
 
 
 def resume(path: str | Path, given: Given | None = None) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -78,15 +79,9 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     model: a module to load the weights into, for networks that were given as objects.
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     path = _file(path)
     known = card(path)
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is torn: {error}. Restore it from a copy, or train again.") from error
+    weights = tensors(path)
     if model is None:
         if known.model.startswith("object:"):
             raise ModelError(f"{path} holds {known.model[7:]}, which was given as an object: load(path, model=…).")
@@ -109,6 +104,30 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         raise CheckpointError(f"{path} doesn't fit {known.model}: missing {lost[:3]}, unexpected {unexpected[:3]}.")
     model.card = known  # type: ignore[assignment]
     return model.eval()
+
+
+def keep_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write tensors by name."""
+    from safetensors.torch import save as to_bytes
+
+    data = to_bytes({name: x.detach().cpu().clone() for name, x in tensors.items()})
+    write_atomically(path, lambda file: file.write(data))
+
+
+def tensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file, by name.
+
+    Raises: CheckpointError if it is missing or torn.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} is missing: the stage that leaves it wasn't trained.") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is torn: {error}. Restore it from a copy, or train again.") from error
 
 
 def _file(path: str | Path) -> Path:

@@ -14,13 +14,16 @@ STAGE = "stage:"
 LAST = "student"
 """The stage that is the student's own training."""
 
-NAMING = ("teacher", "student_weights")
+ALONE = "alone"
+"""The student's training without a teacher, as a name for teacher."""
+
+NAMING = ("teacher", "student_weights", "term_weights")
 """Keys that may name an earlier training."""
 
 OF_RUN = (
     "data", "task", "size", "val", "limit", "labels_per_class", "augment", "pretrained", "seed", "seeds", "baseline",
-    "stages", "teacher_epochs", "teacher_lr", "teacher_precision", "teacher_fold", "device", "devices", "strategy",
-    "precision", "views", "view_seed", "out", "log",
+    "stages", "teacher_epochs", "teacher_lr", "teacher_scheme", "teacher_precision", "teacher_fold", "device",
+    "devices", "strategy", "precision", "views", "view_seed", "out", "log",
 )  # fmt: skip
 """Keys that are the same for all trainings of a run."""
 
@@ -62,21 +65,27 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
     for i, stage in enumerate(stages):
         if not isinstance(stage.get("name"), str) or not re.fullmatch(r"[A-Za-z]\w*", names[i]):
             found.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
-        if re.fullmatch(r"teacher\d*|alone", names[i]):
+        if re.fullmatch(rf"teacher\d*|{ALONE}", names[i]):
             found.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
         found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in OF_RUN]
         for key, name in named(stage):
             before = dict(zip(names[:i], stages, strict=False))
-            fault = _fault(key, name, stage, before, names[i + 1 :]) or _misfit(key, left(name), stage, before, run)
+            fault = _fault(key, name, stage, before, names[i + 1 :], run) or _misfit(
+                key, left(name), stage, before, run
+            )
             found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
     return found
 
 
-def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str]) -> str:
+def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str], run: Words) -> str:
     """Why this names no earlier training."""
     if key not in NAMING:
-        return f"only {' and '.join(NAMING)} may name an earlier stage"
+        return f"only {', '.join(NAMING[:-1])} and {NAMING[-1]} may name an earlier stage"
     wanted, at, epoch = name.removeprefix(STAGE).partition("@")
+    if key == "term_weights" and (at or wanted == "teacher"):
+        return "only what the terms of an earlier stage have at its end can be taken over"
+    if wanted == ALONE and run.get("baseline"):
+        return "" if key == "teacher" and not at else "the student alone is a teacher at its end, and nothing else"
     if at and not re.fullmatch(r"[1-9]\d*", epoch):
         return f"expected a whole number of epochs after @, such as {STAGE}{wanted}@10"
     if wanted == stage.get("name"):
@@ -96,6 +105,8 @@ def _misfit(key: str, named: Left, stage: Words, before: Mapping[str, Words], ru
     whole = {**run, **theirs}
     if key == "student_weights" and whole["student"] != stage.get("student", run["student"]):
         return f"these are {whole['student']}'s, and the student is {stage.get('student', run['student'])}"
+    if key == "term_weights" and (whole.get("keep") == "best" or whole.get("patience") is not None):
+        return f"the terms of {named.stage} are those of its last epoch: let it keep the last (keep=last)"
     if named.epoch is not None and named.epoch > whole["epochs"]:
         return f"{named.stage} is trained for {whole['epochs']} epochs"
     if named.epoch is not None and whole.get("patience") is not None:

@@ -18,7 +18,12 @@ from tutelage.values import Batch, Outputs
 
 
 class Terms(nn.ModuleDict):
-    """Named terms; said, told, batch → {name: weighted scalar}. Their sum is what the student minimises."""
+    """Named terms; said, told, batch → {name: weighted scalar}. Their sum is what the student minimises.
+
+    first: the state of terms that were trained before, from which those of the same names begin when they are wired.
+    """
+
+    first: Mapping[str, Tensor] | None = None
 
     @classmethod
     def of(cls, method: Method | None, truth: Loss | None = None) -> Terms:
@@ -69,6 +74,26 @@ class Terms(nn.ModuleDict):
                 f"the weight of {', '.join(going)} goes by the terms of the ground truth, and there is none; "
                 "add one ({name: ce})."
             )
+        if self.first is not None:
+            self._begin(self.first)
+
+    def _begin(self, first: Mapping[str, Tensor]) -> None:
+        """Take over whatever is there under the same name."""
+        own = self.state_dict()
+        shared = [name for name in own if name in first]
+        for name in shared:
+            if first[name].shape != own[name].shape:
+                raise ConfigError(
+                    f"term_weights: {name} is {tuple(first[name].shape)} there and {tuple(own[name].shape)} here; "
+                    "name the same layers and options in both stages."
+                )
+        if not shared:
+            there, here = ({name.partition(".")[0] for name in names} for names in (first, own))
+            raise ConfigError(
+                f"term_weights: that stage leaves parts of {', '.join(sorted(there)) or 'no term'}, and here "
+                f"{', '.join(sorted(here)) or 'no term'} has any; the two must have a term in common."
+            )
+        self.load_state_dict({name: first[name] for name in shared}, strict=False)
 
     def forward(
         self,

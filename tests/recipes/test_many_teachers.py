@@ -74,6 +74,15 @@ def test_the_users_teachers_win(name: str) -> None:
     assert specs(config.method) == specs(recipes.load(name)["method"])
 
 
+@pytest.mark.parametrize("name", SEVERAL)
+def test_only_the_digits_have_teachers_of_their_own(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"data=cifar100: this method's teachers have to be named"):
+        check({"method": name, "data": "cifar100", "student": "resnet8"})
+    keys = {"method": name, "data": "cifar100", "student": "resnet8", "teacher": ["resnet20", "resnet14"]}
+    assert check(keys).teacher == ["resnet20", "resnet14"]
+    assert check({"method": name}).teacher == ["cnn8", "cnn8", "cnn8"]
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

@@ -191,6 +191,53 @@ def test_the_curriculum_begins_with_what_is_easy_to_the_teacher():
     assert last["ce"].item() == pytest.approx(0.1 * each.mean().item())
 
 
+@pytest.mark.parametrize(
+    ("teacher", "student", "between"),
+    [
+        ("resnet56", "resnet8", ["resnet20"]),
+        ("cnn32", "cnn2", ["cnn8"]),
+        ("wrn-40-2", "wrn-16-2", ["wrn-28-2"]),
+        ("wrn_40_4", "wrn_16_1", ["wrn_28_2"]),
+        ("vgg13", "vgg8", ["vgg11"]),
+        ("resnet56", "resnet8", ["resnet32", "resnet14"]),
+        ("resnet110x2", "resnet8x2", ["resnet44x2", "resnet20x2"]),
+    ],
+)
+def test_assistants_are_of_the_family_and_between(teacher, student, between):
+    keys = {"data": "cifar100", "teacher": teacher, "student": student, "epochs": 3}
+    stages = check(keys | {"method": "takd" if len(between) == 1 else "dgkd"}).stages
+    assert [stage["student"] for stage in stages[:-1]] == between
+
+
+def test_a_runs_network_counts_as_a_teacher_of_its_size(runs):
+    teacher = str(runs["takd"].folder / "teacher" / "model.safetensors")
+    stages = check({"method": "takd", "teacher": teacher, "student": "cnn4"}).stages
+    assert stages[0]["student"] == "cnn11"
+
+
+@pytest.mark.parametrize(
+    ("method", "teacher", "student"),
+    [
+        ("takd", "resnet56", "vgg8"),
+        ("takd", "timm:resnet50", "resnet8"),
+        ("takd", "resnet56", "resnet8x4"),
+        ("takd", "resnet14", "resnet8"),
+        ("takd", "cnn0", "cnn2"),
+        ("dgkd", "resnet20", "resnet8"),
+        ("takd", "shufflenetv2_2x", "shufflenetv2_0.5x"),
+        ("takd", ["resnet56", "resnet44"], "resnet8"),
+        ("takd", None, "resnet8"),
+    ],
+)
+def test_where_no_assistant_is_between_it_says_to_write_the_stages_out(method, teacher, student):
+    keys = {"method": method, "data": "cifar100", "student": student} | ({"teacher": teacher} if teacher else {})
+    with pytest.raises(ConfigError, match=rf"student={student}: . assistants? of a size .* Write the stages out"):
+        check(keys)
+    stages = [{"name": "student", "teacher": "stage:teacher"}]
+    if isinstance(teacher, str):
+        assert check(keys | {"stages": stages}).stages == stages
+
+
 def test_the_users_stages_win(tmp_path: Path):
     config = read(words=["method=takd", "stages=[{name: between, student: cnn4}]"])
     assert [stage["name"] for stage in config.stages] == ["between"]

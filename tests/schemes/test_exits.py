@@ -121,10 +121,15 @@ def test_the_exported_student_is_the_bare_network(tmp_path):
 
 @pytest.mark.parametrize("name", ["ban", "ban_cwtm", "ban_dkpp"])
 def test_born_again_generations_are_each_taught_by_the_one_before(tmp_path, name):
-    run = tutelage.distill(method=name, epochs=1, limit=100, out=str(tmp_path / "run"))
-    assert list(run.result["before"]) == ["gen0", "gen1", "gen2"]
-    alone, first = (tutelage.load(tmp_path / "run" / n / "model.safetensors") for n in ("alone-0", "gen0-0"))
-    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), first.parameters(), strict=True))
+    keys = {"method": name, "epochs": 1, "limit": 100}
+    run = tutelage.distill(**keys, out=str(tmp_path / "run"))
+    assert list(run.result["before"]) == ["gen1", "gen2"]
+    whole = tutelage.distill(**keys, baseline=False, out=str(tmp_path / "whole"))
+    assert list(whole.result["before"]) == ["gen0", "gen1", "gen2"]
+    for ours, theirs in (("alone-0", "gen0-0"), ("gen1-0", "gen1-0"), ("student-0", "student-0")):
+        files = (tmp_path / folder / "model.safetensors" for folder in (f"run/{ours}", f"whole/{theirs}"))
+        one, other = (tutelage.load(file) for file in files)
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 def test_fitting_changes_the_heads_too():

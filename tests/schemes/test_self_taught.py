@@ -209,7 +209,9 @@ def test_one_word_is_a_run_that_ends_in_the_bare_student(tmp_path, name):
 
 def test_tf_kd_by_its_copy_trains_the_copy_as_the_student_alone():
     config = check({"method": "tf_kd_self"})
-    assert config.last_words()["teacher"] == "stage:copy"
+    assert (config.last_words()["teacher"], list(config.stage_words())) == ("stage:alone", [])
+    config = check({"method": "tf_kd_self", "baseline": False})
+    assert (config.last_words()["teacher"], list(config.stage_words())) == ("stage:copy", ["copy"])
     assert (config.teacher, config.method) == (None, None)
     assert recipes.load("tf_kd")["teacher"] is None
 

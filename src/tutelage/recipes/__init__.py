@@ -1,16 +1,16 @@
 """Whole runs by name: one file a paper, whose `recipe()` returns the configuration's keys; the user's words win.
 
-A recipe's own parameters are whole numbers among the keys (`epochs`), by which it goes.
+A recipe's own parameters are some of the keys (`epochs`, `teacher`), by which it goes; those that the configuration
+would refuse don't reach it.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 FOLDER = Path(__file__).parent
 
@@ -35,7 +35,17 @@ def _stem(name: str) -> str:
 
 
 def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The keys that the recipe sets beside those that are set."""
+    """The keys that the recipe sets beside those that are set.
+
+    Raises: ConfigError if it has no default for what isn't set.
+    """
     recipe = importlib.import_module(f"{__name__}.{_stem(name)}").recipe
-    taken = inspect.signature(recipe).parameters
-    return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in taken and type(x) is int and x > 0}))
+    kinds = get_type_hints(recipe)
+    return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _sound(x, kinds[key])}))
+
+
+def _sound(value: Any, kind: Any) -> bool:
+    """Whether a recipe can go by this."""
+    if kind is Any or isinstance(value, bool):
+        return kind in (Any, bool)
+    return isinstance(value, kind) and (not isinstance(value, int) or value > 0)

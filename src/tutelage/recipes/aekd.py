@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Cross-entropy 1, the weighted divergences 1."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "aekd"}]}
+    return three(data, teacher) | {"method": [{"name": "aekd"}]}

@@ -1,7 +1,7 @@
 """Born-again networks: generations of one network, each taught by the one before.
 
-Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770. The first learns from the labels,
-three more from CE + KL at T = 1.
+Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770. The first learns from the labels
+(it is the student alone, where that is trained), three more from CE + KL at T = 1.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from itertools import pairwise
 from typing import Any
 
 
-def recipe() -> dict[str, Any]:
+def recipe(baseline: bool = True) -> dict[str, Any]:
     """Four trainings of the student: by the labels, gen1, gen2, and the last."""
-    return generations([{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0}])
+    return generations([{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0}], baseline)
 
 
-def generations(method: list[dict[str, Any]]) -> dict[str, Any]:
+def generations(method: list[dict[str, Any]], baseline: bool) -> dict[str, Any]:
     """Generation after generation by a method; the first by the labels."""
-    names = ["gen0", "gen1", "gen2", "student"]
+    names = ["alone" if baseline else "gen0", "gen1", "gen2", "student"]
     born = [{"name": name, "teacher": f"stage:{before}", "method": method} for before, name in pairwise(names)]
-    return {"teacher": None, "method": None, "stages": [{"name": "gen0"}, *born]}
+    return {"teacher": None, "method": None, "stages": born if baseline else [{"name": "gen0"}, *born]}

@@ -10,6 +10,6 @@ from typing import Any
 from tutelage.recipes import ban
 
 
-def recipe() -> dict[str, Any]:
+def recipe(baseline: bool = True) -> dict[str, Any]:
     """The generations of `ban`, by weighted cross-entropy."""
-    return ban.generations([{"name": "ce", "samples": {"name": "confidence"}}])
+    return ban.generations([{"name": "ce", "samples": {"name": "confidence"}}], baseline)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Cross-entropy 1, answers 1, features 50."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "camkd"}, {"name": "camkd_feature"}]}
+    return three(data, teacher) | {"method": [{"name": "camkd"}, {"name": "camkd_feature"}]}

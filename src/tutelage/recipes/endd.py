@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The Dirichlet's negative log-density alone."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "endd"}]}
+    return three(data, teacher) | {"method": [{"name": "endd"}]}

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The mean of the heads' divergences from their teachers, alone."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "scheme": "hydra", "method": [{"name": "hydra"}]}
+    return three(data, teacher) | {"scheme": "hydra", "method": [{"name": "hydra"}]}

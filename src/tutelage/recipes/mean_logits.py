@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """KD from the mean of the logits."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "ensemble": "logits", "method": [{"name": "kd"}]}
+    return three(data, teacher) | {"ensemble": "logits", "method": [{"name": "kd"}]}

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import three
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """KD from the mean of the probabilities."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "ensemble": "probabilities", "method": [{"name": "kd"}]}
+    return three(data, teacher) | {"ensemble": "probabilities", "method": [{"name": "kd"}]}

@@ -1,7 +1,7 @@
 """Teacher-free distillation by self-training: a copy of the student, trained first, teaches it.
 
 Paper: Yuan, Tay, Li, Wang, Feng. CVPR 2020. arXiv:1909.11723 (Tf-KD_self). 0.1 CE + 0.9 T²·KL, T = 6: of the authors'
-range, α 0.9 to 0.95 and T 6 to 20.
+range, α 0.9 to 0.95 and T 6 to 20. The copy is the student alone, where that is trained.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def recipe() -> dict[str, Any]:
-    """The copy is a stage of its own."""
+def recipe(baseline: bool = True) -> dict[str, Any]:
+    """The copy is a stage of its own without a baseline."""
     method = [{"name": "ce", "weight": 0.1}, {"name": "kd", "temperature": 6.0, "weight": 0.9}]
-    return {
-        "teacher": None,
-        "method": None,
-        "stages": [{"name": "copy"}, {"name": "student", "teacher": "stage:copy", "method": method}],
-    }
+    copy = "alone" if baseline else "copy"
+    student = {"name": "student", "teacher": f"stage:{copy}", "method": method}
+    return {"teacher": None, "method": None, "stages": [student] if baseline else [{"name": "copy"}, student]}

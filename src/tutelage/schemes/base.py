@@ -46,6 +46,9 @@ class Parts(Protocol):
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
 
+    def pupil(self, name: str | None = None) -> nn.Module:
+        """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
+
     def terms(self, truth: bool = True) -> Terms:
         """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
 

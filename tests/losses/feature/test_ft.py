@@ -45,3 +45,30 @@ def test_refuses() -> None:
         FT(p=0)
     with pytest.raises(ConfigError, match="expected equal shapes"):
         FT(rate=0)(torch.zeros(2, 3, 2, 2), torch.zeros(2, 4, 2, 2))
+
+
+def test_the_papers_stages_are_the_halves_of_both() -> None:
+    student, teacher = torch.randn(3, 2, 4, 4), torch.randn(3, 6, 4, 4)
+    both, first, then = (FT(trains=trains) for trains in ("both", "paraphraser", "translator"))
+    for loss in (both, first, then):
+        loss.build(student, teacher, 0)
+        loss.load_state_dict(both.state_dict(), strict=False)
+    parts = both(student, teacher)
+    assert {n: x.tolist() for n, x in (first(student, teacher) | then(student, teacher)).items()} == {
+        n: x.tolist() for n, x in parts.items()
+    }
+    assert set(first(student, teacher)) == {"reconstruction"}
+    assert {name.partition(".")[0] for name, _ in first.named_parameters()} == {"paraphraser", "decoder"}
+    assert {name.partition(".")[0] for name, p in then.named_parameters() if p.requires_grad} == {"translator"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trains": "all"}, "unknown part of FT 'all'"),
+        ({"rate": 0, "trains": "paraphraser"}, "there is no paraphraser"),
+    ],
+)
+def test_refuses_stages_that_are_none(options, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FT(**options)

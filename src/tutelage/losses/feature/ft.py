@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.declared import positive
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import same_size
+
+TRAINS = ("both", "paraphraser", "translator")
 
 
 class FT(Feature):
@@ -19,12 +21,15 @@ class FT(Feature):
     L = w·|F(s)/‖F(s)‖₂ − F(t)/‖F(t)‖₂|^p, the part "factor", with F(t) taken as constant, one value per element;
     the part "reconstruction", (decode(F(t)) − t)², trains the paraphraser alone.
 
+    trains: "translator" leaves the reconstruction out and holds the paraphraser as it is, "paraphraser" leaves the
+    factor out and needs no student: the paper's two stages; "both" does both at once.
     factor_weight: w. rate: the factors have that share of the teacher's channels; 0 compares the features that come as
     factors, without translator and paraphraser. power: average F^power over channels before normalising (0: don't).
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger factor is average-pooled to the smaller.
     Paper: Kim, Park, Kwak. NeurIPS 2018. arXiv:1802.04977, eq. 1–3. Mean over elements and w = 500 as in the authors'
-    code. They train the paraphraser first; here it learns beside. power=2 is what RepDistiller has.
-    Raises: ConfigError if rate or power is below 0 or p isn't above 0, or if the factors differ in channels.
+    code. They train the paraphraser first (recipe `ft_stages`); here it learns beside. power=2 is RepDistiller's.
+    Raises: ConfigError if rate or power is below 0 or p isn't above 0, if `trains` is none of the three, or if the
+    factors differ in channels.
     """
 
     paper = "Kim, Park, Kwak. NeurIPS 2018. arXiv:1802.04977"
@@ -35,29 +40,39 @@ class FT(Feature):
     rate: float = 0.5
     power: int = 0
     p: int = 1
+    trains: str = "both"
 
     def __post_init__(self) -> None:
         positive(self, "p")
         if self.rate < 0 or self.power < 0:
             raise ConfigError(f"FT(rate={self.rate!r}, power={self.power!r}): expected numbers from 0.")
+        if self.trains not in TRAINS:
+            raise ConfigError(unknown("part of FT", self.trains, TRAINS))
+        if self.rate == 0 and self.trains != "both":
+            raise ConfigError(f"FT(rate=0, trains={self.trains!r}): without a rate there is no paraphraser.")
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         if self.rate == 0:
             return
         channels = teacher.shape[1]
         factors = max(int(channels * self.rate), 1)
-        self.translator = convolutions(nn.Conv2d, student.shape[1], student.shape[1], factors, factors).to(student)
+        if self.trains != "paraphraser":
+            self.translator = convolutions(nn.Conv2d, student.shape[1], student.shape[1], factors, factors).to(student)
         self.paraphraser = convolutions(nn.Conv2d, channels, channels, factors, factors).to(student)
-        self.decoder = convolutions(nn.ConvTranspose2d, factors, factors, channels, channels).to(student)
+        if self.trains != "translator":
+            self.decoder = convolutions(nn.ConvTranspose2d, factors, factors, channels, channels).to(student)
+        self.paraphraser.requires_grad_(self.trains != "translator")
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         if self.rate == 0:
             return {"factor": self.factor_weight * self.compare(student, teacher)}
         factor = self.paraphraser(teacher)
-        return {
-            "factor": self.factor_weight * self.compare(self.translator(student), factor.detach()),
-            "reconstruction": (self.decoder(factor) - teacher).pow(2),
-        }
+        losses: dict[str, Tensor] = {}
+        if self.trains != "paraphraser":
+            losses["factor"] = self.factor_weight * self.compare(self.translator(student), factor.detach())
+        if self.trains != "translator":
+            losses["reconstruction"] = (self.decoder(factor) - teacher).pow(2)
+        return losses
 
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Two factors (B, K, H, W), normalised."""

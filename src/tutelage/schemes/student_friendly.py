@@ -1,0 +1,97 @@
+"""A teacher that is trained so that its student can follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from tutelage import connectors
+from tutelage.errors import ConfigError, ModelError
+from tutelage.layers import Look, pair
+from tutelage.losses.response.kd import KD
+from tutelage.player import Player
+from tutelage.rest import Rest
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.tasks.base import Task
+from tutelage.term import Term
+from tutelage.terms import Terms
+from tutelage.values import Batch, Outputs
+
+
+class StudentFriendly(SelfTaught):
+    """A network learns together with branches of its later student, which are left out in the end.
+
+    L = L(z) + agreement · (1/K) Σ_k T² · KL(p_k ‖ p) + branches · (1/K) Σ_k L(z_k), L the task's loss, z_k what the
+    k-th branch says and p its softmax at T = temperature; both sides of the divergence get its gradient. A branch is a
+    1×1 convolution with batch norm from the end of a stage, all but the last, and the student's stages after its own.
+    student: the branches' model; None: the run's student.
+    Paper: Park, Cha, Jeong, Kim, Han. NeurIPS 2021. arXiv:2102.07650 (SFTN). The temperature and the form of the
+    transforms are ours.
+    Raises: ConfigError for a negative weight or a temperature that isn't above 0, or with shares of weights; ModelError
+    if the two networks have no two stages that pair.
+    """
+
+    name = "student_friendly"
+
+    @classmethod
+    def of(
+        cls,
+        parts: Parts,
+        student: str | None = None,
+        agreement: float = 3.0,
+        branches: float = 1.0,
+        temperature: float = 1.0,
+    ) -> StudentFriendly:
+        """The phase's network, and branches of the student that it is to teach."""
+        if min(agreement, branches) < 0:
+            raise ConfigError(f"agreement={agreement}, branches={branches}: expected weights, 0 or more.")
+        if parts.config.sharded:
+            raise ConfigError("scheme=student_friendly runs parts of networks, which can't be divided: strategy=ddp.")
+        terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])
+        network = parts.network()
+        return cls(Branched(network, terms, parts.task, lambda: parts.pupil(student), branches))
+
+
+class Branched(Player):
+    """A network with branches of its student, which `make` gives afresh; weight: of the branches' own truth."""
+
+    def __init__(
+        self, model: nn.Module, terms: Terms, task: Task, make: Callable[[], nn.Module], weight: float = 1.0
+    ) -> None:
+        super().__init__(model, terms, task)
+        self.make, self.weight = make, weight
+        self.ends: list[str] = []
+        self.branches = nn.ModuleList()
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Pair the stages and graft the branches."""
+        look = Look(self.student.model, batch)
+        device = look.response.device
+        pupil = Look(self.make().to(device), batch)
+        pairs = pair(pupil.stages, look.stages)[:-1]
+        if not pairs:
+            raise ModelError(
+                f"scheme=student_friendly: {type(pupil.model).__name__} and {type(look.model).__name__} have no stages "
+                "that pair before the last one, after which a branch of the student could begin; use other models."
+            )
+        self.ends = [theirs.name for _, theirs in pairs]
+        for ours, theirs in pairs:
+            connect = connectors.make("conv1x1", look.feature(theirs.name), pupil.feature(ours.name))
+            self.branches.append(nn.Sequential(connect, Rest(self.make().to(device), ours.name, look.inputs)))
+        look.response = self.task.response(look.response, batch)
+        self.terms.wire(look, look, batch, samples)
+        self.facts = look.facts
+        self.tap(self.ends)
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """One forward of the network and of each branch."""
+        said = self.say(batch)
+        grafts = zip(self.branches, self.ends, strict=True)
+        others = [Outputs(self.task.response(branch(said[end]).float(), batch)) for branch, end in grafts]
+        losses = self.among(said, others, batch)
+        with torch.autocast(said.response.device.type, enabled=False):
+            truths = [self.terms.truths(other, None, batch, self.task.mask(batch)) for other in others]
+        own = [value for truth in truths for value in truth.values()]
+        return losses | {"branches": self.weight * torch.stack(own).sum() / len(others)}
