@@ -296,7 +296,7 @@ class Making:
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
+            networks = [self.member(i, name, number) for i, name in enumerate(config.teacher)]
             return self._several(networks, config, number, data)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
@@ -332,7 +332,8 @@ class Making:
                     f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
                 )
 
-    def _member(self, i: int, name: str, number: int) -> Network:
+    def member(self, i: int, name: str, number: int) -> Network:
+        """One of several teachers, which may know some of the classes only."""
         if self._is_trained(name):
             return self._of_phase(f"teacher{i}", name, None, classes=self._known(i))
         if saved.is_run(name):

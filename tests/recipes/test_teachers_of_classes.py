@@ -12,7 +12,7 @@ from small import net
 
 import tutelage
 from tutelage import data as datasets
-from tutelage import saved
+from tutelage import preflight, saved
 from tutelage.config import check
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
@@ -102,6 +102,14 @@ def test_ka_sees_every_stage_of_every_teacher_and_cfl_the_last(tmp_path: Path) -
         pairs = json.loads((run.folder / "student-0" / "phase.json").read_text())["pairs"]
         assert len(pairs) == count
         assert [pair[1][0] for pair in pairs] == ["0", "1"] * (count // 2)
+
+
+def test_the_check_knows_them(runs: list[str]) -> None:
+    found = preflight.check(check({"teacher": runs, "method": "uhc", "limit": 100, "device": "cpu"}))
+    said = [finding.what for finding in found.findings]
+    assert any("accuracy on the validation split" in what for what in said)
+    trained = preflight.check(check({"method": "uhc", "limit": 100, "device": "cpu"}))
+    assert "the teacher is trained on this data first" in [finding.what for finding in trained.findings]
 
 
 # what each teacher gets
