@@ -372,9 +372,9 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _faults(error: ValidationError) -> str:
     """Every fault on a line of its own, what was given first."""
-    lines = []
+    lines, forms = [], ("function", "list[", "literal[", "str")
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function", "list[", "str")))
+        key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(forms))
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, Config.model_fields, n=2)
             hint = f"did you mean {' or '.join(near)}? " if near else ""
