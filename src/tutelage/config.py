@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,7 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.settings import Settings
 
 Spec = dict[str, Any]
+Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -62,6 +63,11 @@ class Config(Settings):
         [],
         description="further students on the same batches and answers: a list of {name, student, method, seed}",
     )
+    teacher_classes: Literal["parts"] | list[list[Name]] | None = Field(
+        None,
+        description="classes that each of several teachers learns where it is trained here: a list each, or parts "
+        "(as many each); None: all",
+    )
     teacher_epochs: int | None = Field(
         None,
         ge=0,
@@ -89,7 +95,10 @@ class Config(Settings):
         description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
     )
     teacher_size: int | None = Field(
-        None, ge=1, le=4096, description="side of the images that the teacher gets, resized; None: the student's"
+        None,
+        ge=1,
+        le=4096,
+        description="side of the images that the teacher gets, resized; None: a run folder's own, or the student's",
     )
     teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
     student_weights: str | None = Field(None, description="file of the student's first weights")
@@ -114,6 +123,7 @@ class Config(Settings):
     val: float = Field(
         0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"
     )
+    classes: list[Name] | None = Field(None, description="only the samples of these classes, as if there were no other")
     labels_per_class: int | None = Field(None, ge=1, description="train on so few samples of each class")
     limit: int | None = Field(None, ge=1, description="train on so many samples at most")
     augment: str | None = Field(None, description="none, shift, crop-flip, resized-crop; None: as fits the data")
@@ -198,6 +208,8 @@ class Config(Settings):
                 )
         if self.ensemble != "logits" and not isinstance(self.teacher, list):
             raise ValueError(f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out")
+        if self.teacher_classes is not None and not isinstance(self.teacher, list):
+            raise ValueError("teacher_classes is for several teachers (teacher=[a, b]): leave it out")
         still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
         if self.teacher == "moving_average" and still:
             raise ValueError(
@@ -231,8 +243,8 @@ class Config(Settings):
         Raises: ConfigError that names the training.
         """
         whole = self.model_dump() | {"stages": []} | dict(words)
-        if not isinstance(whole["teacher"], list) and "ensemble" not in words:
-            del whole["ensemble"]
+        if not isinstance(whole["teacher"], list):
+            whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
         given = {}
         if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
             given["method"] = self.method  # it was given as an object, which no name finds
@@ -366,9 +378,9 @@ def _file(path: Path) -> dict[str, Any]:
 
 def _faults(error: ValidationError) -> str:
     """Every fault on a line of its own, what was given first."""
-    lines = []
+    lines, forms = [], ("function", "list[", "literal[", "str")
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(("function", "list[", "str")))
+        key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(forms))
         if fault["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, Config.model_fields, n=2)
             hint = f"did you mean {' or '.join(near)}? " if near else ""

@@ -15,6 +15,7 @@ from tutelage import models, registry, saved, stages
 from tutelage.callbacks import Callback
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
+from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
 from tutelage.parts import Parts
@@ -29,6 +30,7 @@ from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.random_teacher import RandomTeacher
+from tutelage.teachers.specialists import Specialists
 from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
@@ -53,11 +55,13 @@ class Given:
 
 @dataclass
 class Network:
-    """A network and the normalisation that it wants; None: the data's own."""
+    """A network and what it wants of its images, and the classes that it knows; None: the data's own."""
 
     model: nn.Module
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    classes: tuple[str, ...] | None = None
 
     def wanted(self, data: Data) -> Data:
         """The data, normalised as the network wants it."""
@@ -132,10 +136,31 @@ class Making:
             words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
             return [Phase("teacher", "teacher", config.seed, 0, words)]
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name})
+            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name, "classes": self._known(i)})
             for i, name in enumerate(config.teacher)
             if self._is_trained(name)
         ]
+
+    def _known(self, i: int) -> list[str] | None:
+        """The classes that one of several teachers learns here; None: all."""
+        config, names = self.config, list(self.data.classes)
+        several = config.teacher if isinstance(config.teacher, list) else []
+        if config.teacher_classes is None:
+            return None
+        if config.teacher_classes == "parts":
+            chosen = names[i * len(names) // len(several) : (i + 1) * len(names) // len(several)]
+            return list(of_classes(self.data, chosen).classes)
+        if len(config.teacher_classes) != len(several) or not all(map(self._is_trained, several)):
+            raise ConfigError(
+                f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(several)} "
+                "teachers that are trained in this run; a run folder knows its own."
+            )
+        return list(of_classes(self.data, config.teacher_classes[i]).classes)
+
+    def data_of(self, config: Config) -> Data:
+        """The data of a phase: those of its classes."""
+        same = config.classes is None or config.classes == self.config.classes
+        return self.data if same else of_classes(self.data, config.classes or [])
 
     def of(self, phase: Phase) -> Config:
         """The configuration of a phase.
@@ -204,19 +229,29 @@ class Making:
         return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
 
     def network(
-        self, name: Any, weights: str | None, given: nn.Module | None = None, number: int = 0, side: int | None = None
+        self,
+        name: Any,
+        weights: str | None,
+        given: nn.Module | None = None,
+        number: int = 0,
+        side: int | None = None,
+        classes: Sequence[str] | None = None,
     ) -> Network:
-        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one."""
+        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
+
+        classes: those that it is to answer, if not the data's.
+        """
+        known = tuple(self.data.classes if classes is None else classes)
         for named in (weights, name):
             if stages.is_stage(named):
                 return self._of_stage(stages.left(str(named)), number)
         if given is not None:
             return Network(copy.deepcopy(given))
         if saved.is_run(name):
-            return self._saved(name)
+            return self._of_run(name, known)
         made = models.create(
             name,
-            classes=len(self.data.classes),
+            classes=len(known),
             channels=self.data.channels,
             size=(side, side) if side else self.data.size,
             pretrained=self.config.pretrained,
@@ -226,21 +261,21 @@ class Making:
         for message in made.notes:
             for callback in self.given.callbacks:
                 callback.note({"kind": "note", "message": message})
-        return Network(made.model, made.mean, made.std)
+        return Network(made.model, made.mean, made.std, classes=known)
 
-    def _saved(self, path: str) -> Network:
+    def _of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
+        """The network of a run folder, which must know just these classes if such are given."""
         model = saved.load(path)
         card: saved.Card = model.card  # type: ignore[assignment]
-        ours = self.data.classes
-        if card.classes != ours:
-            how = "in another order" if sorted(card.classes) == sorted(ours) else "of other classes"
+        if known is not None and card.classes != known:
+            how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
-                f"{path} was trained {how}: it knows {few(card.classes)}, {self.data.name} has {few(ours)}; "
+                f"{path} was trained {how}: it knows {few(card.classes)}, {self.data.name} has {few(known)}; "
                 "use data whose class folders or labels are the same, in the same order."
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
-        return Network(model, card.mean, card.std)
+        return Network(model, card.mean, card.std, card.size, card.classes)
 
     def _of_stage(self, left: stages.Left, number: int) -> Network:
         """What a phase of this run has left."""
@@ -263,15 +298,21 @@ class Making:
         return self._of_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
 
     def _of_phase(
-        self, phase: str, name: Any, given: nn.Module | None, weights: str | None = None, epoch: int | None = None
+        self,
+        phase: str,
+        name: Any,
+        given: nn.Module | None,
+        weights: str | None = None,
+        epoch: int | None = None,
+        classes: Sequence[str] | None = None,
     ) -> Network:
         """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
         path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
         if self.rehearsing:
-            return self.network(name, weights, given)
+            return self.network(name, weights, given, classes=classes)
         model = saved.load(path, copy.deepcopy(given))
         card: saved.Card = model.card  # type: ignore[assignment]
-        return Network(model, card.mean, card.std)
+        return Network(model, card.mean, card.std, card.size, card.classes)
 
     def teacher(self, config: Config, number: int, data: Data, student: nn.Module | None = None) -> Teacher | None:
         """The teacher that a configuration names, as the phases before left it; an average follows the student."""
@@ -280,8 +321,8 @@ class Making:
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
-            return self._several([self.frozen(network, data) for network in networks], config, number)
+            networks = [self.member(i, name, number) for i, name in enumerate(config.teacher)]
+            return self._several(networks, config, number, data)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -292,8 +333,14 @@ class Making:
         side = config.teacher_size
         return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
 
-    def _several(self, members: list[Frozen], config: Config, number: int) -> Ensemble:
+    def _several(self, networks: list[Network], config: Config, number: int, data: Data) -> Ensemble:
         """Several teachers as one."""
+        members = [self.frozen(network, data) for network in networks]
+        classes = [network.classes or data.classes for network in networks]
+        if any(known != data.classes for known in classes):
+            if config.ensemble != "logits":
+                raise ConfigError(f"ensemble={config.ensemble}: the teachers know different classes, leave it out.")
+            return Specialists(members, classes, data.classes)
         if config.ensemble in ("random", "annealed"):
             course = config.epochs if config.ensemble == "annealed" else None
             return RandomTeacher(members, config.seed + number, course)
@@ -310,21 +357,23 @@ class Making:
                     f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
                 )
 
-    def _member(self, i: int, name: str, number: int) -> Network:
-        return (
-            self._of_phase(f"teacher{i}", name, None)
-            if self._is_trained(name)
-            else self.network(name, None, None, number, self.config.teacher_size)
-        )
+    def member(self, i: int, name: str, number: int) -> Network:
+        """One of several teachers, which may know some of the classes only."""
+        if self._is_trained(name):
+            return self._of_phase(f"teacher{i}", name, None, classes=self._known(i))
+        if saved.is_run(name):
+            return self._of_run(name)
+        return self.network(name, None, None, number, self.config.teacher_size)
 
     def frozen(self, network: Network, data: Data) -> Frozen:
-        """A frozen teacher that gets its images normalised as it wants them."""
+        """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
+        own = None if network.size == data.size else network.size
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": config.teacher_size,
+            "size": config.teacher_size or own,
         }
         if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)
@@ -346,6 +395,7 @@ def load_data(config: Config) -> Data:
         limit=config.limit,
         labels_per_class=config.labels_per_class,
         augment=config.augment,
+        classes=config.classes,
         task=None if config.task == "auto" else config.task,
     )
     if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:

@@ -47,7 +47,7 @@ class Parts:
     def data(self) -> Data:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
-        return self._first.wanted(self.making.data)
+        return self._first.wanted(self.making.data_of(self.config))
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
         """A fresh network: the student, or one of several peers by number.
@@ -63,7 +63,7 @@ class Parts:
             seed_everything(seed)
         given, own = self.making.given, self.making.config.student
         mine = given.teacher if self.phase.role == "teacher" else given.student if name == own else None
-        network = self.making.network(name, weights, mine, self.phase.number)
+        network = self.making.network(name, weights, mine, self.phase.number, classes=self.config.classes)
         if self._first is None:
             self._first = network
         elif (

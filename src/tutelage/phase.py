@@ -97,6 +97,7 @@ def finish(
         "metric": task.metric,
         "figures": figures.values,
         "confusion": figures.confusion,
+        **({"classes": data.classes} if phase.words.get("classes") else {}),
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
         **({"others": others} if others else {}),

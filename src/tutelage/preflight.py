@@ -232,7 +232,8 @@ def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Fi
     if config.teacher == "moving_average":
         return found
     names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
-    trained = run.teacher_is_trained() or any(is_stage(name) for name in names)
+    members = any(phase.role == "member" for phase in run.phases())
+    trained = run.teacher_is_trained() or members or any(is_stage(name) for name in names)
     found += normalisation(teacher, trained or _are_known(run, config, names))
     if trained:
         return [*found, Finding("ok", "the teacher is trained on this data first")]
@@ -246,7 +247,10 @@ def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Fi
 
 def _are_known(run: Run, config: Config, names: Sequence[str | None]) -> bool:
     """Whether it is known how each teacher's training images were normalised."""
-    networks = [run.network(name, config.teacher_weights, run.given.teacher) for name in names]
+    if isinstance(config.teacher, list):
+        networks = [run.member(i, name, 0) for i, name in enumerate(config.teacher)]
+    else:
+        networks = [run.network(name, config.teacher_weights, run.given.teacher) for name in names]
     return all(network.mean is not None for network in networks)
 
 

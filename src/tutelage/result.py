@@ -75,7 +75,13 @@ def _before(phases: list[dict[str, Any]], stages: list[str], metric: str) -> dic
     """What else was trained on the way, in order: the members of several teachers, and the stages, by name."""
     members = {p["name"]: [p] for p in phases if p["role"] == "member"}
     of_stages = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
-    return {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
+    found = {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
+    return {name: summary | _classes(members.get(name, [])) for name, summary in found.items()}
+
+
+def _classes(phases: list[dict[str, Any]]) -> dict[str, Any]:
+    """The classes that a training knew of, where these weren't all."""
+    return {"classes": phases[0]["classes"]} if phases and "classes" in phases[0] else {}
 
 
 def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:

@@ -162,8 +162,9 @@ class Term(nn.Module):
         if self.wanted["student"] and self.wanted["teacher"]:
             return []
         if "teacher" in self.loss.lists:
-            lasts = [pair(student.stages, member.stages)[-1] for member in teacher.members]
-            return [(ours.name, f"{m}.{theirs.name}") for m, (ours, theirs) in enumerate(lasts)]
+            few = None if self.loss.all_stages else 1  # deep ones first, which all have
+            each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
+            return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
         if self.sees == "embedding":
             return [(student.embedding, teacher.embedding)]
         named = [side for side in ("student", "teacher") if self.wanted[side]]
@@ -187,12 +188,7 @@ class Term(nn.Module):
         return connectors.as_vector(feature) if self.loss.form == "vector" else feature
 
     def forward(
-        self,
-        said: Outputs,
-        told: Outputs | None,
-        batch: Batch,
-        mask: Tensor | None = None,
-        truth: Tensor | None = None,
+        self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None, truth: Tensor | None = None
     ) -> Tensor:
         """The weighted mean of the loss; features of several layer pairs are added.
 

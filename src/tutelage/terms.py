@@ -65,6 +65,7 @@ class Terms(nn.ModuleDict):
         """Wire every term; the first fault names its term."""
         for name, term in self.named().items():
             try:
+                refuse_other_classes(term.loss, teacher)
                 term.wire(student, teacher, batch, samples)
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
@@ -132,6 +133,16 @@ class Terms(nn.ModuleDict):
         """The weights in use of the terms whose weight goes by the others'."""
         found = {name: term.weight.current() for name, term in self.named().items() if isinstance(term.weight, Weight)}
         return {name: weight for name, weight in found.items() if weight is not None}
+
+
+def refuse_other_classes(loss: Loss, teacher: Look | None) -> None:
+    """Refuse to compare teachers one by one, class by class, that know different classes."""
+    knows = teacher is not None and "columns" in teacher.facts
+    if knows and "teacher" in loss.lists and loss.class_dim is not None and "columns" not in loss.asks(optional=True):
+        raise ConfigError(
+            f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
+            "use uhc, or kd with their joined answer."
+        )
 
 
 Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str

@@ -31,7 +31,7 @@ TIMES: Mapping[str, Mapping[str, float]] = {
     "mixskd": {"student": 2},  # the samples and their mixtures
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }
-"""How often a batch goes through networks where it isn't once: by recipe, or by "RECIPE PHASE" before the last phase."""
+"""How often a batch goes through networks where it isn't once: by recipe, or by "RECIPE PHASE" before the last."""
 
 
 class Ear(Callback):

@@ -35,6 +35,7 @@ SEVERAL = [
     "aekd",
     "endd",
     "amtml",
+    "rl_mtkd",
     "random_teacher",
     "hydra",
 ]
@@ -182,7 +183,7 @@ def test_a_layer_that_the_classifier_cannot_read_is_refused() -> None:
 # resumed, and from the cache
 
 
-@pytest.mark.parametrize("name", ["ca_mkd", "amtml", "random_teacher", "hydra"])
+@pytest.mark.parametrize("name", ["ca_mkd", "amtml", "rl_mtkd", "random_teacher", "hydra"])
 def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
     class Crash(Exception):
         pass
@@ -202,7 +203,7 @@ def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
     assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["ebkd", "ca_mkd", "aekd", "endd", "aver", "hydra", "mean_probabilities"])
+@pytest.mark.parametrize("name", ["ebkd", "ca_mkd", "aekd", "endd", "aver", "rl_mtkd", "hydra", "mean_probabilities"])
 def test_a_cached_run_is_the_live_run(tmp_path: Path, name: str, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     keys = SMALL | {"method": name, "teacher_epochs": 0, "epochs": 3, "views": 2, "augment": "shift"}

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.data.augment import crop_flip
-from tutelage.data.files import Files
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
 from tutelage.data.samples import IGNORE, Look, Samples
@@ -55,7 +54,7 @@ class Data:
             )
         if self.augment not in AUGMENTS:
             raise ConfigError(unknown("augment", self.augment, AUGMENTS))
-        if self.augment == "resized-crop" and not isinstance(self.train, Files):
+        if self.augment == "resized-crop" and not self.train.photos:
             raise ConfigError(
                 f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
                 "use augment=crop-flip or shift."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
 from tutelage.data import sources
 from tutelage.data.base import Data
-from tutelage.data.found import data_of, fewer
+from tutelage.data.found import data_of, fewer, of_classes
 from tutelage.errors import ConfigError, unknown
 
 
@@ -35,19 +36,24 @@ def load(
     labels_per_class: int | None = None,
     augment: str | None = None,
     task: str | None = None,
+    classes: Sequence[str] | None = None,
 ) -> Data:
     """Data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
     size: height and width of what models get (None: what suits the data). val: the fraction of train that becomes the
     validation split where the data has none (never of test); seed chooses it. limit, labels_per_class: train on a
     stratified subset of so many samples, of so many a class. augment: as in Data (None: what suits the data).
-    task: what the data must be fit for.
+    task: what the data must be fit for. classes: only the samples of these, in all splits.
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
     >>> digits = load("digits")
     >>> digits.channels, digits.size, len(digits.classes)
     (1, (8, 8), 10)
     """
+    if classes is not None:
+        whole = load(name, size=size, val=val, seed=seed, augment=augment, task=task)
+        part = of_classes(whole, classes)
+        return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
     kind, _, where = name.partition(":")
     patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
     if kind not in patterns:

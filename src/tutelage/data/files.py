@@ -137,6 +137,8 @@ def mask_values(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 class Files(Listed):
     """Images read from files when asked for; their classes, or their masks."""
 
+    photos = True
+
     def __init__(
         self,
         paths: Sequence[Path],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tutelage.data.base import Data
 from tutelage.data.order import few_per_class, stratified
-from tutelage.data.samples import Look, Samples, Stored
-from tutelage.errors import ConfigError, DataError
+from tutelage.data.samples import Chosen, Look, Samples, Stored
+from tutelage.errors import ConfigError, DataError, unknown
 
 TEST = 0.2
 """The part of train that becomes the test split where there is none; the same part whatever the seed."""
@@ -85,6 +85,24 @@ def fewer(name: str, train: Samples, limit: int | None, labels_per_class: int | 
     if limit is not None and limit < len(train):
         train = train.take(spread(train, seed)[:limit].sort().values)
     return train
+
+
+def of_classes(data: Data, names: Sequence[str]) -> Data:
+    """Only the samples of these classes, which are then all that there are, numbered in this order.
+
+    Raises: ConfigError if a name isn't a class of the data, comes twice, or stands alone, or if samples have no single
+    class each.
+    """
+    faults = [unknown(f"class of {data.name}", name, data.classes) for name in names if name not in data.classes]
+    if faults:
+        raise ConfigError("\n".join(faults))
+    if len(set(names)) < max(len(names), 2):
+        raise ConfigError(f"classes={list(names)}: expected two or more of {data.name}, each once.")
+    if any(samples.labels is None for samples in (data.train, data.val, data.test)):
+        raise ConfigError(f"classes={list(names)}: the samples of {data.name!r} have no single class each.")
+    numbers = torch.tensor([names.index(name) if name in names else -1 for name in data.classes])
+    train, validation, test = (Chosen(samples, numbers) for samples in (data.train, data.val, data.test))
+    return replace(data, classes=tuple(names), train=train, val=validation, test=test)
 
 
 def moments(samples: Samples, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,11 +31,13 @@ class Samples(ABC):
     """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
 
     labels: (N,) int64, each sample's class, where samples have one that is known without reading them; else None.
-    draws: whether reading a sample draws at random what it looks like, beside the data's augmentation.
+    draws: whether reading a sample draws at random what it looks like, beside the data's augmentation. photos: whether
+    reading can crop it at random.
     """
 
     labels: Tensor | None
-    draws: ClassVar[bool] = False
+    draws: bool = False
+    photos: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -81,6 +83,32 @@ class Stored(Samples):
             digest.update(images.numpy().data)
             digest.update(targets.numpy().data)
         return digest.hexdigest()
+
+
+class Chosen(Samples):
+    """The samples of some classes, numbered anew; numbers: (C,) each class's new number, -1 for the others."""
+
+    def __init__(self, samples: Samples, numbers: Tensor) -> None:
+        assert samples.labels is not None
+        self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
+        self.numbers, self.draws, self.photos = numbers, samples.draws, samples.photos
+        self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, rows: Tensor) -> Self:
+        """Some of them."""
+        return type(self)(self.samples.take(rows), self.numbers)
+
+    def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images as they are, targets as the classes are numbered here."""
+        for images, targets in self.samples.read(lots, look, workers):
+            yield images, self.numbers[targets]
+
+    def fingerprint(self) -> str:
+        """The samples' and the numbers'."""
+        return hashlib.sha256(f"{self.samples.fingerprint()} {self.numbers.tolist()}".encode()).hexdigest()
 
 
 class Listed(Samples):

@@ -43,7 +43,8 @@ class Loss(Declared):
     - `form`: how it wants features: "map" (B, C, H, W), "vector" (B, D), or "" (as they come).
     - `connector`: the connector that makes the student's feature fit the teacher's, unless the term names another.
     - `lists`: the sides ("student", "teacher") that are lists though it sees no layers: peers, exits, several teachers.
-      A loss of layers that has "teacher" there sees one pair of layers with each of several teachers.
+      A loss of layers that has "teacher" there sees the last pair of stages with each of several teachers; with
+      `all_stages` every pair, the stages deep to shallow, of each the teachers in turn.
     - `rows`: True if it compares distributions along dim 1 position by position, so that masked positions can be left
       out before it is computed.
     - `needs_teacher`: False for a loss of the student and the ground truth alone.
@@ -61,6 +62,7 @@ class Loss(Declared):
     form: ClassVar[str] = ""
     connector: ClassVar[str] = ""
     lists: ClassVar[tuple[str, ...]] = ()
+    all_stages: ClassVar[bool] = False
     rows: ClassVar[bool] = False
     needs_teacher: ClassVar[bool] = True
     class_dim: ClassVar[int | None] = 1

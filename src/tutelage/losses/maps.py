@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,8 +12,13 @@ from tutelage.errors import ConfigError
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
-    size = min(student.shape[-2], teacher.shape[-2]), min(student.shape[-1], teacher.shape[-1])
-    return tuple(x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in (student, teacher))  # type: ignore[return-value]
+    return tuple(of_one_size((student, teacher)))  # type: ignore[return-value]
+
+
+def of_one_size(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Average-pool maps (B, C, H, W) to the smallest height and width among them."""
+    size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
+    return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
 
 
 def labels_at(feature: Tensor, targets: Tensor) -> Tensor:

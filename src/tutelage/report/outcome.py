@@ -120,13 +120,19 @@ def _others(run: Run) -> list[list[Any]]:
     """Rows of what was trained before, and of the students beside the first."""
     return [
         [
-            f"{name} ({other.get('model', '–')})",
+            f"{name} ({', '.join([other.get('model', '–'), *_classes(other)])})",
             run.unit(other.get(run.metric)),
             run.unit.interval(other.get("interval")) or "–",
             len(other.get("values") or []),
         ]
         for name, other in ({**(run.result.get("before") or {}), **(run.result.get("others") or {})}).items()
     ]
+
+
+def _classes(summary: dict[str, Any]) -> list[str]:
+    """The classes of a training that knew only some."""
+    names = summary.get("classes") or []
+    return [f"classes {' '.join(names)}"] if 0 < len(names) <= 10 else [f"{len(names)} classes"] * bool(names)
 
 
 def _row(run: Run, role: str) -> Row:

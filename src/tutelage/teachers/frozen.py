@@ -29,7 +29,8 @@ class Frozen(Teacher):
     """A trained network that doesn't change: eval mode, no gradients, statistics untouched.
 
     scale, shift: per channel, if the network wants its images normalised otherwise than the batch has them: it gets
-    scale · x + shift. size: the side in pixels of the images that it gets, resized bilinearly; None: as they come.
+    scale · x + shift. size: the side, or height and width, in pixels of the images that it gets, resized bilinearly;
+    None: as they come.
     precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively in that type; it
     answers in float32. folded: its batch norms go into the layers before them: exact up to rounding; the network that
     was given stays as it is.
@@ -45,7 +46,7 @@ class Frozen(Teacher):
         shift: Sequence[float] | None = None,
         precision: str = "32",
         folded: bool = False,
-        size: int | None = None,
+        size: int | tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
@@ -72,7 +73,7 @@ class Frozen(Teacher):
         if self.scale is not None and self.shift is not None:
             x = x * self.scale + self.shift
         if self.size is not None:
-            x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True)
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
         return replace(batch, inputs=x)
 
     @torch.no_grad()

@@ -1,0 +1,70 @@
+"""Shen, Wang, Song, Sun, Song: several teachers' features, amalgamated layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.losses.base import Feature, as_many
+from tutelage.losses.distances import squared_distance
+from tutelage.losses.maps import conv_bn, of_one_size, same_size
+
+
+class KA(Feature):
+    r"""Match a code of all teachers' features of a layer, learned with its reconstruction.
+
+    f = the teachers' maps side by side, e = max(E f, 0) and f̂ = D e, E and D 1×1 convolutions, E with batch norm;
+    L = mean (f̂ − f)² + mean_m (s − e)², where the student's part leaves the code as it is; added over layers.
+
+    Shapes: student a list of maps (B, C, H, W), a layer's once for each teacher; teacher as many (B, C_m, H_m, W_m);
+    all are average-pooled to the smallest of their layer. The code has the student's channels. Returns two (B,).
+    Paper: Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796, which learns the code of a layer first, then the
+    student's layer from it; here all learn at once. The weight 0.1 is ours. No published numbers were compared.
+    Raises: ConfigError if the lists don't pair.
+    """
+
+    name = "ka"
+    paper = "Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796"
+    sees = "review"
+    lists = ("teacher",)
+    all_stages = True
+    class_dim = None
+    default_weight = 0.1
+    zero_at_equal = False
+    beside = 0.0
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        shallow, deep = torch.randn(6, 3, 8, 8), torch.randn(6, 5, 4, 4)
+        teachers = [torch.randn(6, c, side, side) for c, side in ((3, 8), (3, 8), (5, 4), (5, 4))]
+        return [shallow, shallow.clone(), deep, deep.clone()], teachers, {}
+
+    def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
+        as_many(self, list(student), list(teacher))
+        self.groups: list[list[int]] = []  # of one layer of the student each
+        for i, feature in enumerate(student):
+            group = next((g for g in self.groups if torch.equal(student[g[0]], feature)), None)
+            if group is None:
+                self.groups.append([i])
+            else:
+                group.append(i)
+        sizes = [(sum(teacher[i].shape[1] for i in group), student[group[0]].shape[1]) for group in self.groups]
+        self.encoders = nn.ModuleList(conv_bn(wide, code) for wide, code in sizes).to(student[0])
+        self.decoders = nn.ModuleList(nn.Conv2d(code, wide, 1) for wide, code in sizes).to(student[0])
+
+    def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
+        again, match = [], []
+        for group, encode, decode in zip(self.groups, self.encoders, self.decoders, strict=True):
+            features = torch.cat(of_one_size([teacher[i] for i in group]), 1)
+            code = encode(features).relu()
+            again.append(mean_square(decode(code), features))
+            match += [mean_square(*same_size(student[i], code.detach())) / len(group) for i in group]
+        return {"reconstruction": torch.stack(again).sum(0), "match": torch.stack(match).sum(0)}
+
+
+def mean_square(x: Tensor, y: Tensor) -> Tensor:
+    """The mean of (x − y)² of each sample, (B,)."""
+    return squared_distance(x, y) / x[0].numel()

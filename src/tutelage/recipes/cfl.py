@@ -1,0 +1,16 @@
+"""Common feature learning: student and teachers of different classes meet in a shared space, without labels.
+
+Paper: Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546 (CFL); the answer is the teachers' logits side by
+side, softened with T = 4. A teacher named here first learns its share of the classes; run folders know their own:
+teacher=[a, b].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """Common features 1, the joined answer 1."""
+    method = [{"name": "cfl"}, {"name": "kd", "weight": 1.0, "beside": 0.0}]
+    return {"teacher": ["cnn8", "cnn8"], "teacher_classes": "parts", "method": method}

@@ -1,0 +1,16 @@
+"""Knowledge amalgamation: the student learns a code of all teachers' features and their logits, without labels.
+
+Paper: Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796 (KA), of teachers of different classes; the answer is
+their logits side by side, softened with T = 4. A teacher named here first learns its share of the classes; run folders
+know their own: teacher=[a, b].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """The code of each stage 0.1, the joined answer 1."""
+    method = [{"name": "ka"}, {"name": "kd", "weight": 1.0, "beside": 0.0}]
+    return {"teacher": ["cnn8", "cnn8"], "teacher_classes": "parts", "method": method}

@@ -1,0 +1,14 @@
+"""Teachers of different classes: the student, spread over each one's classes, learns what it says, without labels.
+
+Paper: Vongkulbhisal, Vinayavekhin, Visentini-Scarzanella. CVPR 2019. arXiv:1904.06062 (UHC), its cross-entropy.
+A teacher named here first learns its share of the classes; run folders know their own: teacher=[a, b].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def recipe() -> dict[str, Any]:
+    """The cross-entropies alone."""
+    return {"teacher": ["cnn8", "cnn8"], "teacher_classes": "parts", "method": [{"name": "uhc"}]}

@@ -1,0 +1,86 @@
+"""Several teachers of different classes as one."""
+
+import pytest
+import torch
+from small import Plain
+
+from tutelage.errors import ConfigError
+from tutelage.losses.multi_teacher.aver import AVER
+from tutelage.losses.multi_teacher.uhc import UHC
+from tutelage.losses.response.kd import KD
+from tutelage.player import Player
+from tutelage.schemes.offline import Offline
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.specialists import Specialists
+from tutelage.terms import Terms
+from tutelage.values import Batch
+
+BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6) % 4, torch.arange(6))
+KNOWN = ("a", "b", "c", "d")
+
+
+def specialists(*classes: str) -> Specialists:
+    members = [Frozen(Plain(classes=len(names)), Classification()) for names in classes]
+    return Specialists(members, [list(names) for names in classes], KNOWN)
+
+
+def test_the_joined_answer_is_the_mean_of_those_who_know():
+    teacher = specialists("dab", "ca")
+    first, second = (member.plain[0](BATCH.inputs) for member in teacher.teachers())
+    a = (first[:, 1] + second[:, 1]) / 2
+    expected = torch.stack([a, first[:, 2], second[:, 0], first[:, 0]], 1)
+    assert torch.allclose(teacher(BATCH).response, expected)
+    assert [member.response.shape[1] for member in teacher(BATCH).members] == [3, 2]
+
+
+def test_the_columns_are_a_fact_and_part_of_the_identity():
+    teacher = specialists("dab", "ca")
+    look = teacher.look(BATCH)
+    assert look.facts["columns"] == teacher(BATCH).facts["columns"] == [[3, 0, 1], [2, 0]]
+    assert "heads" in look.facts
+    other = Specialists(teacher.teachers(), ["dba", "ca"], KNOWN)
+    assert other.identity() != teacher.identity()
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [(("ab", "c"), "no teacher knows d"), (("abx", "cd"), "unknown class of teacher 0 'x'")],
+)
+def test_classes_that_do_not_fit_are_refused(classes, message):
+    with pytest.raises(ConfigError, match=message):
+        specialists(*classes)
+
+
+def test_a_network_of_other_classes_than_named_is_refused():
+    teacher = Specialists([Frozen(Plain(classes=3), Classification())], [list("abcd")], KNOWN)
+    with pytest.raises(ConfigError, match="teacher 0 answers 3 classes, and 4 were named"):
+        teacher(BATCH)
+
+
+def scheme(method, *classes: str) -> Offline:
+    made = Offline(Player(Plain(classes=4), Terms.of(method), Classification()), specialists(*classes))
+    made.wire(BATCH, 20)
+    return made
+
+
+@pytest.mark.parametrize("classes", [("ab", "cd"), ("dab", "ca")], ids=["apart", "overlapping"])
+def test_a_step_is_the_losses_on_what_was_said(classes):
+    made, calls = scheme(UHC() + 1.0 * KD(), *classes), []
+    for m, member in enumerate(made.teacher.teachers()):
+        member.register_forward_hook(lambda *_, m=m: calls.append(m))
+    ((name, losses),) = made.turns(BATCH, 0)
+    assert (name, calls) == ("student", [0, 1])
+    said = made.players["student"].student.model(BATCH.inputs)
+    told = [member.plain[0](BATCH.inputs).detach() for member in made.teacher.teachers()]
+    columns = [[KNOWN.index(c) for c in names] for names in classes]
+    assert torch.allclose(losses["uhc"], UHC()(said, told, columns=columns).mean(), atol=1e-6)
+    assert torch.allclose(losses["kd"], KD()(said, made.teacher(BATCH).response).mean(), atol=1e-6)
+    (losses["uhc"] + losses["kd"]).backward()
+    assert all(p.grad is None for p in made.teacher.parameters())
+    assert all(p.grad is not None for p in made.players["student"].student.parameters())
+
+
+def test_a_loss_that_compares_class_by_class_is_refused():
+    with pytest.raises(ConfigError, match="AVER compares with several teachers class by class"):
+        scheme(AVER(), "ab", "cd")
