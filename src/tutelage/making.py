@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from tutelage import column_teachers, models, registry, saved, stages
 from tutelage import data as datasets
-from tutelage import models, registry, saved, stages
 from tutelage.callbacks import Callback
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
@@ -23,12 +23,14 @@ from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.multi_task import MultiTask
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.random_teacher import RandomTeacher
+from tutelage.teachers.specialists import Specialists
 from tutelage.terms import Method, Terms
 
 ALONE: dict[str, Any] = {
@@ -37,7 +39,11 @@ ALONE: dict[str, Any] = {
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
-TASKS: dict[str, Callable[[], Task]] = {"classification": Classification, "segmentation": Segmentation}
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "multi_task": MultiTask,
+}
 
 
 @dataclass
@@ -53,11 +59,12 @@ class Given:
 
 @dataclass
 class Network:
-    """A network and the normalisation that it wants; None: the data's own."""
+    """A network and the normalisation that it wants, and the classes that it knows; None: the data's own."""
 
     model: nn.Module
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] | None = None
 
     def wanted(self, data: Data) -> Data:
         """The data, normalised as the network wants it."""
@@ -69,11 +76,11 @@ class Making:
 
     def __init__(self, config: Config, given: Given) -> None:
         self.config, self.given = config, given
-        self.data = self.given.data or load_data(config)
+        self.data = data_of(config, self.given)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
-        self.task = TASKS[task]()
+        self.task = TASKS[task].of(self.data)
         self.fabric = make_fabric(config)
         if config.devices > 1:
             self.fabric.launch()
@@ -123,11 +130,21 @@ class Making:
                 return []
             words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
             return [Phase("teacher", "teacher", config.seed, 0, words)]
+        columns = column_teachers.taught(config.teacher, self.data)
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name})
-            for i, name in enumerate(config.teacher)
+            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name, "column": column})
+            for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
             if self._is_trained(name)
         ]
+
+    def on(self, column: str | None) -> Making:
+        """The same for one label column of the data."""
+        if column is None or column == self.data.of:
+            return self
+        other = copy.copy(self)
+        other.data = self.data.column(column)
+        other.task = TASKS[other.data.task].of(other.data)
+        return other
 
     def of(self, phase: Phase) -> Config:
         """The configuration of a phase.
@@ -255,8 +272,7 @@ class Making:
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            networks = [self._member(i, name, number) for i, name in enumerate(config.teacher)]
-            return self._several([self.frozen(network, data) for network in networks], config, number)
+            return self._several(self.members(config.teacher, number), config, number, data)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -267,8 +283,26 @@ class Making:
         side = config.teacher_size
         return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
 
-    def _several(self, members: list[Frozen], config: Config, number: int) -> Ensemble:
+    def members(self, teachers: Sequence[str], number: int) -> list[Network]:
+        """The networks of several teachers; each one's classes are those of its label column, if there are such."""
+        found = []
+        for i, (name, column) in enumerate(zip(teachers, column_teachers.taught(teachers, self.data), strict=True)):
+            own = self.on(column)
+            network = own._member(i, name, number)
+            if own is not self:
+                column_teachers.refuse(name, getattr(network.model, "card", None), own.data)
+                network.classes = tuple(f"{column}={c}" for c in own.data.classes)
+            found.append(network)
+        return found
+
+    def _several(self, networks: list[Network], config: Config, number: int, data: Data) -> Ensemble:
         """Several teachers as one."""
+        members = [self.frozen(network, data) for network in networks]
+        classes = [network.classes or data.classes for network in networks]
+        if any(known != data.classes for known in classes):
+            if config.ensemble != "logits":
+                raise ConfigError(f"ensemble={config.ensemble}: the teachers know different classes, leave it out.")
+            return Specialists(members, classes, data.classes)
         if config.ensemble in ("random", "annealed"):
             course = config.epochs if config.ensemble == "annealed" else None
             return RandomTeacher(members, config.seed + number, course)
@@ -306,6 +340,12 @@ class Making:
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)
+
+
+def data_of(config: Config, given: Given) -> Data:
+    """The data that was given or that a configuration names, or a label column of it."""
+    data = given.data or load_data(config)
+    return data if config.column is None else data.column(config.column)
 
 
 def load_data(config: Config) -> Data:
