@@ -122,8 +122,9 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
     name = _given_data(card.data if data is None and isinstance(card, saved.Card) else data, given, keys)
     config = check({"student": "cnn4", "teacher": "none", "method": None, "data": name, **keys})
-    loaded = given.data or making.load_data(config)
+    loaded = making.data_of(config, given)
     if isinstance(card, saved.Card):
+        loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
             ours, theirs = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
             raise ConfigError(
@@ -133,7 +134,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
             )
         loaded = making.Network(network, card.mean, card.std).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    return test(network, loaded, making.TASKS[loaded.task](), "test")
+    return test(network, loaded, making.TASKS[loaded.task].of(loaded), "test")
 
 
 def _apart(

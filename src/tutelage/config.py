@@ -22,6 +22,9 @@ Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
 
+EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn8", "cnn8"]}}
+"""What need not be said with embedded data; with several label columns there is a teacher for each."""
+
 OFFLINE = "offline"
 """The scheme that is known without importing it, and with it torch."""
 
@@ -56,7 +59,12 @@ class Config(Settings):
         [],
         description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
     )
-    task: Literal["auto", "classification", "segmentation"] = Field("auto", description="auto: what the data is for")
+    column: str | None = Field(
+        None, description="of data with several label columns: train on this one alone; None: on all"
+    )
+    task: Literal["auto", "classification", "segmentation", "multi_task"] = Field(
+        "auto", description="auto: what the data is for"
+    )
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
     students: list[Spec] = Field(
@@ -343,11 +351,10 @@ def check(asked: Mapping[str, Any]) -> Config:
     """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them."""
     base: dict[str, Any] = {}
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
-        beneath = _digits(asked) if asked.get("data", "digits") == "digits" else {}
-        base |= recipes.load(asked["method"], {"teacher": None, "student": None} | beneath | dict(asked))
+        keys = {"teacher": None, "student": None} | _embedded(asked) | dict(asked)
+        base |= recipes.load(asked["method"], keys)
         asked = {k: v for k, v in asked.items() if k != "method"}
-    if (base | dict(asked)).get("data", "digits") == "digits":
-        base = _digits(base | dict(asked)) | base
+    base = _embedded(base | dict(asked)) | base
     merged = {str(key): value for key, value in (base | dict(asked)).items()}
     try:
         return Config(**merged)
@@ -355,13 +362,15 @@ def check(asked: Mapping[str, Any]) -> Config:
         raise ConfigError(_faults(error)) from error
 
 
-def _digits(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The embedded data's defaults, without the teacher's where there is another one or none."""
+def _embedded(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The embedded data's defaults, without the teacher's where there is another one or none; none for other data."""
+    data = asked.get("data", "digits")
+    known = DIGITS if data in EMBEDDED and asked.get("column") else EMBEDDED.get(data, {})
     scheme = asked.get("scheme", "offline")
     name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
     takes = not registry.has("schemes", name) or _takes_teacher(name)
     without = "teacher" in asked or not takes
-    return {key: value for key, value in DIGITS.items() if not (without and key.startswith("teacher"))}
+    return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}
 
 
 def _file(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.capture import undisturbed
+from tutelage.columns import by_label
 from tutelage.errors import DataError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.tasks.base import Task
@@ -34,7 +35,7 @@ def evaluate(
 ) -> Figures:
     """Run `model` (a Tapped or any callable module giving Outputs) over a split in eval mode.
 
-    keep: keep every sample's probabilities (classification). shared: each process has a part; figures are of all.
+    keep: keep every sample's probabilities (one label each). shared: each process has a part; figures are of all.
     Raises: DataError if there is no batch; NotFinite if an answer isn't finite.
     """
     metrics, truth = task.metrics(classes, shared), task.truth()
@@ -48,7 +49,8 @@ def evaluate(
             response = task.response(said.response if isinstance(said, Outputs) else said, batch).float()
             metrics.update(response, batch.targets)
             losses.append(_truth(truth, response, batch, task))
-            if keep and response.dim() == 2 and batch.targets is not None and batch.index is not None:
+            keep = keep and response.dim() == 2 and not batch.columns
+            if keep and batch.targets is not None and batch.index is not None:
                 kept.append((F.softmax(response, dim=1).cpu(), batch.targets.cpu(), batch.index.cpu()))
     if not losses:
         raise DataError("there is no sample to evaluate on; give a split that isn't empty.")
@@ -57,7 +59,7 @@ def evaluate(
     totals = torch.stack(losses).sum(0)
     if shared:
         dist.all_reduce(totals)
-    values["loss"] = totals[0] / totals[1]
+    values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
     figures = {name: float(value) for name, value in values.items()}
     if not all(map(_finite, figures.values())):
         raise NotFinite(
@@ -68,11 +70,15 @@ def evaluate(
 
 
 def _truth(truth: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:
-    """(2,): the sum of the truth's loss over what counts, and how many that are."""
+    """(K, 2): of each of K label columns, or of the one label: the truth's loss over what counts, and how many are."""
     mask, targets = task.mask(batch), batch.targets
     assert targets is not None
     if mask is not None:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
+    return torch.stack([_sum(truth, *labelled) for labelled in by_label(response, targets, batch.columns)])
+
+
+def _sum(truth: Loss, response: Tensor, targets: Tensor) -> Tensor:
     count = len(targets)
     loss = mean(truth(response, None, targets=targets)) if count else response.new_zeros(())
     return torch.stack([loss * count, loss.new_tensor(float(count))])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from tutelage import column_teachers, models, registry, saved, stages
 from tutelage import data as datasets
-from tutelage import models, registry, saved, stages
 from tutelage.callbacks import Callback
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
@@ -24,6 +24,7 @@ from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.multi_task import MultiTask
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
@@ -39,7 +40,11 @@ ALONE: dict[str, Any] = {
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
-TASKS: dict[str, Callable[[], Task]] = {"classification": Classification, "segmentation": Segmentation}
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "multi_task": MultiTask,
+}
 
 
 @dataclass
@@ -73,11 +78,11 @@ class Making:
 
     def __init__(self, config: Config, given: Given) -> None:
         self.config, self.given = config, given
-        self.data = self.given.data or load_data(config)
+        self.data = data_of(config, self.given)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
-        self.task = TASKS[task]()
+        self.task = TASKS[task].of(self.data)
         self.fabric = make_fabric(config)
         if config.devices > 1:
             self.fabric.launch()
@@ -135,11 +140,16 @@ class Making:
                 return []
             words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
             return [Phase("teacher", "teacher", config.seed, 0, words)]
+        columns = column_teachers.taught(config.teacher, self.data)
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, words | {"student": name, "classes": self._known(i)})
-            for i, name in enumerate(config.teacher)
+            Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._own_words(i, name, column))
+            for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
             if self._is_trained(name)
         ]
+
+    def _own_words(self, i: int, name: str, column: str | None) -> Spec:
+        """The keys that the training of one of several teachers has otherwise."""
+        return {"student": name, "column": column, "classes": self._known(i)}
 
     def _known(self, i: int) -> list[str] | None:
         """The classes that one of several teachers learns here; None: all."""
@@ -161,6 +171,15 @@ class Making:
         """The data of a phase: those of its classes."""
         same = config.classes is None or config.classes == self.config.classes
         return self.data if same else of_classes(self.data, config.classes or [])
+
+    def on(self, column: str | None) -> Making:
+        """The same for one label column of the data."""
+        if column is None or column == self.data.of:
+            return self
+        other = copy.copy(self)
+        other.data = self.data.column(column)
+        other.task = TASKS[other.data.task].of(other.data)
+        return other
 
     def of(self, phase: Phase) -> Config:
         """The configuration of a phase.
@@ -321,8 +340,7 @@ class Making:
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            networks = [self.member(i, name, number) for i, name in enumerate(config.teacher)]
-            return self._several(networks, config, number, data)
+            return self._several(self.members(config.teacher, number), config, number, data)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -332,6 +350,18 @@ class Making:
         given = self.given.teacher if config.teacher == self.config.teacher else None
         side = config.teacher_size
         return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
+
+    def members(self, teachers: Sequence[str], number: int) -> list[Network]:
+        """The networks of several teachers; each one's classes are those of its label column, if there are such."""
+        found = []
+        for i, (name, column) in enumerate(zip(teachers, column_teachers.taught(teachers, self.data), strict=True)):
+            own = self.on(column)
+            network = own.member(i, name, number)
+            if own is not self:
+                column_teachers.refuse(name, getattr(network.model, "card", None), own.data)
+                network.classes = tuple(f"{column}={c}" for c in own.data.classes)
+            found.append(network)
+        return found
 
     def _several(self, networks: list[Network], config: Config, number: int, data: Data) -> Ensemble:
         """Several teachers as one."""
@@ -380,6 +410,12 @@ class Making:
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)
+
+
+def data_of(config: Config, given: Given) -> Data:
+    """The data that was given or that a configuration names, or a label column of it."""
+    data = given.data or load_data(config)
+    return data if config.column is None else data.column(config.column)
 
 
 def load_data(config: Config) -> Data:

@@ -31,9 +31,9 @@ class Parts:
     """The parts of one phase. `names`: the models of the networks that it gave, by player."""
 
     def __init__(self, making: Making, phase: Phase) -> None:
-        self.making, self.phase = making, phase
+        self.making, self.phase = making.on(phase.words.get("column")), phase
         self.config: Config = making.of(phase)
-        self.task: Task = making.task
+        self.task: Task = self.making.task
         self.seed = phase.seed
         self.names: dict[str, str] = {}
         self._first: Network | None = None
@@ -101,6 +101,11 @@ class Parts:
             teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
             storage(config.cache_storage, len(data.classes))
+            if data.columns and config.cache_storage.startswith("top"):
+                raise ConfigError(
+                    f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "
+                    "logits of its own here; use fp16 or int8."
+                )
             if not self.making.rehearsing:
                 teacher = cached(teacher, data, config, self.making.settings(self.phase), self.making.fabric.device)
         return placed(teacher, config)

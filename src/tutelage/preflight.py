@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from tutelage.columns import spans
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import TutelageError
@@ -76,13 +77,13 @@ def classes(data: Data) -> list[Finding]:
     return [Finding("ok", f"each class has {int(counts.min())} training samples or more")]
 
 
-def skill(accuracy: float, shares: Tensor) -> list[Finding]:
+def skill(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
     """Whether a trained teacher knows this data: its accuracy (0…1) against chance and the most frequent class.
 
-    shares: (C,) each class's share of the samples.
+    shares: (C,) each class's share of the samples. where: which label column it is, if there are several.
     """
     often, chance = float(shares.max()), 1 / len(shares)
-    what = f"the teacher's accuracy on the validation split is {accuracy:.3f}, chance is {chance:.3f}"
+    what = f"the teacher's accuracy{where} on the validation split is {accuracy:.3f}, chance is {chance:.3f}"
     mend = (
         "is it trained on these classes, in this order, with this normalisation? Set teacher_epochs to train it first."
     )
@@ -233,24 +234,25 @@ def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Fi
         return found
     names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
     members = any(phase.role == "member" for phase in run.phases())
-    trained = run.teacher_is_trained() or members or any(is_stage(name) for name in names)
-    found += normalisation(teacher, trained or _are_known(run, config, names))
+    trained = members or run.teacher_is_trained() or any(is_stage(name) for name in names)
+    found += normalisation(teacher, trained or _are_known(run, config))
     if trained:
         return [*found, Finding("ok", "the teacher is trained on this data first")]
     if all(finding.level == "ok" for finding in found[:2]):
         few = data.val.take(torch.linspace(0, len(data.val) - 1, min(LOOKED_AT, len(data.val))).long())
         figures = test(teacher, replace(data, val=few), run.task, "val")
         shares = torch.tensor(figures.confusion).sum(1).float()
-        found += skill(figures.values["accuracy"], shares / shares.sum())
+        for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
+            found += skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
+        if not data.columns:
+            found += skill(figures.values["accuracy"], shares / shares.sum())
     return found
 
 
-def _are_known(run: Run, config: Config, names: Sequence[str | None]) -> bool:
+def _are_known(run: Run, config: Config) -> bool:
     """Whether it is known how each teacher's training images were normalised."""
-    if isinstance(config.teacher, list):
-        networks = [run.member(i, name, 0) for i, name in enumerate(config.teacher)]
-    else:
-        networks = [run.network(name, config.teacher_weights, run.given.teacher) for name in names]
+    name, weights = config.teacher, config.teacher_weights
+    networks = run.members(name, 0) if isinstance(name, list) else [run.network(name, weights, run.given.teacher)]
     return all(network.mean is not None for network in networks)
 
 

@@ -33,6 +33,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
             "val": len(data.val),
             "test": len(data.test),
             "classes": list(data.classes),
+            "columns": dict(data.columns),
         },
     }
     for role in ("teacher", "alone", "student"):
@@ -58,11 +59,13 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
     if not phases:
         return None
     values = [p["figures"][metric] for p in phases]
+    columns = [key for key in phases[0]["figures"] if key.startswith(f"{metric}/")]
     trained = [p for p in phases if "seconds" in p]
     return {
         metric: fmean(values),
         "values": values,
         "interval": interval(values),
+        "columns": {key.partition("/")[2]: _mean([p["figures"][key] for p in phases]) for key in columns},
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
         "macs": phases[0]["macs"],

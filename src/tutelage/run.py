@@ -75,7 +75,7 @@ class Run(Making):
                 first, name = next(iter(networks.values())), next(iter(parts.names.values()))
                 keep(folder / f"epoch-{epoch}.safetensors", first.model, name, parts.data)
 
-        trainer = Trainer(settings, self.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
+        trainer = Trainer(settings, parts.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         forget_peak(self.fabric.device)
         students = trainer.fit(scheme, parts.data)
         if self.leaves_terms(phase):
@@ -83,7 +83,7 @@ class Run(Making):
             if self.fabric.is_global_zero:
                 saved.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
-            finish(phase, folder, students, scheme, trainer, parts.data, self.task, parts.names)
+            finish(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         self.fabric.barrier()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,11 @@ from tutelage.errors import CheckpointError, ModelError
 
 @dataclass(frozen=True)
 class Card:
-    """What rebuilds a network: its name, what it was made for, and the normalisation that it wants."""
+    """What rebuilds a network: its name, what it was made for, and the normalisation that it wants.
+
+    columns: of data with several label columns, how many of the classes each has; column: the only one it was
+    trained on.
+    """
 
     model: str
     task: str
@@ -30,11 +34,14 @@ class Card:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     data: str
+    columns: dict[str, int] = field(default_factory=dict)
+    column: str = ""
 
 
 def card_of(model: str, data: Data) -> Card:
     """The card of a model trained on this data."""
-    return Card(model, data.task, data.classes, data.channels, data.size, data.mean, data.std, data.name)
+    facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
+    return Card(model, data.task, *facts, dict(data.columns), data.of)
 
 
 def save(path: Path, model: nn.Module, card: Card) -> None:

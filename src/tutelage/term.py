@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from tutelage import connectors
+from tutelage import columns, connectors
 from tutelage.declared import Declared, made
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Layer, Look, pair
@@ -71,6 +71,7 @@ class Term(nn.Module):
         self.wanted = {"student": _names(student), "teacher": _names(teacher)}
         self.connector = connector if connector is not None else loss.connector
         self.connectors = nn.ModuleList()
+        self.columns: tuple[int, ...] = ()
         self.student_layers: list[str] = []
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
@@ -96,15 +97,17 @@ class Term(nn.Module):
                 f"{name} asks for {', '.join(missing)}, which this data and teacher don't give; "
                 f"they give {', '.join(there)}."
             )
+        self.columns = batch.columns
+        if teacher is None and self.loss.needs_teacher:
+            raise ConfigError(f"{name} needs a teacher, and none was given; name one (teacher=…).")
+        without_positions = isinstance(self.loss, Dense) and student.response.dim() == 2
+        if teacher is not None and self.sees == "response" and (any(self.wanted.values()) or without_positions):
+            self.sees, self.connector = "last", self.connector or "conv1x1"
+        columns.refuse(self.loss, self._askers()[1:], self.sees, teacher, self.columns)
         if teacher is None:
-            if self.loss.needs_teacher:
-                raise ConfigError(f"{name} needs a teacher, and none was given; name one (teacher=…).")
             self.loss.build(self._side("student", student), None, samples)
             self._wire_policies(student, None, batch, there)
             return
-        without_positions = isinstance(self.loss, Dense) and student.response.dim() == 2
-        if self.sees == "response" and (any(self.wanted.values()) or without_positions):
-            self.sees, self.connector = "last", self.connector or "conv1x1"
         if self.sees == "response":
             self._check_classes(student.response, teacher.response)
             self.loss.build(self._side("student", student), self._side("teacher", teacher), samples)
@@ -201,9 +204,10 @@ class Term(nn.Module):
             if self.gather:
                 response, answer, asked, mask = gathered([response, answer, asked, mask], samples_of(response))
             if mask is not None and self.loss.rows:
-                response, answer, asked = (_rows(side, mask) for side in (response, answer, asked))
+                response, answer, asked = (columns.rows(side, mask) for side in (response, answer, asked))
             values = self._compare(response, answer, asked)
-            return self._weighed(mean(values, mask is not None or self.loss.ragged), batch.epoch, truth)
+            ragged = mask is not None or self.loss.ragged or bool(self.columns)
+            return self._weighed(mean(values, ragged), batch.epoch, truth)
         assert told is not None
         ours = [self._formed(said[layer]) for layer in self.student_layers]
         theirs = [self._formed(told[layer]) for layer in self.teacher_layers]
@@ -218,7 +222,11 @@ class Term(nn.Module):
             value = torch.stack([mean(self.loss(s, t, **asked)) for s, t in zip(ours, theirs, strict=True)]).sum()
         return self._weighed(value, batch.epoch, truth)
 
-    def _compare(self, student: Tensor, teacher: Tensor | None, asked: dict[str, Any]) -> Losses:
+    def _compare(self, student: Any, teacher: Any, asked: dict[str, Any]) -> Losses:
+        """The loss of two responses, each label column by itself."""
+        return columns.by_column(self._compared, self.columns, student, teacher, asked)
+
+    def _compared(self, student: Tensor, teacher: Tensor | None, asked: dict[str, Any]) -> Losses:
         """The loss of two responses, as the policies soften them and count their samples."""
         factor: Tensor | None = None
         if self.samples is not None:
@@ -296,15 +304,6 @@ def mean(values: Losses, shared: bool = False) -> Tensor:
         dist.all_reduce(count)
         count /= dist.get_world_size()
     return values.sum() / count.clamp(min=1)
-
-
-def _rows(value: Any, mask: Tensor) -> Any:
-    """Only the positions in the mask, as rows (N, C) of logits (B, C, …) and (N,) of what there is by position."""
-    if isinstance(value, list):
-        return [_rows(x, mask) for x in value]
-    if isinstance(value, Mapping):
-        return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
-    return None if value is None else value.movedim(1, -1)[mask]
 
 
 def times(values: Losses, factor: Tensor) -> Losses:

@@ -32,7 +32,9 @@ class Batch:
     inputs: a tensor (B, …) or a dict of them, by modality. targets: what the ground truth says, None if unlabelled.
     index: (B,) int64, each sample's number in its data set. epoch: how far training is, in epochs (1.5 = half-way
     through the second). view: which of a fixed number of augmented views of its samples it has, None if they aren't
-    counted. asks: anything else that a loss may ask for by keyword.
+    counted. columns: how many classes each label column has, if the targets are (B, K) with a column for each of K
+    tasks; a response has their logits side by side, and a target below 0 isn't known. asks: anything else that a loss
+    may ask for by keyword.
     """
 
     inputs: Inputs
@@ -40,6 +42,7 @@ class Batch:
     index: Tensor | None = None
     epoch: float = 0.0
     view: int | None = None
+    columns: tuple[int, ...] = ()
     asks: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:

@@ -35,6 +35,9 @@ def tell(done: Finished) -> None:
     rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    if columns := result["data"].get("columns"):
+        rows = [(name, *(f"{role['columns'][c]:.4f}" for c in columns)) for name, role in (first | roles).items()]
+        table("", (f"{result['metric']} of each label", *columns), rows)
     say("", *_cost(result))
     if result["gain"] is not None:
         say("", _sentence(result))

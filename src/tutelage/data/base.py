@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.columns import spans
 from tutelage.data.augment import crop_flip
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
@@ -27,11 +29,14 @@ AUGMENTS = ("none", "shift", "crop-flip", "resized-crop")
 class Data:
     """A data set in three splits.
 
-    name: as it was asked for. task: "classification" or "segmentation". channels, size (height, width): of what models
-    get. mean, std: by channel, of images in [0, 1]; they normalise the inputs, and may be replaced by those a
-    pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop), "crop-flip"
-    (also flip left-right), or "resized-crop" (photos: random resized crop and flip).
-    Raises: ConfigError if mean and std don't fit the channels, or the augmentation isn't known or doesn't fit.
+    name: as it was asked for. task: "classification", "segmentation", or "multi_task". channels, size (height, width):
+    of what models get. mean, std: by channel, of images in [0, 1]; they normalise the inputs, and may be replaced by
+    those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
+    "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip). columns: of samples
+    with several labels, each label's name and number of classes; `classes` has them one after the other. of: the
+    column that this is, of data that had several.
+    Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
+    isn't known or doesn't fit.
     """
 
     name: str
@@ -45,8 +50,16 @@ class Data:
     val: Samples
     test: Samples
     augment: str = "none"
+    columns: Mapping[str, int] = field(default_factory=dict)
+    of: str = ""
 
     def __post_init__(self) -> None:
+        expected = len(self.classes) if self.task == "multi_task" else 0
+        if sum(self.columns.values()) != expected:
+            raise ConfigError(
+                f"data {self.name!r}: columns {dict(self.columns)} for {self.task} of {len(self.classes)} classes: "
+                f"expected columns of {expected} classes in all."
+            )
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ConfigError(
                 f"data {self.name!r}: mean={self.mean}, std={self.std}: expected {self.channels} numbers each, "
@@ -124,6 +137,20 @@ class Data:
             batch.view = view
             yield batch
 
+    def column(self, name: str) -> Data:
+        """The data with the labels of one column alone, and the samples that have one there.
+
+        Raises: ConfigError if there is no such column.
+        """
+        if name not in self.columns:
+            fault = unknown("column", name, self.columns) if self.columns else f"column={name}: it has one label alone."
+            raise ConfigError(f"data {self.name!r}: {fault}")
+        number = list(self.columns).index(name)
+        classes = tuple(c.removeprefix(f"{name}=") for c in self.classes[spans([*self.columns.values()])[number]])
+        train, val, test = (getattr(self, split).column(number) for split in SPLITS)
+        one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "of": name}
+        return replace(self, train=train, val=val, test=test, **one)
+
     @property
     def random(self) -> bool:
         """Whether a training sample looks otherwise from view to view."""
@@ -173,7 +200,7 @@ class Data:
             if train and self.augment in ("shift", "crop-flip"):
                 x, y = self._crop_flip(x, y, index, look)
             x, y = self._resize(self._normalise(x), y)
-            yield Batch(x, y, index).to(device, memory_format)
+            yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
     def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: Look) -> tuple[Tensor, Tensor]:
         """Up to an eighth of the image is cut off: the usual 4 of 32 pixels."""
@@ -204,7 +231,7 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     index = [part.index for part in parts if part.index is not None]
     inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
     asks = {"parts": tuple(map(len, parts))}
-    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), asks=asks)
+    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, asks=asks)
 
 
 def _at_least(least: int, **numbers: int) -> None:

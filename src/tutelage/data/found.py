@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -30,6 +30,16 @@ class Found:
     splits: Mapping[str, Samples]
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    columns: Mapping[str, int] = field(default_factory=dict)
+
+
+def of_columns(
+    named: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Samples]
+) -> Found:
+    """What a source found of several labels for each sample: `named` has each column's class names, in order."""
+    classes = tuple(f"{column}={name}" for column, names in named.items() for name in names)
+    columns = {column: len(names) for column, names in named.items()}
+    return Found("multi_task", classes, size, augment, splits, columns=columns)
 
 
 def class_lists(path: Path) -> list[list[str]]:
@@ -67,8 +77,8 @@ def cut(name: str, split: str, samples: Samples, fraction: float, seed: int) -> 
 
 def spread(samples: Samples, seed: int) -> Tensor:
     """A random order of which each beginning is a fair part: stratified if the classes are known."""
-    labels = torch.zeros(len(samples), dtype=torch.int64) if samples.labels is None else samples.labels
-    return stratified(labels, seed)
+    strata = samples.strata
+    return stratified(torch.zeros(len(samples), dtype=torch.int64) if strata is None else strata, seed)
 
 
 def fewer(name: str, train: Samples, limit: int | None, labels_per_class: int | None, seed: int) -> Samples:
@@ -136,6 +146,10 @@ def data_of(
     if len(found.classes) < 2:
         raise DataError(f"data {name!r} has the classes {list(found.classes)}: expected two or more.")
     train, validation, test = complete(name, found, val, seed)
+    for number, column in enumerate(found.columns):
+        for split, samples in {"train": train, "val": validation, "test": test}.items():
+            if not len(samples.column(number)):
+                raise DataError(f"data {name!r}: no sample of {split} has a label in the column {column!r}: give some.")
     mean, std = (found.mean, found.std) if found.mean and found.std else moments(train)
     return Data(
         name=name,
@@ -149,4 +163,5 @@ def data_of(
         val=validation,
         test=test,
         augment=augment or found.augment,
+        columns=found.columns,
     )

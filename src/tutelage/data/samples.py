@@ -46,6 +46,15 @@ class Samples(ABC):
     def take(self, rows: Tensor) -> Self:
         """The samples of these numbers, numbered anew."""
 
+    @property
+    def strata(self) -> Tensor | None:
+        """(N,) int64, of which fair parts of the samples have the same shares; None if it isn't known."""
+        return self.labels
+
+    def column(self, number: int) -> Samples:
+        """Those that have a label in this column, with it alone."""
+        raise DataError(f"{type(self).__name__}: its samples have no label columns.")
+
     @abstractmethod
     def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """For each lot of numbers, the images (B, C, H, W) and the targets (B, …)."""
@@ -56,12 +65,27 @@ class Samples(ABC):
 
 
 class Stored(Samples):
-    """Images (N, C, H, W) and targets (N,) or masks (N, H, W) in memory; `rows`: those that belong (None: all)."""
+    """Images (N, C, H, W) and targets (N,), label columns (N, K) or masks (N, H, W) in memory.
+
+    rows: those that belong (None: all).
+    """
 
     def __init__(self, images: Tensor, targets: Tensor, rows: Tensor | None = None) -> None:
         self.images, self.targets = images, targets
         self.rows = torch.arange(len(images)) if rows is None else rows
         self.labels = targets[self.rows].long() if targets.dim() == 1 else None
+
+    @property
+    def strata(self) -> Tensor | None:
+        """The classes; of label columns, which of the combinations that there are."""
+        if self.targets.dim() != 2:
+            return self.labels
+        return self.targets[self.rows].unique(dim=0, return_inverse=True)[1]
+
+    def column(self, number: int) -> Stored:
+        """The same memory."""
+        targets = self.targets[:, number]
+        return Stored(self.images, targets, self.rows[targets[self.rows] >= 0])
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -112,8 +112,17 @@ def result(run: Run) -> Section:
         [(r.style, r.label) for r in rows],
         table,
     )
-    blocks: list[Block] = [*(_card(run, role) for role in roles), figure]
+    blocks: list[Block] = [*(_card(run, role) for role in roles), figure, *_columns(run, roles)]
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
+
+
+def _columns(run: Run, roles: list[str]) -> list[Block]:
+    """Each label column's figures by model, if there are several."""
+    figures = [run.summary(role).get("columns") or {} for role in roles]
+    if not any(figures):
+        return []
+    rows = [[name, *(run.unit(found.get(name)) for found in figures)] for name in max(figures, key=len)]
+    return [Table(f"Test {run.metric} by label column", ["Label", *map(run.label, roles)], rows)]
 
 
 def _others(run: Run) -> list[list[Any]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
+from tutelage.data.base import Data
 from tutelage.losses.base import Loss
 from tutelage.values import Batch
 
@@ -19,6 +20,11 @@ class Task(ABC):
 
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
+
+    @classmethod
+    def of(cls, data: Data) -> Self:
+        """The task that this data is for."""
+        return cls()
 
     @abstractmethod
     def truth(self) -> Loss:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.data.found import Found
+from tutelage.data.found import Found, of_columns
 from tutelage.data.samples import Stored
 
-NAMES = {"digits": "1,797 handwritten digits, 8×8 grey, 10 classes (UCI); part of scikit-learn, nothing to download"}
+NAMES = {
+    "digits": "1,797 handwritten digits, 8×8 grey, 10 classes (UCI); part of scikit-learn, nothing to download",
+    "digits-tasks": "the same digits with three labels each: digit (10), parity (2), five or more (2)",
+}
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
@@ -16,6 +19,9 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
 
     digits = load_digits()
     images = torch.from_numpy(digits.images)[:, None].mul(255 / 16).round().byte()
-    classes = tuple(str(name) for name in digits.target_names)
-    samples = Stored(images, torch.from_numpy(digits.target))
-    return Found("classification", classes, size or (8, 8), "shift", {"train": samples})
+    classes, y = tuple(str(name) for name in digits.target_names), torch.from_numpy(digits.target)
+    if kind == "digits":
+        return Found("classification", classes, size or (8, 8), "shift", {"train": Stored(images, y)})
+    named = {"digit": classes, "parity": ("even", "odd"), "five": ("below five", "five or more")}
+    samples = Stored(images, torch.stack([y, y % 2, (y >= 5).long()], dim=1))
+    return of_columns(named, size or (8, 8), "shift", {"train": samples})

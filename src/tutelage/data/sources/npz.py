@@ -7,25 +7,32 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tutelage.data.found import Found, class_lists
+from tutelage.data import label_columns
+from tutelage.data.found import Found, class_lists, of_columns
 from tutelage.data.samples import Stored
 from tutelage.errors import DataError
 
 NAMES = {"npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test); `classes` there or in classes.json"}
 
+SPLITS = ("train", "val", "test")
+
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
-    """x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; y (N,) integers from 0."""
+    """x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; y (N,) integers from 0.
+
+    With `columns`, the names of K labels: y (N, K), -1 or -100 where there is none, and class names in classes_NAME.
+    """
     path = Path(where).expanduser()
     arrays = _arrays(path)
     for key in ("x_train", "y_train"):
         if key not in arrays:
             raise DataError(f"{path}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train.")
-    count = int(_labels(path, "y_train", arrays["y_train"]).max()) + 1
-    classes = _classes(path, arrays, count)
-    splits = {s: _split(path, arrays, s, len(classes)) for s in ("train", "val", "test") if f"x_{s}" in arrays}
+    named = label_columns.named(path, arrays) if "columns" in arrays else {}
+    classes = () if named else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
+    sizes = [len(names) for names in named.values()] or [len(classes)]
+    splits = {s: _split(path, arrays, s, sizes) for s in SPLITS if f"x_{s}" in arrays}
     shape = splits["train"].images.shape[1:]
     for split, samples in splits.items():
         if samples.images.shape[1:] != shape:
@@ -33,7 +40,10 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
                 f"{path}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}."
             )
     augment = "shift" if shape[0] == 1 else "crop-flip"
-    return Found("classification", classes, size or (shape[1], shape[2]), augment, splits)
+    size = size or (shape[1], shape[2])
+    return (
+        of_columns(named, size, augment, splits) if named else Found("classification", classes, size, augment, splits)
+    )
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -66,20 +76,28 @@ def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y):
-        raise DataError(f"{path}: {key} is {y.dtype} of shape {y.shape}: expected integers (N,), N at least 1.")
+        raise DataError(
+            f"{path}: {key} is {y.dtype} of shape {y.shape}: expected integers (N,), N at least 1; or (N, K) with an "
+            "array `columns` that names the K labels of each sample."
+        )
     if y.min() < 0:
         raise DataError(f"{path}: {key} has the label {y.min()}: expected labels from 0.")
     return torch.from_numpy(y.astype(np.int64))
 
 
-def _split(path: Path, arrays: dict[str, Array], split: str, classes: int) -> Stored:
+def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Stored:
+    """sizes: how many classes each label has."""
     if f"y_{split}" not in arrays:
         raise DataError(f"{path}: has x_{split} but no y_{split}: save both.")
-    x, y = arrays[f"x_{split}"], _labels(path, f"y_{split}", arrays[f"y_{split}"])
+    x, key = arrays[f"x_{split}"], f"y_{split}"
+    y = label_columns.labels(path, key, arrays[key]) if "columns" in arrays else _labels(path, key, arrays[key])
     if len(x) != len(y):
         raise DataError(f"{path}: {len(x)} images in x_{split}, {len(y)} labels in y_{split}: expected as many.")
-    if y.max() >= classes:
-        raise DataError(f"{path}: y_{split} has the label {int(y.max())}, beyond the {classes} classes of train.")
+    if y.dim() == 2 and y.shape[1] != len(sizes):
+        raise DataError(f"{path}: {key} has {y.shape[1]} label columns, y_train {len(sizes)}: expected as many.")
+    for top, classes in zip(y.view(len(y), -1).amax(0).tolist(), sizes, strict=True):
+        if top >= classes:
+            raise DataError(f"{path}: {key} has the label {top}, beyond the {classes} classes of train.")
     return Stored(_images(path, f"x_{split}", x), y)
 
 
