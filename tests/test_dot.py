@@ -17,7 +17,7 @@ from tutelage.config import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.optim import DOT, optimiser, taught_by
 from tutelage.run import Run
 

@@ -19,7 +19,7 @@ from test_resume import kill_at_random
 from typer.testing import CliRunner
 
 import tutelage
-from tutelage import making, preflight, saved
+from tutelage import preflight, saved
 from tutelage.callbacks import Callback
 from tutelage.cli import app
 from tutelage.config import check
@@ -315,7 +315,7 @@ def test_all_faults_are_told_at_once():
 
 def test_a_stage_that_was_not_trained_is_no_teacher(run, tmp_path):
     """Outside a rehearsal nothing stands for what is missing."""
-    made = Run(check(yaml.safe_load((run.folder / "config.yaml").read_text())), making.Given(), tmp_path)
+    made = Run(check(yaml.safe_load((run.folder / "config.yaml").read_text())), networks.Given(), tmp_path)
     with pytest.raises(TutelageError, match="hint-0"):
         made.scheme(next(p for p in made.phases() if p.name == "student-0"))
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from tutelage import building, making, saved
+from tutelage import building, saved
 from tutelage import run as runs
 from tutelage.callbacks import Callback
 from tutelage.config import check
@@ -117,12 +117,12 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
     """
     network = saved.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
-    given = making.Given()
+    given = networks.Given()
     if data is None and not isinstance(card, saved.Card):
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
     name = _given_data(card.data if data is None and isinstance(card, saved.Card) else data, given, keys)
     config = check({"student": "cnn4", "teacher": "none", "method": None, "data": name, **keys})
-    loaded = making.data_of(config, given)
+    loaded = networks.data_of(config, given)
     if isinstance(card, saved.Card):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
@@ -132,16 +132,16 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = making.Network(network, card.mean, card.std).wanted(loaded)
+        loaded = networks.Network(network, card.mean, card.std).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    return test(network, loaded, making.TASKS[loaded.task].of(loaded), "test")
+    return test(network, loaded, networks.TASKS[loaded.task].of(loaded), "test")
 
 
 def _apart(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
-) -> tuple[making.Given, dict[str, Any]]:
+) -> tuple[networks.Given, dict[str, Any]]:
     """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
-    given = making.Given(callbacks=tuple(callbacks))
+    given = networks.Given(callbacks=tuple(callbacks))
     asked: dict[str, Any] = {"method": method, "data": _given_data(data, given, keys)}
     for role, value in (("student", student), ("teacher", teacher)):
         if isinstance(value, nn.Module):
@@ -160,7 +160,7 @@ def finished(folder: Path, student: nn.Module | None = None) -> Finished:
     return Finished(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")), student)
 
 
-def _given_data(data: Any, given: making.Given, keys: dict[str, Any]) -> str:
+def _given_data(data: Any, given: networks.Given, keys: dict[str, Any]) -> str:
     """The data's name; data that isn't one goes to `given`."""
     if isinstance(data, str):
         return data

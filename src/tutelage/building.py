@@ -18,7 +18,7 @@ from tutelage import errors
 from tutelage.config import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
 from tutelage.fabric import seed_everything
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.cached import Cached

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tutelage import recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
+from tutelage.faults import faults
 from tutelage.settings import Settings
 
 Spec = dict[str, Any]
@@ -259,7 +259,7 @@ class Config(Settings):
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
-            raise ConfigError(f"{who}: {_faults(error)}") from error
+            raise ConfigError(f"{who}: {faults(error, type(self).model_fields)}") from error
 
     @property
     def scheme_name(self) -> str:
@@ -359,7 +359,7 @@ def check(asked: Mapping[str, Any]) -> Config:
     try:
         return Config(**merged)
     except ValidationError as error:
-        raise ConfigError(_faults(error)) from error
+        raise ConfigError(faults(error, Config.model_fields)) from error
 
 
 def _embedded(asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -383,29 +383,6 @@ def _file(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"the configuration {path} holds {type(loaded).__name__}, expected keys and values.")
     return loaded
-
-
-def _faults(error: ValidationError) -> str:
-    """Every fault on a line of its own, what was given first."""
-    lines, forms = [], ("function", "list[", "literal[", "str")
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(forms))
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, Config.model_fields, n=2)
-            hint = f"did you mean {' or '.join(near)}? " if near else ""
-            lines.append(f"unknown key {key!r}: {hint}`tutelage distill --help` lists them.")
-        elif not key:
-            lines.append(fault["msg"].removeprefix("Value error, ") + ".")
-        else:
-            help_line = Config.model_fields[key.split(".")[0]].description
-            given = fault["input"] if not isinstance(fault["input"], dict) else "…"
-            lines.append(f"{key}={given!r}: {_lower(fault['msg'])} ({help_line}).")
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _lower(message: str) -> str:
-    message = message.removeprefix("Value error, ")
-    return message[:1].lower() + message[1:]
 
 
 def near_method(name: str) -> str:

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from tutelage import column_teachers, models, registry, saved, stages
-from tutelage import data as datasets
-from tutelage.callbacks import Callback
+from tutelage import column_teachers, registry, saved, stages
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
 from tutelage.data.found import of_classes
-from tutelage.errors import ConfigError, unknown
-from tutelage.fabric import make_fabric
+from tutelage.errors import ConfigError
 from tutelage.parts import Parts
 from tutelage.phase import Phase
 from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
-from tutelage.tasks.base import Task
-from tutelage.tasks.classification import Classification
-from tutelage.tasks.multi_task import MultiTask
-from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.teachers.specialists import Specialists
-from tutelage.terms import Method, Terms
+from tutelage.terms import Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
@@ -40,55 +32,9 @@ ALONE: dict[str, Any] = {
 }  # fmt: skip
 """Words of a training by the ground truth alone."""
 
-TASKS: dict[str, type[Task]] = {
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "multi_task": MultiTask,
-}
 
-
-@dataclass
-class Given:
-    """What was given as an object instead of by name: networks, data, terms, further callbacks."""
-
-    teacher: nn.Module | None = None
-    student: nn.Module | None = None
-    data: Data | None = None
-    method: Method | None = None
-    callbacks: tuple[Callback, ...] = ()
-
-
-@dataclass
-class Network:
-    """A network and what it wants of its images, and the classes that it knows; None: the data's own."""
-
-    model: nn.Module
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    classes: tuple[str, ...] | None = None
-
-    def wanted(self, data: Data) -> Data:
-        """The data, normalised as the network wants it."""
-        return data if self.mean is None or self.std is None else replace(data, mean=self.mean, std=self.std)
-
-
-class Making:
+class Making(Networks):
     """The parts of one run, as its configuration names them or as they were given."""
-
-    def __init__(self, config: Config, given: Given) -> None:
-        self.config, self.given = config, given
-        self.data = data_of(config, self.given)
-        task = self.data.task if config.task == "auto" else config.task
-        if task != self.data.task:
-            raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
-        self.task = TASKS[task].of(self.data)
-        self.fabric = make_fabric(config)
-        if config.devices > 1:
-            self.fabric.launch()
-        self.rehearsing = False
-        self.rehearsed: dict[str, dict[str, Tensor]] = {}
-        self.folder = Path()
 
     # what is trained, in which order
 
@@ -124,7 +70,7 @@ class Making:
         words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
         words |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
-        here = self.teacher_is_trained() or any(map(self._is_trained, names))
+        here = self.teacher_is_trained() or any(map(self.is_trained, names))
         if config.teacher_scheme and not here:
             raise ConfigError(
                 f"teacher_scheme={config.teacher_scheme} is how a teacher is trained in this run, and none is: name a "
@@ -144,7 +90,7 @@ class Making:
         return [
             Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._own_words(i, name, column))
             for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
-            if self._is_trained(name)
+            if self.is_trained(name)
         ]
 
     def _own_words(self, i: int, name: str, column: str | None) -> Spec:
@@ -160,26 +106,12 @@ class Making:
         if config.teacher_classes == "parts":
             chosen = names[i * len(names) // len(several) : (i + 1) * len(names) // len(several)]
             return list(of_classes(self.data, chosen).classes)
-        if len(config.teacher_classes) != len(several) or not all(map(self._is_trained, several)):
+        if len(config.teacher_classes) != len(several) or not all(map(self.is_trained, several)):
             raise ConfigError(
                 f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(several)} "
                 "teachers that are trained in this run; a run folder knows its own."
             )
         return list(of_classes(self.data, config.teacher_classes[i]).classes)
-
-    def data_of(self, config: Config) -> Data:
-        """The data of a phase: those of its classes."""
-        same = config.classes is None or config.classes == self.config.classes
-        return self.data if same else of_classes(self.data, config.classes or [])
-
-    def on(self, column: str | None) -> Making:
-        """The same for one label column of the data."""
-        if column is None or column == self.data.of:
-            return self
-        other = copy.copy(self)
-        other.data = self.data.column(column)
-        other.task = TASKS[other.data.task].of(other.data)
-        return other
 
     def of(self, phase: Phase) -> Config:
         """The configuration of a phase.
@@ -199,25 +131,6 @@ class Making:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
         return Settings(**values)
 
-    def has_teacher(self) -> bool:
-        """Whether somebody who is there teaches."""
-        return self.config.teacher is not None or self.given.teacher is not None
-
-    def teacher_is_trained(self) -> bool:
-        """Whether one teacher is first trained on this data."""
-        name, epochs = self.config.teacher, self.config.teacher_epochs
-        if self.given.teacher is not None:
-            return bool(epochs)
-        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
-            return False
-        return self._is_trained(name)
-
-    def _is_trained(self, name: str) -> bool:
-        if name == "moving_average" or stages.is_stage(name):
-            return False
-        epochs = self.config.teacher_epochs
-        return not saved.is_run(name) if epochs is None else epochs > 0
-
     # what is trained with what
 
     def scheme(self, phase: Phase) -> tuple[Scheme, Parts]:
@@ -232,106 +145,10 @@ class Making:
         given = copy.deepcopy(asked)  # phases and peers share nothing
         return Terms.of(given if given is not None else specs(config.method), self.task.truth() if truth else None)
 
-    def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
-        """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
-        if name is None:
-            return None
-        stage = stages.left(name).stage
-        if stage not in (known := self.config.stage_words()):
-            raise ConfigError(unknown("stage", stage, known))
-        phase = f"{stage}-{number}"
-        return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
-
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""
         named = [name for stage in self.config.stages for key, name in stages.named(stage) if key == "term_weights"]
         return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
-
-    def network(
-        self,
-        name: Any,
-        weights: str | None,
-        given: nn.Module | None = None,
-        number: int = 0,
-        side: int | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> Network:
-        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
-
-        classes: those that it is to answer, if not the data's.
-        """
-        known = tuple(self.data.classes if classes is None else classes)
-        for named in (weights, name):
-            if stages.is_stage(named):
-                return self._of_stage(stages.left(str(named)), number)
-        if given is not None:
-            return Network(copy.deepcopy(given))
-        if saved.is_run(name):
-            return self._of_run(name, known)
-        made = models.create(
-            name,
-            classes=len(known),
-            channels=self.data.channels,
-            size=(side, side) if side else self.data.size,
-            pretrained=self.config.pretrained,
-            task=self.data.task,
-            weights=weights,
-        )
-        for message in made.notes:
-            for callback in self.given.callbacks:
-                callback.note({"kind": "note", "message": message})
-        return Network(made.model, made.mean, made.std, classes=known)
-
-    def _of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
-        """The network of a run folder, which must know just these classes if such are given."""
-        model = saved.load(path)
-        card: saved.Card = model.card  # type: ignore[assignment]
-        if known is not None and card.classes != known:
-            how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
-            raise ConfigError(
-                f"{path} was trained {how}: it knows {few(card.classes)}, {self.data.name} has {few(known)}; "
-                "use data whose class folders or labels are the same, in the same order."
-            )
-        if card.channels != self.data.channels:
-            raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
-        return Network(model, card.mean, card.std, card.size, card.classes)
-
-    def _of_stage(self, left: stages.Left, number: int) -> Network:
-        """What a phase of this run has left."""
-        config, given = self.config, self.given
-        if left.stage == "teacher":
-            if stages.is_stage(config.teacher):
-                raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
-            if left.epoch is not None and not self.teacher_is_trained():
-                raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
-            if not self.teacher_is_trained():
-                return self.network(config.teacher, config.teacher_weights, given.teacher)
-            return self._of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
-        words = config.stage_words()
-        if config.stages and config.baseline:
-            words[stages.ALONE] = config.last_words()
-        if left.stage not in words:
-            raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
-        name = words[left.stage].get("student", config.student)
-        own = given.student if name == config.student else None
-        return self._of_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
-
-    def _of_phase(
-        self,
-        phase: str,
-        name: Any,
-        given: nn.Module | None,
-        weights: str | None = None,
-        epoch: int | None = None,
-        classes: Sequence[str] | None = None,
-    ) -> Network:
-        """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
-        path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
-        if self.rehearsing:
-            return self.network(name, weights, given, classes=classes)
-        model = saved.load(path, copy.deepcopy(given))
-        card: saved.Card = model.card  # type: ignore[assignment]
-        return Network(model, card.mean, card.std, card.size, card.classes)
 
     def teacher(self, config: Config, number: int, data: Data, student: nn.Module | None = None) -> Teacher | None:
         """The teacher that a configuration names, as the phases before left it; an average follows the student."""
@@ -344,7 +161,7 @@ class Making:
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
-            network = self._of_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
+            network = self.of_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
@@ -381,7 +198,7 @@ class Making:
         if config.teacher == self.config.teacher or config.teacher_weights is not None:
             return
         for name in names:
-            if self._is_trained(str(name)):
+            if self.is_trained(str(name)):
                 raise ConfigError(
                     f"teacher={name} is this stage's own, and isn't trained: make it a stage before this one and name "
                     f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
@@ -389,10 +206,10 @@ class Making:
 
     def member(self, i: int, name: str, number: int) -> Network:
         """One of several teachers, which may know some of the classes only."""
-        if self._is_trained(name):
-            return self._of_phase(f"teacher{i}", name, None, classes=self._known(i))
+        if self.is_trained(name):
+            return self.of_phase(f"teacher{i}", name, None, classes=self._known(i))
         if saved.is_run(name):
-            return self._of_run(name)
+            return self.of_run(name)
         return self.network(name, None, None, number, self.config.teacher_size)
 
     def frozen(self, network: Network, data: Data) -> Frozen:
@@ -410,38 +227,3 @@ class Making:
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)
-
-
-def data_of(config: Config, given: Given) -> Data:
-    """The data that was given or that a configuration names, or a label column of it."""
-    data = given.data or load_data(config)
-    return data if config.column is None else data.column(config.column)
-
-
-def load_data(config: Config) -> Data:
-    """The data that a configuration names.
-
-    Raises: ConfigError if its limit can't hold a sample of each class.
-    """
-    loaded = datasets.load(
-        config.data,
-        size=config.size,
-        val=config.val,
-        seed=config.seed,
-        limit=config.limit,
-        labels_per_class=config.labels_per_class,
-        augment=config.augment,
-        classes=config.classes,
-        task=None if config.task == "auto" else config.task,
-    )
-    if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:
-        raise ConfigError(
-            f"limit={config.limit} training samples can't hold the {len(loaded.classes)} classes of {config.data}; "
-            "raise it, or use labels_per_class."
-        )
-    return loaded
-
-
-def few(names: Sequence[str]) -> str:
-    """The first of them, and how many there are."""
-    return ", ".join(names[:4]) + (f", … ({len(names)})" if len(names) > 4 else "")

@@ -24,7 +24,8 @@ from tutelage.teachers.projected import Projected
 from tutelage.terms import Terms
 
 if TYPE_CHECKING:
-    from tutelage.making import Making, Network
+    from tutelage.making import Making
+    from tutelage.networks import Network
 
 
 class Parts:
@@ -47,7 +48,7 @@ class Parts:
     def data(self) -> Data:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
-        return self._first.wanted(self.making.data_of(self.config))
+        return self._first.wanted(self.making.data_with(self.config))
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
         """A fresh network: the student, or one of several peers by number.

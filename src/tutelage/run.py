@@ -23,7 +23,8 @@ from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
 from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
-from tutelage.making import Given, Making, few
+from tutelage.making import Making
+from tutelage.networks import Given, few
 from tutelage.phase import Phase, finish, forget_peak, keep
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation

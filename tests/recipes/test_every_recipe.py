@@ -16,7 +16,7 @@ from tutelage import models, recipes, saved
 from tutelage.callbacks import Callback
 from tutelage.capture import Tapped
 from tutelage.config import read
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.values import Batch

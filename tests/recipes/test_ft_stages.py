@@ -15,7 +15,7 @@ import tutelage
 from tutelage import saved
 from tutelage.config import read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline

@@ -17,7 +17,7 @@ from tutelage import recipes, saved
 from tutelage.config import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aver import AVER
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.terms import Terms

@@ -16,7 +16,7 @@ from tutelage import preflight, saved
 from tutelage.config import check
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.schemes.offline import Offline
 

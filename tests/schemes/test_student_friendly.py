@@ -15,7 +15,7 @@ import tutelage
 from tutelage import saved
 from tutelage.config import read
 from tutelage.errors import TutelageError
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 from tutelage.schemes.student_friendly import Branched, StudentFriendly
 from tutelage.tasks.classification import Classification

@@ -8,7 +8,7 @@ from tutelage.api import Finished, finished
 from tutelage.cli.console import duration, number, say, table
 from tutelage.cli.progress import Progress
 from tutelage.config import Config
-from tutelage.making import Given
+from tutelage.networks import Given
 from tutelage.run import Run
 
 ROLES = {"teacher": "teacher", "alone": "student alone", "student": "student taught"}

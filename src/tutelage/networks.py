@@ -1,0 +1,240 @@
+"""Networks by name, of run folders, and as earlier trainings of a run left them; and the data that they are for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor, nn
+
+from tutelage import data as datasets
+from tutelage import models, saved, stages
+from tutelage.callbacks import Callback
+from tutelage.config import Config
+from tutelage.data.base import Data
+from tutelage.data.found import of_classes
+from tutelage.errors import ConfigError, unknown
+from tutelage.fabric import make_fabric
+from tutelage.tasks.base import Task
+from tutelage.tasks.classification import Classification
+from tutelage.tasks.multi_task import MultiTask
+from tutelage.tasks.segmentation import Segmentation
+from tutelage.terms import Method
+
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "multi_task": MultiTask,
+}
+
+
+@dataclass
+class Given:
+    """What was given as an object instead of by name: networks, data, terms, further callbacks."""
+
+    teacher: nn.Module | None = None
+    student: nn.Module | None = None
+    data: Data | None = None
+    method: Method | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+
+@dataclass
+class Network:
+    """A network and what it wants of its images, and the classes that it knows; None: the data's own."""
+
+    model: nn.Module
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    classes: tuple[str, ...] | None = None
+
+    def wanted(self, data: Data) -> Data:
+        """The data, normalised as the network wants it."""
+        return data if self.mean is None or self.std is None else replace(data, mean=self.mean, std=self.std)
+
+
+class Networks:
+    """The networks of one run, as its configuration names them or as they were given, and its data."""
+
+    def __init__(self, config: Config, given: Given) -> None:
+        self.config, self.given = config, given
+        self.data = data_of(config, self.given)
+        task = self.data.task if config.task == "auto" else config.task
+        if task != self.data.task:
+            raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
+        self.task = TASKS[task].of(self.data)
+        self.fabric = make_fabric(config)
+        if config.devices > 1:
+            self.fabric.launch()
+        self.rehearsing = False
+        self.rehearsed: dict[str, dict[str, Tensor]] = {}
+        self.folder = Path()
+
+    def data_with(self, config: Config) -> Data:
+        """The data of a phase: those of its classes."""
+        same = config.classes is None or config.classes == self.config.classes
+        return self.data if same else of_classes(self.data, config.classes or [])
+
+    def on(self, column: str | None) -> Self:
+        """The same for one label column of the data."""
+        if column is None or column == self.data.of:
+            return self
+        other = copy.copy(self)
+        other.data = self.data.column(column)
+        other.task = TASKS[other.data.task].of(other.data)
+        return other
+
+    def has_teacher(self) -> bool:
+        """Whether somebody who is there teaches."""
+        return self.config.teacher is not None or self.given.teacher is not None
+
+    def teacher_is_trained(self) -> bool:
+        """Whether one teacher is first trained on this data."""
+        name, epochs = self.config.teacher, self.config.teacher_epochs
+        if self.given.teacher is not None:
+            return bool(epochs)
+        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
+            return False
+        return self.is_trained(name)
+
+    def is_trained(self, name: str) -> bool:
+        """Whether a teacher of that name is first trained in this run."""
+        if name == "moving_average" or stages.is_stage(name):
+            return False
+        epochs = self.config.teacher_epochs
+        return not saved.is_run(name) if epochs is None else epochs > 0
+
+    def network(
+        self,
+        name: Any,
+        weights: str | None,
+        given: nn.Module | None = None,
+        number: int = 0,
+        side: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> Network:
+        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
+
+        classes: those that it is to answer, if not the data's.
+        """
+        known = tuple(self.data.classes if classes is None else classes)
+        for named in (weights, name):
+            if stages.is_stage(named):
+                return self._of_stage(stages.left(str(named)), number)
+        if given is not None:
+            return Network(copy.deepcopy(given))
+        if saved.is_run(name):
+            return self.of_run(name, known)
+        made = models.create(
+            name,
+            classes=len(known),
+            channels=self.data.channels,
+            size=(side, side) if side else self.data.size,
+            pretrained=self.config.pretrained,
+            task=self.data.task,
+            weights=weights,
+        )
+        for message in made.notes:
+            for callback in self.given.callbacks:
+                callback.note({"kind": "note", "message": message})
+        return Network(made.model, made.mean, made.std, classes=known)
+
+    def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
+        """The network of a run folder, which must know just these classes if such are given."""
+        model = saved.load(path)
+        card: saved.Card = model.card  # type: ignore[assignment]
+        if known is not None and card.classes != known:
+            how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
+            raise ConfigError(
+                f"{path} was trained {how}: it knows {few(card.classes)}, {self.data.name} has {few(known)}; "
+                "use data whose class folders or labels are the same, in the same order."
+            )
+        if card.channels != self.data.channels:
+            raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
+        return Network(model, card.mean, card.std, card.size, card.classes)
+
+    def _of_stage(self, left: stages.Left, number: int) -> Network:
+        """What a phase of this run has left."""
+        config, given = self.config, self.given
+        if left.stage == "teacher":
+            if stages.is_stage(config.teacher):
+                raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
+            if left.epoch is not None and not self.teacher_is_trained():
+                raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
+            if not self.teacher_is_trained():
+                return self.network(config.teacher, config.teacher_weights, given.teacher)
+            return self.of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
+        words = config.stage_words()
+        if config.stages and config.baseline:
+            words[stages.ALONE] = config.last_words()
+        if left.stage not in words:
+            raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
+        name = words[left.stage].get("student", config.student)
+        own = given.student if name == config.student else None
+        return self.of_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
+
+    def of_phase(
+        self,
+        phase: str,
+        name: Any,
+        given: nn.Module | None,
+        weights: str | None = None,
+        epoch: int | None = None,
+        classes: Sequence[str] | None = None,
+    ) -> Network:
+        """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
+        path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
+        if self.rehearsing:
+            return self.network(name, weights, given, classes=classes)
+        model = saved.load(path, copy.deepcopy(given))
+        card: saved.Card = model.card  # type: ignore[assignment]
+        return Network(model, card.mean, card.std, card.size, card.classes)
+
+    def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
+        """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
+        if name is None:
+            return None
+        stage = stages.left(name).stage
+        if stage not in (known := self.config.stage_words()):
+            raise ConfigError(unknown("stage", stage, known))
+        phase = f"{stage}-{number}"
+        return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
+
+
+def data_of(config: Config, given: Given) -> Data:
+    """The data that was given or that a configuration names, or a label column of it."""
+    data = given.data or load_data(config)
+    return data if config.column is None else data.column(config.column)
+
+
+def load_data(config: Config) -> Data:
+    """The data that a configuration names.
+
+    Raises: ConfigError if its limit can't hold a sample of each class.
+    """
+    loaded = datasets.load(
+        config.data,
+        size=config.size,
+        val=config.val,
+        seed=config.seed,
+        limit=config.limit,
+        labels_per_class=config.labels_per_class,
+        augment=config.augment,
+        classes=config.classes,
+        task=None if config.task == "auto" else config.task,
+    )
+    if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:
+        raise ConfigError(
+            f"limit={config.limit} training samples can't hold the {len(loaded.classes)} classes of {config.data}; "
+            "raise it, or use labels_per_class."
+        )
+    return loaded
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of them, and how many there are."""
+    return ", ".join(names[:4]) + (f", … ({len(names)})" if len(names) > 4 else "")
