@@ -71,9 +71,8 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
         found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in OF_RUN]
         for key, name in named(stage):
             before = dict(zip(names[:i], stages, strict=False))
-            fault = _fault(key, name, stage, before, names[i + 1 :], run) or _misfit(
-                key, left(name), stage, before, run
-            )
+            fault = _fault(key, name, stage, before, names[i + 1 :], run)
+            fault = fault or _misfit(key, left(name), stage, before, run)
             found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
     return found
 
