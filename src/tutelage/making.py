@@ -11,12 +11,12 @@ from typing import Any
 from torch import nn
 
 from tutelage import column_teachers, models, registry, saved, stages
-from tutelage import data as datasets
 from tutelage.callbacks import Callback
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
+from tutelage.loading import load_data
 from tutelage.parts import Parts
 from tutelage.phase import Phase
 from tutelage.schemes.base import Scheme
@@ -76,7 +76,7 @@ class Making:
 
     def __init__(self, config: Config, given: Given) -> None:
         self.config, self.given = config, given
-        self.data = data_of(config, self.given)
+        self.data = load_data(config, given.data)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
@@ -340,35 +340,6 @@ class Making:
         scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
         shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)
-
-
-def data_of(config: Config, given: Given) -> Data:
-    """The data that was given or that a configuration names, or a label column of it."""
-    data = given.data or load_data(config)
-    return data if config.column is None else data.column(config.column)
-
-
-def load_data(config: Config) -> Data:
-    """The data that a configuration names.
-
-    Raises: ConfigError if its limit can't hold a sample of each class.
-    """
-    loaded = datasets.load(
-        config.data,
-        size=config.size,
-        val=config.val,
-        seed=config.seed,
-        limit=config.limit,
-        labels_per_class=config.labels_per_class,
-        augment=config.augment,
-        task=None if config.task == "auto" else config.task,
-    )
-    if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:
-        raise ConfigError(
-            f"limit={config.limit} training samples can't hold the {len(loaded.classes)} classes of {config.data}; "
-            "raise it, or use labels_per_class."
-        )
-    return loaded
 
 
 def few(names: Sequence[str]) -> str:
