@@ -17,8 +17,8 @@ ORDER = [
     "errors", "declared", "registry", "values", "capture", "layers", "branches", "recompute", "fold",
     "settings", "checkpoint", "policies", "losses", "columns", "cache", "connectors", "heads", "recipes", "stages",
     "config", "data", "loading", "models", "tasks", "term", "terms", "teachers", "player", "schemes", "optim",
-    "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "phase", "result",
-    "environment", "parts", "column_teachers", "making", "run", "building", "api", "report", "cli", "__main__",
+    "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "phase",
+    "result", "environment", "parts", "column_teachers", "making", "run", "building", "api", "report", "cli", "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 
