@@ -18,7 +18,8 @@ ORDER = [
     "settings", "checkpoint", "policies", "losses", "columns", "cache", "connectors", "heads", "recipes", "stages",
     "config", "data", "loading", "models", "tasks", "term", "terms", "teachers", "player", "schemes", "optim",
     "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "phase",
-    "result", "environment", "parts", "column_teachers", "making", "run", "building", "api", "report", "cli", "__main__",
+    "result", "environment", "parts", "column_teachers", "making", "run", "building", "api", "report", "cli",
+    "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 
