@@ -19,7 +19,7 @@ from test_resume import kill_at_random
 from typer.testing import CliRunner
 
 import tutelage
-from tutelage import preflight, saved
+from tutelage import networks, preflight, saved
 from tutelage.callbacks import Callback
 from tutelage.cli import app
 from tutelage.config import check

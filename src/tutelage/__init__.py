@@ -53,7 +53,7 @@ PARTS = {
     "Settings": "settings",
     "Trainer": "trainer",
     "Data": "data.base",
-    "load_data": "making",
+    "load_data": "loading",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from tutelage import building, saved
+from tutelage import building, networks, saved
 from tutelage import run as runs
 from tutelage.callbacks import Callback
 from tutelage.config import check
@@ -19,6 +19,7 @@ from tutelage.data import from_datasets
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
+from tutelage.loading import load_data
 from tutelage.losses.base import Loss, Mix
 from tutelage.phase import test
 from tutelage.term import Term, spec_of
@@ -122,7 +123,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
     name = _given_data(card.data if data is None and isinstance(card, saved.Card) else data, given, keys)
     config = check({"student": "cnn4", "teacher": "none", "method": None, "data": name, **keys})
-    loaded = networks.data_of(config, given)
+    loaded = load_data(config, given.data)
     if isinstance(card, saved.Card):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):

@@ -14,6 +14,7 @@ from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError
+from tutelage.networks import Network, Networks
 from tutelage.parts import Parts
 from tutelage.phase import Phase
 from tutelage.schemes.base import Scheme

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from tutelage import data as datasets
 from tutelage import models, saved, stages
 from tutelage.callbacks import Callback
 from tutelage.config import Config
@@ -18,6 +17,7 @@ from tutelage.data.base import Data
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
+from tutelage.loading import load_data
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
@@ -62,7 +62,7 @@ class Networks:
 
     def __init__(self, config: Config, given: Given) -> None:
         self.config, self.given = config, given
-        self.data = data_of(config, self.given)
+        self.data = load_data(config, given.data)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
@@ -203,36 +203,6 @@ class Networks:
             raise ConfigError(unknown("stage", stage, known))
         phase = f"{stage}-{number}"
         return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
-
-
-def data_of(config: Config, given: Given) -> Data:
-    """The data that was given or that a configuration names, or a label column of it."""
-    data = given.data or load_data(config)
-    return data if config.column is None else data.column(config.column)
-
-
-def load_data(config: Config) -> Data:
-    """The data that a configuration names.
-
-    Raises: ConfigError if its limit can't hold a sample of each class.
-    """
-    loaded = datasets.load(
-        config.data,
-        size=config.size,
-        val=config.val,
-        seed=config.seed,
-        limit=config.limit,
-        labels_per_class=config.labels_per_class,
-        augment=config.augment,
-        classes=config.classes,
-        task=None if config.task == "auto" else config.task,
-    )
-    if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:
-        raise ConfigError(
-            f"limit={config.limit} training samples can't hold the {len(loaded.classes)} classes of {config.data}; "
-            "raise it, or use labels_per_class."
-        )
-    return loaded
 
 
 def few(names: Sequence[str]) -> str:

@@ -62,7 +62,7 @@ def _is_block(module: nn.Module) -> bool:
 
 def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
     """The network, and the shape of an image for it."""
-    from tutelage import models, saved
+    from tutelage import loading, models, saved
     from tutelage.config import pairs
 
     keys = pairs(words)
@@ -77,7 +77,7 @@ def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]
     if "data" in keys:
         from tutelage.config import check
 
-        data = networks.load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
+        data = loading.load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
         wanted = {"size": data.size, "channels": data.channels, "classes": len(data.classes), "task": data.task}
     made = models.create(model, pretrained=False, **wanted)
     return made.model, (wanted["channels"], *wanted["size"])
