@@ -29,6 +29,11 @@ TINY: dict[str, Any] = {
 TIMES: Mapping[str, Mapping[str, float]] = {
     "dml_sequential": {"peer0": 2, "peer1": 2},  # to teach, and to learn
     "mixskd": {"student": 2},  # the samples and their mixtures
+    "distpro": {"student": 2.3},  # the step ahead, its quiz (0.3 of a batch here), and the step
+    "metadistiller": {"student": 2.3},
+    "metadistil": {"student": 2.3, "players.teacher.teacher": 2},
+    "l2t_ww": {"student": 5},
+    "ft_stages paraphraser-0": {"student": 0},
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }
 """How often a batch goes through networks where it isn't once: by recipe, or by "RECIPE PHASE" before the last."""
