@@ -16,7 +16,7 @@ ROOT = Path(tutelage.__file__).parent
 ORDER = [
     "errors", "declared", "registry", "values", "capture", "layers", "branches", "recompute", "fold",
     "settings", "checkpoint", "policies", "losses", "cache", "connectors", "heads", "recipes", "stages",
-    "config", "data", "models", "tasks", "term", "terms", "teachers", "player", "schemes", "optim", "callbacks",
+    "config", "data", "models", "tasks", "term", "terms", "optim", "teachers", "player", "schemes", "callbacks",
     "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "phase", "result",
     "environment", "parts", "making", "run", "building", "api", "report", "cli", "__main__",
 ]  # fmt: skip

@@ -79,6 +79,12 @@ def with_exits():
     return exits()
 
 
+def step_ahead(name, data):
+    from schemes.test_step_ahead import made
+
+    return made(name)
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -105,6 +111,9 @@ CASES = {
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
     "exits": (lambda data: with_exits(), {}),
+    "metadistil": (partial(step_ahead, "metadistil"), {"keep": "best"}),
+    "l2t_ww": (partial(step_ahead, "l2t_ww"), {}),
+    "distpro": (partial(step_ahead, "distpro"), {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }
