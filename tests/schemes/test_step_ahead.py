@@ -253,7 +253,7 @@ def test_weights_that_learn_nothing_stay_alike(name):
     fit(scheme, rest)
     features = [torch.rand(3, width) for width in (4, 8, 16)]
     asks = scheme.weights_of(features)
-    even = 1.0 if name == "l2t_ww" else 0.1
+    even = 1 / 9 if name == "l2t_ww" else 1 / 10
     assert torch.allclose(asks["pair_weights"], torch.full((3, 3, 3), even))
     for width, channels in zip((4, 8, 16), asks.get("channel_weights", []), strict=False):
         assert torch.allclose(channels, torch.full((3, 3, width), 1 / width))

@@ -57,7 +57,7 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
 class Nets(Weights):
     """λ_ij = ReLU6(A_j t̄_j)_i and w_ij = softmax_c(B_j t̄_j)_i of each teacher's layer averaged over positions, t̄_j.
 
-    One linear layer each; λ begins at 1, and all channels alike.
+    One linear layer each; all pairs begin alike, adding up to 1, and all channels of a pair: our reading.
     """
 
     gives = ("pair_weights", "channel_weights")
@@ -69,7 +69,7 @@ class Nets(Weights):
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
         for pair in self.pairs:
-            nn.init.ones_(cast(Tensor, pair.bias))
+            nn.init.constant_(cast(Tensor, pair.bias), 1 / (students * len(widths)))
 
     def forward(self, features: list[Tensor]) -> dict[str, Tensor | list[Tensor]]:
         """λ (B, I, J), and for each j w (B, I, C)."""

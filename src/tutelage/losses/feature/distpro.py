@@ -18,7 +18,7 @@ class DistPro(Feature):
 
     Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
     pair_weights α (B, I, J), which scheme=distpro learns. Returns (B,).
-    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547; the transforms and the weight of 10 are ours. No
+    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547; the transforms and the weight of 1 are ours. No
     published numbers were compared.
     """
 
@@ -26,7 +26,6 @@ class DistPro(Feature):
     paper = "Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547"
     sees = "review"
     zero_at_equal = False
-    default_weight = 10.0
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         self.regressors = regressors(student, teacher)
