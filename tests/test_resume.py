@@ -114,6 +114,7 @@ CASES = {
     "metadistil": (partial(step_ahead, "metadistil"), {"keep": "best"}),
     "l2t_ww": (partial(step_ahead, "l2t_ww"), {}),
     "distpro": (partial(step_ahead, "distpro"), {}),
+    "metadistiller": (partial(step_ahead, "metadistiller"), {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -47,7 +47,18 @@ class WithExits(Player):
         self.heads = nn.ModuleList()
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Find the layers, make the heads, and wire the terms to their features.
+        """Find the layers, make the heads, and wire the terms to their features."""
+        ours, look = self.grow(batch)
+        names = list(ours.features)
+        for term in self.terms.named().values():
+            if term.sees != "response" and not any(term.wanted.values()):
+                term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
+        self.terms.wire(ours, look, batch, samples)
+        own = [layer for layer in self.terms.layers("student") if layer not in names]
+        self.tap_exits([*own, *self.terms.layers("teacher")])
+
+    def grow(self, batch: Batch) -> tuple[ExitsLook, Look]:
+        """Find the layers and make the heads: the student with its exits as members, and by itself.
 
         Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
         """
@@ -60,16 +71,14 @@ class WithExits(Player):
         with torch.no_grad():
             said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
-        names = [f"exit{k}" for k in range(len(said))]
-        for term in self.terms.named().values():
-            if term.sees != "response" and not any(term.wanted.values()):
-                term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
-        ours = ExitsLook(look, dict(zip(names, (feature for feature, _ in said), strict=True)))
+        ours = ExitsLook(look, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
         ours.members = [look.answer(logits) for _, logits in said]
         self.facts = look.facts
-        self.terms.wire(ours, look, batch, samples)
-        own = [layer for layer in self.terms.layers("student") if layer not in names]
-        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *own, *self.terms.layers("teacher")))
+        return ours, look
+
+    def tap_exits(self, layers: Sequence[str] = ()) -> None:
+        """Capture what the exits and the deepest read, and these layers."""
+        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *layers))
 
     def _find(self, look: Look) -> None:
         stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]

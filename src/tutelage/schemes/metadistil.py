@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.config import STILL
 from tutelage.errors import ConfigError
@@ -61,19 +61,21 @@ class MetaDistil(Scheme):
         student, teacher = bare(self.players["student"]), bare(self.players["teacher"])
         student.wire(teacher.teacher.look(batch), batch, samples)
         self.layers = student.terms.layers("teacher")
-        losses = Virtual(student).losses(batch, teacher(batch, self.layers))
-        only(torch.stack(list(losses.values())).sum(), teacher.parameters())
+        self._lesson(batch, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The teacher's turn, then the student's, by what the teacher says after its own."""
+        yield "teacher", {"quiz": self._lesson(batch, step)}
+        with torch.no_grad():
+            told = bare(self.players["teacher"])(batch, self.layers)
+        yield "student", self.players["student"](batch, told)
+
+    def _lesson(self, batch: Batch, step: int) -> Tensor:
+        """The student's error on the quiz after its step, with a gradient to the teacher alone."""
         teacher, virtual = bare(self.players["teacher"]), Virtual(bare(self.players["student"]))
         losses = virtual.losses(batch, teacher(batch, self.layers))
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
-        quiz = self.quiz.batch(step, batch)
-        yield "teacher", {"quiz": only(virtual.error(quiz), teacher.parameters())}
-        with torch.no_grad():
-            told = teacher(batch, self.layers)
-        yield "student", self.players["student"](batch, told)
+        return only(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
 
 
 class Learning(nn.Module):

@@ -28,9 +28,13 @@ class Virtual:
     """A player's weights and buffers apart from it, and steps of them: θ ← θ − η ∇_θ L(θ, φ), as a function of φ.
 
     What is computed with them reaches φ by the gradients of all steps, and never the player.
+    Raises: ConfigError if a term asks for the student's classifier, which would be the player's.
     """
 
     def __init__(self, player: Player) -> None:
+        for name, term in player.terms.named().items():
+            if any("student_head" in asks for asks in term.asks.values()):
+                raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
         self.doing = _Doing(player)
         self.truth = Terms.of(None, player.task.truth())
         self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
@@ -106,11 +110,14 @@ class Quiz:
 def held_out(parts: Parts, share: float) -> Quiz:
     """A share of the training samples, held out of the phase's data.
 
-    Raises: ConfigError if the share isn't between 0 and 1; DataError if there aren't enough samples.
+    Raises: ConfigError if the share isn't between 0 and 1, or makes less than two samples.
     """
     if not 0 < share < 1:
         raise ConfigError(f"quiz={share}: expected a share of the training samples, above 0 and below 1.")
-    return Quiz(parts.hold_out(share), parts.config.batch_size, parts.config.seed)
+    held = parts.hold_out(share)
+    if len(held.train) < 2:
+        raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
+    return Quiz(held, parts.config.batch_size, parts.config.seed)
 
 
 def rate_of(parts: Parts) -> Rate:

@@ -73,17 +73,17 @@ class Weighed(Offline):
         self.heard = asking[0].teacher_layers
         self.taught = tuple(name for name, term in terms.items() if term.loss.needs_teacher)
         assert self.teacher is not None
-        vectors = self._vectors(self.teacher(batch, self.layers))
+        told = self.teacher(batch, self.layers)
+        vectors = self._vectors(told)
         self.weights_of.build(len(asking[0].student_layers), [x.shape[1] for x in vectors])
         self.players["weights"] = self.weights_of.to(vectors[0])
+        self._lesson(batch, told, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The weights' turn, then the student's, by what they are after their own."""
         assert self.teacher is not None
         told = self.teacher(batch, self.layers)
-        virtual = Virtual(bare(self.players["student"]))
-        error = self.ahead_of(virtual, self._weighed(batch, told), told, step)
-        yield "weights", {"ahead": only(error, self.weights_of.parameters())}
+        yield "weights", {"ahead": self._lesson(batch, told, step)}
         with torch.no_grad():
             weighed = self._weighed(batch, told)
         yield "student", self.players["student"](weighed, told)
@@ -91,6 +91,11 @@ class Weighed(Offline):
     @abstractmethod
     def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
         """The student's error after the steps that it doesn't take."""
+
+    def _lesson(self, batch: Batch, told: Outputs, step: int) -> Tensor:
+        """The same, with a gradient to the weights alone."""
+        error = self.ahead_of(Virtual(bare(self.players["student"])), self._weighed(batch, told), told, step)
+        return only(error, self.weights_of.parameters())
 
     def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms that need the teacher."""
