@@ -16,8 +16,8 @@ ROOT = Path(tutelage.__file__).parent
 ORDER = [
     "errors", "declared", "registry", "values", "capture", "layers", "branches", "rest", "recompute", "fold",
     "settings", "checkpoint", "policies", "losses", "columns", "cache", "connectors", "heads", "pyramid", "recipes",
-    "stages", "faults", "config", "data", "loading", "models", "tasks", "term", "terms", "teachers", "player",
-    "schemes", "optim", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved",
+    "stages", "faults", "config", "data", "loading", "models", "tasks", "term", "terms", "optim", "teachers", "player",
+    "schemes", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved",
     "statistics", "phase", "result", "environment", "parts", "column_teachers", "networks", "making", "run",
     "building", "api", "report", "cli", "__main__",
 ]  # fmt: skip

@@ -59,3 +59,12 @@ def test_the_optimiser_has_the_settings_numbers_and_only_what_is_trained(name, k
 
 def test_without_momentum_sgd_is_plain():
     assert optimiser(net(), settings(momentum=0.0)).param_groups[0]["nesterov"] is False
+
+
+def test_a_part_may_have_settings_of_its_own():
+    part = net("cnn2")
+    part.own_settings = {"lr": 0.3, "weight_decay": 0.0}
+    (group,) = optimiser(part, settings(lr=0.1, momentum=0.8)).param_groups
+    assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.3, 0.0, 0.8)
+    part.own_settings = {"optimizer": "adamw"}
+    assert isinstance(optimiser(part, settings()), torch.optim.AdamW)

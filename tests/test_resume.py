@@ -105,6 +105,12 @@ def mixed(data):
     return mixed()
 
 
+def step_ahead(name, data):
+    from schemes.test_step_ahead import made
+
+    return made(name)
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -137,6 +143,10 @@ CASES = {
     "adversarial": (lambda data: adversarial(), {"accumulate": 2}),
     "self teacher": (lambda data: with_pyramid(), {}),
     "mixed": (mixed, {"keep": "best"}),
+    "metadistil": (partial(step_ahead, "metadistil"), {"keep": "best"}),
+    "l2t_ww": (partial(step_ahead, "l2t_ww"), {}),
+    "distpro": (partial(step_ahead, "distpro"), {}),
+    "metadistiller": (partial(step_ahead, "metadistiller"), {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -17,7 +17,8 @@ from tutelage.terms import Terms
 
 
 def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
-    """The optimiser of a module's trainable parameters."""
+    """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
+    settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     parameters = [p for p in module.parameters() if p.requires_grad]
     if settings.dot:
         return DOT(parameters, settings.lr, settings.momentum, settings.dot, settings.weight_decay)

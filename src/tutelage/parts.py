@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from tutelage.cache.storage import storage
 from tutelage.caching import cached
 from tutelage.config import Config, Spec, specs
 from tutelage.data.base import Data
+from tutelage.data.found import cut
 from tutelage.errors import ConfigError
 from tutelage.fabric import seed_everything
 from tutelage.phase import Phase
@@ -49,6 +51,13 @@ class Parts:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
         return self._first.wanted(self.making.data_with(self.config))
+
+    def hold_out(self, share: float) -> Data:
+        """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
+        whole = self.data
+        stay, out = cut(whole.name, "held-out samples", whole.train, share, self.config.seed)
+        self.data = replace(whole, train=stay)
+        return replace(whole, train=out)
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
         """A fresh network: the student, or one of several peers by number.

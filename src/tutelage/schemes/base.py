@@ -40,6 +40,9 @@ class Parts(Protocol):
     def data(self) -> Data:
         """The phase's data."""
 
+    def hold_out(self, share: float) -> Data:
+        """Take a share of the training samples out of the phase's data; the data that has them for training."""
+
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
         """A fresh network: the student, or one of several peers by number; player: what it will be called."""
 

@@ -47,27 +47,36 @@ class WithExits(Player):
         self.heads = nn.ModuleList()
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Find the layers, make the heads, and wire the terms to their features.
-
-        Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
-        """
-        look = Look(self.student.model, batch)
-        said = self.grow(look)
-        names = [f"exit{k}" for k in range(len(said))]
+        """Find the layers, make the heads, and wire the terms to their features."""
+        ours, look = self.looks(batch)
+        names = list(ours.features)
         for term in self.terms.named().values():
             if term.sees != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
-        ours = ExitsLook(look, dict(zip(names, (feature for feature, _ in said), strict=True)))
-        ours.members = [look.answer(logits) for _, logits in said]
-        self.facts = look.facts
         self.terms.wire(ours, look, batch, samples)
         own = [layer for layer in self.terms.layers("student") if layer not in names]
-        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *own, *self.terms.layers("teacher")))
+        self.tap_exits([*own, *self.terms.layers("teacher")])
+
+    def looks(self, batch: Batch) -> tuple[ExitsLook, Look]:
+        """The student with its exits, which are made, as members, and by itself.
+
+        Raises: as `grow`.
+        """
+        look = Look(self.student.model, batch)
+        said = self.grow(look)
+        ours = ExitsLook(look, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
+        ours.members = [look.answer(logits) for _, logits in said]
+        self.facts = look.facts
+        return ours, look
+
+    def tap_exits(self, layers: Sequence[str] = ()) -> None:
+        """Capture what the exits and the deepest read, and these layers."""
+        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *layers))
 
     def grow(self, look: Look) -> list[tuple[Tensor, Tensor]]:
         """Find the layers and make the heads; what these say of the example.
 
-        Raises: as `wire`.
+        Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
         """
         self._find(look)
         if look.response.dim() != 2:

@@ -1,0 +1,73 @@
+"""Jang, Lee, Hwang, Shin: what to match of the teacher's layers, and where, by weights that others learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.losses.base import Feature
+from tutelage.losses.maps import same_size
+
+
+class L2TWW(Feature):
+    r"""Match every layer of the student with every layer of the teacher, channel by channel as much as weights say.
+
+    L = Σ_ij λ_ij · Σ_c w_ijc · mean_hw (r_ij(s_i) − t_j)²_c, one value per sample; r_ij a 1×1 convolution.
+
+    Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
+    pair_weights λ (B, I, J) and channel_weights w, for each of the teacher's layers (B, I, C): scheme=l2t_ww learns
+    both. Returns (B,).
+    Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901, eq. 3; weight 0.5. No published numbers were compared.
+    """
+
+    name = "l2t_ww"
+    paper = "Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901"
+    sees = "review"
+    zero_at_equal = False
+    default_weight = 0.5
+
+    def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
+        self.regressors = regressors(student, teacher)
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        """Two layers on each side."""
+        student, teacher = ([torch.randn(6, 5, side, side) for side in (8, 4)] for _ in range(2))
+        channels = [torch.rand(6, 2, 5).softmax(2) for _ in teacher]
+        return student, teacher, {"pair_weights": torch.rand(6, 2, 2), "channel_weights": channels}
+
+    def forward(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        *,
+        pair_weights: Tensor,
+        channel_weights: list[Tensor],
+    ) -> Tensor:
+        errors = pair_errors(self.regressors, student, teacher)
+        values = [
+            pair_weights[:, i, j] * (channel_weights[j][:, i] * error.mean((2, 3))).sum(1)
+            for (i, j), error in errors.items()
+        ]
+        return torch.stack(values).sum(0)
+
+
+def regressors(student: list[Tensor], teacher: list[Tensor]) -> nn.ModuleDict:
+    """A 1×1 convolution from each of the student's layers to each of the teacher's."""
+    return nn.ModuleDict(
+        {f"{i}_{j}": nn.Conv2d(s.shape[1], t.shape[1], 1) for i, s in enumerate(student) for j, t in enumerate(teacher)}
+    ).to(student[0])
+
+
+def pair_errors(
+    regressors: nn.ModuleDict, student: list[Tensor], teacher: list[Tensor]
+) -> dict[tuple[int, int], Tensor]:
+    """(r_ij(s_i) − t_j)² of each pair of layers, (B, C_j, H, W)."""
+    found = {}
+    for i, s in enumerate(student):
+        for j, t in enumerate(teacher):
+            ours, theirs = same_size(s, t)
+            found[i, j] = (regressors[f"{i}_{j}"](ours) - theirs).pow(2)
+    return found

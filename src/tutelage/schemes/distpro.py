@@ -1,0 +1,64 @@
+"""A search for the paths along which to distil."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.player import Player
+from tutelage.schemes.base import Parts, Scheme
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, rate_of, refuse
+from tutelage.schemes.weighed import Weighed, Weights
+from tutelage.teachers.base import Teacher
+from tutelage.values import Batch, Outputs
+
+
+class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
+    """The weights of the paths between layers learn from how the student, after a step by them, does on a quiz.
+
+    θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.
+    η is the learning rate as it goes. meta_lr: μ, of AdamW without decay. quiz: the share of the training samples that
+    is held out from the student, fair by class; a batch of it goes with each batch.
+    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547, which finds the course of α on a smaller training and
+    then trains with it; here both are one.
+    Raises: ConfigError if meta_lr is negative.
+    """
+
+    name = "distpro"
+
+    def __init__(self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: float = 0.01) -> None:
+        super().__init__(student, teacher, Paths(meta_lr), rate)
+        self.quiz = quiz
+
+    @classmethod
+    def of(cls, parts: Parts, meta_lr: float = 0.01, quiz: float = 0.1) -> DistPro:
+        """The student and its teacher."""
+        refuse(parts.config)
+        network = parts.network()
+        held = held_out(parts, quiz)
+        teacher = parts.teacher(network)
+        return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
+
+    def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
+        """By all terms, on the quiz."""
+        virtual.step(torch.stack(list(virtual.losses(batch, told).values())).sum(), self.rate(step))
+        return virtual.error(self.quiz.batch(step, batch))
+
+
+class Paths(Weights):
+    """A share for each path and one for none of them: α = softmax(a), a learned, whatever the sample; all begin alike.
+
+    The share of none is our reading: with it all paths together may lose weight.
+    """
+
+    gives = ("pair_weights",)
+
+    def build(self, students: int, widths: list[int]) -> None:
+        """A number a path, and one more."""
+        self.shape = students, len(widths)
+        self.logits = nn.Parameter(torch.zeros(students * len(widths) + 1))
+
+    def forward(self, features: list[Tensor]) -> dict[str, Tensor]:
+        """α (B, I, J)."""
+        shares = self.logits.softmax(0)[:-1].reshape(self.shape)
+        return {"pair_weights": shares.expand(len(features[0]), *self.shape)}

@@ -1,0 +1,143 @@
+"""A step that a student doesn't take: what it would say after it, as a function of whatever taught it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tutelage.config import Config
+from tutelage.data.base import Data
+from tutelage.errors import ConfigError
+from tutelage.optim import course
+from tutelage.player import Player
+from tutelage.schemes.base import Parts
+from tutelage.terms import Terms
+from tutelage.values import Batch, Outputs
+
+Rate = Callable[[int], float]
+"""The learning rate at a step."""
+
+
+class Virtual:
+    """A player's weights and buffers apart from it, and steps of them: θ ← θ − η ∇_θ L(θ, φ), as a function of φ.
+
+    What is computed with them reaches φ by the gradients of all steps, and never the player.
+    Raises: ConfigError if a term asks for the student's classifier, which would be the player's.
+    """
+
+    def __init__(self, player: Player) -> None:
+        for name, term in player.terms.named().items():
+            if any("student_head" in asks for asks in term.asks.values()):
+                raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
+        self.doing = _Doing(player)
+        self.truth = Terms.of(None, player.task.truth())
+        self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
+        self.buffers = {name: buffer.clone() for name, buffer in self.doing.named_buffers()}
+
+    def losses(self, batch: Batch, told: Outputs | None) -> dict[str, Tensor]:
+        """The player's terms."""
+        losses: dict[str, Tensor] = self._do(lambda player: player(batch, told))
+        return losses
+
+    def error(self, batch: Batch) -> Tensor:
+        """The task's own loss."""
+        said = self._do(lambda player: player.say(batch))
+        found = self.truth(said, None, batch, self.doing.player.task.mask(batch))
+        return torch.stack(list(found.values())).sum()
+
+    def step(self, loss: Tensor, rate: float) -> None:
+        """One step of plain gradient descent, without momentum or decay."""
+        gradients = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
+        self.weights = {
+            name: weight if gradient is None else weight - rate * gradient
+            for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True)
+        }
+
+    def _do(self, what: Callable[[Player], Any]) -> Any:
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
+            return functional_call(self.doing, self.weights | self.buffers, (what,))
+
+
+class _Doing(nn.Module):
+    """Anything that a player can do, as a forward."""
+
+    def __init__(self, player: Player) -> None:
+        super().__init__()
+        self.player = player
+
+    def forward(self, what: Callable[[Player], Any]) -> Any:
+        return what(self.player)
+
+
+def only(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """A scalar of that value whose gradient, computed here, reaches these parameters and nothing else.
+
+    Raises: ConfigError if the value doesn't depend on them.
+    """
+    learned = [p for p in parameters if p.requires_grad]
+    gradients = torch.autograd.grad(value, learned, allow_unused=True) if value.requires_grad else []
+    moved = [(g * (p - p.detach())).sum() for p, g in zip(learned, gradients, strict=False) if g is not None]
+    if not moved:
+        raise ConfigError("what the student learns doesn't depend on what is to be learned: take a loss such as kd.")
+    return value.detach() + torch.stack(moved).sum()
+
+
+class Quiz:
+    """Samples that the student isn't trained on, a batch of them for each step: by the seed and the step alone."""
+
+    def __init__(self, data: Data, batch_size: int, seed: int = 0) -> None:
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.steps = data.steps(batch_size)
+
+    def batch(self, step: int, like: Batch) -> Batch:
+        """The one of a step, where and when the other batch is."""
+        epoch, start = divmod(step, self.steps)
+        x = like.inputs
+        assert isinstance(x, Tensor)
+        layout = torch.channels_last if x.dim() == 4 and not x.is_contiguous() else None
+        found = self.data.batches(
+            "train", self.batch_size, seed=self.seed, epoch=epoch, start=start, device=x.device, memory_format=layout
+        )
+        return replace(next(iter(found)), epoch=like.epoch)
+
+
+def held_out(parts: Parts, share: float) -> Quiz:
+    """A share of the training samples, held out of the phase's data.
+
+    Raises: ConfigError if the share isn't between 0 and 1, or makes less than two samples.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"quiz={share}: expected a share of the training samples, above 0 and below 1.")
+    held = parts.hold_out(share)
+    if len(held.train) < 2:
+        raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
+    return Quiz(held, parts.config.batch_size, parts.config.seed)
+
+
+def rate_of(parts: Parts) -> Rate:
+    """The student's learning rate at each step."""
+    config = parts.config
+    share = course(config, parts.data.steps(config.batch_size))
+    return lambda step: config.lr * share(step)
+
+
+def refuse(config: Config) -> None:
+    """Refuse what doesn't go with a gradient through a step."""
+    barred = {
+        "devices": config.devices > 1,
+        "accumulate": config.accumulate > 1,
+        "compile": config.compile,
+        "recompute": config.recompute,
+    }
+    if any(barred.values()):
+        given = ", ".join(f"{key}={getattr(config, key)}" for key, is_given in barred.items() if is_given)
+        raise ConfigError(
+            f"scheme={config.scheme_name} differentiates through a step of the student, each batch, which doesn't go "
+            f"with {given}: leave it out."
+        )

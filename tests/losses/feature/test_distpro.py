@@ -1,0 +1,25 @@
+"""DistPro, read again path by path."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from tutelage.losses.feature.distpro import DistPro
+
+
+def test_reads_like_the_paper() -> None:
+    student = [torch.randn(6, 2, 4, 4).double(), torch.randn(6, 3, 2, 2).double()]
+    teacher = [torch.randn(6, c, side, side).double() for c, side in ((3, 4), (4, 1))]
+    loss = DistPro()
+    loss.build(student, teacher, 0)
+    weights = torch.rand(6, 2, 2).double()
+    expected = torch.zeros(6).double()
+    for b in range(6):
+        for i, s in enumerate(student):
+            for j, t in enumerate(teacher):
+                side = min(s.shape[2], t.shape[2])
+                ours, theirs = (F.avg_pool2d(x, x.shape[2] // side)[b : b + 1] for x in (s, t))
+                squares = (loss.regressors[f"{i}_{j}"](ours) - theirs) ** 2
+                expected[b] += weights[b, i, j] * squares.sum() / squares.numel()
+    torch.testing.assert_close(loss(student, teacher, pair_weights=weights), expected)

@@ -1,0 +1,28 @@
+"""L2T-ww, read again sample by sample, pair by pair, channel by channel."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from tutelage.losses.feature.l2t_ww import L2TWW
+
+
+def test_reads_like_the_paper() -> None:
+    student = [torch.randn(6, 2, 4, 4).double(), torch.randn(6, 3, 2, 2).double()]
+    teacher = [torch.randn(6, c, side, side).double() for c, side in ((3, 4), (4, 2), (2, 1))]
+    loss = L2TWW()
+    loss.build(student, teacher, 0)
+    pairs = torch.rand(6, 2, 3).double()
+    channels = [torch.rand(6, 2, t.shape[1]).double() for t in teacher]
+    expected = torch.zeros(6).double()
+    for b in range(6):
+        for i, s in enumerate(student):
+            for j, t in enumerate(teacher):
+                net, side = loss.regressors[f"{i}_{j}"], min(s.shape[2], t.shape[2])
+                ours, theirs = (F.avg_pool2d(x, x.shape[2] // side)[b] for x in (s, t))
+                for c in range(t.shape[1]):
+                    said = sum(net.weight[c, k, 0, 0] * ours[k] for k in range(len(ours))) + net.bias[c]
+                    square = ((said - theirs[c]) ** 2).sum() / (side * side)
+                    expected[b] += pairs[b, i, j] * channels[j][b, i, c] * square
+    torch.testing.assert_close(loss(student, teacher, pair_weights=pairs, channel_weights=channels), expected)

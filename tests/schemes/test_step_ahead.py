@@ -1,0 +1,407 @@
+"""What learns from a step that the student doesn't take: its gradient, what it leaves alone, and whole runs."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small import Plain, digest, digits, fit, net, offline
+from torch import Tensor, nn
+
+import tutelage
+from tutelage.config import check
+from tutelage.data.found import cut
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.losses.feature import distpro, l2t_ww
+from tutelage.losses.multi_teacher.hydra import HydraKL
+from tutelage.losses.response.ce import CE
+from tutelage.losses.response.kd import KD
+from tutelage.making import Given, Making
+from tutelage.parts import Parts
+from tutelage.phase import Phase
+from tutelage.player import Player
+from tutelage.schemes.distpro import DistPro
+from tutelage.schemes.l2t_ww import L2TWW
+from tutelage.schemes.metadistil import MetaDistil
+from tutelage.schemes.metadistiller import MetaDistiller, Targeted
+from tutelage.schemes.virtual import Quiz, Virtual, only
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.frozen import Frozen
+from tutelage.terms import Terms
+from tutelage.values import Batch
+
+TASK = Classification()
+RATE = 0.2
+PHASE = Phase("student-0", "student", 0)
+
+
+def parted(count: int = 64):
+    """The data without a quarter of its training samples, and with these alone."""
+    data = digits(count)
+    stay, out = cut("digits", "held-out samples", data.train, 0.25, 0)
+    return replace(data, train=stay), replace(data, train=out)
+
+
+def made(name: str, student=None, teacher=None, quiz=None, **options):
+    student = student or net("cnn2", 2)
+    frozen = Frozen(teacher or net("cnn4", 1), TASK)
+    quiz = quiz or Quiz(parted()[1], 16)
+
+    def rate(step: int) -> float:
+        return RATE
+
+    if name == "metadistil":
+        return MetaDistil(Player(student, Terms.of(KD(), CE()), TASK), frozen, quiz, rate, **options)
+    if name == "l2t_ww":
+        return L2TWW(Player(student, Terms.of(l2t_ww.L2TWW(), CE()), TASK), frozen, rate, **options)
+    if name == "metadistiller":
+        return MetaDistiller(Targeted(student, Terms.of(CE() + HydraKL()), TASK), quiz, rate, **options)
+    return DistPro(Player(student, Terms.of(distpro.DistPro(), CE()), TASK), frozen, quiz, rate, **options)
+
+
+LEARNED = {"metadistil": "teacher", "l2t_ww": "weights", "distpro": "weights", "metadistiller": "generator"}
+every = pytest.mark.parametrize("name", LEARNED)
+
+
+def wired(name: str, **how):
+    scheme = made(name, **how)
+    batch = next(parted()[0].batches("train", 8))
+    torch.manual_seed(5)
+    scheme.wire(batch, 48)
+    return scheme.train(), batch
+
+
+# the gradient through the step is that of finite differences, in float64
+
+
+def doubled(name: str):
+    """A scheme of networks without batch norm, wired; its batch and its quiz."""
+    torch.manual_seed(1)
+    rest, held = (next(data.batches("train", 6)) for data in parted())
+    batch, quiz = (replace(b, inputs=b.inputs.double()) for b in (rest, held))
+    if name == "metadistil":
+        student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double() for _ in range(2))
+    else:
+        student, teacher = Plain(width=2).double(), Plain(width=3).double()
+    scheme = made(name, student, teacher, SimpleNamespace(batch=lambda step, like: quiz))
+    scheme.wire(batch, 48)
+    if name != "metadistil":
+        with torch.no_grad():
+            for p in scheme.players[LEARNED[name]].parameters():
+                p.add_(0.1 * torch.randn_like(p))
+    return scheme, batch, quiz
+
+
+def metadistil_by_hand(scheme: MetaDistil, batch: Batch, quiz: Batch) -> Tensor:
+    x, y = batch.inputs.flatten(1), batch.targets
+    teacher = scheme.players["teacher"].teacher.plain[0][1]
+    w, b = (p.detach().requires_grad_() for p in scheme.players["student"].student.model[1].parameters())
+    s, t = x @ w.T + b, (x @ teacher.weight.T + teacher.bias).detach()
+    kd = 16 * F.kl_div((s / 4).log_softmax(1), (t / 4).softmax(1), reduction="batchmean")
+    dw, db = torch.autograd.grad(0.9 * kd + 0.1 * F.cross_entropy(s, y), (w, b))
+    return F.cross_entropy(quiz.inputs.flatten(1) @ (w - RATE * dw).T + b - RATE * db, quiz.targets)
+
+
+def stepped(player: Player, loss) -> None:
+    gradients = torch.autograd.grad(loss(player), list(player.parameters()), allow_unused=True)
+    with torch.no_grad():
+        for p, g in zip(player.parameters(), gradients, strict=True):
+            if g is not None:
+                p.sub_(RATE * g)
+
+
+def pooled(scheme, batch: Batch) -> list[Tensor]:
+    teacher = scheme.teacher.plain[0]
+    first = teacher.layer1(batch.inputs)
+    return [x.mean((2, 3)).detach() for x in (first, teacher.layer2(first))]
+
+
+def l2t_ww_by_hand(scheme: L2TWW, batch: Batch, quiz: Batch) -> Tensor:
+    nets, features = scheme.players["weights"], pooled(scheme, batch)
+    pairs = torch.stack([F.linear(f, n.weight, n.bias) for n, f in zip(nets.pairs, features, strict=True)], 2)
+    channels = [n(f).reshape(6, 2, -1).softmax(2) for n, f in zip(nets.channels, features, strict=True)]
+    asks = {"pair_weights": pairs.clamp(0, 6).detach(), "channel_weights": [c.detach() for c in channels]}
+    player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
+    for _ in range(2):
+        stepped(player, lambda p: p(replace(batch, asks=asks), told)["l2t_ww"])
+    stepped(player, lambda p: F.cross_entropy(p.student.model(batch.inputs), batch.targets))
+    return F.cross_entropy(player.student.model(batch.inputs), batch.targets)
+
+
+def distpro_by_hand(scheme: DistPro, batch: Batch, quiz: Batch) -> Tensor:
+    a = scheme.players["weights"].logits.detach()
+    shares = (a.exp() / a.exp().sum())[:4].reshape(1, 2, 2).repeat(6, 1, 1)
+    player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
+    stepped(player, lambda p: sum(p(replace(batch, asks={"pair_weights": shares}), told).values()))
+    return F.cross_entropy(player.student.model(quiz.inputs), quiz.targets)
+
+
+def metadistiller_by_hand(scheme: MetaDistiller, batch: Batch, quiz: Batch) -> Tensor:
+    pyramid = scheme.players["generator"]
+
+    def answers(player, inputs):
+        model, (head,) = player.student.model, player.heads
+        first = model.layer1(inputs)
+        return first, model.layer2(first), [head(first)[1], model(inputs)]
+
+    def loss(player):
+        shallow, deep, said = answers(player, batch.inputs)
+        above = pyramid.lateral[1](deep.detach())
+        below = pyramid.lateral[0](shallow.detach()) + F.interpolate(above, shallow.shape[2:], mode="bilinear")
+        told = [fc(p.relu().mean((2, 3))) for fc, p in zip(pyramid.fc, (below, above), strict=True)]
+        truth = sum(F.cross_entropy(z, batch.targets) for z in said)
+        pairs = zip(said, told, strict=True)
+        return (
+            truth
+            + sum(16 * F.kl_div((z / 4).log_softmax(1), (t / 4).softmax(1), None, None, "batchmean") for z, t in pairs)
+            / 2
+        )
+
+    player = copy.deepcopy(scheme.players["student"])
+    stepped(player, loss)
+    return sum(F.cross_entropy(z, quiz.targets) for z in answers(player, quiz.inputs)[2])
+
+
+BY_HAND = {
+    "metadistil": metadistil_by_hand,
+    "l2t_ww": l2t_ww_by_hand,
+    "distpro": distpro_by_hand,
+    "metadistiller": metadistiller_by_hand,
+}
+
+
+@every
+def test_the_meta_gradient_is_that_of_finite_differences(name):
+    scheme, batch, quiz = doubled(name)
+    turns = scheme.turns(batch, 0)
+    player, losses = next(turns)
+    assert player == LEARNED[name]
+    ((_, value),) = losses.items()
+    assert value.item() == pytest.approx(BY_HAND[name](scheme, batch, quiz).item(), rel=1e-9)
+    value.backward()
+    parameters = [p for p in scheme.players[player].parameters() if p.grad is not None]
+    assert parameters
+    for seed in range(4):
+        torch.manual_seed(seed)
+        directions = [torch.randn_like(p) for p in parameters]
+        ends = []
+        for sign in (1e-7, -2e-7):
+            with torch.no_grad():
+                for p, d in zip(parameters, directions, strict=True):
+                    p.add_(sign * d)
+            ends.append(BY_HAND[name](scheme, batch, quiz).item())
+        with torch.no_grad():
+            for p, d in zip(parameters, directions, strict=True):
+                p.add_(1e-7 * d)
+        slope = sum((p.grad * d).sum() for p, d in zip(parameters, directions, strict=True)).item()
+        assert abs(slope) > 1e-6
+        assert slope == pytest.approx((ends[0] - ends[1]) / 2e-7, rel=1e-5)  # so small because of ReLUs
+
+
+# what it leaves alone
+
+
+@every
+def test_nothing_of_it_reaches_the_students_own_step(name):
+    scheme, batch = wired(name)
+    before = digest(scheme.players["student"])
+    turns = scheme.turns(batch, 0)
+    next(turns)[1].popitem()[1].backward()
+    learned = scheme.players[LEARNED[name]]
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in learned.parameters())
+    assert all(p.grad is None for p in scheme.players["student"].parameters())
+    assert digest(scheme.players["student"]) == before
+    for p in learned.parameters():
+        p.grad = None
+    player, losses = next(turns)
+    assert player == "student"
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(p.grad is not None for p in scheme.players["student"].parameters())
+    assert all(p.grad is None for p in learned.parameters())
+    assert next(turns, None) is None
+
+
+@every
+def test_the_student_learns_from_what_was_learned_before_its_turn(name):
+    scheme, batch = wired(name)
+    player = copy.deepcopy(scheme.players["student"])
+    turns = scheme.turns(batch, 0)
+    next(turns)
+    learned = scheme.players[LEARNED[name]]
+    with torch.no_grad():
+        for p in learned.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    if name == "metadistiller":
+        expected = player(batch, learned)
+    else:
+        expected = _told(name, scheme, player, batch)
+    losses = next(turns)[1]
+    assert losses.keys() == expected.keys()
+    for term in losses:
+        assert torch.equal(losses[term], expected[term])
+
+
+@torch.no_grad()
+def _told(name, scheme, player, batch):
+    learned = scheme.players[LEARNED[name]]
+    told = (learned if name == "metadistil" else scheme.teacher)(batch, scheme.layers)
+    features = [told[layer].mean((2, 3)) for layer in scheme.layers]
+    asks = {} if name == "metadistil" else learned(features)
+    return player(replace(batch, asks=asks), told)
+
+
+@pytest.mark.parametrize(
+    ("name", "student", "teacher"), [("metadistil", 3, 2), ("l2t_ww", 5, 1), ("distpro", 3, 1), ("metadistiller", 3, 0)]
+)
+def test_forwards_of_a_batch(name, student, teacher):
+    scheme, batch = wired(name)
+    calls = {"student": 0, "teacher": 0}
+    frozen = scheme.players["teacher"].teacher if name == "metadistil" else getattr(scheme, "teacher", None)
+    taught = {"student": scheme.players["student"].student} | ({"teacher": frozen} if frozen else {})
+    for who, network in taught.items():
+
+        def count(*_, who=who) -> None:
+            calls[who] += 1
+
+        (network.tapped if who == "teacher" else network).register_forward_pre_hook(count)
+    list(scheme.turns(batch, 0))
+    assert calls == {"student": student, "teacher": teacher}
+
+
+def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
+    rest, held = parted()
+    scheme = made("metadistil", quiz=Quiz(held, 16), meta_lr=0.0)
+    teacher = scheme.players["teacher"]
+    before = digest(teacher)
+    assert digest(fit(scheme, rest, epochs=2)) == digest(fit(offline(rest), rest, epochs=2))
+    assert digest(teacher) == before
+
+
+def test_a_teacher_that_learns_keeps_its_statistics():
+    rest, held = parted()
+    scheme = made("metadistil", quiz=Quiz(held, 16), meta_lr=0.05)
+    model = scheme.players["teacher"].teacher.plain[0]
+    before = copy.deepcopy(model)
+    fit(scheme, rest)
+    assert all(torch.equal(x, y) for x, y in zip(model.buffers(), before.buffers(), strict=True))
+    assert not any(torch.equal(x, y) for x, y in zip(model.parameters(), before.parameters(), strict=True))
+    assert list(scheme.students()) == ["student"]
+
+
+@pytest.mark.parametrize("name", ["l2t_ww", "distpro"])
+def test_weights_that_learn_nothing_stay_alike(name):
+    rest, held = parted()
+    scheme = made(name, quiz=Quiz(held, 16), meta_lr=0.0)
+    fit(scheme, rest)
+    features = [torch.rand(3, width) for width in (4, 8, 16)]
+    asks = scheme.weights_of(features)
+    even = 1 / 9 if name == "l2t_ww" else 1 / 10
+    assert torch.allclose(asks["pair_weights"], torch.full((3, 3, 3), even))
+    for width, channels in zip((4, 8, 16), asks.get("channel_weights", []), strict=False):
+        assert torch.allclose(channels, torch.full((3, 3, width), 1 / width))
+
+
+def test_an_attention_can_be_differentiated_through_the_step():
+    class Attentive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.qkv, self.fc = nn.Linear(8, 24), nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = self.qkv(x[:, 0]).chunk(3, dim=2)
+            return self.fc(F.scaled_dot_product_attention(q, k, v).mean(1))
+
+    scheme, batch = wired("metadistil", student=Attentive())
+    next(scheme.turns(batch, 0))[1]["quiz"].backward()
+    assert all(p.grad.isfinite().all() for p in scheme.players["teacher"].parameters())
+
+
+def test_only_says_where_nothing_depends():
+    p = nn.Parameter(torch.ones(3))
+    value = only((p * torch.arange(3.0)).sum(), [p])
+    value.backward()
+    assert value.item() == 3
+    assert torch.equal(p.grad, torch.arange(3.0))
+    with pytest.raises(ConfigError, match="doesn't depend"):
+        only(torch.ones(()), [p])
+
+
+def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
+    player = Player(net("cnn2", 1), Terms.of(CE()), TASK)
+    virtual = Virtual(player)
+    names = [name for name in virtual.weights if "fc" in name]
+    virtual.step(sum(virtual.weights[name].pow(2).sum() for name in names), 0.5)
+    for name, p in player.named_parameters():
+        expected = torch.zeros_like(p) if "fc" in name else p
+        assert torch.allclose(virtual.weights[f"player.{name}"], expected)
+
+
+# the quiz
+
+
+def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
+    data = digits(64)
+    parts = Parts(Making(check({"method": "metadistil", "limit": 64, "augment": "none"}), Given(data=data)), PHASE)
+    parts.network()
+    held = parts.hold_out(0.25)
+    assert (len(held.train), len(parts.data.train)) == (16, 48)
+    rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", parts.data))}
+    assert not rows["held"] & rows["rest"]
+    assert rows["held"] | rows["rest"] == set(data.train.rows.tolist())
+    quiz, like = Quiz(held, 5, seed=1), Batch(torch.zeros(2, 1, 8, 8), epoch=1.5)
+    assert quiz.steps == 3
+    batches = [quiz.batch(step, like) for step in range(6)]
+    assert all(torch.equal(quiz.batch(step, like).index, b.index) for step, b in enumerate(batches))
+    assert {b.epoch for b in batches} == {1.5}
+    epochs = [torch.cat([b.index for b in batches[k : k + 3]]) for k in (0, 3)]
+    assert [sorted(e.tolist()) for e in epochs] == [[*e.sort().values.unique().tolist()] for e in epochs]
+    assert not torch.equal(*epochs)
+
+
+# whole runs
+
+SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
+
+
+@every
+def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path, name):
+    run = tutelage.distill(method=name, out=str(tmp_path / "run"), **SMALL)
+    assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
+    files = sorted(path.name for path in (run.folder / "student-0").glob("*.safetensors"))
+    assert files == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"scheme": {"name": "metadistil", "meta_lr": -1}}, "meta_lr=-1"),
+        ({"scheme": {"name": "metadistil", "quiz": 1.0}}, "quiz=1.0: expected a share"),
+        ({"scheme": {"name": "metadistil", "quizz": 0.1}}, "unknown option of scheme metadistil 'quizz'"),
+        ({"limit": 12}, "quiz=0.1 makes 1 sample: expected two or more"),
+        ({"method": [{"name": "kd"}, {"name": "catkd"}], "scheme": "metadistil"}, "asks for the student's classifier"),
+        ({"accumulate": 2}, "which doesn't go with accumulate=2"),
+        ({"recompute": True}, "which doesn't go with recompute=True"),
+        ({"cache": True}, "cache is for a teacher that stays as it is"),
+        ({"teacher_fold": True}, "teacher_fold is for a teacher that stays as it is"),
+        ({"teacher": ["cnn4", "cnn2"]}, "trains its teacher, one network"),
+        ({"teacher": "moving_average"}, "trains its teacher, one network"),
+        ({"teacher": "none"}, "trains its teacher, one network"),
+        ({"method": [{"name": "ce"}], "scheme": "metadistil"}, "doesn't depend on what is to be learned"),
+        ({"method": [{"name": "kd"}], "scheme": "l2t_ww"}, "0 terms of the method take the weights"),
+        ({"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}}, "steps=0: expected 1 or more"),
+        ({"method": "distpro", "teacher": "none"}, "needs a teacher"),
+        ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
+        ({"method": [{"name": "distpro"}]}, "asks for pair_weights"),
+        ({"method": "metadistiller"}, "its students have no teacher"),
+        ({"method": [{"name": "ce"}], "scheme": "metadistiller", "teacher": "none"}, "teaches by answers"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(tmp_path, keys, message):
+    given = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
+    with pytest.raises(TutelageError, match=message):
+        tutelage.distill(**given)
+    assert not (tmp_path / "run").exists()
