@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from tutelage import recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
-from tutelage.faults import faults
+from tutelage.faults import faults, of_options
 from tutelage.settings import Settings
 
 Spec = dict[str, Any]
@@ -167,10 +166,9 @@ class Config(Settings):
             return scheme
         name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
         options = {} if isinstance(scheme, str) else {key: value for key, value in scheme.items() if key != "name"}
-        taken = list(inspect.signature(registry.find("schemes", name).load().of).parameters)[1:]
-        faults = [unknown(f"option of scheme {name}", key, taken) for key in options if key not in taken]
-        if faults:
-            raise ConfigError("\n".join(faults))
+        found = of_options(f"scheme {name}", registry.find("schemes", name).load().of, options)
+        if found:
+            raise ConfigError("\n".join(found))
         return scheme
 
     @field_validator("peers")

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
+
+from tutelage.errors import unknown
 
 
 def faults(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
@@ -30,3 +35,16 @@ def faults(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
 def _lower(message: str) -> str:
     message = message.removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
+
+
+def of_options(who: str, make: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with what is told to `make`, whose first parameter isn't an option: names and kinds."""
+    taken, kinds = list(inspect.signature(make).parameters)[1:], typing.get_type_hints(make)
+    found = [unknown(f"option of {who}", key, taken) for key in options if key not in taken]
+    for key, value in options.items():
+        try:
+            TypeAdapter(kinds.get(key, Any)).validate_python(value, strict=True)
+        except ValidationError as error:
+            reasons = " or ".join(dict.fromkeys(_lower(fault["msg"]) for fault in error.errors()))
+            found.append(f"{key}={value!r} of {who}: {reasons}.")
+    return found

@@ -20,7 +20,8 @@ from tutelage.losses.feature import distpro, l2t_ww
 from tutelage.losses.multi_teacher.hydra import HydraKL
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.making import Given, Making
+from tutelage.making import Making
+from tutelage.networks import Given
 from tutelage.parts import Parts
 from tutelage.phase import Phase
 from tutelage.player import Player

@@ -80,7 +80,7 @@ class Together(Scheme):
             terms = parts.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
         group = Group(networks, terms, parts.task, named(ensemble), split, gradient, rise * config.epochs)
-        return cls(group, parts.data, config.seed, own_views and parts.data.random, average, others)
+        return cls(group, parts.data, parts.seed, own_views and parts.data.random, average, others)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the branches, size the ensemble and the terms."""

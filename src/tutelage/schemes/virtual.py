@@ -117,7 +117,7 @@ def held_out(parts: Parts, share: float) -> Quiz:
     held = parts.hold_out(share)
     if len(held.train) < 2:
         raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
-    return Quiz(held, parts.config.batch_size, parts.config.seed)
+    return Quiz(held, parts.config.batch_size, parts.seed)
 
 
 def rate_of(parts: Parts) -> Rate:
