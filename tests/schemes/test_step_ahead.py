@@ -12,10 +12,9 @@ import torch.nn.functional as F
 from small import Plain, digest, digits, fit, net, offline
 from torch import Tensor, nn
 
-import tutelage
 from tutelage.config import check
 from tutelage.data.found import cut
-from tutelage.errors import ConfigError, TutelageError
+from tutelage.errors import ConfigError
 from tutelage.losses.feature import distpro, l2t_ww
 from tutelage.losses.multi_teacher.hydra import HydraKL
 from tutelage.losses.response.ce import CE
@@ -361,48 +360,3 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     epochs = [torch.cat([b.index for b in batches[k : k + 3]]) for k in (0, 3)]
     assert [sorted(e.tolist()) for e in epochs] == [[*e.sort().values.unique().tolist()] for e in epochs]
     assert not torch.equal(*epochs)
-
-
-# whole runs
-
-SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
-
-
-@every
-def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path, name):
-    run = tutelage.distill(method=name, out=str(tmp_path / "run"), **SMALL)
-    assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
-    files = sorted(path.name for path in (run.folder / "student-0").glob("*.safetensors"))
-    assert files == ["model.safetensors"]
-
-
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"scheme": {"name": "metadistil", "meta_lr": -1}}, "meta_lr=-1"),
-        ({"scheme": {"name": "metadistil", "quiz": 1.0}}, "quiz=1.0: expected a share"),
-        ({"scheme": {"name": "metadistil", "quizz": 0.1}}, "unknown option of scheme metadistil 'quizz'"),
-        ({"limit": 12}, "quiz=0.1 makes 1 sample: expected two or more"),
-        ({"method": [{"name": "kd"}, {"name": "catkd"}], "scheme": "metadistil"}, "asks for the student's classifier"),
-        ({"accumulate": 2}, "which doesn't go with accumulate=2"),
-        ({"recompute": True}, "which doesn't go with recompute=True"),
-        ({"cache": True}, "cache is for a teacher that stays as it is"),
-        ({"teacher_fold": True}, "teacher_fold is for a teacher that stays as it is"),
-        ({"teacher": ["cnn4", "cnn2"]}, "trains its teacher, one network"),
-        ({"teacher": "moving_average"}, "trains its teacher, one network"),
-        ({"teacher": "none"}, "trains its teacher, one network"),
-        ({"method": [{"name": "ce"}], "scheme": "metadistil"}, "doesn't depend on what is to be learned"),
-        ({"method": [{"name": "kd"}], "scheme": "l2t_ww"}, "0 terms of the method take the weights"),
-        ({"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}}, "steps=0: expected 1 or more"),
-        ({"method": "distpro", "teacher": "none"}, "needs a teacher"),
-        ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
-        ({"method": [{"name": "distpro"}]}, "asks for pair_weights"),
-        ({"method": "metadistiller"}, "its students have no teacher"),
-        ({"method": [{"name": "ce"}], "scheme": "metadistiller", "teacher": "none"}, "teaches by answers"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_training(tmp_path, keys, message):
-    given = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
-    with pytest.raises(TutelageError, match=message):
-        tutelage.distill(**given)
-    assert not (tmp_path / "run").exists()
