@@ -5,8 +5,8 @@
 Every run has its own folder below --out; those that are finished are kept, begun ones go on; one that can't go on is a
 row that says why. Words `key=value` go to every run as they are. A method is a loss, a sum (ce+250*at), a
 recipe or a list of terms ("[{name: ce}, {name: dkd, warmup: 3}]"); with @N behind it N teachers teach, trained with the
-seeds 0 … N − 1. Methods that have no teacher get none; those that follow the teacher's route train it themselves.
-Figures are the last epoch's on the test split.
+seeds 0 … N − 1. Methods that have no teacher get none; those whose teachers are trained in their way (for some classes,
+for the student, to follow their route) train them in each run. Figures are the last epoch's on the test split.
 """
 
 from __future__ import annotations
@@ -61,17 +61,24 @@ def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> d
 def taught(method: str, asked: argparse.Namespace) -> tuple[str, list[int], dict[str, Any]]:
     """The method without its @N, the numbers of the teachers that it needs, and the keys that name who teaches."""
     name, _, count = method.partition("@")
-    if not count and not name.startswith("[") and recipes.has(name):
-        config = recipes.load(name)
-        scheme = config.get("scheme", "offline")
-        kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
-        if not kind.takes_teacher or "teacher" in config:
-            return name, [], {}
-        if any("stage:teacher@" in str(stage.get("teacher")) for stage in config.get("stages", [])):
-            return name, [], {"teacher": asked.teacher, "teacher_epochs": asked.teacher_epochs or asked.epochs}
-    numbers = list(range(int(count or 1)))
-    folders = [str(Path(asked.out) / teacher_name(number)) for number in numbers]
-    return name, numbers, {"teacher": folders if len(folders) > 1 else folders[0]}
+    config = recipes.load(name) if recipes.has(name) else {}
+    scheme = config.get("scheme", "offline")
+    kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
+    own = config.get("teacher", "one")
+    if not kind.takes_teacher or own in (None, "moving_average"):
+        return name, [], {}
+    several = int(count or (len(own) if isinstance(own, list) else 1))
+    if trains_its_own(config):
+        model = [asked.teacher] * several if several > 1 else asked.teacher
+        return name, [], {"teacher": model, "teacher_epochs": asked.teacher_epochs or asked.epochs}
+    folders = [str(Path(asked.out) / teacher_name(number)) for number in range(several)]
+    return name, list(range(several)), {"teacher": folders if several > 1 else folders[0]}
+
+
+def trains_its_own(config: dict[str, Any]) -> bool:
+    """Whether a recipe's teachers are trained in its way: for some classes, for the student, to follow their route."""
+    route = any("stage:teacher@" in str(stage.get("teacher")) for stage in config.get("stages", []))
+    return route or bool(config.get("teacher_classes") or config.get("teacher_scheme"))
 
 
 def teacher_name(number: int) -> str:

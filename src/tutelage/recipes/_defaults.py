@@ -10,17 +10,17 @@ from typing import Any
 from tutelage.errors import ConfigError
 
 
-def three(data: str, teacher: Any) -> dict[str, Any]:
-    """Three small teachers, for the digits.
+def small(data: str, teacher: Any, count: int = 3) -> dict[str, Any]:
+    """So many small teachers, for the digits.
 
     Raises: ConfigError on other data, if none are named.
     """
     if data != "digits" and teacher is None:
         raise ConfigError(
             f"data={data}: this method's teachers have to be named (teacher=[resnet56, resnet44, resnet32], or run "
-            "folders); three cnn8 are its default on the digits."
+            f"folders); {count} times cnn8 is its default on the digits."
         )
-    return {"teacher": ["cnn8", "cnn8", "cnn8"]}
+    return {"teacher": ["cnn8"] * count}
 
 
 def between(teacher: Any, student: Any, count: int) -> list[str]:

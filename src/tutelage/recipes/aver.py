@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import three
+from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Cross-entropy 1, the mean of the divergences 1."""
-    return three(data, teacher) | {"method": [{"name": "aver"}]}
+    return small(data, teacher) | {"method": [{"name": "aver"}]}

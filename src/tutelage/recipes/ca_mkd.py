@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import three
+from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Cross-entropy 1, answers 1, features 50."""
-    return three(data, teacher) | {"method": [{"name": "camkd"}, {"name": "camkd_feature"}]}
+    return small(data, teacher) | {"method": [{"name": "camkd"}, {"name": "camkd_feature"}]}

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import small
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Common features 1, the joined answer 1."""
     method = [{"name": "cfl"}, {"name": "kd", "weight": 1.0, "beside": 0.0}]
-    return {"teacher": ["cnn8", "cnn8"], "teacher_classes": "parts", "method": method}
+    return small(data, teacher, 2) | {"teacher_classes": "parts", "method": method}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import three
+from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The Dirichlet's negative log-density alone."""
-    return three(data, teacher) | {"method": [{"name": "endd"}]}
+    return small(data, teacher) | {"method": [{"name": "endd"}]}

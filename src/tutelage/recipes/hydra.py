@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import three
+from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The mean of the heads' divergences from their teachers, alone."""
-    return three(data, teacher) | {"scheme": "hydra", "method": [{"name": "hydra"}]}
+    return small(data, teacher) | {"scheme": "hydra", "method": [{"name": "hydra"}]}

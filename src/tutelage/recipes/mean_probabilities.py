@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import three
+from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """KD from the mean of the probabilities."""
-    return three(data, teacher) | {"ensemble": "probabilities", "method": [{"name": "kd"}]}
+    return small(data, teacher) | {"ensemble": "probabilities", "method": [{"name": "kd"}]}

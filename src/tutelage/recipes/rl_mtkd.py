@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import small
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Cross-entropy 1, the drawn teachers' mean divergence 1."""
-    return {"teacher": ["cnn8", "cnn8", "cnn8"], "method": [{"name": "rl_mtkd"}]}
+    return small(data, teacher) | {"method": [{"name": "rl_mtkd"}]}

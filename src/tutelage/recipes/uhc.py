@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import small
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The cross-entropies alone."""
-    return {"teacher": ["cnn8", "cnn8"], "teacher_classes": "parts", "method": [{"name": "uhc"}]}
+    return small(data, teacher, 2) | {"teacher_classes": "parts", "method": [{"name": "uhc"}]}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from tutelage.recipes._defaults import small
 
-def recipe() -> dict[str, Any]:
+
+def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The divergence from the joined answer alone."""
-    return {
-        "teacher": ["cnn8", "cnn8"],
+    return small(data, teacher, 2) | {
         "teacher_classes": "parts",
         "method": [{"name": "kd", "weight": 1.0, "beside": 0.0}],
     }
