@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from tutelage import recipes, registry
 from tutelage.config import Config
@@ -29,7 +30,9 @@ GROUPS = {
 }
 
 
-COSTS = Path(__file__).parents[1] / "bench" / "results" / "losses.json"
+RESULTS = Path(__file__).parents[1] / "bench" / "results"
+COSTS = RESULTS / "losses.json"
+MEASURED = (RESULTS / "who.json",)
 
 
 def write(docs: Path) -> None:
@@ -47,6 +50,7 @@ def write(docs: Path) -> None:
     _keep(tables / "commands.md", commands())
     _keep(tables / "policies.md", policies())
     _keep(tables / "parts.md", parts())
+    _keep(tables / "recipes.md", recipe_sections())
 
 
 def _keep(path: Path, text: str) -> None:
@@ -295,10 +299,40 @@ def policies() -> str:
 
 
 def parts() -> str:
-    """Teachers, schemes, tasks and recipes."""
+    """Teachers and tasks, and each scheme with its text and options."""
     text = ""
-    for package in ("teachers", "schemes", "tasks"):
+    for package in ("teachers", "tasks"):
         rows = [[f"`{e.name}`", f"`{e.class_name}`", plain(e.summary)] for e in registry.catalogue(package).values()]
         text += f"## {package.capitalize()}\n\n" + table(["name", "class", "what it is"], rows) + "\n"
-    rows = [[f"`method={name}`", plain(summary)] for name, summary in recipes.names().items()]
-    return text + "## Recipes\n\n" + table(["recipe", "what it is"], rows)
+    text += "## Schemes\n\n`scheme: NAME`, or `scheme: {name: NAME, …options}`.\n\n"
+    for entry in registry.catalogue("schemes").values():
+        scheme = entry.load()
+        taken = [*inspect.signature(scheme.of).parameters.values()][1:]
+        options = ", ".join(f"`{p.name}={p.default!r}`" for p in taken) or "none"
+        text += f"### {entry.name}\n\n```text\n{inspect.cleandoc(scheme.__doc__ or '')}\n```\n\nOptions: {options}.\n\n"
+    return text
+
+
+def recipe_sections() -> str:
+    """Every recipe with its paper, the keys that it sets, and what was measured of it."""
+    rows = [row for path in MEASURED for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    text = ""
+    for name in recipes.names():
+        keys = yaml.safe_dump(recipes.load(name), sort_keys=False, width=100)
+        text += f"## {name}\n\n{plain(recipes.text(name))}\n\n```yaml\n{keys}```\n\n"
+        found = [[f"`{row['method']}`", *measured(row)] for row in rows if row["method"].partition("@")[0] == name]
+        columns = ["measured", "student", "accuracy, %", "over alone, points", "verdict"]
+        text += table(columns, found) + "\n" if found else ""
+    return text
+
+
+def measured(row: dict[str, Any]) -> list[str]:
+    """A study's row: the student, its accuracy, the gain and the verdict, ± half the intervals."""
+    if "failed" in row:
+        return [row["model"], "failed", "", ""]
+    return [
+        row["model"],
+        f"{100 * row['accuracy']:.1f} ± {50 * (row['interval'][1] - row['interval'][0]):.1f}",
+        f"{100 * row['gain']:+.2f} ± {50 * (row['gain_interval'][1] - row['gain_interval'][0]):.2f}",
+        row["verdict"],
+    ]

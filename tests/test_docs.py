@@ -67,7 +67,7 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for make in (make_photos, make_streets, make_modules):
         make()
-    for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages")):
+    for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
     whole, short = run.Run.settings, {"epochs": 1}

@@ -33,7 +33,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
                 "",
                 inspect.getdoc(part) or "",
             )
-            if rows := _options(part):
+            if rows := _of_scheme(part) if package == "schemes" else _options(part):
                 say("")
                 table("Options", ("option", "default", "type"), rows)
             if package == "losses":
@@ -47,6 +47,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
         return
     known = [entry for package in registry.KINDS for entry in registry.catalogue(package)]
     raise ConfigError(unknown("part", name, [*known, *recipes.names()]))
+
+
+def _of_scheme(scheme: Any) -> list[tuple[str, str, str]]:
+    """What a configuration may tell a scheme: {name: …, …options}."""
+    taken = [*inspect.signature(scheme.of).parameters.values()][1:]
+    return [(p.name, repr(p.default), str(p.annotation)) for p in taken]
 
 
 def _options(part: Any) -> list[tuple[str, str, str]]:
