@@ -283,3 +283,12 @@ def test_a_teacher_of_another_size_gets_its_images_resized(tmp_path: Path) -> No
 
 def net_macs(name: str) -> int:
     return phase.macs(net(name), digits(16))
+
+
+@pytest.mark.parametrize("name", ["aver", "uhc"])
+def test_projected_teachers_still_say_what_each_says_live_and_cached(tmp_path: Path, name: str) -> None:
+    keys = SMALL | {"method": name, "teacher_epochs": 0, "teacher_width": 3, "views": 1}
+    live = tutelage.distill(out=str(tmp_path / "live"), **keys)
+    cached = {"cache": str(tmp_path / "kept"), "cache_storage": "exact"}
+    kept = tutelage.distill(out=str(tmp_path / "cached"), **cached, **keys)
+    assert (kept.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()

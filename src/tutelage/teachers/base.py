@@ -23,6 +23,10 @@ class Teacher(nn.Module):
     def look(self, batch: Batch) -> Look:
         """Its layers and stages on an example."""
 
+    def teachers(self) -> list[Teacher]:
+        """Those whose answers it joins; none, if it is one."""
+        return []
+
     def identity(self) -> dict[str, Any] | None:
         """What its answers depend on beside the batch, as plain values; None if they change in training."""
         return None

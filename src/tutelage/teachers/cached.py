@@ -20,7 +20,6 @@ from tutelage.data.base import Data
 from tutelage.errors import CacheError, ConfigError
 from tutelage.layers import Look
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.ensemble import Ensemble
 from tutelage.values import Batch, Outputs
 
 POOLED = "mean:"
@@ -76,7 +75,7 @@ class Cached(Teacher):
         """
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer of the name 'response', so it can't be cached; use cache=false.")
-        count = len(self.teacher.teachers()) if members and isinstance(self.teacher, Ensemble) else 0
+        count = len(self.teacher.teachers()) if members else 0
         self.members = [f"{MEMBER}{m}" for m in range(count)]
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
         self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}

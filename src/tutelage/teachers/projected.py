@@ -33,16 +33,26 @@ class Projected(Teacher):
         if teacher.changes():
             raise ConfigError(f"{type(teacher).__name__} changes in training, so its features aren't projected.")
         self.teacher, self.width = teacher, width
+        self.facts: dict[str, Any] = {}
+
+    def teachers(self) -> list[Teacher]:
+        """Those of the teacher, if it is several."""
+        return self.teacher.teachers()
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """The response, and the features with fewer channels."""
-        told = self.teacher(batch, layers)
-        return Outputs(told.response, {layer: project(x, self.width) for layer, x in told.features.items()})
+        return self._narrow(self.teacher(batch, layers))
+
+    def _narrow(self, told: Outputs) -> Outputs:
+        features = {layer: project(x, self.width) for layer, x in told.features.items()}
+        return Outputs(told.response, features, _without_heads(told.facts), [self._narrow(x) for x in told.members])
 
     def look(self, batch: Batch) -> Look:
         """The teacher's, with its features projected and without its classifier."""
-        return Narrow(self.teacher.look(batch), self.width)
+        look = Narrow(self.teacher.look(batch), self.width)
+        self.facts = look.facts
+        return look
 
     def identity(self) -> dict[str, Any] | None:
         """The teacher's, and the width."""
@@ -55,11 +65,17 @@ class Narrow(Look):
 
     def __init__(self, look: Look, width: int) -> None:
         self.__dict__.update(vars(look))
-        self.look, self.width, self.facts = look, width, {}
+        self.look, self.width, self.facts = look, width, _without_heads(look.facts)
+        self.members = [Narrow(member, width) for member in look.members]
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
         return project(self.look.feature(layer), self.width)
+
+
+def _without_heads(facts: dict[str, Any]) -> dict[str, Any]:
+    """What doesn't read the features: not the classifiers."""
+    return {name: fact for name, fact in facts.items() if name not in ("head", "heads")}
 
 
 def project(feature: Tensor, width: int) -> Tensor:
