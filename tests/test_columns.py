@@ -136,10 +136,11 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("aver", "each of them answers a label column of its own"),
+        ("aver", "compares with several teachers class by class, and these know different classes"),
+        ("uhc", "each of them answers a label column of its own"),
         ("ctkd", "can't be taken label column by label column"),
         ({"name": "kd", "temperature": {"name": "learned"}}, "can't be taken label column by label column"),
-        ("camkd_feature", "asks for one class of each sample"),
+        ("camkd_feature", "these know different classes"),
     ],
 )
 def test_what_cannot_be_taken_by_column_is_refused(method, words) -> None:
@@ -313,7 +314,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     ("keys", "words"),
     [
         ({"teacher": ["cnn2", "cnn2"]}, "label columns digit, parity, five; expected a model or run folder for each"),
-        ({"method": "aver"}, "each of them answers a label column of its own"),
+        ({"method": "aver"}, "these know different classes"),
         ({"method": "kd", "ensemble": "probabilities"}, "the teachers know different classes"),
         ({"method": "kd", "column": "paryti"}, "did you mean 'parity'"),
         ({"method": "kd", "data": "digits", "column": "parity"}, "it has one label alone"),

@@ -22,7 +22,8 @@ from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
-METHOD = [{"name": "ce", "weight": 0.075}, {"name": "kd", "weight": 0.675}, {"name": "lit"}]
+LIT = {"name": "lit", "connector": "identity"}
+METHOD = [{"name": "ce", "weight": 0.075}, {"name": "kd", "weight": 0.675}, LIT]
 TINY: dict[str, Any] = {"epochs": 3, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "device": "cpu"}
 SMALL = {"teacher": "cnn2", "student": "cnn2"}
 BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6), torch.arange(6))
@@ -80,7 +81,7 @@ def test_each_block_learns_by_itself():
 
 
 def test_named_layers_are_the_blocks_whatever_their_order():
-    lit = {"name": "lit", "student": ["layer3", "layer1"], "teacher": ["layer3", "layer1"]}
+    lit = LIT | {"student": ["layer3", "layer1"], "teacher": ["layer3", "layer1"]}
     scheme = blockwise([{"name": "ce"}, lit])
     assert scheme.players["student"].fed == {"layer1": "layer1"}
 
@@ -152,7 +153,7 @@ def test_only_the_digits_have_networks_of_their_own():
         ({"method": "kd", "scheme": "blockwise", **SMALL}, "blocks where a term compares layers: add one"),
         ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or divided"),
         ({"method": "lit", "recompute": True, **SMALL}, "leave compile, recompute and strategy out"),
-        ({"method": [{"name": "lit"}], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "needs a teacher"),
+        ({"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "needs a teacher"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_there_is_a_folder(tmp_path: Path, keys, message):

@@ -15,7 +15,11 @@ BETA = 0.75
 def recipe(epochs: int = 30, data: str = "digits") -> dict[str, Any]:
     """The blocks by LIT, then fine-tuning."""
     begin = max(epochs // 3, 1)
-    method = [{"name": "ce", "weight": 0.1 * BETA}, {"name": "kd", "weight": 0.9 * BETA}, {"name": "lit"}]
+    method = [
+        {"name": "ce", "weight": 0.1 * BETA},
+        {"name": "kd", "weight": 0.9 * BETA},
+        {"name": "lit", "connector": "identity"},
+    ]
     blocks = {"scheme": "blockwise", "method": method, "epochs": begin, "keep": "last", "patience": None}
     stages = [
         {"name": "blocks", **blocks},
