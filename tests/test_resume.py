@@ -359,7 +359,8 @@ def test_a_run_killed_again_and_again_ends_in_the_same_files(tmp_path, undisturb
             break
     assert ends[-1] == 0
     assert len(ends) > 2
-    assert set(ends[:-1]) == {-signal.SIGKILL if number == signal.SIGKILL else 1}
+    asked = {1, -signal.SIGTERM, int(signal.SIGTERM)}  # 1 in a training; elsewhere it ends at once, by whoever listens
+    assert set(ends[:-1]) <= ({-signal.SIGKILL} if number == signal.SIGKILL else asked)
     assert weights(out) == weights(undisturbed)
     assert steps(out) == steps(undisturbed)
     ours, theirs = (json.loads((folder / "result.json").read_text()) for folder in (out, undisturbed))
