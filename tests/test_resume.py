@@ -111,6 +111,12 @@ def step_ahead(name, data):
     return made(name)
 
 
+def bilevel(data):
+    from schemes.test_bilevel import made
+
+    return made()
+
+
 def without_teacher(data, method):
     return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
 
@@ -147,6 +153,7 @@ CASES = {
     "l2t_ww": (partial(step_ahead, "l2t_ww"), {}),
     "distpro": (partial(step_ahead, "distpro"), {}),
     "metadistiller": (partial(step_ahead, "metadistiller"), {}),
+    "bilevel": (bilevel, {}),
     "past predictions": (lambda data: without_teacher(data, PSKD()), {}),
     "online label smoothing": (lambda data: without_teacher(data, OnlineLabelSmoothing()), {}),
 }

@@ -31,6 +31,7 @@ TIMES: Mapping[str, Mapping[str, float]] = {
     "mixskd": {"student": 2},  # the samples and their mixtures
     "distpro": {"student": 2.3},  # the step ahead, its quiz (0.3 of a batch here), and the step
     "metadistiller": {"student": 2.3},
+    "tgeo_kd": {"student": 2.3},
     "metadistil": {"student": 2.3, "players.teacher.teacher": 2},
     "l2t_ww": {"student": 5},
     "ft_stages paraphraser-0": {"student": 0},

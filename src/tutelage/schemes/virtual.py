@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,11 +27,12 @@ Rate = Callable[[int], float]
 class Virtual:
     """A player's weights and buffers apart from it, and steps of them: θ ← θ − η ∇_θ L(θ, φ), as a function of φ.
 
-    What is computed with them reaches φ by the gradients of all steps, and never the player.
+    What is computed with them reaches φ by the gradients of all steps, and never the player. given: what of φ stands in
+    the place of the player's own constants, by name.
     Raises: ConfigError if a term asks for the student's classifier, which would be the player's.
     """
 
-    def __init__(self, player: Player) -> None:
+    def __init__(self, player: Player, given: Mapping[str, Tensor] | None = None) -> None:
         for name, term in player.terms.named().items():
             if any("student_head" in asks for asks in term.asks.values()):
                 raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
@@ -39,6 +40,7 @@ class Virtual:
         self.truth = Terms.of(None, player.task.truth())
         self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
         self.buffers = {name: buffer.clone() for name, buffer in self.doing.named_buffers()}
+        self.given = {f"player.{name}": parameter for name, parameter in (given or {}).items()}
 
     def losses(self, batch: Batch, told: Outputs | None) -> dict[str, Tensor]:
         """The player's terms."""
@@ -61,7 +63,7 @@ class Virtual:
 
     def _do(self, what: Callable[[Player], Any]) -> Any:
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
-            return functional_call(self.doing, self.weights | self.buffers, (what,))
+            return functional_call(self.doing, self.weights | self.buffers | self.given, (what,))
 
 
 class _Doing(nn.Module):

@@ -19,8 +19,8 @@ class TGeoKD(Response):
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64. Each part is (B, …).
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112, which trains a's MLP on held-out data,
-    through a step of the student: that takes a training loop of its own, with `ratio` in another optimiser than the
-    student's. In the common loop it follows this very loss, by which a leans to whichever term is smaller.
+    through a step of the student: so does `scheme=bilevel`, and with it the recipe of this name. In another scheme it
+    follows this very loss, by which a leans to whichever term is smaller.
     No published numbers were compared.
     Raises: ConfigError if the temperature or `hidden` isn't above 0, shapes differ, or targets aren't class numbers.
     """

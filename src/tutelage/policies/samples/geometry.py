@@ -19,7 +19,7 @@ class Geometry(Samples):
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; the MLP has one hidden layer; T̄ is the mean over
     what was seen so far, in training, replicas each their own; returns a, (B, …) in (0, 1).
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112 (TGeo-KD), which trains the MLP on held-out
-    data, through a step of the student. The MLP's inputs and width are our reading.
+    data, through a step of the student (`scheme=bilevel`). The MLP's inputs and width are our reading.
     Raises: ConfigError if `hidden` isn't above 0.
     """
 
