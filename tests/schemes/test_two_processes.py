@@ -17,9 +17,11 @@ from small import Plain, settings
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage import heads
+from tutelage import heads, pyramid
 from tutelage.data.base import Data
 from tutelage.fabric import make_fabric
+from tutelage.losses.feature.at import AT
+from tutelage.losses.feature.lit import LIT
 from tutelage.losses.multi_teacher.aekd import AEKD
 from tutelage.losses.multi_teacher.amtml import AMTML
 from tutelage.losses.multi_teacher.aver import AVER
@@ -27,8 +29,12 @@ from tutelage.losses.multi_teacher.camkd import CAMKD, CAMKDFeature
 from tutelage.losses.multi_teacher.ebkd import EBKD
 from tutelage.losses.multi_teacher.endd import EnDD
 from tutelage.losses.multi_teacher.hydra import HydraKL
+from tutelage.losses.multi_teacher.uhc import UHC
+from tutelage.losses.online.dcm import DCM
 from tutelage.losses.online.dml import DML, DMLJoint
+from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL
+from tutelage.losses.online.mcl import MCL
 from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
@@ -43,15 +49,19 @@ from tutelage.player import Player
 from tutelage.schemes import ensembles
 from tutelage.schemes.base import Scheme, SelfTaught
 from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
+from tutelage.schemes.blockwise import Blockwise, Fed
 from tutelage.schemes.codistillation import Codistillation
+from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
 from tutelage.schemes.exits import Exits, WithExits
 from tutelage.schemes.group import Group
 from tutelage.schemes.hydra import Headed, Hydra
 from tutelage.schemes.last_batch import LastBatch, Repeated
 from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.mutual import Mutual
+from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.same_class import Paired, SameClass
+from tutelage.schemes.self_teacher import SelfTeacher, WithPyramid
 from tutelage.schemes.together import Together
 from tutelage.schemes.two_views import TwoViews, Viewed
 from tutelage.tasks.classification import Classification
@@ -60,6 +70,7 @@ from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.random_teacher import RandomTeacher
+from tutelage.teachers.specialists import Specialists
 from tutelage.term import Term
 from tutelage.terms import Terms
 from tutelage.trainer import Trainer
@@ -107,8 +118,25 @@ def own_average() -> Scheme:
     return Offline(Player(student, Terms.of(CE() + 1.0 * KD(1.0)), TASK), MovingAverage(student, TASK, 0.9))
 
 
-def peers(kind: Callable[[dict[str, Player]], Scheme], *method: Any, order: tuple[int, ...] = ORDER) -> Scheme:
-    return kind({f"peer{k}": Player(plain(k), Terms.of(method), TASK) for k in order})
+def specialists() -> Scheme:
+    torch.manual_seed(9)
+    members = [Frozen(Plain(classes=5, width=6), TASK) for _ in range(2)]
+    teacher = Specialists(members, ["01234", "56789"], "0123456789")
+    return Offline(Player(plain(0), Terms.of(UHC() + 1.0 * KD()), TASK), teacher)
+
+
+def blockwise() -> Scheme:
+    method = [CE(), KD(), Term(LIT(), 0.25, connector="identity")]
+    return Blockwise(Fed(plain(0), Terms.of(method), TASK), Frozen(plain(9), TASK))
+
+
+def peers(
+    kind: Callable[[dict[str, Any]], Scheme],
+    *method: Any,
+    order: tuple[int, ...] = ORDER,
+    player: type[Player] = Player,
+) -> Scheme:
+    return kind({f"peer{k}": player(plain(k), Terms.of(method), TASK) for k in order})
 
 
 def together(
@@ -139,6 +167,13 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "exits": lambda: Exits(
         WithExits(plain(0), Terms.of([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
     ),
+    "feature fusion": partial(together, "feature_fusion", "auto", FFL(), rise=1.0),
+    "contrast": partial(together, "none", None, CE(), gathered(MCL()), others=1),
+    "across layers": partial(peers, CrossLayer, DCM(), player=WithClassifiers),
+    "before critics": partial(peers, MutualAdversarial, CE(), KD(), player=Mapped),
+    "pyramid": partial(alone, SelfTeacher, WithPyramid, CE(), KD(), 10.0 * AT()),
+    "blocks": blockwise,
+    "teachers of other classes": specialists,
     "same class": partial(alone, SameClass, Paired, CE(), KD()),
     "two views": partial(alone, TwoViews, Viewed, CE(), gathered(DDGSD(feature_weight=1.0))),
     "last batch": partial(alone, LastBatch, Repeated, CE(), KD()),
@@ -198,8 +233,9 @@ def train(folder: Path, devices: int, failing: bool = False) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (heads, ensembles):  # exits and gates without their batch norms
+        for module in (heads, ensembles, pyramid):  # exits, gates and pyramids without their batch norms
             patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
+        patch.setattr(pyramid, "conv_bn", lambda channels, to: nn.Conv2d(channels, to, 1))
         for devices in (1, 2):
             train(made / str(devices), devices)
         train(made / "again", 2, failing=True)
