@@ -18,7 +18,6 @@ from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 from tutelage.networks import Given
 from tutelage.run import Run
-from tutelage.schemes.offline import Offline
 
 METHODS = ["uhc", "ka", "cfl", "unified_heads"]
 SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
@@ -74,26 +73,6 @@ def test_a_cached_run_is_the_live_run(tmp_path: Path, runs: list[str], name: str
     for again in ("built", "read"):
         run = tutelage.distill(out=again, cache="kept", cache_storage="exact", **keys)
         assert (run.folder / "student.safetensors").read_bytes() == (live.folder / "student.safetensors").read_bytes()
-
-
-@pytest.mark.parametrize("name", ["ka", "cfl"])
-def test_a_crash_costs_no_bit(tmp_path: Path, name: str, monkeypatch) -> None:
-    class Crash(Exception):
-        pass
-
-    def crash(self) -> None:
-        self.count = getattr(self, "count", 0) + 1
-        if self.count == 8:
-            raise Crash
-
-    keys = SMALL | {"method": name, "teacher_epochs": 0, "epochs": 2, "checkpoint_every": 0}
-    whole = tutelage.distill(out=str(tmp_path / "whole"), **keys)
-    with monkeypatch.context() as patch:
-        patch.setattr(Offline, "after_step", crash)
-        with pytest.raises(Crash):
-            tutelage.distill(out=str(tmp_path / "again"), **keys)
-    again = tutelage.resume(tmp_path / "again")
-    assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()
 
 
 def test_ka_sees_every_stage_of_every_teacher_and_cfl_the_last(tmp_path: Path) -> None:

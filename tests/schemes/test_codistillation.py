@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from small import digits, fit, net
 
-import tutelage
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.ce import CE
@@ -76,11 +75,3 @@ def test_bad_numbers_are_refused():
         peers(count=1)
     with pytest.raises(ConfigError, match="every=0"):
         peers(every=0)
-
-
-def test_one_word_ends_in_plain_students(tmp_path):
-    run = tutelage.distill(
-        data="digits", method="codistillation", epochs=2, limit=100, device="cpu", out=str(tmp_path / "r")
-    )
-    assert set(tutelage.load(run.folder).state_dict()) == set(net("cnn2").state_dict())
-    assert (run.folder / "student-0" / "peer1.safetensors").exists()

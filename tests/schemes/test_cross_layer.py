@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from small import digits, net
 
-import tutelage
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.online.dcm import DCM
@@ -104,12 +103,3 @@ def test_what_cannot_be_is_refused():
     plain = Mutual({f"peer{k}": Player(net("cnn2", k), Terms.of(DCM()), Classification()) for k in range(2)})
     with pytest.raises(ConfigError, match="DCM takes a list for the student"):
         plain.wire(next(digits(32).batches("train", 8)), 32)
-
-
-def test_one_word_ends_in_plain_students(tmp_path):
-    run = tutelage.distill(data="digits", method="dcm", epochs=2, limit=100, device="cpu", out=str(tmp_path / "r"))
-    files = {path.stem: tutelage.load(path) for path in (run.folder / "student-0").glob("*.safetensors")}
-    assert {*files} == {"model", "peer1"}
-    for network in files.values():
-        assert set(network.state_dict()) == set(net("cnn2").state_dict())
-    assert run.result["student"]["parameters"] == run.result["alone"]["parameters"]

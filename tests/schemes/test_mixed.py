@@ -189,12 +189,6 @@ def test_what_cannot_be_mixed_is_refused():
         tutelage.distill(method="mixskd", scheme={"name": "mixed", "alfa": 1})
 
 
-def test_one_word_is_a_run_that_ends_in_the_bare_student(tmp_path):
-    run = tutelage.distill(method="mixskd", epochs=1, limit=100, out=str(tmp_path / "run"))
-    assert list(tutelage.load(run.folder).state_dict()) == list(net("cnn2").state_dict())
-    assert run.result["student"]["parameters"] == run.result["alone"]["parameters"]
-
-
 def test_fitting_changes_the_helpers_too():
     scheme, data = mixed(), digits(32)
     fit(scheme, data)

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from small import digits, fit, net
 
-import tutelage
 from tutelage import recipes
 from tutelage.config import check
 from tutelage.errors import ConfigError
@@ -190,21 +189,6 @@ def test_features_are_refused_where_only_answers_are_remembered():
     scheme = LastBatch(Repeated(net("cnn2"), Terms.of("at", TASK.truth()), TASK))
     with pytest.raises(ConfigError, match="remembers answers, no features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
-
-
-ONE_WORD = [
-    "cs_kd", "ddgsd", "dlb", "bake", "ps_kd", "tf_kd", "tf_kd_self", "label_smoothing", "online_label_smoothing",
-    "zipf_ls", "uskd",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", ONE_WORD)
-def test_one_word_is_a_run_that_ends_in_the_bare_student(tmp_path, name):
-    run = tutelage.distill(method=name, epochs=1, limit=100, out=str(tmp_path / "run"))
-    bare = net("cnn2").state_dict()
-    assert {k: v.shape for k, v in run.student.state_dict().items()} == {k: v.shape for k, v in bare.items()}
-    assert run.result["alone"] is not None
-    assert run.result["teacher"] is None or name == "tf_kd_self"
 
 
 def test_tf_kd_by_its_copy_trains_the_copy_as_the_student_alone():

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from small import Dense, digits, fit, net, scenes
 from torch import nn
 
-import tutelage
 from tutelage import models
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.divergence import softened_kl
@@ -149,12 +148,6 @@ def test_what_cannot_be_refined_is_refused():
             wired(**options)
     with pytest.raises(ConfigError, match="expected one a sample"):
         self_teacher(model=Dense()).wire(next(scenes().batches("train", 4)), 16)
-
-
-def test_one_word_is_a_run_that_ends_in_the_bare_student(tmp_path):
-    run = tutelage.distill(method="frskd", epochs=1, limit=100, out=str(tmp_path / "run"))
-    assert list(tutelage.load(run.folder).state_dict()) == list(net("cnn2").state_dict())
-    assert run.result["student"]["parameters"] == run.result["alone"]["parameters"]
 
 
 def test_fitting_changes_the_pyramid_too():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from small import Plain, digits, fit, net
@@ -287,31 +285,6 @@ def test_what_cannot_be_is_refused():
         together(MCL(), others=-1)
     with pytest.raises(ConfigError, match="average=1"):
         together(ONE(), average=1)
-
-
-RECIPES = {
-    "kdcl": 2,
-    "kdcl_naive": 2,
-    "kdcl_linear": 2,
-    "kdcl_general": 2,
-    "one": 3,
-    "okddip": 4,
-    "cl_ilr": 4,
-    "pcl": 3,
-    "ffl": 2,
-    "mcl": 2,
-}
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_one_word_ends_in_plain_students(tmp_path, name):
-    run = tutelage.distill(data="digits", method=name, epochs=2, limit=100, device="cpu", out=str(tmp_path / "r"))
-    files = {path.stem for path in (run.folder / "student-0").glob("*.safetensors")}
-    assert files == {"model", *(f"peer{k}" for k in range(1, RECIPES[name]))}
-    assert set(tutelage.load(run.folder).state_dict()) == set(net("cnn2").state_dict())
-    assert run.result["student"]["parameters"] == run.result["alone"]["parameters"]
-    others = json.loads((run.folder / "student-0" / "phase.json").read_text())["others"]
-    assert {other["parameters"] for other in others.values()} == {run.result["student"]["parameters"]}
 
 
 def test_shared_layers_are_not_compiled(tmp_path):
