@@ -112,3 +112,16 @@ def test_every_recipe_reads_and_the_users_words_win():
 
 def test_every_key_has_its_help():
     assert [name for name, field in Config.model_fields.items() if not field.description] == []
+
+
+def test_a_recipe_is_named_and_the_users_method_goes_into_it():
+    by_method, by_recipe = check({"method": "TAKD"}), check({"recipe": "takd"})
+    assert by_method == by_recipe
+    assert by_recipe.recipe == "takd"
+    mine = check({"recipe": "takd", "method": "dkd"})
+    assert (mine.method, mine.stages) == ("dkd", by_recipe.stages)
+    assert check(mine.model_dump()) == mine
+    with pytest.raises(ConfigError, match="unknown recipe 'tak': did you mean 'takd'"):
+        check({"recipe": "tak"})
+    with pytest.raises(ConfigError, match="recipe is the run's"):
+        check({"method": "kd", "stages": [{"name": "first", "recipe": "dml"}]})

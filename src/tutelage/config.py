@@ -50,6 +50,9 @@ class Config(Settings):
     student: str | None = Field(None, description="model name or run folder")
     data: str = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
     method: str | list[str | Spec] | None = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
+    recipe: str | None = Field(
+        None, description="the recipe that sets what isn't said otherwise; method=RECIPE says it too"
+    )
     scheme: str | Spec = Field(
         "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
@@ -349,9 +352,11 @@ def check(asked: Mapping[str, Any]) -> Config:
     """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them."""
     base: dict[str, Any] = {}
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
+        asked = {k: v for k, v in asked.items() if k != "method"} | {"recipe": recipes.stem(asked["method"])}
+    recorded = asked.keys() >= Config.model_fields.keys()  # a run folder's says everything
+    if asked.get("recipe") is not None and not recorded:
         keys = {"teacher": None, "student": None} | _embedded(asked) | dict(asked)
-        base |= recipes.load(asked["method"], keys)
-        asked = {k: v for k, v in asked.items() if k != "method"}
+        base |= recipes.load(str(asked["recipe"]), keys)
     base = _embedded(base | dict(asked)) | base
     merged = {str(key): value for key, value in (base | dict(asked)).items()}
     try:

@@ -21,10 +21,10 @@ NAMING = ("teacher", "student_weights", "term_weights")
 """Keys that may name an earlier training."""
 
 OF_RUN = (
-    "data", "column", "task", "size", "val", "classes", "limit", "labels_per_class", "augment", "pretrained", "seed",
-    "seeds", "baseline", "stages", "teacher_classes", "teacher_epochs", "teacher_lr", "teacher_scheme",
-    "teacher_precision", "teacher_fold", "device", "devices", "strategy", "precision", "views", "view_seed", "out",
-    "log",
+    "data", "recipe", "column", "task", "size", "val", "classes", "limit", "labels_per_class", "augment",
+    "pretrained", "seed", "seeds", "baseline", "stages", "teacher_classes", "teacher_epochs", "teacher_lr",
+    "teacher_scheme", "teacher_precision", "teacher_fold", "device", "devices", "strategy", "precision", "views",
+    "view_seed", "out", "log",
 )  # fmt: skip
 """Keys that are the same for all trainings of a run."""
 

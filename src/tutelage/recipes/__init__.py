@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from tutelage.errors import ConfigError, unknown
+
 FOLDER = Path(__file__).parent
 
 
@@ -22,24 +24,27 @@ def names() -> dict[str, str]:
 
 def text(name: str) -> str:
     """What a recipe's file says of it: what it is, the paper, the numbers."""
-    return ast.get_docstring(ast.parse((FOLDER / f"{_stem(name)}.py").read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(ast.parse((FOLDER / f"{stem(name)}.py").read_text(encoding="utf-8"))) or ""
 
 
 def has(name: str) -> bool:
     """Whether there is a recipe of that name."""
-    return _stem(name) in names()
+    return stem(name) in names()
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
+    """The name as the file has it."""
     return name.lower().replace("-", "_")
 
 
 def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The keys that the recipe sets beside those that are set.
 
-    Raises: ConfigError if it has no default for what isn't set.
+    Raises: ConfigError if there is no such recipe, or it has no default for what isn't set.
     """
-    recipe = importlib.import_module(f"{__name__}.{_stem(name)}").recipe
+    if not has(name):
+        raise ConfigError(unknown("recipe", name, names()))
+    recipe = importlib.import_module(f"{__name__}.{stem(name)}").recipe
     kinds = get_type_hints(recipe)
     return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _sound(x, kinds[key])}))
 

@@ -246,7 +246,7 @@ def done(run: Run) -> Section:
     return Section("What was done", "", blocks)
 
 
-BUDGET = ("teacher", "student", "data", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
+BUDGET = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
 
 
 def command(run: Run) -> str | None:
