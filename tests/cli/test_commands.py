@@ -149,6 +149,13 @@ def test_list_the_rest(tutelage, kind, word):
     assert word in output
 
 
+def test_list_everything(tutelage):
+    code, output = tutelage("list")
+    assert code == 0
+    for word in ("losses", "frskd", "multi_task", "mutual_adversarial", "digits-tasks"):
+        assert word in output
+
+
 def test_show_a_recipe(tutelage):
     _, output = tutelage("show", "dml")
     assert "mutual" in output

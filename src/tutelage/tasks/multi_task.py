@@ -18,6 +18,7 @@ class MultiTask(Task):
     (B, K) int64, below 0 where a sample has no label, which is left out. Losses of responses go column by column.
     """
 
+    name = "multi_task"
     metric = "accuracy"
 
     def __init__(self, columns: Mapping[str, int]) -> None:

@@ -57,15 +57,21 @@ KINDS: dict[str, Callable[[], Rows]] = {
 
 @app.command(name="list")
 def list_parts(
-    kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
+    kind: Annotated[
+        str | None, typer.Argument(metavar="|".join(KINDS), help="What to list; all names if unsaid.")
+    ] = None,
 ) -> None:
     """What there is, with a line about each. `tutelage show NAME` says more of one.
 
     Example: tutelage list losses
     """
-    if kind not in KINDS:
-        raise ConfigError(unknown("kind", kind, KINDS))
     from tutelage.cli.console import table
 
+    if kind is None:
+        found = {name: [row[0] for row in rows()[1]] for name, rows in KINDS.items()}
+        table("", ("what", "how many", "names"), [(n, len(names), ", ".join(names)) for n, names in found.items()])
+        return
+    if kind not in KINDS:
+        raise ConfigError(unknown("kind", kind, KINDS))
     columns, rows = KINDS[kind]()
     table("", columns, rows)
