@@ -14,7 +14,7 @@ from small import digest, fit, net
 from torch import Tensor, nn
 
 import tutelage
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.tgeo_kd import TGeoKD
@@ -143,3 +143,34 @@ def test_what_does_not_fit_is_refused():
         wired(method=CE() + 1.0 * KD())
     with pytest.raises(ConfigError, match="meta_lr=-1"):
         made(meta_lr=-1)
+
+
+def test_a_layer_that_cannot_be_differentiated_twice_is_named():
+    class Gradient(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise NotImplementedError("derivative for aten::odd_backward is not implemented")
+
+    class Same(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return Gradient.apply(gradient)
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer1, self.fc = nn.Linear(64, 8), nn.Linear(8, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(Same.apply(self.layer1(x.flatten(1))))
+
+    with pytest.raises(ModelError, match=r"aten::odd_backward .* no second derivative; use another student"):
+        wired(student=Odd())

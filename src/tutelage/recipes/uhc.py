@@ -1,6 +1,7 @@
 """Teachers of different classes: the student, spread over each one's classes, learns what it says, without labels.
 
-Paper: Vongkulbhisal, Vinayavekhin, Visentini-Scarzanella. CVPR 2019. arXiv:1904.06062 (UHC), its cross-entropy.
+Paper: Vongkulbhisal, Vinayavekhin, Visentini-Scarzanella. CVPR 2019. arXiv:1904.06062 (UHC), its cross-entropy,
+at T = 1, which did best of 1, 2 and 4 on the digits.
 A teacher named here first learns its share of the classes; run folders know their own: teacher=[a, b].
 """
 

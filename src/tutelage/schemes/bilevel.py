@@ -44,7 +44,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size the connectors, and take the policies' parameters out of the student's."""
+        """Pair the layers, size the connectors, take the policies' parameters out of the student's, and try a lesson."""
         super().wire(batch, samples)
         found = self._own()
         if not found:
@@ -54,6 +54,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         self.players["policies"] = Learned(list(found.values()), self.meta_lr)
         for parameter in found.values():
             parameter.requires_grad_(False)
+        self._lesson(batch, None if self.teacher is None else self.teacher(batch, self.layers), 0)
 
     def _own(self) -> dict[str, nn.Parameter]:
         """The policies' parameters in the student, by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tutelage.config import Config
 from tutelage.data.base import Data
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, ModelError
 from tutelage.optim import course
 from tutelage.player import Player
 from tutelage.schemes.base import Parts
@@ -55,7 +55,7 @@ class Virtual:
 
     def step(self, loss: Tensor, rate: float) -> None:
         """One step of plain gradient descent, without momentum or decay."""
-        gradients = torch.autograd.grad(loss, list(self.weights.values()), create_graph=True, allow_unused=True)
+        gradients = _gradients(loss, list(self.weights.values()), create_graph=True)
         self.weights = {
             name: weight if gradient is None else weight - rate * gradient
             for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True)
@@ -80,14 +80,28 @@ class _Doing(nn.Module):
 def only(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """A scalar of that value whose gradient, computed here, reaches these parameters and nothing else.
 
-    Raises: ConfigError if the value doesn't depend on them.
+    Raises: ConfigError if the value doesn't depend on them; ModelError if the student has a layer that can't be
+    differentiated twice.
     """
     learned = [p for p in parameters if p.requires_grad]
-    gradients = torch.autograd.grad(value, learned, allow_unused=True) if value.requires_grad else []
+    gradients = _gradients(value, learned) if value.requires_grad else []
     moved = [(g * (p - p.detach())).sum() for p, g in zip(learned, gradients, strict=False) if g is not None]
     if not moved:
         raise ConfigError("what the student learns doesn't depend on what is to be learned: take a loss such as kd.")
     return value.detach() + torch.stack(moved).sum()
+
+
+def _gradients(value: Tensor, parameters: Sequence[Tensor], **how: Any) -> Sequence[Tensor | None]:
+    try:
+        found: Sequence[Tensor | None] = torch.autograd.grad(value, parameters, allow_unused=True, **how)
+    except RuntimeError as error:
+        if "derivative" not in str(error) and "differentiable" not in str(error):
+            raise
+        raise ModelError(
+            f"a step of the student can't be differentiated: {str(error).splitlines()[0]}. A layer of it has no second "
+            "derivative; use another student, or a method without a step ahead (kd)."
+        ) from error
+    return found
 
 
 class Quiz:
