@@ -44,7 +44,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size the connectors, take the policies' parameters out of the student's, and try a lesson."""
+        """Pair the layers, size connectors, take the policies' parameters out of the student's, and try a lesson."""
         super().wire(batch, samples)
         found = self._own()
         if not found:
