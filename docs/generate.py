@@ -32,7 +32,11 @@ GROUPS = {
 
 RESULTS = Path(__file__).parents[1] / "bench" / "results"
 COSTS = RESULTS / "losses.json"
-MEASURED = (RESULTS / "who.json",)
+MEASURED = {
+    "who.json": "",
+    "gap.json": ", a resnet56 teaches",
+    "gap_small.json": ", a cnn64 teaches, 12 epochs, 5 seeds",
+}
 
 
 def write(docs: Path) -> None:
@@ -315,12 +319,16 @@ def parts() -> str:
 
 def recipe_sections() -> str:
     """Every recipe with its paper, the keys that it sets, and what was measured of it."""
-    rows = [row for path in MEASURED for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    rows = [
+        row | {"which": f"`{row['method']}`{which}"}
+        for file, which in MEASURED.items()
+        for row in json.loads((RESULTS / file).read_text(encoding="utf-8"))["rows"]
+    ]
     text = ""
     for name in recipes.names():
         keys = yaml.safe_dump(recipes.load(name), sort_keys=False, width=100)
         text += f"## {name}\n\n{plain(recipes.text(name))}\n\n```yaml\n{keys}```\n\n"
-        found = [[f"`{row['method']}`", *measured(row)] for row in rows if row["method"].partition("@")[0] == name]
+        found = [[row["which"], *measured(row)] for row in rows if row["method"].partition("@")[0] == name]
         columns = ["measured", "student", "accuracy, %", "over alone, points", "verdict"]
         text += table(columns, found) + "\n" if found else ""
     return text
