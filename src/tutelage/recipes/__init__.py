@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -19,7 +19,11 @@ FOLDER = Path(__file__).parent
 
 def names() -> dict[str, str]:
     """Every recipe's name and the first line of its file."""
-    return {path.stem: text(path.stem).partition("\n")[0] for path in sorted(FOLDER.glob("[!_]*.py"))}
+    return {path.stem: text(path.stem).partition("\n")[0] for path in sorted(_files())}
+
+
+def _files() -> Iterator[Path]:
+    return FOLDER.glob("[!_]*.py")
 
 
 def text(name: str) -> str:
@@ -29,7 +33,7 @@ def text(name: str) -> str:
 
 def has(name: str) -> bool:
     """Whether there is a recipe of that name."""
-    return stem(name) in names()
+    return stem(name) in {path.stem for path in _files()}
 
 
 def stem(name: str) -> str:
