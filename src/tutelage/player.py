@@ -74,6 +74,18 @@ class Player(nn.Module):
         return {"student": self.student}
 
 
+class Aside(nn.Module):
+    """Abstract: what an optimiser trains beside the students, and which is none of them."""
+
+    def optimised(self) -> dict[str, nn.Module]:
+        """All of it."""
+        return {"": self}
+
+    def students(self) -> dict[str, Tapped]:
+        """None."""
+        return {}
+
+
 class Peers(nn.Module):
     """Players that teach each other: each says once, and each one's terms get what the others said, as constants.
 

@@ -157,6 +157,11 @@ def peer_names(parts: Parts) -> list[str]:
     return [f"peer{k}" for k in range(peers if isinstance(peers, int) else len(peers))]
 
 
+def chosen(layers: str | list[str]) -> list[str]:
+    """The layers that an option names, one or several; none for "auto"."""
+    return [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
+
+
 def short(name: str) -> str:
     """A turn's "player/term" as rows have it: "student/kd" is "kd"; peers keep their names."""
     return name.removeprefix("student/").removeprefix("peers/")

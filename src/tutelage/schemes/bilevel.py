@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.player import Player
+from tutelage.player import Aside, Player
 from tutelage.policies.base import Samples
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
 
@@ -30,8 +30,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
 
     def __init__(self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
         super().__init__(student, teacher)
-        if not meta_lr >= 0:
-            raise ConfigError(f"meta_lr={meta_lr}: expected a learning rate of 0 or more.")
+        refuse_rate(meta_lr)
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
@@ -84,18 +83,10 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         return only(virtual.error(self.quiz.batch(step, batch)), learned)
 
 
-class Learned(nn.Module):
+class Learned(Aside):
     """A player of parameters alone, which begin as these; no student."""
 
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
         super().__init__()
         self.learned = nn.ParameterList([p.detach().clone() for p in parameters])
         self.own_settings = {"optimizer": "adamw", "lr": lr, "weight_decay": 0.0, "dot": 0.0}
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """All of them."""
-        return {"": self}
-
-    def students(self) -> dict[str, nn.Module]:
-        """None."""
-        return {}

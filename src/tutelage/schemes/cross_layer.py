@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tutelage.layers import Look
 from tutelage.player import Player
-from tutelage.schemes.base import Parts, Scheme, peer_names
+from tutelage.schemes.base import Parts, Scheme, chosen, peer_names
 from tutelage.schemes.exits import WithExits
 from tutelage.schemes.mutual import Mutual
 from tutelage.values import Batch, Outputs
@@ -27,7 +27,7 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def of(cls, parts: Parts, layers: str | list[str] = "auto") -> CrossLayer:  # type: ignore[override]
         """As many peers as the run has."""
-        at = [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
+        at = chosen(layers)
         return cls(
             {
                 name: WithClassifiers(parts.network(k, name), parts.terms(), parts.task, at)

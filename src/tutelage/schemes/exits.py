@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.heads import Head
 from tutelage.layers import Layer, Look
 from tutelage.player import Player
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import Parts, SelfTaught, chosen
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
@@ -32,9 +32,7 @@ class Exits(SelfTaught):
     @classmethod
     def of(cls, parts: Parts, layers: str | list[str] = "auto") -> Exits:
         """The student."""
-        if layers != "auto" and not isinstance(layers, list):
-            layers = [layers]
-        return cls(WithExits(parts.network(), parts.terms(), parts.task, [] if layers == "auto" else layers))
+        return cls(WithExits(parts.network(), parts.terms(), parts.task, chosen(layers)))
 
 
 class WithExits(Player):

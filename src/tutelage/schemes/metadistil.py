@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from tutelage.config import STILL
 from tutelage.errors import ConfigError
-from tutelage.player import Player
+from tutelage.player import Aside, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
 from tutelage.teachers.frozen import Frozen
 from tutelage.values import Batch, Outputs
 
@@ -32,8 +32,7 @@ class MetaDistil(Scheme):
 
     def __init__(self, student: Player, teacher: Frozen, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
         super().__init__()
-        if not meta_lr >= 0:
-            raise ConfigError(f"meta_lr={meta_lr}: expected a learning rate of 0 or more.")
+        refuse_rate(meta_lr)
         self.players = nn.ModuleDict({"student": student, "teacher": Learning(teacher, meta_lr)})
         self.quiz, self.rate = quiz, rate
         self.layers: tuple[str, ...] = ()
@@ -78,7 +77,7 @@ class MetaDistil(Scheme):
         return only(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
 
 
-class Learning(nn.Module):
+class Learning(Aside):
     """A player that is a teacher, in eval mode, and no student."""
 
     def __init__(self, teacher: Frozen, rate: float) -> None:
@@ -90,11 +89,3 @@ class Learning(nn.Module):
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What it says."""
         return self.teacher.say(batch, layers)
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """All of it."""
-        return {"": self}
-
-    def students(self) -> dict[str, nn.Module]:
-        """None."""
-        return {}

@@ -13,9 +13,10 @@ from tutelage.capture import undisturbed
 from tutelage.connectors import as_map, resized
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
+from tutelage.player import Aside
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.exits import WithExits
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.schemes.exits import WithExits, added
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
 from tutelage.values import Batch, Outputs
 
 WIDTH = 64
@@ -43,8 +44,7 @@ class MetaDistiller(Scheme):
 
     def __init__(self, student: Targeted, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
         super().__init__()
-        if not meta_lr >= 0:
-            raise ConfigError(f"meta_lr={meta_lr}: expected a learning rate of 0 or more.")
+        refuse_rate(meta_lr)
         self.players = nn.ModuleDict({"student": student, "generator": Generator(meta_lr)})
         self.quiz, self.rate = quiz, rate
 
@@ -103,13 +103,12 @@ class Targeted(WithExits):
             mask = self.task.mask(batch)
             members = [Outputs(x.to(said.response), facts=self.facts) for x in (*exits, said.response)]
             generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
-            each = [self.terms.truths(one, generated, batch, mask) for one in members]
-            truths = {name: torch.stack([one[name] for one in each]).sum() for name in each[0]}
+            truths = added([self.terms.truths(one, generated, batch, mask) for one in members])
             ours = Outputs(said.response, said.features, self.facts, members)
             return self.terms(ours, generated, batch, mask, truths)
 
 
-class Generator(nn.Module):
+class Generator(Aside):
     """A player: a pyramid that goes from the deepest feature to the shallowest, with a classifier at each; no student.
 
     p_K = c_K(f_K), p_k = c_k(f_k) + p_{k+1} in its size;  g_k = fc_k(mean_hw relu(p_k)), c 1×1 convolutions.
@@ -140,11 +139,3 @@ class Generator(nn.Module):
         """The same, without gradient."""
         found: list[Tensor] = self(features)
         return found
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """All of it."""
-        return {"": self}
-
-    def students(self) -> dict[str, nn.Module]:
-        """None."""
-        return {}

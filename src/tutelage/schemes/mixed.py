@@ -14,7 +14,7 @@ from tutelage.capture import Tapped
 from tutelage.errors import ConfigError
 from tutelage.heads import Aggregate
 from tutelage.layers import Look
-from tutelage.schemes.base import Parts, SelfTaught, Turn
+from tutelage.schemes.base import Parts, SelfTaught, Turn, chosen
 from tutelage.schemes.exits import ExitsLook, WithExits, added
 from tutelage.values import Batch, Outputs
 
@@ -45,8 +45,7 @@ class Mixed(SelfTaught):
     @classmethod
     def of(cls, parts: Parts, alpha: float = 0.4, layers: str | list[str] = "auto") -> Mixed:
         """The student."""
-        named = [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
-        return cls(Mixing(parts.network(), parts.terms(), parts.task, named), alpha, parts.seed)
+        return cls(Mixing(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tutelage.capture import Tapped, undisturbed
+from tutelage.capture import undisturbed
 from tutelage.connectors import Conv1x1, as_map
 from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look
-from tutelage.player import Peers, Player
+from tutelage.player import Aside, Peers, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
 from tutelage.values import Batch, Outputs
 
@@ -89,7 +89,7 @@ class Mapped(Player):
         self.transfer = nn.Identity() if same else Conv1x1(own, common).to(own)
 
 
-class Critics(nn.Module):
+class Critics(Aside):
     """For each peer a critic, two 3×3 convolutions with LeakyReLU between: 1 at each position of the next peer's maps.
 
     forward(maps) → {peer: (1 − D_k(F_k+1))² + D_k(F_k)²}.
@@ -121,14 +121,6 @@ class Critics(nn.Module):
         constant = {key: parameter.detach() for key, parameter in self.critics[name].named_parameters()}
         score: Tensor = functional_call(self.critics[name], constant, (x,))
         return (1 - score.float()).square().mean()
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """All of them."""
-        return {"": self}
-
-    def students(self) -> dict[str, Tapped]:
-        """None."""
-        return {}
 
 
 class Disguised(Peers):

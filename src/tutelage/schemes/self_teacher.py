@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Layer, Look
 from tutelage.player import Player
 from tutelage.pyramid import Pyramid
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import Parts, SelfTaught, chosen
 from tutelage.schemes.exits import added
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
@@ -34,8 +34,7 @@ class SelfTeacher(SelfTaught):
     @classmethod
     def of(cls, parts: Parts, layers: str | list[str] = "auto", width: int = 2, depth: int = 2) -> SelfTeacher:
         """The student."""
-        named = [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
-        return cls(WithPyramid(parts.network(), parts.terms(), parts.task, named, width, depth))
+        return cls(WithPyramid(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
 
 
 class WithPyramid(Player):

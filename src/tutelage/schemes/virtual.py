@@ -143,6 +143,12 @@ def rate_of(parts: Parts) -> Rate:
     return lambda step: config.lr * share(step)
 
 
+def refuse_rate(meta_lr: float) -> None:
+    """Refuse a learning rate of what learns from the lessons that is negative."""
+    if not meta_lr >= 0:
+        raise ConfigError(f"meta_lr={meta_lr}: expected a learning rate of 0 or more.")
+
+
 def refuse(config: Config) -> None:
     """Refuse what doesn't go with a gradient through a step."""
     barred = {

@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.connectors import as_vector
 from tutelage.errors import ConfigError
-from tutelage.player import Player
+from tutelage.player import Aside, Player
 from tutelage.schemes.base import Turn, bare
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.virtual import Rate, Virtual, only
+from tutelage.schemes.virtual import Rate, Virtual, only, refuse_rate
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
 
 
-class Weights(nn.Module):
+class Weights(Aside):
     """Abstract: a player that says, from the teacher's features, how much pairs of layers count; it is no student.
 
     forward(features (B, C) by the teacher's layer) → what a loss asks for by keyword: `gives`.
@@ -31,21 +31,12 @@ class Weights(nn.Module):
 
     def __init__(self, lr: float) -> None:
         super().__init__()
-        if not lr >= 0:
-            raise ConfigError(f"meta_lr={lr}: expected a learning rate of 0 or more.")
+        refuse_rate(lr)
         self.own_settings = {"optimizer": "adamw", "lr": lr, "weight_decay": 0.0, "dot": 0.0}
 
     @abstractmethod
     def build(self, students: int, widths: list[int]) -> None:
         """Make its parameters for so many layers of the student, and the teacher's of these widths."""
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """All of it."""
-        return {"": self}
-
-    def students(self) -> dict[str, nn.Module]:
-        """None."""
-        return {}
 
 
 class Weighed(Offline):
