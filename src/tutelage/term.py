@@ -83,12 +83,7 @@ class Term(nn.Module):
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
         name = type(self.loss).__name__
-        for side, look in (("student", student), ("teacher", teacher)):
-            if side in self.loss.lists and not (look is not None and look.members):
-                raise ConfigError(
-                    f"{name} takes a list for the {side} (of peers, exits, views or several teachers), and there "
-                    "is one: name several teachers (teacher=[a, b]), or a scheme that gives what it wants."
-                )
+        self._refuse_single({"student": student, "teacher": teacher})
         answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
         there = _available(batch, Outputs(student.response, facts=student.facts), answer)
         missing = [ask for part in self._askers() for ask in part.asks() if OF_FACT.get(ask, ask) not in there]
@@ -130,6 +125,15 @@ class Term(nn.Module):
             self.loss.build(said, told, samples)
         else:
             self.loss.build(said[0], told[0], samples)
+
+    def _refuse_single(self, looks: Mapping[str, Look | None]) -> None:
+        for side, look in looks.items():
+            if side in self.loss.lists and not (look is not None and look.members):
+                raise ConfigError(
+                    f"{type(self.loss).__name__} takes a list for the {side} (of peers, exits, views or several "
+                    "teachers), and there is one: name several teachers (teacher=[a, b]), or a scheme that gives what "
+                    "it wants."
+                )
 
     def _read_by_heads(self, features: list[Tensor], there: Mapping[str, Any]) -> dict[str, Any]:
         """What each teacher's own classifier makes of the student's features, if the loss asks for it."""
