@@ -10,50 +10,29 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from measure import conclude, least_of_instances, show
+from step import BATCH, CLASSES, SGD, Step, by_trainer
 from torch import Tensor, nn
 
 from tutelage import models
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
 from tutelage.recipes import load
 from tutelage.schemes.exits import Exits, WithExits
-from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.terms import Terms
-from tutelage.trainer import Trainer
 
-CLASSES, BATCH, T, ALPHA, HINT = 100, 64, 3.0, 0.1, 1e-6
-SGD: dict[str, Any] = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
-Step = Callable[[], object]
+T, ALPHA, HINT = 3.0, 0.1, 1e-6
 
 
 def ours(student: nn.Module, x: Tensor, y: Tensor, channels_last: bool = False) -> tuple[Step, WithExits]:
     """The Trainer's step on a batch as its data hands it over, and its player."""
-    rows, classes = Stored(x, y), tuple(map(str, range(CLASSES)))
-    data = Data("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
-    task = Classification()
-    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant", channels_last=channels_last), task)
-    player = WithExits(student, Terms.of(load("byot")["method"]), task)
-    scheme = Exits(player)
-    trainer.steps = 1
+    player = WithExits(student, Terms.of(load("byot")["method"]), Classification())
     torch.manual_seed(1)
-    trainer._set_up(scheme, data)
-    batch = next(iter(trainer._batches(data, "train", 0, 0)))
-
-    def step() -> None:
-        trainer._batch(scheme, batch)
-        trainer.progress.step += 1
-        if trainer.progress.step % trainer.settings.log_every == 0:
-            trainer._log()
-
-    return step, player
+    return by_trainer(Exits(player), x, y, channels_last=channels_last), player
 
 
 def bare(student: Any, heads: nn.ModuleList, x: Tensor, y: Tensor) -> Step:

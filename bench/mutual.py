@@ -14,49 +14,24 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 from measure import conclude, least_of_instances, show
-from step import BATCH, CLASSES, SGD, Step
+from step import BATCH, CLASSES, SGD, Step, by_trainer
 from torch import Tensor, nn
 
 from tutelage import models
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.player import Player
-from tutelage.schemes.base import Scheme
 from tutelage.schemes.ensembles import named
 from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.together import Together
-from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.terms import Method, Terms
-from tutelage.trainer import Trainer
 
 Nets = list[nn.Module]
 T = 3.0
-
-
-def by_trainer(scheme: Scheme, x: Tensor, y: Tensor) -> Step:
-    """The Trainer's step of a scheme."""
-    rows = Stored(x, y, torch.arange(BATCH))
-    classes = tuple(map(str, range(CLASSES)))
-    data = Data("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
-    settings = Settings(device="cpu", lr=SGD["lr"], schedule="constant", channels_last=False)
-    trainer = Trainer(settings, Classification())
-    trainer.steps = data.steps(BATCH)
-    trainer._set_up(scheme, data)
-    batch = next(iter(trainer._batches(data, "train", 0, 0)))
-
-    def step() -> None:
-        trainer._batch(scheme, batch)
-        trainer.progress.step += 1
-        if trainer.progress.step % trainer.settings.log_every == 0:
-            trainer._log()
-
-    return step
 
 
 def player(network: nn.Module, method: Method) -> Player:
@@ -66,14 +41,14 @@ def player(network: nn.Module, method: Method) -> Player:
 
 def apart(nets: Nets, x: Tensor, y: Tensor) -> Step:
     """Two trainings from the truth alone, one after the other."""
-    steps = [by_trainer(Offline(player(network, CE())), x, y) for network in nets[:2]]
+    steps = [by_trainer(Offline(player(network, CE())), x, y, channels_last=False) for network in nets[:2]]
     return lambda: [step() for step in steps]
 
 
 def mutual(nets: Nets, x: Tensor, y: Tensor, sequential: bool = False) -> Step:
     """Two peers that learn from each other."""
     peers = {f"peer{k}": player(network, CE() + 1.0 * KD(1.0)) for k, network in enumerate(nets[:2])}
-    return by_trainer(Mutual(peers, sequential), x, y)
+    return by_trainer(Mutual(peers, sequential), x, y, channels_last=False)
 
 
 def mutual_by_hand(nets: Nets, x: Tensor, y: Tensor, sequential: bool = False) -> Step:
@@ -107,7 +82,7 @@ def one(nets: Nets, x: Tensor, y: Tensor) -> Step:
     """Three branches and their gated ensemble."""
     networks = {f"peer{k}": network for k, network in enumerate(nets)}
     group = Group(networks, Terms.of(ONE()), Classification(), named("gate"), "auto")
-    return by_trainer(Together(group), x, y)
+    return by_trainer(Together(group), x, y, channels_last=False)
 
 
 def one_by_hand(nets: Nets, x: Tensor, y: Tensor) -> Step:

@@ -25,6 +25,7 @@ from tutelage.data.samples import Stored
 from tutelage.losses.base import Loss, Mix
 from tutelage.losses.response.kd import KD
 from tutelage.player import Player
+from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
@@ -65,13 +66,18 @@ def ours(
     samples: int = BATCH,
     **settings: bool,
 ) -> Step:
-    """The Trainer's step on a batch as its data hands it over."""
+    """The Trainer's step of offline distillation."""
+    task = Classification()
+    scheme = Offline(Player(student, Terms.of(method or KD(T), task.truth()), task), Frozen(teacher, task))
+    return by_trainer(scheme, x, y, samples, **settings)
+
+
+def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **settings: bool) -> Step:
+    """The Trainer's step of a scheme, on a batch as its data hands it over."""
     rows = Stored(x, y, torch.arange(samples) % len(x))
     classes = tuple(map(str, range(CLASSES)))
     data = Data("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
-    task = Classification()
-    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant", **settings), task)
-    scheme = Offline(Player(student, Terms.of(method or KD(T), task.truth()), task), Frozen(teacher, task))
+    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant", **settings), Classification())
     trainer.steps = data.steps(BATCH)
     trainer._set_up(scheme, data)
     batch = next(iter(trainer._batches(data, "train", 0, 0)))
