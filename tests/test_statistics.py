@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import stats
 
-from tutelage.statistics import interval, verdict
+from tutelage.statistics import doubts, interval, verdict, worse
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 
@@ -30,7 +30,7 @@ def test_fewer_than_two_values_have_no_interval():
 
 def test_verdicts():
     assert verdict([0.02, 0.021, 0.019]) == "beats"
-    assert verdict([-0.02, -0.021, -0.019]) == "does not beat"
+    assert verdict([-0.02, -0.021, -0.019]) == "worse"
     assert verdict([0.02, -0.02, 0.01]) == "undecided"
     assert verdict([0.5]) == "undecided"
     assert verdict([-0.02, -0.021, -0.019], higher_is_better=False) == "beats"
@@ -39,3 +39,18 @@ def test_verdicts():
 def test_a_verdict_agrees_with_the_paired_test():
     gains = [0.004, 0.009, -0.001, 0.006, 0.005]
     assert (stats.ttest_1samp(gains, 0).pvalue < 0.05) == (verdict(gains) == "beats")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "alone", "higher", "expected"),
+    [(0.26, 0.61, True, True), (0.7, 0.61, True, False), (0.3, 0.2, False, True), (None, 0.61, True, False)],
+)
+def test_a_figure_is_worse_by_the_metric_s_direction(teacher, alone, higher, expected):
+    assert worse(teacher, alone, higher) is expected
+
+
+@pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3]])
+def test_two_seeds_are_said_to_be_too_few(values):
+    said = doubts(values)
+    assert bool(said) == (len(values) == 2)
+    assert not said or ("too few" in said and "12.7" in said)

@@ -77,12 +77,12 @@ def test_distill_tells_the_outcome_and_resume_and_report_tell_it_again(tutelage,
     assert "student 2/2: done" in output
     for row in ("teacher", "student alone", "student taught"):
         assert re.search(rf"^{row} +cnn2 +0\.\d{{4}}", output, re.MULTILINE)
-    cost = r"[\d.e+]+ ms, [\d,]+ MB"
+    cost = r"[\d.]+ m?s, [\d,]+ MB"
     whose = "" if torch.cuda.is_available() else " of the process so far"
     line = f"^a step and peak memory{whose}: teacher {cost}; student alone {cost}; student taught {cost}$"
     assert re.search(line, output, re.MULTILINE)
     gain = json.loads((tmp_path / "here/result.json").read_text())["gain"]
-    begins = {"beats": "beats", "undecided": "Undecided", "does not beat": "does not beat"}[gain["verdict"]]
+    begins = {"beats": "beats", "undecided": "Undecided", "worse": "is worse than"}[gain["verdict"]]
     assert begins in output
     assert f"{gain['mean']:+.4f}" in output
     assert 'tutelage.load("here")' in output

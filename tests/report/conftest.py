@@ -34,7 +34,7 @@ TERMS = [
 ]
 PAIRS = [["layer1 (32, 8, 8)", "layer1 (64, 8, 8)"], ["layer2 (64, 4, 4)", "layer2 (128, 4, 4)"]]
 SKILL = {"teacher": 4.6, "alone": 3.4}
-TAUGHT = {"beats": 3.8, "undecided": 3.42, "does not beat": 3.0}
+TAUGHT = {"beats": 3.8, "undecided": 3.42, "worse": 3.0}
 
 
 def write_run(

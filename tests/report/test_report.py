@@ -14,6 +14,7 @@ from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
 from tutelage.report import write
+from tutelage.report.blocks import count, decimal, duration
 from tutelage.report.charts import Axis
 from tutelage.report.folder import read
 from tutelage.report.outcome import command, verdict
@@ -79,7 +80,7 @@ def test_large_images_stay_small(whole: Path):
     ("kind", "tone", "words"),
     [
         ("beats", "beats", "a gain of +"),
-        ("does not beat", "does-not-beat", "teaching is no better than training alone"),
+        ("worse", "worse", "so the taught student is worse"),
         ("undecided", "undecided", "to say whether teaching helps"),
     ],
 )
@@ -102,6 +103,42 @@ def test_an_undecided_verdict_says_that_zero_is_not_excluded(whole: Path):
 
 def test_one_seed_is_told_apart_from_certainty(make_run, tmp_path: Path):
     assert "one seed gives no interval" in verdict(read(make_run(tmp_path / "run", seeds=1, verdict="undecided")))[2]
+
+
+def test_two_seeds_are_said_to_be_too_few(make_run, tmp_path: Path):
+    assert "Two seeds are too few" in verdict(read(make_run(tmp_path / "run", seeds=2)))[2]
+
+
+@pytest.mark.parametrize(("teacher", "warned"), [(0.26, True), (0.99, False)])
+def test_a_teacher_worse_than_the_student_alone_is_said_so(whole: Path, teacher: float, warned: bool):
+    summary = read(whole).summary("teacher") | {"accuracy": teacher}
+    text = write(change(whole, teacher=summary)).read_text("utf-8")
+    assert ("The teacher is worse than the student trained alone (26.0\u00a0% against" in text) == warned
+    assert f"against its {100 * teacher:.1f}\u00a0%" in text or not warned
+    shares = [float(share) for share in re.findall(r"([\d.]+) % of its accuracy", text)]
+    assert len(shares) == (not warned)
+    assert all(share <= 100 for share in shares)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.00255, "2.55\u00a0ms"),
+        (0.9999, "1\u00a0s"),
+        (2.55, "2.55\u00a0s"),
+        (200, "3\u00a0min 20\u00a0s"),
+        (None, "–"),
+    ],
+)
+def test_durations_have_no_exponents(value, said: str):
+    assert duration(value) == said
+
+
+@pytest.mark.parametrize(
+    ("say", "value", "said"), [(decimal, 12345, "12,345"), (decimal, 0.25, "0.25"), (count, 999_600, "1,000\u00a0k")]
+)
+def test_counts_have_no_exponents(say, value, said: str):
+    assert say(value) == said
 
 
 def test_errors_of_a_regression_are_no_percentages(whole: Path):
@@ -192,7 +229,7 @@ def test_terms_far_apart_are_warned_of(whole: Path):
         line = {"kind": "norms", "step": 0, "epoch": 0.0, "norms": {"ce": 0.001, "kd": 2.0}}
         (folder / "metrics.jsonl").write_text(json.dumps(line), "utf-8")
     text = write(whole).read_text("utf-8")
-    assert "2e+03 times smaller" in text
+    assert "2,000 times smaller" in text
     assert 'role="alert"' in text
 
 

@@ -55,9 +55,11 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: 0.4 s, 12 s, 3 min, 2.5 h."""
+    """Seconds as people say them: 2.55 ms, 2.55 s, 12 s, 3 min, 2.5 h."""
     if seconds is None:
         return "–"
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.3g} ms"
     if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -180,14 +180,16 @@ def count(value: Any) -> str:
         return "–"
     for size, suffix in ((1e9, f"{NB}G"), (1e6, f"{NB}M"), (1e3, f"{NB}k")):
         if abs(value) >= size:
-            return f"{value / size:.3g}{suffix}" if abs(value) < 1000 * size else f"{value / size:,.0f}{suffix}"
+            return f"{value / size:.3g}{suffix}" if abs(value) < 999.5 * size else f"{value / size:,.0f}{suffix}"
     return f"{value:.4g}"
 
 
 def duration(value: Any) -> str:
-    """Seconds as "12.3 s", "3 min 20 s" or "2 h 05 min"."""
+    """Seconds as "2.55 ms", "12.3 s", "3 min 20 s" or "2 h 05 min"."""
     if not is_number(value):
         return "–"
+    if value < 0.9995:
+        return f"{1000 * value:.3g}{NB}ms"
     if value < 60:
         return f"{value:.3g}{NB}s"
     minutes, seconds = divmod(round(value), 60)
@@ -201,8 +203,10 @@ def share(value: Any) -> str:
 
 
 def decimal(value: Any) -> str:
-    """Four significant digits."""
-    return f"{value:.4g}" if is_number(value) else "–"
+    """Four significant digits, or all that there are before the point."""
+    if not is_number(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def mean(values: Sequence[Any]) -> float | None:

@@ -33,8 +33,9 @@ from tutelage.report.blocks import (
 )
 from tutelage.report.charts import Row, intervals
 from tutelage.report.folder import ROLES, Run
+from tutelage.statistics import doubts, worse
 
-BADGES = {"beats": "Teaching helped", "does not beat": "Teaching did not help", "undecided": "Undecided"}
+BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
 
 def student_name(run: Run) -> str:
@@ -70,14 +71,15 @@ def verdict(run: Run) -> tuple[str, str, str]:
     if is_interval(bounds):
         low, high = (unit.difference(bound) for bound in bounds)
         sure = f"95{NB}% interval {low} to {high}, {seeds_said}"
+    few = doubts(gain.get("values") or [])
     both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['alone']} trained alone"
     difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({sure})"
     kind, higher = str(gain.get("verdict")), run.result.get("higher_is_better", True)
     sentence = {
         "beats": f"{both}: a {'gain' if higher else 'difference'} of {difference}, so teaching helped.",
-        "does not beat": f"{both}: a difference of {difference}, so teaching is no better than training alone.",
+        "worse": f"{both}: a difference of {difference}, so the taught student is worse.",
     }.get(kind, f"{both}: a difference of {difference}, {_zero(bounds)} to say whether teaching helps.")
-    return kind.replace(" ", "-"), BADGES.get(kind, "Undecided"), sentence
+    return kind, BADGES.get(kind, "Undecided"), sentence + (f" {few[0].upper()}{few[1:]}." if few else "")
 
 
 def _zero(bounds: Any) -> str:
@@ -112,8 +114,24 @@ def result(run: Run) -> Section:
         [(r.style, r.label) for r in rows],
         table,
     )
-    blocks: list[Block] = [*(_card(run, role) for role in roles), figure, *_columns(run, roles)]
+    blocks: list[Block] = [*_weak(run), *(_card(run, role) for role in roles), figure, *_columns(run, roles)]
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
+
+
+def _weak(run: Run) -> list[Block]:
+    """A warning where the teacher is worse than the student alone."""
+    teacher, alone = (run.summary(role).get(run.metric) for role in ("teacher", "alone"))
+    if not (
+        is_number(teacher) and is_number(alone) and worse(teacher, alone, run.result.get("higher_is_better", True))
+    ):
+        return []
+    return [
+        Text(
+            f"The teacher is worse than the student trained alone ({run.unit(teacher)} against {run.unit(alone)} "
+            f"{run.metric}): train it longer (teacher_epochs), or take a better one.",
+            "warning",
+        )
+    ]
 
 
 def _columns(run: Run, roles: list[str]) -> list[Block]:
@@ -184,7 +202,8 @@ def _ratio(run: Run) -> str:
     text = f"The student has {large / small:.3g} times fewer parameters than the teacher"
     theirs, its = run.summary("teacher").get(run.metric), student.get(run.metric)
     if run.unit.percent and is_number(theirs) and is_number(its) and theirs:
-        return f"{text} and reaches {100 * its / theirs:.1f} % of its {run.metric}."
+        kept = f"{100 * its / theirs:.1f} % of its {run.metric}"
+        return f"{text} and reaches {kept if its <= theirs else f'{run.unit(its)} against its {run.unit(theirs)}'}."
     return f"{text}."
 
 
@@ -296,7 +315,7 @@ COSTS: dict[str, Callable[[Any], str]] = {
     "epochs": decimal,
     "steps": decimal,
     "seconds": duration,
-    "step_ms": lambda value: f"{value:.3g}{NB}ms" if is_number(value) else "–",
+    "step_ms": lambda value: duration(value / 1000) if is_number(value) else "–",
     "teacher_share": share,
     "peak_memory_mb": lambda value: f"{value:,.0f}{NB}MB" if is_number(value) else "–",
 }

@@ -148,7 +148,7 @@ def _warning(typical: dict[str, float]) -> list[Block]:
         return []
     large, small = max(typical, key=lambda n: typical[n]), min(typical, key=lambda n: typical[n])
     none = apart == float("inf")
-    how = "gives no gradient at all" if none else f"has a gradient {apart:.3g} times smaller than {large!r}"
+    how = "gives no gradient at all" if none else f"has a gradient {apart:,.0f} times smaller than {large!r}"
     return [
         Text(f"The term {small!r} {how}: it hardly teaches. Raise its weight, or lower that of {large!r}.", "warning")
     ]
