@@ -15,8 +15,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 CONFIG = {
     "teacher": "resnet32x4", "student": "resnet8x4", "data": "digits", "method": "kd", "task": "classification",
-    "epochs": 12, "batch_size": 64, "lr": 0.05, "seed": 0, "seeds": 3, "temperature": 4.0,
-    "augment": ["shift", "rotate"],
+    "epochs": 12, "batch_size": 64, "lr": 0.05, "seed": 0, "seeds": 3, "augment": "shift",
 }  # fmt: skip
 ENVIRONMENT = {
     "tutelage": "0.1.0", "torch": "2.6.0", "python": "3.11.9", "platform": "Linux", "cpu": "8 cores", "threads": 8,

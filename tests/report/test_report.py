@@ -1,6 +1,5 @@
 import json
 import re
-import shlex
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -9,7 +8,6 @@ from subprocess import run as call
 
 import numpy as np
 import pytest
-import yaml
 from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
@@ -17,7 +15,7 @@ from tutelage.report import write
 from tutelage.report.blocks import count, decimal, duration
 from tutelage.report.charts import Axis
 from tutelage.report.folder import read
-from tutelage.report.outcome import command, verdict
+from tutelage.report.outcome import verdict
 from tutelage.report.page import SECTIONS
 
 
@@ -246,30 +244,6 @@ def test_peak_memory_says_whose_it_is(whole: Path):
 
 def test_near_terms_are_not_warned_of(whole: Path):
     assert 'role="alert"' not in write(whole).read_text("utf-8")
-
-
-def test_the_command_says_every_setting(whole: Path):
-    words = shlex.split(command(read(whole)) or "")
-    assert words[:3] == ["tutelage", "distill", "teacher=resnet32x4"]
-    assert {word.partition("=")[0] for word in words[2:]} == set(read(whole).config)
-    assert "augment=[shift, rotate]" in words
-
-
-def test_the_command_is_read_back_as_the_same_configuration(whole: Path):
-    from tutelage.config import read as configuration
-
-    method = [{"name": "kd", "weight": 0.9, "temperature": 2.0}, {"name": "at", "weight": 1e-05}]
-    asked = configuration(data="folder:a b/photos", teacher="resnet20", student="cnn2", method=method, lr=1e-05)
-    (whole / "config.yaml").write_text(yaml.safe_dump(asked.model_dump()), "utf-8")
-    _, verb, *words = shlex.split(command(read(whole)) or "")
-    assert verb == "distill"
-    assert configuration(words=words) == asked
-
-
-def test_a_teacher_given_as_an_object_has_no_command(whole: Path):
-    (whole / "config.yaml").write_text("{student: cnn2, teacher: null}", "utf-8")
-    assert command(read(whole)) is None
-    assert "Run it again" not in write(whole).read_text("utf-8")
 
 
 def test_an_ensemble_is_named_by_its_members(whole: Path):

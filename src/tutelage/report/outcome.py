@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import yaml
-
+from tutelage.report.again import BUDGET, command
 from tutelage.report.blocks import (
     NB,
     Block,
@@ -257,30 +254,12 @@ def done(run: Run) -> Section:
     pairs = facts.get("pairs") or []
     if pairs:
         blocks.append(Table("Layers that were compared", ["Student", "Teacher"], [list(pair) for pair in pairs]))
-    again = command(run) if run.config else None
+    again = command(run.config)
     if again:
         blocks.append(Code("Run it again", again))
     if not blocks:
         raise Missing("the folder holds neither config.yaml nor a phase with terms")
     return Section("What was done", "", blocks)
-
-
-BUDGET = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
-
-
-def command(run: Run) -> str | None:
-    """The command line that repeats the run into a new folder: every setting; None for a teacher given as an object."""
-    taught = run.config.get("teacher") is not None or run.config.get("scheme", "offline") != "offline"
-    if run.summary("teacher") and not taught:
-        return None
-    names = [*(name for name in BUDGET if name in run.config), *(name for name in run.config if name not in BUDGET)]
-    words = [shlex.quote(f"{name}={_yaml(run.config[name])}") for name in names if name != "out"]
-    return " ".join(["tutelage", "distill" if taught else "train", *words])
-
-
-def _yaml(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
-    return text.removesuffix("...\n").strip()
 
 
 def _said(value: Any) -> str:
