@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tutelage import registry
 
 if TYPE_CHECKING:
+    from tutelage._catalogue import *  # noqa: F403
     from tutelage.api import Finished as Finished
     from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tutelage.api import resume as resume
     from tutelage.api import train as train
     from tutelage.errors import TutelageError as TutelageError
+    from tutelage.keys import Keys as Keys
     from tutelage.losses.base import Loss as Loss
     from tutelage.saved import load as load
     from tutelage.term import Term as Term
@@ -38,6 +40,7 @@ PARTS = {
     "resume": "api",
     "build_cache": "api",
     "Finished": "api",
+    "Keys": "keys",
     "load": "saved",
     "TutelageError": "errors",
     "Loss": "losses.base",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
-from tutelage import building, networks, saved
+from tutelage import building, networks, saved, summary
 from tutelage import run as runs
 from tutelage.callbacks import Callback
 from tutelage.config import check
@@ -19,6 +20,7 @@ from tutelage.data import from_datasets
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
+from tutelage.keys import Keys
 from tutelage.loading import load_data
 from tutelage.losses.base import Loss, Mix
 from tutelage.phase import test
@@ -45,6 +47,13 @@ class Finished:
         """The report's file."""
         return self.folder / "report.html"
 
+    def __repr__(self) -> str:
+        return summary.line(self.folder, self.result)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return summary.html(self.folder, self.report, self.result)
+
 
 def distill(
     student: str | nn.Module | None = None,
@@ -52,28 +61,50 @@ def distill(
     data: Any = "digits",
     method: Any = "kd",
     callbacks: Sequence[Callback] = (),
-    **keys: Any,
+    progress: bool | None = None,
+    **keys: Unpack[Keys],
 ) -> Finished:
     """Teach a student: train the teacher if need be, the student alone and the student taught, and compare.
 
     student, teacher: names (`tutelage list models`), run folders, or modules; with data="digits" both have defaults.
     data: a name (`tutelage list data`), a Data, or a (train, test) pair of map-style datasets of (image, label) with
     `classes=` names. method: a loss or sum of losses (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
-    keys: any other key of the configuration (`tutelage distill --help`).
+    progress: whether to print it; None: in terminals and notebooks. keys: any other key of the configuration
+    (`tutelage distill --help`).
     Raises: ConfigError and the other TutelageErrors, each with the mend.
     """
-    given, asked = _apart(student, teacher, data, method, callbacks, keys)
-    config = check(asked | keys)
+    more: dict[str, Any] = {**keys}
+    given, asked = _apart(student, teacher, data, method, callbacks, more)
+    config = check(asked | more)
     if given.method is not None:
         config.method = [spec_of(term) for term in Terms.of(given.method).named().values()]
-    return finished(runs.Run(config, given).fit(), given.student)
+    with _told(given, config.seeds, progress):
+        return finished(runs.Run(config, given).fit(), given.student)
+
+
+@contextmanager
+def _told(given: networks.Given, seeds: int, progress: bool | None) -> Iterator[None]:
+    """Progress is printed, if asked or if somebody watches."""
+    from tutelage.cli.progress import Progress
+
+    shown = Progress(seeds)
+    if not (shown.watched if progress is None else progress):
+        yield
+        return
+    given.callbacks = (*given.callbacks, shown)
+    with shown:
+        yield
 
 
 def train(
-    model: str | nn.Module | None = None, data: Any = "digits", callbacks: Sequence[Callback] = (), **keys: Any
+    model: str | nn.Module | None = None,
+    data: Any = "digits",
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+    **keys: Unpack[Keys],
 ) -> Finished:
     """Train a network without a teacher: a baseline, or the teacher of later runs."""
-    return distill(model, "none", data, None, callbacks, **keys)
+    return distill(model, "none", data, None, callbacks, progress, **keys)
 
 
 def resume(
@@ -84,14 +115,17 @@ def resume(
     teacher: nn.Module | None = None,
     data: Any = "",
     method: Any = None,
-    **keys: Any,
+    progress: bool | None = None,
+    **keys: Unpack[Keys],
 ) -> Finished:
     """Go on with a run that was stopped or killed; what it was given as objects has to be given again.
 
+    progress: as for `distill`.
     Raises: ConfigError if such an object is missing; CheckpointError if it is no run folder or its data has changed.
     """
-    given, _ = _apart(student, teacher, data, method, callbacks, keys)
-    return finished(runs.resume(folder, given), student)
+    given, _ = _apart(student, teacher, data, method, callbacks, {**keys})
+    with _told(given, 0, progress):
+        return finished(runs.resume(folder, given), student)
 
 
 def build_cache(
@@ -100,15 +134,16 @@ def build_cache(
     data: Any = "digits",
     method: Any = "kd",
     engine: str = "processes",
-    **keys: Any,
+    **keys: Unpack[Keys],
 ) -> Iterator[tuple[Path, int]]:
     """Build, view by view, the cache that a run of the same arguments and cache=True would read; folder and view each.
 
     engine: "processes" (this one, and those of devices=) or "ray" (a cluster's, to which everything goes by name).
     Raises: ConfigError if the teacher isn't trained yet; CacheError if what is there isn't what was asked for.
     """
-    given, asked = _apart(student, teacher, data, method, (), keys)
-    yield from building.build(check({"cache": True} | asked | keys), given, engine)
+    more: dict[str, Any] = {**keys}
+    given, asked = _apart(student, teacher, data, method, (), more)
+    yield from building.build(check({"cache": True} | asked | more), given, engine)
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Figures:

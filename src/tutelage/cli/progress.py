@@ -33,6 +33,7 @@ class Progress(Callback):
             transient=True,
         )
         self.live = self.console.is_terminal
+        self.watched = self.live or self.console.is_jupyter
         self.task = self.bar.add_task("", state="", visible=False)
         self.name, self.phases, self.begun = "", 1, 0
         self.epochs, self.steps = 1, 1

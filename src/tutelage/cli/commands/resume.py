@@ -20,8 +20,5 @@ def resume(
     """
     from tutelage import api
     from tutelage.cli.outcome import tell
-    from tutelage.cli.progress import Progress
 
-    with Progress() as progress:
-        finished = api.resume(run, [progress])
-    tell(finished)
+    tell(api.resume(run, progress=True))
