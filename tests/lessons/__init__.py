@@ -1,0 +1,1 @@
+"""Numbers of published code through whole schemes: what a vector gives, said by networks; one file a kind."""

@@ -1,0 +1,75 @@
+"""What is played of a vector, and whether what comes of it is the vector's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from saying import Says, of
+from torch import Tensor, nn
+
+from tutelage.player import Player
+from tutelage.schemes.base import Scheme
+from tutelage.schemes.offline import Offline
+from tutelage.tasks.classification import Classification
+from tutelage.terms import Terms
+from tutelage.values import Batch
+from tutelage.verify.judge import GRADIENT_TOLERANCE, LOSS_TOLERANCE
+from tutelage.verify.vector import Vector
+
+TASK = Classification()
+
+
+@dataclass
+class Lesson:
+    """What is played, and the numbers at which the vector's gradients arrive.
+
+    counts: the losses, as "player/term", that are the vector's.
+    """
+
+    played: list[tuple[Scheme, Batch]]
+    arrive: Mapping[str, Callable[[], Tensor]] = field(default_factory=dict)
+    counts: Callable[[str], bool] = lambda name: True
+
+
+def player(kind: type[Player], model: nn.Module, *terms: dict[str, Any]) -> Any:
+    return kind(model, Terms.of(terms), TASK)
+
+
+def seen(vector: Vector, first: int, count: int, targets: Tensor | None = None, **known: Any) -> Batch:
+    """The samples of these numbers, with the vector's targets."""
+    number = torch.arange(first, first + count)
+    return Batch(number[:, None].double(), vector.get("target") if targets is None else targets, number, **known)
+
+
+def wired(scheme: Any, batch: Batch) -> Any:
+    scheme.wire(batch, 64)
+    return scheme.train()
+
+
+def offline(vector: Vector, *terms: dict[str, Any], teacher: Any = None) -> Lesson:
+    model, batch = Says(vector.inputs["student_logits"]), seen(vector, 0, len(vector.inputs["student_logits"]))
+    return Lesson(
+        [(wired(Offline(player(Player, model, *terms), teacher), batch), batch)], {"student_logits": of(model)}
+    )
+
+
+def compare(vector: Vector, lesson: Lesson) -> None:
+    """Play the lesson, and compare all that the vector expects."""
+    total = 0.0
+    for scheme, batch in lesson.played:
+        for name, losses in scheme.turns(batch, 0):
+            sum(losses.values()).backward()
+            total += sum(value.item() for term, value in losses.items() if lesson.counts(f"{name}/{term}"))
+        teacher = getattr(scheme, "teacher", None) or nn.Identity()
+        assert all(p.grad is None for p in teacher.parameters())
+    assert total == pytest.approx(vector.loss, rel=LOSS_TOLERANCE)
+    arrived = {name: gradient() for name, gradient in lesson.arrive.items()}
+    assert arrived.keys() >= vector.gradients.keys()
+    for name, gradient in arrived.items():
+        expected = vector.gradients.get(name, torch.zeros(()))  # what the vector says nothing of, learns nothing
+        scale = 1.0 if name in vector.near_zero else expected.abs().max().item()
+        assert (gradient - expected).abs().max().item() <= GRADIENT_TOLERANCE * scale + 1e-12, name
