@@ -40,5 +40,5 @@ def test_the_response_is_found_in_what_models_return():
     for raw in (x, SimpleNamespace(logits=x), {"out": x, "aux": 0}, {"logits": x}, (x, "aux"), [[x], 1]):
         assert response_of(raw) is x
     for raw in (None, {"loss": x}, (), "text"):
-        with pytest.raises(ModelError, match="expected a tensor"):
+        with pytest.raises(ModelError, match="holds no response: expected a floating-point tensor"):
             response_of(raw)

@@ -62,12 +62,12 @@ class Tapped(nn.Module):
         self.store.clear()
         self.listening = True
         try:
-            raw = call(self.model, inputs)
+            response = answer(self.model, inputs)
             features = {layer: self._taken(layer) for layer in self.layers}
         finally:
             self.listening = False
             self.store.clear()
-        return Outputs(single(response_of(raw)), features)
+        return Outputs(single(response), features)
 
     def _taken(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -94,6 +94,11 @@ class Tapped(nn.Module):
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """What the model returns; a dict of inputs goes in by keyword."""
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+
+
+def answer(model: nn.Module, inputs: Inputs) -> Tensor:
+    """The response in what the model returns."""
+    return response_of(call(model, inputs))
 
 
 def norm_widths(model: nn.Module) -> set[int]:

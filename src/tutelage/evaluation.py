@@ -10,13 +10,13 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.capture import undisturbed
+from tutelage.capture import answer, undisturbed
 from tutelage.columns import by_label
 from tutelage.errors import DataError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.tasks.base import Task
 from tutelage.term import mean
-from tutelage.values import Batch, Outputs
+from tutelage.values import Batch
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Figures:
 def evaluate(
     model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *, keep: bool = False, shared: bool = False
 ) -> Figures:
-    """Run `model` (a Tapped or any callable module giving Outputs) over a split in eval mode.
+    """Run a network over a split in eval mode.
 
     keep: keep every sample's probabilities (one label each). shared: each process has a part; figures are of all.
     Raises: DataError if there is no batch; NotFinite if an answer isn't finite.
@@ -45,8 +45,7 @@ def evaluate(
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
-            said = model(batch.inputs)
-            response = task.response(said.response if isinstance(said, Outputs) else said, batch).float()
+            response = task.response(answer(model, batch.inputs), batch).float()
             metrics.update(response, batch.targets)
             losses.append(_truth(truth, response, batch, task))
             keep = keep and response.dim() == 2 and not batch.columns

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.branches import order, parents, remembered, repeated
-from tutelage.capture import call, channels_come_last, norm_widths, undisturbed
+from tutelage.capture import answer, channels_come_last, norm_widths, undisturbed
 from tutelage.errors import ModelError, unknown
-from tutelage.values import Inputs, response_of
+from tutelage.values import Inputs
 
 
 class Rest(nn.Module):
@@ -35,7 +35,7 @@ class Rest(nn.Module):
         self.trunk = {name: count for name, count in calls.items() if not parents(name) & calls.keys()}
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
         with undisturbed(model), remembered(modules) as kept:
-            whole = response_of(call(model, inputs))
+            whole = answer(model, inputs)
         said = {name: kept[model.get_submodule(name)] for name in self.trunk}
         feature = said[layer][0]
         self.channels_last = channels_come_last(feature.shape[1:], norm_widths(model))
@@ -61,7 +61,7 @@ class Rest(nn.Module):
         kept = {self.model.get_submodule(name): list(said) for name, said in blank["said"].items()}
         kept[self.model.get_submodule(self.layer)] = [feature]
         with repeated(kept):
-            return response_of(call(self.model, blank["inputs"]))
+            return answer(self.model, blank["inputs"])
 
 
 def _blank(value: Any, samples: int) -> Any:

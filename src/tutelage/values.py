@@ -105,19 +105,46 @@ class Outputs:
         return Outputs(self.response.detach(), features, self.facts, [member.detach() for member in self.members])
 
 
+NAMES = ("logits", "out", "response", "output")
+"""What a response is called in what models return."""
+
+
 def response_of(raw: Any) -> Tensor:
-    """The response in what a model returned: a tensor, `.logits`, `["out"]` (torchvision) or a first element."""
+    """The response in what a model returned.
+
+    A floating-point tensor; what is called so (`NAMES`) in a mapping or an object, or the first that there is in a
+    tuple or list, at any depth. Numbers without a sample's dimension, such as a loss beside the logits, are none.
+    Raises: ModelError that says what came.
+    """
+    found = _response(raw)
+    if found is None:
+        raise ModelError(
+            f"the model returned {_kind(raw)}, which holds no response: expected a floating-point tensor, an object "
+            "with .logits, a dict with 'logits' or 'out', or a tuple that begins with one; wrap the model so that it "
+            "does."
+        )
+    return found
+
+
+def _response(raw: Any) -> Tensor | None:
     if isinstance(raw, Tensor):
-        return raw
-    if isinstance(getattr(raw, "logits", None), Tensor):
-        return raw.logits
+        return raw if raw.dim() and raw.is_floating_point() else None
+    parts = [raw.get(name) if isinstance(raw, Mapping) else getattr(raw, name, None) for name in NAMES]
+    parts += raw if isinstance(raw, tuple | list) else ()
+    for part in parts:
+        found = None if part is None else _response(part)
+        if found is not None:
+            return found
+    return None
+
+
+def _kind(raw: Any) -> str:
+    """What something is, in a message."""
+    name = "None" if raw is None else f"a {type(raw).__name__}"
+    if isinstance(raw, Tensor):
+        return f"{name} {tuple(raw.shape)} of {str(raw.dtype).removeprefix('torch.')}"
     if isinstance(raw, Mapping):
-        for key in ("logits", "out", "output"):
-            if isinstance(raw.get(key), Tensor):
-                return raw[key]
-    if isinstance(raw, tuple | list) and raw:
-        return response_of(raw[0])
-    raise ModelError(
-        f"the model returned {type(raw).__name__}, expected a tensor, an object with .logits, "
-        "a dict with 'logits' or 'out', or a tuple that begins with one; wrap the model so that it does."
-    )
+        return f"{name} of {', '.join(map(repr, raw)) or 'nothing'}"
+    if isinstance(raw, tuple | list):
+        return f"{name} of {', '.join(type(part).__name__ for part in raw) or 'nothing'}"
+    return name

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
+from tutelage.capture import answer
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.made import FILE, Made, Request
 from tutelage.models.network import Network
 from tutelage.models.sources import SOURCES, refused
 from tutelage.models.weights import load_into, read
-from tutelage.values import response_of
 
 
 def families() -> Iterator[type[Network]]:
@@ -95,7 +95,7 @@ def try_once(made: Made, request: Request) -> None:
     training, image = made.model.training, torch.zeros(1, request.channels, *request.size)
     try:
         with torch.no_grad():
-            response = response_of(made.model.eval()(image))
+            response = answer(made.model.eval(), image)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise refused(made.name, request, error) from error
     finally:
