@@ -54,6 +54,19 @@ def test_one_wrong_gradient_entry_is_noticed(tmp_path: Path) -> None:
     assert "gradient of parameters.conv.weight" in fault
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["kd", "crd", "timm_logit", "adaad", "minilm_relation", "taid", "uld", "dino", "gkd_jsd_beta0", "sskd", "fgd"],
+)
+def test_a_hyper_parameter_that_nothing_uses_is_noticed(name: str, tmp_path: Path) -> None:
+    """In vectors of one loss, of several, of a model; numbers, lists and words."""
+    for value in (0.5, [1.0, 2.0], "word", False):
+        vector = KD.with_name(f"{name}__case0.json")
+        (fault,) = changed(tmp_path, vector, lambda v, x=value: v["hyperparameters"].update(clipped=x))
+        assert fault == "hyper-parameter clipped isn't used"
+    assert changed(tmp_path, vector, lambda v: v["hyperparameters"].update(clipped=None)) == ()
+
+
 def test_an_unknown_method_fails(tmp_path: Path) -> None:
     (fault,) = changed(tmp_path, KD, lambda v: v.update(method="kdd"))
     assert "unknown loss 'kdd'" in fault

@@ -21,6 +21,15 @@ def of_one_size(maps: Sequence[Tensor]) -> list[Tensor]:
     return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
 
 
+def max_pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Max-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
+    size = [min(sides) for sides in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    return tuple(  # type: ignore[return-value]
+        F.adaptive_max_pool2d(F.max_pool2d(x, [side // end for side, end in zip(x.shape[2:], size, strict=True)]), size)
+        for x in (student, teacher)
+    )
+
+
 def labels_at(feature: Tensor, targets: Tensor) -> Tensor:
     """Class numbers (B, H', W') at the positions of a map (B, C, H, W), by nearest neighbour.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from dataclasses import fields as fields_of
 from functools import cache
@@ -96,6 +96,9 @@ class Judged:
             yield from self._compare(name, grad, vector.gradients[name])
         for _, part in self.parts:
             yield from part.state_faults()
+        for name, value in vector.hyper.items():
+            if value is not None and name not in vector.hyper.asked and name not in self.row.describes:
+                yield f"hyper-parameter {name} isn't used"
 
     def _compare(self, name: str, grad: Tensor | None, expected: Tensor) -> Iterator[str]:
         grad = torch.zeros_like(expected) if grad is None else grad
@@ -111,15 +114,27 @@ class Computed:
     def __init__(self, vector: Vector, row: Row) -> None:
         self.vector, self.row = vector, row
         cls = registry.find("losses", row.loss or vector.method).load()
-        known = {f.name for f in fields_of(cls)}
-        hyper = {row.fields.get(name, name): value for name, value in vector.hyper.items()}
         options = row.options(vector) if callable(row.options) else row.options
-        self.loss: Loss = cls(**{k: v for k, v in hyper.items() if k in known} | dict(options)).double()
+        self.loss: Loss = cls(**self._fields(cls) | dict(options)).double()
         self.student = self._side(row.student, "student")
         self.teacher = self._side(row.teacher, "teacher")
         self.connector: nn.Module = nn.Identity()
         self._make(int(row.samples(vector) if callable(row.samples) else vector.hyper.get(row.samples, 0)))
-        self.asked = row.prepare(vector, self._asked(hyper))
+        self.asked = row.prepare(vector, self._asked())
+
+    def _fields(self, cls: type[Loss]) -> dict[str, Any]:
+        """The hyper-parameters that are the loss's fields; None leaves a field that can't be None at its default."""
+        types = {field.name: str(field.type) for field in fields_of(cls)}
+        found: dict[str, Any] = {}
+        for theirs, value in self.vector.hyper.items():
+            ours = self.row.fields.get(theirs, theirs)
+            value = value.tolist() if isinstance(value, Tensor) else value
+            several = isinstance(value, list)
+            fits = several == types.get(ours, "").startswith("tuple")
+            if ours in types and fits and (value is not None or "None" in types[ours]):
+                found[ours] = tuple(value) if several else value
+                self.vector.hyper.asked.add(theirs)
+        return found
 
     def _side(self, name: str, role: str) -> list[Tensor]:
         if name:
@@ -145,33 +160,42 @@ class Computed:
             with torch.no_grad():
                 student = self.connector(student)
         self.loss.build(student, teacher, samples)
+        for name, make in self.row.stand_ins.items():
+            setattr(self.loss, name, StandIn(make(self.vector)))
         self.loss.double()
         self.state: dict[str, str] = {}
         state = {**self.connector.state_dict(), **self.loss.state_dict()}
         given = {prefix: self.vector.under(prefix) for prefix in ("parameters", "extra")}
-        hyper = self.vector.hyper.items()
-        given["hyper"] = {k: torch.tensor(v, dtype=torch.float64) for k, v in hyper if type(v) in (int, float)}
+        hyper = self.vector.hyper
+        given["hyper"] = {k: torch.tensor(v, dtype=torch.float64) for k, v in hyper.items() if type(v) in (int, float)}
         for prefix, values in given.items():
             for name, value in values.items():
                 ours = self._ours(name)
                 if ours in state and state[ours].shape == value.shape:
                     state[ours].copy_(value)
                     self.state[f"{prefix}.{name}"] = ours
+                    hyper.asked |= {name} if prefix == "hyper" else set()
 
     def _ours(self, name: str) -> str:
         for pattern, replacement in self.row.state.items():
             name = re.sub(pattern, replacement, name)
         return name
 
-    def _asked(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
+    def _asked(self) -> dict[str, Any]:
         """What the loss asks by keyword, from the target, the extra inputs and the hyper-parameters."""
-        vector = self.vector
-        given: dict[str, Any] = {**hyper, **vector.under("extra"), **vector.inputs, "targets": vector.get("target")}
-        given |= {
-            ours: given[theirs] if theirs in given else self._list(theirs) for theirs, ours in self.row.asks.items()
+        vector, asks = self.vector, self.row.asks
+        inputs = {**vector.under("extra"), **vector.inputs, "targets": vector.get("target")}
+        named = {self.row.fields.get(name, name): name for name in vector.hyper}
+        named |= {ours: theirs for theirs, ours in asks.items() if theirs in vector.hyper}
+        inputs |= {
+            ours: inputs[theirs] if theirs in inputs else self._list(theirs)
+            for theirs, ours in asks.items()
+            if theirs not in vector.hyper
         }
         wanted = (*self.loss.asks(), *self.loss.asks(optional=True))
-        return {name: given[name] for name in wanted if given.get(name) is not None}
+        found = {name: vector.hyper[named[name]] for name in wanted if name in named}
+        found |= {name: inputs[name] for name in wanted if name in inputs}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _list(self, name: str) -> Any:
         found = self.vector.side(name) or self.vector.side(f"extra.{name}")
@@ -206,3 +230,15 @@ class Computed:
             wanted = torch.as_tensor(value, dtype=torch.float64).reshape(state[ours].shape)
             if not torch.allclose(state[ours].double(), wanted, rtol=1e-6, atol=1e-9):
                 yield f"{name} differs by {(state[ours] - wanted).abs().max().item():.3g}"
+
+
+class StandIn(nn.Module):
+    """A learned part that gives what is given."""
+
+    def __init__(self, gives: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.gives = gives
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Whatever the inputs are."""
+        return self.gives(*inputs)

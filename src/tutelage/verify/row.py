@@ -24,6 +24,9 @@ class Row:
     connector: ours, if the published code has one; its options by name. scale: what the published reduction multiplies
     our mean by. combine: for a published total of several of our losses (a list of (weight, row)). added: what the
     total has beside, given ready-made. derive: the vector with what its models say, of which it gives the weights.
+    stand_ins: what a learned part of ours gives, where the vector has that and not the part's weights.
+    describes: hyper-parameters that change nothing, since they only describe what the inputs are; any other that no row
+    asks for is a fault.
     """
 
     loss: str = ""
@@ -44,3 +47,5 @@ class Row:
     prepare: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, asked: asked
     added: Callable[[Vector], Tensor | float] = lambda vector: 0.0
     derive: Callable[[Vector], Vector] | None = None
+    stand_ins: Mapping[str, Callable[[Vector], Callable[..., Tensor]]] = field(default_factory=dict)
+    describes: tuple[str, ...] = ()

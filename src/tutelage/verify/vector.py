@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,23 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import DataError
+
+
+class Hyper(dict[str, Any]):
+    """Hyper-parameters by name, which note what was asked for."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        super().__init__(given)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As of a dict, noted too."""
+        self.asked.add(name)
+        return super().get(name, default)
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,7 @@ class Vector:
     path: Path
     method: str
     kind: str
-    hyper: dict[str, Any]
+    hyper: Hyper
     inputs: dict[str, Tensor]
     loss: float
     parts: dict[str, Any]
@@ -57,7 +75,7 @@ def read(path: Path) -> Vector:
             path,
             raw["method"],
             raw["kind"],
-            raw.get("hyperparameters") or {},
+            Hyper({name: _plain(value) for name, value in (raw.get("hyperparameters") or {}).items()}),
             _tensors(raw["inputs"]),
             float(expected["loss"]),
             expected.get("parts") or {},
@@ -68,12 +86,20 @@ def read(path: Path) -> Vector:
         raise DataError(f"{path} is no reference vector: {type(error).__name__}: {error}.") from error
 
 
+def _plain(value: Any) -> Any:
+    """A hyper-parameter: a tensor if it is written as one, else as it is."""
+    return _tensor(value) if isinstance(value, dict) and "data" in value else value
+
+
+def _tensor(value: Mapping[str, Any]) -> Tensor:
+    return torch.tensor(value["data"], dtype=getattr(torch, value["dtype"])).reshape(value["shape"])
+
+
 def _tensors(value: Any, prefix: str = "") -> dict[str, Tensor]:
     """Nested lists and dicts of {dtype, shape, data} as tensors by dotted name."""
     if value is None:
         return {}
     if isinstance(value, dict) and "data" in value and "shape" in value:
-        tensor = torch.tensor(value["data"], dtype=getattr(torch, value["dtype"])).reshape(value["shape"])
-        return {prefix.removesuffix("."): tensor}
+        return {prefix.removesuffix("."): _tensor(value)}
     items = value.items() if isinstance(value, dict) else enumerate(value)
     return {name: x for key, item in items for name, x in _tensors(item, f"{prefix}{key}.").items()}

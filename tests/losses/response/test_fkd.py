@@ -11,10 +11,10 @@ from tutelage.errors import ConfigError
 from tutelage.losses.response.fkd import FKD
 
 
-@pytest.mark.parametrize("options", [{"top": 3}, {"top": 2, "rest": "none"}, {}])  # by default all 9 are kept
+@pytest.mark.parametrize("options", [{"top": 3}, {"top": 2, "rest": "none"}, {}])
 def test_reads_like_the_paper(options: dict[str, int | str]) -> None:
     s, t = torch.randn(5, 9).double() * 2, torch.randn(5, 9).double() * 2
-    values, top = FKD(**options)(s, t), min(int(options.get("top", 10)), 9)
+    values, top = FKD(**options)(s, t), min(int(options.get("top", 5)), 9)
     for b in range(5):
         p = softmax(t[b].numpy())
         kept = np.argsort(-p)[:top]

@@ -21,7 +21,7 @@ class FAKD(Feature):
     Shapes: student (B, C, H, W), teacher (B, C', H, W), C' = C if of channels; the larger map is average-pooled to the
     smaller first. Returns (B, H·W), or (B, C). Positions take (H·W)² numbers a sample.
     Paper: He, Dai, Lu, Jiang, Xia. FAKD. ICIP 2020: spatial affinities, beside L1 with the teacher's and the true image
-    (`output_l1`). No published numbers were compared.
+    (`output_l1`). Weight 1 as in the authors' code, whose scripts set 10.
     Raises: ConfigError if the affinity isn't known, or channels differ where they are compared.
     """
 

@@ -16,14 +16,17 @@ class FGFI(Feature):
     r"""Match features where an anchor overlaps an object nearly as well as the best anchor does.
 
     I_hw = 1 if IoU(anchor at hw, box) > ψ·max over all anchors of IoU(anchor, box) for some box, 0 elsewhere;
-    L = Σ_chw I_hw · (W·s − t)² / (2·Σ_hw I_hw), one value per sample; W a 3×3 convolution.
+    L = Σ_chw I_hw · (max(W·s, 0) − t)² / 2N, one value per sample, N the mean over the batch of Σ_hw I_hw; W a 3×3
+    convolution.
 
     threshold: ψ. sizes, ratios: the detector's anchors at this layer, centred on its cells: of area size² in pixels of
     the inputs, and as high as they are wide times ratio.
-    Shapes: student (B, C', H, W), teacher (B, C, H, W); boxes (B, M, 4), x₁, y₁, x₂, y₂ in pixels of the inputs, those
-    with x₂ ≤ x₁ or y₂ ≤ y₁ left out; inputs (B, …, H', W') for their size alone. Returns (B,), 0 without boxes.
+    Shapes: student (B, C', H, W), teacher (B, C, H, W); boxes (B, M, 4), x₁, y₁, x₂, y₂ in pixels of the inputs, a side
+    being x₂ − x₁ + 1 long, those of one pixel or none left out; anchors (H·W·A, 4), the detector's own, in place of
+    those of sizes and ratios; inputs (B, …, H', W') for their size alone. Returns (B,), 0 without boxes.
     Paper: Wang, Yuan, Zhang, Feng. Distilling object detectors with fine-grained feature imitation. CVPR 2019.
-    arXiv:1906.03609; anchors as in Faster R-CNN without a pyramid. No published numbers were compared.
+    arXiv:1906.03609; ReLU, N and the pixel in a side as in the authors' code, anchors as in Faster R-CNN without a
+    pyramid, whose sides it rounds.
     Raises: ConfigError for a threshold outside [0, 1), sizes or ratios not above 0, or boxes or maps that don't fit.
     """
 
@@ -51,28 +54,36 @@ class FGFI(Feature):
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.adapt = nn.Conv2d(student.shape[1], teacher.shape[1], 3, padding=1).to(student)
 
-    def forward(self, student: Tensor, teacher: Tensor, *, boxes: Tensor, inputs: Tensor) -> Tensor:
-        student = self.adapt(student)
+    def forward(
+        self, student: Tensor, teacher: Tensor, *, boxes: Tensor, inputs: Tensor, anchors: Tensor | None = None
+    ) -> Tensor:
+        student = self.adapt(student).relu()
         same_shape(self, student, teacher)
-        near = self.near_objects(boxes, inputs.shape[-2:], teacher).to(teacher.dtype)
+        anchors = self.own_anchors(inputs.shape[-2:], teacher) if anchors is None else anchors
+        near = self.near_objects(boxes, anchors, teacher).to(teacher.dtype)
         squares = ((student - teacher).pow(2) * near[:, None]).sum((1, 2, 3))
-        return squares / (2 * near.sum((1, 2)).clamp_min(1))
+        return squares * len(near) / (2 * near.sum().clamp_min(1))
 
-    def near_objects(self, boxes: Tensor, image: torch.Size, feature: Tensor) -> Tensor:
+    def near_objects(self, boxes: Tensor, anchors: Tensor, feature: Tensor) -> Tensor:
         """The mask I, (B, H, W)."""
         from torchvision.ops import box_iou
 
+        cells = feature.shape[2] * feature.shape[3]
         if boxes.dim() != 3 or len(boxes) != len(feature) or boxes.shape[2] != 4:
             raise ConfigError(f"FGFI: boxes {tuple(boxes.shape)} for {len(feature)} samples, expected (B, M, 4).")
-        there = (boxes[..., 2:] > boxes[..., :2]).all(2)
-        boxes = torch.where(there[..., None], boxes, 0).float()
-        overlap = box_iou(self.anchors(image, feature), boxes.flatten(0, 1)).nan_to_num()
+        if anchors.dim() != 2 or anchors.shape[1] != 4 or not len(anchors) or len(anchors) % cells:
+            raise ConfigError(f"FGFI: anchors {tuple(anchors.shape)} for {cells} cells, expected (H·W·A, 4).")
+        length = boxes[..., 2:] - boxes[..., :2] + 1
+        there = (length > 0).all(2) & (length != 1).any(2)
+        pixel = anchors.new_tensor([0, 0, 1, 1])
+        boxes = torch.where(there[..., None], boxes.to(anchors) + pixel, 0)
+        overlap = box_iou(anchors + pixel, boxes.flatten(0, 1)).nan_to_num()
         overlap = overlap.reshape(*feature.shape[2:], -1, *there.shape)  # (H, W, anchors, B, M)
         near = (overlap > self.threshold * overlap.amax((0, 1, 2))) & there
         return near.any(4).any(2).permute(2, 0, 1)
 
-    def anchors(self, image: torch.Size, feature: Tensor) -> Tensor:
-        """(H·W·anchors, 4), x₁, y₁, x₂, y₂ in pixels."""
+    def own_anchors(self, image: torch.Size, feature: Tensor) -> Tensor:
+        """(H·W·A, 4), x₁, y₁, x₂, y₂ in pixels."""
         y, x = (
             (torch.arange(n, device=feature.device) + 0.5) * side / n
             for n, side in zip(feature.shape[2:], image, strict=True)

@@ -19,8 +19,8 @@ class CanKD(Feature):
     ratio: θ, φ and g are 1×1 convolutions to C / ratio channels; φ and g are max-pooled 2×2 after. BN begins with
     scale 0, so that at first z = s.
     Shapes: student (what the connector gives) and teacher alike, (B, C, H, W); returns the same.
-    Paper: Sun, Ohyama. WACV 2026. arXiv:2511.21503; weight 5 as in its detectors. W is initialised by torch's default
-    and without bias, which BN would remove. No published numbers were compared.
+    Paper: Sun, Ohyama. WACV 2026. arXiv:2511.21503; weight 10 as the authors have for segmentation (5 for
+    detectors). W is initialised by torch's default and without bias, which BN would remove.
     Raises: ConfigError if the ratio isn't above 0, or the two differ in shape.
     """
 
@@ -28,7 +28,7 @@ class CanKD(Feature):
     paper = "Sun, Ohyama. WACV 2026. arXiv:2511.21503"
     sees = "last"
     connector = "conv1x1"
-    default_weight = 5.0
+    default_weight = 10.0
 
     ratio: float = 2.0
 

@@ -18,13 +18,13 @@ class CATKD(Feature):
     CAM_k = pool_r(Σ_c w_kc · f_c), w the side's own classifier without its bias;  L = (CAM(s) − CAM(t))², one value per
     class and cell.
 
-    resolution: r, maps are average-pooled to r × r. normalised: divide each map by its length (the paper's CAT, which
-    transfers nothing else); CAT-KD doesn't.
+    resolution: r, maps are average-pooled to r × r. normalised: divide each pooled map by its length (the paper's CAT,
+    which transfers nothing else); CAT-KD doesn't.
     Shapes: student (B, C, H, W), teacher (B, C', H', W'), what the pooling before the classifier gets. head: weight
     (K, C') and bias (K,) of the teacher's classifier, student_head: (K, C) and (K,) of the student's, which learns by
     this loss too. Returns (B, K, r, r).
     Paper: Guo, Yan, Li, Lin. Class attention transfer based knowledge distillation. CVPR 2023. Weight 0.7, as
-    the authors have for a ResNet-56 and a ResNet-20 (up to 15 for wider ones). No published numbers were compared.
+    the authors have for a ResNet-56 and a ResNet-20 (up to 15 for wider ones).
     Raises: ConfigError if the resolution isn't above 0 or the classes differ in number.
     """
 
@@ -49,14 +49,14 @@ class CATKD(Feature):
         student: Tensor,
         teacher: Tensor,
         *,
-        head: tuple[Tensor, Tensor],
-        student_head: tuple[Tensor, Tensor],
+        head: tuple[Tensor, Tensor | None],
+        student_head: tuple[Tensor, Tensor | None],
     ) -> Tensor:
         s, t = self.activation(student, student_head), self.activation(teacher, head)
         same_shape(self, s, t)
         return (s - t).pow(2)
 
-    def activation(self, feature: Tensor, head: tuple[Tensor, Tensor]) -> Tensor:
+    def activation(self, feature: Tensor, head: tuple[Tensor, Tensor | None]) -> Tensor:
         """(B, C, H, W) → (B, K, r, r): both steps are linear, so that the smaller is pooled."""
         pooled = F.adaptive_avg_pool2d(feature, self.resolution)
         maps = F.conv2d(pooled, head[0][:, :, None, None])

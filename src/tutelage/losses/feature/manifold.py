@@ -25,7 +25,7 @@ class Manifold(Feature):
     a pair is average-pooled to the smaller. rand (B·H·W,) orders the tokens, of which the first are drawn, instead of
     torch's generator. The parts are (layers,).
     Paper: Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang. NeurIPS 2022. arXiv:2107.01378. K and weights as in the authors'
-    scripts, which compare the first four and the last four blocks. No published numbers were compared.
+    scripts, which compare the first four and the last four blocks.
     Raises: ConfigError if sampled isn't above 0, or the lists differ in length.
     """
 

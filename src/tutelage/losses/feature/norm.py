@@ -6,20 +6,20 @@ from torch import Tensor, nn
 
 from tutelage.declared import positive
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
+from tutelage.losses.maps import max_pooled
 
 
 class NORM(Feature):
     r"""Expand the student's map to several of the teacher's channels, and match the teacher's map with each.
 
-    W·s = (x_1, …, x_n), W a 1×1 convolution to n·C' channels;  L = (x_i − t)², averaged over i and elements.
+    W·s = (x_1, …, x_n), W a 1×1 convolution to n·C' channels;  L = n·(x_i − t)², averaged over i and elements.
 
     segments: n.
-    Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger is average-pooled to the smaller. Returns
+    Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger of W·s and t is max-pooled to the smaller. Returns
     (B, n, C', h, w).
-    Paper: Liu, Li, Li, Yao. N-to-one representation matching. ICLR 2023. arXiv:2305.13803. There the expansion is the
-    first half of a linear block in the student, which is merged into its neighbours after training; here it is a part
-    of the loss and the student stays as it is. No published numbers were compared.
+    Paper: Liu, Li, Li, Yao. N-to-one representation matching. ICLR 2023. arXiv:2305.13803, beside 0.1 of the task's
+    loss. There the expansion is the first half of a linear block in the student, which is merged into its neighbours
+    after training; here it is a part of the loss and the student stays as it is.
     Raises: ConfigError if segments isn't above 0.
     """
 
@@ -27,6 +27,7 @@ class NORM(Feature):
     paper = "Liu, Li, Li, Yao. ICLR 2023. arXiv:2305.13803"
     sees = "last"
     zero_at_equal = False
+    beside = 0.1
 
     segments: int = 8
 
@@ -37,5 +38,5 @@ class NORM(Feature):
         self.expand = nn.Conv2d(student.shape[1], self.segments * teacher.shape[1], 1, bias=False).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = same_size(student, teacher)
-        return (self.expand(student).unflatten(1, (self.segments, -1)) - teacher[:, None]).pow(2)
+        expanded, teacher = max_pooled(self.expand(student), teacher)
+        return self.segments * (expanded.unflatten(1, (self.segments, -1)) - teacher[:, None]).pow(2)

@@ -24,7 +24,7 @@ class OFAResponse(Response):
     power: ε; 1 is the cross-entropy of the two, larger ones make up for the teacher's doubts about the truth.
     Shapes: student, teacher (B, C, …) logits; targets (B, …) class numbers; returns (B, …).
     Paper: Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444, the adaptive target enhancement. See
-    ofa_kd for a student's stages. No published numbers were compared.
+    ofa_kd for a student's stages.
     Raises: ConfigError if an option isn't above 0, the two differ in shape, or the targets aren't class numbers.
     """
 

@@ -6,18 +6,19 @@ from torch import Tensor, nn
 
 from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.divergence import log_plus
 from tutelage.losses.maps import BatchNorm
 
 
 class PAD(Feature):
     r"""Match embeddings, each element by as much as the student is sure of it.
 
-    L = (s − t)²/σ² + log σ²,  σ² = softplus(BN(W·s)) + ε, learned, one value per element.
+    L = (s − t)²/(σ² + ε) + log σ²,  log σ² = BN(W·s), learned, one value per element.
 
-    Shapes: student (what the connector gives) and teacher alike, (B, D); returns (B, D); it may be negative.
-    Paper: Zhang, Lan, Dai, Zeng, Bai, Chang, Wei. Prime-aware adaptive distillation. ECCV 2020. arXiv:2008.01458; its
-    auxiliary branch for the variance is a linear layer here, kept positive as in VID. No published numbers were
-    compared.
+    Shapes: student (what the connector gives) and teacher alike, (B, D); returns (B, D); it may be negative. At
+    first log σ² is 0 on average over the batch.
+    Paper: Zhang, Lan, Dai, Zeng, Bai, Chang, Wei. Prime-aware adaptive distillation. ECCV 2020. arXiv:2008.01458, with
+    the auxiliary branch and the ε of torchdistill; like it, and the authors, a mean over elements.
     Raises: ConfigError if eps isn't above 0, or the two differ in shape.
     """
 
@@ -26,18 +27,17 @@ class PAD(Feature):
     sees = "embedding"
     form = "vector"
     connector = "linear"
-    zero_at_equal = False
 
-    eps: float = 1e-5
+    eps: float = 1e-6
 
     def __post_init__(self) -> None:
         positive(self, "eps")
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         width = student.shape[1]
-        self.uncertainty = nn.Sequential(nn.Linear(width, width), BatchNorm(width), nn.Softplus()).to(student)
+        self.log_variance = nn.Sequential(nn.Linear(width, width), BatchNorm(width)).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)
-        variance = self.uncertainty(student) + self.eps
-        return (student - teacher).pow(2) / variance + variance.log()
+        log_variance = self.log_variance(student)
+        return (student - teacher).pow(2) * (-log_plus(log_variance, self.eps)).exp() + log_variance

@@ -23,8 +23,7 @@ class ShowAttendDistill(Feature):
     dim: d, of queries, keys and positions p, which are learned too.
     Shapes: student, teacher lists of maps (B, C, H, W), any number of each; returns (B,).
     Paper: Ji, Heo, Park. Show, attend and distill. AAAI 2021. arXiv:2102.02973. Known as AFD, a name that it
-    shares with others (see afd). The authors have it beside 0.9·kd at T = 4, blocks as layers. No published numbers
-    were compared.
+    shares with others (see afd). The authors have it beside 0.9·kd at T = 4, blocks as layers.
     Raises: ConfigError if dim isn't above 0.
     """
 

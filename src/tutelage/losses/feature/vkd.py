@@ -18,7 +18,7 @@ class VKD(Feature):
     Shapes: student (B, D), teacher (B, D'); returns (B, D').
     Paper: Miles, Elezi, Deng. V_kD: Improving knowledge distillation using orthogonal projections. CVPR 2024.
     arXiv:2403.06213, with the normalisation for discriminative tasks (for generative ones it whitens). The projection
-    stays orthogonal by torch's parametrisation, a matrix exponential. No published numbers were compared.
+    stays orthogonal by torch's parametrisation, a matrix exponential.
     """
 
     name = "vkd"

@@ -13,14 +13,16 @@ class OutputL1(Response):
     L = |s − t|, one value for each of the output's.
 
     Shapes: student, teacher (B, …), of super-resolved or generated images for instance; returns (B, …).
-    Paper: He, Dai, Lu, Jiang, Xia. ICIP 2020 (FAKD): beside L1 with the true image and the features' affinities; Li,
-    Lin, Ding, Liu, Zhu, Han. CVPR 2020. arXiv:2003.08936 (GAN compression, for unpaired images). No published numbers
-    were compared.
+    Paper: He, Dai, Lu, Jiang, Xia. ICIP 2020 (FAKD): half of this beside half of L1 with the true image, and the
+    features' affinities (`fakd`); Li, Lin, Ding, Liu, Zhu, Han. CVPR 2020. arXiv:2003.08936 (GAN compression, for
+    unpaired images).
     Raises: ConfigError if the two differ in shape.
     """
 
     name = "output_l1"
     paper = "He, Dai, Lu, Jiang, Xia. ICIP 2020"
+    default_weight = 0.5
+    beside = 0.5
     ignores = ("order of channels", "swapped sides")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ class FKD(Response):
     Shapes: student (B, C, …) logits; teacher the same, of which the `top` most likely are taken, or None and instead
     teacher_topk_ids (B, K, …) int64 and teacher_topk_values (B, K, …), log-probabilities, as they were kept; returns
     (B, …).
-    Paper: Shen, Xing. ECCV 2022. arXiv:2112.01528 (marginal smoothing, and re-normalisation), K = 5 or 10; Wu, Zhang,
-    Peng, Liu, Xiao, Fu, Yuan. ECCV 2022 (TinyViT). arXiv:2207.10666 (spread). No published numbers were compared.
+    Paper: Shen, Xing. ECCV 2022. arXiv:2112.01528 (marginal smoothing, and re-normalisation), K = 5, or 10; Wu, Zhang,
+    Peng, Liu, Xiao, Fu, Yuan. ECCV 2022 (TinyViT). arXiv:2207.10666 (spread).
     Raises: ConfigError if `top` isn't above 0, `rest` isn't known, or there are neither logits nor kept classes that
     fit the student's.
     """
@@ -36,7 +36,7 @@ class FKD(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    top: int = 10
+    top: int = 5
     rest: str = "spread"
 
     def __post_init__(self) -> None:

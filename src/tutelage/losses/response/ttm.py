@@ -18,7 +18,7 @@ class TTM(Response):
 
     Shapes: student, teacher (B, C, …) logits; returns (B, …).
     Paper: Zheng, Yang. ICLR 2024. arXiv:2402.11148: γ and the weight β beside the task's loss are chosen for each pair
-    of networks; T = 4 and β = 1 are only where to begin. No published numbers were compared.
+    of networks; T = 4 and β = 1 are only where to begin.
     Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
     """
 

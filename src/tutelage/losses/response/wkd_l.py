@@ -20,15 +20,14 @@ class WKDL(Response):
 
     "target": −softmax(t)_y·log softmax(s)_y;
     "transport": γ·Σ_ij π_ij·c_ij over classes other than y. p̂ = softmax(z/T) among those; π = diag(u)·K·diag(v),
-    K = exp(−c/η), after `iterations` rounds of v ← p̂_t/(Kᵀu + ε), u ← p̂_s/(K·v + ε) from u = 1/C (Sinkhorn; η the
-    entropy's weight), with the gradient through the rounds; c = 1 − exp(−κ·d), or d itself if κ (sharpen) is 0;
-    d_ij = 1 − the cosine of the teacher's classifier's weights for i and j.
+    K = exp(−c/η), after `iterations` rounds of v ← p̂_t/(Kᵀu + ε), u ← p̂_s/(K·v + ε) from u = 1/(C − 1) (Sinkhorn;
+    η the entropy's weight), with the gradient through the rounds; c = 1 − exp(−κ·d) + ε, or d + ε if κ (sharpen) is 0;
+    d_ij = 1 − the cosine of the teacher's classifier's weights for i and j, or 0 if that is negative.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64, head: the teacher's classifier's weight (C, D) and
     bias, or category_cost (C, C) to stand for d, for instance 1 − CKA of the categories' features; parts are (B, …).
-    Paper: Lv, Yang, Li. NeurIPS 2024. arXiv:2412.08139 (WKD-L), which takes CKA; cosines, η, ε and the rounds are
-    options and defaults of the authors' code. T and γ are to be tuned; ours are where to begin. No published numbers
-    were compared.
+    Paper: Lv, Yang, Li. NeurIPS 2024. arXiv:2412.08139 (WKD-L), which takes CKA; cosines, κ, η, ε and the rounds are
+    options and defaults of the authors' code. T and γ are to be tuned; ours are where to begin.
     Raises: ConfigError if a number isn't in its range, shapes differ, or neither a head nor costs are given that fit.
     """
 
@@ -39,7 +38,7 @@ class WKDL(Response):
 
     temperature: float = 2.0
     gamma: float = 30.0
-    sharpen: float = 0.0
+    sharpen: float = 1.0
     entropy: float = 0.05
     iterations: int = 10
     eps: float = 1e-8
@@ -73,7 +72,7 @@ class WKDL(Response):
         cost = self.cost(student, head, category_cost)
         return {
             "target": -belief.masked_fill(~true, 0).sum(1),
-            "transport": self.gamma * transport(s, t, cost, self.entropy, self.iterations, self.eps),
+            "transport": self.gamma * self.transport(s, t, cost, ~true.movedim(1, -1)),
         }
 
     def cost(self, logits: Tensor, head: tuple[Tensor, Tensor | None] | None, distance: Tensor | None) -> Tensor:
@@ -87,15 +86,14 @@ class WKDL(Response):
                 "(head), or give category_cost (C, C)."
             )
         distance = distance.to(logits).clamp_min(0)
-        return 1 - torch.exp(-self.sharpen * distance) if self.sharpen else distance
+        return (1 - torch.exp(-self.sharpen * distance) if self.sharpen else distance) + self.eps
 
-
-def transport(p: Tensor, q: Tensor, cost: Tensor, entropy: float, iterations: int, eps: float = 1e-8) -> Tensor:
-    """Σ_ij π_ij·c_ij of the regularised plan between distributions (…, C), with costs (C, C); classes of 0 stay out."""
-    kernel = torch.exp(-cost / entropy)
-    u = (p > 0).to(p) / p.shape[-1]
-    v = torch.zeros_like(q)
-    for _ in range(iterations):
-        v = q / (u @ kernel + eps)
-        u = p / (v @ kernel.mT + eps)
-    return (u * (v @ (kernel * cost).mT)).sum(-1)
+    def transport(self, p: Tensor, q: Tensor, cost: Tensor, among: Tensor) -> Tensor:
+        """Σ_ij π_ij·c_ij of the plan between distributions (…, C) among these classes, with costs (C, C)."""
+        kernel = torch.exp(-cost / self.entropy)
+        u = among.to(p) / among.sum(-1, keepdim=True)
+        v = torch.zeros_like(q)
+        for _ in range(self.iterations):
+            v = q / (u @ kernel + self.eps)
+            u = p / (v @ kernel.mT + self.eps)
+        return (u * (v @ (kernel * cost).mT)).sum(-1)

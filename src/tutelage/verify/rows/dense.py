@@ -23,8 +23,8 @@ def whole_batch(vector: Vector) -> float:
 def over_bins(vector: Vector) -> float:
     """A mean over the bins, and a sum over the sides by avg_factor if there is one."""
     boxes, scores = vector.side("student_logits")[0].shape
-    factor = vector.hyper.get("avg_factor")
-    return weighted(vector) / (scores / 4) * (boxes * 4 / factor if factor else 1.0)
+    factor, bins = vector.hyper.get("avg_factor"), vector.hyper.get("reg_max", scores // 4 - 1) + 1
+    return weighted(vector) / bins * (boxes * 4 / factor if factor else 1.0)
 
 
 def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +34,12 @@ def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     none, most = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), max(map(len, boxes))
     padded = [torch.cat([rows, none.repeat(most - len(rows), 1)]) for rows in boxes]
     return {"boxes": torch.stack(padded), "inputs": torch.empty(1, height, width)}
+
+
+def on_image(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """An image for its size."""
+    side = vector.inputs.get("extra.image_side", torch.zeros(()))
+    return asked | {"inputs": torch.empty(1, *side.long().expand(2))}
 
 
 ROWS = {
@@ -52,6 +58,8 @@ ROWS = {
         state={r"^conv_mask_(s|t)\.": r"context_\1.mask.", r"^channel_add_conv_(s|t)\.": r"context_\1.add."},
         prepare=padded_boxes,
     ),
+    "fakd": Row(),
+    "fgfi": Row(prepare=on_image),
     "ifvd": Row(),
     "ld": Row(scale=over_bins),
     "pixel_kd": Row("kd"),

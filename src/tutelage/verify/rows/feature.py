@@ -50,10 +50,21 @@ def head(name: str, vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     return asked | {"head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])}
 
 
+def both_heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Either side's classifier, without its bias."""
+    student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
+    return asked | {"student_head": (student, None), "head": (teacher, None)}
+
+
 ROWS = {
     "ab": Row(scale=lambda vector: 3 / 1000),
     "afd": Row(fields={"att_f": "ratio"}),
     "bert_pkd": Row("patient_kd"),
+    "cankd": Row(
+        scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
+        state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
+    ),
+    "cat_kd": Row(prepare=both_heads),
     "cosine_hidden": Row("hidden_state", options={"kind": "cosine", "projection": "none"}),
     "distillkit_hidden_state": Row("hidden_state", options=projection, state=PROJECTIONS),
     "fitnet_hint": Row(
@@ -63,11 +74,14 @@ ROWS = {
     "ft_official": Row("ft", fields={"beta": "factor_weight"}, options={"rate": 0}),
     "ickd": Row(state={r"^embed_s\.conv2d\.": "embed.0.", r"^embed_s\.l2norm\.": "embed.1."}),
     "mgd": Row(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
+    "manifold": Row(),
+    "norm": Row(),
     "ofd": Row(
         asks={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
         state={r"^connector(\d+)/": r"connectors.\1."},
         scale=lambda vector: 1 / vector.hyper["scale"],
     ),
+    "pad": Row(stand_ins={"log_variance": lambda vector: lambda student: vector.inputs["extra.log_variance"]}),
     "reviewkd_abf": Row("reviewkd", fields={"mid_channel": "mid_channels"}, state={r"^abf(\d+)/": r"abfs.\1."}),
     "reviewkd_hcl": Row("hcl"),
     "semckd": Row(
@@ -80,6 +94,17 @@ ROWS = {
             r"^key_(\d+)\.linear2": r"keys.\1.2",
             r"^regressor(\d)(\d)\.regressor\.": r"projectors.\1_\2.",
         },
+    ),
+    "show_attend_distill": Row(
+        state={
+            r"^linear_trans_t\.query_layer\.": "queries.",
+            r"^linear_trans_s\.key_layer\.": "keys.",
+            r"^linear_trans_s\.bilinear\.": "bilinear.",
+            r"\.linear\.": ".0.",
+            r"\.bn\.": ".1.",
+            "^p_t$": "teacher_places",
+            "^p_s$": "student_places",
+        }
     ),
     "simkd": Row(),
     "srrl": Row(
@@ -98,6 +123,7 @@ ROWS = {
     "timm_feature": Row(combine=timm_feature),
     "tinybert_intermediate": Row(combine=tinybert),
     "vid": Row(fields={"init_pred_var": "variance"}, state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
+    "vkd": Row(stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}),
     "vitkd": Row(
         fields={"lambda": "masked"},
         state={r"^align2\.": "align.", r"^align\.(?=weight|bias)": "align.2."},

@@ -81,7 +81,7 @@ ROWS = {
             r"^Z_v2": "z_teacher",
         },
     ),
-    "dino": Row(combine=dino),
+    "dino": Row(combine=dino, describes=("ncrops", "nepochs")),
     "irg": Row(combine=whole_irg),
     "lightly_queue": Row(options={"normalise": False}),
     "minilm_relation": Row(),

@@ -43,6 +43,7 @@ def timm_token(vector: Vector) -> Weighted:
 
 
 HEAD = "extra.dist_logits"
+SOFT = ("temperature",)  # of which a hard label knows nothing
 
 
 def _heads(task: float, distill: float, kind: str, soft: Row) -> Weighted:
@@ -103,6 +104,29 @@ def standardise(tensors: list[Tensor]) -> list[Tensor]:
     return [standardised(x) for x in tensors]
 
 
+def sharpness(vector: Vector) -> Mapping[str, Any]:
+    """The power of the teacher's probabilities is 1/T, whichever is given."""
+    power = vector.hyper.get("l")
+    return {} if power is None else {"temperature": 1 / power}
+
+
+def kept(vector: Vector) -> Mapping[str, Any]:
+    """What becomes of the classes that weren't kept, by the name of the kind of labels."""
+    kind = vector.hyper.get("soft_label_type", "")
+    return {"rest": "none"} if kind == "marginal_renorm" else {"rest": "spread"} if kind else {}
+
+
+def log_kept(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Published as probabilities."""
+    return asked | {"teacher_topk_values": vector.inputs["extra.teacher_topk_probabilities"].log()}
+
+
+def classifier(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """The teacher's classifier, if the costs aren't given."""
+    weight = vector.get("extra.head_weight")
+    return asked if weight is None else asked | {"head": (weight, None)}
+
+
 def all_candidates(vector: Vector) -> Mapping[str, Any]:
     """Every candidate is of the teacher's first items."""
     return {"top": vector.inputs["extra.candidate_scores"].shape[1]}
@@ -110,8 +134,9 @@ def all_candidates(vector: Vector) -> Mapping[str, Any]:
 
 ROWS = {
     "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
-    "deit_hard": Row(combine=deit),
-    "deit_soft": Row(combine=deit),
+    "deit_hard": Row(combine=deit, describes=SOFT),
+    "deit_soft": Row(combine=deit, describes=SOFT),
+    "fkd": Row(options=kept, prepare=log_kept),
     "kd_total": Row(combine=with_truth),
     "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
     "listnet": Row(options={"eps": 1e-10}, prepare=unpadded),
@@ -131,7 +156,10 @@ ROWS = {
     "textbrewer_kd_ce": Row("soft_ce", sides=classes_last, prepare=each_temperature),
     "textbrewer_kd_mse": Row("logit_mse", sides=classes_last, prepare=each_temperature),
     "timm_logit": Row(combine=timm_logit),
-    "timm_token": Row(combine=timm_token),
+    "timm_token": Row(combine=timm_token, describes=SOFT),
+    "ttm": Row(options=sharpness),
     "tinybert_prediction": Row("soft_ce", sides=classes_last, scale=per_class),
+    "wkd_l": Row(prepare=classifier),
+    "wttm": Row("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}),
     "wsld": Row(scale=lambda vector: float(vector.hyper["alpha"])),
 }
