@@ -36,7 +36,8 @@ def keys() -> str:
     """The configuration's keys with their types and what they are."""
     text = (
         '"""The keys of a run in Python, for editors and type checkers; written by docs/stubs.py."""\n\n'
-        "from __future__ import annotations\n\nfrom typing import Any, Literal, TypedDict\n\n\n"
+        "from __future__ import annotations\n\nfrom typing import Any, Literal, TypedDict\n\n"
+        "from tutelage.kinds import Further\n\n\n"
         'class Keys(TypedDict, total=False):\n    """What `distill` and its kind take beside what they name."""\n\n'
     )
     hints = typing.get_type_hints(Config)

@@ -312,3 +312,25 @@ def test_figures_go_to_tensorboard_too(tmp_path):
     told = {row["step"]: row["val"]["accuracy"] for row in rows if row["kind"] == "epoch"}
     assert {e.step: e.value for e in events.Scalars("val/accuracy")} == pytest.approx(told)
     assert "losses/kd" in events.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("name", ["cnn2", "cnn4", "resnet8"])
+def test_a_folder_is_a_run_only_if_it_holds_one(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name / "src").mkdir(parents=True)
+    (tmp_path / name / "config.yaml").write_text("of: something else")
+    assert not saved.is_run(name)
+    run = Run(check({"student": name, "teacher": name, "epochs": 1}), folder=Path())
+    assert run.phases()[0].role == "teacher"
+    (tmp_path / name / "environment.json").write_text("{}")
+    assert saved.is_run(name)
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+@pytest.mark.parametrize("name", ["./mine", "mine/deep", "."])
+def test_the_path_of_a_folder_without_a_run_says_so(tmp_path, monkeypatch, role, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine" / "deep").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="is a folder and holds no run"):
+        tutelage.distill(**{"student": "cnn2", "teacher": "cnn2", role: name, "epochs": 1})
+    assert not (tmp_path / "runs").exists()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
-from tutelage import recipes, registry, stages
+from tutelage import parsing, recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
-from tutelage.faults import faults, of_options
+from tutelage.faults import absent, beside, faults, of_options
+from tutelage.kinds import FURTHER, Further, Hints, Later, Method, Name, Place, Scheme, Spec
+from tutelage.methods import refuse_unknown, specs
 from tutelage.settings import Settings
-
-Spec = dict[str, Any]
-Name = Annotated[str, Field(coerce_numbers_to_str=True)]
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -27,19 +24,14 @@ EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn
 OFFLINE = "offline"
 """The scheme that is known without importing it, and with it torch."""
 
-STUDENT = ("name", "student", "method", "seed")
-"""What a further student may be told."""
-
 STILL = ("teacher_precision", "teacher_fold", "teacher_width", "teacher_ahead", "teacher_device", "teacher_size")
 """Keys of a teacher that doesn't change."""
-
-TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
 
 class Config(Settings):
     """A whole run: who teaches whom, what, on which data, and how."""
 
-    teacher: str | list[str] | None = Field(
+    teacher: Place | Annotated[list[Place], Field(max_length=64)] | None = Field(
         None, description="model name, run folder, several of them (their mean), moving_average, or none"
     )
     ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
@@ -47,21 +39,22 @@ class Config(Settings):
         description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
         "batch, or one that moves from the first to the last",
     )
-    student: str | None = Field(None, description="model name or run folder")
-    data: str = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
-    method: str | list[str | Spec] | None = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
+    student: Place | None = Field(None, description="model name or run folder")
+    data: Place = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
+    method: Method = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
     recipe: str | None = Field(
         None, description="the recipe that sets what isn't said otherwise; method=RECIPE says it too"
     )
-    scheme: str | Spec = Field(
+    scheme: Scheme = Field(
         "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
-    peers: int | list[str] = Field(2, description="students that learn together: how many, or each one's model")
-    stages: list[Spec] = Field(
+    peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
+    stages: list[Annotated[Spec, Hints({"name": str}, keys=True)]] = Field(
         [],
+        max_length=64,
         description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
     )
-    column: str | None = Field(
+    column: Name | None = Field(
         None, description="of data with several label columns: train on this one alone; None: on all"
     )
     task: Literal["auto", "classification", "segmentation", "multi_task"] = Field(
@@ -69,8 +62,9 @@ class Config(Settings):
     )
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
-    students: list[Spec] = Field(
+    students: list[Annotated[Further, Hints(FURTHER)]] = Field(
         [],
+        max_length=64,
         description="further students on the same batches and answers: a list of {name, student, method, seed}",
     )
     teacher_classes: Literal["parts"] | list[list[Name]] | None = Field(
@@ -81,11 +75,12 @@ class Config(Settings):
     teacher_epochs: int | None = Field(
         None,
         ge=0,
+        le=100_000,
         description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
-    teacher_weights: str | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
-    teacher_scheme: str | Spec | None = Field(
+    teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_scheme: Scheme | None = Field(
         None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
     )
     teacher_precision: Literal["32", "bf16", "16"] = Field(
@@ -96,7 +91,10 @@ class Config(Settings):
         description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
     )
     teacher_width: int | None = Field(
-        None, ge=1, description="project the teacher's features to at most so many channels (fixed, random, orthogonal)"
+        None,
+        ge=1,
+        le=65_536,
+        description="project the teacher's features to at most so many channels (fixed, random, orthogonal)",
     )
     teacher_ahead: int = Field(
         0,
@@ -110,20 +108,22 @@ class Config(Settings):
         le=4096,
         description="side of the images that the teacher gets, resized; None: a run folder's own, or the student's",
     )
-    teacher_device: str | None = Field(None, description="the teacher's device, such as cuda:1; None: the student's")
-    student_weights: str | None = Field(None, description="file of the student's first weights")
+    teacher_device: Later[str | None] = Field(
+        None, description="the teacher's device, such as cuda:1; None: the student's"
+    )
+    student_weights: Place | None = Field(None, description="file of the student's first weights")
     term_weights: str | None = Field(
         None,
         pattern=r"^stage:",
         description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
     )
     pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
-    cache: bool | str = Field(
+    cache: bool | Place = Field(
         False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
     )
     cache_storage: str = Field(
         "fp16",
-        pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d*)$",
+        pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
         description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
     )
     decay: float = Field(0.99, ge=0, lt=1, description="of teacher=moving_average")
@@ -134,11 +134,11 @@ class Config(Settings):
         0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"
     )
     classes: list[Name] | None = Field(None, description="only the samples of these classes, as if there were no other")
-    labels_per_class: int | None = Field(None, ge=1, description="train on so few samples of each class")
-    limit: int | None = Field(None, ge=1, description="train on so many samples at most")
+    labels_per_class: int | None = Field(None, ge=1, le=10**9, description="train on so few samples of each class")
+    limit: int | None = Field(None, ge=1, le=10**9, description="train on so many samples at most")
     augment: str | None = Field(None, description="none, shift, crop-flip, resized-crop; None: as fits the data")
-    out: str | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
-    log: list[Literal["tensorboard", "mlflow", "wandb"]] = Field([], description="also log to these")
+    out: Place | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
+    log: Later[list[Literal["tensorboard", "mlflow", "wandb"]]] = Field([], description="also log to these")
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -150,16 +150,20 @@ class Config(Settings):
     def _one_logger(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("students", mode="before")
+    @classmethod
+    def _known_words(cls, students: Any) -> Any:
+        told = students if isinstance(students, list | tuple) else []
+        strange = [word for spec in told if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
+        found = [unknown("word of a further student", str(word), FURTHER) for word in strange]
+        if found:
+            raise ValueError("\n".join(found))
+        return students
+
     @field_validator("students")
     @classmethod
-    def _known_words(cls, students: list[Spec]) -> list[Spec]:
-        for spec in students:
-            for word in spec:
-                if word not in STUDENT:
-                    raise ConfigError(unknown("word of a further student", word, STUDENT))
-            for term in specs(spec.get("method")):
-                if not registry.has("losses", term["name"]):
-                    raise ConfigError(near_method(term["name"]))
+    def _known_losses_of_students(cls, students: list[Further]) -> list[Further]:
+        refuse_unknown(spec for further in students for spec in specs(further.get("method")))
         return students
 
     @field_validator("scheme", "teacher_scheme")
@@ -167,11 +171,13 @@ class Config(Settings):
     def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
         if scheme in (OFFLINE, None):
             return scheme
-        name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
-        options = {} if isinstance(scheme, str) else {key: value for key, value in scheme.items() if key != "name"}
+        name = scheme if isinstance(scheme, str) else scheme.get("name")
+        if not isinstance(name, str):
+            raise ValueError("it needs a name, such as {name: mutual}")
+        options = {} if isinstance(scheme, str) else _but_name(scheme)
         found = of_options(f"scheme {name}", registry.find("schemes", name).load().of, options)
         if found:
-            raise ConfigError("\n".join(found))
+            raise ValueError("\n".join(found))
         return scheme
 
     @field_validator("peers")
@@ -185,66 +191,73 @@ class Config(Settings):
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
-        for spec in specs(method):
-            if not registry.has("losses", spec["name"]):
-                raise ConfigError(near_method(spec["name"]))
+        refuse_unknown(specs(method))
         return method
 
-    @model_validator(mode="after")
-    def _contradictions_of_run(self) -> Config:
-        if self.student is None:
-            raise ValueError("no student: name one (student=resnet20; see tutelage list models)")
+    def _follow(self) -> None:
+        super()._follow()
         if self.cache and self.views is None:
             self.views = 4
-        if self.stages:
-            self._check_stages()
-        else:
-            self._contradictions_of_training()
-        return self
 
-    def _contradictions_of_training(self) -> None:
-        if not self.takes_teacher() and self.teacher is not None:
-            raise ValueError(
-                f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
-            )
-        if self.sharded and self.teacher == "moving_average":
-            raise ValueError("teacher=moving_average needs the student's whole weights: use strategy=ddp")
-        if self.scheme_name == "offline" and self.teacher is None and self.method is not None:
-            needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
-            if needy:
-                raise ValueError(
-                    f"method={self.method!r} needs a teacher: name one (teacher=…), or use `tutelage train`"
-                )
-        if self.ensemble != "logits" and not isinstance(self.teacher, list):
-            raise ValueError(f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out")
-        if self.teacher_classes is not None and not isinstance(self.teacher, list):
-            raise ValueError("teacher_classes is for several teachers (teacher=[a, b]): leave it out")
-        still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
-        if self.teacher == "moving_average" and still:
-            raise ValueError(
-                f"{still[0]} is for a teacher that is trained already: a moving average changes, leave it out"
-            )
+    def contradictions(self) -> Iterator[str]:
+        """Which keys don't go together, a sentence each that names all of them."""
+        yield from super().contradictions()
+        if self.student is None:
+            yield "no student: name one (student=resnet20; see tutelage list models)"
+        elif self.stages:
+            yield from self._contradictions_of_stages()
+        else:
+            yield from self._contradictions_of_training()
+
+    def _contradictions_of_training(self) -> Iterator[str]:
+        yield from self._contradictions_of_teacher()
         late = [s for s in specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs]
         if late:
-            raise ValueError(
+            yield (
                 f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
                 "would never be reached: make it shorter"
             )
         if self.cache and self.teacher in (None, "moving_average"):
-            raise ValueError("cache: there is no teacher that stays as it is, whose answers could be kept")
-        if self.students and (self.scheme_name != "offline" or self.teacher == "moving_average" or self.keep == "best"):
-            raise ValueError(
+            yield "cache: there is no teacher that stays as it is, whose answers could be kept"
+        if self.students and (self.scheme_name != OFFLINE or self.teacher == "moving_average" or self.keep == "best"):
+            yield (
                 "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
                 "teacher=moving_average, keep=best and patience"
             )
 
-    def _check_stages(self) -> None:
+    def _contradictions_of_teacher(self) -> Iterator[str]:
+        if not self.takes_teacher() and self.teacher is not None:
+            yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
+        if self.sharded and self.teacher == "moving_average":
+            yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
+        if self.scheme_name == OFFLINE and self.teacher is None and self.method is not None:
+            needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
+            if needy:
+                yield (
+                    f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
+                    "`tutelage train`"
+                )
+        if self.ensemble != "logits" and not isinstance(self.teacher, list):
+            yield f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out"
+        if self.teacher_classes is not None and not isinstance(self.teacher, list):
+            yield "teacher_classes is for several teachers (teacher=[a, b]): leave it out"
+        still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
+        if self.teacher == "moving_average" and still:
+            yield (
+                f"{still[0]} is for a teacher that is trained already: with teacher=moving_average it changes, leave "
+                "it out"
+            )
+
+    def _contradictions_of_stages(self) -> Iterator[str]:
         """The stages' names and what they name; then each one's keys, by the same schema."""
         found = stages.faults(self.stages, self.model_dump())
-        if found:
-            raise ValueError(".\n".join(found))
-        for name, words in [*self.stage_words().items(), (stages.LAST, self.last_words())]:
-            self.told(words, f"stage {name}")
+        yield from found
+        trainings = [] if found else [*self.stage_words().items(), (stages.LAST, self.last_words())]
+        for name, words in trainings:
+            try:
+                self.told(words, f"stage {name}")
+            except ConfigError as error:
+                yield str(error)
 
     def told(self, words: Mapping[str, Any], who: str) -> Config:
         """The configuration of one training of the run, which has these keys otherwise.
@@ -260,7 +273,8 @@ class Config(Settings):
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
-            raise ConfigError(f"{who}: {faults(error, type(self).model_fields)}") from error
+            found = faults(error, type(self).model_fields, whole)
+            raise ConfigError("\n".join(f"{who}: {line}" for line in found.splitlines())) from error
 
     @property
     def scheme_name(self) -> str:
@@ -270,7 +284,7 @@ class Config(Settings):
     @property
     def scheme_options(self) -> dict[str, Any]:
         """What the scheme is told."""
-        return {} if isinstance(self.scheme, str) else {k: v for k, v in self.scheme.items() if k != "name"}
+        return {} if isinstance(self.scheme, str) else _but_name(self.scheme)
 
     def takes_teacher(self) -> bool:
         """Whether the scheme has a teacher that is already there."""
@@ -299,95 +313,61 @@ def _needs_teacher(loss: str) -> bool:
     return entry.name != "ce" and bool(entry.load().needs_teacher)
 
 
-def specs(method: str | Sequence[str | Spec] | None) -> list[Spec]:
-    """A method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at" or a list.
-
-    Raises: ConfigError if the text isn't such a sum.
-    """
-    if method is None:
-        return []
-    if isinstance(method, str):
-        found = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
-        if not all(found):
-            raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
-        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in found if m]
-    terms: list[Spec] = []
-    for part in method:
-        if isinstance(part, str):
-            terms += specs(part)
-        elif not part.get("name"):
-            raise ConfigError(f"term {part}: it needs a name, such as {{name: at, weight: 0.5}}.")
-        else:
-            terms.append(dict(part))
-    return terms
-
-
 def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:
     """The configuration of a YAML file, `key=value` words and Python values; the later win.
 
     Raises: ConfigError that lists every fault.
     """
-    asked = _file(Path(file)) if file is not None else {}
+    asked = parsing.file(Path(file), kinds()) if file is not None else {}
     return check(asked | pairs(words) | values)
 
 
 def pairs(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words as keys and values.
+    """`key=value` words as keys and values, each read by what its key may hold.
 
-    Raises: ConfigError for a word that isn't such a pair.
+    Raises: ConfigError that lists the words that aren't such pairs.
     """
-    found: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"{word!r}: expected key=value, such as epochs=30.")
-        try:
-            found[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{word!r}: the value isn't valid YAML: {' '.join(str(error).split())}.") from error
-    return found
+    return parsing.pairs(words, kinds())
+
+
+def kinds() -> dict[str, Any]:
+    """What each key may hold."""
+    return {key: field.annotation for key, field in Config.model_fields.items()}
 
 
 def check(asked: Mapping[str, Any]) -> Config:
-    """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them."""
-    base: dict[str, Any] = {}
+    """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them.
+
+    Raises: ConfigError that lists every fault.
+    """
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
         asked = {k: v for k, v in asked.items() if k != "method"} | {"recipe": recipes.stem(asked["method"])}
     recorded = asked.keys() >= Config.model_fields.keys()  # a run folder's says everything
-    if asked.get("recipe") is not None and not recorded:
-        keys = {"teacher": None, "student": None} | _embedded(asked) | dict(asked)
-        base |= recipes.load(str(asked["recipe"]), keys)
+    base: dict[str, Any] = {}
+    found: list[str] = []
+    if isinstance(asked.get("recipe"), str) and not recorded:
+        try:
+            base = recipes.load(asked["recipe"], {"teacher": None, "student": None} | _embedded(asked) | dict(asked))
+        except ConfigError as error:
+            found = str(error).splitlines()
     base = _embedded(base | dict(asked)) | base
     merged = {str(key): value for key, value in (base | dict(asked)).items()}
     try:
-        return Config(**merged)
+        config = Config(**merged)
     except ValidationError as error:
-        raise ConfigError(faults(error, Config.model_fields)) from error
+        found += faults(error, Config.model_fields, merged).splitlines()
+        raise ConfigError("\n".join([*found, *beside(merged, error, Config), *absent(merged)])) from error
+    if found:
+        raise ConfigError("\n".join(found))
+    return config
 
 
 def _embedded(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The embedded data's defaults, without the teacher's where there is another one or none; none for other data."""
-    data = asked.get("data", "digits")
+    data = str(asked.get("data", "digits"))
     known = DIGITS if data in EMBEDDED and asked.get("column") else EMBEDDED.get(data, {})
-    scheme = asked.get("scheme", "offline")
-    name = scheme if isinstance(scheme, str) else str(scheme.get("name"))
+    scheme = asked.get("scheme", OFFLINE)
+    name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
     takes = not registry.has("schemes", name) or _takes_teacher(name)
     without = "teacher" in asked or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}
-
-
-def _file(path: Path) -> dict[str, Any]:
-    try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"the configuration {path} can't be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the configuration {path} isn't valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"the configuration {path} holds {type(loaded).__name__}, expected keys and values.")
-    return loaded
-
-
-def near_method(name: str) -> str:
-    """The sentence for a method that isn't known."""
-    return unknown("method", name, [*registry.catalogue("losses"), *recipes.names()])

@@ -54,6 +54,16 @@ class Interrupted(TutelageError):
     exit_code = 130
 
 
+LONGEST = 100
+"""Characters of a value in a message."""
+
+
+def shown(text: object) -> str:
+    """A text in a message: not longer than a line."""
+    text = str(text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that isn't known, with near names first.
 

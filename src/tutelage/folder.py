@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tutelage.checkpoint import write_text
-from tutelage.config import Config, specs
+from tutelage.config import Config
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.methods import specs
 
 
 def make(path: Path, texts: Mapping[str, str]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from tutelage.kinds import Further
+
 
 class Keys(TypedDict, total=False):
     """What `distill` and its kind take beside what they name."""
@@ -85,7 +87,7 @@ class Keys(TypedDict, total=False):
     """how often alone and taught are trained, for intervals"""
     baseline: bool
     """also train the student alone, with the same budget"""
-    students: list[dict[str, Any]]
+    students: list[Further]
     """further students on the same batches and answers: a list of {name, student, method, seed}"""
     teacher_classes: Literal["parts"] | list[list[str]] | None
     """classes that each of several teachers learns where it is trained here: a list each, or parts (as many each);

@@ -10,10 +10,12 @@ from typing import Any
 from torch import nn
 
 from tutelage import column_teachers, registry, saved, stages
-from tutelage.config import Config, Spec, specs
+from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError
+from tutelage.kinds import Spec
+from tutelage.methods import specs
 from tutelage.networks import Network, Networks
 from tutelage.parts import Parts
 from tutelage.phase import Phase

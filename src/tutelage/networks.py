@@ -129,6 +129,7 @@ class Networks:
             return Network(copy.deepcopy(given))
         if saved.is_run(name):
             return self.of_run(name, known)
+        refuse_folder(name)
         made = models.create(
             name,
             classes=len(known),
@@ -203,6 +204,15 @@ class Networks:
             raise ConfigError(unknown("stage", stage, known))
         phase = f"{stage}-{number}"
         return self.rehearsed[phase] if self.rehearsing else saved.tensors(self.folder / phase / "terms.safetensors")
+
+
+def refuse_folder(name: str) -> None:
+    """Refuse the path of a folder that is no run's; a model may bear the name of a folder that happens to be there."""
+    if ("/" in name or name.startswith(".")) and Path(name).is_dir():
+        raise ConfigError(
+            f"{name} is a folder and holds no run: there is neither student.safetensors nor config.yaml with "
+            "environment.json in it; give a run folder, or a model's name."
+        )
 
 
 def few(names: Sequence[str]) -> str:

@@ -12,11 +12,13 @@ from torch import nn
 
 from tutelage.cache.storage import storage
 from tutelage.caching import cached
-from tutelage.config import Config, Spec, specs
+from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.found import cut
 from tutelage.errors import ConfigError
 from tutelage.fabric import seed_everything
+from tutelage.kinds import Further
+from tutelage.methods import specs
 from tutelage.phase import Phase
 from tutelage.player import Player
 from tutelage.tasks.base import Task
@@ -124,7 +126,7 @@ class Parts:
         """The students beside the first, on the same batches."""
         found: dict[str, Player] = {}
         for name, spec in further(self.config).items():
-            seed = self.phase.seed if spec.get("seed") is None else int(spec["seed"])
+            seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
             terms = Terms.of(specs(spec["method"]), self.task.truth()) if "method" in spec else self.terms()
             found[name] = Player(network, terms, self.task)
@@ -133,12 +135,12 @@ class Parts:
         return found
 
 
-def further(config: Config) -> dict[str, Spec]:
+def further(config: Config) -> dict[str, Further]:
     """What the students beside the first are told, by name.
 
     Raises: ConfigError if two have one name.
     """
-    found: dict[str, Spec] = {}
+    found: dict[str, Further] = {}
     for spec in config.students:
         method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
         words = [spec.get("student"), method, spec.get("seed")]

@@ -12,13 +12,11 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
-from tutelage import environment, result, saved, sharding
+from tutelage import environment, parsing, result, saved, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import Tapped, peek
 from tutelage.checkpoint import write_atomically
-from tutelage.config import Config, check
+from tutelage.config import Config, check, kinds
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
 from tutelage.fabric import seed_everything
@@ -48,7 +46,7 @@ class Run(Making):
     def _new_folder(self) -> Path:
         path = Path(self.config.out) if self.config.out else free(self.config)
         if self.fabric.is_global_zero:
-            config = yaml.safe_dump(self.config.model_dump(), sort_keys=False, allow_unicode=True)
+            config = parsing.dump(self.config.model_dump())
             surroundings = json.dumps(environment.describe(self.fabric, self.data), indent=1)
             make(path, {"config.yaml": config, "environment.json": surroundings})
         return Path(self.fabric.broadcast(str(path)))
@@ -202,18 +200,18 @@ def resume(path: str | Path, given: Given | None = None) -> Path:
 
 def _recorded(folder: Path) -> tuple[Config, str]:
     """A run folder's configuration, and the fingerprint of its data."""
+    for name in ("config.yaml", "environment.json"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} is no run folder: there is no {folder / name}; give the folder of a run that was begun."
+            )
     try:
-        loaded = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        loaded = parsing.file(folder / "config.yaml", kinds())
         known = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
-        lost = Config.model_fields.keys() - loaded.keys()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(
-            f"{folder} is no run folder: there is no {error.filename}; give the folder of a run that was begun."
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder}: config.yaml or environment.json is torn ({' '.join(str(error).split())}); begin a new run."
         ) from error
-    if lost:
+    if lost := Config.model_fields.keys() - loaded.keys():
         raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {few(sorted(lost))}; begin a new run.")
     return check(loaded), known

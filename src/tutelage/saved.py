@@ -148,5 +148,6 @@ def _file(path: str | Path) -> Path:
 
 
 def is_run(name: str) -> bool:
-    """Whether a model's name is the path of a run folder or saved network."""
-    return name.endswith(".safetensors") or Path(name).is_dir()
+    """Whether a model's name is the path of a run folder, finished or begun, or of a saved network."""
+    begun = all((Path(name) / file).is_file() for file in ("config.yaml", "environment.json"))
+    return name.endswith(".safetensors") or begun or (Path(name) / "student.safetensors").is_file()

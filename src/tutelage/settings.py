@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tutelage.errors import ConfigError
+from tutelage.kinds import Later, plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -15,11 +17,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 class Settings(BaseModel):
     """The trainer's options; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
 
-    epochs: Epochs = Field(30, description="passes over the training data")
+    epochs: Later[Epochs] = Field(30, description="passes over the training data")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="samples a step, over all devices")
-    lr: float = Field(0.05, gt=0, le=100, description="peak learning rate")
+    lr: Later[float] = Field(0.05, gt=0, le=100, description="peak learning rate")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov momentum) or adamw")
     momentum: Share = Field(0.9, description="of sgd")
     dot: Share = Field(
@@ -28,12 +30,14 @@ class Settings(BaseModel):
     )
     weight_decay: float = Field(5e-4, ge=0, le=10, description="of the optimiser")
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the learning rate")
-    milestones: list[float] = Field([0.625, 0.75, 0.875], description="shares of training where `step` cuts lr by 10")
-    lr_warmup: float = Field(0.0, ge=0, description="epochs over which the learning rate rises from 0")
-    clip: float | None = Field(None, gt=0, description="largest gradient norm of each optimiser's parameters")
+    milestones: list[float] = Field(
+        [0.625, 0.75, 0.875], max_length=100, description="shares of training where `step` cuts lr by 10"
+    )
+    lr_warmup: float = Field(0.0, ge=0, le=100_000, description="epochs over which the learning rate rises from 0")
+    clip: float | None = Field(None, gt=0, le=1e9, description="largest gradient norm of each optimiser's parameters")
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     precision: Literal["32", "bf16", "16"] = Field("32", description="32, or mixed with bf16 or 16 (fp16: GPU only)")
-    device: str = Field("auto", description="auto, cpu, cuda, mps")
+    device: Later[str] = Field("auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps")
     devices: int = Field(1, ge=1, le=4096, description="processes, one a device, over which batches are spread")
     strategy: Literal["ddp", "fsdp"] = Field(
         "ddp", description="of several devices: each has the whole student, or a share of its weights (less memory)"
@@ -45,10 +49,14 @@ class Settings(BaseModel):
         description="recompute the student's activations in the backward pass: less memory, about a third more time",
     )
     ema: Share | None = Field(None, description="decay of a moving average of the student, which becomes the result")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation figure")
+    patience: int | None = Field(
+        None, ge=1, le=100_000, description="stop after so many epochs without a better validation figure"
+    )
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
     snapshots: list[int] = Field(
-        [], description="epochs after which the network is also kept, as epoch-N.safetensors in its training's folder"
+        [],
+        max_length=1000,
+        description="epochs after which the network is also kept, as epoch-N.safetensors in its training's folder",
     )
     seed: int = Field(0, ge=0, le=2**31, description="of everything random")
     views: int | None = Field(
@@ -58,14 +66,21 @@ class Settings(BaseModel):
         description="augmented views of a sample, over again after so many epochs; None: new ones, with a cache 4",
     )
     view_seed: int = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
-    workers: int = Field(0, ge=0, le=256, description="processes that decode images")
-    log_every: int = Field(20, ge=1, description="steps between log points")
-    checkpoint_every: float = Field(60.0, ge=0, description="seconds between checkpoints; 0: after each step")
+    workers: Later[int] = Field(0, ge=0, le=256, description="processes that decode images")
+    log_every: Later[int] = Field(20, ge=1, le=1_000_000, description="steps between log points")
+    checkpoint_every: Later[float] = Field(
+        60.0, ge=0, le=1e9, description="seconds between checkpoints; 0: after each step"
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_yaml_has_it(cls, value: Any) -> Any:
+        return plain(value)
 
     @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
     @classmethod
     def _as_text(cls, precision: object) -> object:
-        return str(precision) if isinstance(precision, int) else precision
+        return str(precision) if type(precision) is int else precision
 
     @property
     def sharded(self) -> bool:
@@ -73,32 +88,39 @@ class Settings(BaseModel):
         return self.strategy == "fsdp" and self.devices > 1
 
     @model_validator(mode="after")
-    def _contradictions(self) -> Settings:
+    def _agree(self) -> Self:
+        self._follow()
+        if found := list(self.contradictions()):
+            raise ValueError("\n".join(found))
+        return self
+
+    def _follow(self) -> None:
+        """Set what follows from other keys."""
         if self.patience is not None and self.keep == "last":
             self.keep = "best"
+
+    def contradictions(self) -> Iterator[str]:
+        """Which keys don't go together, a sentence each that names all of them."""
         if self.lr_warmup >= self.epochs:
-            raise ValueError(f"lr_warmup={self.lr_warmup} takes all of epochs={self.epochs}: make it shorter")
+            yield f"lr_warmup={self.lr_warmup} takes all of epochs={self.epochs}: make it shorter"
         if any(not 0 < m < 1 for m in self.milestones) or sorted(self.milestones) != self.milestones:
-            raise ValueError(f"milestones={self.milestones}: expected rising shares between 0 and 1")
+            yield f"milestones={self.milestones}: expected rising shares between 0 and 1"
         if any(not 1 <= epoch <= self.epochs for epoch in self.snapshots):
-            raise ValueError(f"snapshots={self.snapshots}: expected epochs from 1 to epochs={self.epochs}")
+            yield f"snapshots={self.snapshots}: expected epochs from 1 to epochs={self.epochs}"
         if self.batch_size % self.devices:
-            raise ValueError(
-                f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
-            )
+            yield f"batch_size={self.batch_size} can't be spread over devices={self.devices}: make it a multiple"
         if self.dot:
-            self._contradictions_of_dot()
+            yield from self._contradictions_of_dot()
         if self.recompute and self.compile:
-            raise ValueError("recompute=true, compile=true: the compiler itself chooses what to recompute; take one")
+            yield "recompute=true, compile=true: the compiler itself chooses what to recompute; take one"
         barred = {"ema": self.ema is not None, "compile": self.compile, "precision=16": self.precision == "16"}
         if self.sharded and any(barred.values()):
             given = ", ".join(name for name, is_given in barred.items() if is_given)
-            raise ValueError(f"strategy=fsdp doesn't go with {given}: leave it out, or use strategy=ddp")
+            yield f"strategy=fsdp doesn't go with {given}: leave it out, or use strategy=ddp"
         if self.precision == "16" and self.device == "cpu":
-            raise ValueError("precision=16 needs a GPU (device=cuda): on the CPU use precision=32")
-        return self
+            yield "precision=16 needs a GPU (device=cuda): on the CPU use precision=32"
 
-    def _contradictions_of_dot(self) -> None:
+    def _contradictions_of_dot(self) -> Iterator[str]:
         barred = {
             "optimizer=adamw": self.optimizer != "sgd",
             "clip": self.clip is not None,
@@ -108,9 +130,9 @@ class Settings(BaseModel):
         }
         if any(barred.values()):
             given = ", ".join(name for name, is_given in barred.items() if is_given)
-            raise ValueError(f"dot={self.dot} keeps two gradients apart, which doesn't go with {given}: leave it out")
+            yield f"dot={self.dot} keeps two gradients apart, which doesn't go with {given}: leave it out"
         if not self.dot <= self.momentum < 1 - self.dot:
-            raise ValueError(f"dot={self.dot}: momentum={self.momentum} ± {self.dot} must lie in 0 … 1")
+            yield f"dot={self.dot}: momentum={self.momentum} ± {self.dot} must lie in 0 … 1"
 
 
 def refuse_accumulation(settings: Settings, steps: int) -> None:

@@ -53,7 +53,7 @@ def _text(name: str, value: Any) -> str:
     from tutelage.config import pairs
 
     flow = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
-    texts = [value] if isinstance(value, str) else []
+    texts = [value] if isinstance(value, str) and value.isprintable() else []
     texts += [flow.removesuffix("...\n").strip(), json.dumps(value, ensure_ascii=False)]
     found = []
     for text in texts:

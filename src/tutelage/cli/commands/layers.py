@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.errors import ConfigError
+from tutelage.faults import faults
+from tutelage.kinds import Place
+from tutelage.parsing import pairs
 
 if TYPE_CHECKING:
     from torch import nn
 
 app = typer.Typer(add_completion=False)
 DEFAULTS = {"channels": 3, "classes": 10}
+
+
+class Keys(BaseModel):
+    """What a network is looked at with."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    data: Place | None = Field(None, description="data, as of a run")
+    size: int | None = Field(None, ge=1, le=4096, description="side of the images in pixels")
+    channels: int | None = Field(None, ge=1, le=65_536, description="of the images")
+    classes: int | None = Field(None, ge=1, le=10**6, description="how many the network is to tell apart")
 
 
 @app.command()
@@ -60,14 +75,25 @@ def _is_block(module: nn.Module) -> bool:
     return any(True for _ in module.children())
 
 
+def _keys(words: list[str]) -> dict[str, Any]:
+    """The words as values.
+
+    Raises: ConfigError that lists every fault.
+    """
+    given = pairs(words, {key: field.annotation for key, field in Keys.model_fields.items()})
+    if wrong := [key for key in given if key not in Keys.model_fields]:
+        raise ConfigError(f"{', '.join(wrong)}: expected data=, size=, channels= or classes=.")
+    try:
+        return Keys(**given).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise ConfigError(faults(error, Keys.model_fields, given)) from error
+
+
 def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
     """The network, and the shape of an image for it."""
     from tutelage import loading, models, saved
-    from tutelage.config import pairs
 
-    keys = pairs(words)
-    if wrong := [key for key in keys if key not in ("data", "size", "channels", "classes")]:
-        raise ConfigError(f"{', '.join(wrong)}: expected data=, size=, channels= or classes=.")
+    keys = _keys(words)
     if saved.is_run(model):
         network = saved.load(model)
         card: saved.Card = network.card  # type: ignore[assignment]

@@ -1,0 +1,53 @@
+"""A method as words: losses added up, with their weights and options."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from tutelage import recipes, registry
+from tutelage.errors import ConfigError, unknown
+from tutelage.kinds import Method, Spec
+
+TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
+
+
+def specs(method: Method) -> list[Spec]:
+    """A method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at", one such mapping, or a list.
+
+    Raises: ConfigError if the text isn't such a sum.
+    """
+    if method is None:
+        return []
+    if isinstance(method, str):
+        found = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
+        if not all(found):
+            raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
+        if not all(math.isfinite(float(m[1] or 1)) for m in found if m):
+            raise ConfigError(f"method={method!r}: a weight in it is too large for a number.")
+        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in found if m]
+    terms: list[Spec] = []
+    for part in [method] if isinstance(method, Mapping) else method:
+        if isinstance(part, str):
+            terms += specs(part)
+        elif not isinstance(part.get("name"), str):
+            raise ConfigError(f"term {part}: it needs a name, such as {{name: at, weight: 0.5}}.")
+        else:
+            terms.append(dict(part))
+    return terms
+
+
+def refuse_unknown(terms: Iterable[Spec]) -> None:
+    """Refuse losses that nobody knows.
+
+    Raises: ConfigError that names all of them.
+    """
+    found = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+
+
+def near_method(name: str) -> str:
+    """The sentence for a method that isn't known."""
+    return unknown("method", name, [*registry.catalogue("losses"), *recipes.names()])
