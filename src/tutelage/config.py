@@ -10,9 +10,10 @@ from pydantic import Field, ValidationError, field_validator
 
 from tutelage import parsing, recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
-from tutelage.faults import absent, beside, faults, of_options
+from tutelage.faults import absent, beside, faults
 from tutelage.kinds import FURTHER, Further, Hints, Later, Method, Name, Place, Scheme, Spec
-from tutelage.methods import refuse_unknown, specs
+from tutelage.methods import refuse_terms, specs
+from tutelage.options import of_options
 from tutelage.settings import Settings
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
@@ -163,7 +164,7 @@ class Config(Settings):
     @field_validator("students")
     @classmethod
     def _known_losses_of_students(cls, students: list[Further]) -> list[Further]:
-        refuse_unknown(spec for further in students for spec in specs(further.get("method")))
+        refuse_terms(spec for further in students for spec in specs(further.get("method")))
         return students
 
     @field_validator("scheme", "teacher_scheme")
@@ -191,7 +192,7 @@ class Config(Settings):
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
-        refuse_unknown(specs(method))
+        refuse_terms(specs(method))
         return method
 
     def _follow(self) -> None:

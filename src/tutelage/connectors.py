@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
 from tutelage.losses.maps import BatchNorm
+
+Name = Literal["regressor", "conv1x1", "linear", "identity"]
 
 Maker = Callable[[Tensor, Tensor], nn.Module]
 """Makes a connector from an example of the student's feature and one of the teacher's."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 
 from torch import nn
 
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
+from tutelage.options import Checked, refuse
 
 
 @dataclass_transform()
-class Declared(nn.Module):
-    """A module that is its annotated fields: subclassing makes it a dataclass."""
+class Declared(Checked, nn.Module):
+    """A module that is its annotated fields: subclassing makes it a dataclass, which holds values to annotations."""
 
     if TYPE_CHECKING:
         forward: Callable[..., Any]  # (student, teacher, *, what it asks)
@@ -24,7 +25,7 @@ class Declared(nn.Module):
         dataclass(eq=False, repr=False)(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
-        self = super().__new__(cls)
+        self = super().__new__(cls, *args, **kwargs)
         nn.Module.__init__(self)  # before the fields are set: they may be modules
         return self
 
@@ -62,17 +63,9 @@ def positive(declared: Declared, *names: str) -> None:
 def made(cls: type[Any], name: str, options: Mapping[str, Any], also: Sequence[str] = ()) -> Any:
     """One of that class with these options; `also` are words that its user might have meant instead.
 
-    Raises: ConfigError that lists every option that isn't known or isn't a number where one is expected.
+    Raises: ConfigError that lists every fault.
     """
-    known = {field.name: field for field in fields(cls)}
-    faults = [unknown(f"option of {name}", key, [*known, *also]) for key in options if key not in known]
-    faults += [
-        f"{name}: {key}={value!r}: expected a number."
-        for key, value in options.items()
-        if key in known and known[key].type == "float" and not isinstance(value, int | float)
-    ]
-    if faults:
-        raise ConfigError("\n".join(faults))
+    refuse(name, cls, options, also)
     try:
         return cls(**options)
     except (TypeError, ValueError) as error:

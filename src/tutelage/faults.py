@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 import os
 import re
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from tutelage.errors import shown, unknown
+from tutelage.errors import shown
 
 
 def faults(error: ValidationError, fields: Mapping[str, FieldInfo], asked: Mapping[str, Any]) -> str:
@@ -89,16 +87,3 @@ def _reason(fault: Mapping[str, Any]) -> str:
 def _lower(message: str) -> str:
     message = message.removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
-
-
-def of_options(who: str, make: Callable[..., Any], options: Mapping[str, Any]) -> list[str]:
-    """What is wrong with what is told to `make`, whose first parameter isn't an option: names and kinds."""
-    taken, kinds = list(inspect.signature(make).parameters)[1:], typing.get_type_hints(make)
-    found = [unknown(f"option of {who}", key, taken) for key in options if key not in taken]
-    for key, value in options.items():
-        try:
-            TypeAdapter(kinds.get(key, Any)).validate_python(value, strict=True)
-        except ValidationError as error:
-            reasons = " or ".join(dict.fromkeys(_lower(fault["msg"]) for fault in error.errors()))
-            found.append(f"{key}={value!r} of {who}: {reasons}.")
-    return found

@@ -38,14 +38,19 @@ def specs(method: Method) -> list[Spec]:
     return terms
 
 
-def refuse_unknown(terms: Iterable[Spec]) -> None:
-    """Refuse losses that nobody knows.
+def refuse_terms(asked: Iterable[Spec]) -> None:
+    """Refuse losses that nobody knows, and options that aren't theirs or aren't as they want them.
 
-    Raises: ConfigError that names all of them.
+    Raises: ConfigError that lists every fault.
     """
+    terms = list(asked)
     found = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
+    if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
+        from tutelage.terms import Terms  # and with it torch, where there are options to look at
+
+        Terms.of(terms)
 
 
 def near_method(name: str) -> str:

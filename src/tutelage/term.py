@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from tutelage import columns, connectors
 from tutelage.declared import Declared, made
-from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.layers import Layer, Look, pair
+from tutelage.errors import ConfigError
+from tutelage.layers import Look
 from tutelage.losses.base import Dense, Loss, Losses
+from tutelage.options import Checked, EpochsOrZero, Layers, NonNegative, Number, of_options
+from tutelage.pairing import chosen, in_words, pairs_of
 from tutelage.policies import Scheduled, policy
 from tutelage.policies import told as told_of
 from tutelage.policies.base import Samples, Schedule, Temperature, Weight
 from tutelage.processes import gathered, samples_of
 from tutelage.registry import find, name_of
 from tutelage.values import Batch, Outputs
-
-Names = str | Sequence[str]
 
 WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "beside")
 """What a term is told beside its loss."""
@@ -31,7 +31,7 @@ OF_FACT = {"teacher_head_logits": "heads"}
 """What a loss may ask for that the term makes of a fact of the teacher's."""
 
 
-class Term(nn.Module):
+class Term(Checked, nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
 
     weight: a number, or a policy that sets it in training (a schedule, or one that goes by the other terms); None takes
@@ -48,37 +48,33 @@ class Term(nn.Module):
     def __init__(
         self,
         loss: Loss,
-        weight: float | Weight | Schedule | Mapping[str, Any] | None = None,
-        student: Names = "auto",
-        teacher: Names = "auto",
-        connector: Any = None,
-        warmup: float = 0.0,
+        weight: Number | Weight | Schedule | Mapping[str, Any] | None = None,
+        student: Layers = "auto",
+        teacher: Layers = "auto",
+        connector: connectors.Name | connectors.Maker | Literal[""] | None = None,
+        warmup: EpochsOrZero = 0.0,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
         samples: Samples | Mapping[str, Any] | None = None,
-        beside: float | None = None,
+        beside: NonNegative | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
         self.weight = _weight(loss.default_weight if weight is None else weight)
         self.temperature = None if temperature is None else _temperature(temperature)
-        self.samples = None if samples is None else policy("samples", samples, Samples)
+        self.samples = None if samples is None else _samples(samples)
         self.warmup = float(warmup)
         self.beside = loss.beside if beside is None else float(beside)
         self.gather = gather
         self.sees = loss.sees
         self.asks = {part: (*part.asks(), *part.asks(optional=True)) for part in self._askers()}
-        self.wanted = {"student": _names(student), "teacher": _names(teacher)}
+        self.wanted = {"student": chosen(student), "teacher": chosen(teacher)}
         self.connector = connector if connector is not None else loss.connector
         self.connectors = nn.ModuleList()
         self.columns: tuple[int, ...] = ()
         self.student_layers: list[str] = []
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
-        if min(self.warmup, self.beside) < 0:
-            raise ConfigError(f"warmup={warmup}, beside={beside}: expected epochs and a weight, 0 or more.")
-        if not isinstance(gather, bool):
-            raise ConfigError(f"gather={gather!r}: expected true or false.")
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
@@ -109,9 +105,9 @@ class Term(nn.Module):
             self._wire_policies(student, teacher, batch, there)
             return
         self._wire_policies(student, teacher, batch, there)
-        pairs = self._choose(student, teacher)
+        pairs = pairs_of(self.loss, self.sees, self.wanted, student, teacher)
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
-        self.pairs = [(_say(student, s), _say(teacher, t)) for s, t in pairs]
+        self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
         said = [self._formed(student.feature(s)) for s in self.student_layers]
         told = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
         if self.connector:
@@ -153,37 +149,6 @@ class Term(nn.Module):
                 f"{type(self.loss).__name__} compares class by class, but the student answers {student.shape[dim]} "
                 f"classes and the teacher {teacher.shape[dim]}; use a teacher of the same classes or a feature loss."
             )
-
-    def _choose(self, student: Look, teacher: Look) -> list[tuple[str, str]]:
-        """The layer pairs asked for, or those that `auto` finds."""
-        auto = self._auto(student, teacher)
-        sides = [self.wanted["student"] or [s for s, _ in auto], self.wanted["teacher"] or [t for _, t in auto]]
-        if len(sides[0]) != len(sides[1]):
-            raise ConfigError(
-                f"{type(self.loss).__name__}: {len(sides[0])} student layers ({', '.join(sides[0])}) and "
-                f"{len(sides[1])} teacher layers ({', '.join(sides[1])}); name as many on both sides."
-            )
-        return list(zip(*sides, strict=True))
-
-    def _auto(self, student: Look, teacher: Look) -> list[tuple[str, str]]:
-        if self.wanted["student"] and self.wanted["teacher"]:
-            return []
-        if "teacher" in self.loss.lists:
-            few = None if self.loss.all_stages else 1  # deep ones first, which all have
-            each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
-            return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
-        if self.sees == "embedding":
-            return [(student.embedding, teacher.embedding)]
-        named = [side for side in ("student", "teacher") if self.wanted[side]]
-        ends = {"student": student.stages, "teacher": teacher.stages}
-        for side, look in (("student", student), ("teacher", teacher)):
-            if side in named:
-                known = {layer.name: layer for layer in look.layers}
-                ends[side] = [known.get(n.removesuffix(":in")) or _missing(n, known) for n in self.wanted[side]]
-        pairs = [(s.name, t.name) for s, t in pair(ends["student"], ends["teacher"])]
-        if named or self.sees in ("stages", "review"):
-            return pairs
-        return [pairs[-1] if self.sees == "last" else pairs[len(pairs) // 2]]
 
     def as_vectors(self) -> bool:
         """Whether its loss sees features averaged over positions."""
@@ -336,7 +301,7 @@ def _repeated(values: Mapping[str, Any], samples: int, rows: int, times_over: in
 
 
 def _weight(given: Any) -> float | Schedule | Weight:
-    if isinstance(given, int | float | str):
+    if not isinstance(given, Mapping | Declared):
         return float(given)
     return cast("Schedule | Weight", policy("weight", given, Schedule, Weight))
 
@@ -346,36 +311,35 @@ def _temperature(given: Any) -> Temperature:
     return Scheduled(found) if isinstance(found, Schedule) else found
 
 
-def _names(layers: Names) -> list[str]:
-    if layers == "auto":
-        return []
-    return [layers] if isinstance(layers, str) else list(layers)
+def _samples(given: Any) -> Samples:
+    return policy("samples", given, Samples)
 
 
-def _say(look: Look, name: str) -> str:
-    layer = next((x for x in look.layers if x.name == name), None)
-    return str(layer) if layer else name
-
-
-def _missing(name: str, known: Mapping[str, Layer]) -> Layer:
-    raise ModelError(unknown("layer", name, known))
+POLICIES = {"weight": _weight, "temperature": _temperature, "samples": _samples}
+"""What may be a policy, and what makes it."""
 
 
 def from_spec(spec: Mapping[str, Any]) -> Term:
     """The term that `{name: at, weight: 0.5, student: layer2, teacher: layer3, …the loss's options}` describes."""
     options = dict(spec)
-    wiring = {k: options.pop(k) for k in WIRING if k in options}
+    wiring = {k: options.pop(k) for k in WIRING if options.get(k) is not None}
     name = options.pop("name", None)
     if not name:
         raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
     kind = find("losses", name).load()
-    if not isinstance(options.get("temperature", 0), int | float | str):
+    if isinstance(options.get("temperature"), Mapping | Declared):
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
-    try:
-        return Term(made(kind, name, options, WIRING), **wiring)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}: {error}") from error
+    found = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
+    for word, policy_of in POLICIES.items():
+        if isinstance(wiring.get(word), Mapping):
+            try:
+                wiring[word] = policy_of(wiring[word])
+            except ConfigError as error:
+                found.append(f"{name}: {error}")
+    if found:
+        raise ConfigError("\n".join(found))
+    return Term(made(kind, name, options, WIRING), **wiring)
 
 
 def spec_of(term: Term) -> dict[str, Any]:

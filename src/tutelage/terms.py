@@ -30,8 +30,9 @@ class Terms(nn.ModuleDict):
         """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
 
         It doesn't join where the method itself has a loss of the ground truth.
+        Raises: ConfigError that lists the faults of all terms.
         """
-        terms = [_term(part) for part in _parts(method)]
+        terms = _made(_parts(method))
         if truth is not None and all(term.loss.needs_teacher for term in terms):
             beside = max((term.beside for term in terms), default=1.0)
             if beside > 0:
@@ -158,6 +159,20 @@ def _parts(method: Method | None) -> list[Any]:
     if not isinstance(method, Iterable):
         raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
     return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
+
+
+def _made(parts: Iterable[Any]) -> list[Term]:
+    """The terms of the parts; the faults of all of them at once."""
+    terms: list[Term] = []
+    faults: list[str] = []
+    for part in parts:
+        try:
+            terms.append(_term(part))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return terms
 
 
 def _is_pair(item: Any) -> bool:

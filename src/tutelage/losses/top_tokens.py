@@ -11,8 +11,6 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Sequence
 
-MISSING = ("zero", "symmetric_uniform")
-
 
 def top_tokens(
     loss: Any, tokens: Tensor, teacher: Tensor | None, ids: Tensor | None, values: Tensor | None

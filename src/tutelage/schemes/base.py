@@ -13,6 +13,7 @@ from tutelage.capture import Tapped
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
+from tutelage.options import Checked
 from tutelage.player import Player
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
@@ -62,7 +63,7 @@ class Parts(Protocol):
         """The students beside the first, on the same batches."""
 
 
-class Scheme(nn.Module):
+class Scheme(Checked, nn.Module):
     """Players and who teaches them.
 
     `turns(batch, step)` yields (player, {name: scalar}); for each turn the trainer goes backward on the sum and steps
@@ -155,11 +156,6 @@ def peer_names(parts: Parts) -> list[str]:
     """peer0, peer1 …, as many as the run has."""
     peers = parts.config.peers
     return [f"peer{k}" for k in range(peers if isinstance(peers, int) else len(peers))]
-
-
-def chosen(layers: str | list[str]) -> list[str]:
-    """The layers that an option names, one or several; none for "auto"."""
-    return [] if layers == "auto" else [layers] if isinstance(layers, str) else layers
 
 
 def short(name: str) -> str:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tutelage.connectors import as_vector
 from tutelage.layers import Look
+from tutelage.options import Few
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, SelfTaught
 from tutelage.schemes.two_views import embedded
@@ -23,11 +24,11 @@ class BatchEnsemble(SelfTaught):
 
     name = "batch_ensemble"
 
-    def __init__(self, player: Player, others: int = 3) -> None:
+    def __init__(self, player: Player, others: Few = 3) -> None:
         super().__init__(player, order="grouped", each=others)
 
     @classmethod
-    def of(cls, parts: Parts, others: int = 3) -> BatchEnsemble:
+    def of(cls, parts: Parts, others: Few = 3) -> BatchEnsemble:
         """The student; others: how many of its class come with each sample."""
         return cls(Embedding(parts.network(), parts.terms(), parts.task), others)
 

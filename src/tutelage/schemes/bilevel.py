@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
+from tutelage.options import LearningRate, ShareBetween
 from tutelage.player import Aside, Player
 from tutelage.policies.base import Samples
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
 
@@ -28,13 +29,14 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     Raises: ConfigError if meta_lr is negative, or the method has no policy of samples that learns.
     """
 
-    def __init__(self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
+    def __init__(
+        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3
+    ) -> None:
         super().__init__(student, teacher)
-        refuse_rate(meta_lr)
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: float = 1e-3, quiz: float = 0.1) -> Bilevel:
+    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
         """The student and its teacher."""
         refuse(parts.config)
         network = parts.network()

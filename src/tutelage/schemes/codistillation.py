@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
+from tutelage.options import Count
 from tutelage.player import Player, wire_peers
 from tutelage.schemes.base import Parts, Scheme, Turn, peer_names
 from tutelage.teachers.frozen import Frozen
@@ -25,12 +26,10 @@ class Codistillation(Scheme):
 
     takes_teacher: ClassVar[bool] = False
 
-    def __init__(self, peers: Mapping[str, Player], every: int = 50) -> None:
+    def __init__(self, peers: Mapping[str, Player], every: Count = 50) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"codistillation needs at least two peers, {len(peers)} given.")
-        if every < 1:
-            raise ConfigError(f"every={every}: expected a number of batches, 1 or more.")
         self.players = nn.ModuleDict(peers)
         self.peers = dict(peers)
         self.copies = nn.ModuleDict(
@@ -39,7 +38,7 @@ class Codistillation(Scheme):
         self.every = every
 
     @classmethod
-    def of(cls, parts: Parts, every: int = 50) -> Codistillation:
+    def of(cls, parts: Parts, every: Count = 50) -> Codistillation:
         """As many peers as the run has."""
         return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, every)
 

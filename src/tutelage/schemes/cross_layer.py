@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.layers import Look
+from tutelage.options import Layers
+from tutelage.pairing import chosen
 from tutelage.player import Player
-from tutelage.schemes.base import Parts, Scheme, chosen, peer_names
+from tutelage.schemes.base import Parts, Scheme, peer_names
 from tutelage.schemes.exits import WithExits
 from tutelage.schemes.mutual import Mutual
 from tutelage.values import Batch, Outputs
@@ -25,7 +27,7 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
     name = "cross_layer"
 
     @classmethod
-    def of(cls, parts: Parts, layers: str | list[str] = "auto") -> CrossLayer:  # type: ignore[override]
+    def of(cls, parts: Parts, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
         """As many peers as the run has."""
         at = chosen(layers)
         return cls(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from tutelage.options import LearningRate, ShareBetween
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme
 from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, rate_of, refuse
@@ -26,12 +27,14 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
 
     name = "distpro"
 
-    def __init__(self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: float = 0.01) -> None:
+    def __init__(
+        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 0.01
+    ) -> None:
         super().__init__(student, teacher, Paths(meta_lr), rate)
         self.quiz = quiz
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: float = 0.01, quiz: float = 0.1) -> DistPro:
+    def of(cls, parts: Parts, meta_lr: LearningRate = 0.01, quiz: ShareBetween = 0.1) -> DistPro:
         """The student and its teacher."""
         refuse(parts.config)
         network = parts.network()

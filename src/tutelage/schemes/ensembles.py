@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -181,6 +181,8 @@ class FeatureFusion(Ensemble):
         fused = self.classifier(self.fuse(torch.cat(self.maps(said), dim=1)).mean((2, 3)))
         return Outputs(said[0].response, members=said), Outputs(fused)
 
+
+Name = Literal["none", "gate", "attention", "fusion", "feature_fusion"]
 
 ENSEMBLES: dict[str, type[Ensemble]] = {
     "none": Ensemble,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.checkpoint import write_atomically
 from tutelage.errors import CheckpointError, ConfigError, DataError
+from tutelage.options import Count, FewOrZero, Positive
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme, peer_names
 from tutelage.schemes.codistillation import Codistillation, copied
@@ -34,21 +35,25 @@ class Exchange(Codistillation, Scheme):
         peers: Mapping[str, Player],
         me: str,
         folder: Path,
-        every: int = 50,
-        lag: int = 1,
-        wait: float = 600.0,
+        every: Count = 50,
+        lag: FewOrZero = 1,
+        wait: Positive = 600.0,
         run: str = "",
     ) -> None:
         super().__init__(peers, every)
-        if lag < 0 or wait <= 0:
-            raise ConfigError(f"lag={lag}, wait={wait:g}: expected rounds, 0 or more, and seconds above 0.")
         self.me, self.folder, self.lag, self.wait, self.run = me, folder, lag, wait, run
         self.players = nn.ModuleDict({"student": peers[me]})
         del self.copies[me]
 
     @classmethod
     def of(
-        cls, parts: Parts, every: int = 50, folder: str | None = None, me: int = 0, lag: int = 1, wait: float = 600.0
+        cls,
+        parts: Parts,
+        every: Count = 50,
+        folder: str | None = None,
+        me: FewOrZero = 0,
+        lag: FewOrZero = 1,
+        wait: Positive = 600.0,
     ) -> Exchange:
         """As many peers as the run has, of which this run trains the one with the number `me`."""
         names = peer_names(parts)

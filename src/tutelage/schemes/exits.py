@@ -12,8 +12,10 @@ from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.heads import Head
 from tutelage.layers import Layer, Look
+from tutelage.options import Layers
+from tutelage.pairing import chosen
 from tutelage.player import Player
-from tutelage.schemes.base import Parts, SelfTaught, chosen
+from tutelage.schemes.base import Parts, SelfTaught
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
@@ -30,7 +32,7 @@ class Exits(SelfTaught):
     """
 
     @classmethod
-    def of(cls, parts: Parts, layers: str | list[str] = "auto") -> Exits:
+    def of(cls, parts: Parts, layers: Layers = "auto") -> Exits:
         """The student."""
         return cls(WithExits(parts.network(), parts.terms(), parts.task, chosen(layers)))
 

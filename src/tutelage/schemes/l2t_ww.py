@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
+from tutelage.options import Few, LearningRate
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme
 from tutelage.schemes.virtual import Rate, Virtual, rate_of, refuse
@@ -30,15 +30,13 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
     name = "l2t_ww"
 
     def __init__(
-        self, student: Player, teacher: Teacher | None, rate: Rate, steps: int = 2, meta_lr: float = 1e-3
+        self, student: Player, teacher: Teacher | None, rate: Rate, steps: Few = 2, meta_lr: LearningRate = 1e-3
     ) -> None:
-        if steps < 1:
-            raise ConfigError(f"steps={steps}: expected 1 or more.")
         super().__init__(student, teacher, Nets(meta_lr), rate)
         self.steps = steps
 
     @classmethod
-    def of(cls, parts: Parts, steps: int = 2, meta_lr: float = 1e-3) -> L2TWW:
+    def of(cls, parts: Parts, steps: Few = 2, meta_lr: LearningRate = 1e-3) -> L2TWW:
         """The student and its teacher."""
         refuse(parts.config)
         network = parts.network()

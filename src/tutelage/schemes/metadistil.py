@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from tutelage.config import STILL
 from tutelage.errors import ConfigError
+from tutelage.options import LearningRate, ShareBetween
 from tutelage.player import Aside, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
 from tutelage.teachers.frozen import Frozen
 from tutelage.values import Batch, Outputs
 
@@ -30,15 +31,14 @@ class MetaDistil(Scheme):
 
     name = "metadistil"
 
-    def __init__(self, student: Player, teacher: Frozen, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
+    def __init__(self, student: Player, teacher: Frozen, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3) -> None:
         super().__init__()
-        refuse_rate(meta_lr)
         self.players = nn.ModuleDict({"student": student, "teacher": Learning(teacher, meta_lr)})
         self.quiz, self.rate = quiz, rate
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: float = 1e-3, quiz: float = 0.1) -> MetaDistil:
+    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
         """The student, and the teacher as it was trained."""
         config = parts.config
         refuse(config)

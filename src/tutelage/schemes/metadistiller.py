@@ -13,10 +13,11 @@ from tutelage.capture import undisturbed
 from tutelage.connectors import as_map, resized
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
+from tutelage.options import LearningRate, ShareBetween
 from tutelage.player import Aside
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
 from tutelage.schemes.exits import WithExits, added
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse, refuse_rate
+from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
 from tutelage.values import Batch, Outputs
 
 WIDTH = 64
@@ -42,14 +43,13 @@ class MetaDistiller(Scheme):
     name = "metadistiller"
     takes_teacher: ClassVar[bool] = False
 
-    def __init__(self, student: Targeted, quiz: Quiz, rate: Rate, meta_lr: float = 1e-3) -> None:
+    def __init__(self, student: Targeted, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3) -> None:
         super().__init__()
-        refuse_rate(meta_lr)
         self.players = nn.ModuleDict({"student": student, "generator": Generator(meta_lr)})
         self.quiz, self.rate = quiz, rate
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: float = 1e-3, quiz: float = 0.1) -> MetaDistiller:
+    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistiller:
         """The student."""
         refuse(parts.config)
         network = parts.network()

@@ -7,6 +7,7 @@ from torch import Tensor
 from tutelage.connectors import as_vector
 from tutelage.errors import ModelError
 from tutelage.layers import Look
+from tutelage.options import Layer
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, SelfTaught
 from tutelage.values import Batch, Outputs
@@ -22,7 +23,7 @@ class MiddleFeature(SelfTaught):
     name = "middle_feature"
 
     @classmethod
-    def of(cls, parts: Parts, layer: str = "auto") -> MiddleFeature:
+    def of(cls, parts: Parts, layer: Layer = "auto") -> MiddleFeature:
         """The student."""
         player = WithMiddle(parts.network(), parts.terms(), parts.task)
         player.layer = layer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,9 @@ from tutelage.capture import Tapped
 from tutelage.errors import ConfigError
 from tutelage.heads import Aggregate
 from tutelage.layers import Look
-from tutelage.schemes.base import Parts, SelfTaught, Turn, chosen
+from tutelage.options import Layers, Positive
+from tutelage.pairing import chosen
+from tutelage.schemes.base import Parts, SelfTaught, Turn
 from tutelage.schemes.exits import ExitsLook, WithExits, added
 from tutelage.values import Batch, Outputs
 
@@ -36,14 +37,12 @@ class Mixed(SelfTaught):
     Raises: ConfigError if α isn't above 0.
     """
 
-    def __init__(self, player: Mixing, alpha: float = 0.4, seed: int = 0) -> None:
+    def __init__(self, player: Mixing, alpha: Positive = 0.4, seed: int = 0) -> None:
         super().__init__(player)
-        if not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
-            raise ConfigError(f"scheme=mixed: alpha={alpha!r}: expected a number above 0.")
         self.alpha, self.seed = float(alpha), seed
 
     @classmethod
-    def of(cls, parts: Parts, alpha: float = 0.4, layers: str | list[str] = "auto") -> Mixed:
+    def of(cls, parts: Parts, alpha: Positive = 0.4, layers: Layers = "auto") -> Mixed:
         """The student."""
         return cls(Mixing(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
 

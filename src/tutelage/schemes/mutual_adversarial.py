@@ -11,6 +11,7 @@ from tutelage.capture import undisturbed
 from tutelage.connectors import Conv1x1, as_map
 from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look
+from tutelage.options import Positive
 from tutelage.player import Aside, Peers, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
 from tutelage.values import Batch, Outputs
@@ -30,17 +31,15 @@ class MutualAdversarial(Scheme):
     name = "mutual_adversarial"
     takes_teacher = False
 
-    def __init__(self, peers: Mapping[str, Mapped], weight: float = 0.1) -> None:
+    def __init__(self, peers: Mapping[str, Mapped], weight: Positive = 0.1) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
-        if not weight > 0:
-            raise ConfigError(f"weight={weight}: expected a number above 0; without critics use scheme=mutual.")
         critics = Critics()
         self.players = nn.ModuleDict({"peers": Disguised(peers, critics, weight), "critics": critics})
 
     @classmethod
-    def of(cls, parts: Parts, weight: float = 0.1) -> MutualAdversarial:
+    def of(cls, parts: Parts, weight: Positive = 0.1) -> MutualAdversarial:
         """As many peers as the run has."""
         if parts.config.sharded:
             raise ConfigError("scheme=mutual_adversarial: critics can't be divided over devices: use strategy=ddp.")

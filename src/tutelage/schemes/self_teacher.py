@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Layer, Look
+from tutelage.options import Checked, Few, Layers
+from tutelage.pairing import chosen
 from tutelage.player import Player
 from tutelage.pyramid import Pyramid
-from tutelage.schemes.base import Parts, SelfTaught, chosen
+from tutelage.schemes.base import Parts, SelfTaught
 from tutelage.schemes.exits import added
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
@@ -32,24 +34,21 @@ class SelfTeacher(SelfTaught):
     name = "self_teacher"
 
     @classmethod
-    def of(cls, parts: Parts, layers: str | list[str] = "auto", width: int = 2, depth: int = 2) -> SelfTeacher:
+    def of(cls, parts: Parts, layers: Layers = "auto", width: Few = 2, depth: Few = 2) -> SelfTeacher:
         """The student."""
         return cls(WithPyramid(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
 
 
-class WithPyramid(Player):
+class WithPyramid(Checked, Player):
     """A student with a pyramid on some layers; layers: none to find them.
 
     Raises: ConfigError if width or depth isn't a whole number above 0.
     """
 
     def __init__(
-        self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = (), width: int = 2, depth: int = 2
+        self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = (), width: Few = 2, depth: Few = 2
     ) -> None:
         super().__init__(model, terms, task)
-        for name, value in {"width": width, "depth": depth}.items():
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"scheme=self_teacher: {name}={value!r}: expected a whole number above 0.")
         self.layers, self.width, self.depth = list(layers), width, depth
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:

@@ -11,6 +11,7 @@ from tutelage import connectors
 from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look, pair
 from tutelage.losses.response.kd import KD
+from tutelage.options import NonNegative, Temperature
 from tutelage.player import Player
 from tutelage.rest import Rest
 from tutelage.schemes.base import Parts, SelfTaught
@@ -40,13 +41,11 @@ class StudentFriendly(SelfTaught):
         cls,
         parts: Parts,
         student: str | None = None,
-        agreement: float = 3.0,
-        branches: float = 1.0,
-        temperature: float = 1.0,
+        agreement: NonNegative = 3.0,
+        branches: NonNegative = 1.0,
+        temperature: Temperature = 1.0,
     ) -> StudentFriendly:
         """The phase's network, and branches of the student that it is to teach."""
-        if min(agreement, branches) < 0:
-            raise ConfigError(f"agreement={agreement}, branches={branches}: expected weights, 0 or more.")
         if parts.config.sharded:
             raise ConfigError("scheme=student_friendly runs parts of networks, which can't be divided: strategy=ddp.")
         terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])

@@ -14,8 +14,9 @@ from tutelage.capture import undisturbed
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
+from tutelage.options import FewOrZero, Layer, Share, ShareBelowOne
 from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
-from tutelage.schemes.ensembles import named
+from tutelage.schemes.ensembles import Name, named
 from tutelage.schemes.group import Group, spoken
 from tutelage.values import Batch, Inputs, Outputs
 
@@ -39,16 +40,12 @@ class Together(Scheme):
         data: Data | None = None,
         seed: int = 0,
         own_views: bool = False,
-        average: float | None = None,
-        others: int = 0,
+        average: ShareBelowOne | None = None,
+        others: FewOrZero = 0,
     ) -> None:
         super().__init__()
         if len(group.students()) < 2:
             raise ConfigError(f"learning together needs at least two students, {len(group.students())} given.")
-        if average is not None and not 0 <= average < 1:
-            raise ConfigError(f"average={average}: expected a number from 0 to below 1.")
-        if others < 0:
-            raise ConfigError(f"others={others}: expected how many of its class come with each sample, 0 or more.")
         self.batching = {"order": "grouped", "each": others} if others else {}
         self.players = nn.ModuleDict({"peers": group})
         self.data, self.seed, self.own_views, self.decay = data, seed, own_views, average
@@ -59,13 +56,13 @@ class Together(Scheme):
     def of(
         cls,
         parts: Parts,
-        split: str | None = None,
-        ensemble: str = "none",
+        split: Layer | None = None,
+        ensemble: Name = "none",
         scale_gradient: bool = False,
-        rise: float = 0.0,
+        rise: Share = 0.0,
         own_views: bool = False,
-        average: float | None = None,
-        others: int = 0,
+        average: ShareBelowOne | None = None,
+        others: FewOrZero = 0,
     ) -> Together:
         """As many as the run has peers."""
         config, names = parts.config, peer_names(parts)

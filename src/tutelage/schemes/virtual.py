@@ -126,10 +126,8 @@ class Quiz:
 def held_out(parts: Parts, share: float) -> Quiz:
     """A share of the training samples, held out of the phase's data.
 
-    Raises: ConfigError if the share isn't between 0 and 1, or makes less than two samples.
+    Raises: ConfigError if the share makes less than two samples.
     """
-    if not 0 < share < 1:
-        raise ConfigError(f"quiz={share}: expected a share of the training samples, above 0 and below 1.")
     held = parts.hold_out(share)
     if len(held.train) < 2:
         raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
@@ -141,12 +139,6 @@ def rate_of(parts: Parts) -> Rate:
     config = parts.config
     share = course(config, parts.data.steps(config.batch_size))
     return lambda step: config.lr * share(step)
-
-
-def refuse_rate(meta_lr: float) -> None:
-    """Refuse a learning rate of what learns from the lessons that is negative."""
-    if not meta_lr >= 0:
-        raise ConfigError(f"meta_lr={meta_lr}: expected a learning rate of 0 or more.")
 
 
 def refuse(config: Config) -> None:

@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 from tutelage.player import Aside, Player
 from tutelage.schemes.base import Turn, bare
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.virtual import Rate, Virtual, only, refuse_rate
+from tutelage.schemes.virtual import Rate, Virtual, only
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
 
@@ -31,7 +31,6 @@ class Weights(Aside):
 
     def __init__(self, lr: float) -> None:
         super().__init__()
-        refuse_rate(lr)
         self.own_settings = {"optimizer": "adamw", "lr": lr, "weight_decay": 0.0, "dot": 0.0}
 
     @abstractmethod

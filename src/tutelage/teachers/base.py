@@ -9,10 +9,11 @@ from typing import Any
 from torch import nn
 
 from tutelage.layers import Look
+from tutelage.options import Checked
 from tutelage.values import Batch, Outputs
 
 
-class Teacher(nn.Module):
+class Teacher(Checked, nn.Module):
     """Turns a batch into what it says of it; stays in eval mode, and what it says has no gradient."""
 
     @abstractmethod

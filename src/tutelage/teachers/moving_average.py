@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutelage.errors import ConfigError
 from tutelage.layers import Look
+from tutelage.options import ShareBelowOne
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
@@ -28,10 +28,8 @@ class MovingAverage(Teacher):
 
     name = "moving_average"
 
-    def __init__(self, student: nn.Module, task: Task, decay: float = 0.99) -> None:
+    def __init__(self, student: nn.Module, task: Task, decay: ShareBelowOne = 0.99) -> None:
         super().__init__()
-        if not 0 <= decay < 1:
-            raise ConfigError(f"decay={decay}: expected a number from 0 to below 1.")
         self.followed = [student]  # in a list: not a part of the teacher
         average = get_ema_multi_avg_fn(decay)
         self.average = AveragedModel(copy.deepcopy(student), multi_avg_fn=average, use_buffers=True)

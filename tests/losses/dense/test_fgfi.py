@@ -65,5 +65,5 @@ def test_refuses() -> None:
         loss(x, x, boxes=torch.zeros(2, 2, 4), inputs=x, anchors=torch.zeros(17, 4))
     with pytest.raises(ConfigError, match="threshold=1"):
         FGFI(threshold=1)
-    with pytest.raises(ConfigError, match="numbers above 0"):
+    with pytest.raises(ConfigError, match="a number above 0"):
         FGFI(sizes=(0.0,))

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl, softened_kl
+from tutelage.options import EpochsOrZero, NonNegative, Temperature
 
 
 class IAD(Response):
@@ -35,15 +35,12 @@ class IAD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    temperature: float = 1.0
-    beta: float = 0.1
-    gamma: float = 1.0
-    begin: float = 0.0
+    temperature: Temperature = 1.0
+    beta: NonNegative = 0.1
+    gamma: NonNegative = 1.0
+    begin: EpochsOrZero = 0.0
     weigh_teacher: bool = True
     adversarial: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

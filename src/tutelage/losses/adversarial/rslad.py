@@ -8,16 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Response, same_shape
+from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl, log_plus
-
-
-def _weights(loss: Loss, *names: str) -> None:
-    """Refuse a weight below 0."""
-    for name in names:
-        if not getattr(loss, name) >= 0:
-            raise ConfigError(f"{type(loss).__name__}({name}={getattr(loss, name)!r}): expected a number from 0.")
+from tutelage.options import NonNegative, Share
 
 
 class RSLAD(Response):
@@ -39,12 +32,9 @@ class RSLAD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    adv_weight: float = 5 / 6
-    nat_weight: float = 1 / 6
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        _weights(self, "adv_weight", "nat_weight", "eps")
+    adv_weight: NonNegative = 5 / 6
+    nat_weight: NonNegative = 1 / 6
+    eps: Share = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -81,11 +71,7 @@ class AdaAD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"AdaAD(alpha={self.alpha!r}): expected a number from 0 to 1.")
+    alpha: Share = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

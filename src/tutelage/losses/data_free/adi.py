@@ -7,10 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl, log_mixture
+from tutelage.options import ShareBelowHalf, Temperature
 
 
 class JensenShannon(Response):
@@ -29,14 +28,9 @@ class JensenShannon(Response):
     paper = "Lin. IEEE Transactions on Information Theory 1991"
     ignores = ("shift of logits", "swapped sides")
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     reverse: bool = False
-    floor: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if not 0 <= self.floor < 0.5:
-            raise ConfigError(f"{type(self).__name__}(floor={self.floor!r}): expected a number from 0 to below 0.5.")
+    floor: ShareBelowHalf = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)
@@ -67,9 +61,9 @@ class ADI(Response):
     zero_at_equal = False
     beside = 0.0
 
-    temperature: float = 3.0
+    temperature: Temperature = 3.0
     reverse: bool = False
-    floor: float = 0.0
+    floor: ShareBelowHalf = 0.0
 
     def __post_init__(self) -> None:
         self.divergence = JensenShannon(self.temperature, self.reverse, self.floor)

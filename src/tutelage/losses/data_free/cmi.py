@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Loss, Response, as_many, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperature
 
 
 class CMIContrast(Loss):
@@ -34,10 +34,7 @@ class CMIContrast(Loss):
     default_weight = 0.8
     beside = 0.0
 
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 0.1
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -70,10 +67,7 @@ class CMIAdversarial(Response):
     default_weight = 0.5
     beside = 0.0
 
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

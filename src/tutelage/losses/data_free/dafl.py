@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Loss
+from tutelage.options import NonNegative
 
 
 class DAFL(Loss):
@@ -33,9 +34,9 @@ class DAFL(Loss):
     zero_at_equal = False
     beside = 0.0
 
-    one_hot: float = 1.0
-    balance: float = 5.0
-    activation: float = 0.1
+    one_hot: NonNegative = 1.0
+    balance: NonNegative = 5.0
+    activation: NonNegative = 0.1
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
+from tutelage.options import NonNegative
 
 
 class DeepInversionBN(Loss):
@@ -32,7 +33,7 @@ class DeepInversionBN(Loss):
     zero_at_equal = False
     beside = 0.0
 
-    first: float = 1.0
+    first: NonNegative = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -75,8 +76,8 @@ class TotalVariation(Loss):
     zero_at_equal = False
     beside = 0.0
 
-    l1: float = 0.0
-    l2: float = 1e-4
+    l1: NonNegative = 0.0
+    l2: NonNegative = 1e-4
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.banks import ClassQueues, similarity_kl
 from tutelage.losses.base import Feature
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.maps import BatchNorm, labels_at, same_size
 from tutelage.losses.tokens import within
+from tutelage.options import Count, NonNegative, Temperature, Width
 
 
 class CIRKDMiniBatch(Feature):
@@ -32,10 +32,7 @@ class CIRKDMiniBatch(Feature):
     sees = "last"
     ignores = ("scale of each sample", "rotation")
 
-    temperature: float = 0.1
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         s, t = (across_images(x) for x in same_size(student, teacher))
@@ -65,19 +62,15 @@ class CIRKDMemory(Feature):
     zero_at_equal = False
     any_order = False
 
-    num_classes: int = 19
-    pixel_weight: float = 0.1
-    region_weight: float = 0.1
-    contrast_temperature: float = 0.1
-    kd_temperature: float = 1.0
-    pixel_memory: int = 20000
-    region_memory: int = 2000
-    pixel_contrast: int = 4096
-    region_contrast: int = 1024
-
-    def __post_init__(self) -> None:
-        positive(self, "num_classes", "contrast_temperature", "kd_temperature")
-        positive(self, "pixel_memory", "region_memory", "pixel_contrast", "region_contrast")
+    num_classes: Width = 19
+    pixel_weight: NonNegative = 0.1
+    region_weight: NonNegative = 0.1
+    contrast_temperature: Temperature = 0.1
+    kd_temperature: Temperature = 1.0
+    pixel_memory: Count = 20000
+    region_memory: Count = 2000
+    pixel_contrast: Count = 4096
+    region_contrast: Count = 1024
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

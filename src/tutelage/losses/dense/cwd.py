@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Dense, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperature
 
 
 class CWD(Dense):
@@ -22,10 +22,7 @@ class CWD(Dense):
     paper = "Shu, Liu, Gao, Yan, Shen. ICCV 2021. arXiv:2011.13256"
     default_weight = 3.0
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

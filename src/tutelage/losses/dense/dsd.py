@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature, as_many, same_shape
 from tutelage.losses.feature.at import attention
+from tutelage.options import NonNegative
 
 
 class DSD(Feature):
@@ -30,8 +31,8 @@ class DSD(Feature):
     sees = "review"
     ignores = ("order of channels", "swapped sides")
 
-    psd_weight: float = 1000.0
-    csd_weight: float = 10.0
+    psd_weight: NonNegative = 1000.0
+    csd_weight: NonNegative = 10.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor
 
-from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import same_size
 from tutelage.losses.pairwise import cosines
-
-AFFINITIES = ("spatial", "channel")
 
 
 class FAKD(Feature):
@@ -28,11 +27,7 @@ class FAKD(Feature):
     paper = "He, Dai, Lu, Jiang, Xia. ICIP 2020"
     ignores = ("scale of each sample", "rotation", "order of channels", "swapped sides")
 
-    affinity: str = "spatial"
-
-    def __post_init__(self) -> None:
-        if self.affinity not in AFFINITIES:
-            raise ConfigError(unknown("affinity", self.affinity, AFFINITIES))
+    affinity: Literal["spatial", "channel"] = "spatial"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         vectors = (x.flatten(2) for x in same_size(student, teacher))

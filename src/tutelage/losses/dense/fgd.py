@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
+from tutelage.options import NonNegative, Temperature
 
 
 class FGD(Feature):
@@ -30,14 +30,11 @@ class FGD(Feature):
 
     paper = "Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan. CVPR 2022. arXiv:2111.11837"
 
-    temperature: float = 0.5
-    alpha: float = 1e-3
-    beta: float = 5e-4
-    gamma: float = 1e-3
-    lambda_: float = 5e-6
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 0.5
+    alpha: NonNegative = 1e-3
+    beta: NonNegative = 5e-4
+    gamma: NonNegative = 1e-3
+    lambda_: NonNegative = 5e-6
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

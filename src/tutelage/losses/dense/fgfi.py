@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, same_shape
+from tutelage.options import Positives, ShareBelowOne
 
 
 class FGFI(Feature):
@@ -36,15 +37,9 @@ class FGFI(Feature):
     zero_at_equal = False
     default_weight = 0.01
 
-    threshold: float = 0.5
-    sizes: tuple[float, ...] = (128.0, 256.0, 512.0)
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold < 1:
-            raise ConfigError(f"FGFI(threshold={self.threshold!r}): expected a number from 0 to below 1.")
-        if not self.sizes or not self.ratios or min(*self.sizes, *self.ratios) <= 0:
-            raise ConfigError(f"FGFI(sizes={self.sizes!r}, ratios={self.ratios!r}): expected numbers above 0.")
+    threshold: ShareBelowOne = 0.5
+    sizes: Positives = (128.0, 256.0, 512.0)
+    ratios: Positives = (0.5, 1.0, 2.0)
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import labels_at
+from tutelage.options import Width
 
 
 class IFVD(Feature):
@@ -29,10 +29,7 @@ class IFVD(Feature):
     ignores = ("scale of each sample", "rotation", "swapped sides")
     default_weight = 200.0
 
-    num_classes: int = 19
-
-    def __post_init__(self) -> None:
-        positive(self, "num_classes")
+    num_classes: Width = 19
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

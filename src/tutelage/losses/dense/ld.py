@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperature
 
 
 class LD(Loss):
@@ -27,10 +27,7 @@ class LD(Loss):
     paper = "Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng. CVPR 2022. arXiv:2102.12252"
     ignores = ("shift of logits",)
 
-    temperature: float = 10.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 10.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

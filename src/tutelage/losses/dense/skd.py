@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import same_size
+from tutelage.options import Positive, Width
 
 
 class SKDPairwise(Feature):
@@ -26,12 +26,9 @@ class SKDPairwise(Feature):
     sees = "last"
     ignores = ("scale of each sample", "order of channels", "swapped sides")
 
-    patch: int = 2
-    scale: float | None = None
+    patch: Width = 2
+    scale: Positive | None = None
     detach_norm: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "patch", *([] if self.scale is None else ["scale"]))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         s, t = (self.affinity(x) for x in same_size(student, teacher))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.options import Positive
 
 
 class AB(Feature):
@@ -27,10 +27,7 @@ class AB(Feature):
     zero_at_equal = False
     default_weight = 0.003
 
-    margin: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "margin")
+    margin: Positive = 1.0
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         as_many(self, student, teacher)

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
+from tutelage.options import Positive
 
 
 class AFD(Feature):
@@ -27,10 +27,7 @@ class AFD(Feature):
     sees = "last"
     connector = "conv1x1"
 
-    ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "ratio")
+    ratio: Positive = 1.0
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import same_size
+from tutelage.options import Power
 
 
 class AT(Feature):
@@ -26,10 +26,7 @@ class AT(Feature):
     ignores = ("scale of each sample", "order of channels", "swapped sides")
     default_weight = 1000.0
 
-    p: int = 2
-
-    def __post_init__(self) -> None:
-        positive(self, "p")
+    p: Power = 2
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         student, teacher = same_size(student, teacher)

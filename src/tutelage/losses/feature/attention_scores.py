@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.tokens import within
+from tutelage.options import Number
 
-HEADS = ("each", "mean", "sum")
+Heads = Literal["each", "mean", "sum"]
 
 
 class AttentionMSE(Feature):
@@ -31,11 +33,8 @@ class AttentionMSE(Feature):
     form = ""
     ignores = ("swapped sides",)
 
-    heads: str = "each"
-    floor: float = -100.0
-
-    def __post_init__(self) -> None:
-        known_heads(self, self.heads)
+    heads: Heads = "each"
+    floor: Number = -100.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         s, t = joined(student, self.heads), joined(teacher, self.heads)
@@ -64,11 +63,8 @@ class AttentionCE(Feature):
     form = ""
     zero_at_equal = False
 
-    heads: str = "each"
-    floor: float = -100.0
-
-    def __post_init__(self) -> None:
-        known_heads(self, self.heads)
+    heads: Heads = "each"
+    floor: Number = -100.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         s, t = joined(student, self.heads), joined(teacher, self.heads)
@@ -83,9 +79,3 @@ def joined(scores: Tensor, heads: str) -> Tensor:
     if heads == "each":
         return scores
     return scores.mean(1, keepdim=True) if heads == "mean" else scores.sum(1, keepdim=True)
-
-
-def known_heads(loss: Feature, heads: str) -> None:
-    """Refuse another way to join heads."""
-    if heads not in HEADS:
-        raise ConfigError(unknown(f"heads of {type(loss).__name__}", heads, HEADS))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import conv_bn
+from tutelage.options import Positive
 
 
 class CanKD(Feature):
@@ -30,10 +30,7 @@ class CanKD(Feature):
     connector = "conv1x1"
     default_weight = 10.0
 
-    ratio: float = 2.0
-
-    def __post_init__(self) -> None:
-        positive(self, "ratio")
+    ratio: Positive = 2.0
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
+from tutelage.options import Width
 
 
 class CATKD(Feature):
@@ -33,11 +33,8 @@ class CATKD(Feature):
     sees = "last"
     default_weight = 0.7
 
-    resolution: int = 2
+    resolution: Width = 2
     normalised: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "resolution")
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.maps import same_size
-
-TRAINS = ("both", "paraphraser", "translator")
+from tutelage.options import NonNegative, Power, PowerOrZero
 
 
 class FT(Feature):
@@ -36,18 +35,13 @@ class FT(Feature):
     sees = "last"
     zero_at_equal = False
 
-    factor_weight: float = 500.0
-    rate: float = 0.5
-    power: int = 0
-    p: int = 1
-    trains: str = "both"
+    factor_weight: NonNegative = 500.0
+    rate: NonNegative = 0.5
+    power: PowerOrZero = 0
+    p: Power = 1
+    trains: Literal["both", "paraphraser", "translator"] = "both"
 
     def __post_init__(self) -> None:
-        positive(self, "p")
-        if self.rate < 0 or self.power < 0:
-            raise ConfigError(f"FT(rate={self.rate!r}, power={self.power!r}): expected numbers from 0.")
-        if self.trains not in TRAINS:
-            raise ConfigError(unknown("part of FT", self.trains, TRAINS))
         if self.rate == 0 and self.trains != "both":
             raise ConfigError(f"FT(rate=0, trains={self.trains!r}): without a rate there is no paraphraser.")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many, same_shape
 from tutelage.losses.tokens import as_tokens, within
 
@@ -31,14 +33,8 @@ class HiddenState(Feature):
     form = ""
     zero_at_equal = False
 
-    kind: str = "mse"
-    projection: str = "each"
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("mse", "cosine"):
-            raise ConfigError(unknown("kind of HiddenState", self.kind, ("mse", "cosine")))
-        if self.projection not in ("each", "shared", "none"):
-            raise ConfigError(unknown("projection of HiddenState", self.projection, ("each", "shared", "none")))
+    kind: Literal["mse", "cosine"] = "mse"
+    projection: Literal["each", "shared", "none"] = "each"
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         as_many(self, student, teacher)

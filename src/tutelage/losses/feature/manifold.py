@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.maps import same_size
 from tutelage.losses.pairwise import cosines
 from tutelage.losses.tokens import as_tokens
+from tutelage.options import Count, NonNegative
 
 
 class Manifold(Feature):
@@ -35,13 +35,10 @@ class Manifold(Feature):
     any_order = False  # tokens are drawn
     ignores = ("scale", "rotation", "order of channels", "swapped sides")
 
-    intra_weight: float = 4.0
-    inter_weight: float = 0.1
-    random_weight: float = 0.2
-    sampled: int = 192
-
-    def __post_init__(self) -> None:
-        positive(self, "sampled")
+    intra_weight: NonNegative = 4.0
+    inter_weight: NonNegative = 0.1
+    random_weight: NonNegative = 0.2
+    sampled: Count = 192
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

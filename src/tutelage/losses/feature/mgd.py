@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import conv_relu_conv, same_size
+from tutelage.options import ShareBelowOne
 
 
 class MGD(Feature):
@@ -30,14 +32,8 @@ class MGD(Feature):
     any_order = False
     default_weight = 7e-5
 
-    masked: float = 0.15
-    mask: str = "channels"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.masked < 1:
-            raise ConfigError(f"MGD(masked={self.masked!r}): expected a share from 0 to below 1.")
-        if self.mask not in ("channels", "positions"):
-            raise ConfigError(f"MGD(mask={self.mask!r}): expected 'channels' or 'positions'.")
+    masked: ShareBelowOne = 0.15
+    mask: Literal["channels", "positions"] = "channels"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = student.shape[1], teacher.shape[1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import max_pooled
+from tutelage.options import Few
 
 
 class NORM(Feature):
@@ -29,10 +29,7 @@ class NORM(Feature):
     zero_at_equal = False
     beside = 0.1
 
-    segments: int = 8
-
-    def __post_init__(self) -> None:
-        positive(self, "segments")
+    segments: Few = 8
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.expand = nn.Conv2d(student.shape[1], self.segments * teacher.shape[1], 1, bias=False).to(student)

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Response, same_shape
 from tutelage.losses.classes import is_target
 from tutelage.losses.maps import BatchNorm
+from tutelage.options import Positive, Temperature, Width
 
 
 class OFAResponse(Response):
@@ -33,11 +33,8 @@ class OFAResponse(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    power: float = 1.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "power", "temperature")
+    power: Positive = 1.0
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
         same_shape(self, student, teacher)
@@ -63,12 +60,9 @@ class OFAKD(Feature):
     sees = "review"
     zero_at_equal = False
 
-    classes: int = 100
-    power: float = 1.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "classes", "power", "temperature")
+    classes: Width = 100
+    power: Positive = 1.0
+    temperature: Temperature = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.maps import BatchNorm
+from tutelage.options import ShareAboveZero
 
 
 class PAD(Feature):
@@ -28,10 +28,7 @@ class PAD(Feature):
     form = "vector"
     connector = "linear"
 
-    eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        positive(self, "eps")
+    eps: ShareAboveZero = 1e-6
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         width = student.shape[1]

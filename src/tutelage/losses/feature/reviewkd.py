@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.losses.maps import BatchNorm
+from tutelage.options import Width
 
 
 class ReviewKD(Feature):
@@ -28,10 +28,7 @@ class ReviewKD(Feature):
     sees = "review"
     zero_at_equal = False
 
-    mid_channels: int = 64
-
-    def __post_init__(self) -> None:
-        positive(self, "mid_channels")
+    mid_channels: Width = 64
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         as_many(self, student, teacher)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import BatchNorm, same_size
+from tutelage.options import Few, Temperature, Width
 
 
 class SemCKD(Feature):
@@ -34,12 +34,9 @@ class SemCKD(Feature):
     any_order = False
     default_weight = 400.0
 
-    batch_size: int = 256
-    factor: int = 4
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "batch_size", "factor", "temperature")
+    batch_size: Width = 256
+    factor: Few = 4
+    temperature: Temperature = 1.0
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         dim = max(self.batch_size // self.factor, 1)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import BatchNorm
+from tutelage.options import Width
 
 
 class ShowAttendDistill(Feature):
@@ -33,10 +33,7 @@ class ShowAttendDistill(Feature):
     zero_at_equal = False
     default_weight = 200.0
 
-    dim: int = 128
-
-    def __post_init__(self) -> None:
-        positive(self, "dim")
+    dim: Width = 128
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         self.queries = nn.ModuleList(linear_bn(t.shape[1], self.dim) for t in teacher).to(student[0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import conv_bn, same_size
+from tutelage.options import Few
 
 
 class SimKD(Feature):
@@ -30,10 +30,7 @@ class SimKD(Feature):
     sees = "last"
     zero_at_equal = False
 
-    factor: int = 2
-
-    def __post_init__(self) -> None:
-        positive(self, "factor")
+    factor: Few = 2
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.losses.maps import conv_bn
+from tutelage.options import NonNegative
 
 
 class SRRL(Feature):
@@ -25,7 +26,7 @@ class SRRL(Feature):
     sees = "last"
     zero_at_equal = False
 
-    response_weight: float = 1.0
+    response_weight: NonNegative = 1.0
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.embed = nn.Sequential(*conv_bn(student.shape[1], teacher.shape[1]), nn.ReLU()).to(student)

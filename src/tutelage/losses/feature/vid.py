@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.maps import same_size
+from tutelage.options import Positive, ShareAboveZero
 
 
 class VID(Feature):
@@ -31,11 +31,10 @@ class VID(Feature):
     sees = "review"
     zero_at_equal = False
 
-    variance: float = 5.0
-    eps: float = 1e-5
+    variance: Positive = 5.0
+    eps: ShareAboveZero = 1e-5
 
     def __post_init__(self) -> None:
-        positive(self, "eps", "variance")
         if self.variance <= self.eps:
             raise ConfigError(f"VID(variance={self.variance!r}, eps={self.eps!r}): expected a variance above eps.")
 

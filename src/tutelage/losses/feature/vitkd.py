@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many, same_shape
 from tutelage.losses.maps import conv_relu_conv
 from tutelage.losses.tokens import as_tokens
+from tutelage.options import NonNegative, ShareBetween
 
 
 class ViTKD(Feature):
@@ -33,13 +33,9 @@ class ViTKD(Feature):
     zero_at_equal = False
     any_order = False
 
-    alpha: float = 3e-5
-    beta: float = 3e-6
-    masked: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.masked < 1:
-            raise ConfigError(f"ViTKD(masked={self.masked!r}): expected a share above 0 and below 1.")
+    alpha: NonNegative = 3e-5
+    beta: NonNegative = 3e-6
+    masked: ShareBetween = 0.5
 
     @classmethod
     def example(cls) -> tuple[list[Tensor], list[Tensor], dict[str, Any]]:

@@ -8,8 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, same_shape
+from tutelage.options import Few, Positive, ShareAboveZero
 
 
 class WKDF(Feature):
@@ -34,12 +34,9 @@ class WKDF(Feature):
     ignores = ("order of channels", "swapped sides")
     default_weight = 0.08
 
-    mean_weight: float = 4.0
-    eps: float = 1e-5
-    grid: int = 1
-
-    def __post_init__(self) -> None:
-        positive(self, "mean_weight", "eps", "grid")
+    mean_weight: Positive = 4.0
+    eps: ShareAboveZero = 1e-5
+    grid: Few = 1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         cells = zip(self.cells(student), self.cells(teacher), strict=True)

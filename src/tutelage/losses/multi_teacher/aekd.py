@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
+from tutelage.options import Number, Temperature
 
 
 class AEKD(Response):
@@ -33,12 +33,9 @@ class AEKD(Response):
     ignores = ("shift of logits",)
     compiles = False
 
-    temperature: float = 4.0
-    nu: float = -1.0
+    temperature: Temperature = 4.0
+    nu: Number = -1.0
     normalise: bool = True
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.several import Several, stacked
+from tutelage.options import Temperature
 
 
 class AMTML(Response):
@@ -31,10 +31,7 @@ class AMTML(Response):
     lists = ("teacher",)
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
+from tutelage.options import FewOrZero, Temperature
 
 
 class AVER(Response):
@@ -31,13 +30,8 @@ class AVER(Response):
     lists = ("teacher",)
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-    drop: int = 0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if self.drop < 0:
-            raise ConfigError(f"AVER(drop={self.drop}): expected a number of teachers, 0 or more.")
+    temperature: Temperature = 4.0
+    drop: FewOrZero = 0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

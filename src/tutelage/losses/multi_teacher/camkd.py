@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, Response, as_many
 from tutelage.losses.distances import squared_distance
 from tutelage.losses.several import Several, confidences, softened_kls, stacked
+from tutelage.options import Temperature
 
 
 class CAMKD(Response):
@@ -30,10 +30,7 @@ class CAMKD(Response):
     lists = ("teacher",)
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

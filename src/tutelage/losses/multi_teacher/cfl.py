@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.multi_teacher.ka import mean_square
+from tutelage.options import Width
 
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 """Of the Gaussian kernels exp(−γ‖x − y‖²) between vectors of unit length."""
@@ -39,10 +39,7 @@ class CFL(Feature):
     zero_at_equal = False
     beside = 0.0
 
-    dim: int = 64
-
-    def __post_init__(self) -> None:
-        positive(self, "dim")
+    dim: Width = 64
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
+from tutelage.options import Temperature
 
 
 class EBKD(Response):
@@ -28,10 +28,7 @@ class EBKD(Response):
     lists = ("teacher",)
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

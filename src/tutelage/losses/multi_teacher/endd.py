@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.several import Several, stacked
+from tutelage.options import EpochsOrZero, ShareBetween, Temperature
 
 
 class EnDD(Response):
@@ -33,17 +32,9 @@ class EnDD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    temperature: float = 10.0
-    anneal: float = 30.0
-    eps: float = 1e-4
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if self.anneal < 0 or not 0 < self.eps < 1:
-            raise ConfigError(
-                f"EnDD(anneal={self.anneal!r}, eps={self.eps!r}): expected 0 or more epochs, and a number between 0 "
-                "and 1."
-            )
+    temperature: Temperature = 10.0
+    anneal: EpochsOrZero = 30.0
+    eps: ShareBetween = 1e-4
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

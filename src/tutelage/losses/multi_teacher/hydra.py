@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, softened_kls, stacked
+from tutelage.options import Temperature
 
 
 class HydraKL(Response):
@@ -29,10 +29,7 @@ class HydraKL(Response):
     beside = 0.0
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import Temperature
 
 MEMORY = 0.9
 """Of the reward's moving average, the baseline."""
@@ -38,10 +38,7 @@ class RLMTKD(Response):
     lists = ("teacher",)
     any_order = False
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

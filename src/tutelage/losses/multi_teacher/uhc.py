@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.divergence import soft_ce
+from tutelage.options import Temperature
 
 
 class UHC(Response):
@@ -34,10 +34,7 @@ class UHC(Response):
     beside = 0.0
     ignores = ("shift of logits",)
 
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import NonNegative, Temperature
 
 
 class DCM(Response):
@@ -31,13 +31,10 @@ class DCM(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    alpha: float = 1.0
-    beta: float = 1.0
-    gamma: float = 1.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 1.0
+    gamma: NonNegative = 1.0
+    temperature: Temperature = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

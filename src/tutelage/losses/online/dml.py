@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import Share, Temperature
 
 
 class DML(Response):
@@ -31,7 +31,7 @@ class DML(Response):
     lists = ("teacher",)
     ignores = ("shift of logits",)
 
-    eps: float = 0.0
+    eps: Share = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -65,12 +65,9 @@ class DMLJoint(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    temperature: float = 3.0
+    temperature: Temperature = 3.0
     pairwise: bool = True
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    eps: Share = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

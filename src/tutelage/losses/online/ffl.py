@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import NonNegative, Share, Temperature
 
 
 class FFL(Response):
@@ -32,12 +32,9 @@ class FFL(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    temperature: float = 3.0
-    consistency_weight: float = 1.0
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 3.0
+    consistency_weight: NonNegative = 1.0
+    eps: Share = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

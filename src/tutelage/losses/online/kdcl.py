@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import NonNegative, Temperature
 
 Ensemble = Literal["minlogit", "naive", "linear", "general"]
 
@@ -43,13 +43,8 @@ class KDCL(Response):
     beside = 0.0
 
     variant: Ensemble = "minlogit"
-    temperature: float = 2.0
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if self.variant not in get_args(Ensemble):
-            raise ConfigError(f"KDCL(variant={self.variant!r}): expected one of {', '.join(get_args(Ensemble))}.")
+    temperature: Temperature = 2.0
+    strength: NonNegative = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

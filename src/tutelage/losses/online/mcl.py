@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Relation
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import NonNegative, Temperature, Width
 
 
 class MCL(Relation):
@@ -36,17 +36,14 @@ class MCL(Relation):
     needs_teacher = False
     zero_at_equal = False
 
-    tau: float = 0.1
-    temperature: float = 3.0
-    alpha: float = 0.1
-    gamma: float = 1.0
-    beta: float = 0.1
-    lam: float = 1.0
-    dim: int = 128
+    tau: Temperature = 0.1
+    temperature: Temperature = 3.0
+    alpha: NonNegative = 0.1
+    gamma: NonNegative = 1.0
+    beta: NonNegative = 0.1
+    lam: NonNegative = 1.0
+    dim: Width = 128
     same_sample: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "tau", "temperature", "dim")
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

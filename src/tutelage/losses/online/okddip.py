@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.options import NonNegative, Share, Temperature
 
 
 class OKDDip(Response):
@@ -35,12 +35,9 @@ class OKDDip(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    temperature: float = 3.0
-    alpha: float = 1.0
-    eps: float = 0.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 3.0
+    alpha: NonNegative = 1.0
+    eps: Share = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.distances import squared_distance
+from tutelage.options import Positive, Share
 
 
 class AttentiveImitation(Response):
@@ -31,14 +31,8 @@ class AttentiveImitation(Response):
     zero_at_equal = False
     beside = 0.0
 
-    alpha: float = 0.5
-    eta: float | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1 or (self.eta is not None and not self.eta > 0):
-            raise ConfigError(
-                f"AttentiveImitation(alpha={self.alpha!r}, eta={self.eta!r}): expected alpha from 0 to 1, eta above 0."
-            )
+    alpha: Share = 0.5
+    eta: Positive | None = None
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

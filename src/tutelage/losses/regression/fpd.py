@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, same_shape
+from tutelage.options import Share
 
 
 class FPD(Loss):
@@ -29,11 +29,7 @@ class FPD(Loss):
     zero_at_equal = False
     beside = 0.0
 
-    alpha: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"FPD(alpha={self.alpha!r}): expected a number from 0 to 1.")
+    alpha: Share = 0.5
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.distances import squared_distance
+from tutelage.options import NonNegative
 
 
 class TeacherBoundedRegression(Response):
@@ -30,14 +30,8 @@ class TeacherBoundedRegression(Response):
     zero_at_equal = False
     beside = 0.0
 
-    nu: float = 0.5
-    margin: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.nu < 0 or self.margin < 0:
-            raise ConfigError(
-                f"TeacherBoundedRegression(nu={self.nu!r}, margin={self.margin!r}): expected numbers of 0 or more."
-            )
+    nu: NonNegative = 0.5
+    margin: NonNegative = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import Relation
 from tutelage.losses.pairwise import cosines
+from tutelage.options import Positive, Power, Width
 
 
 class CC(Relation):
@@ -24,11 +24,8 @@ class CC(Relation):
     paper = "Peng, Jin, Liu, Zhou, Wu, Liu, Li, Zhang. ICCV 2019. arXiv:1904.01802"
     ignores = ("scale of each sample", "rotation", "swapped sides")
 
-    gamma: float = 0.4
-    order: int = 2
-
-    def __post_init__(self) -> None:
-        positive(self, "gamma", "order")
+    gamma: Positive = 0.4
+    order: Power = 2
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (self.kernel(student) - self.kernel(teacher)).pow(2).mean(1)
@@ -58,10 +55,7 @@ class CCNeighbours(Relation):
     any_order = False
     default_weight = 0.02
 
-    dim: int = 128
-
-    def __post_init__(self) -> None:
-        positive(self, "dim")
+    dim: Width = 128
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.embed_student = nn.Linear(student.shape[1], self.dim).to(student)

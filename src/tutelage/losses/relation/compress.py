@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.banks import Queue, similarity_kl
 from tutelage.losses.base import Relation, same_shape
+from tutelage.options import Count, Temperature
 
 
 class CompRess(Relation):
@@ -28,14 +29,9 @@ class CompRess(Relation):
     ignores = ("scale of each sample",)
     beside = 0.0
 
-    variant: str = "2q"
-    size: int = 128000
-    temperature: float = 0.04
-
-    def __post_init__(self) -> None:
-        positive(self, "size", "temperature")
-        if self.variant not in ("1q", "2q"):
-            raise ConfigError(f"CompRess(variant={self.variant!r}): expected '1q' (one bank) or '2q' (two).")
+    variant: Literal["1q", "2q"] = "2q"
+    size: Count = 128000
+    temperature: Temperature = 0.04
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.teacher_bank = Queue(self.size, teacher)

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Relation
+from tutelage.options import Count, ShareBelowOne, Temperature, Width
 
 
 class CRD(Relation):
@@ -34,15 +34,10 @@ class CRD(Relation):
     any_order = False
     default_weight = 0.8
 
-    dim: int = 128
-    negatives: int = 16384
-    temperature: float = 0.07
-    momentum: float = 0.5
-
-    def __post_init__(self) -> None:
-        positive(self, "dim", "negatives", "temperature")
-        if not 0 <= self.momentum < 1:
-            raise ConfigError(f"CRD(momentum={self.momentum!r}): expected a number from 0 to below 1.")
+    dim: Width = 128
+    negatives: Count = 16384
+    temperature: Temperature = 0.07
+    momentum: ShareBelowOne = 0.5
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         if samples < 2:

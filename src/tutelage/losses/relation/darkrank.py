@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Relation
 from tutelage.losses.pairwise import squared_distances
 from tutelage.losses.ranking import in_order, log_remaining
+from tutelage.options import Few, Positive
 
 
 class HardDarkRank(Relation):
@@ -27,12 +27,9 @@ class HardDarkRank(Relation):
     zero_at_equal = False
     ignores = ("translation", "rotation")
 
-    alpha: float = 3.0
-    beta: float = 3.0
-    permute_len: int = 4
-
-    def __post_init__(self) -> None:
-        positive(self, "alpha", "beta", "permute_len")
+    alpha: Positive = 3.0
+    beta: Positive = 3.0
+    permute_len: Few = 4
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
+from tutelage.options import CountOrZero, ShareBelowOne, Temperature
 
 
 class DINO(Loss):
@@ -32,16 +32,11 @@ class DINO(Loss):
     zero_at_equal = False
     beside = 0.0
 
-    student_temperature: float = 0.1
-    teacher_temperature: float = 0.07
-    warmup_teacher_temperature: float = 0.04
-    warmup_epochs: int = 30
-    centre_momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        positive(self, "student_temperature", "teacher_temperature", "warmup_teacher_temperature")
-        if not 0 <= self.centre_momentum < 1:
-            raise ConfigError(f"DINO(centre_momentum={self.centre_momentum!r}): expected a number from 0 to below 1.")
+    student_temperature: Temperature = 0.1
+    teacher_temperature: Temperature = 0.07
+    warmup_teacher_temperature: Temperature = 0.04
+    warmup_epochs: CountOrZero = 30
+    centre_momentum: ShareBelowOne = 0.9
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.banks import Queue, similarity_kl
 from tutelage.losses.base import Relation, same_shape
+from tutelage.options import Count, Temperature
 
 
 class LightlyQueue(Relation):
@@ -28,12 +28,9 @@ class LightlyQueue(Relation):
     ignores = ("scale of each sample",)
     beside = 0.0
 
-    size: int = 8192
-    temperature: float = 0.07
+    size: Count = 8192
+    temperature: Temperature = 0.07
     normalise: bool = True
-
-    def __post_init__(self) -> None:
-        positive(self, "size", "temperature")
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.queue = Queue(self.size, teacher)

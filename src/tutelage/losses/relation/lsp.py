@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-
-KERNELS = ("rbf", "l1", "l2", "linear", "polynomial")
+from tutelage.options import Positive
 
 
 class LSP(Loss):
@@ -34,13 +32,8 @@ class LSP(Loss):
     sees = "last"
     compiles = False  # as many edges as there are
 
-    kernel: str = "rbf"
-    scale: float = 100.0
-
-    def __post_init__(self) -> None:
-        positive(self, "scale")
-        if self.kernel not in KERNELS:
-            raise ConfigError(unknown("kernel of LSP", self.kernel, KERNELS))
+    kernel: Literal["rbf", "l1", "l2", "linear", "polynomial"] = "rbf"
+    scale: Positive = 100.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, as_many
+from tutelage.options import NonNegatives, Width
 
 
 class MiniLMRelation(Loss):
@@ -29,11 +29,8 @@ class MiniLMRelation(Loss):
     paper = "Wang, Bao, Huang, Dong, Wei. Findings of ACL 2021. arXiv:2012.15828"
     sees = "review"
 
-    num_relation_heads: int = 48
-    weights: tuple[float, ...] = (1 / 3, 1 / 3, 1 / 3)
-
-    def __post_init__(self) -> None:
-        positive(self, "num_relation_heads")
+    num_relation_heads: Width = 48
+    weights: NonNegatives = (1 / 3, 1 / 3, 1 / 3)
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

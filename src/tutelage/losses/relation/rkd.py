@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Relation
 from tutelage.losses.pairwise import gram
+from tutelage.options import NonNegative
 
 
 class RKDDistance(Relation):
@@ -57,8 +58,8 @@ class RKD(Relation):
     paper = "Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068"
     ignores = ("scale", "translation", "rotation", "swapped sides")
 
-    distance_weight: float = 25.0
-    angle_weight: float = 50.0
+    distance_weight: NonNegative = 25.0
+    angle_weight: NonNegative = 50.0
 
     def __post_init__(self) -> None:
         self.distance, self.angle = RKDDistance(), RKDAngle()

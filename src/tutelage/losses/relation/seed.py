@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.banks import Queue
 from tutelage.losses.base import Relation, same_shape
+from tutelage.options import Count, Temperature
 
 
 class SEED(Relation):
@@ -28,12 +28,9 @@ class SEED(Relation):
     ignores = ("scale of each sample",)
     beside = 0.0
 
-    size: int = 65536
-    student_temperature: float = 0.2
-    teacher_temperature: float = 0.01
-
-    def __post_init__(self) -> None:
-        positive(self, "size", "student_temperature", "teacher_temperature")
+    size: Count = 65536
+    student_temperature: Temperature = 0.2
+    teacher_temperature: Temperature = 0.01
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.queue = Queue(self.size, teacher)

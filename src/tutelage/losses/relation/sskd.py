@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import NonNegative, Share, Temperature
 
 
 class SSKD(Loss):
@@ -38,20 +38,15 @@ class SSKD(Loss):
     any_order = False
     beside = 0.0
 
-    ce_weight: float = 0.1
-    kd_weight: float = 0.9
-    tf_weight: float = 2.7
-    ss_weight: float = 10.0
-    kd_temperature: float = 4.0
-    tf_temperature: float = 4.0
-    ss_temperature: float = 0.5
-    ratio_tf: float = 1.0
-    ratio_ss: float = 0.75
-
-    def __post_init__(self) -> None:
-        positive(self, "kd_temperature", "tf_temperature", "ss_temperature")
-        if not (0 <= self.ratio_tf <= 1 and 0 <= self.ratio_ss <= 1):
-            raise ConfigError(f"SSKD(ratio_tf={self.ratio_tf}, ratio_ss={self.ratio_ss}): expected shares of 0 to 1.")
+    ce_weight: NonNegative = 0.1
+    kd_weight: NonNegative = 0.9
+    tf_weight: NonNegative = 2.7
+    ss_weight: NonNegative = 10.0
+    kd_temperature: Temperature = 4.0
+    tf_temperature: Temperature = 4.0
+    ss_temperature: Temperature = 0.5
+    ratio_tf: Share = 1.0
+    ratio_ss: Share = 0.75
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

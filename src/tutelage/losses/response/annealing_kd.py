@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
+from tutelage.options import Count, Epochs
 
 
 class AnnealingKD(Response):
@@ -24,11 +24,8 @@ class AnnealingKD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    max_temperature: int = 10
-    epochs: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "max_temperature", "epochs")
+    max_temperature: Count = 10
+    epochs: Epochs = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, epoch: float) -> Tensor:
         same_shape(self, student, teacher)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
+from tutelage.options import ShareBelowOne
 
 
 class CE(Response):
@@ -25,11 +25,7 @@ class CE(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"CE(smoothing={self.smoothing!r}): expected a number from 0 to below 1.")
+    smoothing: ShareBelowOne = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         return F.cross_entropy(student, targets, reduction="none", label_smoothing=self.smoothing)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import EpochsOrZero, NonNegative, Number, Temperature
 from tutelage.policies.temperature.learned import Learned
 
 
@@ -27,10 +28,10 @@ class CTKD(Response):
     default_weight = 0.9
     beside = 0.1
 
-    t_start: float = 1.0
-    t_end: float = 20.0
-    lambda_end: float = -1.0
-    ramp: float = 10.0
+    t_start: Temperature = 1.0
+    t_end: NonNegative = 20.0
+    lambda_end: Number = -1.0
+    ramp: EpochsOrZero = 10.0
     by_sample: bool = False
 
     def __post_init__(self) -> None:

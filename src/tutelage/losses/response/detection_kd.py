@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
+from tutelage.options import CountOrZero, NonNegative, Temperature
 
 
 class DetectionKD(Response):
@@ -31,14 +31,9 @@ class DetectionKD(Response):
     default_weight = 0.5
     beside = 0.5
 
-    background_weight: float = 1.5
-    background: int = 0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if self.background_weight < 0:
-            raise ConfigError(f"DetectionKD(background_weight={self.background_weight!r}): expected 0 or more.")
+    background_weight: NonNegative = 1.5
+    background: CountOrZero = 0
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

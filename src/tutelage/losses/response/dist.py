@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
+from tutelage.options import NonNegative, Temperature
 
 
 class DIST(Response):
@@ -24,12 +24,9 @@ class DIST(Response):
     ignores = ("shift of logits", "swapped sides")
     default_weight = 2.0
 
-    beta: float = 1.0
-    gamma: float = 1.0
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    beta: NonNegative = 1.0
+    gamma: NonNegative = 1.0
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)

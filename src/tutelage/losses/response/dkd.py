@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.classes import is_target, log_among_others
 from tutelage.losses.divergence import kl
+from tutelage.options import NonNegative, Temperature
 
 
 class DKD(Response):
@@ -27,12 +27,9 @@ class DKD(Response):
     paper = "Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679"
     ignores = ("shift of logits",)
 
-    alpha: float = 1.0
-    beta: float = 8.0
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 8.0
+    temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)

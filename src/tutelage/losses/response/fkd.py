@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-
-REST = ("spread", "none")
+from tutelage.options import Count
 
 
 class FKD(Response):
@@ -36,13 +34,8 @@ class FKD(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    top: int = 5
-    rest: str = "spread"
-
-    def __post_init__(self) -> None:
-        positive(self, "top")
-        if self.rest not in REST:
-            raise ConfigError(unknown("treatment of the rest", self.rest, REST))
+    top: Count = 5
+    rest: Literal["spread", "none"] = "spread"
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

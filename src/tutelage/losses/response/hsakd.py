@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, as_many, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperature
 
 
 class HSAKD(Response):
@@ -31,10 +31,7 @@ class HSAKD(Response):
     lists = ("student", "teacher")
     ignores = ("shift of logits",)
 
-    temperature: float = 3.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 3.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import soft_ce, softened_kl
+from tutelage.options import Temperature
 from tutelage.policies.base import by_position
 
 
@@ -26,10 +26,7 @@ class KD(Response):
     default_weight = 0.9
     beside = 0.1
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)
@@ -53,10 +50,7 @@ class SoftCE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

@@ -7,6 +7,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.ranking import in_order, log_remaining, lowest
+from tutelage.options import Share
 
 
 class ListMLE(Response):
@@ -25,7 +26,7 @@ class ListMLE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: float = 0.0
+    eps: Share = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

@@ -8,6 +8,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.ranking import lowest
+from tutelage.options import Share
 
 
 class ListNet(Response):
@@ -26,7 +27,7 @@ class ListNet(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: float = 0.0
+    eps: Share = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
+from tutelage.options import Temperature
 from tutelage.policies.base import by_position
 
 
@@ -24,10 +24,7 @@ class LogitMSE(Response):
     paper = "Ba, Caruana. NIPS 2014. arXiv:1312.6184"
     ignores = ("swapped sides",)
 
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

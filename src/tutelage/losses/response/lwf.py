@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.divergence import soft_ce
+from tutelage.options import Temperature
 
 
 class LwF(Response):
@@ -26,10 +26,7 @@ class LwF(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 2.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    temperature: Temperature = 2.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         old = student[:, : teacher.shape[1]]

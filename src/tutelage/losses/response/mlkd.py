@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperatures
 
 Doubt = Literal["all", "doubtful", "share"]
 
@@ -38,14 +37,8 @@ class MLKD(Response):
     default_weight = 0.9
     beside = 0.1
 
-    temperatures: Sequence[float] = (2.0, 3.0, 4.0, 5.0, 6.0)
+    temperatures: Temperatures = (2.0, 3.0, 4.0, 5.0, 6.0)
     keep: Doubt = "all"
-
-    def __post_init__(self) -> None:
-        if not self.temperatures or min(self.temperatures) <= 0:
-            raise ConfigError(f"MLKD(temperatures={self.temperatures!r}): expected numbers above 0.")
-        if self.keep not in get_args(Doubt):
-            raise ConfigError(f"MLKD(keep={self.keep!r}): expected one of {', '.join(get_args(Doubt))}.")
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.classes import is_target, log_among_others
+from tutelage.options import NonNegative, Temperature
 
 
 class NKD(Response):
@@ -26,11 +26,8 @@ class NKD(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    gamma: float = 1.5
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
+    gamma: NonNegative = 1.5
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)

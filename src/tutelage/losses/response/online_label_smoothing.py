@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
+from tutelage.options import Share
 from tutelage.processes import gathered
 
 
@@ -33,11 +33,7 @@ class OnlineLabelSmoothing(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    alpha: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"OnlineLabelSmoothing(alpha={self.alpha!r}): expected a number from 0 to 1.")
+    alpha: Share = 0.5
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
         classes, wide = student.shape[1], torch.promote_types(student.dtype, torch.float32)

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.ranking import in_order
+from tutelage.options import Count, CountOrZero, NonNegative, Positive
 
 
 class RankingDistillation(Response):
@@ -30,14 +30,11 @@ class RankingDistillation(Response):
     paper = "Tang, Wang. KDD 2018. arXiv:1809.07428"
     zero_at_equal = False
 
-    top: int = 10
-    alpha: float = 1.0
-    sharpness: float = 1.0
-    mu: float = 0.1
-    num_items: int = 0
-
-    def __post_init__(self) -> None:
-        positive(self, "top", "sharpness")
+    top: Count = 10
+    alpha: NonNegative = 1.0
+    sharpness: Positive = 1.0
+    mu: NonNegative = 0.1
+    num_items: CountOrZero = 0
 
     def forward(
         self,

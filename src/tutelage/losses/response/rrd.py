@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.ranking import in_order, log_remaining
+from tutelage.options import Count
 
 
 class RRD(Response):
@@ -27,10 +27,7 @@ class RRD(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    top: int = 40
-
-    def __post_init__(self) -> None:
-        positive(self, "top")
+    top: Count = 40
 
     def forward(
         self, student: Tensor, teacher: Tensor | None = None, *, uninteresting_scores: Tensor | None = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import Temperature, Width
 from tutelage.policies.samples.geometry import Geometry
 
 
@@ -31,11 +31,10 @@ class TGeoKD(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    temperature: float = 4.0
-    hidden: int = 64
+    temperature: Temperature = 4.0
+    hidden: Width = 64
 
     def __post_init__(self) -> None:
-        positive(self, "temperature")
         self.ratio = Geometry(self.hidden)
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import kl
+from tutelage.options import Temperature
 
 
 class TTM(Response):
@@ -26,11 +26,8 @@ class TTM(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
+    temperature: Temperature = 4.0
     weighted: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.classes import is_target, log_among_others
 from tutelage.losses.pairwise import cosines
+from tutelage.options import Iterations, NonNegative, Positive, Share, Temperature
 
 
 class WKDL(Response):
@@ -36,17 +36,12 @@ class WKDL(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 2.0
-    gamma: float = 30.0
-    sharpen: float = 1.0
-    entropy: float = 0.05
-    iterations: int = 10
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature", "entropy", "iterations")
-        if self.sharpen < 0 or self.eps < 0:
-            raise ConfigError(f"WKDL(sharpen={self.sharpen!r}, eps={self.eps!r}): expected numbers of 0 or more.")
+    temperature: Temperature = 2.0
+    gamma: NonNegative = 30.0
+    sharpen: NonNegative = 1.0
+    entropy: Positive = 0.05
+    iterations: Iterations = 10
+    eps: Share = 1e-8
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import soft_ce
+from tutelage.options import Temperature
 from tutelage.policies.samples.worse import Worse
 
 
@@ -27,10 +27,9 @@ class WSLD(Response):
     ignores = ("shift of logits",)
     default_weight = 2.25
 
-    temperature: float = 4.0
+    temperature: Temperature = 4.0
 
     def __post_init__(self) -> None:
-        positive(self, "temperature")
         self.weight = Worse()
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:

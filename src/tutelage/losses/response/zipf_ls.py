@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target, log_among_others
 from tutelage.losses.divergence import kl
+from tutelage.options import Positive
 
 
 class ZipfLS(Response):
@@ -32,10 +32,7 @@ class ZipfLS(Response):
     ignores = ("shift of logits",)
     default_weight = 0.1
 
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "power")
+    power: Positive = 1.0
 
     def forward(
         self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, votes: Tensor | None = None

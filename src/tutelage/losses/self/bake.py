@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
+from tutelage.options import ShareBelowOne, Temperature
 
 
 class BAKE(Response):
@@ -32,13 +31,8 @@ class BAKE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 4.0
-    omega: float = 0.5
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if not 0 <= self.omega < 1:
-            raise ConfigError(f"BAKE(omega={self.omega!r}): expected a number from 0 to below 1.")
+    temperature: Temperature = 4.0
+    omega: ShareBelowOne = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, embedding: Tensor) -> Tensor:
         log_p = F.log_softmax(student / self.temperature, dim=1)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Feature, Response, same_shape
 from tutelage.losses.divergence import soft_ce, softened_kl
+from tutelage.options import Temperature
 
 
 class BYOT(Response):
@@ -31,11 +31,8 @@ class BYOT(Response):
     default_weight = 0.1
     beside = 0.9
 
-    temperature: float = 3.0
+    temperature: Temperature = 3.0
     entropy: bool = True
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
 
     def forward(self, student: list[Tensor], teacher: Tensor) -> Tensor:
         values = torch.zeros_like(teacher[:, 0])

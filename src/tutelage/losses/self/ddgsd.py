@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.divergence import softened_kl
+from tutelage.options import NonNegative, Temperature
 
 
 class DDGSD(Response):
@@ -29,12 +29,9 @@ class DDGSD(Response):
     paper = "Xu, Liu. AAAI 2019"
     lists = ("student", "teacher")
 
-    temperature: float = 3.0
-    feature_weight: float = 5e-4
+    temperature: Temperature = 3.0
+    feature_weight: NonNegative = 5e-4
     global_mean: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
         (p, f), (q, g) = student, teacher

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.options import Width
 
 
 class MixSKDDiscriminator(Feature):
@@ -29,12 +29,8 @@ class MixSKDDiscriminator(Feature):
     connector = "conv1x1"
     zero_at_equal = False
 
-    hidden: int = 128
+    hidden: Width = 128
     reverse: bool = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.hidden, int) or self.hidden < 1:
-            raise ConfigError(f"MixSKDDiscriminator(hidden={self.hidden!r}): expected a whole number above 0.")
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         as_many(self, student, teacher)

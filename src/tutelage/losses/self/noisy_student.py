@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
+from tutelage.options import ShareBelowOne, Temperature
 
 
 class NoisyStudent(Response):
@@ -27,15 +26,10 @@ class NoisyStudent(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     hard: bool = False
-    smoothing: float = 0.1
+    smoothing: ShareBelowOne = 0.1
     probabilities: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if not 0 <= self.smoothing < 1:
-            raise ConfigError(f"NoisyStudent(smoothing={self.smoothing!r}): expected a number from 0 to below 1.")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

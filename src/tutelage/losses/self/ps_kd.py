@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
+from tutelage.options import Count, Share
 from tutelage.processes import gathered
 
 PAPERS_EPOCHS = 300
@@ -38,14 +38,8 @@ class PSKD(Response):
     ignores = ("shift of logits",)
     beside = 0.0
 
-    alpha: float = 0.8
-    epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs is not None:
-            positive(self, "epochs")
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(f"PSKD(alpha={self.alpha!r}): expected a number from 0 to 1.")
+    alpha: Share = 0.8
+    epochs: Count | None = None
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
         if student.dim() != 2:

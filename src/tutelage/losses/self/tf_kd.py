@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.classes import is_target
+from tutelage.options import ShareBetween, Temperature
 
 
 class TfKDReg(Response):
@@ -34,14 +33,9 @@ class TfKDReg(Response):
     default_weight = 0.1
     beside = 0.9
 
-    temperature: float = 20.0
-    right: float = 0.99
+    temperature: Temperature = 20.0
+    right: ShareBetween = 0.99
     of_probabilities: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if not 0 < self.right < 1:
-            raise ConfigError(f"TfKDReg(right={self.right!r}): expected a number between 0 and 1.")
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         other = (1 - self.right) / max(student.shape[1] - 1, 1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Response
 from tutelage.losses.classes import log_among_others
+from tutelage.options import NonNegative
 
 
 class USKD(Response):
@@ -35,9 +36,9 @@ class USKD(Response):
     zero_at_equal = False
     beside = 0.0
 
-    alpha: float = 1.0
-    beta: float = 0.1
-    mu: float = 0.005
+    alpha: NonNegative = 1.0
+    beta: NonNegative = 0.1
+    mu: NonNegative = 0.005
     log_rank: bool = False
 
     def build(self, student: list[Tensor], teacher: Any, samples: int) -> None:

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl
+from tutelage.options import Share
 
 
 class AKL(Sequence):
@@ -28,11 +28,7 @@ class AKL(Sequence):
     paper = "Wu, Tao, Wang, Yang, Zhao, Wong. COLING 2025. arXiv:2404.02657"
     ignores = ("shift of logits",)
 
-    mu: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.mu <= 1:
-            raise ConfigError(f"AKL(mu={self.mu!r}): expected a number from 0 to 1.")
+    mu: Share = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Sequence, same_shape
+from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl, log_mixture
+from tutelage.options import ShareBelowOne
 
 
 class SkewKL(Sequence):
@@ -26,11 +26,8 @@ class SkewKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: float = 0.1
+    skew: ShareBelowOne = 0.1
     entropy: bool = True
-
-    def __post_init__(self) -> None:
-        check_skew(self, self.skew)
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)
@@ -57,10 +54,7 @@ class SkewRKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_skew(self, self.skew)
+    skew: ShareBelowOne = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)
@@ -70,10 +64,3 @@ class SkewRKL(Sequence):
         """Of rows (N, V)."""
         s, t = (F.log_softmax(x, dim=1) for x in (student, teacher))
         return kl(s, log_mixture(s, t, self.skew))
-
-
-def check_skew(loss: Loss, *skews: float) -> None:
-    """Refuse a weight of the mixture that leaves nothing to compare."""
-    for skew in skews:
-        if not 0 <= skew < 1:
-            raise ConfigError(f"{type(loss).__name__}: a skew of {skew!r}; expected a number from 0 to below 1.")

@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl, log_mixture
-from tutelage.losses.sequence.distillm import check_skew
 from tutelage.losses.sequence.token_ce import cross_entropy
 from tutelage.losses.tokens import by_sequence
+from tutelage.options import Epochs, ShareBelowOne
 
 
 class DistiLLM2(Sequence):
@@ -39,15 +38,11 @@ class DistiLLM2(Sequence):
     paper = "Ko, Chen, Kim, Ding, Liang, Zharkov, Yun. ICML 2025. arXiv:2503.07067"
     ignores = ("shift of logits",)
 
-    skew: float = 0.1
-    reverse_skew: float = 0.1
+    skew: ShareBelowOne = 0.1
+    reverse_skew: ShareBelowOne = 0.1
     gradual: bool = False
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     reverse_only: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "epochs")
-        check_skew(self, self.skew, self.reverse_skew)
 
     def forward(
         self,

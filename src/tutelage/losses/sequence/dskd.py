@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import IGNORED, Sequence
 from tutelage.losses.divergence import kl, log_mixture
+from tutelage.options import Temperature
 
-OBJECTIVES = {
+Objective = Literal["forward_kl", "reverse_kl", "skewed_forward_kl", "skewed_reverse_kl", "js_divergence"]
+
+OBJECTIVES: dict[Objective, Callable[[Tensor, Tensor], Tensor]] = {
     "forward_kl": lambda s, t: kl(t, s),
     "reverse_kl": lambda s, t: kl(s, t),
     "skewed_forward_kl": lambda s, t: kl(t, log_mixture(t, s, 0.1)),
@@ -42,11 +44,8 @@ class DSKD(Sequence):
     paper = "Zhang, Zhang, Sun, Chen, Xu. EMNLP 2024. arXiv:2406.17328"
     zero_at_equal = False
 
-    temperature: float = 2.0
-    objective: str = "forward_kl"
-
-    def __post_init__(self) -> None:
-        check(self, self.objective)
+    temperature: Temperature = 2.0
+    objective: Objective = "forward_kl"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.t2s = nn.Linear(teacher.shape[-1], student.shape[-1]).to(student)
@@ -75,10 +74,3 @@ class DSKD(Sequence):
         targets[:, 0] = IGNORED
         heads = {"student_head": (torch.randn(7, 4),), "teacher_head": (torch.randn(7, 4),)}
         return torch.randn(6, 5, 4), torch.randn(6, 5, 4), {"targets": targets, **heads}
-
-
-def check(loss: Sequence, objective: str) -> None:
-    """Refuse an unknown objective, or a temperature that isn't above zero."""
-    positive(loss, "temperature")
-    if objective not in OBJECTIVES:
-        raise ConfigError(unknown("objective", objective, OBJECTIVES))

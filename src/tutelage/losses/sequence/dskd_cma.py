@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.losses.base import IGNORED, Sequence
 from tutelage.losses.divergence import kl
-from tutelage.losses.sequence.dskd import OBJECTIVES, check
+from tutelage.losses.sequence.dskd import OBJECTIVES, Objective
+from tutelage.options import Temperature
 
 
 class DSKDCMA(Sequence):
@@ -37,13 +37,9 @@ class DSKDCMA(Sequence):
     class_dim = None
     zero_at_equal = False
 
-    temperature: float = 2.0
-    teacher_temperature: float = 1.0
-    objective: str = "forward_kl"
-
-    def __post_init__(self) -> None:
-        positive(self, "teacher_temperature")
-        check(self, self.objective)
+    temperature: Temperature = 2.0
+    teacher_temperature: Temperature = 1.0
+    objective: Objective = "forward_kl"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.t2s = nn.Linear(teacher.shape[-1], student.shape[-1]).to(student)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl, log_mixture
+from tutelage.options import Share, Temperature
 
 
 class GKD(Sequence):
@@ -27,13 +26,8 @@ class GKD(Sequence):
     paper = "Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem. ICLR 2024. arXiv:2306.13649"
     ignores = ("shift of logits",)
 
-    beta: float = 0.5
-    temperature: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "temperature")
-        if not 0 <= self.beta <= 1:
-            raise ConfigError(f"GKD(beta={self.beta!r}): expected a number from 0 to 1.")
+    beta: Share = 0.5
+    temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         same_shape(self, student, teacher)

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.divergence import kl
+from tutelage.options import Share
 
 LARGEST = 60.0  # of a log ratio: beyond it exp would overflow
 
@@ -36,14 +36,8 @@ class MiniLLM(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    gamma: float = 0.95
-    cliprange: float = 0.2
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.gamma <= 1 and 0 <= self.cliprange <= 1):
-            raise ConfigError(
-                f"MiniLLM(gamma={self.gamma!r}, cliprange={self.cliprange!r}): expected both from 0 to 1."
-            )
+    gamma: Share = 0.95
+    cliprange: Share = 0.2
 
     def forward(
         self,

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.chunks import by_chunks
 from tutelage.losses.divergence import kl
+from tutelage.options import Epochs, NonNegative, Share
 
 
 class TAID(Sequence):
@@ -34,20 +34,17 @@ class TAID(Sequence):
     ignores = ("shift of logits",)
     compiles = False
 
-    t_start: float = 0.4
-    t_end: float = 1.0
-    alpha: float = 5e-4
-    beta: float = 0.99
-    epochs: float = 10.0
+    t_start: Share = 0.4
+    t_end: Share = 1.0
+    alpha: NonNegative = 5e-4
+    beta: Share = 0.99
+    epochs: Epochs = 10.0
     adaptive: bool = True
     entropy: bool = True
 
     def __post_init__(self) -> None:
-        positive(self, "epochs")
-        if not 0 <= self.t_start <= self.t_end <= 1:
-            raise ConfigError(
-                f"TAID(t_start={self.t_start!r}, t_end={self.t_end!r}): expected 0 ≤ t_start ≤ t_end ≤ 1."
-            )
+        if self.t_start > self.t_end:
+            raise ConfigError(f"TAID(t_start={self.t_start!r}, t_end={self.t_end!r}): expected t_start ≤ t_end.")
         self.t = nn.Buffer(torch.tensor(float(self.t_start)))
         self.momentum = nn.Buffer(torch.tensor(0.0))
         self.previous_loss = nn.Buffer(torch.tensor(float("inf")))  # there was none

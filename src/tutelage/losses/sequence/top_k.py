@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
 from tutelage.losses.divergence import kl, log_mixture
-from tutelage.losses.top_tokens import MISSING, counted, kept_example, log_among_top, top_tokens, with_rest
-
-DIVERGENCES = ("kl", "jsd", "tvd")
+from tutelage.losses.top_tokens import counted, kept_example, log_among_top, top_tokens, with_rest
+from tutelage.options import Count, Temperature
 
 
 class TopK(Sequence):
@@ -38,18 +36,13 @@ class TopK(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    divergence: str = "kl"
-    top: int = 64
-    missing: str = "zero"
+    divergence: Literal["kl", "jsd", "tvd"] = "kl"
+    top: Count = 64
+    missing: Literal["zero", "symmetric_uniform"] = "zero"
     log_target: bool = True
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
 
     def __post_init__(self) -> None:
-        positive(self, "top", "temperature")
-        if self.divergence not in DIVERGENCES:
-            raise ConfigError(unknown("divergence", self.divergence, DIVERGENCES))
-        if self.missing not in MISSING:
-            raise ConfigError(unknown("treatment of missing tokens", self.missing, MISSING))
         if self.missing == "symmetric_uniform" and not self.log_target:
             raise ConfigError(
                 "TopK(missing='symmetric_uniform', log_target=False): what top logits leave for others isn't known; "

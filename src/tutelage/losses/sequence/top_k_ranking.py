@@ -7,10 +7,10 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.losses.base import Sequence
 from tutelage.losses.tokens import within
 from tutelage.losses.top_tokens import counted, kept_example, preferred, top_tokens
+from tutelage.options import Count, NonNegative
 
 
 class TopKHinge(Sequence):
@@ -33,12 +33,9 @@ class TopKHinge(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    top: int = 64
-    margin: float | None = 0.0
+    top: Count = 64
+    margin: NonNegative | None = 0.0
     log_target: bool = True
-
-    def __post_init__(self) -> None:
-        positive(self, "top")
 
     def forward(
         self,
@@ -82,11 +79,8 @@ class TopKLogistic(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    top: int = 64
+    top: Count = 64
     log_target: bool = True
-
-    def __post_init__(self) -> None:
-        positive(self, "top")
 
     def forward(
         self,

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
 from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Sequence
 from tutelage.losses.tokens import by_sequence
+from tutelage.options import Temperature
 
 
 class ULD(Sequence):
@@ -31,13 +31,10 @@ class ULD(Sequence):
     class_dim = None
     ignores = ("shift of logits", "swapped sides")
 
-    student_temperature: float = 1.0
-    teacher_temperature: float = 1.0
+    student_temperature: Temperature = 1.0
+    teacher_temperature: Temperature = 1.0
     skip_student_eos: bool = False
     skip_teacher_eos: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "student_temperature", "teacher_temperature")
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor, teacher_targets: Tensor) -> Tensor:
         if len(student) != len(teacher):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.errors import ConfigError
+from tutelage.options import Epochs, ShareAboveZero
 from tutelage.policies.base import Samples
 
 
@@ -25,14 +25,8 @@ class Easiest(Samples):
 
     paper = "Bengio, Louradour, Collobert, Weston. ICML 2009"
 
-    start: float = 0.5
-    epochs: float = 10.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.start <= 1 or not self.epochs > 0:
-            raise ConfigError(
-                f"Easiest(start={self.start!r}, epochs={self.epochs!r}): expected a share in (0, 1] and epochs above 0."
-            )
+    start: ShareAboveZero = 0.5
+    epochs: Epochs = 10.0
 
     @torch.no_grad()
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor, epoch: float = 0.0) -> Tensor:

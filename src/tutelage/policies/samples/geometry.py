@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.declared import positive
+from tutelage.options import Width
 from tutelage.policies.base import Samples
 
 
@@ -25,10 +25,7 @@ class Geometry(Samples):
 
     paper = "Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112"
 
-    hidden: int = 64
-
-    def __post_init__(self) -> None:
-        positive(self, "hidden")
+    hidden: Width = 64
 
     def build(self, student: Tensor, teacher: Tensor | None) -> None:
         classes = student.shape[1]

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.options import Temperature
 from tutelage.policies.base import Samples
 
 
@@ -21,7 +22,7 @@ class Sure(Samples):
 
     paper = "Kwon, Na, Lee, Kim. ICASSP 2020"
 
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     right: bool = False
 
     @torch.no_grad()

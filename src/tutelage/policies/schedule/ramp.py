@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
-from tutelage.errors import ConfigError
+from tutelage.options import EpochsOrZero, Number
 from tutelage.policies.base import Schedule
 
-SHAPES: dict[str, Callable[[float], float]] = {
+Shape = Literal["linear", "cosine", "sigmoid"]
+
+SHAPES: dict[Shape, Callable[[float], float]] = {
     "linear": lambda u: u,
     "cosine": lambda u: (1 - math.cos(math.pi * u)) / 2,
     "sigmoid": lambda u: math.exp(-5 * (1 - u) ** 2) if u > 0 else 0.0,
@@ -25,17 +28,11 @@ class Ramp(Schedule):
     Raises: ConfigError for an unknown shape, or if `begin` or `epochs` is below 0.
     """
 
-    start: float = 0.0
-    end: float = 1.0
-    epochs: float = 0.0
-    begin: float = 0.0
-    shape: str = "linear"
-
-    def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise ConfigError(f"Ramp(shape={self.shape!r}): expected one of {', '.join(SHAPES)}.")
-        if self.epochs < 0 or self.begin < 0:
-            raise ConfigError(f"Ramp(epochs={self.epochs!r}, begin={self.begin!r}): expected 0 or more.")
+    start: Number = 0.0
+    end: Number = 1.0
+    epochs: EpochsOrZero = 0.0
+    begin: EpochsOrZero = 0.0
+    shape: Shape = "linear"
 
     def at(self, epoch: float) -> float:
         gone = epoch - self.begin

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
+from tutelage.options import NonNegative, Number, Positive
 from tutelage.policies.base import Temperature
 
 By = Literal["disagreement", "doubt"]
@@ -29,16 +28,11 @@ class Dynamic(Temperature):
 
     paper = "Wen, Lai, Qian. Neurocomputing 2021. arXiv:1911.07471"
 
-    base: float = 4.0
-    beta: float = 4.0
-    gamma: float = 1.0
+    base: Positive = 4.0
+    beta: Number = 4.0
+    gamma: NonNegative = 1.0
     by: By = "disagreement"
-    lowest: float = 0.5
-
-    def __post_init__(self) -> None:
-        positive(self, "base", "lowest")
-        if self.by not in get_args(By):
-            raise ConfigError(f"Dynamic(by={self.by!r}): expected one of {', '.join(get_args(By))}.")
+    lowest: Positive = 0.5
 
     @torch.no_grad()
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

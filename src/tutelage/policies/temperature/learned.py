@@ -7,8 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tutelage.declared import positive
-from tutelage.errors import ConfigError
+from tutelage.options import EpochsOrZero, NonNegative, Number, Positive
 from tutelage.policies.base import Temperature
 
 
@@ -26,16 +25,11 @@ class Learned(Temperature):
 
     paper = "Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231"
 
-    t_start: float = 1.0
-    t_end: float = 20.0
-    lambda_end: float = -1.0
-    ramp: float = 10.0
+    t_start: Positive = 1.0
+    t_end: NonNegative = 20.0
+    lambda_end: Number = -1.0
+    ramp: EpochsOrZero = 10.0
     by_sample: bool = False
-
-    def __post_init__(self) -> None:
-        positive(self, "t_start")
-        if self.t_end < 0 or self.ramp < 0:
-            raise ConfigError(f"Learned(t_end={self.t_end!r}, ramp={self.ramp!r}): expected 0 or more.")
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
         if self.by_sample:

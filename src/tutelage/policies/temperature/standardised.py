@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
+from tutelage.options import Positive
 from tutelage.policies.base import Temperature
 
 
@@ -22,10 +22,7 @@ class Standardised(Temperature):
 
     paper = "Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427"
 
-    base: float = 2.0
-
-    def __post_init__(self) -> None:
-        positive(self, "base")
+    base: Positive = 2.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return student.new_tensor(self.base)

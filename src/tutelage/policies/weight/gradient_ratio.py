@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tutelage.declared import positive
+from tutelage.options import Positive
 from tutelage.policies.base import Weight
 
 
@@ -18,10 +18,9 @@ class GradientRatio(Weight):
     Raises: ConfigError if the ratio isn't above 0.
     """
 
-    ratio: float = 1.0
+    ratio: Positive = 1.0
 
     def __post_init__(self) -> None:
-        positive(self, "ratio")
         self.weight = nn.Buffer(torch.ones(()))
 
     def forward(self, value: Tensor, truth: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.declared import positive
+from tutelage.options import Positive
 from tutelage.policies.base import Weight
 
 
@@ -16,10 +16,7 @@ class ValueRatio(Weight):
     Raises: ConfigError if the ratio isn't above 0.
     """
 
-    ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        positive(self, "ratio")
+    ratio: Positive = 1.0
 
     def forward(self, value: Tensor, truth: Tensor) -> Tensor:
         return value * self.ratio * truth.abs() / (value.detach().abs() + 1e-8)
