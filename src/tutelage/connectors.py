@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
 from tutelage.losses.maps import BatchNorm
-
-Name = Literal["regressor", "conv1x1", "linear", "identity"]
 
 Maker = Callable[[Tensor, Tensor], nn.Module]
 """Makes a connector from an example of the student's feature and one of the teacher's."""
@@ -29,11 +26,18 @@ def make(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
 
     Raises: ConfigError if the name isn't known or the two shapes can't be made to meet.
     """
-    if isinstance(connector, str):
-        if connector not in MAKERS:
-            raise ConfigError(unknown("connector", connector, MAKERS))
-        connector = MAKERS[connector]
-    return connector(student, teacher).to(student)
+    maker = MAKERS[known(connector)] if isinstance(connector, str) else connector
+    return maker(student, teacher).to(student)
+
+
+def known(connector: str) -> str:
+    """The same name.
+
+    Raises: ConfigError if no connector has it.
+    """
+    if connector not in MAKERS:
+        raise ConfigError(unknown("connector", connector, MAKERS))
+    return connector
 
 
 def as_map(feature: Tensor, prefix: int | None = None) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -51,7 +51,7 @@ class Term(Checked, nn.Module):
         weight: Number | Weight | Schedule | Mapping[str, Any] | None = None,
         student: Layers = "auto",
         teacher: Layers = "auto",
-        connector: connectors.Name | connectors.Maker | Literal[""] | None = None,
+        connector: str | connectors.Maker | None = None,
         warmup: EpochsOrZero = 0.0,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
@@ -70,6 +70,8 @@ class Term(Checked, nn.Module):
         self.asks = {part: (*part.asks(), *part.asks(optional=True)) for part in self._askers()}
         self.wanted = {"student": chosen(student), "teacher": chosen(teacher)}
         self.connector = connector if connector is not None else loss.connector
+        if isinstance(self.connector, str) and self.connector:
+            connectors.known(self.connector)
         self.connectors = nn.ModuleList()
         self.columns: tuple[int, ...] = ()
         self.student_layers: list[str] = []
@@ -315,8 +317,13 @@ def _samples(given: Any) -> Samples:
     return policy("samples", given, Samples)
 
 
-POLICIES = {"weight": _weight, "temperature": _temperature, "samples": _samples}
-"""What may be a policy, and what makes it."""
+READ: dict[str, tuple[type, Callable[[Any], Any]]] = {
+    "weight": (Mapping, _weight),
+    "temperature": (Mapping, _temperature),
+    "samples": (Mapping, _samples),
+    "connector": (str, connectors.known),
+}
+"""What a configuration says of these words, by a value of this type, and what reads it."""
 
 
 def from_spec(spec: Mapping[str, Any]) -> Term:
@@ -331,10 +338,10 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
     found = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
-    for word, policy_of in POLICIES.items():
-        if isinstance(wiring.get(word), Mapping):
+    for word, (said, read) in READ.items():
+        if isinstance(wiring.get(word), said):
             try:
-                wiring[word] = policy_of(wiring[word])
+                wiring[word] = read(wiring[word])
             except ConfigError as error:
                 found.append(f"{name}: {error}")
     if found:

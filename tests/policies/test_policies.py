@@ -177,7 +177,7 @@ def test_a_learned_weight_falls_for_a_large_value() -> None:
         ({"epochs": 3}, "needs a name"),
         ({"name": "rampp"}, "unknown policy 'rampp': did you mean 'ramp'"),
         ({"name": "ramp", "epoch": 3}, "unknown option of ramp 'epoch': did you mean 'epochs'"),
-        ({"name": "ramp", "epochs": "many"}, "ramp.epochs=.many..: expected a number"),
+        ({"name": "ramp", "epochs": "many"}, "ramp: epochs='many': expected a number"),
         ({"name": "ramp", "shape": "round"}, "shape='round'"),
         ({"name": "worse"}, "expected a number or a schedule or a temperature policy"),
         (3.5, "expected a number or a schedule or a temperature policy"),

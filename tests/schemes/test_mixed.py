@@ -172,7 +172,7 @@ def test_it_fits_any_model(make):
 
 def test_what_cannot_be_mixed_is_refused():
     for options, match in (
-        ({"alpha": 0}, "alpha=0.: expected a number above 0"),
+        ({"alpha": 0}, "alpha=0: expected a number above 0"),
         ({"alpha": "much"}, "alpha='much'"),
         ({"method": ["ps_kd"]}, "ps_kd asks for index of a sample, and a mixture is of two"),
         ({"method": ["ce", "nkd"]}, "nkd asks for targets"),

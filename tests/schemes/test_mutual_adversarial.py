@@ -107,7 +107,7 @@ def test_maps_of_several_shapes_meet_in_the_smallest():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match="at least two peers, 1 given"):
         afd([plain(0)])
-    with pytest.raises(ConfigError, match=r"weight=0.: expected a number above 0"):
+    with pytest.raises(ConfigError, match=r"weight=0: expected a number above 0"):
         afd([plain(0), plain(1)], weight=0)
     with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
         MutualAdversarial.of(SimpleNamespace(config=SimpleNamespace(sharded=True)))

@@ -141,8 +141,8 @@ def test_what_cannot_be_refined_is_refused():
             wired(**options)
     for options, match in (
         ({"model": Flat(), "layers": ["hidden", "fc"]}, "isn't a map"),
-        ({"width": 0}, "width=0.: expected a number of 1 or more"),
-        ({"depth": 1.5}, r"depth=1.5.: expected a whole number"),
+        ({"width": 0}, "width=0: expected a number of 1 or more"),
+        ({"depth": 1.5}, r"depth=1.5: expected a whole number"),
     ):
         with pytest.raises(ConfigError, match=match):
             wired(**options)
