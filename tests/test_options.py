@@ -165,7 +165,7 @@ def test_all_faults_of_all_terms_come_at_once() -> None:
         refuse_terms(
             [
                 {"name": "kd", "temperature": -4, "weight": "abc", "temprature": 3},
-                "at",
+                {"name": "at"},
                 {"name": "reviewkd", "mid_channels": 6.5, "warmup": {"name": "ramp"}},
             ]
         )

@@ -110,7 +110,7 @@ def of_options(who: str, make: Callable[..., Any], given: Mapping[str, Any], als
     for key, value in given.items():
         if key in kinds:
             said = fault(kinds[key], value)
-            found += [f"{who}: {key}={shown(value)}: {said}."] if said else []
+            found += [f"{who}: {key}={shown(repr(value))}: {said}."] if said else []
         elif not takes_any:
             found.append(unknown(f"option of {who}", str(key), [*kinds, *also]))
     return found
