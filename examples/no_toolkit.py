@@ -1,7 +1,8 @@
 """Distillation by hand: `train` is plain PyTorch, and its student equals Tutelage's to the last bit.
 
-That is what the toolkit's loop does with `method=kd`: cross-entropy and softened divergence, SGD, cosine. Data and
-networks come from Tutelage, so that both begin from the same numbers.
+That is what the toolkit's loop does with `method=kd`: cross-entropy and softened divergence, SGD with clipped
+gradients, a short rise of the learning rate, then a cosine. Data and networks come from Tutelage, so that both begin
+from the same numbers.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ def train(
     teacher = teacher.to(memory_format=torch.channels_last).eval()
     optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
     step, steps = 0, epochs * len(list(batches(0)))
+    rise = steps / 20
     for epoch in range(epochs):
         for x, y in batches(epoch):
-            optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * step / steps))
+            fall = 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+            optimizer.param_groups[0]["lr"] = lr * ((step + 1) / (rise + 1) if step < rise else fall)
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
                 told = F.log_softmax(teacher(x) / temperature, dim=1)
@@ -42,6 +45,7 @@ def train(
             loss = 0.1 * F.cross_entropy(logits, y) + 0.9 * kd.mean()
             optimizer.zero_grad()
             loss.backward()
+            nn.utils.clip_grad_norm_(student.parameters(), 5.0)
             optimizer.step()
             step += 1
     return student.eval()

@@ -79,6 +79,7 @@ def task_of(data: Data) -> Task:
 
 def settings(**changes) -> Settings:
     usual = {"epochs": 1, "batch_size": 16, "lr": 0.05, "device": "cpu", "log_every": 1000, "channels_last": False}
+    usual |= {"lr_warmup": 0, "clip": None}  # as a loop by hand
     return Settings(**(usual | changes))
 
 

@@ -98,7 +98,7 @@ def test_without_a_gap_nothing_changes():
     ("keys", "message"),
     [
         ({"optimizer": "adamw"}, "doesn't go with optimizer=adamw"),
-        ({"clip": 1.0, "accumulate": 2}, "doesn't go with clip, accumulate"),
+        ({"precision": "16", "accumulate": 2}, "doesn't go with accumulate, precision=16"),
         ({"momentum": 0.95}, r"momentum=0.95 ± 0.075 must lie in 0 … 1"),
         ({"momentum": 0.05}, "must lie in 0"),
     ],

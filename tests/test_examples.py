@@ -107,7 +107,7 @@ def test_own_data_keeps_its_classes():
 
 
 def test_own_model_is_trained_and_loads():
-    run, student = example("own_model").main(epochs=2, baseline=False)
+    run, student = example("own_model").main(epochs=3, baseline=False)
     assert run.result["student"]["accuracy"] > 0.2
     x = torch.randn(3, 1, 8, 8)
     with torch.no_grad():

@@ -5,8 +5,12 @@ import math
 import pytest
 import torch
 from small import net, settings
+from torch import nn
 
-from tutelage.optim import course, optimiser, scheduler
+from tutelage.capture import Tapped
+from tutelage.config import read
+from tutelage.optim import course, optimiser, scheduler, suited
+from tutelage.settings import Settings
 
 
 def rates(steps: int = 10, **changes) -> list[float]:
@@ -68,3 +72,36 @@ def test_a_part_may_have_settings_of_its_own():
     assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.3, 0.0, 0.8)
     part.own_settings = {"optimizer": "adamw"}
     assert isinstance(optimiser(part, settings()), torch.optim.AdamW)
+
+
+def attentive() -> nn.Module:
+    return nn.TransformerEncoderLayer(8, 2, 16)
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "expected"),
+    [
+        (net(), {}, ("sgd", 0.05, 5e-4)),
+        (attentive(), {}, ("adamw", 1e-3, 0.05)),
+        (nn.Sequential(Tapped(attentive()), nn.Linear(2, 2)), {}, ("adamw", 1e-3, 0.05)),
+        (nn.Sequential(Tapped(net()), nn.LayerNorm(2)), {}, ("sgd", 0.05, 5e-4)),
+        (attentive(), {"lr": 3e-4}, ("adamw", 3e-4, 0.05)),
+        (attentive(), {"lr": 0.1}, ("sgd", 0.1, 5e-4)),
+        (attentive(), {"optimizer": "sgd"}, ("sgd", 0.05, 5e-4)),
+        (attentive(), {"dot": 0.05}, ("sgd", 0.05, 5e-4)),
+        (net(), {"optimizer": "adamw", "weight_decay": 0}, ("adamw", 1e-3, 0)),
+    ],
+)
+def test_what_isnt_said_suits_the_network(module, said, expected):
+    assert suited(Settings(**said), module) == expected
+
+
+@pytest.mark.parametrize(("epochs", "said", "rise"), [(10, None, 0.5), (300, None, 5), (10, 0, 0), (10, 2.5, 2.5)])
+def test_the_rise_is_a_twentieth_unless_it_is_said(epochs, said, rise):
+    assert Settings(epochs=epochs, lr_warmup=said).rise == rise
+
+
+def test_clip_is_there_unless_it_is_said_that_it_isnt():
+    assert Settings().clip == 5
+    assert read(words=["clip=none"]).clip is None
+    assert read(words=["clip=1"]).clip == 1

@@ -41,7 +41,7 @@ def teacher(model: nn.Module | None = None) -> Frozen:
     ],
 )
 def test_settings(settings, expected, words):
-    found = preflight.settings(settings)
+    found = preflight.settings(settings, net())
     assert levels(found) == expected
     assert words in found[0].what
 

@@ -123,7 +123,7 @@ def test_adamw_with_a_rise_is_torchs():
     )  # fmt: skip
     torch.manual_seed(0)
     theirs = Plain()
-    opt = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=5e-4)
+    opt = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.05)
     for step, share in enumerate((1 / 3, 2 / 3, 1, 1)):
         batch = list(data.batches("train", 16, epoch=step // 2))[step % 2]
         opt.param_groups[0]["lr"] = 0.01 * share
@@ -131,6 +131,28 @@ def test_adamw_with_a_rise_is_torchs():
         F.cross_entropy(theirs(batch.inputs), batch.targets).backward()
         opt.step()
     assert all(torch.allclose(p, q, atol=1e-7) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+def test_a_loss_that_becomes_nan_names_the_checkpoint_that_there_is_or_none(tmp_path):
+    data = digits(64)
+
+    class Ruined(KD):
+        def forward(self, student, teacher):
+            return super().forward(student, teacher) * (float("nan") if len(seen) > 3 else 1.0)
+
+    seen: list[int] = []
+    for folder, every, words in (
+        (None, 60.0, "No checkpoint was written before"),
+        (tmp_path / "late", 60.0, "No checkpoint was written before"),
+        (tmp_path / "often", 0.0, "The checkpoint .*step-.*pt is sound"),
+    ):
+        seen.clear()
+        watched = offline(data, Ruined())
+        watched.register_forward_pre_hook(lambda *_: None)
+        for player in watched.players.values():
+            player.register_forward_pre_hook(lambda *_: seen.append(1))
+        with pytest.raises(NotFinite, match=words):
+            fit(watched, data, folder, epochs=2, checkpoint_every=every, log_every=1)
 
 
 # precision, compile

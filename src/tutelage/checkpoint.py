@@ -76,6 +76,12 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
+def left(folder: Path | None) -> str:
+    """The sentence on what there is to go back to."""
+    newest = max(folder.glob("step-*.pt"), default=None) if folder else None
+    return f"The checkpoint {newest} is sound." if newest else "No checkpoint was written before."
+
+
 def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
     """The newest whole checkpoint, None if there never was one; torn ones are named through `warn`.
 

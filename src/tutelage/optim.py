@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,21 +12,55 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from tutelage.capture import Tapped
 from tutelage.settings import Settings
 from tutelage.terms import Terms
+
+USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
+"""Learning rates that are usual with each optimiser."""
+
+
+class Suited(NamedTuple):
+    """An optimiser with its learning rate and decay."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+
+
+DEFAULTS = {"sgd": Suited("sgd", 0.05, 5e-4), "adamw": Suited("adamw", 1e-3, 0.05)}
+"""What each optimiser has where nothing is said."""
+
+
+def suited(settings: Settings, module: nn.Module) -> Suited:
+    """What the settings say, or leave open and suits the module; its `own_settings` win over them."""
+    settings = settings.model_copy(update=getattr(module, "own_settings", {}))
+    name = settings.optimizer
+    if name == "auto":
+        bears = settings.lr is None or settings.lr <= USUAL["adamw"][1]
+        name = "adamw" if bears and not settings.dot and _has_layer_norms(module) else "sgd"
+    default, decay = DEFAULTS[name], settings.weight_decay
+    return Suited(name, settings.lr or default.lr, default.weight_decay if decay is None else decay)
+
+
+def _has_layer_norms(module: nn.Module) -> bool:
+    """Whether a network in it has; connectors and losses decide nothing."""
+    networks: list[nn.Module] = [m for m in module.modules() if isinstance(m, Tapped)]
+    return any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for network in networks or [module] for m in network.modules())
 
 
 def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
     """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
+    name, lr, decay = suited(settings, module)
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     parameters = [p for p in module.parameters() if p.requires_grad]
     if settings.dot:
-        return DOT(parameters, settings.lr, settings.momentum, settings.dot, settings.weight_decay)
-    if settings.optimizer == "adamw":
-        return AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+        return DOT(parameters, lr, settings.momentum, settings.dot, decay)
+    if name == "adamw":
+        return AdamW(parameters, lr=lr, weight_decay=decay)
     options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
     fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
-    return SGD(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused, **options)
+    return SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)
 
 
 class DOT(Optimizer):
@@ -76,7 +110,7 @@ def taught_by(terms: Mapping[str, Terms]) -> set[str]:
 def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:
     """The learning rate at a step, as a share of its peak: a linear rise, then cosine, steps of 1/10, or constant."""
     total = settings.epochs * steps_an_epoch
-    rise = settings.lr_warmup * steps_an_epoch
+    rise = settings.rise * steps_an_epoch
 
     def share(step: int) -> float:
         if step < rise:

@@ -6,16 +6,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from tutelage import first_steps
 from tutelage.columns import spans
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import TutelageError
+from tutelage.finding import Finding
 from tutelage.norms import gradient_norms
+from tutelage.optim import USUAL, suited
 from tutelage.phase import forward_seconds, macs, peak_memory, test
 from tutelage.recompute import recompute
 from tutelage.run import Run
@@ -27,34 +29,24 @@ from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
-Level = Literal["ok", "warning", "error"]
 APART = 100.0
 """Gradient norms so many times apart drown one another."""
-LR = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
-"""Learning rates that are usual."""
 LOOKED_AT = 2000
 """Validation samples that the teacher is tried on."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was looked at and found, and the mend if it isn't ok."""
-
-    level: Level
-    what: str
-    mend: str = ""
-
-
-def settings(config: Settings) -> list[Finding]:
-    """Whether the learning rate and the length of the training are usual."""
-    low, high = LR[config.optimizer]
+def settings(config: Settings, student: nn.Module) -> list[Finding]:
+    """Whether the student's learning rate and the length of its training are usual."""
+    name, lr, _ = suited(config, student)
+    low, high = USUAL[name]
     found = []
-    if not low <= config.lr <= high:
-        mend = f"use {low:g} to {high:g}, or the paper's own."
-        found.append(Finding("warning", f"lr={config.lr:g} is unusual for {config.optimizer}", mend))
+    if not low <= lr <= high:
+        found.append(
+            Finding("warning", f"lr={lr:g} is unusual for {name}", f"use {low:g} to {high:g}, or the paper's own.")
+        )
     if config.epochs < 5:
         found.append(Finding("warning", f"epochs={config.epochs} is hardly a training", "use 30 or more for a result."))
-    return found or [Finding("ok", f"lr={config.lr:g} for {config.optimizer} over {config.epochs} epochs")]
+    return found or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
 
 
 def batches(data: Data, batch_size: int) -> list[Finding]:
@@ -183,15 +175,18 @@ class Trial:
     memory: float = 0.0
 
 
-def check(config: Config) -> Trial:
+def check(config: Config, steps: int = 0) -> Trial:
     """Try one step of the run that a configuration describes; nothing is trained and no file is written.
 
+    steps: take so many real ones too, with a copy of the student.
     Raises: ConfigError and DataError if there is no data or device to try it on.
     """
     run = Run(config, folder=Path())  # given one, it makes none
-    trial = Trial(run.data, [*settings(config), *batches(run.data, config.batch_size), *classes(run.data)])
+    trial = Trial(run.data, [*batches(run.data, config.batch_size), *classes(run.data)])
     try:
         _try(run, trial)
+        if steps:
+            trial.findings += first_steps.take(run, steps)
     except TutelageError as error:
         trial.findings += refusal(error)
     return trial
@@ -204,6 +199,7 @@ def _try(run: Run, trial: Trial) -> None:
     batch = batch.to(run.fabric.device)
     batch.epoch = float(run.config.epochs)  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
+    trial.findings += settings(run.of(run.phases()[-1]), trial.student)
     trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
@@ -219,7 +215,7 @@ def _try(run: Run, trial: Trial) -> None:
         norms = gradient_norms(scheme, batch, 0)
     trial.norms = {short(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
-    trial.findings += pulls(trial.norms) + gradients(scheme)
+    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.of(run.phases()[-1]))
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)

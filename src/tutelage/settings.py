@@ -21,20 +21,38 @@ class Settings(BaseModel):
 
     epochs: Later[Epochs] = Field(30, description="passes over the training data")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="samples a step, over all devices")
-    lr: Later[float] = Field(0.05, gt=0, le=100, description="peak learning rate")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (Nesterov momentum) or adamw")
+    lr: Later[float | None] = Field(
+        None, gt=0, le=100, description="peak learning rate; None: 0.05 of sgd, 0.001 of adamw"
+    )
+    optimizer: Literal["auto", "sgd", "adamw"] = Field(
+        "auto",
+        description="sgd (Nesterov momentum), adamw, or auto: adamw for networks with layer norms (transformers), "
+        "unless lr is above 0.01; sgd for the others",
+    )
     momentum: Share = Field(0.9, description="of sgd")
     dot: Share = Field(
         0.0,
         description="DOT's gap: momentum + gap for the teacher's terms, − gap for the ground truth's; 0: one momentum",
     )
-    weight_decay: float = Field(5e-4, ge=0, le=10, description="of the optimiser")
+    weight_decay: float | None = Field(
+        None, ge=0, le=10, description="of the optimiser; None: 0.0005 of sgd, 0.05 of adamw"
+    )
     schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the learning rate")
     milestones: list[float] = Field(
         [0.625, 0.75, 0.875], max_length=100, description="shares of training where `step` cuts lr by 10"
     )
-    lr_warmup: float = Field(0.0, ge=0, le=100_000, description="epochs over which the learning rate rises from 0")
-    clip: float | None = Field(None, gt=0, le=1e9, description="largest gradient norm of each optimiser's parameters")
+    lr_warmup: float | None = Field(
+        None,
+        ge=0,
+        le=100_000,
+        description="epochs over which the learning rate rises from 0; None: a twentieth of the training, at most 5",
+    )
+    clip: float | None = Field(
+        5.0,
+        gt=0,
+        le=1e9,
+        description="largest gradient norm of each optimiser's parameters; none: as large as they are",
+    )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     precision: Literal["32", "bf16", "16"] = Field("32", description="32, or mixed with bf16 or 16 (fp16: GPU only)")
     device: Later[str] = Field("auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps")
@@ -83,6 +101,11 @@ class Settings(BaseModel):
         return str(precision) if type(precision) is int else precision
 
     @property
+    def rise(self) -> float:
+        """The epochs over which the learning rate rises."""
+        return min(self.epochs / 20, 5.0) if self.lr_warmup is None else self.lr_warmup
+
+    @property
     def sharded(self) -> bool:
         """Whether each device holds a share of the weights."""
         return self.strategy == "fsdp" and self.devices > 1
@@ -101,7 +124,7 @@ class Settings(BaseModel):
 
     def contradictions(self) -> Iterator[str]:
         """Which keys don't go together, a sentence each that names all of them."""
-        if self.lr_warmup >= self.epochs:
+        if self.rise >= self.epochs:
             yield f"lr_warmup={self.lr_warmup} takes all of epochs={self.epochs}: make it shorter"
         if any(not 0 < m < 1 for m in self.milestones) or sorted(self.milestones) != self.milestones:
             yield f"milestones={self.milestones}: expected rising shares between 0 and 1"
@@ -122,8 +145,7 @@ class Settings(BaseModel):
 
     def _contradictions_of_dot(self) -> Iterator[str]:
         barred = {
-            "optimizer=adamw": self.optimizer != "sgd",
-            "clip": self.clip is not None,
+            "optimizer=adamw": self.optimizer == "adamw",
             "accumulate": self.accumulate > 1,
             "devices": self.devices > 1,
             "precision=16": self.precision == "16",

@@ -207,6 +207,7 @@ class Trainer:
                 opt.zero_grad(set_to_none=True)
         if taught := {term: loss for term, loss in losses.items() if f"{name}/{term}" in self.taught}:
             self.fabric.backward(_sum(taught), retain_graph=True)
+            self._clip(name)
             for opt in optimisers:
                 opt.optimizer.set_apart()
             losses = {term: loss for term, loss in losses.items() if term not in taught}
@@ -214,10 +215,14 @@ class Trainer:
             self.fabric.backward(_sum(losses) / share if share > 1 else _sum(losses))
         if not ends:
             return
-        for opt, part in zip(optimisers, self.parts[name], strict=True):
-            if self.settings.clip is not None:
-                self.fabric.clip_gradients(part, opt, max_norm=self.settings.clip, error_if_nonfinite=False)
+        self._clip(name)
+        for opt in optimisers:
             opt.step()
+
+    def _clip(self, name: str) -> None:
+        if self.settings.clip is not None:
+            for opt, part in zip(self.optimisers[name], self.parts[name], strict=True):
+                self.fabric.clip_gradients(part, opt, max_norm=self.settings.clip, error_if_nonfinite=False)
 
     # what is noted
 
@@ -245,7 +250,7 @@ class Trainer:
             raise NotFinite(
                 f"{', '.join(bad)} became {losses[bad[0]]} by step {self.progress.step}. If it is the teacher's term, "
                 "look at the teacher's answers (tutelage check); else use a smaller lr or clip=1. "
-                "The last checkpoint is sound."
+                + checkpoint.left(self.folder)
             )
         epoch = self.progress.epoch + self.progress.position / self.steps
         row = {"kind": "step", "step": self.progress.step, "epoch": round(epoch, 4), "losses": losses}

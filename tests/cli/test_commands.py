@@ -264,6 +264,18 @@ def test_check_writes_nothing(tutelage, tmp_path):
     assert re.search(r"^warning +epochs=1 is hardly", output, re.MULTILINE)
 
 
+def test_check_takes_real_steps_on_request(tutelage, tmp_path):
+    network(tmp_path / "t.safetensors")
+    code, output = tutelage("check", *QUICK, "epochs=3", "steps=3")
+    assert code == 0, output
+    assert re.search(r"^(ok|warning) +in 3 real steps the sum of the losses went from", output, re.MULTILINE)
+    assert [path.name for path in tmp_path.iterdir()] == ["t.safetensors"]
+    for wrong in ("0", "x", "1e3", "99999"):
+        code, output = tutelage("check", *QUICK, f"steps={wrong}")
+        assert code == 2
+        assert "expected how many steps to take" in output
+
+
 def test_check_reports_an_untrained_teacher_and_a_layer_that_isnt_there(tutelage, tmp_path):
     network(tmp_path / "t.safetensors")
     code, output = tutelage("check", *QUICK, "teacher=t.safetensors", "teacher_epochs=0")

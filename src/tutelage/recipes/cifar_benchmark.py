@@ -13,7 +13,10 @@ def recipe() -> dict[str, Any]:
     return {
         "epochs": 240,
         "batch_size": 64,
+        "optimizer": "sgd",
         "lr": 0.05,
+        "lr_warmup": 0,
+        "clip": None,
         "weight_decay": 5e-4,
         "schedule": "step",
         "milestones": [0.625, 0.75, 0.875],

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, ModelError
-from tutelage.optim import course
+from tutelage.optim import DEFAULTS, course
 from tutelage.player import Player
 from tutelage.schemes.base import Parts
 from tutelage.terms import Terms
@@ -135,10 +135,10 @@ def held_out(parts: Parts, share: float) -> Quiz:
 
 
 def rate_of(parts: Parts) -> Rate:
-    """The student's learning rate at each step."""
+    """The learning rate of the student's plain gradient descent at each step."""
     config = parts.config
-    share = course(config, parts.data.steps(config.batch_size))
-    return lambda step: config.lr * share(step)
+    share, lr = course(config, parts.data.steps(config.batch_size)), config.lr or DEFAULTS["sgd"].lr
+    return lambda step: lr * share(step)
 
 
 def refuse(config: Config) -> None:

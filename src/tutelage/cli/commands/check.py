@@ -1,4 +1,4 @@
-"""Try one step without training: pairs, costs, and the classic mistakes."""
+"""Try one step without training, or some: pairs, costs, and the classic mistakes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from tutelage.cli.words import Keyed, Words, read
+from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
     from tutelage.preflight import Trial
 
 app = typer.Typer(add_completion=False)
+MOST_STEPS = 10_000
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
 EXAMPLES = """Try one step of a run on one batch: nothing is trained, no file is written. An error gives exit code 1.
@@ -24,17 +26,20 @@ Examples:
   tutelage check teacher=runs/big student=resnet8x4 data=folder:photos method=kd+0.5*at
 
   tutelage check study.yaml
+
+  tutelage check study.yaml steps=20      the first 20 steps are taken too, with a copy of the student
 """
 
 
 @app.command(cls=Keyed, help=EXAMPLES)
 def check(words: Words = None) -> None:
     """Try it, print what was found."""
-    config = read(words)
+    steps = [word for word in words or [] if word.startswith("steps=")]
+    config = read([word for word in words or [] if word not in steps])
     from tutelage import preflight
     from tutelage.cli.console import say
 
-    trial = preflight.check(config)
+    trial = preflight.check(config, _count(steps[-1]) if steps else 0)
     _data(trial)
     if trial.student is not None:
         _networks(trial)
@@ -44,6 +49,14 @@ def check(words: Words = None) -> None:
     _findings(trial)
     if any(finding.level == "error" for finding in trial.findings):
         raise typer.Exit(1)
+
+
+def _count(word: str) -> int:
+    """The number in steps=NUMBER."""
+    text = word.removeprefix("steps=")
+    if not (text.isdecimal() and 1 <= int(text) <= MOST_STEPS):
+        raise ConfigError(f"{word}: expected how many steps to take, 1 to {MOST_STEPS}.")
+    return int(text)
 
 
 def _data(trial: Trial) -> None:
