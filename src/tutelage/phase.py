@@ -10,13 +10,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from tutelage import saved
+from tutelage import examples, saved
 from tutelage.checkpoint import write_atomically, write_text
 from tutelage.data.base import Data
 from tutelage.evaluation import Figures, evaluate
@@ -80,6 +81,8 @@ def finish(
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
             keep(folder / file, network, names.get(peer, name), data)
     write_predictions(folder / "predictions.npz", figures)
+    if data.task == "segmentation":
+        examples.write_masks(folder / "masks.npz", _network(student), data, task)
     others = {
         other: {
             "model": names.get(other, name),
@@ -100,6 +103,7 @@ def finish(
         **({"classes": data.classes} if phase.words.get("classes") else {}),
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
+        "latency_ms": latency(student, data),
         **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
@@ -124,8 +128,7 @@ def test(network: nn.Module, data: Data, task: Task, split: str) -> Figures:
     """Figures on a split, with predictions."""
     parameter = next(network.parameters())
     batches = data.batches(split, EVALUATION_BATCH, train=False, device=parameter.device)
-    model = _Said(network) if isinstance(network, Teacher) else network
-    return evaluate(model, batches, task, len(data.classes), keep=True)
+    return evaluate(_network(network), batches, task, len(data.classes), keep=True)
 
 
 def write_predictions(path: Path, figures: Figures) -> None:
@@ -142,6 +145,26 @@ def write_predictions(path: Path, figures: Figures) -> None:
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
+def _network(network: nn.Module) -> nn.Module:
+    return _Said(network) if isinstance(network, Teacher) else network
+
+
+def latency(network: nn.Module, data: Data, passes: int = 20, seconds: float = 0.5) -> float:
+    """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
+    parameter = next(network.parameters())
+    x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
+    times: list[float] = []
+    network, begun = _network(network).eval(), time.perf_counter()
+    with torch.no_grad():
+        while len(times) < 5 or (len(times) < passes and time.perf_counter() - begun < seconds):
+            start = time.perf_counter()
+            network(x)
+            if x.is_cuda:
+                torch.cuda.synchronize(x.device)
+            times.append(1000 * (time.perf_counter() - start))
+    return median(times[2:])
+
+
 def macs(network: nn.Module, data: Data) -> int:
     """Multiply–accumulates of one sample's forward."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -149,7 +172,7 @@ def macs(network: nn.Module, data: Data) -> int:
     parameter = next(network.parameters())
     x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        (_Said(network) if isinstance(network, Teacher) else network).eval()(x)
+        _network(network).eval()(x)
     return counter.get_total_flops() // 2
 
 

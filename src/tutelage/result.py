@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from tutelage.checkpoint import write_atomically, write_text
+from tutelage import examples
+from tutelage.checkpoint import write_text
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError
 from tutelage.statistics import interval, verdict
 from tutelage.tasks.base import Task
-
-EXAMPLES = 24
 
 
 def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any]:
@@ -33,6 +29,8 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
             "val": len(data.val),
             "test": len(data.test),
             "classes": list(data.classes),
+            "channels": data.channels,
+            "size": list(data.size),
             "columns": dict(data.columns),
         },
     }
@@ -43,8 +41,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     result["gain"] = _gain(result, task)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     write_text(folder / "result.json", json.dumps(result, indent=1))
-    if data.task == "classification":
-        _write_examples(folder, data)
+    examples.write(folder, data)
     return result
 
 
@@ -69,6 +66,7 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
         "macs": phases[0]["macs"],
+        "latency_ms": phases[0].get("latency_ms"),
         **{key: _mean([p.get(key) for p in trained]) for key in ("seconds", "step_ms", "peak_memory_mb")},
         "peak_memory_of": trained[0].get("peak_memory_of") if trained else None,
     }
@@ -111,31 +109,3 @@ def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:
         "values": gains,
         "verdict": verdict(gains, task.higher_is_better),
     }
-
-
-def _write_examples(folder: Path, data: Data) -> None:
-    """Images of test samples where the student and the teacher answer differently."""
-    try:
-        ours, theirs = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
-    except OSError:
-        return
-    differ = ours["probabilities"].argmax(1) != theirs["probabilities"].argmax(1)
-    wanted = ours["index"][differ][:EXAMPLES]
-    images = _images(data, wanted.tolist())
-    if len(wanted):
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, index=wanted, images=images)
-        write_atomically(folder / "examples.npz", lambda file: file.write(buffer.getvalue()))
-
-
-def _images(data: Data, wanted: list[int]) -> np.ndarray:
-    """The test images of those numbers, uint8 (K, H, W, 3)."""
-    found: dict[int, np.ndarray] = {}
-    mean, std = np.array(data.mean)[:, None, None], np.array(data.std)[:, None, None]
-    for batch in data.batches("test", 256, train=False):
-        assert batch.index is not None
-        for number, x in zip(batch.index.tolist(), batch.inputs, strict=True):
-            if number in wanted:
-                image = (x.numpy() * std + mean).clip(0, 1) * 255
-                found[number] = np.broadcast_to(image.round().astype(np.uint8).transpose(1, 2, 0), (*x.shape[1:], 3))
-    return np.stack([found[n] for n in wanted]) if wanted else np.zeros((0, 1, 1, 3), np.uint8)

@@ -46,11 +46,12 @@ def write_run(
     roles: tuple[str, ...] = ("teacher", "alone", "student"),
     task: str = "classification",
     examples: bool = True,
+    name: str = "class {}",
 ) -> Path:
     """Write a whole run folder, except for its report; `roles` says which models it trained, `verdict` how well."""
     path.mkdir(parents=True)
     random = np.random.default_rng(7)
-    names = [str(i) if classes == 10 else f"class {i}" for i in range(classes)]
+    names = [str(i) if classes == 10 else name.format(i) for i in range(classes)]
     targets = np.arange(samples) % classes
     hard = random.normal(0, 1.4, (samples, classes))
     reached: dict[str, list[float]] = {}
@@ -65,6 +66,9 @@ def write_run(
                 np.savez(
                     folder / "predictions.npz", index=np.arange(samples), targets=targets, probabilities=probabilities
                 )
+            else:
+                said = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
+                np.savez(folder / "masks.npz", **said)
             confusion = np.zeros((classes, classes), int)
             np.add.at(confusion, (targets, probabilities.argmax(1)), 1)
             _write(folder / "phase.json", _facts(role, seed, reached[role][-1], confusion))
@@ -74,9 +78,14 @@ def write_run(
     (path / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"seeds": seeds, "task": task}, sort_keys=False), "utf-8")
     _write(path / "environment.json", ENVIRONMENT)
     _write(path / "result.json", _result(reached, names, samples, verdict, task))
+    (path / "student.safetensors").write_bytes(b"weights" * 1000)
     if examples:
         images = random.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
         np.savez(path / "examples.npz", index=np.arange(6) * 3, images=images)
+    if task == "segmentation":
+        images, masks = random.integers(0, 256, (3, 12, 16, 3), dtype=np.uint8), np.zeros((3, 12, 16), np.uint16)
+        masks[:, :6], masks[:, :, :3] = 2, 255
+        np.savez(path / "examples.npz", index=np.arange(3) * 5, images=images, masks=masks)
     return path
 
 
@@ -93,6 +102,7 @@ def _facts(role: str, seed: int, accuracy: float, confusion: Any) -> dict[str, A
     return {
         "name": role, "role": role, "seed": seed, "epochs": 12, "steps": 180, "metric": "accuracy",
         "figures": {"accuracy": accuracy, "loss": 0.31}, "val": {"accuracy": accuracy - 0.004, "loss": 0.33},
+        "latency_ms": 0.4321,
         "parameters": 7_433_860 if role == "teacher" else 1_233_540,
         "macs": 1.083e9 if role == "teacher" else 1.774e8,
         "seconds": 184.2 if role == "teacher" else 41.5 + 12 * taught + seed,
@@ -129,6 +139,7 @@ def _result(reached: dict[str, list[float]], names: list[str], samples: int, ver
         facts = _facts(role, 0, 0.0, np.zeros((1, 1)))
         own = {"interval": around} if role != "teacher" else {"macs": facts["macs"]}
         common = {"accuracy": sum(values) / len(values), "parameters": facts["parameters"], "seconds": facts["seconds"]}
+        common["latency_ms"] = facts["latency_ms"]
         return {**common, many: values, **own}
 
     gain = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeGuard
@@ -61,6 +62,13 @@ class Figure(Block):
 
 
 @dataclass(frozen=True)
+class WideFigure(Figure):
+    """A drawing with its table beside it."""
+
+    wide = True
+
+
+@dataclass(frozen=True)
 class Text(Block):
     """A paragraph; `tone` is "", "warning" or "note"."""
 
@@ -102,6 +110,24 @@ class Picture(Block):
     alt: str
     truth: str
     said: Sequence[tuple[str, str, str, str, bool]]
+
+
+@dataclass(frozen=True)
+class Masks(Block):
+    """One example image beside its masks, as (who, source, alt)."""
+
+    kind = "masks"
+    wide = True
+    pictures: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Legend(Block):
+    """What colours mean, as (colour, name)."""
+
+    kind = "legend"
+    wide = True
+    entries: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -156,8 +182,11 @@ class Unit:
         return " points" if self.percent else ""
 
     def interval(self, bounds: Any) -> str:
-        """low to high; empty if there is none."""
-        return "" if not is_interval(bounds) else f"{self(bounds[0]).removesuffix(f'{NB}%')} to {self(bounds[1])}"
+        """low to high, within what there can be; empty if there is none."""
+        if not is_interval(bounds):
+            return ""
+        low, high = (min(max(bound, 0), 1) if self.percent else bound for bound in bounds)
+        return f"{self(low).removesuffix(f'{NB}%')} to {self(high)}"
 
     def tick(self, value: float) -> str:
         """On an axis."""
@@ -194,7 +223,18 @@ def duration(value: Any) -> str:
         return f"{value:.3g}{NB}s"
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}{NB}h {minutes:02d}{NB}min" if hours else f"{minutes}{NB}min {seconds:02d}{NB}s"
+    return f"{hours}{NB}h{NB}{minutes:02d}{NB}min" if hours else f"{minutes}{NB}min{NB}{seconds:02d}{NB}s"
+
+
+def bytes_of(value: Any) -> str:
+    """A file's size: 12.3 kB, 4.56 MB."""
+    return f"{count(value)}B" if is_number(value) and value >= 1000 else f"{value}{NB}B" if is_number(value) else "–"
+
+
+def soft(text: Any) -> Markup:
+    """Escaped, and free to break after what joins words: a long name breaks there and not within a word."""
+    joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
+    return Markup("<wbr>").join(re.split(joints, str(text)))
 
 
 def share(value: Any) -> str:

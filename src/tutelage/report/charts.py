@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -13,8 +13,8 @@ from tutelage.report.figures import Array, Bin
 Point = tuple[float, float]
 WIDTH, HEIGHT = 440.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 428.0, 10.0, 212.0
-DOTS, NUMBERED = 40, 12
-"""A line of at most so many points shows them; a heat map of at most so many classes shows its numbers."""
+DOTS, NUMBERED, LETTER = 40, 12, 8.8
+"""A line of at most so many points shows them, a heat map of at most so many classes its numbers; a letter's width."""
 
 
 @dataclass(frozen=True)
@@ -127,12 +127,22 @@ class Row:
 
 
 def intervals(
-    about: str, rows: Sequence[Row], x: str, say: Callable[[float], str], tick: Callable[[float], str]
+    about: str,
+    rows: Sequence[Row],
+    x: str,
+    say: Callable[[float], str],
+    tick: Callable[[float], str],
+    within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Markup:
-    """Each seed as a dot, the mean as a bar, and the interval around it; a row for each model."""
+    """Each seed as a dot, the mean as a bar, and the interval around it; a row for each model.
+
+    within: the values that there can be, at which intervals end.
+    """
+    rows = [replace(row, interval=row.interval and _clipped(row.interval, within)) for row in rows]
     left, step = 76.0, 46.0
     bottom = TOP + step * len(rows)
     across = spanning([v for row in rows for v in (*row.values, row.mean, *(row.interval or ()))], left, RIGHT - 6)
+    across = replace(across, low=max(across.low, within[0]), high=min(across.high, within[1]))
     parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
     for v in across.ticks(5):
         parts += [_rule("grid", across(v), TOP, across(v), bottom), _text(across(v), bottom + 17, tick(v))]
@@ -147,10 +157,15 @@ def intervals(
     return _svg(about, WIDTH, bottom + 42, parts)
 
 
+def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[float, float]:
+    low, high = (min(max(bound, within[0]), within[1]) for bound in bounds)
+    return low, high
+
+
 def bars(about: str, values: Sequence[tuple[str, float]], say: Callable[[float], str]) -> Markup:
     """A signed horizontal bar for each (label, value)."""
     height = 28.0
-    left = 24 + 7.0 * min(max(len(label) for label, _ in values), 18)
+    left = 24 + LETTER * min(max(len(label) for label, _ in values), 16)
     numbers = [0.0, *(value for _, value in values)]
     across = spanning(numbers, left + (52 if min(numbers) < 0 else 12), WIDTH - 52, margin=0.001)
     zero, total = across(0.0), 8 + height * len(values)
@@ -159,7 +174,7 @@ def bars(about: str, values: Sequence[tuple[str, float]], say: Callable[[float],
         y, end = 4 + height * i, across(value)
         style, anchor, gap = ("worse", "end", -5) if value < 0 else ("better", "start", 5)
         drawn = [
-            _text(left, y + 19, _short(label, 18), "end"),
+            _text(left, y + 19, _short(label, 16), "end"),
             _box("fill", min(zero, end), y + 3, abs(end - zero), 22),
             _text(end + gap, y + 19, say(value), anchor),
         ]
@@ -201,31 +216,35 @@ def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
     return _svg(about, 260, 240, [*parts, _text((left + right) / 2, bottom + 35, "confidence", style="name")])
 
 
-def heat(about: str, shares: Array, names: Sequence[str]) -> Markup:
+def heat(about: str, shares: Array, full: Sequence[str]) -> Markup:
     """A confusion as shares of each true class (row): hits on the diagonal, errors on a scale of their own."""
-    n = len(names)
-    left = 30 + 6.5 * min(max(map(len, names)), 10)
+    n = len(full)
+    names = [_short(name, 14) for name in full]
+    longest = max(map(len, names))
+    left = 12 + LETTER * longest
     cell = (WIDTH - left - 6) / n
     foot = 6 + cell * n
     wrong = max((float(shares[t, p]) for t in range(n) for p in range(n) if t != p), default=0.0) or 1.0
-    turned = max(map(len, names)) * 7 > cell
+    turned = longest * LETTER > cell
     parts = []
     for t in range(n):
         y, x = 6 + cell * t, left + cell * (t + 0.5)
-        parts.append(_text(left - 6, y + cell / 2 + 4, _short(names[t], 10), "end"))
-        parts.append(_text(x, foot + 15, _short(names[t], 10), "end" if turned else "middle", turn=-55 * turned))
+        parts.append(_text(left - 6, y + cell / 2 + 4, names[t], "end"))
+        parts.append(_text(x + 4 * turned, foot + 15, names[t], "end" if turned else "middle", turn=-90 * turned))
         for p in range(n):
             value, x = float(shares[t, p]), left + cell * p
             style, weight = ("hit", 0.75 * value) if t == p else ("miss", 0.8 * value / wrong)
             drawn = [_box("cell", x, y, cell - 1, cell - 1, opacity=weight)]
             if n <= NUMBERED and (t == p or value >= 0.005):
                 drawn.append(_text(x + cell / 2, y + cell / 2 + 4, f"{100 * value:.0f}"))
-            parts.append(_group(style, f"{names[t]} taken for {names[p]}: {100 * value:.1f} %", drawn))
-    return _svg(about, WIDTH, foot + (64 if turned else 24), parts)
+            parts.append(_group(style, f"{full[t]} taken for {full[p]}: {100 * value:.1f} %", drawn))
+    return _svg(about, WIDTH, foot + (22 + LETTER * longest if turned else 24), parts)
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """Its beginning and its end: names of a kind often differ there alone."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = "", turn: float = 0) -> str:

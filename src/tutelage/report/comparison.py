@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tutelage.report.blocks import Block, Figure, Missing, Picture, Section, Table, decimal, mean, share
+from tutelage.report.blocks import (
+    Block,
+    Figure,
+    Missing,
+    Picture,
+    Section,
+    Table,
+    WideFigure,
+    WideTable,
+    decimal,
+    mean,
+    share,
+)
 from tutelage.report.charts import bars, diagonal, heat, stacked
 from tutelage.report.figures import (
     Array,
@@ -25,14 +35,16 @@ from tutelage.report.figures import (
     reliability,
 )
 from tutelage.report.folder import ROLES, Predictions, Run
+from tutelage.report.masks import masks, picture
 
-CLASSES, PAIRS, EXAMPLES, PIXELS = 20, 15, 15, 96
+CLASSES, PAIRS, EXAMPLES, PIXELS, LONG = 20, 15, 15, 96, 18
 STYLES = {
     "both right": "both",
     "only the student right": "student",
     "only the teacher right": "teacher",
     "both wrong": "wrong",
 }
+SAID = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for name in STYLES))
 
 
 def told(run: Run, role: str) -> list[Predictions]:
@@ -63,15 +75,12 @@ def agreeing(run: Run) -> Section:
         rows.append([label, share(same), decimal(apart), *(share(value) for value in shares.values())])
         bands.append((label, [(STYLES[name], name, value) for name, value in shares.items()]))
     table = Table(
-        "Agreement with the teacher", ["Model", "Same class", "KL, nats", *(n.capitalize() for n in STYLES)], rows
-    )
-    short = Table(
         "Agreement with the teacher",
-        ["Model", "Same class as teacher", "KL(teacher ‖ student), nats"],
-        [r[:3] for r in rows],
+        ["", *(row[0] for row in rows)],
+        [[name, *values] for name, *values in zip(SAID, *(row[1:] for row in rows), strict=True)],
     )
     drawing = stacked("who is right, by share of test samples", bands)
-    figure = Figure(
+    figure = WideFigure(
         "Who is right",
         drawing,
         "Shares of the test samples, mean over seeds.",
@@ -79,7 +88,7 @@ def agreeing(run: Run) -> Section:
         table,
     )
     lead = "Same class: the share of test samples whose most probable class is the teacher's."
-    return Section("Agreement with the teacher", lead, [figure, short])
+    return Section("Agreement with the teacher", lead, [figure])
 
 
 def calibration(run: Run) -> Section:
@@ -135,7 +144,13 @@ def classes(run: Run) -> Section:
     lead = (
         f"{what[0].upper() + what[1:]} of each class, taught minus alone, in percentage points; mean over seeds.{some}"
     )
-    return Section("Gain by class", lead, [Figure(f"Gain in {what}", drawing), table])
+    kind = Figure if has_long_names(run, len(gains)) else WideFigure  # long names make a table far higher than the bars
+    return Section("Gain by class", lead, [kind(f"Gain in {what}", drawing, table=table)])
+
+
+def has_long_names(run: Run, classes: int) -> bool:
+    """Whether a class's name takes more than a narrow column."""
+    return any(len(run.class_name(i)) > LONG for i in range(classes))
 
 
 def _points(value: float) -> str:
@@ -154,7 +169,8 @@ def confusions(run: Run) -> Section:
         [run.class_name(t), run.class_name(p), share(v), decimal(table[t, p])] for t, p, v in largest(wrong, PAIRS)
     ]
     head = ["True class", "Taken for", "of the class", "Samples"]
-    confused = Table(f"Most confused, {label.lower()}", head, pairs)
+    kind = WideTable if has_long_names(run, len(table)) else Table
+    confused = kind(f"Most confused, {label.lower()}", head, pairs)
     blocks: list[Block] = [confused]
     if len(table) <= CLASSES:
         names = [run.class_name(i) for i in range(len(table))]
@@ -171,12 +187,14 @@ def confusions(run: Run) -> Section:
             [run.class_name(t), run.class_name(p), share(before[t, p]), share(wrong[t, p]), _points(v)]
             for t, p, v in largest(wrong - before, PAIRS)
         ]
-        blocks.append(Table("Largest changes", ["True class", "Taken for", "Alone", "Taught", "Points"], changed))
+        blocks.append(kind("Largest changes", ["True class", "Taken for", "Alone", "Taught", "Points"], changed))
     return Section("Confusions", "Means over seeds.", blocks)
 
 
 def examples(run: Run) -> Section:
-    """Test images on which the teacher and the student say different things."""
+    """Test images on which the teacher and the student say different things; masks, where there are such."""
+    if run.result.get("task") == "segmentation":
+        return masks(run)
     if run.examples is None:
         raise Missing("the folder holds no examples.npz")
     models = [(role, run.label(role), told(run, role)[0]) for role in ROLES if told(run, role)]
@@ -194,7 +212,7 @@ def examples(run: Run) -> Section:
         truth = int(found[0][2].targets[found[0][3]])
         answers = [(role, label, *_answer(run, said, at, truth)) for role, label, said, at in found]
         name = run.class_name(truth)
-        pictures.append(Picture(png(image), f"test sample {int(index)}, of class {name}", name, answers))
+        pictures.append(Picture(picture(image, PIXELS), f"test sample {int(index)}, of class {name}", name, answers))
     if not pictures:
         raise Missing("none of the example images is among the predictions")
     return Section(
@@ -207,14 +225,3 @@ def examples(run: Run) -> Section:
 def _answer(run: Run, said: Predictions, at: int, truth: int) -> tuple[str, str, bool]:
     best = int(said.probabilities[at].argmax())
     return run.class_name(best), share(said.probabilities[at, best].item()), best == truth
-
-
-def png(image: Any) -> str:
-    """An image (H, W, 3) uint8 as a PNG data URI, at most 96 pixels long."""
-    from PIL import Image
-
-    picture = Image.fromarray(image)
-    picture.thumbnail((PIXELS, PIXELS))
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

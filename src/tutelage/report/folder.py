@@ -31,21 +31,23 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Examples:
-    """Test samples to show: index (K,), images (K, H, W, 3) uint8."""
+    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and their masks (K, H, W), if they have such."""
 
     index: Labels
     images: np.ndarray[Any, np.dtype[np.uint8]]
+    masks: Labels | None = None
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One training in a run: the facts of phase.json, the lines of metrics.jsonl, and the predictions, if any."""
+    """One training in a run: phase.json, the lines of metrics.jsonl, predictions and masks by sample, if any."""
 
     folder: str
     role: str
     facts: dict[str, Any]
     metrics: list[dict[str, Any]]
     predictions: Predictions | None
+    masks: dict[int, Labels] = field(default_factory=dict)
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """The metrics of one kind: "step", "norms" or "epoch"."""
@@ -163,6 +165,7 @@ def _phase(run: Run, folder: Path) -> Phase | None:
         facts,
         metrics,
         _try(run, folder / "predictions.npz", _predictions, Predictions),
+        _try(run, folder / "masks.npz", _masks, dict) or {},
     )
 
 
@@ -214,4 +217,9 @@ def _predictions(file: Path) -> Predictions:
 
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return Examples(arrays["index"], arrays["images"])
+        return Examples(arrays["index"], arrays["images"], dict(arrays).get("masks"))
+
+
+def _masks(file: Path) -> dict[int, Labels]:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return dict(zip(arrays["index"].tolist(), arrays["masks"], strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -79,6 +80,16 @@ def verdict(run: Run) -> tuple[str, str, str]:
     return kind, BADGES.get(kind, "Undecided"), sentence + (f" {few[0].upper()}{few[1:]}." if few else "")
 
 
+def headline(run: Run) -> str:
+    """What came out, in two or three words: the gain, or the figure where nothing was compared."""
+    gain, unit = run.result.get("gain"), run.unit
+    if not gain:
+        role = next((role for role in ("student", "alone", "teacher") if run.summary(role)), "student")
+        return f"{unit(run.summary(role).get(run.metric))} {run.metric}"
+    unsure = ", undecided" if gain.get("verdict") not in ("beats", "worse") else ""
+    return f"{unit.difference(gain.get('mean'))}{unit.points or f' {run.metric}'}{unsure}"
+
+
 def _zero(bounds: Any) -> str:
     crosses = is_interval(bounds) and bounds[0] <= 0 <= bounds[1]
     return "which doesn't exclude zero: too little" if crosses else "too little"
@@ -103,7 +114,10 @@ def result(run: Run) -> Section:
             *_others(run),
         ],
     )
-    drawing = intervals(f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick)
+    within = (0.0, 1.0) if run.unit.percent else (-math.inf, math.inf)
+    drawing = intervals(
+        f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick, within
+    )
     figure = Figure(
         f"Test {run.metric} by seed",
         drawing,
@@ -182,8 +196,10 @@ def _card(run: Run, role: str) -> Card:
     facts = [
         ("Parameters", count(summary.get("parameters"))),
         ("MACs", count(macs)),
-        ("Training time", duration(summary.get("seconds"))),
+        ("Training time", duration(summary["seconds"]) if is_number(summary.get("seconds")) else "came trained"),
     ]
+    if is_number(summary.get("latency_ms")):
+        facts.append(("One image takes", duration(summary["latency_ms"] / 1000)))
     model = model_name(run, role) or "–"
     return Card(role, run.label(role), model, run.unit(summary.get(run.metric)), below, facts)
 
@@ -281,8 +297,9 @@ def costs(run: Run) -> Section:
         facts = [phase.facts for phase in phases]
         if facts:
             average = {name: mean([f.get(name) for f in facts]) for name in COSTS}
-            total = sum(f["seconds"] for f in facts if is_number(f.get("seconds")))
-            rows.append([label, len(facts), *(say(average[name]) for name, say in COSTS.items()), duration(total)])
+            taken = [f["seconds"] for f in facts if is_number(f.get("seconds"))]
+            total = duration(sum(taken)) if taken else "came trained"
+            rows.append([label, len(facts), *(say(average[name]) for name, say in COSTS.items()), total])
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
     slow = _slowdown(run)
     so_far = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
@@ -317,6 +334,7 @@ def settings(run: Run) -> Section:
     return Section("Configuration and environment", "", [Folded(table) for table in tables])
 
 
-def notes(run: Run, missing: list[tuple[str, str]]) -> list[Text]:
+def notes(run: Run, missing: list[tuple[str, str]]) -> Section | None:
     """What isn't in the report, and why."""
-    return [Text(note, "note") for note in [*run.notes, *(f"{title}: left out, {why}." for title, why in missing)]]
+    said = [*run.notes, *(f"{title}: {why}." for title, why in missing)]
+    return Section("Left out", "", [Text(note, "note") for note in said]) if said else None

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tutelage.report import comparison, outcome, training
-from tutelage.report.blocks import Missing, Section
+from tutelage.report import comparison, outcome, training, usage
+from tutelage.report.blocks import Missing, Section, soft
 from tutelage.report.folder import Run, read
 
 SECTIONS: dict[str, Callable[[Run], Section]] = {
@@ -23,7 +23,9 @@ SECTIONS: dict[str, Callable[[Run], Section]] = {
     "Where teacher and student differ": comparison.examples,
     "Costs": outcome.costs,
     "Configuration and environment": outcome.settings,
+    "Use the student": usage.use,
 }
+LAST = "Use the student"
 
 
 def write(run: Path) -> Path:
@@ -57,6 +59,9 @@ def render(run: Run) -> str:
             AttributeError,
         ) as error:  # a part that isn't of the kind it should be
             missing.append((title, f"its data can't be used ({type(error).__name__}: {error})"))
+    if left_out := outcome.notes(run, missing):
+        last = [section for section in sections if section.title == LAST]
+        sections = [*(section for section in sections if section not in last), left_out, *last]
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
@@ -64,17 +69,18 @@ def render(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["soft"] = soft
     tone, badge, sentence = outcome.verdict(run)
     return templates.get_template("page.html.j2").render(
         student=outcome.student_name(run),
         teacher=outcome.model_name(run, "teacher") if run.summary("teacher") or run.of("teacher") else None,
         data=run.data.get("name") or run.config.get("data"),
+        headline=outcome.headline(run),
         started=_date(str(run.environment.get("started") or "")),
         tone=tone,
         badge=badge,
         sentence=sentence,
         sections=sections,
-        notes=outcome.notes(run, missing),
         version=run.environment.get("tutelage"),
     )
 

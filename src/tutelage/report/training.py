@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from tutelage.report.blocks import Block, Figure, Missing, Section, Table, Text, decimal, is_number
+from tutelage.report.blocks import Block, Figure, Missing, Section, Table, Text, WideFigure, decimal, is_number
 from tutelage.report.charts import Line, Point, lines, needs_log, plain
 from tutelage.report.figures import spread
 from tutelage.report.folder import Phase, Run
@@ -138,8 +138,8 @@ def _gradients(norms: dict[str, list[list[Point]]], weights: dict[str, list[list
     log = min(everything) > 0
     drawing = lines("gradient norm of each weighted term by step", series, x="step", log=log)
     caption = "‖∇ weight · term‖ with respect to the student" + (", logarithmic scale." if log else ".")
-    figure = Figure("Gradient norms by term", drawing, caption, [(line.style, line.label) for line in series])
-    return [figure, table, *_warning(typical)]
+    legend = [(line.style, line.label) for line in series]
+    return [WideFigure("Gradient norms by term", drawing, caption, legend, table), *_warning(typical)]
 
 
 def _warning(typical: dict[str, float]) -> list[Block]:

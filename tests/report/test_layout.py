@@ -1,0 +1,184 @@
+"""The page as it is seen: nothing runs over anything, at desk and on a phone, with names of any length."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tutelage.examples import in_turn
+from tutelage.report import write
+from tutelage.report.blocks import Unit, soft
+
+NAMES = {
+    "short": "class {}",
+    "words": "a very long name of a class in several words, number {}",
+    "joined": "Eine_außerordentlich_lange_Bezeichnung_ohne_Leerzeichen_{}",
+    "unbroken": "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk{}",
+}
+SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+
+OVER = """() => [...document.querySelectorAll('.block')].flatMap(block => {
+  const edge = block.getBoundingClientRect().right + 1;
+  return [...block.querySelectorAll('*')].filter(e => !e.closest('.scroll, svg, .hidden, details:not([open])'))
+    .filter(e => e.getBoundingClientRect().right > edge).map(e => block.className + ': ' + e.textContent.slice(0, 60));
+})"""
+DRAWN = """() => [...document.querySelectorAll('svg')].flatMap(svg => {
+  const frame = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => { const box = text.getBoundingClientRect();
+    return box.bottom > frame.bottom + 2 || box.left < frame.left - 2 || box.right > frame.right + 8;
+  }).map(text => svg.getAttribute('aria-label') + ': ' + text.textContent);
+})"""
+BROKEN = """() => {
+  const found = [], walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.parentElement.closest('svg, pre, details:not([open]), .hidden')) continue;
+    for (const word of node.textContent.matchAll(/[\\p{L}\\d]+/gu)) {
+      if (word[0].length > 20) continue;
+      const range = document.createRange();
+      range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
+
+
+def opened(browser: Browser, file: Path, size: str) -> Page:
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.goto(file.as_uri())
+    return page
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("classes", [10, 20, 40])
+@pytest.mark.parametrize("names", NAMES)
+def test_nothing_runs_over_anything(make_run, tmp_path, browser, names, classes, size):
+    page = opened(browser, write(make_run(tmp_path / "run", classes=classes, name=NAMES[names], samples=400)), size)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate(OVER) == []
+    assert page.evaluate(DRAWN) == []
+    assert page.evaluate(BROKEN) == []
+    page.close()
+
+
+@pytest.mark.parametrize("names", ["words", "joined"])
+def test_at_the_desk_every_column_is_seen(make_run, tmp_path, browser, names):
+    page = opened(browser, write(make_run(tmp_path / "run", classes=40, name=NAMES[names], samples=400)), "desk")
+    assert (
+        page.evaluate(
+            "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+            ".filter(s => s.checkVisibility()).map(s => s.ariaLabel)"
+        )
+        == []
+    )
+    page.close()
+
+
+def test_a_table_that_scrolls_shows_it(make_run, tmp_path, browser):
+    page = opened(browser, write(make_run(tmp_path / "run")), "phone")
+    shaded = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth)"
+        ".map(s => getComputedStyle(s).backgroundImage.split('linear-gradient').length - 1)"
+    )
+    assert shaded
+    assert set(shaded) == {4}
+    page.close()
+
+
+def test_cards_are_as_high_as_what_they_hold(whole, browser):
+    page = opened(browser, write(whole), "desk")
+    empty = page.evaluate("""[...document.querySelectorAll('.block:not(.wide)')].map(block => {
+        const last = block.lastElementChild.getBoundingClientRect().bottom;
+        return block.getBoundingClientRect().bottom - last;
+    })""")
+    assert max(empty) < 40
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("plain", ["plain"]),
+        ("a_long_name", ["a_", "long_", "name"]),
+        ("folder/to.file", ["folder/", "to.", "file"]),
+        ("97.5 %", ["97.5 %"]),
+        ("−3.2 to +0.5", ["−3.2 to +0.5"]),
+        ("1e-05", ["1e-05"]),
+        ("C:\\here", ["C:\\", "here"]),
+        ("<b>_x", ["&lt;b&gt;_", "x"]),
+    ],
+)
+def test_names_break_after_what_joins_words(text, parts):
+    assert soft(text).split("<wbr>") == parts
+
+
+@pytest.mark.parametrize(
+    ("kind", "gain", "title"),
+    [
+        ("beats", 0.078, "+7.80 points: "),
+        ("worse", -0.1056, "−10.56 points: "),
+        ("undecided", 0.021, "+2.10 points, undecided: "),
+        (None, None, "%"),
+    ],
+)
+def test_the_title_leads_with_what_came_out(make_run, tmp_path, kind, gain, title):
+    run = make_run(tmp_path / "run", roles=("teacher", "alone", "student") if kind else ("student",))
+    result = json.loads((run / "result.json").read_text())
+    if kind:
+        result["gain"] |= {"mean": gain, "verdict": kind}
+    (run / "result.json").write_text(json.dumps(result))
+    text = write(run).read_text("utf-8")
+    found = re.search(r"<title>(.*?)</title>", text)[1]
+    assert found.startswith(title) or (not kind and re.match(r"\d+\.\d\xa0% accuracy: resnet8x4", found))
+    assert re.search(r'<h1><span class="gain [a-z]+">(.*?)</span>', text)[1] == found.partition(": ")[0]
+
+
+def test_intervals_end_where_the_figures_do(make_run, tmp_path, browser):
+    run = make_run(tmp_path / "run")
+    result = json.loads((run / "result.json").read_text())
+    result["alone"] |= {"accuracy": 0.05, "values": [0.02, 0.05, 0.08], "interval": [-0.04, 0.14]}
+    result["student"] |= {"accuracy": 0.97, "values": [0.95, 0.97, 0.99], "interval": [0.92, 1.02]}
+    (run / "result.json").write_text(json.dumps(result))
+    text = write(run).read_text("utf-8")
+    assert "Alone: 5.0\xa0% (0.0\xa0% to 14.0\xa0%)" in text
+    assert "Taught: 97.0\xa0% (92.0\xa0% to 100.0\xa0%)" in text
+    assert "interval 0.0 to 14.0\xa0%" in text
+    assert Unit(percent=False).interval([-0.5, 2]) == "−0.5 to 2"
+
+
+def test_a_teacher_that_came_trained_took_no_time_here(whole):
+    result = json.loads((whole / "result.json").read_text())
+    result["teacher"]["seconds"] = None
+    (whole / "result.json").write_text(json.dumps(result))
+    file = whole / "teacher" / "phase.json"
+    facts = {
+        k: v for k, v in json.loads(file.read_text()).items() if k not in ("seconds", "epochs", "steps", "step_ms")
+    }
+    file.write_text(json.dumps(facts))
+    text = write(whole).read_text("utf-8")
+    assert text.count("came trained") == 2
+    assert not re.search(r">0\xa0m?s<", text)
+
+
+def test_examples_are_of_every_class_in_turn():
+    classes = np.array([0, 0, 0, 0, 1, 1, 3])
+    assert in_turn(np.arange(7) + 10, classes).tolist() == [10, 14, 16, 11, 15, 12, 13]
+
+
+def test_masks_are_drawn_beside_their_images(make_run, tmp_path, browser):
+    page = opened(browser, write(make_run(tmp_path / "run", task="segmentation")), "phone")
+    rows = page.locator(".block.masks")
+    assert rows.count() == 3
+    assert rows.first.locator("figcaption").all_text_contents() == ["Image", "Truth", "Teacher", "Alone", "Taught"]
+    assert page.evaluate("[...document.querySelectorAll('.masks img')].every(i => i.naturalWidth === 16)")
+    legend = page.locator(".block.legend li").all_text_contents()
+    assert "blank: unlabelled, which doesn't count" in legend
+    assert {"0", "2"} <= set(legend)
+    page.close()
