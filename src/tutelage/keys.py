@@ -14,24 +14,25 @@ class Keys(TypedDict, total=False):
     """passes over the training data"""
     batch_size: int
     """samples a step, over all devices"""
-    lr: float
-    """peak learning rate"""
-    optimizer: Literal["sgd", "adamw"]
-    """sgd (Nesterov momentum) or adamw"""
+    lr: float | None
+    """peak learning rate; None: 0.05 of sgd, 0.001 of adamw"""
+    optimizer: Literal["auto", "sgd", "adamw"]
+    """sgd (Nesterov momentum), adamw, or auto: adamw for networks with layer norms (transformers), unless lr is
+    above 0.01; sgd for the others"""
     momentum: float
     """of sgd"""
     dot: float
     """DOT's gap: momentum + gap for the teacher's terms, − gap for the ground truth's; 0: one momentum"""
-    weight_decay: float
-    """of the optimiser"""
+    weight_decay: float | None
+    """of the optimiser; None: 0.0005 of sgd, 0.05 of adamw"""
     schedule: Literal["cosine", "step", "constant"]
     """of the learning rate"""
     milestones: list[float]
     """shares of training where `step` cuts lr by 10"""
-    lr_warmup: float
-    """epochs over which the learning rate rises from 0"""
+    lr_warmup: float | None
+    """epochs over which the learning rate rises from 0; None: a twentieth of the training, at most 5"""
     clip: float | None
-    """largest gradient norm of each optimiser's parameters"""
+    """largest gradient norm of each optimiser's parameters; none: as large as they are"""
     accumulate: int
     """batches whose gradients make one step"""
     precision: Literal["32", "bf16", "16"]
