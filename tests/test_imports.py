@@ -16,10 +16,11 @@ ROOT = Path(tutelage.__file__).parent
 ORDER = [
     "errors", "kinds", "parsing", "options", "declared", "registry", "keys", "values", "capture", "layers",
     "branches", "rest", "recompute", "fold", "settings", "checkpoint", "policies", "losses", "columns", "cache",
-    "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults", "config", "data", "loading", "models",
-    "tasks", "pairing", "term", "terms", "optim", "teachers", "player", "schemes", "callbacks", "evaluation", "norms",
-    "fabric", "sharding", "signals", "trainer", "saved", "statistics", "examples", "phase", "result", "summary",
-    "environment", "parts", "column_teachers", "networks", "making", "run", "building", "api", "report", "cli", "__main__",
+    "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults", "config", "data", "loading",
+    "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player", "schemes", "callbacks",
+    "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "examples", "phase",
+    "result", "summary", "environment", "parts", "column_teachers", "networks", "making", "run", "resuming",
+    "building", "api", "report", "cli", "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 

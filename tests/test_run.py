@@ -9,7 +9,6 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
-import yaml
 from small import Plain, digest, net
 from torch import Tensor
 from torch.utils.data import TensorDataset
@@ -46,7 +45,9 @@ def test_the_folder_holds_all_that_it_should(run):
     phases = ("teacher", "alone-0", "student-0", "alone-1", "student-1")
     files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz")
     expected = {f"{p}/{f}" for p in phases for f in files}
-    expected |= {"config.yaml", "environment.json", "result.json", "student.safetensors", "report.html"}
+    kept = {str(p.relative_to(run.folder)) for p in run.folder.glob("*-?/checkpoints/*")}
+    assert len(kept) == 2 * 4  # the last of each student, alone and taught, from which more epochs go on
+    expected |= kept | {"config.yaml", "environment.json", "result.json", "student.safetensors", "report.html"}
     assert found - {"examples.npz"} == expected
     assert read(run.folder / "config.yaml").student == "cnn2"
     assert {"torch", "tutelage", "threads", "data", "device"} <= json.loads(
@@ -290,9 +291,9 @@ def test_a_folder_that_is_no_run_cannot_be_resumed(tmp_path):
 
 
 def test_a_run_whose_data_changed_is_not_resumed(run, tmp_path):
-    config = yaml.safe_load((run.folder / "config.yaml").read_text())
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config | {"limit": 50}))
-    (tmp_path / "environment.json").write_text((run.folder / "environment.json").read_text())
+    (tmp_path / "config.yaml").write_text((run.folder / "config.yaml").read_text())
+    known = json.loads((run.folder / "environment.json").read_text())
+    (tmp_path / "environment.json").write_text(json.dumps(known | {"data": "of others"}))
     with pytest.raises(CheckpointError, match="begun on other data"):
         tutelage.resume(tmp_path)
 

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from tutelage import building, networks, saved, summary
+from tutelage import building, networks, resuming, saved, summary
 from tutelage import run as runs
 from tutelage.callbacks import Callback
 from tutelage.config import check
@@ -118,14 +118,19 @@ def resume(
     progress: bool | None = None,
     **keys: Unpack[Keys],
 ) -> Finished:
-    """Go on with a run that was stopped or killed; what it was given as objects has to be given again.
+    """Go on with a run that was stopped or killed, or with more epochs; what it was given as objects is given again.
 
+    keys: those of `epochs`, `lr`, `device`, `workers` and what else may change when a run goes on that are to change.
     progress: as for `distill`.
     Raises: ConfigError if such an object is missing; CheckpointError if it is no run folder or its data has changed.
     """
-    given, _ = _apart(student, teacher, data, method, callbacks, {**keys})
+    rest: dict[str, Any] = {**keys}
+    given, asked = _apart(student, teacher, data, method, callbacks, rest)
+    named = {key: value for key, value in asked.items() if value not in (None, "")}
     with _told(given, 0, progress):
-        return finished(runs.resume(folder, given), student)
+        return finished(
+            resuming.resume(folder, given, named | rest), student if isinstance(student, nn.Module) else None
+        )
 
 
 def build_cache(

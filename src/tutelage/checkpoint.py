@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +71,18 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:09d}.pt"
     write_atomically(path, lambda file: torch.save(state, file))
     write_text(path.with_suffix(".sha256"), sha256(path))
-    for old in sorted(folder.glob("step-*.pt"))[:-KEPT]:
+    forget(folder, KEPT)
+    return path
+
+
+def forget(folder: Path, kept: int) -> None:
+    """Remove all but the newest checkpoints, and the folder if none is kept."""
+    paths = sorted(folder.glob("step-*.pt"))
+    for old in paths[: max(len(paths) - kept, 0)]:
         old.with_suffix(".sha256").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
-    return path
+    if not kept:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def left(folder: Path | None) -> str:

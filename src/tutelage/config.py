@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from tutelage import parsing, recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
 from tutelage.faults import absent, beside, faults
-from tutelage.kinds import FURTHER, Further, Hints, Later, Method, Name, Place, Scheme, Spec
+from tutelage.kinds import FURTHER, LATER, Further, Hints, Later, Method, Name, Place, Scheme, Spec
 from tutelage.methods import refuse_terms, specs
 from tutelage.options import of_options
 from tutelage.settings import Settings
@@ -334,6 +334,11 @@ def pairs(words: Sequence[str]) -> dict[str, Any]:
 def kinds() -> dict[str, Any]:
     """What each key may hold."""
     return {key: field.annotation for key, field in Config.model_fields.items()}
+
+
+def later() -> list[str]:
+    """The keys that may change when a run goes on."""
+    return [key for key, field in Config.model_fields.items() if LATER in field.metadata]
 
 
 def check(asked: Mapping[str, Any]) -> Config:

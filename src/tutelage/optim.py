@@ -130,6 +130,17 @@ def scheduler(optimizer: Optimizer, settings: Settings, steps_an_epoch: int) -> 
     return LambdaLR(optimizer, course(settings, steps_an_epoch))
 
 
+def go_on(schedule: LambdaLR, state: dict[str, Any]) -> None:
+    """Be as far as that state is, on the course and at the peak that the settings say now."""
+    peaks = schedule.base_lrs
+    schedule.load_state_dict(state)
+    schedule.base_lrs = peaks
+    rates = [peak * share(schedule.last_epoch) for peak, share in zip(peaks, schedule.lr_lambdas, strict=True)]
+    schedule._last_lr = list(rates)
+    for group, peak, rate in zip(schedule.optimizer.param_groups, peaks, rates, strict=True):
+        group["lr"], group["initial_lr"] = rate, peak
+
+
 def averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
     """Copies of the students that are to follow them, buffers too; none without a decay."""
     if decay is None:

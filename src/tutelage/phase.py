@@ -20,6 +20,7 @@ from torch import nn
 from tutelage import examples, saved
 from tutelage.checkpoint import write_atomically, write_text
 from tutelage.data.base import Data
+from tutelage.errors import CheckpointError
 from tutelage.evaluation import Figures, evaluate
 from tutelage.policies import in_words
 from tutelage.schemes.base import Scheme
@@ -111,6 +112,17 @@ def finish(
     write_text(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
+def facts(path: Path) -> dict[str, Any]:
+    """What a finished phase's phase.json says.
+
+    Raises: CheckpointError if it is torn.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
+
+
 def keep(path: Path, network: nn.Module, name: str, data: Data) -> None:
     """Write a network that was trained on this data; name: its model's."""
     saved.save(path, network, saved.card_of(_buildable(name, network), data))
@@ -183,6 +195,7 @@ def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]
     share = min(forward_seconds(teacher, data, settings) / step, 1.0) if teacher and step else None
     return {
         "epochs": progress.epoch,
+        "planned": settings.epochs,
         "steps": progress.step,
         "seconds": progress.seconds,
         "step_ms": 1000 * step,

@@ -11,14 +11,14 @@ from tutelage import examples
 from tutelage.checkpoint import write_text
 from tutelage.config import Config
 from tutelage.data.base import Data
-from tutelage.errors import CheckpointError
+from tutelage.phase import facts
 from tutelage.statistics import interval, verdict
 from tutelage.tasks.base import Task
 
 
 def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any]:
     """Gather the phases into result.json and examples.npz; returns the result."""
-    phases = [_phase(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
+    phases = [facts(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
     result: dict[str, Any] = {
         "task": data.task,
         "metric": task.metric,
@@ -43,13 +43,6 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     write_text(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
     return result
-
-
-def _phase(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 
 
 def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:

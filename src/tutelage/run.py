@@ -8,28 +8,31 @@ runs/x/  config.yaml  environment.json  result.json  student.safetensors  report
 from __future__ import annotations
 
 import json
-import shutil
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage import environment, parsing, result, saved, sharding
+from tutelage import checkpoint, environment, parsing, result, saved, sharding
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import Tapped, peek
 from tutelage.checkpoint import write_atomically
-from tutelage.config import Config, check, kinds
+from tutelage.config import Config
 from tutelage.data.base import Data
-from tutelage.errors import CheckpointError, ConfigError, ModelError, NotFinite
+from tutelage.errors import ConfigError, Interrupted, ModelError, NotFinite
 from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
 from tutelage.making import Making
-from tutelage.networks import Given, few
-from tutelage.phase import Phase, finish, forget_peak, keep
+from tutelage.networks import Given
+from tutelage.phase import Phase, facts, finish, forget_peak, keep
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation
 from tutelage.teachers.ahead import placed
 from tutelage.terms import Terms
 from tutelage.trainer import Trainer
 from tutelage.values import Batch
+
+GOING_ON = ("alone", "student")
+"""Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
 
 
 class Run(Making):
@@ -47,8 +50,8 @@ class Run(Making):
         path = Path(self.config.out) if self.config.out else free(self.config)
         if self.fabric.is_global_zero:
             config = parsing.dump(self.config.model_dump())
-            surroundings = json.dumps(environment.describe(self.fabric, self.data), indent=1)
-            make(path, {"config.yaml": config, "environment.json": surroundings})
+            surroundings = environment.describe(self.fabric, self.data) | {"config": self.config.model_dump()}
+            make(path, {"config.yaml": config, "environment.json": json.dumps(surroundings, indent=1)})
         return Path(self.fabric.broadcast(str(path)))
 
     # the phases
@@ -56,12 +59,19 @@ class Run(Making):
     def fit(self) -> Path:
         """Train what isn't trained yet, then write the result and the report; returns the folder."""
         for phase in self.phases():
-            if not (self.folder / phase.name / "phase.json").exists():
+            if not self.is_done(phase):
                 self.train(phase)
         if self.fabric.is_global_zero:
             self._conclude()
         self.fabric.barrier()
         return self.folder
+
+    def is_done(self, phase: Phase) -> bool:
+        """Whether a phase is trained, for as many epochs as are asked for now if it may get more."""
+        file = self.folder / phase.name / "phase.json"
+        if not file.exists() or phase.role not in GOING_ON:
+            return file.exists()
+        return bool(facts(file).get("planned", 0) >= self.settings(phase).epochs)
 
     def train(self, phase: Phase) -> None:
         """Train one phase and write its folder."""
@@ -76,14 +86,17 @@ class Run(Making):
 
         trainer = Trainer(settings, parts.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         forget_peak(self.fabric.device)
-        students = trainer.fit(scheme, parts.data)
+        try:
+            students = trainer.fit(scheme, parts.data)
+        except Interrupted as error:
+            raise Interrupted(f"{error} `tutelage resume {shlex.quote(str(self.folder))}` goes on.") from error
         if self.leaves_terms(phase):
             state = sharding.whole(terms_of(scheme).state_dict())
             if self.fabric.is_global_zero:
                 saved.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             finish(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names)
-            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 
     def _callbacks(self, phase: Phase) -> list[Callback]:
@@ -177,41 +190,3 @@ class Run(Making):
 def terms_of(scheme: Scheme) -> Terms:
     """The first player's terms."""
     return next(iter(scheme.terms().values()))
-
-
-def resume(path: str | Path, given: Given | None = None) -> Path:
-    """Go on with a run that was stopped or killed; a finished one only gets its result and report again.
-
-    Raises: CheckpointError if it isn't a run folder; ConfigError if what it was given as an object isn't given again.
-    """
-    folder, given = Path(path), given or Given()
-    config, known = _recorded(folder)
-    for role in ("student", "teacher"):
-        name = getattr(config, role)
-        if isinstance(name, str) and name.startswith("object:") and getattr(given, role) is None:
-            raise ConfigError(
-                f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
-            )
-    run = Run(config, given, folder)
-    if known != run.data.fingerprint:
-        raise CheckpointError(f"{folder} was begun on other data: {config.data} has changed since; begin a new run.")
-    return run.fit()
-
-
-def _recorded(folder: Path) -> tuple[Config, str]:
-    """A run folder's configuration, and the fingerprint of its data."""
-    for name in ("config.yaml", "environment.json"):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder} is no run folder: there is no {folder / name}; give the folder of a run that was begun."
-            )
-    try:
-        loaded = parsing.file(folder / "config.yaml", kinds())
-        known = json.loads((folder / "environment.json").read_text(encoding="utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{folder}: config.yaml or environment.json is torn ({' '.join(str(error).split())}); begin a new run."
-        ) from error
-    if lost := Config.model_fields.keys() - loaded.keys():
-        raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {few(sorted(lost))}; begin a new run.")
-    return check(loaded), known

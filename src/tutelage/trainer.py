@@ -30,7 +30,7 @@ from tutelage.errors import ConfigError, Interrupted, NotFinite, TutelageError
 from tutelage.evaluation import evaluate
 from tutelage.fabric import make_fabric
 from tutelage.norms import gradient_norms
-from tutelage.optim import averages, optimiser, scheduler, taught_by
+from tutelage.optim import averages, go_on, optimiser, scheduler, taught_by
 from tutelage.processes import all_of
 from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
@@ -86,6 +86,7 @@ class Trainer:
                     self._epoch(scheme, data, batches)
                 if self.progress.epoch in settings.snapshots:
                     self.snapshot(self.progress.epoch, self.networks())
+        self.save(scheme)  # a run that gets more epochs goes on from here
         self._note({"kind": "end", "step": self.progress.step, "seconds": self.progress.seconds})
         return self._result(scheme)
 
@@ -357,7 +358,7 @@ class Trainer:
                 for opt, saved in zip(self.optimisers[name], state["optimisers"][name], strict=True):
                     sharding.load_optimiser(opt, saved)
             for schedule, saved in zip(self.schedulers, state["schedulers"], strict=True):
-                schedule.load_state_dict(saved)
+                go_on(schedule, saved)
             for name, average in self.averages.items():
                 average.load_state_dict(state["averages"][name])
         except (RuntimeError, KeyError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -371,12 +372,38 @@ def test_a_torn_student_is_named(tutelage, finished):
         assert "torn" in output
 
 
-def test_a_run_of_other_data_isnt_resumed(tutelage, finished):
+def test_a_run_whose_data_was_edited_isnt_resumed(tutelage, finished):
     text = (finished / "config.yaml").read_text()
     (finished / "config.yaml").write_text(text.replace("limit: 64", "limit: 65"))
     code, output = tutelage("resume", str(finished))
-    assert code == 1
-    assert "begun on other data" in output
+    assert code == 2
+    assert "limit=65: the run was begun with limit=64" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["student=cnn4"], ["student='cnn4'", "student='cnn2'", "epochs"]),
+        (["epochs=0"], ["epochs=0"]),
+        (["--epochs", "3"], ["epochs=…"]),
+        (["epochs"], ["expected key=value"]),
+        (["epoch=3"], ["did you mean epochs"]),
+        (["callbacks=3"], ["unknown key 'callbacks'"]),
+    ],
+)
+def test_a_resumed_run_is_told_what_may_change(tutelage, finished, words, says):
+    code, output = tutelage("resume", str(finished), *words)
+    assert code == 2, output
+    assert all(word in output for word in says), output
+
+
+def test_a_finished_run_gets_more_epochs_by_a_word(tutelage, finished):
+    code, output = tutelage("resume", str(finished), "epochs=2", "workers=0")
+    assert code == 0, output
+    assert [json.loads((finished / f"{name}-0/phase.json").read_text())["epochs"] for name in ("alone", "student")] == [
+        2,
+        2,
+    ]
 
 
 def test_a_torn_checkpoint_is_named_and_the_one_before_is_used(tutelage, stopped):

@@ -38,8 +38,8 @@ def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     return (Path(first), list(words[1:])) if is_file else (None, list(words))
 
 
-class Keyed(TyperCommand):
-    """A command whose help lists the configuration's keys."""
+class Worded(TyperCommand):
+    """A command that takes keys as words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Words; `--epochs 3` is refused with the right form."""
@@ -48,6 +48,10 @@ class Keyed(TyperCommand):
                 key = arg.lstrip("-").partition("=")[0].replace("-", "_")
                 raise ConfigError(f"{arg!r}: keys are given as key=value, such as {key}=…; --help lists them.")
         return super().parse_args(ctx, args)
+
+
+class Keyed(Worded):
+    """A command whose help lists the configuration's keys."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The usual help, then the keys."""

@@ -1,4 +1,4 @@
-"""Go on with a run that was stopped or killed."""
+"""Go on with a run that was stopped or killed, or with more epochs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,39 @@ from typing import Annotated
 
 import typer
 
+from tutelage.cli.words import Worded
+from tutelage.config import later, pairs
+
 app = typer.Typer(add_completion=False)
 
+HELP = f"""Go on with a run that was stopped or killed; a finished one gets more epochs, or its result and report again.
 
-@app.command()
+These keys may change, take effect from there on, and are recorded: {", ".join(later())}. With more epochs, the student
+alone and the student taught go on, both for as many; a teacher that is trained stays as it is.
+
+Examples:
+
+  tutelage resume runs/digits-kd-1
+
+  tutelage resume runs/digits-kd-1 epochs=40 lr=0.02
+"""
+
+
+@app.command(cls=Worded, help=HELP)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/digits-kd-1.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that change from here on.")
+    ] = None,
 ) -> None:
-    """Go on with a run that was stopped or killed; a finished one only gets its result and report again.
-
-    Example: tutelage resume runs/digits-kd-1
-    """
-    from tutelage import api
+    """Train what is left, then tell the outcome."""
+    changes = pairs(words or [])
+    from tutelage import resuming
+    from tutelage.api import finished
     from tutelage.cli.outcome import tell
+    from tutelage.cli.progress import Progress
+    from tutelage.networks import Given
 
-    tell(api.resume(run, progress=True))
+    with Progress() as progress:
+        folder = resuming.resume(run, Given(callbacks=(progress,)), changes)
+    tell(finished(folder))
