@@ -1,24 +1,32 @@
-"""Crop, flip and normalise a batch of 64 CIFAR-size images: ours against torchvision's transforms sample by sample.
+"""Batches of images: ours against torchvision's transforms sample by sample.
 
     python bench/loader.py
 
-Both pad by 4, crop to 32×32, flip at random and normalise uint8 images that lie in memory.
+Small ones: both pad by 4, crop to 32×32, flip at random and normalise 64 uint8 images that lie in memory.
+Photos: both decode JPEGs of 1600×1200, take a random resized crop of 224×224, flip and normalise; torchvision by its
+ImageFolder with the usual transforms. The photos are noise whose spectrum falls with the frequency as photos' do.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from measure import conclude, least_seconds
+from measure import Figure, conclude, least_seconds
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tutelage.data.base import Data
+from tutelage.data.files import Files
 from tutelage.data.samples import Stored
 
 BATCH, BATCHES = 64, 20
+PHOTOS, HEIGHT, WIDTH = 32, 1200, 1600
 MEAN, STD = (0.507, 0.487, 0.441), (0.267, 0.256, 0.276)
 
 
@@ -51,9 +59,8 @@ def drain(batches: Iterator[Any]) -> None:
         pass
 
 
-def main() -> None:
+def small_images() -> list[Figure]:
     """Time an epoch of 20 batches of each."""
-    torch.manual_seed(0)
     count = BATCH * BATCHES
     images, labels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.randint(100, (count,))
     rows = Stored(images, labels)
@@ -68,7 +75,63 @@ def main() -> None:
     for name, value in ms.items():
         print(f"{name:12} {value:7.2f} ms a batch")
     print()
-    conclude([("loader_ms", ms["ours"], 5.0), ("loader/torchvision", ms["ours"] / ms["torchvision"], 0.2)])
+    return [("loader_ms", ms["ours"], 5.0), ("loader/torchvision", ms["ours"] / ms["torchvision"], 0.2)]
+
+
+def photo(generator: np.random.Generator) -> Image.Image:
+    """A picture whose amplitudes fall with the frequency to the power of 1.4, mostly in its brightness."""
+    down, across = np.fft.fftfreq(HEIGHT)[:, None], np.fft.rfftfreq(WIDTH)[None]
+    frequency = np.hypot(down, across).clip(1 / WIDTH)
+
+    def noise() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        spectrum = np.fft.rfft2(generator.normal(size=(HEIGHT, WIDTH))) / frequency**1.4
+        made = np.fft.irfft2(spectrum, (HEIGHT, WIDTH))
+        return made / made.std()
+
+    light = 128 + 50 * noise()
+    return Image.fromarray(np.stack([light + 8 * noise() for _ in range(3)], axis=-1).clip(0, 255).astype(np.uint8))
+
+
+def photos(root: Path) -> list[Figure]:
+    """Time the same two epochs of ours and two of ImageFolder's over 32 photos."""
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    for number in range(PHOTOS):
+        path = root / "train" / str(number % 2) / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        photo(np.random.default_rng(number)).save(path, quality=85)
+    size = sum(path.stat().st_size for path in root.rglob("*.jpg")) / PHOTOS
+    usual = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
+    loader = DataLoader(ImageFolder(root / "train", usual), PHOTOS, shuffle=True)
+    labels = torch.arange(PHOTOS) * 2 // PHOTOS
+    files = Files(sorted((root / "train").rglob("*.jpg")), 3, (224, 224), labels=labels)
+    data = Data("photos", "classification", ("0", "1"), 3, (224, 224), MEAN, STD, files, files, files, "resized-crop")
+    epochs = {
+        "ours": lambda: [drain(data.batches("train", PHOTOS, epoch=epoch)) for epoch in range(2)],
+        "ImageFolder": lambda: [drain(iter(loader)) for _ in range(2)],
+    }
+    ms = {name: 1000 * value / (2 * PHOTOS) for name, value in least_seconds(epochs, 6).items()}
+    for name, value in ms.items():
+        print(f"{name:12} {value:7.2f} ms a photo of {size / 1e6:.2f} MB")
+    print()
+    return [("photos/ImageFolder", ms["ours"] / ms["ImageFolder"], 0.5)]
+
+
+def main() -> None:
+    """Both kinds."""
+    torch.manual_seed(0)
+    figures = small_images()
+    with tempfile.TemporaryDirectory() as root:
+        figures += photos(Path(root))
+    conclude(figures)
 
 
 if __name__ == "__main__":

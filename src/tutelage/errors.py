@@ -74,3 +74,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}."
+
+
+def plain(name: object) -> str:
+    r"""A name from outside, on one line and safe to print: what isn't printable is escaped.
+
+    >>> plain("a\x1b[31m\nb\udce9")
+    'a\\x1b[31m\\nb\\udce9'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))

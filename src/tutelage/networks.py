@@ -63,6 +63,8 @@ class Networks:
     def __init__(self, config: Config, given: Given) -> None:
         self.config, self.given = config, given
         self.data = load_data(config, given.data)
+        for note in self.data.notes:
+            self._note(note)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
@@ -73,6 +75,10 @@ class Networks:
         self.rehearsing = False
         self.rehearsed: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
+
+    def _note(self, message: str) -> None:
+        for callback in self.given.callbacks:
+            callback.note({"kind": "note", "message": message})
 
     def data_with(self, config: Config) -> Data:
         """The data of a phase: those of its classes."""
@@ -140,8 +146,7 @@ class Networks:
             weights=weights,
         )
         for message in made.notes:
-            for callback in self.given.callbacks:
-                callback.note({"kind": "note", "message": message})
+            self._note(message)
         return Network(made.model, made.mean, made.std, classes=known)
 
     def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:

@@ -182,7 +182,8 @@ def check(config: Config, steps: int = 0) -> Trial:
     Raises: ConfigError and DataError if there is no data or device to try it on.
     """
     run = Run(config, folder=Path())  # given one, it makes none
-    trial = Trial(run.data, [*batches(run.data, config.batch_size), *classes(run.data)])
+    notes = [Finding("warning", note) for note in run.data.notes]
+    trial = Trial(run.data, [*notes, *batches(run.data, config.batch_size), *classes(run.data)])
     try:
         _try(run, trial)
         if steps:

@@ -34,7 +34,7 @@ class Data:
     those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
     "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip). columns: of samples
     with several labels, each label's name and number of classes; `classes` has them one after the other. of: the
-    column that this is, of data that had several.
+    column that this is, of data that had several. notes: what its user should know, such as files that were left out.
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     isn't known or doesn't fit.
     """
@@ -52,6 +52,7 @@ class Data:
     augment: str = "none"
     columns: Mapping[str, int] = field(default_factory=dict)
     of: str = ""
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0

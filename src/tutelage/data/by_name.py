@@ -12,7 +12,8 @@ from types import ModuleType
 from tutelage.data import sources
 from tutelage.data.base import Data
 from tutelage.data.found import data_of, fewer, of_classes
-from tutelage.errors import ConfigError, unknown
+from tutelage.data.listing import place
+from tutelage.errors import ConfigError, DataError, plain, unknown
 
 
 @cache
@@ -54,12 +55,12 @@ def load(
         whole = load(name, size=size, val=val, seed=seed, augment=augment, task=task)
         part = of_classes(whole, classes)
         return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
-    kind, _, where = name.partition(":")
+    kind, colon, where = name.partition(":")
     patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
     if kind not in patterns:
-        raise ConfigError(unknown("data", kind, patterns))
-    if bool(where) != (":" in patterns[kind]):
-        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.")
+        raise ConfigError(unknown("data", plain(kind), patterns) + _meant(name))
+    if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
+        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_meant(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
     found = source.find(kind, where, _pair(size))
     if isinstance(found, Data):
@@ -70,6 +71,20 @@ def load(
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     return data
+
+
+def _meant(name: str) -> str:
+    """The hint at a source that reads the path which the name is."""
+    try:
+        path = place(name)
+    except DataError:
+        return ""
+    near = [
+        next(iter(source.NAMES)).partition(":")[0]
+        for source in _sources()
+        if hasattr(source, "suits") and source.suits(path)
+    ]
+    return f" Did you mean {' or '.join(f'data={kind}:{plain(name)}' for kind in near)}?" if near else ""
 
 
 def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

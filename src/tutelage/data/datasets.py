@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from tutelage.data.augment import bits
 from tutelage.data.base import Data
-from tutelage.data.files import tensor_of
+from tutelage.data.decode import tensor_of
 from tutelage.data.found import Found, data_of
 from tutelage.data.samples import Listed, Look
 from tutelage.errors import DataError

@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.data.base import Data
 from tutelage.data.order import few_per_class, stratified
 from tutelage.data.samples import Chosen, Look, Samples, Stored
-from tutelage.errors import ConfigError, DataError, unknown
+from tutelage.errors import ConfigError, DataError, plain, unknown
 
 TEST = 0.2
 """The part of train that becomes the test split where there is none; the same part whatever the seed."""
@@ -21,7 +21,7 @@ TEST = 0.2
 
 @dataclass
 class Found:
-    """What a source found: the splits it has ("train" at least), and what suits the data."""
+    """What a source found: the splits it has ("train" at least), and what suits the data; what is to be said of it."""
 
     task: str
     classes: tuple[str, ...]
@@ -31,6 +31,7 @@ class Found:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     columns: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def of_columns(
@@ -47,11 +48,11 @@ def class_lists(path: Path) -> list[list[str]]:
     try:
         listed = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read ({error}): expected a JSON list of class names.") from error
+        raise DataError(f"{plain(path)}: can't be read ({error}): expected a JSON list of class names.") from error
     lists = list(listed.values()) if isinstance(listed, dict) else [listed]
     for names in lists or [None]:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len({*names}) < len(names):
-            raise DataError(f"{path}: expected a JSON list of class names, each once.")
+            raise DataError(f"{plain(path)}: expected a JSON list of class names, each once.")
     return lists
 
 
@@ -164,4 +165,5 @@ def data_of(
         test=test,
         augment=augment or found.augment,
         columns=found.columns,
+        notes=tuple(found.notes),
     )

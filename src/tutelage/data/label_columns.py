@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tutelage.columns import MISSING
-from tutelage.errors import DataError
+from tutelage.errors import DataError, plain
 from tutelage.losses.base import IGNORED
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
@@ -23,16 +23,16 @@ def named(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[str, ...]]
     columns, y = [str(name) for name in np.atleast_1d(arrays["columns"])], labels(path, "y_train", arrays["y_train"])
     if y.shape[1] != len(columns) or len({*columns}) < len(columns) or len(columns) < 2:
         raise DataError(
-            f"{path}: columns names {', '.join(columns)}, and y_train has {y.shape[1]} label columns: expected a name "
-            "for each of two or more, each once."
+            f"{plain(path)}: columns names {', '.join(columns)}, and y_train has {y.shape[1]} label columns: "
+            "expected a name for each of two or more, each once."
         )
     found = {}
     for column, top in zip(columns, y.amax(0).tolist(), strict=True):
         names = tuple(str(name) for name in arrays.get(f"classes_{column}", np.arange(top + 1)))
         if len(names) < max(top + 1, 2) or len({*names}) < len(names):
             raise DataError(
-                f"{path}: {column} has labels up to {top} in y_train and the classes {', '.join(names)}: expected two "
-                f"or more, a name for each (classes_{column}), each once."
+                f"{plain(path)}: {column} has labels up to {top} in y_train and the classes {', '.join(names)}: "
+                f"expected two or more, a name for each (classes_{column}), each once."
             )
         found[column] = names
     return found
@@ -41,12 +41,14 @@ def named(path: Path, arrays: Mapping[str, Array]) -> dict[str, tuple[str, ...]]
 def labels(path: Path, key: str, y: Array) -> torch.Tensor:
     """(N, K) int64, -1 where a sample has no label, which may be said by -100 too."""
     if y.ndim != 2 or y.dtype.kind not in "iu" or not len(y):
-        raise DataError(f"{path}: {key} is {y.dtype} of shape {y.shape}: expected integers (N, K), as `columns` says.")
+        raise DataError(
+            f"{plain(path)}: {key} is {y.dtype} of shape {y.shape}: expected integers (N, K), as `columns` says."
+        )
     found = torch.from_numpy(y.astype(np.int64))
     known = (found >= 0) | (found == MISSING) | (found == IGNORED)
     if not known.all():
         raise DataError(
-            f"{path}: {key} has the label {int(found.min())}: expected labels from 0, and {MISSING} or {IGNORED} for "
-            "none."
+            f"{plain(path)}: {key} has the label {int(found.min())}: expected labels from 0, and {MISSING} or "
+            f"{IGNORED} for none."
         )
     return found.clamp(min=MISSING)

@@ -9,8 +9,9 @@ import torch
 
 from tutelage.data import label_columns
 from tutelage.data.found import Found, class_lists, of_columns
+from tutelage.data.listing import place
 from tutelage.data.samples import Stored
-from tutelage.errors import DataError
+from tutelage.errors import DataError, plain
 
 NAMES = {"npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test); `classes` there or in classes.json"}
 
@@ -19,16 +20,23 @@ SPLITS = ("train", "val", "test")
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
+def suits(path: Path) -> bool:
+    """Whether a path may be meant for this source."""
+    return path.suffix == ".npz" and path.is_file()
+
+
 def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     """x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; y (N,) integers from 0.
 
     With `columns`, the names of K labels: y (N, K), -1 or -100 where there is none, and class names in classes_NAME.
     """
-    path = Path(where).expanduser()
+    path = place(where)
     arrays = _arrays(path)
     for key in ("x_train", "y_train"):
         if key not in arrays:
-            raise DataError(f"{path}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train.")
+            raise DataError(
+                f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train."
+            )
     named = label_columns.named(path, arrays) if "columns" in arrays else {}
     classes = () if named else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
     sizes = [len(names) for names in named.values()] or [len(classes)]
@@ -37,7 +45,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     for split, samples in splits.items():
         if samples.images.shape[1:] != shape:
             raise DataError(
-                f"{path}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}."
+                f"{plain(path)}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}."
             )
     augment = "shift" if shape[0] == 1 else "crop-flip"
     size = size or (shape[1], shape[2])
@@ -47,14 +55,16 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
 
 
 def _arrays(path: Path) -> dict[str, Array]:
-    if not path.exists():
-        raise DataError(f"{path}: no such file; expected a .npz with x_train, y_train, x_test, y_test.")
+    if not path.is_file():
+        what = "no file" if path.exists() else "no such file"
+        raise DataError(f"{plain(path)}: {what}; expected a .npz with x_train, y_train, x_test, y_test.")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
     except Exception as error:  # numpy raises whatever zip, header or array made it stumble over
         raise DataError(
-            f"{path}: can't be read as a .npz of plain arrays ({error}); save it by numpy.savez, without objects."
+            f"{plain(path)}: can't be read as a .npz of plain arrays ({plain(error)}); save it by numpy.savez, "
+            "without objects."
         ) from error
 
 
@@ -68,7 +78,7 @@ def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...
         lists = class_lists(beside)
         names = next((names for names in lists if len(names) == count), lists[0])
     if len(names) < count:
-        raise DataError(f"{path}: y_train has labels up to {count - 1}, but {len(names)} classes are named.")
+        raise DataError(f"{plain(path)}: y_train has labels up to {count - 1}, but {len(names)} classes are named.")
     return tuple(names)
 
 
@@ -77,27 +87,27 @@ def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y):
         raise DataError(
-            f"{path}: {key} is {y.dtype} of shape {y.shape}: expected integers (N,), N at least 1; or (N, K) with an "
-            "array `columns` that names the K labels of each sample."
+            f"{plain(path)}: {key} is {y.dtype} of shape {y.shape}: expected integers (N,), N at least 1; or (N, K) "
+            "with an array `columns` that names the K labels of each sample."
         )
     if y.min() < 0:
-        raise DataError(f"{path}: {key} has the label {y.min()}: expected labels from 0.")
+        raise DataError(f"{plain(path)}: {key} has the label {y.min()}: expected labels from 0.")
     return torch.from_numpy(y.astype(np.int64))
 
 
 def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Stored:
     """sizes: how many classes each label has."""
     if f"y_{split}" not in arrays:
-        raise DataError(f"{path}: has x_{split} but no y_{split}: save both.")
+        raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
     x, key = arrays[f"x_{split}"], f"y_{split}"
     y = label_columns.labels(path, key, arrays[key]) if "columns" in arrays else _labels(path, key, arrays[key])
     if len(x) != len(y):
-        raise DataError(f"{path}: {len(x)} images in x_{split}, {len(y)} labels in y_{split}: expected as many.")
+        raise DataError(f"{plain(path)}: {len(x)} images in x_{split}, {len(y)} labels in y_{split}: expected as many.")
     if y.dim() == 2 and y.shape[1] != len(sizes):
-        raise DataError(f"{path}: {key} has {y.shape[1]} label columns, y_train {len(sizes)}: expected as many.")
+        raise DataError(f"{plain(path)}: {key} has {y.shape[1]} label columns, y_train {len(sizes)}: expected as many.")
     for top, classes in zip(y.view(len(y), -1).amax(0).tolist(), sizes, strict=True):
         if top >= classes:
-            raise DataError(f"{path}: {key} has the label {top}, beyond the {classes} classes of train.")
+            raise DataError(f"{plain(path)}: {key} has the label {top}, beyond the {classes} classes of train.")
     return Stored(_images(path, f"x_{split}", x), y)
 
 
@@ -108,16 +118,16 @@ def _images(path: Path, key: str, x: Array) -> torch.Tensor:
     first, last = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 4 and x.shape[3] in (1, 3)
     if first == last or 0 in x.shape:
         raise DataError(
-            f"{path}: {key} has shape {x.shape}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3."
+            f"{plain(path)}: {key} has shape {x.shape}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3."
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise DataError(f"{path}: {key} is {x.dtype}: expected uint8, or floats in [0, 1].")
+        raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected uint8, or floats in [0, 1].")
     if x.dtype.kind == "f":
         if not np.isfinite(x).all():
-            raise DataError(f"{path}: {key} has NaN or infinite pixels: replace them.")
+            raise DataError(f"{plain(path)}: {key} has NaN or infinite pixels: replace them.")
         if x.min() < 0 or x.max() > 1:
             raise DataError(
-                f"{path}: {key} has pixels from {x.min()} to {x.max()}: scale them to [0, 1], or save uint8."
+                f"{plain(path)}: {key} has pixels from {x.min()} to {x.max()}: scale them to [0, 1], or save uint8."
             )
         x = x.astype(np.float32)
     return torch.from_numpy(np.ascontiguousarray(x if first else x.transpose(0, 3, 1, 2)))

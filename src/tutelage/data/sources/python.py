@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-
 from tutelage.data.base import Data
 from tutelage.data.datasets import found_in
 from tutelage.data.found import Found
-from tutelage.errors import ConfigError, DataError, TutelageError
+from tutelage.data.own_code import called, function_of
+from tutelage.errors import DataError
 
 NAMES = {"python:MODULE:FUNCTION": "what your FUNCTION() in MODULE returns: Data, or Datasets (train, test)"}
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> Data | Found:
     """Data as it is; or what is in two map-style Datasets, of which train has `classes`."""
-    module, _, name = where.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"data 'python:{where}': {error}. Expected python:MODULE:FUNCTION, MODULE importable from the working "
-            "folder or PYTHONPATH."
-        ) from error
-    try:
-        made = function()
-    except TutelageError:
-        raise
-    except Exception as error:  # the user's code may raise anything
-        raise DataError(f"data 'python:{where}': {name}() raised {type(error).__name__}: {error}.") from error
+    function = function_of("data", where)
+    made = called(f"data 'python:{where}': {where.partition(':')[2]}", function)
     if isinstance(made, Data):
         return made
     if not isinstance(made, tuple) or len(made) != 2:

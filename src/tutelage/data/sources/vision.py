@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from tutelage.data.found import Found
+from tutelage.data.listing import place
 from tutelage.data.samples import Stored
-from tutelage.errors import DataError
+from tutelage.errors import DataError, plain
 
 _IDX = "{train,t10k}-{images-idx3,labels-idx1}-ubyte"
 _SETS = {  # name: (torchvision's class, augmentation, the files below PATH)
@@ -26,13 +26,13 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     import torchvision
 
     title, augment, files = _SETS[kind]
-    path = Path(where).expanduser()
+    path = place(where)
     try:
         train, test = (getattr(torchvision.datasets, title)(path, train=t, download=False) for t in (True, False))
     except Exception as error:  # missing or altered files; torchvision raises whatever its reader does
         raise DataError(
-            f"{path}: {title} can't be read ({str(error).partition(' You can')[0]}); "
-            f"expected the published files {path}/{files}."
+            f"{plain(path)}: {title} can't be read ({str(error).partition(' You can')[0]}); "
+            f"expected the published files {plain(path)}/{files}."
         ) from error
     splits = {"train": _stored(train), "test": _stored(test)}
     height, width = splits["train"].images.shape[-2:]
