@@ -238,11 +238,11 @@ class Trainer:
                 callback.resume(self.progress.step, self.progress.epoch)
 
     def _log(self) -> None:
-        """One look at the device: the means of each term since the last."""
-        if not self.pending:
+        """One look at the device: the mean of each term since the last, over the batches that had it."""
+        names = list(dict.fromkeys(name for row in self.pending for name in row))  # terms may change at any batch
+        if not names:
             return
-        names = list(self.pending[0])
-        means = torch.stack([torch.stack([row[n].float() for row in self.pending]).mean() for n in names])
+        means = torch.stack([torch.stack([row[n].float() for row in self.pending if n in row]).mean() for n in names])
         means = self.fabric.all_reduce(means, reduce_op="mean")
         self.pending.clear()
         losses = {short(name): value for name, value in zip(names, means.tolist(), strict=True)}
