@@ -25,6 +25,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
+from tutelage.teachers.projected import Projected
 from tutelage.teachers.random_teacher import RandomTeacher
 from tutelage.teachers.specialists import Specialists
 from tutelage.terms import Terms
@@ -185,7 +186,7 @@ class Making(Networks):
 
     def _several(self, networks: list[Network], config: Config, number: int, data: Data) -> Ensemble:
         """Several teachers as one."""
-        members = [self.frozen(network, data) for network in networks]
+        members: list[Teacher] = [self.frozen(network, data) for network in networks]
         classes = [network.classes or data.classes for network in networks]
         if any(known != data.classes for known in classes):
             if config.ensemble != "logits":
@@ -193,8 +194,10 @@ class Making(Networks):
             return Specialists(members, classes, data.classes)
         if config.ensemble in ("random", "annealed"):
             course = config.epochs if config.ensemble == "annealed" else None
+            if config.teacher_width:  # one answers at a time: each is as it will be compared
+                members = [Projected(member, config.teacher_width) for member in members]
             return RandomTeacher(members, config.seed + number, course)
-        return Ensemble(members, config.ensemble)
+        return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
 
     def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
         """Refuse a stage's own teacher that nobody has trained."""

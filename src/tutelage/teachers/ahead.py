@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,29 +12,28 @@ from torch import Tensor
 from tutelage.config import Config
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
-from tutelage.teachers.base import Teacher
+from tutelage.options import FewOrZero
+from tutelage.teachers.base import Teacher, Wrapped
 from tutelage.values import Batch, Outputs, move
 
 Asked = tuple[Batch, "Future[Outputs]"]
 
 
-class Ahead(Teacher):
+class Ahead(Wrapped):
     """Answers up to `depth` batches ahead, in a thread of its own, and on a device of its own if it is given one.
 
     The answers are those of the teacher itself, on the device of the batch. A failure is raised at its own batch.
     Raises: ConfigError if depth is negative, the device isn't there, or training changes the teacher (moving average).
     """
 
-    def __init__(self, teacher: Teacher, depth: int = 2, device: str | None = None) -> None:
-        super().__init__()
-        if depth < 0:
-            raise ConfigError(f"depth={depth}: expected 0 or more batches ahead.")
+    def __init__(self, teacher: Teacher, depth: FewOrZero = 2, device: str | None = None) -> None:
+        super().__init__(teacher)
         if teacher.changes():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so it can't answer ahead or elsewhere: use a teacher "
                 "that is already trained, or leave out teacher_ahead and teacher_device."
             )
-        self.teacher, self.depth = teacher, depth
+        self.depth = depth
         self.device = None if device is None else existing(device)
         self.pool: ThreadPoolExecutor | None = None
         self.answered: tuple[Batch, tuple[str, ...], Outputs] | None = None
@@ -48,14 +46,6 @@ class Ahead(Teacher):
         if self.pool is not None:  # one thread alone runs the network
             return self.pool.submit(self._say, batch, layers).result()
         return self._say(batch, layers)
-
-    def identity(self) -> dict[str, Any] | None:
-        """The teacher's."""
-        return self.teacher.identity()
-
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Tell the teacher."""
-        self.teacher.asked(layers, vectors, members)
 
     def _say(self, batch: Batch, layers: Sequence[str]) -> Outputs:
         if self.device is None:

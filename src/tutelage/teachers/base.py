@@ -61,5 +61,58 @@ class Teacher(Checked, nn.Module):
         return super().train(False)
 
 
+class Wrapped(Teacher):
+    """Abstract: another teacher, of which a subclass says otherwise what it changes; all else is that teacher's own."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The teacher's."""
+        return getattr(self.teacher, "facts", {})
+
+    def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+        """What the teacher says."""
+        return self.teacher(batch, layers)
+
+    def look(self, batch: Batch) -> Look:
+        """The teacher's."""
+        return self.teacher.look(batch)
+
+    def teachers(self) -> list[Teacher]:
+        """Those of the teacher, if it is several."""
+        return self.teacher.teachers()
+
+    def identity(self) -> dict[str, Any] | None:
+        """The teacher's."""
+        return self.teacher.identity()
+
+    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+        """Tell the teacher."""
+        self.teacher.asked(layers, vectors, members)
+
+    def after_step(self) -> None:
+        """Tell the teacher."""
+        self.teacher.after_step()
+
+    def memory(self) -> dict[str, Any]:
+        """The teacher's."""
+        return self.teacher.memory()
+
+    def recall(self, memory: dict[str, Any]) -> None:
+        """Give the teacher its memory back."""
+        self.teacher.recall(memory)
+
+    def changes(self) -> bool:
+        """Whether training changes the teacher."""
+        return self.teacher.changes()
+
+    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+        """Let the teacher look ahead."""
+        return self.teacher.ahead(batches, layers)
+
+
 def _holds_any(memory: Mapping[str, Any]) -> bool:
     return any(_holds_any(value) if isinstance(value, Mapping) else True for value in memory.values())

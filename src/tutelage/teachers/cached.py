@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,7 @@ from tutelage.cache.store import Rows, Store, plan
 from tutelage.connectors import as_vector
 from tutelage.data.base import Data
 from tutelage.errors import CacheError, ConfigError
-from tutelage.layers import Look
-from tutelage.teachers.base import Teacher
+from tutelage.teachers.base import Teacher, Wrapped
 from tutelage.values import Batch, Outputs
 
 POOLED = "mean:"
@@ -43,7 +42,7 @@ class Plan:
     workers: int = 0
 
 
-class Cached(Teacher):
+class Cached(Wrapped):
     """A teacher that doesn't change, asked once about each view of each training sample and then read from disk.
 
     A view that isn't there yet is built when its first batch comes: all samples in their order, unit by unit, each
@@ -56,14 +55,9 @@ class Cached(Teacher):
     """
 
     def __init__(self, teacher: Teacher, data: Data, plan: Plan) -> None:
-        super().__init__()
-        identity = teacher.identity()
-        if identity is None:
-            raise ConfigError(
-                f"{type(teacher).__name__} changes while it teaches, so its answers can't be cached; use cache=false."
-            )
-        self.teacher, self.data, self.plan = teacher, data, plan
-        self.store = Store(plan.folder, about(identity, data, plan), len(data.train), plan.views)
+        super().__init__(teacher)
+        self.data, self.plan = data, plan
+        self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
         self.taps: dict[str, str] = {RESPONSE: ""}
         self.members: list[str] = []
         self.held: tuple[int, dict[str, Rows]] = (-1, {})
@@ -80,10 +74,11 @@ class Cached(Teacher):
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
         self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
         self.held = (-1, {})
+        super().asked(layers, vectors, members)
 
-    def look(self, batch: Batch) -> Look:
-        """The teacher's."""
-        return self.teacher.look(batch)
+    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+        """The batches: there is nothing to ask the teacher."""
+        return batches
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
@@ -95,7 +90,7 @@ class Cached(Teacher):
         said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
         features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
         told = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
-        return Outputs(said[RESPONSE], features, getattr(self.teacher, "facts", {}), told)
+        return Outputs(said[RESPONSE], features, self.facts, told)
 
     def _rows(self, view: int) -> dict[str, Rows]:
         if not 0 <= view < self.plan.views:
@@ -190,6 +185,21 @@ def _of_member(features: dict[str, Tensor], number: int) -> dict[str, Tensor]:
     """The features of one of several teachers, under its own names."""
     before = f"{number}."
     return {layer.removeprefix(before): x for layer, x in features.items() if layer.startswith(before)}
+
+
+def identity_of(teacher: Teacher) -> dict[str, Any]:
+    """What the teacher's answers depend on.
+
+    Raises: ConfigError if they change while it teaches.
+    """
+    identity = teacher.identity()
+    if identity is None:
+        while isinstance(teacher, Wrapped):
+            teacher = teacher.teacher
+        raise ConfigError(
+            f"{type(teacher).__name__} changes while it teaches, so its answers can't be cached; use cache=false."
+        )
+    return identity
 
 
 def about(identity: dict[str, Any], data: Data, plan: Plan) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,21 +16,21 @@ from tutelage.layers import Look
 from tutelage.teachers.base import Teacher
 from tutelage.values import Batch, Outputs
 
+Average = Literal["logits", "probabilities"]
+
 
 class Ensemble(Teacher):
     """Several teachers' mean answer.
 
     average="logits": z = (1/M) Σ_m z_m;  average="probabilities": z = log((1/M) Σ_m softmax(z_m)). Features are the
     members' own, as `0.layer3`, `1.layer3`, …; where all have a linear classifier, the fact `heads` lists these.
-    Raises: ConfigError without a member, with an unknown average, or if members answer different classes.
+    Raises: ConfigError without a member, or if members answer different classes.
     """
 
-    def __init__(self, members: Sequence[Teacher], average: str = "logits") -> None:
+    def __init__(self, members: Sequence[Teacher], average: Average = "logits") -> None:
         super().__init__()
         if not members:
             raise ConfigError("an ensemble needs at least one teacher; none was given.")
-        if average not in ("logits", "probabilities"):
-            raise ConfigError(f"average={average!r}: expected 'logits' or 'probabilities'.")
         self.members = nn.ModuleList(members)
         self.average = average
         self.facts: dict[str, Any] = {}

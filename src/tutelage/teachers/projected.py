@@ -10,11 +10,12 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
-from tutelage.teachers.base import Teacher
+from tutelage.options import Width
+from tutelage.teachers.base import Teacher, Wrapped
 from tutelage.values import Batch, Outputs
 
 
-class Projected(Teacher):
+class Projected(Wrapped):
     r"""Another teacher, with the features of more than `width` channels projected to so many.
 
     x' = √(C/width)·Qᵀx at each position, Q (C, width) with orthonormal columns: fixed, random, the same in every run.
@@ -26,18 +27,16 @@ class Projected(Teacher):
     Raises: ConfigError if the width isn't above 0, or the teacher changes in training.
     """
 
-    def __init__(self, teacher: Teacher, width: int) -> None:
-        super().__init__()
-        if width < 1:
-            raise ConfigError(f"width={width}: expected 1 channel or more.")
+    def __init__(self, teacher: Teacher, width: Width) -> None:
+        super().__init__(teacher)
         if teacher.changes():
             raise ConfigError(f"{type(teacher).__name__} changes in training, so its features aren't projected.")
-        self.teacher, self.width = teacher, width
-        self.facts: dict[str, Any] = {}
+        self.width = width
 
-    def teachers(self) -> list[Teacher]:
-        """Those of the teacher, if it is several."""
-        return self.teacher.teachers()
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The teacher's, without its classifier."""
+        return _without_heads(super().facts)
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
@@ -50,9 +49,7 @@ class Projected(Teacher):
 
     def look(self, batch: Batch) -> Look:
         """The teacher's, with its features projected and without its classifier."""
-        look = Narrow(self.teacher.look(batch), self.width)
-        self.facts = look.facts
-        return look
+        return Narrow(self.teacher.look(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """The teacher's, and the width."""

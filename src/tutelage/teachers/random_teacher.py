@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
+from tutelage.options import Epochs
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.values import Batch, Outputs
@@ -27,10 +28,8 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
 
     name = "random_teacher"
 
-    def __init__(self, members: Sequence[Teacher], seed: int = 0, epochs: float | None = None) -> None:
+    def __init__(self, members: Sequence[Teacher], seed: int = 0, epochs: Epochs | None = None) -> None:
         super().__init__(members)
-        if epochs is not None and not epochs > 0:
-            raise ConfigError(f"epochs={epochs}: expected a number above 0.")
         self.seed, self.epochs = seed, epochs
         self.looks: list[Look] = []
 

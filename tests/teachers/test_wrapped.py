@@ -1,0 +1,127 @@
+"""Whoever stands before another teacher passes on everything that it doesn't do otherwise."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import digits, net
+
+from tutelage import config
+from tutelage.errors import ConfigError
+from tutelage.layers import Look
+from tutelage.run import Run
+from tutelage.schemes.base import Scheme
+from tutelage.tasks.classification import Classification
+from tutelage.teachers.ahead import Ahead
+from tutelage.teachers.base import Teacher, Wrapped
+from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.projected import Projected
+from tutelage.values import Batch
+
+DATA = digits(32)
+METHODS = [name for name, _ in inspect.getmembers(Teacher, inspect.isfunction) if name in vars(Teacher)]
+ASIDE = {"train", "__init__"}
+
+
+class Asked(Frozen):
+    """A teacher that notes what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(net("cnn4", 1), Classification())
+        self.calls: list[str] = []
+
+
+def noting(name: str) -> Callable[..., Any]:
+    def method(self: Asked, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(name)
+        return getattr(Frozen, name)(self, *args, **kwargs)
+
+    return method
+
+
+for method in set(METHODS) - ASIDE:
+    setattr(Asked, method, noting(method))
+
+
+class Plain(Wrapped):
+    """As a user would begin one."""
+
+
+WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
+    "plain": lambda teacher, folder: Plain(teacher),
+    "projected": lambda teacher, folder: Projected(teacher, 3),
+    "ahead": lambda teacher, folder: Ahead(teacher, 2),
+    "cached": lambda teacher, folder: Cached(teacher, DATA, Plan(folder)),
+    "all of them": lambda teacher, folder: Ahead(Cached(Projected(teacher, 3), DATA, Plan(folder)), 2),
+}
+
+
+def arguments(name: str) -> tuple[Any, ...]:
+    batch = next(DATA.batches("val", 4))
+    given = {"forward": (batch,), "look": (batch,), "asked": (["layer2"],), "recall": ({},), "ahead": (iter([batch]),)}
+    return given.get(name, ())
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"ahead"}))
+def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, tmp_path: Path) -> None:
+    teacher = Asked()
+    outer = WRAPPERS[wrapper](teacher, tmp_path)
+    teacher.calls.clear()
+    with torch.no_grad():
+        getattr(outer, name)(*arguments(name))
+    assert name in teacher.calls
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path) -> None:
+    teacher = Frozen(net("cnn4", 1), Classification())
+    outer = WRAPPERS[wrapper](teacher, tmp_path)
+    batch = next(DATA.batches("train", 4))
+    look = outer.look(batch)
+    assert isinstance(look, Look)
+    narrow = wrapper in ("projected", "all of them")
+    assert outer.facts.keys() == teacher.facts.keys() - ({"head", "heads"} if narrow else set())  # type: ignore[attr-defined]
+    assert outer(batch, ["layer1"]).facts.keys() == outer.facts.keys()  # type: ignore[attr-defined]
+
+
+def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
+    """The student's scheme and a batch, before anything is trained, or why there is none."""
+    try:
+        scheme, _, batch = Run(config.check(keys), folder=folder).rehearse(8)
+    except ConfigError as error:
+        return str(error)
+    return scheme, batch
+
+
+@pytest.mark.parametrize("teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])
+@pytest.mark.parametrize("ensemble", ["logits", "random", "annealed"])
+@pytest.mark.parametrize("method", ["kd", "kd+fitnet"])
+@pytest.mark.parametrize(
+    "words",
+    [{"teacher_width": 12}, {"teacher_width": 3}, {"teacher_ahead": 2}, {"teacher_width": 12, "teacher_ahead": 2},
+     {"cache": True, "teacher_width": 12}, {"cache": True}],
+    ids=lambda words: "-".join(words) + f"-{words.get('teacher_width', '')}",
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused_before_any_teacher_is_trained(
+    teachers: list[str], ensemble: str, method: str, words: dict[str, Any], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    keys = {"teacher": teachers, "ensemble": ensemble, "method": method, "limit": 64, "device": "cpu"} | words
+    found = rehearsed(keys, tmp_path)
+    if isinstance(found, str):
+        assert "one architecture" in found or "can't be cached" in found
+        assert ensemble != "logits"
+        return
+    scheme, batch = found
+    assert "cache" not in words or ensemble == "logits"
+    for k in range(8):  # each member is drawn
+        drawn = Batch(batch.inputs, batch.targets, index=batch.index, epoch=k / 8)
+        for _, losses in scheme.turns(drawn, k):
+            assert all(value.isfinite() for value in losses.values())
