@@ -18,7 +18,7 @@ from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageE
 
 KEYS: Mapping[str, Any] = {
     "teacher": "cnn2", "student": "cnn2", "epochs": 2, "limit": 64, "batch_size": 16, "device": "cpu", "log_every": 1,
-    "checkpoint_every": 0, "teacher_epochs": None,
+    "checkpoint_every": 0, "teacher_epochs": None, "lr_warmup": 0.0,
 }  # fmt: skip
 
 
