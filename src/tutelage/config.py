@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 from tutelage import parsing, recipes, registry, stages
 from tutelage.errors import ConfigError, unknown
 from tutelage.faults import absent, beside, faults
-from tutelage.kinds import FURTHER, LATER, Further, Hints, Later, Method, Name, Place, Scheme, Spec
+from tutelage.kinds import FURTHER, LATER, Further, Hints, Later, Method, Name, Place, Scheme, Size, Spec
 from tutelage.methods import refuse_terms, specs
 from tutelage.options import of_options
 from tutelage.settings import Settings
@@ -103,11 +103,10 @@ class Config(Settings):
         le=64,
         description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
     )
-    teacher_size: int | None = Field(
+    teacher_size: Size | None = Field(
         None,
-        ge=1,
-        le=4096,
-        description="side of the images that the teacher gets, resized; None: a run folder's own, or the student's",
+        description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
+        "the student's",
     )
     teacher_device: Later[str | None] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
@@ -128,8 +127,8 @@ class Config(Settings):
         description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
     )
     decay: float = Field(0.99, ge=0, lt=1, description="of teacher=moving_average")
-    size: int | None = Field(
-        None, ge=1, le=4096, description="side of the images in pixels; None: the data's own, photos 224"
+    size: Size | None = Field(
+        None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
     )
     val: float = Field(
         0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"

@@ -109,8 +109,9 @@ class Keys(TypedDict, total=False):
     """project the teacher's features to at most so many channels (fixed, random, orthogonal)"""
     teacher_ahead: int
     """batches that the teacher answers ahead, in a thread; 2 overlaps it with the student"""
-    teacher_size: int | None
-    """side of the images that the teacher gets, resized; None: a run folder's own, or the student's"""
+    teacher_size: int | str | list[int] | None
+    """side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or the
+    student's"""
     teacher_device: str | None
     """the teacher's device, such as cuda:1; None: the student's"""
     student_weights: str | None
@@ -125,8 +126,8 @@ class Keys(TypedDict, total=False):
     """of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)"""
     decay: float
     """of teacher=moving_average"""
-    size: int | None
-    """side of the images in pixels; None: the data's own, photos 224"""
+    size: int | str | list[int] | None
+    """side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"""
     val: float
     """share of the training data for validation, where there is no such split"""
     classes: list[str] | None

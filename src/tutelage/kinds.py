@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -14,6 +14,8 @@ from typing_extensions import TypedDict
 
 T = TypeVar("T")
 
+SIDE = 4096
+"""Pixels of an image's side at most."""
 LATER = "may change when a run goes on"
 Later = Annotated[T, LATER]
 """Marks a key that may change when a run is resumed."""
@@ -61,7 +63,33 @@ def _place(value: Any) -> Any:
     return text
 
 
+def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a side, of "180x240" or of a pair.
+
+    Raises: ValueError if it is none of these, or a side isn't from 1 to 4096.
+    """
+    if isinstance(size, str):
+        found = re.split(r"\s*[x×]\s*", size.strip().lower())
+        parts: Sequence[Any] = [int(part) if re.fullmatch(r"[1-9]\d{0,3}", part) else part for part in found]
+        parts = [*parts, *parts] if len(parts) == 1 else parts
+    else:
+        parts = [size, size] if isinstance(size, int) else size
+    if len(parts) != 2 or not all(type(part) is int and 1 <= part <= SIDE for part in parts):
+        raise ValueError(f"expected a side in pixels, or HEIGHTxWIDTH such as 180x240, each from 1 to {SIDE}")
+    return parts[0], parts[1]
+
+
+def _sides(value: Any) -> Any:
+    """A size as it is written down: a number, or HEIGHTxWIDTH."""
+    if not isinstance(value, int | str | list | tuple):
+        return value
+    height, width = sides(value)
+    return height if height == width else f"{height}x{width}"
+
+
 Spec = dict[str, Any]
+Size = Annotated[int | str | list[int], BeforeValidator(_sides)]
+"""Of an image: its side, or HEIGHTxWIDTH."""
 Name = Annotated[str, BeforeValidator(_as_text), Field(max_length=1000)]
 """Of a class or a column."""
 Place = Annotated[str, BeforeValidator(_place), Field(min_length=1)]

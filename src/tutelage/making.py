@@ -14,7 +14,7 @@ from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError
-from tutelage.kinds import Spec
+from tutelage.kinds import Spec, sides
 from tutelage.methods import specs
 from tutelage.networks import Network, Networks
 from tutelage.parts import Parts
@@ -169,8 +169,8 @@ class Making(Networks):
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
-        side = config.teacher_size
-        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, side), data)
+        size = config.teacher_size
+        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, size), data)
 
     def members(self, teachers: Sequence[str], number: int) -> list[Network]:
         """The networks of several teachers; each one's classes are those of its label column, if there are such."""
@@ -222,11 +222,11 @@ class Making(Networks):
         """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
-        own = None if network.size == data.size else network.size
+        own, wanted = None if network.size == data.size else network.size, config.teacher_size
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": config.teacher_size or own,
+            "size": sides(wanted) if isinstance(wanted, str) else wanted or own,
         }
         if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)

@@ -17,6 +17,7 @@ from tutelage.data.base import Data
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
+from tutelage.kinds import Size, sides
 from tutelage.loading import load_data
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
@@ -120,11 +121,12 @@ class Networks:
         weights: str | None,
         given: nn.Module | None = None,
         number: int = 0,
-        side: int | None = None,
+        size: Size | None = None,
         classes: Sequence[str] | None = None,
     ) -> Network:
         """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
 
+        size: of the images that it is to get, if not the data's.
         classes: those that it is to answer, if not the data's.
         """
         known = tuple(self.data.classes if classes is None else classes)
@@ -140,7 +142,7 @@ class Networks:
             name,
             classes=len(known),
             channels=self.data.channels,
-            size=(side, side) if side else self.data.size,
+            size=sides(size) if size else self.data.size,
             pretrained=self.config.pretrained,
             task=self.data.task,
             weights=weights,

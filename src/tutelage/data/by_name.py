@@ -14,6 +14,7 @@ from tutelage.data.base import Data
 from tutelage.data.found import data_of, fewer, of_classes
 from tutelage.data.listing import place
 from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.kinds import sides
 
 
 @cache
@@ -30,7 +31,7 @@ def available() -> dict[str, str]:
 def load(
     name: str,
     *,
-    size: int | tuple[int, int] | None = None,
+    size: int | str | Sequence[int] | None = None,
     val: float = 0.1,
     seed: int = 0,
     limit: int | None = None,
@@ -41,10 +42,10 @@ def load(
 ) -> Data:
     """Data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
-    size: height and width of what models get (None: what suits the data). val: the fraction of train that becomes the
-    validation split where the data has none (never of test); seed chooses it. limit, labels_per_class: train on a
-    stratified subset of so many samples, of so many a class. augment: as in Data (None: what suits the data).
-    task: what the data must be fit for. classes: only the samples of these, in all splits.
+    size: the side, "HEIGHTxWIDTH", or height and width of what models get (None: what suits the data). val: the
+    fraction of train that becomes the validation split where the data has none (never of test); seed chooses it. limit,
+    labels_per_class: train on a stratified subset of so many samples, of so many a class. augment: as in Data (None:
+    what suits the data). task: what the data must be fit for. classes: only the samples of these, in all splits.
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
     >>> digits = load("digits")
@@ -87,10 +88,10 @@ def _meant(name: str) -> str:
     return f" Did you mean {' or '.join(f'data={kind}:{plain(name)}' for kind in near)}?" if near else ""
 
 
-def _pair(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    height, width = (size, size) if isinstance(size, int) else size
-    if height < 1 or width < 1:
-        raise ConfigError(f"size={size}: expected height and width of 1 or more.")
-    return height, width
+    try:
+        return sides(size)
+    except ValueError as error:
+        raise ConfigError(f"size={size}: {error}.") from error

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.errors import ConfigError
 from tutelage.faults import faults
-from tutelage.kinds import Place
+from tutelage.kinds import Place, Size, sides
 from tutelage.parsing import pairs
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Keys(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     data: Place | None = Field(None, description="data, as of a run")
-    size: int | None = Field(None, ge=1, le=4096, description="side of the images in pixels")
+    size: Size | None = Field(None, description="side of the images in pixels, or HEIGHTxWIDTH")
     channels: int | None = Field(None, ge=1, le=65_536, description="of the images")
     classes: int | None = Field(None, ge=1, le=10**6, description="how many the network is to tell apart")
 
@@ -99,7 +99,7 @@ def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]
         card: saved.Card = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
-    wanted = {"size": (size, size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    wanted = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config import check
 
