@@ -34,6 +34,7 @@ EpochsOrZero = Annotated[float, Field(ge=0, le=1e6)]
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
+ClassOrLast = Annotated[int, Field(ge=-1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
 Few = Annotated[int, Field(ge=1, le=64)]
 FewOrZero = Annotated[int, Field(ge=0, le=64)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from dataclasses import fields as fields_of
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from tutelage import connectors, registry
 from tutelage.errors import ConfigError, DataError, TutelageError
 from tutelage.losses.base import Loss
+from tutelage.options import fault, taken
 from tutelage.verify import rows
 from tutelage.verify.row import Row
 from tutelage.verify.vector import Vector, read
@@ -122,17 +122,15 @@ class Computed:
         self._make(int(row.samples(vector) if callable(row.samples) else vector.hyper.get(row.samples, 0)))
         self.asked = row.prepare(vector, self._asked())
 
-    def _fields(self, cls: type[Loss]) -> dict[str, Any]:
-        """The hyper-parameters that are the loss's fields; None leaves a field that can't be None at its default."""
-        types = {field.name: str(field.type) for field in fields_of(cls)}
+    def _fields(self, cls: Any) -> dict[str, Any]:
+        """The hyper-parameters that are the loss's fields and fit; others leave them at their defaults."""
+        kinds, _ = taken(cls)
         found: dict[str, Any] = {}
         for theirs, value in self.vector.hyper.items():
             ours = self.row.fields.get(theirs, theirs)
             value = value.tolist() if isinstance(value, Tensor) else value
-            several = isinstance(value, list)
-            fits = several == types.get(ours, "").startswith("tuple")
-            if ours in types and fits and (value is not None or "None" in types[ours]):
-                found[ours] = tuple(value) if several else value
+            if ours in kinds and not fault(kinds[ours], value):
+                found[ours] = value
                 self.vector.hyper.asked.add(theirs)
         return found
 

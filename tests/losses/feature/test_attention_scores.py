@@ -88,5 +88,5 @@ def test_joined_heads_may_differ_in_number() -> None:
     with pytest.raises(ConfigError, match="expected equal shapes"):
         AttentionMSE()(scores(3), scores(5))
     for kind in (AttentionMSE, AttentionCE):
-        with pytest.raises(ConfigError, match="heads of"):
+        with pytest.raises(ConfigError, match="expected 'each', 'mean' or 'sum'"):
             kind(heads="max")

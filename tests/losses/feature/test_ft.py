@@ -65,7 +65,7 @@ def test_the_papers_stages_are_the_halves_of_both() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trains": "all"}, "unknown part of FT 'all'"),
+        ({"trains": "all"}, "trains='all': expected 'both'"),
         ({"rate": 0, "trains": "paraphraser"}, "there is no paraphraser"),
     ],
 )

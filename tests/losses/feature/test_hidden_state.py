@@ -63,9 +63,9 @@ def test_an_empty_mask_gives_zero() -> None:
 
 
 def test_refuses() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'cosine'"):
+    with pytest.raises(ConfigError, match="expected 'mse' or 'cosine'"):
         HiddenState(kind="cosin")
-    with pytest.raises(ConfigError, match="unknown projection"):
+    with pytest.raises(ConfigError, match="expected 'each', 'shared' or 'none'"):
         HiddenState(projection="both")
     with pytest.raises(ConfigError, match="differ in width"):
         HiddenState(projection="shared").build([*layers(3, 1), *layers(4, 1)], layers(5), 0)

@@ -59,5 +59,5 @@ def test_refuses_a_flat_batch() -> None:
     x = [torch.randn(8, 5), torch.randn(8, 5)]
     with pytest.raises(ConfigError, match="three versions"):
         SSKD()(x, x, targets=torch.zeros(2, dtype=torch.long))
-    with pytest.raises(ConfigError, match="shares"):
+    with pytest.raises(ConfigError, match="1 or less"):
         SSKD(ratio_ss=1.5)

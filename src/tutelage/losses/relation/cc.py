@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Relation
 from tutelage.losses.pairwise import cosines
-from tutelage.options import Positive, Power, Width
+from tutelage.options import Few, Positive, Width
 
 
 class CC(Relation):
@@ -25,7 +25,7 @@ class CC(Relation):
     ignores = ("scale of each sample", "rotation", "swapped sides")
 
     gamma: Positive = 0.4
-    order: Power = 2
+    order: Few = 2
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (self.kernel(student) - self.kernel(teacher)).pow(2).mean(1)

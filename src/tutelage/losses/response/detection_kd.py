@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-from tutelage.options import CountOrZero, NonNegative, Temperature
+from tutelage.options import ClassOrLast, NonNegative, Temperature
 
 
 class DetectionKD(Response):
@@ -32,7 +32,7 @@ class DetectionKD(Response):
     beside = 0.5
 
     background_weight: NonNegative = 1.5
-    background: CountOrZero = 0
+    background: ClassOrLast = 0
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
