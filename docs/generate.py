@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 import json
 import re
 import types
@@ -11,6 +13,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+import formulas
 import torch
 import yaml
 
@@ -30,6 +33,19 @@ GROUPS = {
 }
 
 
+ASKED = {
+    "targets": "torch.randint(5, (6,))",
+    "index": "torch.arange(6)",
+    "epoch": "1.0",
+    "inputs": "torch.randn(6, 3, 8, 8)",
+    "head": "(torch.randn(7, 5), torch.randn(7))",
+}
+"""What a loss may ask of the batch, in an example of six samples and five classes."""
+
+ONE = 'print(tuple(values.shape), f"mean {values.mean():.4g}")'
+PARTS = 'for name, part in values.items():\n    print(name, tuple(part.shape), f"mean {part.mean():.4g}")'
+
+STUDIES = ("tier1.md", "eurosat.md")
 RESULTS = Path(__file__).parents[1] / "bench" / "results"
 COSTS = RESULTS / "losses.json"
 MEASURED = {
@@ -90,21 +106,78 @@ def sections(doc: str) -> dict[str, str]:
     return {name: text.strip() for name, text in found.items()}
 
 
+def explained(doc: str | None) -> str:
+    """A docstring as Markdown: its summary, its formulas, and its labelled parts."""
+    said = sections(inspect.cleandoc(doc or ""))
+    lines = "\n\n".join(map(formulas.markdown, formulas.statements(said["formula"]))) if said["formula"] else ""
+    framed = f":::{{container}} formula\n{lines}\n:::\n\n" if lines else ""
+    labelled = [part for part in ("Shapes", "Paper", "Raises") if said[part]]
+    others = "".join(f"**{part}.** {formulas.escape(' '.join(said[part].split()))}\n\n" for part in labelled)
+    return f"{formulas.escape(said['summary'])}\n\n{framed}{others}"
+
+
 def loss_page(entry: registry.Entry) -> str:
     """The page of one loss."""
     loss = entry.load()
-    said = sections(loss.__doc__)
-    others = "".join(
-        f"**{part}.** {plain(' '.join(said[part].split()))}\n\n" for part in ("Shapes", "Paper", "Raises") if said[part]
-    )
     options = [[f"`{f.name}`", f"`{_default(f)}`", f"`{f.type}`"] for f in fields(loss)]
     return (
-        f"# {loss.__name__}\n\n{plain(said['summary'])}\n\n"
-        f"```{{code-block}} text\n:class: formula\n\n{said['formula']}\n```\n\n{others}"
+        f"# {loss.__name__}\n\n{explained(loss.__doc__)}"
         + (table(["option", "default", "type"], options) + "\n" if options else "")
         + table(["fact", ""], [*facts(loss), ["held to", entry.backing]])
         + f"\nIn a method: `method={entry.name}`; in Python: `tutelage.{loss.__name__}()`.\n"
+        + _example(loss)
+        + _figures(entry.name)
     )
+
+
+def _example(loss: type[Loss]) -> str:
+    """A program that asks it once, and what the program printed when the page was made."""
+    code, printed, made = program(loss), io.StringIO(), {}
+    with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(printed):
+        exec(code, made)
+        many = isinstance(made["values"], dict)
+        code += "\n" + (PARTS if many else ONE)
+        exec(PARTS if many else ONE, made)
+    return f"\n## Example\n\n```python\n{code}\n```\n\n```text\n{printed.getvalue().strip()}\n```\n"
+
+
+def program(loss: type[Loss]) -> str:
+    """Python that makes two sides of the loss's kind and compares them."""
+    lines = ["import torch", f"from tutelage import {loss.__name__}", "", "torch.manual_seed(0)"]
+    flat = loss.form == "vector" or (loss.sees == "response" and loss.rows)
+    if loss.example() is not None:
+        lines.append(f"student, teacher, more = {loss.__name__}.example()  # inputs of its kinds")
+        asked = ", **more"
+    else:
+        side = f"torch.randn({'6, 5' if flat else '6, 5, 4, 4'})"
+        if loss.sees == "review":
+            side = "[torch.randn(6, 5, side, side) for side in (8, 4, 1)]"
+        lines += [f"student = {side}", f"teacher = {side}"]
+        asked = "".join(f", {name}={ASKED[name]}" for name in loss.asks())
+        if loss.sees == "response" and not flat:
+            asked = asked.replace("torch.randint(5, (6,))", "torch.randint(5, (6, 4, 4))")
+    lines.append(f"loss = {loss.__name__}()")
+    if loss.build is not Loss.build:
+        lines.append("loss.build(student, teacher, samples=40)  # its learned parts and memories, for 40 samples")
+    return "\n".join([*lines, f"values = loss(student, {'teacher' if loss.needs_teacher else 'None'}{asked})"])
+
+
+def _figures(name: str) -> str:
+    """What was measured of a loss, each with its source."""
+    text = ""
+    if name in (cost := costs()):
+        text += f"Forward and backward beside KD's on the logits: {cost[name]} (`bench/losses.py`).\n\n"
+    rows = [row for file in STUDIES for row in studied(file) if name in re.findall(r"[a-z]\w+", row[2])]
+    if rows:
+        text += table(["measured in", "student", "method", "accuracy, %", "over alone, points", "verdict"], rows)
+    return f"\n## Measured\n\n{text}" if text else ""
+
+
+def studied(file: str) -> list[list[str]]:
+    """The rows of a study's table: model, method, accuracy, gain, verdict."""
+    lines = (RESULTS / file).read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return [[f"`bench/results/{file}`", *row[:2], *map(plain, row[2:5])] for row in cells if len(row) > 4 and row[3]]
 
 
 def _default(field: Any) -> str:
@@ -157,11 +230,6 @@ def needs(loss: type[Loss]) -> str:
     return "; ".join([sees, *lists, *asks, *connector, *filter(None, [own_parts(loss)])])
 
 
-def year(paper: str) -> str:
-    """The last year that it names."""
-    return (re.findall(r"\b(?:19|20)\d\d\b", paper.partition("arXiv:")[0]) or ["–"])[-1]
-
-
 def costs() -> dict[str, str]:
     """What each costs, in words, if it was measured."""
     measured = json.loads(COSTS.read_text(encoding="utf-8"))["losses"] if COSTS.exists() else {}
@@ -173,13 +241,10 @@ def row(entry: registry.Entry) -> list[str]:
     loss = entry.load()
     options = ", ".join(f"`{field.name}`" for field in fields(loss))
     return [
-        f"[{plain(entry.class_name)}]({entry.name}.md)",
-        f"`{entry.name}`",
+        f"[{plain(entry.class_name)}]({entry.name}.md) `{entry.name}`",
         plain(entry.summary),
         plain(entry.paper),
-        year(entry.paper),
-        needs(loss),
-        options or "–",
+        f"{needs(loss)}; options {options}" if options else needs(loss),
         entry.backing,
     ]
 
@@ -188,7 +253,7 @@ def overview() -> str:
     """The table of all losses."""
     entries, cost = registry.catalogue("losses"), costs()
     held = sum(entry.backing == "published numbers" for entry in entries.values())
-    columns = ["loss", "in a method", "what it does", "paper", "year", "needs", "options", "held to"]
+    columns = ["loss, in a method", "what it does", "paper", "needs", "held to"]
     text = (
         "# Losses\n\nThe formula of each, its shapes and its options are on its page. Weights are the papers' own.\n\n"
         "Held to *published numbers*: values and gradients equal those of a published implementation, as "
@@ -299,8 +364,7 @@ def policies() -> str:
             if entry.group == group:
                 cls = entry.load()
                 options = ", ".join(f"`{f.name}={f.default!r}`" for f in fields(cls)) or "none"
-                doc = inspect.cleandoc(cls.__doc__ or "")
-                text += f"### {entry.name}\n\n```text\n{doc}\n```\n\nOptions: {options}.\n\n"
+                text += f"### {entry.name}\n\n{explained(cls.__doc__)}Options: {options}.\n\n"
     return text
 
 
@@ -315,7 +379,7 @@ def parts() -> str:
         scheme = entry.load()
         taken = [*inspect.signature(scheme.of).parameters.values()][1:]
         options = ", ".join(f"`{p.name}={p.default!r}`" for p in taken) or "none"
-        text += f"### {entry.name}\n\n```text\n{inspect.cleandoc(scheme.__doc__ or '')}\n```\n\nOptions: {options}.\n\n"
+        text += f"### {entry.name}\n\n{explained(scheme.__doc__)}Options: {options}.\n\n"
     return text
 
 

@@ -135,7 +135,9 @@ def test_words_of_commands_in_text_are_keys():
 def generate():
     spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DOCS)
+        spec.loader.exec_module(module)
     return module
 
 
@@ -151,16 +153,37 @@ def test_loss_has_its_page(name, generate):
     assert loss.paper
     page = generate.loss_page(LOSSES[name])
     assert page.startswith(f"# {loss.__name__}\n")
-    assert said["formula"] in page
+    assert re.search(r"\$[^$]*=[^$]*\$", page), "its formula is mathematics"
     assert all(f"`{option}`" in page for option in loss.names())
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_s_example_prints_what_its_page_says(name, generate, capsys):
+    page = generate.loss_page(LOSSES[name])
+    code, printed = re.search(r"## Example\n\n```python\n(.*?)\n```\n\n```text\n(.*?)\n```", page, re.S).groups()
+    exec(code, {})
+    assert capsys.readouterr().out.strip() == printed
+    assert "nan" not in printed
+
+
+def test_a_loss_s_page_has_what_was_measured_of_it(generate):
+    page = generate.loss_page(LOSSES["dkd"])
+    assert "| `bench/results/eurosat.md` | resnet8 | dkd | 75.13 ± 1.74 | +3.07 ± 2.50 | beats |" in page
+    assert "× memory (`bench/losses.py`)" in page
+    rows = [row for file in generate.STUDIES for row in generate.studied(file)]
+    methods = {word for row in rows for word in re.findall(r"[a-z]\w+", row[2]) if word in LOSSES}
+    assert len(methods) >= 25
+    assert all("## Measured" in generate.loss_page(LOSSES[name]) for name in methods)
+    assert "## Measured" not in generate.loss_page(LOSSES["rl_mtkd"])
 
 
 def test_overview_lists_every_loss(generate):
     text = generate.overview()
-    assert all(f"]({name}.md) | `{name}` |" in text for name in LOSSES)
+    assert all(f"]({name}.md) `{name}` |" in text for name in LOSSES)
     crd, at = (next(x for x in text.splitlines() if f"({name}.md)" in x) for name in ("crd", "at"))
-    assert "| 2020 | embedding as vectors; `index`; learned parts, a memory | `dim`, `negatives`" in crd
-    assert "| 2017 | stages as maps | `p` | published numbers |" in at
+    assert "ICLR 2020" in crd
+    assert "| embedding as vectors; `index`; learned parts, a memory; options `dim`, `negatives`" in crd
+    assert "| stages as maps; options `p` | published numbers |" in at
 
 
 def test_overview_says_what_was_measured(generate, monkeypatch, tmp_path):
@@ -190,3 +213,6 @@ def test_site_builds_without_a_warning(tmp_path):
     fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', "".join(html.values()))
     assert fetched == []
     assert tutelage.__version__ in html["index.html"]
+    for name in LOSSES:
+        assert re.search(r"<math[^>]*>.*?<mo>=</mo>|<math[^>]*>.*?<mo>&#x0003D;</mo>", html[f"{name}.html"], re.S), name
+        assert "$" not in re.sub(r"(?s)<pre.*?</pre>|<script.*?</script>", "", html[f"{name}.html"]), name
