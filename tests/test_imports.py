@@ -20,7 +20,7 @@ ORDER = [
     "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player", "schemes", "callbacks",
     "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics", "examples", "phase",
     "result", "summary", "environment", "parts", "column_teachers", "networks", "making", "run", "resuming",
-    "building", "api", "report", "cli", "__main__",
+    "building", "arguments", "api", "report", "cli", "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 

@@ -14,17 +14,15 @@ from torch import nn
 
 from tutelage import building, networks, resuming, saved, summary
 from tutelage import run as runs
+from tutelage.arguments import Words, alone_for_test, apart, given_data, refuse_kinds
 from tutelage.callbacks import Callback
 from tutelage.config import check
-from tutelage.data import from_datasets
-from tutelage.data.base import Data
+from tutelage.data.by_name import is_name
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
-from tutelage.keys import Keys
 from tutelage.loading import load_data
-from tutelage.losses.base import Loss, Mix
 from tutelage.phase import test
-from tutelage.term import Term, spec_of
+from tutelage.term import spec_of
 from tutelage.terms import Terms
 
 
@@ -62,19 +60,21 @@ def distill(
     method: Any = "kd",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[Words],
 ) -> Finished:
     """Teach a student: train the teacher if need be, the student alone and the student taught, and compare.
 
     student, teacher: names (`tutelage list models`), run folders, or modules; with data="digits" both have defaults.
-    data: a name (`tutelage list data`), a Data, or a (train, test) pair of map-style datasets of (image, label) with
-    `classes=` names. method: a loss or sum of losses (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
+    data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such: train,
+    (train, test), (train, val, test), or a dict by split; with these, `classes`, `mean`, `std`, `normalised` and
+    `fields` mean what they do in `tutelage.data.from_datasets`. method: a loss or sum of losses
+    (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
     progress: whether to print it; None: in terminals and notebooks. keys: any other key of the configuration
     (`tutelage distill --help`).
     Raises: ConfigError and the other TutelageErrors, each with the mend.
     """
     more: dict[str, Any] = {**keys}
-    given, asked = _apart(student, teacher, data, method, callbacks, more)
+    given, asked = apart(student, teacher, data, method, callbacks, more)
     config = check(asked | more)
     if given.method is not None:
         config.method = [spec_of(term) for term in Terms.of(given.method).named().values()]
@@ -101,9 +101,12 @@ def train(
     data: Any = "digits",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[Words],
 ) -> Finished:
     """Train a network without a teacher: a baseline, or the teacher of later runs."""
+    for word in ("student", "teacher", "method"):
+        if word in keys:
+            raise ConfigError(f"train: {word}=…: it trains one network, model=, by the labels; distill has a {word}.")
     return distill(model, "none", data, None, callbacks, progress, **keys)
 
 
@@ -113,10 +116,10 @@ def resume(
     *,
     student: nn.Module | None = None,
     teacher: nn.Module | None = None,
-    data: Any = "",
+    data: Any = None,
     method: Any = None,
     progress: bool | None = None,
-    **keys: Unpack[Keys],
+    **keys: Unpack[Words],
 ) -> Finished:
     """Go on with a run that was stopped or killed, or with more epochs; what it was given as objects is given again.
 
@@ -124,8 +127,9 @@ def resume(
     progress: as for `distill`.
     Raises: ConfigError if such an object is missing; CheckpointError if it is no run folder or its data has changed.
     """
+    refuse_kinds(folder=folder)
     rest: dict[str, Any] = {**keys}
-    given, asked = _apart(student, teacher, data, method, callbacks, rest)
+    given, asked = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
     named = {key: value for key, value in asked.items() if value not in (None, "")}
     with _told(given, 0, progress):
         return finished(
@@ -139,7 +143,7 @@ def build_cache(
     data: Any = "digits",
     method: Any = "kd",
     engine: str = "processes",
-    **keys: Unpack[Keys],
+    **keys: Unpack[Words],
 ) -> Iterator[tuple[Path, int]]:
     """Build, view by view, the cache that a run of the same arguments and cache=True would read; folder and view each.
 
@@ -147,22 +151,30 @@ def build_cache(
     Raises: ConfigError if the teacher isn't trained yet; CacheError if what is there isn't what was asked for.
     """
     more: dict[str, Any] = {**keys}
-    given, asked = _apart(student, teacher, data, method, (), more)
+    given, asked = apart(student, teacher, data, method, (), more)
     yield from building.build(check({"cache": True} | asked | more), given, engine)
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Figures:
     """Figures of a run's student, or of a module, on a data set's test split; data: None takes the run's own.
 
-    The images are normalised and sized as the run had them.
+    The images are normalised and sized as the run had them. A Dataset that stands alone is the test split. keys: size,
+    classes, column and task, and those of Datasets.
     """
+    refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = saved.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
     given = networks.Given()
     if data is None and not isinstance(card, saved.Card):
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
-    name = _given_data(card.data if data is None and isinstance(card, saved.Card) else data, given, keys)
-    config = check({"student": "cnn4", "teacher": "none", "method": None, "data": name, **keys})
+    if data is None and isinstance(card, saved.Card):
+        if not is_name(card.data):
+            raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
+        data = card.data
+    asked = given_data(alone_for_test(data), given, keys)
+    for key in keys.keys() - {"size", "classes", "column", "task"}:
+        raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
+    config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
     loaded = load_data(config, given.data)
     if isinstance(card, saved.Card):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
@@ -173,47 +185,11 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = networks.Network(network, card.mean, card.std).wanted(loaded)
+        loaded = networks.Network(network, card.mean, card.std, known=card.known).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     return test(network, loaded, networks.TASKS[loaded.task].of(loaded), "test")
-
-
-def _apart(
-    student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
-) -> tuple[networks.Given, dict[str, Any]]:
-    """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
-    given = networks.Given(callbacks=tuple(callbacks))
-    asked: dict[str, Any] = {"method": method, "data": _given_data(data, given, keys)}
-    for role, value in (("student", student), ("teacher", teacher)):
-        if isinstance(value, nn.Module):
-            setattr(given, role, value)
-            asked[role] = f"object:{type(value).__name__}"
-        elif value is not None:
-            asked[role] = value if isinstance(value, str) else list(value)
-    if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
-        given.method = list(method.values()) if isinstance(method, Terms) else method
-        asked["method"] = None  # it may be a loss that no name finds
-    return given, asked
 
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
     return Finished(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")), student)
-
-
-def _given_data(data: Any, given: networks.Given, keys: dict[str, Any]) -> str:
-    """The data's name; data that isn't one goes to `given`."""
-    if isinstance(data, str):
-        return data
-    if not isinstance(data, Data):
-        parts = data if isinstance(data, tuple | list) else (data,)
-        train, *rest = parts
-        named = {"val": rest[0], "test": rest[1]} if len(rest) == 2 else {"test": rest[0]} if rest else {}
-        options = {k: keys.pop(k) for k in ("classes", "augment", "task") if k in keys}
-        data = from_datasets(train, **named, **options)
-    given.data = data
-    return data.name
-
-
-def _is_part(item: Any) -> bool:
-    return isinstance(item, Loss | Mix | Term)

@@ -34,7 +34,7 @@ def build(config: Config, given: Given, engine: str = "processes") -> Iterator[t
     there isn't what was asked for.
     """
     if engine not in ENGINES:
-        raise ConfigError(unknown("engine", engine, ENGINES))
+        raise ConfigError(unknown("engine", str(engine), ENGINES))
     if engine == "ray":
         _refuse(config, given)
     for number, teacher in enumerate(teachers_of(config, given)):

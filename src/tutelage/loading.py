@@ -5,33 +5,39 @@ from __future__ import annotations
 from tutelage import data as datasets
 from tutelage.config import Config
 from tutelage.data.base import Data
+from tutelage.data.datasets import Datasets
+from tutelage.data.found import made, pair
 from tutelage.errors import ConfigError
 
 
-def load_data(config: Config, given: Data | None = None) -> Data:
+def load_data(config: Config, given: Data | Datasets | None = None) -> Data:
     """The data that a configuration names, or what was given in its place; only one label column if it says so.
 
-    Raises: ConfigError if its limit can't hold a sample of each class, or there is no such column.
+    Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if what was given
+    isn't for that task or says another batch size.
     """
-    data = given or _named(config)
+    data = _loaded(config, given)
+    if config.limit is not None and config.limit < len(data.classes) and data.train.labels is not None:
+        raise ConfigError(
+            f"limit={config.limit} training samples can't hold the {len(data.classes)} classes of {data.name}; "
+            "raise it, or use labels_per_class."
+        )
+    asked = data.loading.get("batch_size", config.batch_size)
+    if asked != config.batch_size:
+        raise ConfigError(
+            f"batch_size={config.batch_size}, but the DataLoader of train says {asked}: say it once, or give its "
+            "Dataset."
+        )
     return data if config.column is None else data.column(config.column)
 
 
-def _named(config: Config) -> Data:
-    loaded = datasets.load(
-        config.data,
-        size=config.size,
-        val=config.val,
-        seed=config.seed,
-        limit=config.limit,
-        labels_per_class=config.labels_per_class,
-        augment=config.augment,
-        classes=config.classes,
-        task=None if config.task == "auto" or config.column else config.task,
-    )
-    if config.limit is not None and config.limit < len(loaded.classes) and loaded.train.labels is not None:
-        raise ConfigError(
-            f"limit={config.limit} training samples can't hold the {len(loaded.classes)} classes of {config.data}; "
-            "raise it, or use labels_per_class."
-        )
-    return loaded
+def _loaded(config: Config, given: Data | Datasets | None) -> Data:
+    options = {key: getattr(config, key) for key in ("val", "seed", "limit", "labels_per_class", "augment")}
+    task = None if config.task == "auto" or config.column else config.task
+    if given is None:
+        return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
+    if isinstance(given, Datasets):
+        return given.data(size=pair(config.size), task=task, **options)
+    if task not in (None, given.task):
+        raise ConfigError(f"task={task}, but {given.name} is data for {given.task}; leave task out.")
+    return made(given.name, given, size=pair(config.size), classes=config.classes, **options)

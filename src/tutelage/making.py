@@ -222,14 +222,15 @@ class Making(Networks):
         """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
-        own, wanted = None if network.size == data.size else network.size, config.teacher_size
+        side, wanted = None if network.size == data.size else network.size, config.teacher_size
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": sides(wanted) if isinstance(wanted, str) else wanted or own,
+            "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
         }
-        if network.mean is None or network.std is None or (network.mean, network.std) == (data.mean, data.std):
+        own = self.wanted(network, data)
+        if (own.mean, own.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)
-        scale = [ours / theirs for ours, theirs in zip(data.std, network.std, strict=True)]
-        shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, network.mean, network.std, strict=True)]
+        scale = [ours / theirs for ours, theirs in zip(data.std, own.std, strict=True)]
+        shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, own.mean, own.std, strict=True)]
         return Frozen(network.model, self.task, scale, shift, **how)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from tutelage import models, saved, stages
 from tutelage.callbacks import Callback
 from tutelage.config import Config
 from tutelage.data.base import Data
+from tutelage.data.datasets import Datasets
 from tutelage.data.found import of_classes
 from tutelage.errors import ConfigError, unknown
 from tutelage.fabric import make_fabric
@@ -38,24 +39,31 @@ class Given:
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
-    data: Data | None = None
+    data: Data | Datasets | None = None
     method: Method | None = None
     callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass
 class Network:
-    """A network and what it wants of its images, and the classes that it knows; None: the data's own."""
+    """A network and what it wants of its images, and the classes that it knows; None: the data's own.
+
+    known: whether mean and std are of pixels in [0, 1]; if not, it wants floats as its own data had them.
+    """
 
     model: nn.Module
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     classes: tuple[str, ...] | None = None
+    known: bool = True
 
     def wanted(self, data: Data) -> Data:
-        """The data, normalised as the network wants it."""
-        return data if self.mean is None or self.std is None else replace(data, mean=self.mean, std=self.std)
+        """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
+
+        Raises: ConfigError if nobody said how the data comes.
+        """
+        return data if self.mean is None or self.std is None else data.wanted(self.mean, self.std, self.known)
 
 
 class Networks:
@@ -65,7 +73,7 @@ class Networks:
         self.config, self.given = config, given
         self.data = load_data(config, given.data)
         for note in self.data.notes:
-            self._note(note)
+            self.note(note)
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
@@ -77,7 +85,8 @@ class Networks:
         self.rehearsed: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
-    def _note(self, message: str) -> None:
+    def note(self, message: str) -> None:
+        """Say something to who watches."""
         for callback in self.given.callbacks:
             callback.note({"kind": "note", "message": message})
 
@@ -148,8 +157,18 @@ class Networks:
             weights=weights,
         )
         for message in made.notes:
-            self._note(message)
+            self.note(message)
         return Network(made.model, made.mean, made.std, classes=known)
+
+    def wanted(self, network: Network, data: Data) -> Data:
+        """The data as a network wants it; says so where it can't be had."""
+        told = network.wanted(data)
+        if network.mean is not None and (told.mean, told.std) != (network.mean, network.std):
+            self.note(
+                f"a network wants its images normalised by mean {network.mean} and deviation {network.std}; they come "
+                f"normalised already ({data.name}), and are left as they are."
+            )
+        return told
 
     def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
         """The network of a run folder, which must know just these classes if such are given."""
@@ -163,7 +182,7 @@ class Networks:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
-        return Network(model, card.mean, card.std, card.size, card.classes)
+        return Network(model, card.mean, card.std, card.size, card.classes, card.known)
 
     def _of_stage(self, left: stages.Left, number: int) -> Network:
         """What a phase of this run has left."""
@@ -200,7 +219,7 @@ class Networks:
             return self.network(name, weights, given, classes=classes)
         model = saved.load(path, copy.deepcopy(given))
         card: saved.Card = model.card  # type: ignore[assignment]
-        return Network(model, card.mean, card.std, card.size, card.classes)
+        return Network(model, card.mean, card.std, card.size, card.classes, card.known)
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""

@@ -53,7 +53,7 @@ class Parts:
     def data(self) -> Data:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
-        return self._first.wanted(self.making.data_with(self.config))
+        return self.making.wanted(self._first, self.making.data_with(self.config))
 
     def hold_out(self, share: float) -> Data:
         """Take a share of the training samples out of the data, a fair one; the data that has them for training."""

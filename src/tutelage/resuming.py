@@ -11,6 +11,7 @@ from typing import Any
 from tutelage import parsing, stages
 from tutelage.checkpoint import write_text
 from tutelage.config import Config, check, kinds, later
+from tutelage.data.by_name import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
 from tutelage.networks import Given, few
 from tutelage.run import GOING_ON, Run
@@ -32,10 +33,17 @@ def resume(path: str | Path, given: Given | None = None, changes: Mapping[str, A
             raise ConfigError(
                 f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
             )
+    if given.data is None and not is_name(config.data):
+        raise ConfigError(
+            f"{folder}: its data, {config.data!r}, was given as an object: tutelage.resume(folder, data=…)."
+        )
     changed = _changed(record["config"], config)
     run = Run(config, given, folder)
     if record["data"] != run.data.fingerprint:
-        raise CheckpointError(f"{folder} was begun on other data: {config.data} has changed since; begin a new run.")
+        raise CheckpointError(
+            f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "
+            "same, or begin a new run."
+        )
     _refuse_what_is_past(run, changed)
     if changed and run.fabric.is_global_zero:
         _record(run, record, changed)

@@ -23,7 +23,7 @@ class Card:
     """What rebuilds a network: its name, what it was made for, and the normalisation that it wants.
 
     columns: of data with several label columns, how many of the classes each has; column: the only one it was
-    trained on.
+    trained on. known: whether mean and std are of pixels in [0, 1]; if not, its images were floats as they came.
     """
 
     model: str
@@ -36,12 +36,13 @@ class Card:
     data: str
     columns: dict[str, int] = field(default_factory=dict)
     column: str = ""
+    known: bool = True
 
 
 def card_of(model: str, data: Data) -> Card:
     """The card of a model trained on this data."""
     facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
-    return Card(model, data.task, *facts, dict(data.columns), data.of)
+    return Card(model, data.task, *facts, dict(data.columns), data.of, data.came.known)
 
 
 def save(path: Path, model: nn.Module, card: Card) -> None:

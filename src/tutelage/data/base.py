@@ -18,6 +18,7 @@ from tutelage.data.augment import crop_flip
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
 from tutelage.data.samples import IGNORE, Look, Samples
+from tutelage.data.scale import PIXELS, Came, Numbers
 from tutelage.errors import ConfigError, unknown
 from tutelage.values import Batch
 
@@ -35,6 +36,8 @@ class Data:
     "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip). columns: of samples
     with several labels, each label's name and number of classes; `classes` has them one after the other. of: the
     column that this is, of data that had several. notes: what its user should know, such as files that were left out.
+    came: what the values of images are before they are normalised; where that isn't known they are left as they come,
+    mean 0 and std 1. loading: keys of a run that the data sets.
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     isn't known or doesn't fit.
     """
@@ -53,6 +56,8 @@ class Data:
     columns: Mapping[str, int] = field(default_factory=dict)
     of: str = ""
     notes: tuple[str, ...] = ()
+    came: Came = PIXELS
+    loading: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -108,7 +113,9 @@ class Data:
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
         samples: Samples = getattr(self, split)
         train = split == "train" if train is None else train
-        walk = partial(walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world)
+        walk = partial(
+            walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world, weights=samples.weights
+        )
         lots, before = walk(epoch=epoch), walk(epoch=epoch - 1)[-1] if order == "overlapping" and len(samples) else None
         parts = arranged(
             lots, order, labels=samples.labels, each=each, copies=copies, before=before, seed=seed, epoch=epoch
@@ -151,6 +158,29 @@ class Data:
         train, val, test = (getattr(self, split).column(number) for split in SPLITS)
         one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "of": name}
         return replace(self, train=train, val=val, test=test, **one)
+
+    def wanted(self, mean: Numbers, std: Numbers, known: bool = True) -> Data:
+        """The data, normalised as a network wants it; as it comes, if it is said to be normalised and not by what.
+
+        known: whether these are of pixels in [0, 1]; if not, the network wants floats as its own data had them.
+        Raises: ConfigError where it isn't known how one becomes the other.
+        """
+        if (mean, std, known) == (self.mean, self.std, self.came.known):
+            return self
+        if known and self.came.known:
+            return replace(self, mean=mean, std=std)
+        if not known:
+            raise ConfigError(
+                f"data {self.name!r}: a network was trained on floats of which nobody said how they were normalised, "
+                f"and these are {self.came.said}: give data as it had, or train it on data that says normalised=."
+            )
+        if self.came.said == "normalised":
+            return self
+        raise ConfigError(
+            f"data {self.name!r}: a network wants mean {mean} and deviation {std}, and nobody said whether the floats "
+            "of this data are pixels or normalised already. Say normalised=False (pixels in [0, 1]), normalised=(mean, "
+            "std) (by which they are), or normalised=True (leave them as they are)."
+        )
 
     @property
     def random(self) -> bool:
@@ -212,10 +242,13 @@ class Data:
         return x, y
 
     def _normalise(self, x: Tensor) -> Tensor:
-        """(x/top - mean) / std, top = 255 for uint8 and 1 for float."""
+        """(pixel - mean) / std; pixels are x/top, top = 255 for uint8 and 1 for float, or what became x."""
         top = 1.0 if x.is_floating_point() else 255.0
-        mean, std = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (self.mean, self.std))
-        return (x.float() * (1 / (top * std))).sub_(mean / std)
+        came = self.came.mean or (0.0,), self.came.std or (1.0,)
+        mean, std, shift, scale = (
+            torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (self.mean, self.std, *came)
+        )
+        return (x.float() * (scale / (top * std))).sub_((mean - shift) / std)
 
     def _resize(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[-2:] == self.size:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from types import ModuleType
 
 from tutelage.data import sources
 from tutelage.data.base import Data
-from tutelage.data.found import data_of, fewer, of_classes
+from tutelage.data.found import VAL, made, pair
 from tutelage.data.listing import place
 from tutelage.errors import ConfigError, DataError, plain, unknown
-from tutelage.kinds import sides
 
 
 @cache
@@ -28,11 +26,16 @@ def available() -> dict[str, str]:
     return {pattern: line for source in _sources() for pattern, line in source.NAMES.items()}
 
 
+def is_name(name: str) -> bool:
+    """Whether data can be looked for by that name; if not, it was given as an object."""
+    return name.partition(":")[0] in {pattern.partition(":")[0] for pattern in available()}
+
+
 def load(
     name: str,
     *,
     size: int | str | Sequence[int] | None = None,
-    val: float = 0.1,
+    val: float = VAL,
     seed: int = 0,
     limit: int | None = None,
     labels_per_class: int | None = None,
@@ -52,10 +55,6 @@ def load(
     >>> digits.channels, digits.size, len(digits.classes)
     (1, (8, 8), 10)
     """
-    if classes is not None:
-        whole = load(name, size=size, val=val, seed=seed, augment=augment, task=task)
-        part = of_classes(whole, classes)
-        return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
     kind, colon, where = name.partition(":")
     patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
     if kind not in patterns:
@@ -63,12 +62,18 @@ def load(
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_meant(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    found = source.find(kind, where, _pair(size))
-    if isinstance(found, Data):
-        train = fewer(name, found.train, limit, labels_per_class, seed)
-        data = replace(found, name=name, train=train, augment=augment or found.augment, size=_pair(size) or found.size)
-    else:
-        data = data_of(name, found, val=val, seed=seed, limit=limit, labels_per_class=labels_per_class, augment=augment)
+    found = source.find(kind, where, pair(size))
+    data = made(
+        name,
+        found,
+        size=pair(size) if isinstance(found, Data) else None,
+        val=val,
+        seed=seed,
+        limit=limit,
+        labels_per_class=labels_per_class,
+        augment=augment,
+        classes=classes,
+    )
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     return data
@@ -86,12 +91,3 @@ def _meant(name: str) -> str:
         if hasattr(source, "suits") and source.suits(path)
     ]
     return f" Did you mean {' or '.join(f'data={kind}:{plain(name)}' for kind in near)}?" if near else ""
-
-
-def _pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    try:
-        return sides(size)
-    except ValueError as error:
-        raise ConfigError(f"size={size}: {error}.") from error

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from tutelage.data.augment import bits
 from tutelage.data.base import Data
-from tutelage.data.decode import tensor_of
-from tutelage.data.found import Found, data_of
-from tutelage.data.samples import Listed, Look
-from tutelage.errors import DataError
+from tutelage.data.found import VAL, Found, made
+from tutelage.data.items import Field, Items, are_pixels, parts, refuse_fields, said
+from tutelage.data.loaders import Asked, asked_of
+from tutelage.data.own_classes import class_names, labels_said
+from tutelage.data.samples import IGNORE, Listed, Look
+from tutelage.data.scale import Scale
+from tutelage.errors import ConfigError, DataError, unknown
+
+TASKS = ("classification", "segmentation")
+PROBED = 64
+"""So many samples, evenly spaced, are read before anything is trained."""
 
 
 def from_datasets(
@@ -26,135 +33,181 @@ def from_datasets(
     val: Any = None,
     test: Any = None,
     *,
-    classes: int | Sequence[str],
+    classes: int | Sequence[str] | None = None,
     name: str = "datasets",
     task: str = "classification",
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None,
+    fields: tuple[Field, Field] | None = None,
     augment: str = "none",
-    val_fraction: float = 0.1,
+    val_fraction: float = VAL,
     seed: int = 0,
 ) -> Data:
-    """Data of map-style Datasets, or of DataLoaders (whose .dataset is taken, and nothing else of them).
+    """Data of map-style Datasets, or of DataLoaders of such.
 
-    They yield (x, y): x a tensor (C, H, W), uint8 or float, or a PIL image, all of one size; y the class, or for task
-    "segmentation" a mask (H, W), 255 = ignore. classes: their names, or how many.
-    mean, std: of images in [0, 1]; without both they are measured for uint8 and PIL, while floats are taken to be
-    normalised already (0 and 1).
-    What the Datasets draw from the global generators of torch, numpy and random is a function of (seed, sample, epoch).
-    Missing splits are cut from train, and then go through train's own transforms.
-    Raises: DataError for streams, for a DataLoader with its own collate_fn, and for samples that aren't as above.
+    They yield (x, y): x a tensor (C, H, W), uint8 or float, an array (H, W) or (H, W, C), or a PIL image, all of one
+    size; y the class, by number or name, or for task "segmentation" a mask (H, W), 255 = ignore. fields: which two
+    parts of an item these are, by name or number, if it is neither a pair nor a dict of an image and a label.
+    classes: their names, or how many; None: those that the Dataset says. Of one that says its own, a part may be named.
+    mean, std: of images in [0, 1], to normalise them by; bytes without both are measured, floats are left as they are.
+    normalised: whether floats are so already (False: they are pixels in [0, 1]), or by which mean and deviation. A
+    network that states its normalisation needs to know: it gets floats converted, or as they are if that is True.
+    A DataLoader's batch size, workers, subset and weights of samples hold for training; what can't be honoured of it is
+    refused. What Datasets draw from the global generators of torch, numpy and random is a function of (seed, sample,
+    epoch). Missing splits are cut from train, and then go through train's own transforms.
+    Raises: ConfigError for options that don't fit; DataError for streams and for samples that aren't as above.
     """
     splits = {"train": train, "val": val, "test": test}
-    found = found_in({s: given for s, given in splits.items() if given is not None}, classes, task, augment)
-    if mean is not None and std is not None:
-        found.mean, found.std = tuple(mean), tuple(std)
-    return data_of(name, found, val=val_fraction, seed=seed)
+    given = Datasets({s: d for s, d in splits.items() if d is not None}, classes, name, mean, std, normalised, fields)
+    return given.data(task=task, val=val_fraction, seed=seed, augment=augment)
 
 
-def found_in(splits: dict[str, Any], classes: int | Sequence[str], task: str, augment: str = "none") -> Found:
-    """What is in the Datasets of the splits, as their first sample shows it."""
-    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-    mapped = {split: Mapped(_map_style(split, given), len(names), task, split) for split, given in splits.items()}
-    first, _ = mapped["train"].item(0, Look())
-    channels, height, width = first.shape
-    found = Found(task, names, (height, width), augment, mapped)
-    if first.is_floating_point():
-        found.mean, found.std = (0.0,) * channels, (1.0,) * channels
-    return found
+@dataclass
+class Datasets:
+    """Somebody's Datasets by split, and what is said of them (from_datasets), until it is known what a run asks."""
 
+    splits: Mapping[str, Any]
+    classes: int | Sequence[str] | None = None
+    name: str = "datasets"
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None
+    fields: tuple[Field, Field] | None = None
+    asked: dict[str, Asked] = field(init=False)
 
-def _map_style(split: str, given: Any) -> Any:
-    if isinstance(given, DataLoader):
-        if given.collate_fn is not default_collate:
-            raise DataError(
-                f"{split}: a DataLoader with its own collate_fn: give its Dataset, yielding (x, y), or move what the "
-                "collate_fn does into the Dataset."
-            )
-        given = given.dataset
-    if isinstance(given, IterableDataset) or not hasattr(given, "__getitem__") or not hasattr(given, "__len__"):
-        raise DataError(f"{split}: {type(given).__name__} has no length and items: expected a map-style Dataset.")
-    if not len(given):
-        raise DataError(f"{split}: the Dataset is empty: expected one sample or more.")
-    return given
+    def __post_init__(self) -> None:
+        if "train" not in self.splits:
+            raise DataError(f"there is no train split, only {', '.join(self.splits) or 'nothing'}: give one.")
+        if self.fields is not None:
+            refuse_fields(self.fields)
+        self.asked = {split: asked_of(split, given) for split, given in self.splits.items()}
+
+    @property
+    def loading(self) -> dict[str, int]:
+        """Keys of a run that the DataLoader of train sets."""
+        train = self.asked["train"]
+        return {k: v for k, v in {"batch_size": train.batch_size, "workers": train.workers}.items() if v}
+
+    def data(self, *, task: str | None = None, size: tuple[int, int] | None = None, **options: Any) -> Data:
+        """The Data, as a run asks for it."""
+        names, only = class_names(self.asked["train"].dataset, self.classes, self.fields)
+        found = self.found(names, task or "classification", size)
+        return made(self.name, found, classes=only, loading=self.loading, **options)
+
+    def found(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> Found:
+        """What is in them, as the first sample of each shows it."""
+        if task not in TASKS:
+            raise ConfigError(unknown("task of Datasets", task, TASKS))
+        items = Items(task, classes, self.fields)
+        mapped = {split: Mapped(asked, items, split) for split, asked in self.asked.items()}
+        first, _ = mapped["train"].item(0, Look())
+        for samples in mapped.values():
+            samples.like = first
+            samples.probe()
+        pixels = are_pixels(parts(mapped["train"].got(0, Look()), self.fields)[0])
+        scale = Scale.of(first, pixels, self.mean, self.std, self.normalised)
+        return Found(task, classes, size or (first.shape[1], first.shape[2]), "none", mapped, scale=scale)
 
 
 class Mapped(Listed):
-    """The samples of a map-style Dataset; `rows`: those that belong (None: all)."""
+    """The samples of a map-style Dataset; `rows`: those that belong (None: all that are asked for).
+
+    like: an image, of whose channels and kind all have to be.
+    """
 
     draws = True
 
-    def __init__(self, dataset: Any, classes: int, task: str, split: str, rows: Tensor | None = None) -> None:
-        self.dataset, self.classes, self.task, self.split = dataset, classes, task, split
-        self.rows = torch.arange(len(dataset)) if rows is None else rows
-        self.labels = self._labels() if task == "classification" else None
+    def __init__(self, asked: Asked, items: Items, split: str, rows: Tensor | None = None) -> None:
+        self.asked, self.items, self.split = asked, items, split
+        every = torch.arange(len(asked.dataset)) if asked.rows is None else asked.rows
+        self.rows = every if rows is None else rows
+        self.labels: Tensor | None = None
+        self.like: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def weights(self) -> Tensor | None:
+        """How often each is drawn, where a sampler says so."""
+        return None if self.asked.weights is None else self.asked.weights[self.rows]
+
     def take(self, rows: Tensor) -> Self:
         """The same Dataset, other rows."""
-        return type(self)(self.dataset, self.classes, self.task, self.split, self.rows[rows])
+        other = type(self)(self.asked, self.items, self.split, self.rows[rows])
+        other.labels, other.like = None if self.labels is None else self.labels[rows], self.like
+        return other
 
     def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
         """The Dataset's item, checked."""
+        got, row = self.got(number, look), int(self.rows[number])
+        try:
+            x, y = self.items.sample(got)
+            self._compare(x)
+            if self.labels is not None and y != self.labels[number]:
+                raise DataError(
+                    f"is of class {int(y)}, the Dataset's targets say {int(self.labels[number])}: correct them, or "
+                    "leave `targets` out."
+                )
+        except DataError as error:
+            raise DataError(f"{self.split}: sample {row} {error}") from error
+        return x, y
+
+    def got(self, number: int, look: Look) -> Any:
+        """The Dataset's item, as it comes."""
         row = int(self.rows[number])
         with _global_generators(look, number):
             try:
-                x, y = self.dataset[row]
+                return self.asked.dataset[row]
             except Exception as error:  # the user's code may raise anything
                 raise DataError(
                     f"{self.split}: sample {row} can't be read ({type(error).__name__}: {error})."
                 ) from error
-        return self._image(row, x), self._target(row, y)
+
+    def probe(self) -> None:
+        """Read some samples, so that what is wrong in all is said at once; know the labels if `targets` says them."""
+        some, masks = self._evenly(), self.items.task == "segmentation"
+        with _global_generators(Look(), 0):  # a target_transform may draw
+            claims = [] if masks else labels_said(self.asked.dataset, self.items.classes)
+        truth = [self.item(n, Look())[1] for n in (some if claims or masks else some[:1])]
+        if masks and torch.cat([y.unique() for y in truth]).unique().tolist() == [0, IGNORE]:
+            raise DataError(
+                f"{self.split}: the masks of {len(truth)} samples have only 0 and {IGNORE}, and {IGNORE} means that "
+                "nothing is known of a pixel: if it is a class, give its number in the Dataset."
+            )
+        for claim in claims:
+            labels = claim[self.rows]
+            if labels[some].equal(torch.stack(truth)):
+                self._refuse_beyond(labels)
+                self.labels = labels
+                return
 
     def fingerprint(self) -> str:
-        """Over the number of samples and up to 64 evenly spaced ones."""
+        """Over the number of samples and up to 64 evenly spaced ones, and the weights by which they are drawn."""
         digest = hashlib.sha256(str(self.rows.tolist()).encode())
-        for number in torch.linspace(0, len(self) - 1, min(64, len(self)), dtype=torch.float64).long().tolist():
+        for number in self._evenly():
             for value in self.item(number, Look()):
                 digest.update(value.contiguous().numpy().data)
+        if self.weights is not None:
+            digest.update(self.weights.numpy().data)
         return digest.hexdigest()
 
-    def _labels(self) -> Tensor | None:
-        """Those of the Dataset's `targets`, as torchvision has them; None if it hasn't."""
-        labels = getattr(self.dataset, "targets", None)
-        if labels is None or len(labels) != len(self.dataset):
-            return None
-        labels = torch.as_tensor(labels)[self.rows].long()
-        if labels.min() < 0 or labels.max() >= self.classes:
+    def _evenly(self) -> list[int]:
+        return torch.linspace(0, len(self) - 1, min(PROBED, len(self)), dtype=torch.float64).long().tolist()
+
+    def _compare(self, x: Tensor) -> None:
+        like = self.like
+        if like is not None and (len(x), x.is_floating_point()) != (len(like), like.is_floating_point()):
+            raise DataError(f"is {said(x)}, the first of train {said(like)}: expected the same channels and kind.")
+
+    def _refuse_beyond(self, labels: Tensor) -> None:
+        classes = len(self.items.classes)
+        if labels.min() < 0 or labels.max() >= classes:
             raise DataError(
                 f"{self.split}: the Dataset's targets go from {int(labels.min())} to {int(labels.max())}, but there "
-                f"are {self.classes} classes (0 to {self.classes - 1})."
+                f"are {classes} classes (0 to {classes - 1})."
             )
-        return labels
-
-    def _image(self, row: int, x: Any) -> Tensor:
-        if hasattr(x, "convert"):
-            x = tensor_of(x if x.mode == "L" else x.convert("RGB"))
-        if not isinstance(x, Tensor) or x.dim() != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
-            what = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise DataError(
-                f"{self.split}: sample {row} is {what}: expected a uint8 or float tensor (C, H, W), or a PIL image."
-            )
-        if not x.isfinite().all():
-            raise DataError(f"{self.split}: sample {row} has NaN or infinite pixels.")
-        return x
-
-    def _target(self, row: int, y: Any) -> Tensor:
-        y = torch.as_tensor(y)
-        if y.is_floating_point() or y.dim() != (2 if self.task == "segmentation" else 0):
-            raise DataError(
-                f"{self.split}: sample {row} has a target {y.dtype} of shape {tuple(y.shape)}: "
-                "expected an integer class, or for segmentation a mask (H, W) of them."
-            )
-        counts = y[y != 255] if self.task == "segmentation" else y
-        if counts.numel() and (counts.min() < 0 or counts.max() >= self.classes):
-            raise DataError(
-                f"{self.split}: sample {row} has labels from {int(counts.min())} to {int(counts.max())}, but there are "
-                f"{self.classes} classes (0 to {self.classes - 1})."
-            )
-        return y.long()
 
 
 @contextmanager

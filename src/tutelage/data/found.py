@@ -13,7 +13,12 @@ from torch import Tensor
 from tutelage.data.base import Data
 from tutelage.data.order import few_per_class, stratified
 from tutelage.data.samples import Chosen, Look, Samples, Stored
+from tutelage.data.scale import Scale
 from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.kinds import sides
+
+VAL = 0.1
+"""The part of train that becomes the validation split where there is none and nothing else is said."""
 
 TEST = 0.2
 """The part of train that becomes the test split where there is none; the same part whatever the seed."""
@@ -28,8 +33,7 @@ class Found:
     size: tuple[int, int]
     augment: str
     splits: Mapping[str, Samples]
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    scale: Scale = field(default_factory=Scale)
     columns: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
@@ -90,7 +94,8 @@ def fewer(name: str, train: Samples, limit: int | None, labels_per_class: int | 
     if labels_per_class is not None:
         if train.labels is None:
             raise ConfigError(
-                f"labels_per_class={labels_per_class}: the samples of {name!r} have no single class each."
+                f"labels_per_class={labels_per_class}: the samples of {name!r} have no single class each that is known "
+                "without reading them; a Dataset says it by `targets`."
             )
         train = train.take(few_per_class(train.labels, labels_per_class, seed))
     if limit is not None and limit < len(train):
@@ -110,7 +115,10 @@ def of_classes(data: Data, names: Sequence[str]) -> Data:
     if len(set(names)) < max(len(names), 2):
         raise ConfigError(f"classes={list(names)}: expected two or more of {data.name}, each once.")
     if any(samples.labels is None for samples in (data.train, data.val, data.test)):
-        raise ConfigError(f"classes={list(names)}: the samples of {data.name!r} have no single class each.")
+        raise ConfigError(
+            f"classes={list(names)}: the samples of {data.name!r} have no single class each that is known without "
+            "reading them; a Dataset says it by `targets`."
+        )
     numbers = torch.tensor([names.index(name) if name in names else -1 for name in data.classes])
     train, validation, test = (Chosen(samples, numbers) for samples in (data.train, data.val, data.test))
     return replace(data, classes=tuple(names), train=train, val=validation, test=test)
@@ -131,19 +139,50 @@ def moments(samples: Samples, most: int = 500) -> tuple[tuple[float, ...], tuple
     return tuple((mean / top).tolist()), tuple((std / top).tolist())
 
 
-def data_of(
+def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
+    """Height and width."""
+    if size is None:
+        return None
+    try:
+        return sides(size)
+    except ValueError as error:
+        raise ConfigError(f"size={size}: {error}.") from error
+
+
+def made(
     name: str,
-    found: Found,
+    found: Found | Data,
     *,
-    val: float = 0.1,
+    size: tuple[int, int] | None = None,
+    val: float = VAL,
     seed: int = 0,
     limit: int | None = None,
     labels_per_class: int | None = None,
     augment: str | None = None,
+    classes: Sequence[str] | None = None,
+    loading: Mapping[str, int] | None = None,
 ) -> Data:
-    """The Data of what was found. Mean and deviation are those of train before it is limited."""
+    """The Data of what was found, or of what is Data already, as it is asked for.
+
+    Mean and deviation are those of train before it is limited.
+    """
     if not 0 < val <= 0.5:
         raise ConfigError(f"val={val}: expected a fraction of train above 0, at most 0.5.")
+    if val != VAL and (isinstance(found, Data) or "val" in found.splits):
+        raise ConfigError(f"val={val}: {name!r} has a validation split already, leave it out.")
+    whole = found if isinstance(found, Data) else _completed(name, found, val, seed)
+    whole = replace(
+        whole,
+        name=name,
+        size=size or whole.size,
+        augment=augment or whole.augment,
+        loading=whole.loading if loading is None else loading,
+    )
+    part = whole if classes is None else of_classes(whole, classes)
+    return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
+
+
+def _completed(name: str, found: Found, val: float, seed: int) -> Data:
     if len(found.classes) < 2:
         raise DataError(f"data {name!r} has the classes {list(found.classes)}: expected two or more.")
     train, validation, test = complete(name, found, val, seed)
@@ -151,7 +190,8 @@ def data_of(
         for split, samples in {"train": train, "val": validation, "test": test}.items():
             if not len(samples.column(number)):
                 raise DataError(f"data {name!r}: no sample of {split} has a label in the column {column!r}: give some.")
-    mean, std = (found.mean, found.std) if found.mean and found.std else moments(train)
+    scale = found.scale
+    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else moments(train)
     return Data(
         name=name,
         task=found.task,
@@ -160,10 +200,11 @@ def data_of(
         size=found.size,
         mean=mean,
         std=std,
-        train=fewer(name, train, limit, labels_per_class, seed),
+        train=train,
         val=validation,
         test=test,
-        augment=augment or found.augment,
+        augment=found.augment,
         columns=found.columns,
         notes=tuple(found.notes),
+        came=scale.came,
     )

@@ -11,12 +11,21 @@ ORDERS = ("shuffled", "pairs", "grouped", "overlapping")
 
 
 def walk(
-    count: int, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True, rank: int = 0, world: int = 1
+    count: int,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    shuffle: bool = True,
+    rank: int = 0,
+    world: int = 1,
+    weights: Tensor | None = None,
 ) -> list[Tensor]:
     """The sample numbers of each batch of one epoch, as rank `rank` of `world` gets them.
 
     Shuffled (training): every rank gets the same number of batches, the first samples being repeated where needed; a
-    last batch of one sample is left out (batch normalisation fails on it), unless it is the only one.
+    last batch of one sample is left out (batch normalisation fails on it), unless it is the only one. weights (N,):
+    then as many are drawn as there are, each by its weight and again and again.
     In order (evaluation): each sample once over all ranks.
     """
     if not count:
@@ -25,7 +34,11 @@ def walk(
     if shuffle:
         generator = torch.Generator().manual_seed((seed * 1000003 + epoch) % 2**63)
         even = -(-count // world) * world
-        order = torch.randperm(count, generator=generator)[torch.arange(even) % count]
+        if weights is None:
+            order = torch.randperm(count, generator=generator)
+        else:
+            order = torch.multinomial(weights, count, replacement=True, generator=generator)
+        order = order[torch.arange(even) % count]
     mine = order[rank::world]
     batches = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
     if shuffle and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:

@@ -47,6 +47,11 @@ class Samples(ABC):
         """The samples of these numbers, numbered anew."""
 
     @property
+    def weights(self) -> Tensor | None:
+        """(N,), by which training draws them, with replacement; None: each comes once."""
+        return None
+
+    @property
     def strata(self) -> Tensor | None:
         """(N,) int64, of which fair parts of the samples have the same shares; None if it isn't known."""
         return self.labels
@@ -120,6 +125,11 @@ class Chosen(Samples):
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    @property
+    def weights(self) -> Tensor | None:
+        """Theirs."""
+        return self.samples.weights
 
     def take(self, rows: Tensor) -> Self:
         """Some of them."""

@@ -207,7 +207,13 @@ def about(identity: dict[str, Any], data: Data, plan: Plan) -> dict[str, Any]:
     return {
         "teacher": identity,
         "data": data.train.fingerprint(),
-        "transform": {"augment": data.augment, "size": list(data.size), "mean": list(data.mean), "std": list(data.std)},
+        "transform": {
+            "augment": data.augment,
+            "size": list(data.size),
+            "mean": list(data.mean),
+            "std": list(data.std),
+            **({} if data.came.mean is None else {"came": [data.came.mean, data.came.std]}),
+        },
         "views": plan.views,
         "view_seed": plan.view_seed,
         "storage": plan.storage,

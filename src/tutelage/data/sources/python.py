@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tutelage.data.base import Data
-from tutelage.data.datasets import found_in
+from tutelage.data.datasets import Datasets
 from tutelage.data.found import Found
+from tutelage.data.own_classes import own_names
 from tutelage.data.own_code import called, function_of
 from tutelage.errors import DataError
 
@@ -19,9 +20,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Data | Found:
         return made
     if not isinstance(made, tuple) or len(made) != 2:
         raise DataError(f"data 'python:{where}': got {type(made).__name__}, expected Data or Datasets (train, test).")
-    train, test = made
-    if not hasattr(train, "classes"):
+    names = own_names(made[0])
+    if not names:
         raise DataError(f"data 'python:{where}': train has no `classes`: set them, or return from_datasets(…).")
-    found = found_in({"train": train, "test": test}, train.classes, "classification")
-    found.size = size or found.size
-    return found
+    return Datasets(dict(zip(("train", "test"), made, strict=True))).found(names, "classification", size)

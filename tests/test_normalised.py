@@ -1,0 +1,217 @@
+"""Floats that are normalised already, or not, and networks that want their images normalised in their own way."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+import tutelage
+from tutelage import data as datasets
+from tutelage import saved
+from tutelage.data import from_datasets
+from tutelage.data.found import moments
+from tutelage.errors import ConfigError, DataError
+
+KEYS = {"epochs": 3, "lr": 0.1, "batch_size": 32, "device": "cpu", "augment": "none"}
+DIGITS = datasets.load("digits", limit=400, augment="none")
+MEAN, STD = DIGITS.mean, DIGITS.std
+
+
+class Ear:
+    def __init__(self):
+        self.notes = []
+
+    def note(self, row):
+        if row["kind"] == "note":
+            self.notes.append(row["message"])
+
+    def begin(self, phase, phases):
+        pass
+
+    def resume(self, step, epoch):
+        pass
+
+
+def split(name, change):
+    """A split of the digits as floats."""
+    batch = next(DIGITS.batches(name, 10_000, train=False))
+    pixels = batch.inputs * torch.tensor(STD) + torch.tensor(MEAN)
+    return TensorDataset(change(pixels.clamp(0, 1)), batch.targets)
+
+
+def splits(change=lambda x: x):
+    return tuple(split(name, change) for name in ("train", "val", "test"))
+
+
+def normalised(x):
+    return (x - torch.tensor(MEAN)) / torch.tensor(STD)
+
+
+def own(x):
+    return (x - 0.5) / 0.25
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = str(tmp_path_factory.mktemp("runs") / "bytes")
+    return tutelage.train("cnn4", "digits", out=out, limit=400, **KEYS)
+
+
+WAYS = [
+    (splits(lambda x: (255 * x).round().byte()), {}),
+    (splits(), {"normalised": False}),
+    (splits(), {"mean": (0.5,), "std": (0.3,)}),
+    (splits(normalised), {"normalised": (MEAN, STD)}),
+    (splits(own), {"normalised": ([0.5], torch.tensor([0.25]))}),
+    (splits(own), {"normalised": ([0.5], [0.25]), "mean": (0.1,), "std": (0.7,)}),
+]
+
+
+@pytest.mark.parametrize(("parts", "said"), WAYS)
+def test_a_network_gets_its_own_normalisation_whatever_the_data_comes_as(run, tmp_path, parts, said):
+    known = run.result["student"]["accuracy"]
+    assert known > 0.5
+    figures = tutelage.evaluate(run.folder, parts, classes=10, **said)
+    assert figures.values["accuracy"] == pytest.approx(known, abs=0.01)
+    made = tutelage.distill(
+        "cnn2",
+        str(run.folder),
+        parts,
+        classes=10,
+        out=str(tmp_path / "r"),
+        baseline=False,
+        **KEYS | {"epochs": 1},
+        **said,
+    )
+    assert made.result["teacher"]["accuracy"] == pytest.approx(known, abs=0.01)
+    tuned = tutelage.train(str(run.folder), parts, classes=10, out=str(tmp_path / "t"), **KEYS | {"lr": 1e-6}, **said)
+    assert tuned.result["student"]["accuracy"] == pytest.approx(known, abs=0.01)
+    card = saved.card(tuned.folder)
+    assert (card.mean, card.std, card.known) == (MEAN, STD, True)
+
+
+@pytest.mark.parametrize("change", [lambda x: x, normalised, lambda x: x * 255])
+@pytest.mark.parametrize("role", ["teacher", "student", "evaluated"])
+def test_nothing_is_guessed_of_floats_of_which_nobody_said(run, tmp_path, change, role):
+    keys = {"data": splits(change), "classes": 10}
+    calls = {
+        "teacher": lambda: tutelage.distill("cnn2", str(run.folder), out=str(tmp_path / "r"), **KEYS, **keys),
+        "student": lambda: tutelage.train(str(run.folder), out=str(tmp_path / "r"), **KEYS, **keys),
+        "evaluated": lambda: tutelage.evaluate(run.folder, **keys),
+    }
+    with pytest.raises(ConfigError, match=r"nobody said whether the floats .* normalised=False .*normalised=True"):
+        calls[role]()
+    assert not (tmp_path / "r").exists()
+
+
+def test_floats_said_to_be_normalised_are_left_alone_with_a_note(run, tmp_path):
+    ear = Ear()
+    made = tutelage.distill(
+        "cnn2", str(run.folder), splits(normalised), classes=10, normalised=True, out=str(tmp_path / "r"),
+        baseline=False, callbacks=[ear], **KEYS | {"epochs": 1},
+    )  # fmt: skip
+    assert made.result["teacher"]["accuracy"] == pytest.approx(run.result["student"]["accuracy"], abs=0.01)
+    assert any("come normalised already (datasets), and are left as they are" in note for note in ear.notes)
+    assert saved.card(made.folder).known is False
+
+
+def test_a_network_of_floats_as_they_came_isnt_given_others(tmp_path):
+    said, unsaid = (
+        tutelage.train("cnn2", splits(normalised), classes=10, out=str(tmp_path / name), **KEYS | {"epochs": 1}, **more)
+        for name, more in (("said", {"normalised": True}), ("unsaid", {}))
+    )
+    for made in (said, unsaid):
+        assert saved.card(made.folder).known is False
+        again = tutelage.evaluate(made.folder, splits(normalised), classes=10)
+        assert again.values["accuracy"] == made.result["student"]["accuracy"]
+        for other in ("digits", splits(lambda x: (255 * x).byte())):
+            options = {} if isinstance(other, str) else {"classes": 10}
+            with pytest.raises(ConfigError, match="trained on floats of which nobody said how they were normalised"):
+                tutelage.evaluate(made.folder, other, **options)
+
+
+def test_floats_are_as_they_were_for_networks_without_a_wish():
+    data = from_datasets(*splits(own), classes=10)
+    x = next(data.batches("test", 8)).inputs
+    assert x.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
+    assert (data.mean, data.std, data.came.said) == ((0.0,), (1.0,), "unsaid")
+
+
+DIGITS_TEST = split("test", lambda x: x)
+
+
+def test_pixels_in_floats_are_measured_like_bytes():
+    data = from_datasets(*splits(), classes=10, normalised=False)
+    expected = moments(data.train)
+    assert (data.mean, data.std) == expected
+    assert data.mean == pytest.approx(MEAN, abs=0.01)
+
+
+def test_what_normalised_them_is_undone_exactly_only_where_asked():
+    data = from_datasets(*splits(own), classes=10, normalised=((0.5,), (0.25,)))
+    kept = next(data.batches("test", 8)).inputs
+    assert kept.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
+    other = next(data.wanted(MEAN, STD).batches("test", 8)).inputs
+    assert torch.allclose(other, normalised(torch.stack([DIGITS_TEST[i][0] for i in range(8)])), atol=1e-5)
+    back = next(data.wanted(MEAN, STD).wanted((0.5,), (0.25,)).batches("test", 8)).inputs
+    assert back.equal(kept)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"mean": (0.5,)}, r"mean=\(0.5,\), std=None: expected both"),
+        ({"std": (0.5,)}, "expected both"),
+        ({"mean": 0.5, "std": 0.5}, "mean=0.5: expected 1 finite numbers"),
+        ({"mean": (0.5, 0.5), "std": (0.5, 0.5)}, "expected 1 finite numbers"),
+        ({"mean": (0.5,), "std": (0.0,)}, r"std=\(0.0,\): .*above 0"),
+        ({"mean": (float("nan"),), "std": (1.0,)}, "mean=.*finite"),
+        ({"normalised": "yes"}, "normalised='yes': expected True, False or"),
+        ({"normalised": 3}, "normalised=3: expected True, False or"),
+        ({"normalised": (0.5, 0.5)}, "normalised: mean=0.5: expected 1 finite"),
+        ({"normalised": ((0.5,), (0.0,))}, "normalised: std=.*above 0"),
+        (
+            {"normalised": True, "mean": (0.5,), "std": (0.5,)},
+            r"normalised=True: mean and std are of pixels in \[0, 1\]",
+        ),
+    ],
+)
+def test_words_of_normalisation_that_dont_fit(said, words):
+    with pytest.raises(ConfigError, match=words):
+        from_datasets(*splits(), classes=10, **said)
+
+
+@pytest.mark.parametrize("said", [True, ((0.5,), (0.5,))])
+def test_bytes_are_pixels(said):
+    with pytest.raises(ConfigError, match=r"normalised=.*: its images are pixels"):
+        from_datasets(*splits(lambda x: (255 * x).byte()), classes=10, normalised=said)
+
+
+@pytest.mark.parametrize("said", [{"normalised": False}, {"mean": (0.5,), "std": (0.5,)}])
+@pytest.mark.parametrize("change", [lambda x: x * 255, own])
+def test_floats_that_cant_be_the_pixels_they_are_said_to_be(said, change):
+    with pytest.raises(DataError, match=r"train: sample 0 has values from .* pixels in \[0, 1\]: bring them there"):
+        from_datasets(*splits(change), classes=10, **said)
+
+
+def test_a_cache_knows_what_its_floats_were_normalised_by(run, tmp_path):
+    keys = {
+        **KEYS,
+        "epochs": 1,
+        "baseline": False,
+        "classes": 10,
+        "cache": str(tmp_path / "cache"),
+        "cache_storage": "exact",
+    }
+    plain = tutelage.distill(
+        "cnn2", str(run.folder), splits(own), out=str(tmp_path / "a"), normalised=((0.5,), (0.25,)), **keys
+    )
+    again = tutelage.distill(
+        "cnn2", str(run.folder), splits(own), out=str(tmp_path / "b"), normalised=((0.5,), (0.25,)), **keys
+    )
+    assert plain.result["student"]["values"] == again.result["student"]["values"]
+    with pytest.raises(tutelage.TutelageError, match="transform"):
+        tutelage.distill(
+            "cnn2", str(run.folder), splits(own), out=str(tmp_path / "c"), normalised=((0.4,), (0.25,)), **keys
+        )
