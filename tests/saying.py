@@ -36,6 +36,56 @@ class Says(nn.Module):
         return said
 
 
+class InOrder(Says):
+    """Says what is given for the first samples, whatever they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.arange(len(x), dtype=x.dtype)[:, None])
+
+
+class Branch(nn.Module):
+    """A trunk that says a given feature, and a branch on it with an answer of given logits."""
+
+    def __init__(self, trunk: Tensor, logits: Tensor) -> None:
+        super().__init__()
+        self.layer1, self.answer = Rows(trunk), OnTop(logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        number = x[:, 0].long()
+        return self.answer(self.layer1(number), number)
+
+
+class OnTop(Rows):
+    """The row of a sample, beside a feature that is heard here."""
+
+    def forward(self, feature: Tensor, number: Tensor) -> Tensor:
+        return super().forward(number)
+
+
+class Split(nn.Module):
+    """A head that says the first channels of a map as its feature, the mean of the others as its logits."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x[:, : self.channels], x[:, self.channels :].mean((2, 3))
+
+
+class Gives(nn.Module):
+    """Says what is given, one thing after the other and then from the first on again, whatever it hears."""
+
+    def __init__(self, *said: Tensor) -> None:
+        super().__init__()
+        self.said = nn.ParameterList([x.clone() for x in said])
+        self.turn = 0
+
+    def forward(self, *heard: Any) -> Tensor:
+        self.turn += 1
+        return self.said[(self.turn - 1) % len(self.said)]
+
+
 class Reads(nn.Module):
     """One layer that says given features, and a linear classifier of their mean."""
 
@@ -61,6 +111,11 @@ def picking(layer: Any, weight: Tensor) -> Any:
 def chosen(width: int, first: int, count: int) -> Tensor:
     """(count, width): `count` of `width` numbers, from the first on."""
     return torch.eye(width, dtype=torch.float64)[first : first + count]
+
+
+def beside(feature: Tensor, logits: Tensor) -> Tensor:
+    """A map with logits as further channels, the same at each position."""
+    return torch.cat([feature, logits[..., None, None].expand(*logits.shape, *feature.shape[2:])], dim=1)
 
 
 def of(model: nn.Module, layer: str = "answer", start: int = 0, stop: int | None = None) -> Callable[[], Tensor]:

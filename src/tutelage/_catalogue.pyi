@@ -94,6 +94,7 @@ from tutelage.losses.relation.lightly_queue import LightlyQueue as LightlyQueue
 from tutelage.losses.relation.lsp import LSP as LSP
 from tutelage.losses.relation.minilm import MiniLMRelation as MiniLMRelation
 from tutelage.losses.relation.pkt import PKT as PKT
+from tutelage.losses.relation.relative_teacher import AbsoluteTeacher as AbsoluteTeacher
 from tutelage.losses.relation.relative_teacher import RelativeTeacher as RelativeTeacher
 from tutelage.losses.relation.rkd import RKD as RKD
 from tutelage.losses.relation.rkd import RKDAngle as RKDAngle

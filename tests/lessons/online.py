@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from saying import Says, chosen, of, picking, stacked
-from torch import Tensor
+from saying import Branch, Says, chosen, of, picking, says, stacked
+from torch import Tensor, nn
 
 from lessons.lesson import TASK, Lesson, player, seen, wired
 from tutelage.player import Player
 from tutelage.schemes.base import Scheme
+from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
 from tutelage.schemes.ensembles import named
 from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
@@ -31,10 +33,12 @@ def mutual(vector: Vector, kind: Callable[[dict[str, Player]], Scheme] = Mutual)
     return Lesson([(scheme, batch)], {"student_logits": of(models["peer0"])}, lambda name: "peer0/" in name)
 
 
-def together(vector: Vector, models: dict[str, Says], ensemble: str = "none", **options: Any) -> tuple[Any, Batch]:
+def together(
+    vector: Vector, models: dict[str, Any], *terms: Any, ensemble: str = "none", split: str | None = None, **how: Any
+) -> tuple[Any, Batch]:
+    """Terms of several students; those of the vector's method, if none are named."""
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    terms = Terms.of({"name": vector.method, **options})
-    return wired(Together(Group(models, terms, TASK, named(ensemble))), batch), batch
+    return wired(Together(Group(models, Terms.of(terms), TASK, named(ensemble), split), **how), batch), batch
 
 
 def apart(logits: Tensor, *features: Tensor) -> dict[str, Says]:
@@ -45,24 +49,129 @@ def apart(logits: Tensor, *features: Tensor) -> dict[str, Says]:
 def dml_joint(vector: Vector) -> Lesson:
     """What teaches has a gradient too: a loss of the whole group, so it goes through `together`, not `mutual`."""
     models = apart(vector.inputs["student_logits"])
-    return Lesson([together(vector, models, **vector.hyper, eps=1e-7)], {"student_logits": stacked(models)})
+    term = {"name": "dml_joint", **vector.hyper, "eps": 1e-7}
+    return Lesson([together(vector, models, term)], {"student_logits": stacked(models)})
+
+
+def cl_ilr(vector: Vector) -> Lesson:
+    """The published code has a gradient through what teaches."""
+    models = apart(vector.inputs["student_logits"])
+    term = {"name": "dml_joint", "pairwise": False, "eps": 1e-7, **vector.hyper}
+    return Lesson([together(vector, models, term)], {"student_logits": stacked(models)})
 
 
 def kdcl(vector: Vector) -> Lesson:
     options = {"strength" if name == "lambda" else name: value for name, value in vector.hyper.items()}
     models = apart(vector.inputs["student_logits"])
-    return Lesson([together(vector, models, **options)], {"student_logits": stacked(models)})
+    return Lesson([together(vector, models, {"name": "kdcl", **options})], {"student_logits": stacked(models)})
+
+
+def fused(vector: Vector, logits: Tensor, spoken: str, *terms: Any, **how: Any) -> Lesson:
+    """The ensemble's answer is any here; a classifier of the students' features gives it, of which one says it."""
+    said = vector.inputs[spoken]
+    models = apart(logits, torch.stack([said, *torch.zeros_like(logits[1:])]))
+    scheme, batch = together(vector, models, *terms, ensemble="fusion", **how)
+    picking(scheme.players["peers"].ensemble.classifier, chosen(len(models) * said.shape[1], 0, said.shape[1]))
+    for model, now in zip(models.values(), vector.inputs["student_logits"], strict=True):
+        says(model, now)
+    return Lesson([(scheme, batch)], {"student_logits": stacked(models), spoken: of(models["peer0"], "layer1")})
 
 
 def one(vector: Vector) -> Lesson:
-    """The ensemble's answer is any here, which no gate of these branches gives; a classifier of their features does."""
-    logits, spoken = vector.inputs["student_logits"], vector.inputs["extra.ensemble_logits"]
-    models = apart(logits, torch.stack([spoken, *torch.zeros_like(logits[1:])]))
-    scheme, batch = together(vector, models, "fusion", **vector.hyper, eps=1e-7)
-    classes = spoken.shape[1]
-    picking(scheme.players["peers"].ensemble.classifier, chosen(len(models) * classes, 0, classes))
-    arrive = {"student_logits": stacked(models), "extra.ensemble_logits": of(models["peer0"], "layer1")}
+    term = {"name": "one", **vector.hyper, "eps": 1e-7}
+    return fused(vector, vector.inputs["student_logits"], "extra.ensemble_logits", term)
+
+
+def ffl(vector: Vector) -> Lesson:
+    term = {"name": "ffl", **vector.hyper, "eps": 1e-7}
+    return fused(vector, vector.inputs["student_logits"], "teacher_logits", term)
+
+
+def pcl(vector: Vector) -> Lesson:
+    """The students said the averages' logits when the averages began."""
+    weight, temperature = vector.hyper["w"], vector.hyper["temperature"]
+    terms = (
+        {"name": "one", "temperature": temperature, "consistency_weight": weight},
+        {"name": "kd", "temperature": temperature, "weight": weight},
+    )
+    return fused(vector, vector.inputs["extra.average_logits"], "teacher_logits", *terms, average=0.999)
+
+
+def learned(vector: Vector, module: nn.Module, names: Mapping[str, str]) -> dict[str, Callable[[], Tensor]]:
+    """The vector's weights in a module, and the gradients that arrive there; names: theirs → the module's."""
+    found = {}
+    for theirs, tensor in vector.under("parameters").items():
+        owner, _, name = theirs.rpartition(".")
+        parameter = module.get_submodule(names[owner]).get_parameter(name)
+        parameter.data.copy_(tensor)
+        found[f"parameters.{theirs}"] = lambda p=parameter: p.grad
+    return found
+
+
+def one_gate(vector: Vector) -> Lesson:
+    trunk = vector.inputs["extra.trunk"]
+    models = {f"peer{k}": Branch(trunk, z) for k, z in enumerate(vector.inputs["student_logits"])}
+    term = {"name": "one", "eps": 1e-7, **vector.hyper}
+    scheme, batch = together(vector, models, term, ensemble="gate", split="answer")
+    gate = scheme.players["peers"].ensemble
+    arrive = learned(vector, gate, {"control_v1": "gate", "bn_v1": "norm"})
+    arrive |= {"student_logits": stacked(models), "extra.trunk": of(models["peer0"], "layer1")}
     return Lesson([(scheme, batch)], arrive)
+
+
+def okddip_attention(vector: Vector) -> Lesson:
+    leader, peers, embedded = (vector.inputs[name] for name in ("student_logits", "teacher_logits", "extra.embeddings"))
+    models = apart(torch.stack([leader, *peers]), torch.stack([torch.zeros_like(embedded[0]), *embedded]))
+    term = {"name": "okddip", "eps": 1e-7, **vector.hyper}
+    scheme, batch = together(vector, models, term, ensemble="attention")
+    arrive = learned(vector, scheme.players["peers"].ensemble, {"query_weight": "query", "key_weight": "key"})
+    others = {n: m for n, m in models.items() if n != "peer0"}
+    said = {"student_logits": of(models["peer0"]), "teacher_logits": stacked(others)}
+    return Lesson([(scheme, batch)], arrive | said | {"extra.embeddings": stacked(others, "layer1")})
+
+
+def ffl_fusion(vector: Vector) -> Lesson:
+    models = {
+        f"peer{k}": Says(*said)
+        for k, said in enumerate(zip(vector.inputs["student_logits"], vector.side("student_features"), strict=True))
+    }
+    scheme, batch = together(vector, models, {"name": "ffl", **vector.hyper}, ensemble="feature_fusion")
+    names = {"conv1": "fuse.0", "bn1": "fuse.1", "conv1_1": "fuse.3", "bn1_1": "fuse.4", "fc2": "classifier"}
+    arrive = learned(vector, scheme.players["peers"].ensemble, names) | {"student_logits": stacked(models)}
+    maps = {f"student_features.{k}": of(model, "layer1") for k, model in enumerate(models.values())}
+    return Lesson([(scheme, batch)], arrive | maps)
+
+
+def mcl(vector: Vector) -> Lesson:
+    features = vector.side("student_features")
+    models = apart(torch.zeros(len(features), len(features[0]), 4, dtype=torch.float64), torch.stack(features))
+    scheme, batch = together(vector, models, {"name": "mcl", **vector.hyper})
+    loss = scheme.players["peers"].embedded["mcl"].loss
+    owners = {name.rpartition(".")[0] for name in vector.under("parameters")}
+    arrive = learned(vector, loss, {o: re.sub(r"^embed_list\.(\d+)\.proj_head", r"embed.\1", o) for o in owners})
+    return Lesson(
+        [(scheme, batch)],
+        arrive | {f"student_features.{k}": of(model, "layer1") for k, model in enumerate(models.values())},
+    )
+
+
+def dcm(vector: Vector) -> Lesson:
+    """The heads of the shallow layers pass on what these say."""
+    sides = {"peer0": vector.inputs["student_logits"], "peer1": vector.inputs["teacher_logits"]}
+    layers = [f"layer{k}" for k in range(1, len(sides["peer0"]))]
+    models = {name: Says(z[-1], *z[:-1], torch.zeros_like(z[-1])) for name, z in sides.items()}
+    term = {"name": "dcm", "eps": 1e-8, **vector.hyper}
+    batch = seen(vector, 0, len(vector.inputs["target"]))
+    peers = {name: WithClassifiers(model, Terms.of(term), TASK, layers) for name, model in models.items()}
+    scheme = wired(CrossLayer(peers), batch)
+    classes = sides["peer0"].shape[2]
+    for peer in peers.values():
+        for head in peer.heads:
+            head.bottleneck = nn.Identity()
+            picking(head.fc, chosen(classes, 0, classes))
+    first = models["peer0"]
+    arrive = {"student_logits": lambda: torch.stack([*(of(first, layer)() for layer in layers), of(first)()])}
+    return Lesson([(scheme, batch)], arrive, lambda name: "peer0/" in name)
 
 
 def okddip(vector: Vector) -> Lesson:
@@ -73,8 +182,8 @@ def okddip(vector: Vector) -> Lesson:
     features = torch.cat([query, key, key.new_zeros(*key.shape[:2], 6 * size)], dim=2).transpose(0, 1)
     models = apart(torch.stack([leader, *peers]), torch.stack([torch.zeros_like(features[0]), *features]))
     alpha = vector.hyper["alpha"] * vector.hyper["consistency_weight"]
-    how = {"temperature": vector.hyper["temperature"], "alpha": alpha, "eps": 1e-7}
-    scheme, batch = together(vector, models, "attention", **how)
+    term = {"name": "okddip", "temperature": vector.hyper["temperature"], "alpha": alpha, "eps": 1e-7}
+    scheme, batch = together(vector, models, term, ensemble="attention")
     ensemble, others = scheme.players["peers"].ensemble, {n: m for n, m in models.items() if n != "peer0"}
     picking(ensemble.query, chosen(8 * size, 0, size))
     picking(ensemble.key, chosen(8 * size, size, size))
@@ -89,9 +198,17 @@ def okddip(vector: Vector) -> Lesson:
 
 
 LESSONS: dict[str, Callable[[Vector], Lesson]] = {
+    "cl_ilr": cl_ilr,
+    "dcm": dcm,
     "dml": mutual,
     "dml_joint": dml_joint,
+    "ffl": ffl,
+    "ffl_fusion": ffl_fusion,
     "kdcl": kdcl,
+    "mcl": mcl,
     "okddip": okddip,
+    "okddip_attention": okddip_attention,
     "one": one,
+    "one_gate": one_gate,
+    "pcl": pcl,
 }

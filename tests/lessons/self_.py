@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from saying import Says, chosen, of, picking, says
+from saying import Gives, InOrder, Says, Split, beside, chosen, of, picking, says
 from torch import Tensor, nn
 
 from lessons.lesson import TASK, Lesson, offline, player, seen, wired
 from tutelage.player import Player
+from tutelage.schemes.base import Turn
 from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
 from tutelage.schemes.exits import Exits, WithExits
 from tutelage.schemes.last_batch import LastBatch, Repeated
 from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
+from tutelage.schemes.mixed import Mixed, Mixing
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.same_class import Paired, SameClass
+from tutelage.schemes.self_teacher import SelfTeacher, WithPyramid
 from tutelage.schemes.two_views import TwoViews, Viewed
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.terms import Terms
+from tutelage.values import Batch
 from tutelage.verify.vector import Vector
 
 
@@ -38,9 +44,6 @@ def byot(vector: Vector) -> Lesson:
     features, middle = vector.side("student_features"), vector.inputs["extra.middle_logits"]
     deepest = vector.inputs["extra.final_feature"]
     width, (classes, *_) = deepest.shape[1], middle.shape[2:]
-
-    def beside(feature: Tensor, logits: Tensor) -> Tensor:
-        return torch.cat([feature, logits[..., None, None].expand(*logits.shape, *feature.shape[2:])], dim=1)
 
     shallow = [beside(f, z) for f, z in zip(features, middle, strict=True)]
     model = Says(vector.inputs["student_logits"], *shallow, beside(deepest, torch.zeros_like(middle[0])))
@@ -175,14 +178,139 @@ def uskd(vector: Vector) -> Lesson:
     )
 
 
+class Refines(nn.Module):
+    """A pyramid that says given features and logits."""
+
+    def __init__(self, features: list[Tensor], logits: Tensor) -> None:
+        super().__init__()
+        self.features, self.logits = nn.ParameterList([x.clone() for x in features]), nn.Parameter(logits.clone())
+
+    def forward(self, heard: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        return list(self.features), self.logits
+
+
+def frskd(vector: Vector) -> Lesson:
+    """The pyramid says what the vector gives."""
+    features, hyper = vector.side("student_features"), vector.hyper
+    model, layers = Says(vector.inputs["student_logits"], *features), [f"layer{k + 1}" for k in range(len(features))]
+    kd = {"name": "kd", "temperature": hyper["temperature"], "weight": hyper["alpha"]}
+    terms = Terms.of([{"name": "ce"}, kd, {"name": "at", "weight": hyper["beta"]}])
+    batch = seen(vector, 0, len(vector.inputs["target"]))
+    scheme = wired(SelfTeacher(WithPyramid(model, terms, TASK, layers)), batch)
+    pyramid = Refines(vector.side("teacher_features"), vector.inputs["teacher_logits"])
+    scheme.players["student"].pyramid = pyramid
+    arrive = {f"student_features.{k}": of(model, layer) for k, layer in enumerate(layers)}
+    logits = {"student_logits": of(model), "teacher_logits": lambda: pyramid.logits.grad}
+    return Lesson([(scheme, batch)], arrive | logits)
+
+
+class Drawn(Mixed):
+    """With a share and an order that are given."""
+
+    given: tuple[float, Tensor]
+
+    def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
+        yield "student", self.players["student"](batch, *self.given)
+
+
+def mixed(
+    vector: Vector, plain: list[Tensor], mixture: list[Tensor], logits: Tensor, given: tuple[float, Tensor], *terms: Any
+) -> tuple[Drawn, Batch, InOrder]:
+    """The student says its answers and features of the samples, then those of the mixtures; its heads split them.
+
+    logits: (classifiers, samples and mixtures, classes). A first layer of finer maps makes the last one the deepest.
+    """
+    whole = [torch.cat(pair) for pair in zip(plain, mixture, strict=True)]
+    shallow = [beside(x, z) for x, z in zip(whole[:-1], logits, strict=False)]
+    fine = whole[0].new_zeros(len(whole[0]), 1, *(2 * side for side in whole[0].shape[2:]))
+    model = InOrder(logits[-1], fine, *shallow, whole[-1])
+    layers = [f"layer{k + 2}" for k in range(len(shallow))]
+    samples = len(plain[0])
+    batch = seen(vector, 0, samples, vector.inputs.get("target", torch.zeros(samples, dtype=torch.long)))
+    scheme = wired(Drawn(Mixing(model, Terms.of(terms), TASK, layers)), batch)
+    scheme.given = given
+    player = scheme.players["student"]
+    player.heads = nn.ModuleList(Split(x.shape[1]) for x in plain[:-1])
+    return scheme, batch, model
+
+
+def parts_of(model: Says, channels: list[int], name: str, which: slice) -> dict[str, Callable[[], Tensor]]:
+    """The gradients of the features that stand beside logits, of some of the samples."""
+    return {
+        f"{name}.{k}": lambda k=k, width=width: of(model, f"layer{k + 2}")()[which, :width]
+        for k, width in enumerate(channels)
+    }
+
+
+def mixskd(vector: Vector) -> Lesson:
+    plain, mixture = vector.side("student_features"), vector.side("extra.mixture_features")
+    logits = torch.cat([vector.inputs["student_logits"], vector.inputs["extra.mixture_logits"]], dim=1)
+    kd = {"name": "kd", "temperature": vector.hyper["temperature"], "weight": 1.0}
+    square = {"name": "fitnet", "weight": 1.0, "connector": "identity"}
+    given = vector.hyper["lam"], vector.inputs["extra.order"]
+    scheme, batch, model = mixed(vector, plain, mixture, logits, given, {"name": "ce"}, kd, square)
+    above = [vector.inputs[f"extra.self_teacher_of_{name}"] for name in ("mixed", "mixture")]
+    scheme.players["student"].self_teacher = teacher = Gives(*above)
+    samples, channels = len(batch), [x.shape[1] for x in plain]
+
+    def answers(which: slice) -> Tensor:
+        heads = [of(model, f"layer{k + 2}")()[which, w:].sum((2, 3)) for k, w in enumerate(channels[:-1])]
+        return torch.stack([*heads, of(model)()[which]])
+
+    arrive = {
+        "student_logits": lambda: answers(slice(samples)),
+        "extra.mixture_logits": lambda: answers(slice(samples, None)),
+        "extra.self_teacher_of_mixed": lambda: teacher.said[0].grad,
+        "extra.self_teacher_of_mixture": lambda: teacher.said[1].grad,
+    }
+    arrive |= parts_of(model, channels, "student_features", slice(samples))
+    return Lesson([(scheme, batch)], arrive | parts_of(model, channels, "extra.mixture_features", slice(samples, None)))
+
+
+def mixskd_discriminator(vector: Vector) -> Lesson:
+    """In an order that changes nothing what is mixed is what is said of the samples."""
+    plain, mixture = vector.side("student_features"), vector.side("teacher_features")
+    samples, weights = len(plain[0]), vector.under("parameters")
+    given = 0.3, torch.arange(samples)
+    term = {"name": vector.method, "weight": 1.0, "connector": "identity", "reverse": vector.hyper["reverse"]}
+    units = next(len(x) for name, x in weights.items() if name.startswith("0.0.weight"))
+    logits = torch.zeros(len(plain), 2 * samples, 4, dtype=torch.float64)
+    scheme, batch, model = mixed(vector, plain, mixture, logits, given, term | {"hidden": units})
+    scheme.players["student"].self_teacher = Gives(logits[0, :samples])
+    loss = scheme.players["student"].terms[vector.method].loss
+    loss.build(plain, mixture, 0)
+    own = {name: loss.discriminators.get_parameter(re.sub(r"(weight|bias)\d+", r"\1", name)) for name in weights}
+    for name, parameter in own.items():
+        parameter.data.copy_(weights[name])
+    channels = [x.shape[1] for x in plain]
+    arrive = {f"parameters.{name}": lambda p=p: p.grad for name, p in own.items()}
+    arrive |= parts_of(model, channels, "student_features", slice(samples))
+    return Lesson([(scheme, batch)], arrive | parts_of(model, channels, "teacher_features", slice(samples, None)))
+
+
+def online_label_smoothing(vector: Vector) -> Lesson:
+    """An epoch ago the student said the logits of that epoch."""
+    before, now = vector.inputs["extra.previous_epoch_logits"], vector.inputs["student_logits"]
+    model, epoch = Says(torch.cat([before, now])), float(vector.hyper["epoch"])
+    first = seen(vector, 0, len(before), vector.inputs["extra.previous_epoch_target"], epoch=epoch - 1)
+    second = seen(vector, len(before), len(now), epoch=epoch)
+    scheme = wired(Offline(player(Player, model, {"name": vector.method, "alpha": vector.hyper["alpha"]})), first)
+    list(scheme.turns(first, 0))
+    return Lesson([(scheme, second)], {"student_logits": of(model, start=len(before))})
+
+
 LESSONS: dict[str, Callable[[Vector], Lesson]] = {
     "bake": bake,
     "byot": byot,
     "cs_kd": same_class,
     "ddgsd": two_views,
     "dlb": last_batch,
+    "frskd": frskd,
     "mean_teacher": mean_teacher,
+    "mixskd": mixskd,
+    "mixskd_discriminator": mixskd_discriminator,
     "noisy_student": noisy_student,
+    "online_label_smoothing": online_label_smoothing,
     "ps_kd": ps_kd,
     "tf_kd_reg": tf_kd_reg,
     "tf_kd_self": tf_kd_self,

@@ -67,10 +67,20 @@ def camkd_feature(vector: Vector) -> Lesson:
     return Lesson([(scheme, batch)], arrive | {"extra.teacher_head_logits": lambda: torch.stack([f() for f in logits])})
 
 
+def dgkd(vector: Vector) -> Lesson:
+    """The published code adds over teachers, of which none is left out here."""
+    told = vector.inputs["teacher_logits"]
+    weight = vector.hyper["lambda"] * len(told)
+    term = {"name": "aver", "class_mean": True, "temperature": vector.hyper["temperature"], "weight": weight}
+    return offline(vector, term, teacher=Ensemble([Frozen(Says(z), TASK) for z in told]))
+
+
 LESSONS: dict[str, Callable[[Vector], Lesson]] = {
     "aekd": several("aekd", svm_norm="normalise"),
     "aver": several("aver"),
     "camkd_feature": camkd_feature,
     "camkd_logit": several("camkd"),
+    "dgkd": dgkd,
     "ebkd": several("ebkd"),
+    "endd": several("endd"),
 }

@@ -16,22 +16,23 @@ import tutelage
 from tutelage import saved
 from tutelage.config import check
 from tutelage.errors import TutelageError
-from tutelage.schemes.blockwise import Blockwise, Fed, replaced
+from tutelage.schemes.blockwise import Blockwise, Fed, around, replaced
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
 LIT = {"name": "lit", "connector": "identity"}
-METHOD = [{"name": "ce", "weight": 0.075}, {"name": "kd", "weight": 0.675}, LIT]
+METHOD = [{"name": "ce", "weight": 0.3}, {"name": "kd", "temperature": 6.0, "weight": 0.02}, LIT]
 TINY: dict[str, Any] = {"epochs": 3, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "device": "cpu"}
 SMALL = {"teacher": "cnn2", "student": "cnn2"}
 BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6), torch.arange(6))
 
 
-def blockwise(method: Any = METHOD, student: str = "resnet8", teacher: str = "resnet14") -> Blockwise:
+def blockwise(method: Any = METHOD, student="resnet8", teacher="resnet14", copy: bool = True) -> Blockwise:
     task = Classification()
-    scheme = Blockwise(Fed(net(student, 1), Terms.of(method), task), Frozen(net(teacher, 2), task))
+    small, large = (net(name, seed) if isinstance(name, str) else name for seed, name in ((1, student), (2, teacher)))
+    scheme = Blockwise(Fed(small, Terms.of(method), task, copy), Frozen(large, task))
     scheme.wire(BATCH, 20)
     return scheme.train()
 
@@ -50,40 +51,116 @@ def test_a_step_is_the_papers_by_hand():
     for name, network in (("student", student), ("teacher", teacher)):
         network.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
     ((_, losses),) = scheme.turns(BATCH, 0)
-    assert calls == ["teacher", "student"]
+    assert calls == ["teacher", "student", "student"]
     with torch.no_grad():
         t = heard(teacher, BATCH.inputs)
         told = teacher.fc(t[-1].mean((2, 3)))
     first = student.layer1(F.relu(student.bn1(student.conv1(BATCH.inputs))))
     s = [first, student.layer2(t[0]), student.layer3(t[1])]
-    z = student.fc(s[-1].mean((2, 3)))
+    z = student.fc(heard(student, BATCH.inputs)[-1].mean((2, 3)))
     by_hand = {
-        "ce": 0.075 * F.cross_entropy(z, BATCH.targets),
-        "kd": 0.675 * 16 * F.kl_div(F.log_softmax(z / 4, 1), F.softmax(told / 4, 1), reduction="batchmean"),
-        "lit": 0.25 * sum((a - b).pow(2).mean() for a, b in zip(s, t, strict=True)),
+        "ce": 0.3 * F.cross_entropy(z, BATCH.targets),
+        "kd": 0.02 * 36 * F.kl_div(F.log_softmax(z / 6, 1), F.softmax(told / 6, 1), reduction="batchmean"),
+        "lit": 0.125 * sum((a - b).pow(2).mean() for a, b in zip(s, t, strict=True)),
     }
     for name, value in by_hand.items():
         assert torch.allclose(losses[name], value, rtol=1e-4)
-    parameters = list(student.parameters())
+    parameters = [p for p in student.parameters() if p.requires_grad]
     mine, theirs = (torch.autograd.grad(sum(found.values()), parameters) for found in (losses, by_hand))
     for p, q in zip(mine, theirs, strict=True):
         assert torch.allclose(p, q, atol=1e-4)
 
 
-def test_each_block_learns_by_itself():
-    scheme = blockwise()
+def trained(scheme: Blockwise, *terms: str) -> set[str]:
+    """The modules that these terms reach."""
     student = scheme.students()["student"].model
     ((_, losses),) = scheme.turns(BATCH, 0)
-    (losses["ce"] + losses["kd"]).backward()
-    trained = {name.partition(".")[0] for name, p in student.named_parameters() if p.grad is not None}
-    assert trained == {"layer3", "fc"}
+    sum(losses[name] for name in terms).backward()
     assert all(p.grad is None for p in scheme.teacher.parameters())
+    return {name.partition(".")[0] for name, p in student.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("term", ["ce", "kd", "lit"])
+def test_every_term_trains_every_block_and_nothing_around_them(term):
+    assert trained(blockwise(), term) == {"layer1", "layer2", "layer3"}
+
+
+@pytest.mark.parametrize("block", ["layer1", "layer2", "layer3"])
+def test_what_is_compared_of_a_block_trains_that_block_alone(block, monkeypatch):
+    scheme = blockwise()
+    monkeypatch.setattr(scheme.players["student"], "compare", lambda said, told, batch: {"sum": said[block].sum()})
+    assert trained(scheme, "sum") == {block}
+
+
+def test_what_is_around_the_blocks_is_the_teachers_and_stays_so():
+    scheme = blockwise()
+    student, teacher = scheme.students()["student"].model, scheme.teacher.tapped.model
+    before = {name: x.clone() for name, x in teacher.state_dict().items()}
+    ((_, losses),) = scheme.turns(BATCH, 0)
+    sum(losses.values()).backward()
+    for name in ("conv1", "bn1", "fc"):
+        module = student.get_submodule(name)
+        assert not module.training
+        assert all(not p.requires_grad for p in module.parameters())
+        for key, own in module.state_dict(prefix=f"{name}.").items():
+            assert torch.equal(own, before[key])
+    assert student.layer1.training
+
+
+def test_a_student_may_have_its_own_around_the_blocks():
+    scheme = blockwise(copy=False)
+    assert trained(scheme, "ce") == {"conv1", "bn1", "layer1", "layer2", "layer3", "fc"}
+
+
+class Listed(nn.Module):
+    """Blocks as items of a list, a stem in the open and a layer that ends no block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 2, 3)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()) for _ in range(3))
+        self.norm = nn.BatchNorm2d(2)
+        self.fc = nn.Linear(2, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.fc(self.norm(x).mean((2, 3)))
+
+
+FLAT = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 10))
+
+
+@pytest.mark.parametrize(
+    ("model", "blocks", "expected"),
+    [
+        ("resnet8", ["layer1", "layer2", "layer3"], {"conv1", "bn1", "fc"}),
+        ("wrn_10_1", ["layer1", "layer2", "layer3"], {"conv1", "bn1", "fc"}),
+        ("vgg8", ["layer1", "layer2", "layer3", "layer5"], {"classifier"}),
+        ("cnn2", ["layer1", "layer2", "layer3"], {"fc"}),
+        (Listed(), ["blocks.1", "blocks.2"], {"stem", "norm", "fc"}),
+        (Listed(), ["blocks.1.1", "blocks.2"], {"stem", "norm", "fc"}),
+        (FLAT, ["1", "3"], set()),
+        (nn.Sequential(FLAT, nn.Linear(10, 4)), ["0.1", "0.3"], {"1"}),
+    ],
+)
+def test_what_is_around_the_blocks_of_a_network(model, blocks, expected):
+    model = net(model) if isinstance(model, str) else model
+    assert set(around(model, torch.zeros(2, 1, 8, 8), blocks)) == expected
 
 
 def test_named_layers_are_the_blocks_whatever_their_order():
     lit = LIT | {"student": ["layer3", "layer1"], "teacher": ["layer3", "layer1"]}
     scheme = blockwise([{"name": "ce"}, lit])
     assert scheme.players["student"].fed == {"layer1": "layer1"}
+
+
+def test_a_teacher_with_another_stem_is_refused():
+    other = net("resnet14", 2)
+    other.conv1 = nn.Sequential(other.conv1)
+    with pytest.raises(TutelageError, match=r"whose conv1.weight is missing, .*copy: false"):
+        blockwise(teacher=other)
 
 
 def test_what_was_replaced_is_the_networks_own_again():

@@ -126,9 +126,17 @@ def l2t_ww_by_hand(scheme: L2TWW, batch: Batch, quiz: Batch) -> Tensor:
     channels = [n(f).reshape(6, 2, -1).softmax(2) for n, f in zip(nets.channels, features, strict=True)]
     asks = {"pair_weights": pairs.clamp(0, 6).detach(), "channel_weights": [c.detach() for c in channels]}
     player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
+    sgd = torch.optim.SGD(player.parameters(), lr=RATE, momentum=scheme.momentum, weight_decay=scheme.decay)
+
+    def step(loss: Tensor) -> None:
+        for p in player.parameters():
+            p.grad = torch.zeros_like(p)
+        loss.backward()
+        sgd.step()
+
     for _ in range(2):
-        stepped(player, lambda p: p(replace(batch, asks=asks), told)["l2t_ww"])
-    stepped(player, lambda p: F.cross_entropy(p.student.model(batch.inputs), batch.targets))
+        step(player(replace(batch, asks=asks), told)["l2t_ww"])
+    step(F.cross_entropy(player.student.model(batch.inputs), batch.targets))
     return F.cross_entropy(player.student.model(batch.inputs), batch.targets)
 
 

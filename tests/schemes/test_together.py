@@ -63,7 +63,7 @@ def test_one_is_the_loss_of_the_branches_and_their_gated_sum():
     scheme, group, batch = wired(together(ONE(), ensemble="gate"))
     first = group.students()["peer0"].model
     z = torch.stack(answers(group, batch))
-    gate = group.ensemble.norm(group.ensemble.gate(first.layer1(batch.inputs).mean((2, 3)))).softmax(1)
+    gate = group.ensemble.norm(group.ensemble.gate(first.layer1(batch.inputs).mean((2, 3)))).relu().softmax(1)
     gated = torch.einsum("bk,kbc->bc", gate, z)
     assert played(scheme, batch) == pytest.approx({"one": total(ONE()(z, gated, targets=batch.targets))}, rel=1e-5)
 
@@ -173,7 +173,7 @@ def test_what_they_teach_each_other_gains_its_weight():
         scheme, group, batch = wired(together(ONE(), ensemble="gate", rise=4.0), epoch)
         z = torch.stack(answers(group, batch))
         pooled = group.students()["peer0"].model.layer1(batch.inputs).mean((2, 3))
-        gate = group.ensemble.norm(group.ensemble.gate(pooled)).softmax(1)
+        gate = group.ensemble.norm(group.ensemble.gate(pooled)).relu().softmax(1)
         parts = ONE()(z, torch.einsum("bk,kbc->bc", gate, z), targets=batch.targets)
         losses.append((played(scheme, batch)["one"] - parts["truth"].mean().item()) / parts["ensemble"].mean().item())
     assert losses == pytest.approx([0.0, 2.718281828 ** (-5 / 4), 1.0], abs=1e-4)

@@ -1,8 +1,8 @@
 """Numbers of published code through whole schemes: networks that say what a vector gives, and what one turn leaves.
 
-Every vector of the kinds online, self and multi-teacher has its lesson: the scheme, the teacher and the terms as a
-run has them, with the vector's numbers. The sum of a turn's losses is the vector's loss, and the gradients that arrive
-at the networks' numbers are the vector's.
+Every vector of the kinds online, self and multi-teacher, and others of a scheme, has its lesson: the scheme, the
+teacher and the terms as a run has them, with the vector's numbers. The sum of a turn's losses is the vector's loss, and
+the gradients that arrive at the networks' numbers are the vector's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import online, self_, several
+from lessons import offline, online, self_, several
 from lessons.lesson import compare
 
 from tutelage.schemes.codistillation import Codistillation
@@ -20,8 +20,8 @@ from tutelage.verify.vector import read
 
 KINDS = ("online", "self", "multi-teacher")
 VECTORS = {path.stem: read(path) for path in sorted((Path(__file__).parents[1] / "vectors").glob("*.json"))}
-OURS = {name: vector for name, vector in VECTORS.items() if vector.kind in KINDS}
-LESSONS = online.LESSONS | self_.LESSONS | several.LESSONS
+LESSONS = offline.LESSONS | online.LESSONS | self_.LESSONS | several.LESSONS
+OURS = {name: vector for name, vector in VECTORS.items() if vector.kind in KINDS or vector.method in LESSONS}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from tutelage.branches import order, parents
 from tutelage.capture import channels_come_last, norm_widths
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme
 from tutelage.schemes.offline import Offline
-from tutelage.values import Batch, Outputs
+from tutelage.tasks.base import Task
+from tutelage.terms import Terms
+from tutelage.values import Batch, Inputs, Outputs
 
 
 class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
-    """Each block of the student gets what the teacher's block before it gives; one forward serves all blocks.
+    """Each block of the student learns from the teacher's block before it, and all of them from the student's answer.
 
-    s_k = S_k(t_{k−1}), t_k = T_k(t_{k−1}), s_0 = t_0 = x; blocks end at the layers that the method's term of features
-    compares (`lit`: at the stages' ends). The last block's answer is the student's. The teacher's features have no
-    gradient, so each block learns by itself.
-    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937 (LIT).
+    s_k = S_k(t_{k−1}), t_k = T_k(t_{k−1}), which terms of features compare; blocks end at the layers that these compare
+    (`lit`: at the stages' ends). The teacher's features have no gradient, so there each block learns by itself, and one
+    forward serves them all. Terms of responses get the answer of the student's own forward, and train every block.
+    copy: what comes before the first block and after the last (the stem with its norm, the classifier) is the
+    teacher's: copied, and neither trained nor in training mode.
+    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937 (LIT), as the authors' code does it.
     """
 
     @classmethod
-    def of(cls, parts: Parts) -> Blockwise:
+    def of(cls, parts: Parts, copy: bool = True) -> Blockwise:
         """The student and its teacher."""
         config = parts.config
         if config.compile or config.recompute or config.sharded:
@@ -37,14 +43,20 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
                 "or divided: leave compile, recompute and strategy out."
             )
         network = parts.network()
-        return cls(Fed(network, parts.terms(), parts.task), parts.teacher(network))
+        return cls(Fed(network, parts.terms(), parts.task, copy), parts.teacher(network))
 
 
 class Fed(Player):
-    """A student whose layers, once compared, go on with the teacher's feature.
+    """A student that says its answer, and what its layers give where each block gets the teacher's feature.
 
-    Raises: ConfigError if no term compares layers, or if two that it compares differ in shape.
+    Raises: ConfigError if no term compares layers, if two that it compares differ in shape, or if the teacher lacks
+    what is to be copied.
     """
+
+    def __init__(self, model: nn.Module, terms: Terms, task: Task, copy: bool = True) -> None:
+        super().__init__(model, terms, task)
+        self.copy = copy
+        self.copied: list[str] = []
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose layers as every player does, and see that they can stand for each other."""
@@ -65,13 +77,60 @@ class Fed(Player):
         ran = [layer.name for layer in look.layers]
         last = max((ours for ours, _ in pairs), key=ran.index)
         self.fed = {ours: theirs for ours, theirs in pairs if ours != last}
+        if self.copy:
+            self.copied = around(
+                self.student.model, look.inputs, [*(ours for ours, _ in pairs), *(stage.name for stage in look.stages)]
+            )
+            self._take_over(teacher.model)
+
+    def _take_over(self, teacher: nn.Module) -> None:
+        theirs = teacher.state_dict()
+        for name in self.copied:
+            module = self.student.model.get_submodule(name)
+            for key, own in module.state_dict(prefix=f"{name}.").items():
+                if key not in theirs or theirs[key].shape != own.shape:
+                    raise ConfigError(
+                        f"scheme=blockwise takes what is around the blocks from the teacher, whose {key} is "
+                        f"{tuple(theirs[key].shape) if key in theirs else 'missing'}, and the student's is "
+                        f"{tuple(own.shape)}; use two of one family, or let the student have its own "
+                        "(scheme={name: blockwise, copy: false})."
+                    )
+                own.copy_(theirs[key])
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Fed:
+        """All but what was copied."""
+        super().train(mode)
+        for name in self.copied:
+            self.student.model.get_submodule(name).eval()
+        return self
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """One forward, in which each block but the first begins at the teacher's feature."""
+        """Its own forward, and one in which each block but the first begins at the teacher's feature."""
         assert isinstance(told, Outputs)
+        said = self.say(batch)
         with replaced(self.student.model, {ours: told[theirs] for ours, theirs in self.fed.items()}):
-            said = self.say(batch)
-        return self.compare(said, told, batch)
+            fed = self.say(batch)
+        return self.compare(replace(said, features=fed.features), told, batch)
+
+
+def around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> list[str]:
+    """The modules with parameters of their own that run before the first block or after the last.
+
+    blocks: the modules that are blocks, or end them. Where they are items of a list, all its items are blocks. What
+    only ends the first block tells nothing of where it begins, so that nothing comes before it.
+    """
+    begin, end = order(model, inputs)
+    home = max(set.intersection(*map(parents, blocks)), key=len, default="")
+    items = model.get_submodule(home)
+    if isinstance(items, nn.Sequential | nn.ModuleList):
+        blocks = [f"{home}.{name}".lstrip(".") for name, _ in items.named_children()]
+    ran = sorted((name for name in blocks if name in begin), key=lambda name: begin[name][0])
+    whole = any(list(child.parameters()) for child in model.get_submodule(ran[0]).children())
+    first, last = begin[ran[0]][0] if whole else 0, max(end[name][-1] for name in ran)
+    owners = [name for name, module in model.named_modules() if name in begin and module._parameters]
+    return [name for name in owners if end[name][-1] < first or begin[name][0] > last]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tutelage.capture import single
 from tutelage.layers import Look
 from tutelage.options import Layers
 from tutelage.pairing import chosen
@@ -58,7 +59,7 @@ class WithClassifiers(WithExits):
         """What it says, and what all its classifiers say, as members."""
         said = super().say(batch)
         exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        said.members = [Outputs(logits.float()) for logits in (*exits, said.response)]
+        said.members = [Outputs(single(logits)) for logits in (*exits, said.response)]
         return said
 
     forward = Player.forward  # the peers teach, not its own deepest layer

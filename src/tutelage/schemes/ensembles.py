@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.connectors import as_map, as_vector, resized
@@ -49,7 +50,7 @@ class Ensemble(nn.Module):
 
 
 class Gate(Ensemble):
-    r"""z_e = Σ_i g_i z_i, g = softmax(BN(W · GAP(trunk))): what the students share decides whom to hear.
+    r"""z_e = Σ_i g_i z_i, g = softmax(ReLU(BN(W · GAP(trunk) + b))): what the students share decides whom to hear.
 
     Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606
     Raises: ConfigError if they share nothing.
@@ -68,7 +69,7 @@ class Gate(Ensemble):
 
     def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """All of them, and their gated sum."""
-        gates = self.norm(self.gate(as_vector(said[0][self.entering]))).softmax(1)
+        gates = F.relu(self.norm(self.gate(as_vector(said[0][self.entering])))).softmax(1)
         answers = torch.stack([one.response for one in said], dim=1)
         weighed = (gates.view(*gates.shape, *[1] * (answers.dim() - 2)) * answers).sum(1)
         return Outputs(said[0].response, members=said), Outputs(weighed)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.options import Few, LearningRate
+from tutelage.options import Few, LearningRate, NonNegative, Share
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme
 from tutelage.schemes.virtual import Rate, Virtual, rate_of, refuse
@@ -20,45 +20,69 @@ from tutelage.values import Batch, Outputs
 class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
     """Networks weigh the pairs of layers and the teacher's channels; they learn from the student a few steps ahead.
 
-    Inner steps, on the batch: `steps` times θ' ← θ' − η ∇ L_wfm(θ', φ), the terms that need the teacher, then once
-    θ' ← θ' − η ∇ CE(θ'). Then φ ← φ − μ ∇_φ CE(θ'), and θ takes its own step, by all terms.
-    η is the learning rate as it goes. meta_lr: μ, of AdamW without decay.
-    Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901, where steps is 2, and θ's own step comes first.
-    Raises: ConfigError if steps isn't above 0, or meta_lr is negative.
+    Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, of the terms that need the
+    teacher, then once the like by ∇CE(θ'). Then φ ← φ − μ ∇_φ CE(θ'), and θ takes its own step, by all terms.
+    η is the learning rate as it goes. meta_lr: μ, of AdamW without decay. momentum, decay: m and d; v begins at 0.
+    begin: what λ is of each pair at first; None takes the pairs' mean, so that they add up to 1.
+    Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901: steps, m, d and μ as in the authors' code. There θ's own
+    step comes first and v goes on from its momentum, φ decays by 10⁻⁴, and λ begins at 1.
+    Raises: ConfigError for an option out of range.
     """
 
     name = "l2t_ww"
 
     def __init__(
-        self, student: Player, teacher: Teacher | None, rate: Rate, steps: Few = 2, meta_lr: LearningRate = 1e-3
+        self,
+        student: Player,
+        teacher: Teacher | None,
+        rate: Rate,
+        steps: Few = 2,
+        meta_lr: LearningRate = 1e-4,
+        momentum: Share = 0.9,
+        decay: Share = 1e-4,
+        begin: NonNegative | None = None,
     ) -> None:
-        super().__init__(student, teacher, Nets(meta_lr), rate)
-        self.steps = steps
+        super().__init__(student, teacher, Nets(meta_lr, begin), rate)
+        self.steps, self.momentum, self.decay = steps, momentum, decay
 
     @classmethod
-    def of(cls, parts: Parts, steps: Few = 2, meta_lr: LearningRate = 1e-3) -> L2TWW:
+    def of(
+        cls,
+        parts: Parts,
+        steps: Few = 2,
+        meta_lr: LearningRate = 1e-4,
+        momentum: Share = 0.9,
+        decay: Share = 1e-4,
+        begin: NonNegative | None = None,
+    ) -> L2TWW:
         """The student and its teacher."""
         refuse(parts.config)
         network = parts.network()
         teacher = parts.teacher(network)
-        return cls(Player(network, parts.terms(), parts.task), teacher, rate_of(parts), steps, meta_lr)
+        return cls(
+            Player(network, parts.terms(), parts.task), teacher, rate_of(parts), steps, meta_lr, momentum, decay, begin
+        )
 
     def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
         """By the features, then by the truth."""
-        rate = self.rate(step)
+        how = self.rate(step), self.momentum, self.decay
         for _ in range(self.steps):
-            virtual.step(self.of_teacher(virtual.losses(batch, told)), rate)
-        virtual.step(virtual.error(batch), rate)
+            virtual.step(self.of_teacher(virtual.losses(batch, told)), *how)
+        virtual.step(virtual.error(batch), *how)
         return virtual.error(batch)
 
 
 class Nets(Weights):
     """λ_ij = ReLU6(A_j t̄_j)_i and w_ij = softmax_c(B_j t̄_j)_i of each teacher's layer averaged over positions, t̄_j.
 
-    One linear layer each; all pairs begin alike, adding up to 1, and all channels of a pair: our reading.
+    One linear layer each; all pairs begin alike, at `begin` or adding up to 1, and all channels of a pair.
     """
 
     gives = ("pair_weights", "channel_weights")
+
+    def __init__(self, lr: float, begin: float | None = None) -> None:
+        super().__init__(lr)
+        self.begin = begin
 
     def build(self, students: int, widths: list[int]) -> None:
         """Two layers for each of the teacher's."""
@@ -66,8 +90,9 @@ class Nets(Weights):
         self.channels = nn.ModuleList(nn.Linear(width, students * width) for width in widths)
         for parameter in self.parameters():
             nn.init.zeros_(parameter)
+        begin = 1 / (students * len(widths)) if self.begin is None else self.begin
         for pair in self.pairs:
-            nn.init.constant_(cast(Tensor, pair.bias), 1 / (students * len(widths)))
+            nn.init.constant_(cast(Tensor, pair.bias), begin)
 
     def forward(self, features: list[Tensor]) -> dict[str, Tensor | list[Tensor]]:
         """λ (B, I, J), and for each j w (B, I, C)."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.capture import Tapped
+from tutelage.capture import Tapped, single
 from tutelage.errors import ConfigError
 from tutelage.heads import Aggregate
 from tutelage.layers import Look
@@ -112,7 +112,7 @@ class Mixing(WithExits):
         said = self.say(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
         plain, mixture = mapped(said, lambda x: x.chunk(2)[0]), mapped(said, lambda x: x.chunk(2)[1])
         mixed = mapped(plain, mix)
-        above = [Outputs(self.self_teacher([each[name] for name in self.names]).float()) for each in (mixed, mixture)]
+        above = [Outputs(single(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)]
         with torch.autocast(order.device.type, enabled=False):
             answers = [*mixture.members, *above]
             other = replace(batch, targets=batch.targets[order])
@@ -126,8 +126,8 @@ class Mixing(WithExits):
         """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
         said = super().say(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
-        features = said.features | {f"exit{k}": feature.float() for k, (feature, _) in enumerate(exits)}
-        members = [Outputs(logits.float(), facts=self.facts) for logits in (*(z for _, z in exits), said.response)]
+        features = said.features | {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
+        members = [Outputs(single(logits), facts=self.facts) for logits in (*(z for _, z in exits), said.response)]
         return Outputs(said.response, features, self.facts, members)
 
     def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:

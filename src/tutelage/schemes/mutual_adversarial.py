@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tutelage.capture import undisturbed
+from tutelage.capture import single, undisturbed
 from tutelage.connectors import Conv1x1, as_map
 from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look
@@ -111,7 +111,7 @@ class Critics(Aside):
         following = dict(zip(maps, [*list(maps)[1:], *list(maps)[:1]], strict=True))
         losses = {}
         for name, critic in self.critics.items():
-            real, fake = critic(maps[following[name]]).float(), critic(maps[name]).float()
+            real, fake = single(critic(maps[following[name]])), single(critic(maps[name]))
             losses[name] = (1 - real).square().mean() + fake.square().mean()
         return losses
 
@@ -119,7 +119,7 @@ class Critics(Aside):
         """(1 − D_k(x))², the critic a constant."""
         constant = {key: parameter.detach() for key, parameter in self.critics[name].named_parameters()}
         score: Tensor = functional_call(self.critics[name], constant, (x,))
-        return (1 - score.float()).square().mean()
+        return (1 - single(score)).square().mean()
 
 
 class Disguised(Peers):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from tutelage.capture import single
 from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Layer, Look
@@ -89,7 +90,7 @@ class WithPyramid(Checked, Player):
         refined, logits = self.pyramid([said[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
             mask = self.task.mask(batch)
-            aside = Outputs(logits.float(), {f"refined{k}": x.float() for k, x in enumerate(refined)})
+            aside = Outputs(single(logits), {f"refined{k}": single(x) for k, x in enumerate(refined)})
             told = aside.detach()
             truths = added([self.terms.truths(one, told, batch, mask) for one in (said, aside)])
             return self.terms(said, told, batch, mask, truths)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage import connectors
+from tutelage.capture import single
 from tutelage.errors import ConfigError, ModelError
 from tutelage.layers import Look, pair
 from tutelage.losses.response.kd import KD
@@ -88,7 +89,7 @@ class Branched(Player):
         """One forward of the network and of each branch."""
         said = self.say(batch)
         grafts = zip(self.branches, self.ends, strict=True)
-        others = [Outputs(self.task.response(branch(said[end]).float(), batch)) for branch, end in grafts]
+        others = [Outputs(self.task.response(single(branch(said[end])), batch)) for branch, end in grafts]
         losses = self.among(said, others, batch)
         with torch.autocast(said.response.device.type, enabled=False):
             truths = [self.terms.truths(other, None, batch, self.task.mask(batch)) for other in others]

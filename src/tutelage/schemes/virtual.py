@@ -40,6 +40,7 @@ class Virtual:
         self.truth = Terms.of(None, player.task.truth())
         self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
         self.buffers = {name: buffer.clone() for name, buffer in self.doing.named_buffers()}
+        self.velocity: dict[str, Tensor] = {}
         self.given = {f"player.{name}": parameter for name, parameter in (given or {}).items()}
 
     def losses(self, batch: Batch, told: Outputs | None) -> dict[str, Tensor]:
@@ -53,13 +54,16 @@ class Virtual:
         found = self.truth(said, None, batch, self.doing.player.task.mask(batch))
         return torch.stack(list(found.values())).sum()
 
-    def step(self, loss: Tensor, rate: float) -> None:
-        """One step of plain gradient descent, without momentum or decay."""
+    def step(self, loss: Tensor, rate: float, momentum: float = 0.0, decay: float = 0.0) -> None:
+        """One step of gradient descent: v ← m·v + ∇L + d·θ, θ ← θ − η·v; before the first one v is 0."""
         gradients = _gradients(loss, list(self.weights.values()), create_graph=True)
-        self.weights = {
-            name: weight if gradient is None else weight - rate * gradient
-            for (name, weight), gradient in zip(self.weights.items(), gradients, strict=True)
-        }
+        for (name, weight), gradient in zip(list(self.weights.items()), gradients, strict=True):
+            parts = [part for part in (gradient, decay * weight if decay else None) if part is not None]
+            if momentum and name in self.velocity:
+                parts.append(momentum * self.velocity[name])
+            if parts:
+                self.velocity[name] = sum(parts[1:], parts[0])
+                self.weights[name] = weight - rate * self.velocity[name]
 
     def _do(self, what: Callable[[Player], Any]) -> Any:
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice

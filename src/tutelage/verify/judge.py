@@ -173,9 +173,11 @@ class Computed:
                     state[ours].copy_(value)
                     self.state[f"{prefix}.{name}"] = ours
                     hyper.asked |= {name} if prefix == "hyper" else set()
+        self.row.before(self.vector, self.loss)
 
     def _ours(self, name: str) -> str:
-        for pattern, replacement in self.row.state.items():
+        state = self.row.state
+        for pattern, replacement in (state(self.vector) if callable(state) else state).items():
             name = re.sub(pattern, replacement, name)
         return name
 

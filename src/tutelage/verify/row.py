@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tutelage.losses.base import Loss
 from tutelage.verify.vector import Vector
 
 
@@ -19,7 +20,8 @@ class Row:
     fields that choose the published code's behaviour, or a function of the vector that gives them. samples: the
     hyper-parameter that says how many samples there are, or a function of the vector that does.
     asks: input → our forward's keyword, where they differ (`target` is `targets` anyway). state: patterns of the names
-    of weights and buffers → ours. student, teacher: the inputs on either side (a name, or names to take as a list).
+    of weights and buffers → ours, or a function of the vector that gives them. before: what the loss meets first.
+    student, teacher: the inputs on either side (a name, or names to take as a list).
     sides: the form in which ours takes either side; teacher_sides: the teacher's, if it is another.
     connector: ours, if the published code has one; its options by name. scale: what the published reduction multiplies
     our mean by. combine: for a published total of several of our losses (a list of (weight, row)). added: what the
@@ -34,7 +36,8 @@ class Row:
     options: Mapping[str, Any] | Callable[[Vector], Mapping[str, Any]] = field(default_factory=dict)
     samples: str | Callable[[Vector], int] = ""
     asks: Mapping[str, str] = field(default_factory=dict)
-    state: Mapping[str, str] = field(default_factory=dict)
+    state: Mapping[str, str] | Callable[[Vector], Mapping[str, str]] = field(default_factory=dict)
+    before: Callable[[Vector, Loss], Any] = lambda vector, loss: None
     student: str = ""
     teacher: str = ""
     connector: str | Callable[[Vector], Any] = ""

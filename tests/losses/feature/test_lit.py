@@ -13,7 +13,7 @@ def test_reads_like_the_paper() -> None:
     student, teacher = torch.randn(3, 4, 2, 2).double(), torch.randn(3, 4, 2, 2).double()
     by_hand = [(s - t) ** 2 for s, t in zip(student.flatten().tolist(), teacher.flatten().tolist(), strict=True)]
     assert LIT()(student, teacher).flatten().tolist() == pytest.approx(by_hand)
-    assert LIT.default_weight == 0.25
+    assert LIT.default_weight == 0.125
 
 
 def test_refuses() -> None:

@@ -147,6 +147,17 @@ def test_dcm(weights: tuple[float, float, float, float], theirs: int) -> None:
     assert torch.autograd.grad(total, [told], allow_unused=True) == (None,)
 
 
+def test_dcm_may_smooth_both_sides() -> None:
+    z, y = group()
+    told, eps = torch.randn(M, B, C).double(), 0.01
+    parts = DCM(eps=eps)(z, told, targets=y)
+    p, q = ((x.softmax(2) + eps) / (1 + C * eps) for x in (z, told))
+    apart = torch.stack([(told_ * (told_ / own).log()).sum(1) for own in p for told_ in q]).reshape(M, M, B)
+    torch.testing.assert_close(parts["same"] + parts["cross"], apart.sum((0, 1)))
+    with pytest.raises(ConfigError, match="eps=-1"):
+        DCM(eps=-1)
+
+
 @pytest.mark.parametrize(("temperature", "weight", "eps"), [(3.0, 1.0, 0.0), (1.5, 0.3, 1e-3)])
 def test_ffl(temperature: float, weight: float, eps: float) -> None:
     z, y = group()

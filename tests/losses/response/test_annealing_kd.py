@@ -11,7 +11,7 @@ from tutelage.losses.response.annealing_kd import AnnealingKD
 
 @pytest.mark.parametrize(
     ("options", "epoch", "tau"),
-    [({}, 0.9, 10), ({}, 1.0, 9), ({}, 9.5, 1), ({}, 40.0, 1), ({"max_temperature": 4, "epochs": 2.5}, 5.1, 2)],
+    [({}, 19.9, 10), ({}, 20.0, 9), ({}, 190.5, 1), ({}, 400.0, 1), ({"max_temperature": 4, "epochs": 2.5}, 5.1, 2)],
 )
 def test_reads_like_the_paper(options: dict[str, float], epoch: float, tau: int) -> None:
     s, t = torch.randn(3, 5).double(), torch.randn(3, 5).double()

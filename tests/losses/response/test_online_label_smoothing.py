@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
@@ -12,15 +13,15 @@ from tutelage.errors import ConfigError
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
 
 
-def built(alpha: float = 0.5) -> OnlineLabelSmoothing:
-    loss = OnlineLabelSmoothing(alpha)
+def built(alpha: float = 0.5, first: str = "zero") -> OnlineLabelSmoothing:
+    loss = OnlineLabelSmoothing(alpha, first)
     loss.build(torch.zeros(1, 4).double(), None, 0)
     return loss
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.2])
-def test_reads_like_the_paper(alpha: float) -> None:
-    loss, labels = built(alpha), np.eye(4)
+@pytest.mark.parametrize(("alpha", "first", "row"), [(0.5, "zero", 0.0), (0.2, "zero", 0.0), (0.2, "uniform", 0.25)])
+def test_reads_like_the_paper(alpha: float, first: str, row: float) -> None:
+    loss, labels = built(alpha, first), np.full((4, 4), row)
     for epoch in range(3):
         sums, counts = np.zeros((4, 4)), np.zeros(4)
         for batch in range(2):
@@ -33,8 +34,13 @@ def test_reads_like_the_paper(alpha: float) -> None:
                 if p.argmax() == k:
                     sums[k] += p
                     counts[k] += 1
-        labels = np.stack([sums[k] / counts[k] if counts[k] else labels[k] for k in range(4)])
-    np.testing.assert_array_equal(labels[3], np.eye(4)[3])
+        labels = np.stack([sums[k] / counts[k] if counts[k] else np.full(4, 0.25) for k in range(4)])
+    np.testing.assert_array_equal(loss.labels[3], 0.25)
+
+
+def test_the_first_epochs_loss_is_a_share_of_the_cross_entropy() -> None:
+    s, y = torch.randn(5, 4).double(), torch.randint(4, (5,))
+    torch.testing.assert_close(built(0.3)(s, targets=y, epoch=0), 0.3 * F.cross_entropy(s, y, reduction="none"))
 
 
 def test_positions_count_as_samples() -> None:
@@ -59,3 +65,5 @@ def test_evaluation_gathers_nothing() -> None:
 def test_refuses_a_share_above_one() -> None:
     with pytest.raises(ConfigError, match=r"alpha=1\.5"):
         OnlineLabelSmoothing(1.5)
+    with pytest.raises(ConfigError, match="zeros"):
+        OnlineLabelSmoothing(first="zeros")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.feature.l2t_ww import pair_errors, regressors
+from tutelage.losses.feature.l2t_ww import regressors
+from tutelage.losses.maps import same_size
 
 
 class DistPro(Feature):
@@ -37,5 +38,10 @@ class DistPro(Feature):
         return student, teacher, {"pair_weights": torch.rand(6, 2, 2)}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, pair_weights: Tensor) -> Tensor:
-        errors = pair_errors(self.regressors, student, teacher)
-        return torch.stack([pair_weights[:, i, j] * error.mean((1, 2, 3)) for (i, j), error in errors.items()]).sum(0)
+        values = []
+        for i, s in enumerate(student):
+            for j, t in enumerate(teacher):
+                ours, theirs = same_size(s, t)
+                errors = (self.regressors[f"{i}_{j}"](ours) - theirs).pow(2).mean((1, 2, 3))
+                values.append(pair_weights[:, i, j] * errors)
+        return torch.stack(values).sum(0)

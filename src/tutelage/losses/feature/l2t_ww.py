@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
 
 
 class L2TWW(Feature):
@@ -16,10 +16,10 @@ class L2TWW(Feature):
 
     L = Σ_ij λ_ij · Σ_c w_ijc · mean_hw (r_ij(s_i) − t_j)²_c, one value per sample; r_ij a 1×1 convolution.
 
-    Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
-    pair_weights λ (B, I, J) and channel_weights w, for each of the teacher's layers (B, I, C): scheme=l2t_ww learns
-    both. Returns (B,).
-    Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901, eq. 3; weight 0.5. No published numbers were compared.
+    Shapes: student, teacher lists of maps (B, C, H, W); where a pair differs in size, the teacher's is resized
+    bilinearly to the student's, be it larger or smaller. pair_weights λ (B, I, J) and channel_weights w, for each of
+    the teacher's layers (B, I, C): scheme=l2t_ww learns both. Returns (B,).
+    Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901, eq. 3; weight 0.5 and the sizes as in the authors' code.
     """
 
     name = "l2t_ww"
@@ -46,11 +46,11 @@ class L2TWW(Feature):
         pair_weights: Tensor,
         channel_weights: list[Tensor],
     ) -> Tensor:
-        errors = pair_errors(self.regressors, student, teacher)
-        values = [
-            pair_weights[:, i, j] * (channel_weights[j][:, i] * error.mean((2, 3))).sum(1)
-            for (i, j), error in errors.items()
-        ]
+        values = []
+        for i, s in enumerate(student):
+            for j, t in enumerate(teacher):
+                errors = (self.regressors[f"{i}_{j}"](s) - like(t, s)).pow(2).mean((2, 3))
+                values.append(pair_weights[:, i, j] * (channel_weights[j][:, i] * errors).sum(1))
         return torch.stack(values).sum(0)
 
 
@@ -61,13 +61,7 @@ def regressors(student: list[Tensor], teacher: list[Tensor]) -> nn.ModuleDict:
     ).to(student[0])
 
 
-def pair_errors(
-    regressors: nn.ModuleDict, student: list[Tensor], teacher: list[Tensor]
-) -> dict[tuple[int, int], Tensor]:
-    """(r_ij(s_i) − t_j)² of each pair of layers, (B, C_j, H, W)."""
-    found = {}
-    for i, s in enumerate(student):
-        for j, t in enumerate(teacher):
-            ours, theirs = same_size(s, t)
-            found[i, j] = (regressors[f"{i}_{j}"](ours) - theirs).pow(2)
-    return found
+def like(teacher: Tensor, student: Tensor) -> Tensor:
+    """The teacher's map in the student's size."""
+    size = student.shape[2:]
+    return teacher if teacher.shape[2:] == size else F.interpolate(teacher, size, mode="bilinear")

@@ -17,12 +17,13 @@ class AVER(Response):
 
     L = T² · KL(softmax(t_m/T) ‖ softmax(s/T)), one value per teacher m and position.
 
-    drop: so many teachers, drawn anew at each step in training, are left out.
+    drop: so many teachers, drawn anew at each step in training, are left out. class_mean: the divergence is averaged
+    over the C classes, not summed, and so C times smaller.
     Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; returns (M, B, …),
     of those that remain.
     Paper: You, Xu, Xu, Tao. KDD 2017, which averages the teachers' probabilities (`Ensemble` does): the gradient is the
     same, the value is greater by what the teachers differ. As in published benchmarks T = 4. Dropping: Son, Na, Choi,
-    Hwang. ICCV 2021. arXiv:2009.08825, which adds over teachers.
+    Hwang. ICCV 2021. arXiv:2009.08825, which adds over teachers; `class_mean` is its authors' code's.
     Raises: ConfigError if the temperature isn't above 0, drop leaves no teacher, or shapes differ.
     """
 
@@ -32,6 +33,7 @@ class AVER(Response):
 
     temperature: Temperature = 4.0
     drop: FewOrZero = 0
+    class_mean: bool = False
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -42,4 +44,5 @@ class AVER(Response):
         if self.drop and self.training:
             kept = torch.randperm(len(answers))[self.drop :].sort().values
             answers = answers[kept.to(answers.device)]
-        return softened_kls(student, answers, self.temperature)
+        values = softened_kls(student, answers, self.temperature)
+        return values / student.shape[1] if self.class_mean else values

@@ -9,21 +9,23 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.several import Several, stacked
-from tutelage.options import EpochsOrZero, ShareBetween, Temperature
+from tutelage.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
 
 
 class EnDD(Response):
     r"""Make the teachers' probabilities likely under the Dirichlet distribution that the student's logits describe.
 
     α = exp(s/T), α₀ = Σ_c α_c;  p_m = (1−ε)·softmax(t_m/T) + ε/C;
-    L = Σ_c log Γ(α_c) − log Γ(α₀) − Σ_c (α_c − 1)·mean_m log p_mc: the negative log-density, which may be below 0.
+    L = T²·[Σ_c log Γ(α_c + δ) − log Γ(α₀ + δ) − Σ_c (α_c − 1)·mean_m log(p_mc + δ)]: the negative log-density, which
+    may be below 0, times T² (square=False: without).
     T = 1 + (T₀ − 1)·max(0, 1 − e/anneal) in training (e epochs in); T₀ throughout if anneal is 0 or e isn't known.
 
     Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; epoch a number; returns (B, …).
-    log α is held within ±20, past which a logit has no gradient.
-    Paper: Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076: T₀ = 10 falls to 1; the steady fall over 30 epochs
-    is our reading, ε = 10⁻⁴ serves numerical stability. It stands alone. No published numbers were compared.
-    Raises: ConfigError if T₀ isn't above 0, anneal is below 0, ε not in (0, 1), or shapes differ.
+    log α is held within ±40, past which a logit has no gradient.
+    Paper: Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076: T₀ = 10 falls to 1, over 30 epochs by our reading.
+    T², ε = 10⁻³ and δ = 10⁻⁸ (`smoothing`) are the authors' code's, which is followed; the paper's density has no T².
+    It stands alone.
+    Raises: ConfigError if T₀ isn't above 0, anneal or δ is below 0, ε not in (0, 1), or shapes differ.
     """
 
     name = "endd"
@@ -34,7 +36,9 @@ class EnDD(Response):
 
     temperature: Temperature = 10.0
     anneal: EpochsOrZero = 30.0
-    eps: ShareBetween = 1e-4
+    eps: ShareBetween = 1e-3
+    smoothing: NonNegative = 1e-8
+    square: bool = True
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -49,7 +53,8 @@ class EnDD(Response):
     def forward(self, student: Tensor, teacher: Several, *, epoch: float | None = None) -> Tensor:
         teachers, temperature = stacked(teacher), self.temperature_at(epoch)
         same_shape(self, student, teachers[0])
-        alpha = (student / temperature).clamp(-20, 20).exp()
+        alpha, tiny = (student / temperature).clamp(-40, 40).exp(), self.smoothing
         p = torch.lerp((teachers / temperature).softmax(2), torch.full_like(teachers, 1 / student.shape[1]), self.eps)
-        log_p = p.log().mean(0)
-        return alpha.lgamma().sum(1) - alpha.sum(1).lgamma() - ((alpha - 1) * log_p).sum(1)
+        log_p = (p + tiny).log().mean(0)
+        values = (alpha + tiny).lgamma().sum(1) - (alpha.sum(1) + tiny).lgamma() - ((alpha - 1) * log_p).sum(1)
+        return values * temperature**2 if self.square else values

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response
-from tutelage.losses.several import Several, every_ce, softened_kls, stacked
+from tutelage.losses.base import Response, same_shape
+from tutelage.losses.divergence import kl, log_plus
+from tutelage.losses.several import Several, every_ce, stacked
 from tutelage.options import NonNegative, Temperature
 
 
@@ -16,13 +19,13 @@ class DCM(Response):
     r"""The truth for each of a peer's classifiers, which also matches each one of another peer's.
 
     L = CE(z_Q, y) + α·Σ_{q<Q} CE(z_q, y) + β·Σ_{q=r} D_qr + γ·Σ_{q≠r} D_qr with
-    D_qr = T²·KL(softmax(t_r/T) ‖ softmax(z_q/T)), t without gradient: the parts "truth", "shallow", "same" and "cross".
-    Where the peers have not as many classifiers, depths are counted from the last.
+    D_qr = T²·KL(p(t_r) ‖ p(z_q)), p(z) = (softmax(z/T) + ε) / (1 + C·ε), t without gradient: the parts "truth",
+    "shallow", "same" and "cross". Where the peers have not as many classifiers, depths are counted from the last.
 
     Shapes: student this peer's logits z_1 … z_Q, shallow to deep, the last one its own answer, stacked (Q, B, C, …) or
     a list; teacher the other's, likewise; targets (B, …) int64; each part is (B, …), summed over classifiers.
-    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816, α = β = γ = 1, T = 1. No published numbers were compared.
-    Raises: ConfigError if the temperature isn't above 0, or shapes differ.
+    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816, α = β = γ = 1, T = 1, ε = 0. The authors' code has ε = 10⁻⁸.
+    Raises: ConfigError if the temperature isn't above 0, ε is below 0, or shapes differ.
     """
 
     paper = "Yao, Sun. ECCV 2020. arXiv:2008.07816"
@@ -35,6 +38,7 @@ class DCM(Response):
     beta: NonNegative = 1.0
     gamma: NonNegative = 1.0
     temperature: Temperature = 1.0
+    eps: NonNegative = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -43,8 +47,10 @@ class DCM(Response):
 
     def forward(self, student: Several, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
         ours, theirs = stacked(student), stacked(teacher).detach()
+        same_shape(self, ours[0], theirs[0])
         *shallow, truth = every_ce(ours, targets)
-        apart = torch.stack([softened_kls(z, theirs, self.temperature) for z in ours])
+        said, told = ([self.log_p(z) for z in side] for side in (ours, theirs))
+        apart = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in told]) for s in said])
         same = apart.diagonal(len(theirs) - len(ours)).sum(-1)
         return {
             "truth": truth,
@@ -52,3 +58,8 @@ class DCM(Response):
             "same": self.beta * same,
             "cross": self.gamma * (apart.sum((0, 1)) - same),
         }
+
+    def log_p(self, logits: Tensor) -> Tensor:
+        """log p(z), (B, C, …)."""
+        log_p = F.log_softmax(logits / self.temperature, dim=1)
+        return log_plus(log_p, self.eps) - math.log1p(logits.shape[1] * self.eps)

@@ -22,7 +22,7 @@ class FFL(Response):
     Shapes: student the M sub-networks' logits, stacked (M, B, C, …) or a list; teacher the fused classifier's z_f
     (B, C, …), which is trained; targets (B, …) int64; each part is (B, …), summed over sub-networks.
     Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058, T = 3; the authors' code has ε = 10⁻⁷ and raises w over
-    80 epochs. No published numbers were compared.
+    80 epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
     """
 

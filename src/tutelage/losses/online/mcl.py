@@ -27,7 +27,7 @@ class MCL(Relation):
     Shapes: student the M ≥ 2 peers' embeddings f, a list of (B, D); no teacher; targets (B,) int64; each part is (B,).
     The batch should hold several samples of each class: h is 0 where there is no other. W₁, W₂ are trained.
     Paper: Yang, An, Cai, Xu. AAAI 2022. arXiv:2104.12565; the sums and `same_sample` are those of the authors' code,
-    which has τ = 0.07 for CIFAR. No published numbers were compared.
+    which has τ = 0.07 for CIFAR.
     Raises: ConfigError if a temperature or the dimension isn't above 0, or if targets aren't one a sample.
     """
 

@@ -15,12 +15,11 @@ class FPD(Loss):
     r"""Match the teacher's heat maps of the joints, and the true ones.
 
     L = ½·α·w·(s − t)² + ½·(1 − α)·w·(s − y)²: the parts "teacher" and "truth", averaged over a joint's map; w: 1 if the
-    joint is visible.
+    joint is visible. weigh_maps: w multiplies the maps, as in the authors' code, and so counts squared.
 
     Shapes: student, teacher (B, J, H, W) heat maps, targets the same, of a floating type; joint_weight (B, J), all 1 if
     not given; each part is (B, J).
-    Paper: Zhang, Zhu, Ye. Fast human pose estimation. CVPR 2019. arXiv:1811.05419, α = 0.5. No published numbers were
-    compared.
+    Paper: Zhang, Zhu, Ye. Fast human pose estimation. CVPR 2019. arXiv:1811.05419, α = 0.5.
     Raises: ConfigError if α isn't in [0, 1], or shapes differ.
     """
 
@@ -30,6 +29,7 @@ class FPD(Loss):
     beside = 0.0
 
     alpha: Share = 0.5
+    weigh_maps: bool = False
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -42,6 +42,7 @@ class FPD(Loss):
         same_shape(self, student, targets)
         weight = torch.ones_like(student[:, :, 0, 0]) if joint_weight is None else joint_weight.to(student)
         same_shape(self, weight, student[:, :, 0, 0])
+        weight = weight.pow(2) if self.weigh_maps else weight
         return {
             "teacher": self.alpha / 2 * weight * (student - teacher).pow(2).mean((2, 3)),
             "truth": (1 - self.alpha) / 2 * weight * (student - targets).pow(2).mean((2, 3)),

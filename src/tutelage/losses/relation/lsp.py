@@ -23,7 +23,6 @@ class LSP(Loss):
     Shapes: student (B, N, D), teacher (B, N, D'), the nodes of B graphs; adjacency (B, N, N), not 0 where j is a
     neighbour of i. Returns (B, N), 0 for a node without neighbours.
     Paper: Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477, with its σ. The authors' code has "l1".
-    No published numbers were compared.
     Raises: ConfigError for an unknown kernel, if the scale isn't above 0, or the shapes don't fit.
     """
 

@@ -1,29 +1,56 @@
-"""Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa: a teacher of distances."""
+"""Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa: a teacher of distances, and one of places."""
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation
+from tutelage.losses.base import Relation, same_shape
 from tutelage.losses.pairwise import squared_distances
+
+PAPER = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03624"
 
 
 class RelativeTeacher(Relation):
     r"""Match the distances between the samples of a batch as they are, without relating them to their mean.
 
-    L = |‖s_i − s_j‖ − ‖t_i − t_j‖|, averaged over all j for each sample i.
+    L = |‖s_i − s_j‖ − ‖t_i − t_j‖|, averaged over all j for each sample i; with `frobenius` the norm of the whole
+    batch's differences, √Σ_ij (‖s_i − s_j‖ − ‖t_i − t_j‖)², one number.
 
-    Shapes: student (B, D), teacher (B, D'); returns (B,), 0 for a batch of one.
+    Shapes: student (B, D), teacher (B, D'); returns (B,), or () with `frobenius`; 0 for a batch of one.
     Paper: Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. Learning metrics from teachers. CVPR 2019. arXiv:1904.03624,
-    the relative teacher; its absolute one is fitnet on embeddings. No published numbers were compared.
+    the relative teacher, which is followed; the authors' code has `frobenius`. The absolute one: `absolute_teacher`.
     """
 
     name = "relative_teacher"
-    paper = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03624"
+    paper = PAPER
     ignores = ("translation", "rotation", "order of channels", "swapped sides")
 
+    frobenius: bool = False
+
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return (distances(student) - distances(teacher)).abs().mean(1)
+        apart = distances(student) - distances(teacher)
+        return apart.norm() if self.frobenius else apart.abs().mean(1)
+
+
+class AbsoluteTeacher(Relation):
+    r"""Match the embedding itself, by a distance that isn't squared.
+
+    L = ‖s_i − t_i + 10⁻⁶‖₂, the small number for the gradient where both are equal.
+
+    Shapes: student, teacher (B, D); returns (B,). Where the widths differ a linear layer makes the student's fit.
+    Paper: Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. Learning metrics from teachers. CVPR 2019. arXiv:1904.03624,
+    the absolute teacher; the small number is the authors' code's. No published numbers were compared.
+    Raises: ConfigError if shapes differ.
+    """
+
+    name = "absolute_teacher"
+    paper = PAPER
+    connector = "linear"
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        same_shape(self, student, teacher)
+        return F.pairwise_distance(student, teacher)
 
 
 def distances(x: Tensor) -> Tensor:

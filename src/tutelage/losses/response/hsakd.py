@@ -21,8 +21,7 @@ class HSAKD(Response):
     Shapes: student, teacher: lists [final logits (B·M, C), q_1 (B·M, M·C), …, q_L], of all M versions of the images
     (M = 4: rotated by 0°, 90°, 180°, 270°); each part is (B·M,).
     Paper: Yang, An, Cai, Xu. IJCAI 2021. arXiv:2107.13715, beside the cross-entropy of the unturned images; the
-    teacher's auxiliary classifiers are trained first, by cross-entropy with the joint labels. No published numbers were
-    compared.
+    teacher's auxiliary classifiers are trained first, by cross-entropy with the joint labels.
     Raises: ConfigError if the temperature isn't above 0, the lists don't pair, or shapes differ.
     """
 

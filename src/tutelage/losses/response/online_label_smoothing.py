@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,14 +18,15 @@ class OnlineLabelSmoothing(Response):
     r"""Soften each class's label by the probabilities that the student gave it when right, averaged over an epoch.
 
     L = −Σ_c (α·1[c=y] + (1−α)·S_yc)·log p_c, p = softmax(s); S_y is the mean of p over the samples (and positions) of
-    class y that were classified right in the epoch before. In the first epoch S is the identity; a class of which
-    nothing was right keeps its row. It stands in place of the task's loss.
+    class y that were classified right in the epoch before, 1/C for a class of which nothing was. first: what S is in
+    the first epoch, 0 (so that L is α times the cross-entropy) or, with "uniform", 1/C. It stands in place of the
+    task's loss.
 
     Shapes: student (B, C, …) logits, targets (B, …) int64, epoch how far training is; no teacher; returns (B, …).
     Memory: 2·C² numbers; gathered over all replicas.
-    Paper: Zhang, Jiang, Hou, Wei, Han, Li, Cheng. IEEE TIP 2021. arXiv:2011.12562, α = 0.5. Only in training are labels
-    gathered. No published numbers were compared.
-    Raises: ConfigError if α isn't in [0, 1], or the targets aren't class numbers.
+    Paper: Zhang, Jiang, Hou, Wei, Han, Li, Cheng. IEEE TIP 2021. arXiv:2011.12562, α = 0.5; the first epoch and the
+    class without a right answer as in the authors' code. Only in training are labels gathered.
+    Raises: ConfigError if α isn't in [0, 1], `first` is neither, or the targets aren't class numbers.
     """
 
     name = "online_label_smoothing"
@@ -34,11 +37,12 @@ class OnlineLabelSmoothing(Response):
     beside = 0.0
 
     alpha: Share = 0.5
+    first: Literal["zero", "uniform"] = "zero"
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
         classes, wide = student.shape[1], torch.promote_types(student.dtype, torch.float32)
         zeros = torch.zeros(classes, classes, dtype=wide, device=student.device)
-        self.labels = nn.Buffer(torch.eye(classes).to(zeros))
+        self.labels = nn.Buffer(zeros + (1 / classes if self.first == "uniform" else 0))
         self.sums, self.counts = nn.Buffer(zeros), nn.Buffer(zeros[:, :1].clone())
         self.gathered_in = nn.Buffer(torch.zeros((), dtype=torch.long, device=student.device))
 
@@ -54,7 +58,8 @@ class OnlineLabelSmoothing(Response):
     def turn(self, epoch: int) -> None:
         """At the first batch of a new epoch the means become the labels, and gathering begins anew."""
         new = self.gathered_in < epoch
-        self.labels.copy_(torch.where(new & (self.counts > 0), self.sums / self.counts.clamp_min(1), self.labels))
+        means = torch.where(self.counts > 0, self.sums / self.counts.clamp_min(1), 1 / len(self.labels))
+        self.labels.copy_(torch.where(new, means, self.labels))
         self.sums.mul_(~new)
         self.counts.mul_(~new)
         self.gathered_in.fill_(epoch)

@@ -19,7 +19,8 @@ class MixSKDDiscriminator(Feature):
     Shapes: student, mixed features, and teacher, those of the mixture, by the same model: lists of maps (B, C, H, W)
     alike; returns (B,).
     Paper: Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. MixSKD. ECCV 2022. arXiv:2208.05768. In the authors' code the model
-    minimises it too (`reverse=False`), and D_l has an output for either side. No published numbers were compared.
+    minimises it too (`reverse=False`), D_l has an output for either side, and isn't trained, since no optimiser has it
+    (`trained=False`).
     Raises: ConfigError if the two sides differ in number or shape, or hidden isn't a whole number above 0.
     """
 
@@ -31,6 +32,7 @@ class MixSKDDiscriminator(Feature):
 
     hidden: Width = 128
     reverse: bool = True
+    trained: bool = True
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         as_many(self, student, teacher)
@@ -39,6 +41,7 @@ class MixSKDDiscriminator(Feature):
         self.discriminators = nn.ModuleList(
             nn.Sequential(nn.Linear(x.shape[1], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)) for x in student
         ).to(student[0])
+        self.discriminators.requires_grad_(self.trained)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         as_many(self, student, teacher)

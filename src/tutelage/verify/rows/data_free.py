@@ -7,15 +7,11 @@ import math
 from torch import Tensor
 
 from tutelage.verify.row import Row
+from tutelage.verify.sides import constants
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Row]]
 CODE = {"reverse": True, "floor": 0.01}
-
-
-def constants(tensors: list[Tensor]) -> list[Tensor]:
-    """A side without its graph."""
-    return [x.detach() for x in tensors]
 
 
 def cmi(vector: Vector) -> Weighted:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import product
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tutelage import connectors
 from tutelage.verify.row import Row
+from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
 
 PROJECTIONS = {r"^proj(\d+)\.": r"projections.\1.", r"^(fit_dense|projection)\.": "projections.0."}
@@ -18,6 +22,38 @@ TEXTBREWER = {"floor": -1e-3}
 def projection(vector: Vector) -> dict[str, str]:
     """A projection for each pair of layers, if the published code has one."""
     return {"projection": "each" if vector.under("parameters") else "none"}
+
+
+def lit(vector: Vector) -> list[tuple[float, Row]]:
+    """Half of the labels' and the teacher's answers' loss, and of the distances between blocks."""
+    alpha, beta = vector.hyper["alpha"] * vector.hyper["beta"] / 2, vector.hyper["beta"] / 2
+    square = vector.hyper["temperature"] ** 2
+    soft = Row("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
+    truth = Row("ce", student="student_logits", teacher_sides=nobody)
+    return [(alpha, truth), (beta - alpha, soft), (0.5 - beta, Row("lit"))]
+
+
+def pairs_by_teacher(vector: Vector) -> dict[str, str]:
+    """Published as a list of the pairs, all of the teacher's first layer first."""
+    layers = len(vector.side("student_features"))
+    pairs = range(layers * len(vector.side("teacher_features")))
+    return {rf"^{pair}\.": f"regressors.{pair % layers}_{pair // layers}." for pair in pairs}
+
+
+def weights_by_pair(vector: Vector) -> Vector:
+    """Published pair by pair, as above; pairs that aren't weighed count as one, and without either channels alike."""
+    ours, theirs = vector.side("student_features"), vector.side("teacher_features")
+    of_pairs, of_channels = (vector.side(f"extra.{name}_weights") for name in ("pair", "channel"))
+    pairs, channels = [], []
+    for number, (t, _) in enumerate(product(theirs, ours)):
+        alike = torch.ones_like(t[:, :, 0, 0]) / (1 if of_pairs else t.shape[1])
+        pairs.append(of_pairs[number].reshape(-1) if of_pairs else torch.ones_like(t[:, 0, 0, 0]))
+        channels.append(of_channels[number] if of_channels else alike)
+    stacked = {
+        f"by_layer.{j}": torch.stack(channels[j * len(ours) : (j + 1) * len(ours)], dim=1) for j in range(len(theirs))
+    }
+    by_pair = torch.stack(pairs, dim=1).unflatten(1, (len(theirs), len(ours))).mT
+    return replace(vector, inputs=vector.inputs | stacked | {"by_pair": by_pair})
 
 
 def timm_feature(vector: Vector) -> list[tuple[float, Row]]:
@@ -73,6 +109,14 @@ ROWS = {
     "ft": Row(fields={"p1": "power", "p2": "p"}, options={"rate": 0, "factor_weight": 1.0}),
     "ft_official": Row("ft", fields={"beta": "factor_weight"}, options={"rate": 0}),
     "ickd": Row(state={r"^embed_s\.conv2d\.": "embed.0.", r"^embed_s\.l2norm\.": "embed.1."}),
+    "l2t_ww": Row(
+        scale=lambda vector: float(vector.hyper["beta"]),
+        state=pairs_by_teacher,
+        together=True,
+        derive=weights_by_pair,
+        asks={"by_pair": "pair_weights", "by_layer": "channel_weights"},
+    ),
+    "lit": Row(combine=lit),
     "mgd": Row(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
     "manifold": Row(),
     "norm": Row(),

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from tutelage.verify.row import Row
 
-ROWS: dict[str, Row] = {}
+ROWS = {"fpd": Row(options={"weigh_maps": True})}

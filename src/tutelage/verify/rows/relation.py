@@ -54,6 +54,11 @@ def columns(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "queue": asked["queue"].T}
 
 
+def graph(sides: list[Tensor]) -> list[Tensor]:
+    """Published as the nodes of one graph."""
+    return [nodes.unsqueeze(0) for nodes in sides]
+
+
 def fours(sides: list[Tensor]) -> list[Tensor]:
     """Published with each image followed by its three versions in the batch."""
     return [x.unflatten(0, (-1, 4)) for x in sides]
@@ -84,7 +89,9 @@ ROWS = {
     "dino": Row(combine=dino, describes=("ncrops", "nepochs")),
     "irg": Row(combine=whole_irg),
     "lightly_queue": Row(options={"normalise": False}),
+    "lsp": Row(sides=graph, prepare=lambda vector, asked: {"adjacency": asked["adjacency"].unsqueeze(0)}),
     "minilm_relation": Row(),
+    "relative_teacher": Row(options={"frobenius": True}),
     "seed": Row(prepare=columns),
     "sskd": Row(
         student="student_logits student_features",

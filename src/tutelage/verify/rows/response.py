@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tutelage.policies.temperature.standardised import standardised
 from tutelage.verify.row import Row
+from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Row]]
@@ -60,6 +61,13 @@ def timm_logit(vector: Vector) -> Weighted:
 def lwf(vector: Vector) -> Weighted:
     """CE over all classes, and α of the old ones'."""
     return [(1.0, Row("ce")), (vector.hyper["alpha"], Row("lwf"))]
+
+
+def hsakd(vector: Vector) -> Weighted:
+    """Every classifier's divergence, and the truth of the unturned images, the first of each one's versions."""
+    versions = len(vector.side("student_logits")[0]) // len(vector.inputs["target"])
+    truth = Row("ce", student="student_logits.0", sides=lambda z: [z[0][::versions]], teacher_sides=nobody)
+    return [(1.0, truth), (1.0, Row("hsakd", together=True))]
 
 
 def mlkd(vector: Vector) -> Weighted:
@@ -133,10 +141,12 @@ def all_candidates(vector: Vector) -> Mapping[str, Any]:
 
 
 ROWS = {
+    "annealing_kd": Row(describes=("T",)),
     "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
     "deit_hard": Row(combine=deit, describes=SOFT),
     "deit_soft": Row(combine=deit, describes=SOFT),
     "fkd": Row(options=kept, prepare=log_kept),
+    "hsakd": Row(combine=hsakd),
     "kd_total": Row(combine=with_truth),
     "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
     "listnet": Row(options={"eps": 1e-10}, prepare=unpadded),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from tutelage.losses.base import Loss
 from tutelage.verify.row import Row
+from tutelage.verify.sides import apart, constants, nobody, only, part, split
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Row]]
@@ -20,16 +23,6 @@ def bake(vector: Vector) -> Weighted:
     return [(1.0, TRUTH), (vector.hyper["lamda"], one)]
 
 
-def exits(tensors: list[Tensor]) -> list[Tensor]:
-    """(exits, B, C) as a list."""
-    return list(tensors[0].unbind(0))
-
-
-def only(tensors: list[Tensor]) -> Tensor:
-    """The one tensor of a side."""
-    return tensors[0]
-
-
 def byot(vector: Vector) -> Weighted:
     """CE of every exit, the deepest exit's probabilities and its feature; the feature's distance is a sum."""
     alpha, shallow = vector.hyper["alpha"], "extra.middle_logits"
@@ -40,11 +33,11 @@ def byot(vector: Vector) -> Weighted:
         student=shallow,
         teacher="student_logits",
         together=True,
-        sides=exits,
+        sides=split,
         teacher_sides=only,
     )
     hint = Row("byot_hint", options={"active": True}, teacher=deepest, reduce=lambda values: values.sum())
-    truths = [(1 - alpha, TRUTH), (1 - alpha, Row("ce", student=shallow, sides=exits, teacher_sides=list))]
+    truths = [(1 - alpha, TRUTH), (1 - alpha, Row("ce", student=shallow, sides=split, teacher_sides=list))]
     return [*truths, (alpha, taught), (vector.hyper["beta"], hint)]
 
 
@@ -83,11 +76,69 @@ def dlb(vector: Vector) -> Weighted:
     return [(before / size, TRUTH), (after / size, now), (vector.hyper["alpha"], taught)]
 
 
+def frskd(vector: Vector) -> Weighted:
+    """CE of the student and of the pyramid, which is a constant where it teaches answers and attention maps."""
+    hyper = vector.hyper
+    kd = Row("kd", student="student_logits", teacher="teacher_logits", teacher_sides=constants)
+    maps = Row("at", student="student_features", teacher="teacher_features", teacher_sides=constants)
+    truths = [(1.0, Row("ce", student=f"{side}_logits", teacher_sides=nobody)) for side in ("student", "teacher")]
+    return [*truths, (hyper["alpha"], kd), (hyper["beta"], maps)]
+
+
 def mean_teacher(vector: Vector) -> Weighted:
     """Either of the two consistency costs."""
     squared = vector.hyper["consistency_type"] == "mse"
     row = Row("consistency") if squared else Row("kd", options={"temperature": 1.0})
     return [(vector.hyper["consistency_weight"], row)]
+
+
+def mixtures(vector: Vector) -> Vector:
+    """The vector with the mix of every classifier's answers and of the features."""
+    share, order = vector.hyper["lam"], vector.inputs["extra.order"]
+
+    def mix(x: Tensor, samples: int = 0) -> Tensor:
+        return share * x + (1 - share) * x.index_select(samples, order)
+
+    mixed = {f"extra.mixed_features.{k}": mix(x) for k, x in enumerate(vector.side("student_features"))}
+    mixed["extra.mixed_logits"] = mix(vector.inputs["student_logits"], 1)
+    return replace(vector, inputs=vector.inputs | mixed)
+
+
+def mixskd(vector: Vector) -> Weighted:
+    """CE of all answers, of mixtures with both labels; KL of the pairs, whose teachers are constants; and features.
+
+    mixcls: whether the mixtures' CE counts, as in the script for ImageNet and not in the one for CIFAR.
+    """
+    share, counts = vector.hyper["lam"], vector.hyper.get("mixcls", True)
+    heads = range(len(vector.inputs["student_logits"]))
+    mixed, mixture = "extra.mixed_logits", "extra.mixture_logits"
+    above = {one: f"extra.self_teacher_of_{one}" for one in ("mixed", "mixture")}
+
+    def other(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"targets": asked["targets"][vector.inputs["extra.order"]]}
+
+    answers = [Row("ce", student=mixture, sides=part(k), teacher_sides=nobody) for k in heads]
+    truths = [(1.0, replace(row, student="student_logits")) for row in answers]
+    answers += [Row("ce", student=name) for name in above.values()]
+    if counts:
+        truths += [(share, row) for row in answers]
+        truths += [(1 - share, replace(row, prepare=other)) for row in answers]
+    pairs = [
+        Row("kd", student=one, teacher=told, sides=part(k), teacher_sides=apart(part(k)))
+        for one, told in ((mixed, mixture), (mixture, mixed))
+        for k in heads[:-1]
+    ]
+    pairs += [
+        Row("kd", student=own, teacher=above[name], sides=part(heads[-1]), teacher_sides=constants)
+        for own, name in ((mixed, "mixture"), (mixture, "mixed"))
+    ]
+    maps = Row("fitnet", student="extra.mixed_features", teacher="extra.mixture_features")
+    return [*truths, *((1.0, row) for row in pairs), (1.0, maps)]
+
+
+def hidden(vector: Vector) -> dict[str, Any]:
+    """As many hidden units as there are weights of: the published ones have more, which are zero."""
+    return {"hidden": next(len(x) for name, x in vector.under("parameters").items() if name.startswith("0.0.weight"))}
 
 
 def noisy_student(vector: Vector) -> Weighted:
@@ -102,6 +153,14 @@ def noisy_student(vector: Vector) -> Weighted:
 def numbered(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     """Samples by their place in the batch."""
     return asked | {"index": torch.arange(len(vector.inputs["student_logits"]))}
+
+
+def epoch_before(vector: Vector, loss: Loss) -> None:
+    """What the student said an epoch ago, if there was one."""
+    logits = vector.get("extra.previous_epoch_logits")
+    if logits is not None:
+        with torch.no_grad():
+            loss(logits, targets=vector.inputs["extra.previous_epoch_target"], epoch=vector.hyper["epoch"] - 1)
 
 
 def per_class(vector: Vector) -> float:
@@ -130,8 +189,14 @@ ROWS = {
     "cs_kd": Row(combine=cs_kd),
     "ddgsd": Row(combine=ddgsd),
     "dlb": Row(combine=dlb),
+    "frskd": Row(combine=frskd),
     "mean_teacher": Row(combine=mean_teacher),
+    "mixskd": Row(derive=mixtures, combine=mixskd),
+    "mixskd_discriminator": Row(
+        options=hidden, state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"}, together=True
+    ),
     "noisy_student": Row(combine=noisy_student),
+    "online_label_smoothing": Row(before=epoch_before),
     "ps_kd": Row(
         fields={"alpha_T": "alpha", "end_epoch": "epochs"},
         samples=lambda vector: len(vector.inputs["student_logits"]),
