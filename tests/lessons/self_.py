@@ -164,6 +164,10 @@ def tf_kd_self(vector: Vector) -> Lesson:
     return offline(vector, {"name": "ce", "weight": 1 - alpha}, told, teacher=teacher)
 
 
+def zipf_ls(vector: Vector) -> Lesson:
+    return offline(vector, {"name": "zipf_ls", "power": vector.hyper["power"], "weight": 1.0})
+
+
 def uskd(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], vector.inputs["student_features.0"])
     taught = player(WithMiddle, model, {"name": "uskd", "log_rank": True, **vector.hyper})
@@ -315,4 +319,5 @@ LESSONS: dict[str, Callable[[Vector], Lesson]] = {
     "tf_kd_reg": tf_kd_reg,
     "tf_kd_self": tf_kd_self,
     "uskd": uskd,
+    "zipf_ls": zipf_ls,
 }

@@ -56,6 +56,7 @@ from tutelage.schemes.exits import Exits, WithExits
 from tutelage.schemes.group import Group
 from tutelage.schemes.hydra import Headed, Hydra
 from tutelage.schemes.last_batch import LastBatch, Repeated
+from tutelage.schemes.last_feature import WithLast
 from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
@@ -148,7 +149,8 @@ def together(
 
 
 CASES: Mapping[str, Callable[[], Scheme]] = {
-    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), AMTML(), EnDD(), gathered(AEKD())),
+    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), EnDD(), gathered(AEKD())),
+    "their shares": partial(taught, Ensemble, CE(), AMTML(), player=WithLast),
     "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
     "a teacher drawn": partial(taught, RandomTeacher, CE(), KD()),
     "teachers one after the other": partial(taught, partial(RandomTeacher, epochs=2.0), CE(), KD()),

@@ -1,7 +1,7 @@
 """Common feature learning: student and teachers of different classes meet in a shared space, without labels.
 
 Paper: Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546 (CFL); the answer is the teachers' logits side by
-side, softened with T = 4. A teacher named here first learns its share of the classes; run folders know their own:
+side, at T = 1. A teacher named here first learns its share of the classes; run folders know their own:
 teacher=[a, b].
 """
 
@@ -13,6 +13,6 @@ from tutelage.recipes._defaults import small
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """Common features 1, the joined answer 1."""
-    method = [{"name": "cfl"}, {"name": "kd", "weight": 1.0, "beside": 0.0}]
+    """Common features and their reconstruction 10, the joined answer 1."""
+    method = [{"name": "cfl"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "beside": 0.0}]
     return small(data, teacher, 2) | {"teacher_classes": "parts", "method": method}

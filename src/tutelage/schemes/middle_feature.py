@@ -35,22 +35,30 @@ class WithMiddle(Player):
 
     layer = "auto"
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Find the layer.
+    def found(self, look: Look) -> str:
+        """The stage before the last.
 
-        Raises: ModelError if it is to be found and there are fewer than two stages.
+        Raises: ModelError if there are fewer than two.
         """
-        look = Look(self.student.model, batch)
-        if self.layer == "auto" and len(look.stages) < 2:
+        if len(look.stages) < 2:
             raise ModelError("the student has no stage before its last; name the layer (scheme={name: …, layer: …}).")
-        self.layer = look.stages[-2].name if self.layer == "auto" else self.layer
+        return look.stages[-2].name
+
+    def pooled(self, feature: Tensor) -> Tensor:
+        """The feature as the losses get it, (B, D)."""
+        return as_vector(feature)
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the layer, unless it is named."""
+        look = Look(self.student.model, batch)
+        self.layer = self.found(look) if self.layer == "auto" else self.layer
         self.facts = look.facts
-        look.members = [look.answer(look.response), look.answer(as_vector(look.feature(self.layer)))]
-        self.terms.wire(look, None, batch, samples)
+        look.members = [look.answer(look.response), look.answer(self.pooled(look.feature(self.layer)))]
+        self.terms.wire(look, teacher, batch, samples)
         self.tap([self.layer])
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
         said = self.say(batch)
-        said.members = [Outputs(said.response), Outputs(as_vector(said[self.layer]))]
-        return self.compare(said, None, batch)
+        said.members = [Outputs(said.response), Outputs(self.pooled(said[self.layer]))]
+        return self.compare(said, told if isinstance(told, Outputs) else None, batch)

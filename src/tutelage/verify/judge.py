@@ -80,7 +80,8 @@ class Judged:
     def faults(self) -> Iterator[str]:
         """What differs, with the figures."""
         vector = self.vector
-        leaves = {k: x for _, part in self.parts for k, x in part.leaves().items()}
+        leaves = {name: x for name, x in vector.inputs.items() if x.is_floating_point()}
+        leaves |= {name: x for _, part in self.parts for name, x in part.learned().items()}
         for leaf in leaves.values():
             leaf.requires_grad_()
         value = sum((weight * part.value() for weight, part in self.parts), torch.zeros((), dtype=torch.float64))
@@ -213,11 +214,10 @@ class Computed:
                 total = total + self.row.reduce(part)
         return total * self.row.scale(self.vector)
 
-    def leaves(self) -> dict[str, Tensor]:
-        """What may have an expected gradient, by the vector's name."""
+    def learned(self) -> dict[str, Tensor]:
+        """The weights of ours that stand for inputs of the vector, by the vector's name."""
         learned = {**dict(self.connector.named_parameters()), **dict(self.loss.named_parameters())}
-        leaves = {name: learned[ours] for name, ours in self.state.items() if ours in learned}
-        return {n: x for n, x in self.vector.inputs.items() if x.is_floating_point() and n not in leaves} | leaves
+        return {name: learned[ours] for name, ours in self.state.items() if ours in learned}
 
     def state_faults(self) -> Iterator[str]:
         """Buffers that the vector says are changed (`NAME_after`, or a buffer's own name among its parts)."""

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tutelage.errors import ConfigError
-from tutelage.losses.multi_teacher.cfl import CFL, GAMMAS
+from tutelage.losses.multi_teacher.cfl import CFL, CFLMMD, SIGMAS
 from tutelage.losses.multi_teacher.ka import KA
 from tutelage.losses.multi_teacher.uhc import UHC
 
@@ -54,41 +54,60 @@ def test_ka_is_its_formula_and_the_code_is_learned_from_the_reconstruction_alone
     said = loss([shallow, shallow, deep, deep], teachers)
     features = [torch.cat([F.adaptive_avg_pool2d(teachers[0], 3), teachers[1]], 1), torch.cat(teachers[2:], 1)]
     again = match = 0.0
-    for f, s, encode, decode in zip(features, (shallow, deep), loss.encoders, loss.decoders, strict=True):
-        code = encode(f).clamp_min(0)
-        again = again + (decode(code) - f).pow(2).mean((1, 2, 3))
-        match = match + (F.adaptive_avg_pool2d(s, code.shape[2:]) - code.detach()).pow(2).mean((1, 2, 3))
+    for k, (f, s, first) in enumerate(zip(features, (shallow, deep), (2, 6), strict=True)):
+        code = loss.encoders[k](f)
+        off = (loss.decoders[k](code) - f).pow(2)
+        again = again + off[:, :first].mean((1, 2, 3)) + off[:, first:].mean((1, 2, 3))
+        ours = loss.aligners[k](F.adaptive_avg_pool2d(s, code.shape[2:]))
+        match = match + (ours - code.detach()).pow(2).mean((1, 2, 3))
     assert torch.allclose(said["reconstruction"], again, atol=1e-6)
     assert torch.allclose(said["match"], match, atol=1e-6)
-    learned = list(loss.parameters())
+    learned = [*loss.encoders.parameters(), *loss.decoders.parameters()]
     assert all(g is None for g in torch.autograd.grad(said["match"].sum(), learned, allow_unused=True))
     reached = torch.autograd.grad(said["reconstruction"].sum(), [shallow, deep, *learned], allow_unused=True)
     assert [g is None for g in reached] == [True, True, *[False] * len(learned)]
 
 
-def test_cfl_is_its_formula():
-    student, teachers = torch.randn(4, 3, 2, 2), [torch.randn(4, c, 3, 3) for c in (2, 5)]
-    loss = CFL(dim=8)
-    loss.build([student, student], teachers, 20)
-    said = loss([student, student], teachers)
-
-    def common(x):
-        return x + loss.shared[2](loss.shared[0](x.clamp_min(0)).clamp_min(0))
-
-    def vectors(x):
-        x = x.mean((2, 3))
-        return x / x.norm(dim=1, keepdim=True)
+def mmd(x, y, sigmas=SIGMAS):
+    """Flattened, of unit length, the kernels summed, pair by pair."""
+    x, y = (v.flatten(1) / v.flatten(1).norm(dim=1, keepdim=True) for v in (x, y))
 
     def mean_kernel(x, y):
-        pairs = [torch.exp(-g * (a - b).pow(2).sum()) for g in GAMMAS for a in x for b in y]
-        return sum(pairs) / len(pairs)
+        pairs = [torch.exp(-(a - b).pow(2).sum() / (2 * s * s)) for s in sigmas for a in x for b in y]
+        return sum(pairs) / (len(x) * len(y))
 
-    ours = vectors(common(loss.adapt(student)))
-    mmd = again = 0.0
+    return mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
+
+
+@pytest.mark.parametrize("options", [{}, {"sigmas": (0.5, 3.0)}])
+def test_mmd_is_its_formula(options):
+    student, teacher = torch.randn(5, 3, 4, 4).double(), torch.randn(5, 3, 4, 4).double()
+    torch.testing.assert_close(CFLMMD(**options)(student, teacher).mean(), mmd(student, teacher, **options))
+    with pytest.raises(ConfigError, match="expected a number above 0"):
+        CFLMMD(sigmas=(0.1, 0.0))
+
+
+@pytest.mark.parametrize("options", [{}, {"dim": 8, "sigmas": (0.5, 3.0)}])
+def test_cfl_is_its_formula(options):
+    student, teachers = torch.randn(4, 12, 3, 3).double(), [torch.randn(4, c, 3, 3).double() for c in (2, 5)]
+    loss = CFL(**options)
+    loss.build([student, student], teachers, 20)
+    assert loss.adapt[0].out_channels == options.get("dim", 3)
+    said = loss.eval()([student, student], teachers)
+
+    def common(x):
+        for block in loss.common:
+            conv1, bn1, _, conv2, bn2 = block.convs
+            x = (x + bn2(conv2(bn1(conv1(x)).clamp_min(0)))).clamp_min(0)
+        return x
+
+    ours = common(loss.adapt[1](loss.adapt[0](student)).clamp_min(0))
+    far = again = 0.0
     for adapt, back, t in zip(loss.adapts, loss.returns, teachers, strict=True):
-        h = common(adapt(t))
-        theirs = vectors(h)
-        mmd = mmd + mean_kernel(ours, ours) + mean_kernel(theirs, theirs) - 2 * mean_kernel(ours, theirs)
-        again = again + (back(h) - t).pow(2).mean((1, 2, 3))
-    assert torch.allclose(said["mmd"].mean(), mmd, atol=1e-5)
+        h = common(adapt[1](adapt[0](t)).clamp_min(0))
+        far = far + mmd(ours, h, loss.sigmas)
+        again = again + (back[3](back[1](back[0](h)).clamp_min(0)) - t).pow(2).mean((1, 2, 3))
+    assert torch.allclose(said["mmd"].mean(), far, atol=1e-4)
     assert torch.allclose(said["reconstruction"], again, atol=1e-5)
+    with pytest.raises(ConfigError, match="dim=0"):
+        CFL(dim=0)

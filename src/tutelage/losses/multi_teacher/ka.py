@@ -10,19 +10,20 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.distances import squared_distance
-from tutelage.losses.maps import conv_bn, of_one_size, same_size
+from tutelage.losses.maps import of_one_size, same_size
 
 
 class KA(Feature):
     r"""Match a code of all teachers' features of a layer, learned with its reconstruction.
 
-    f = the teachers' maps side by side, e = max(E f, 0) and f̂ = D e, E and D 1×1 convolutions, E with batch norm;
-    L = mean (f̂ − f)² + mean_m (s − e)², where the student's part leaves the code as it is; added over layers.
+    f = the teachers' maps t_m side by side, e = E f and t̂ = D e;  L = Σ_m mean (t̂_m − t_m)² + mean (S s − e)², where
+    the student's part leaves the code e as it is; E, D and the student's own S are 1×1 convolutions; added over layers.
 
     Shapes: student a list of maps (B, C, H, W), a layer's once for each teacher; teacher as many (B, C_m, H_m, W_m);
     all are average-pooled to the smallest of their layer. The code has the student's channels. Returns two (B,).
     Paper: Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796, which learns the code of a layer first, then the
-    student's layer from it; here all learn at once. The weight 0.1 is ours. No published numbers were compared.
+    student's layer from it; as in the authors' later code all learn at once, with the weight 1, beside 1 of the
+    divergence from the teachers' answers at T = 1.
     Raises: ConfigError if the lists don't pair.
     """
 
@@ -32,7 +33,6 @@ class KA(Feature):
     lists = ("teacher",)
     all_stages = True
     class_dim = None
-    default_weight = 0.1
     zero_at_equal = False
     beside = 0.0
 
@@ -52,16 +52,19 @@ class KA(Feature):
             else:
                 group.append(i)
         sizes = [(sum(teacher[i].shape[1] for i in group), student[group[0]].shape[1]) for group in self.groups]
-        self.encoders = nn.ModuleList(conv_bn(wide, code) for wide, code in sizes).to(student[0])
+        self.encoders = nn.ModuleList(nn.Conv2d(wide, code, 1) for wide, code in sizes).to(student[0])
+        self.aligners = nn.ModuleList(nn.Conv2d(code, code, 1) for _, code in sizes).to(student[0])
         self.decoders = nn.ModuleList(nn.Conv2d(code, wide, 1) for wide, code in sizes).to(student[0])
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         again, match = [], []
-        for group, encode, decode in zip(self.groups, self.encoders, self.decoders, strict=True):
-            features = torch.cat(of_one_size([teacher[i] for i in group]), 1)
-            code = encode(features).relu()
-            again.append(mean_square(decode(code), features))
-            match += [mean_square(*same_size(student[i], code.detach())) / len(group) for i in group]
+        parts = zip(self.groups, self.encoders, self.aligners, self.decoders, strict=True)
+        for group, encode, align, decode in parts:
+            features = of_one_size([teacher[i] for i in group])
+            code = encode(torch.cat(features, 1))
+            decoded = decode(code).split([x.shape[1] for x in features], 1)
+            again += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
+            match += [mean_square(*same_size(align(student[i]), code.detach())) / len(group) for i in group]
         return {"reconstruction": torch.stack(again).sum(0), "match": torch.stack(match).sum(0)}
 
 

@@ -21,7 +21,7 @@ class ZipfLS(Response):
     logits: for the published dense ranking, how many positions of the last map the classifier gives to each class. No
     teacher; returns (B, …).
     Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980, with the authors' ties, their ranks that count the true
-    class, and their weight of 0.1 (CIFAR-100). No published numbers were compared.
+    class, and their weight of 0.1 (CIFAR-100).
     Raises: ConfigError if the power isn't above 0, or the targets aren't class numbers.
     """
 

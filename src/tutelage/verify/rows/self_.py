@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Loss
@@ -183,6 +184,15 @@ def tf_kd_self(vector: Vector) -> Weighted:
     return [(1 - alpha, TRUTH), (alpha * vector.hyper["multiplier"], Row("kd", scale=per_class))]
 
 
+def votes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """The dense ranking, if there are votes: of each class how many, or what each position votes for."""
+    logits, given = vector.inputs["student_logits"], list(vector.under("extra").values())
+    if not given:
+        return asked
+    counted = given[0].shape == logits.shape
+    return asked | {"votes": given[0] if counted else F.one_hot(given[0], logits.shape[1]).sum(1)}
+
+
 ROWS = {
     "bake": Row(combine=bake),
     "byot": Row(combine=byot),
@@ -205,5 +215,6 @@ ROWS = {
     ),
     "tf_kd_reg": Row(combine=tf_kd_reg),
     "tf_kd_self": Row(combine=tf_kd_self),
+    "zipf_ls": Row(prepare=votes, describes=("dense",)),
     "uskd": Row(options={"log_rank": True}, student="student_logits student_features", together=True),
 }

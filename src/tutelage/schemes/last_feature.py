@@ -1,0 +1,52 @@
+"""A student whose losses get its last map beside its answer, and a teacher that is already there."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tutelage.connectors import as_map
+from tutelage.errors import ConfigError, ModelError
+from tutelage.layers import Look
+from tutelage.options import Layer
+from tutelage.schemes.base import Parts, Scheme
+from tutelage.schemes.middle_feature import WithMiddle
+from tutelage.schemes.offline import Offline
+
+
+class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
+    """Losses that take a list of the student get [logits (B, C), feature (B, D)], of each channel its largest value.
+
+    layer: the feature's; "auto" takes the last stage.
+    Paper: Liu, Zhang, Wang. Neurocomputing 2020. arXiv:2103.04062 (AMTML-KD).
+    Raises: ConfigError if other students are to learn beside the one.
+    """
+
+    name = "last_feature"
+
+    @classmethod
+    def of(cls, parts: Parts, layer: Layer = "auto") -> LastFeature:
+        """The student and its teacher."""
+        network = parts.network()
+        teacher = parts.teacher(network)
+        if parts.further():
+            raise ConfigError("scheme=last_feature has one student: leave out students=.")
+        player = WithLast(network, parts.terms(), parts.task)
+        player.layer = layer
+        return cls(player, teacher)
+
+
+class WithLast(WithMiddle):
+    """Says its answer and its last map, pooled."""
+
+    def found(self, look: Look) -> str:
+        """The last stage.
+
+        Raises: ModelError if there is none.
+        """
+        if not look.stages:
+            raise ModelError("the student has no stage; name the layer (scheme={name: last_feature, layer: …}).")
+        return look.stages[-1].name
+
+    def pooled(self, feature: Tensor) -> Tensor:
+        """The largest of each channel."""
+        return feature if feature.dim() == 2 else as_map(feature).amax((2, 3))
