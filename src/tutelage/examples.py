@@ -26,11 +26,11 @@ def write(folder: Path, data: Data) -> None:
         numbers = _spread_out(len(data.test))
         batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
         assert isinstance(batch.targets, Tensor)
-        _keep(folder / "examples.npz", index=numbers, images=_images(data, numbers), masks=_small(batch.targets))
+        _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), masks=_small(batch.targets))
     elif data.task == "classification":
         numbers = _differing(folder)
         if len(numbers):
-            _keep(folder / "examples.npz", index=numbers, images=_images(data, numbers))
+            _keep(folder / "examples.npz", index=numbers, **_images(data, numbers))
 
 
 def write_masks(path: Path, network: nn.Module, data: Data, task: Task) -> None:
@@ -71,14 +71,20 @@ def _of(data: Data, numbers: np.ndarray[Any, Any]) -> Data:
     return replace(data, test=data.test.take(torch.from_numpy(numbers)))
 
 
-def _images(data: Data, numbers: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The test images of those numbers, uint8 (K, H, W, 3); of other than 1 or 3 channels the first one."""
+def _images(data: Data, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """The test images of those numbers, uint8 (K, H, W, 3), and what has to be `said` of how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
-    pixels = (batch.inputs.cpu() * std + mean).clamp(0, 1).mul(255).round().byte()
-    shown = pixels if data.channels == 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    return shown.permute(0, 2, 3, 1).numpy()
+    pixels, said = batch.inputs.cpu() * std + mean, ""
+    if data.channels not in (1, 3):
+        pixels, said = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
+    if not data.came.known and not 0 <= pixels.min() <= pixels.max() <= 1:
+        low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
+        pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
+        said += " Whatever normalised their values, each image is shown from its lowest to its highest."
+    images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    return {"images": images.numpy(), "said": said}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

@@ -217,7 +217,7 @@ def examples(run: Run) -> Section:
         raise Missing("none of the example images is among the predictions")
     return Section(
         "Where teacher and student differ",
-        "Test samples, with each model's class and its probability (first seed).",
+        "Test samples, with each model's class and its probability (first seed)." + run.examples.said,
         pictures,
     )
 

@@ -31,11 +31,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Examples:
-    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and their masks (K, H, W), if they have such."""
+    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and their masks (K, H, W), if they have such.
+
+    said: what has to be said of how the images are shown.
+    """
 
     index: Labels
     images: np.ndarray[Any, np.dtype[np.uint8]]
     masks: Labels | None = None
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,8 @@ def _predictions(file: Path) -> Predictions:
 
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        return Examples(arrays["index"], arrays["images"], dict(arrays).get("masks"))
+        kept = dict(arrays)
+        return Examples(kept["index"], kept["images"], kept.get("masks"), str(kept.get("said", "")))
 
 
 def _masks(file: Path) -> dict[int, Labels]:

@@ -41,7 +41,8 @@ def masks(run: Run) -> Section:
     more = [("#7777", f"and {len(named) - SHOWN} more classes")] if len(named) > SHOWN else []
     blank = [("transparent", "blank: unlabelled, which doesn't count")] if IGNORE in seen else []
     legend = Legend([*named[:SHOWN], *more, *blank])
-    return Section("Masks", "Some test images, evenly spread over the split (first seed).", [legend, *rows])
+    intro = "Some test images, evenly spread over the split (first seed)." + examples.said
+    return Section("Masks", intro, [legend, *rows])
 
 
 def colour(i: int, count: int) -> str:
