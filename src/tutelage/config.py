@@ -136,7 +136,16 @@ class Config(Settings):
     classes: list[Name] | None = Field(None, description="only the samples of these classes, as if there were no other")
     labels_per_class: int | None = Field(None, ge=1, le=10**9, description="train on so few samples of each class")
     limit: int | None = Field(None, ge=1, le=10**9, description="train on so many samples at most")
-    augment: str | None = Field(None, description="none, shift, crop-flip, resized-crop; None: as fits the data")
+    augment: str | None = Field(
+        None,
+        description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
+        "autoaugment, trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION",
+    )
+    fingerprint: Literal["names", "content"] = Field(
+        "names",
+        description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
+        "their content, which notices a replaced photo of the same name and size",
+    )
     out: Place | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
     log: Later[list[Literal["tensorboard", "mlflow", "wandb"]]] = Field([], description="also log to these")
 

@@ -137,7 +137,11 @@ class Keys(TypedDict, total=False):
     limit: int | None
     """train on so many samples at most"""
     augment: str | None
-    """none, shift, crop-flip, resized-crop; None: as fits the data"""
+    """none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, autoaugment,
+    trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION"""
+    fingerprint: Literal["names", "content"]
+    """by what image files are known again on resume and in caches: their names and sizes, or (slower) their
+    content, which notices a replaced photo of the same name and size"""
     out: str | None
     """run folder; None: the next free runs/DATA-METHOD-N"""
     log: list[Literal["tensorboard", "mlflow", "wandb"]]

@@ -32,7 +32,8 @@ def load_data(config: Config, given: Data | Datasets | None = None) -> Data:
 
 
 def _loaded(config: Config, given: Data | Datasets | None) -> Data:
-    options = {key: getattr(config, key) for key in ("val", "seed", "limit", "labels_per_class", "augment")}
+    keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint")
+    options = {key: getattr(config, key) for key in keys}
     task = None if config.task == "auto" or config.column else config.task
     if given is None:
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)

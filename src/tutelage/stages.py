@@ -22,6 +22,7 @@ NAMING = ("teacher", "student_weights", "term_weights")
 
 OF_RUN = (
     "data", "recipe", "column", "task", "size", "val", "classes", "limit", "labels_per_class", "augment",
+    "fingerprint",
     "pretrained", "seed", "seeds", "baseline", "stages", "teacher_classes", "teacher_epochs", "teacher_lr",
     "teacher_scheme", "teacher_precision", "teacher_fold", "device", "devices", "strategy", "precision", "views",
     "view_seed", "out", "log",

@@ -7,7 +7,11 @@ and a resumed run sees what an uninterrupted one would have seen.
 from __future__ import annotations
 
 import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -36,6 +40,25 @@ def bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
     k = _mix((k ^ index.long()) + _GOLD)
     k = _mix((k ^ torch.as_tensor(view, dtype=torch.int64, device=index.device)) + _GOLD)
     return _mix(k[:, None] + _GOLD * torch.arange(1, draws + 1, device=index.device))
+
+
+@contextmanager
+def at_address(seed: int, number: int, view: int, turn: int = 0) -> Iterator[None]:
+    """Inside, the generators of torch, numpy and random start from a sample's own address; after, they are as before.
+
+    turn: whoever draws after others of the same sample says another one.
+    """
+    state = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    address = int(bits(seed, torch.tensor([number]), view, turn + 1)[0, turn]) % 2**32
+    torch.default_generator.manual_seed(address)
+    np.random.seed(address)
+    random.seed(address)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state[0])
+        np.random.set_state(state[1])
+        random.setstate(state[2])
 
 
 def below(b: Tensor, n: int) -> Tensor:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.columns import spans
+from tutelage.data import alter
 from tutelage.data.augment import crop_flip
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
@@ -23,7 +24,6 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.values import Batch
 
 SPLITS = ("train", "val", "test")
-AUGMENTS = ("none", "shift", "crop-flip", "resized-crop")
 
 
 @dataclass(eq=False)
@@ -33,7 +33,8 @@ class Data:
     name: as it was asked for. task: "classification", "segmentation", or "multi_task". channels, size (height, width):
     of what models get. mean, std: by channel, of images in [0, 1]; they normalise the inputs, and may be replaced by
     those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
-    "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip). columns: of samples
+    "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip), and what data/alter.py
+    knows, added by "+". columns: of samples
     with several labels, each label's name and number of classes; `classes` has them one after the other. of: the
     column that this is, of data that had several. notes: what its user should know, such as files that were left out.
     came: what the values of images are before they are normalised; where that isn't known they are left as they come,
@@ -71,9 +72,12 @@ class Data:
                 f"data {self.name!r}: mean={self.mean}, std={self.std}: expected {self.channels} numbers each, "
                 f"one a channel, std above 0."
             )
-        if self.augment not in AUGMENTS:
-            raise ConfigError(unknown("augment", self.augment, AUGMENTS))
-        if self.augment == "resized-crop" and not self.train.photos:
+        words = alter.words(self.augment)
+        for word in words:
+            alter.known(word)
+        if self.task == "segmentation":
+            alter.refuse_moving(self.name, words)
+        if "resized-crop" in words and not self.train.photos:
             raise ConfigError(
                 f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
                 "use augment=crop-flip or shift."
@@ -126,7 +130,7 @@ class Data:
                 return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
-            look = Look(seed, len(parts) * epoch + number, self.augment == "resized-crop") if train else Look()
+            look = self._look(seed, len(parts) * epoch + number) if train else Look()
             streams.append(self._make(samples, part[start:], look, train, torch.device(device), memory_format, workers))
         return streams[0] if len(streams) == 1 else map(side_by_side, zip(*streams, strict=True))
 
@@ -140,7 +144,7 @@ class Data:
         workers: int = 0,
     ) -> Iterator[Batch]:
         """Batches of these training samples, as one of the counted views shows them."""
-        look = Look(view_seed, view, self.augment == "resized-crop")
+        look = self._look(view_seed, view)
         for batch in self._make(self.train, lots, look, True, torch.device(device), memory_format, workers):
             batch.view = view
             yield batch
@@ -181,6 +185,15 @@ class Data:
             "of this data are pixels or normalised already. Say normalised=False (pixels in [0, 1]), normalised=(mean, "
             "std) (by which they are), or normalised=True (leave them as they are)."
         )
+
+    @cached_property
+    def _words(self) -> set[str]:
+        return {*alter.words(self.augment)}
+
+    def _look(self, seed: int, view: int) -> Look:
+        """How training looks at its samples."""
+        further = tuple(word for word in alter.words(self.augment) if word not in alter.CROPS)
+        return Look(seed, view, "resized-crop" in self._words, further)
 
     @property
     def random(self) -> bool:
@@ -228,14 +241,14 @@ class Data:
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(lots, samples.read(lots, look, workers), strict=True):
             index, x, y = index.to(device), x.to(device), y.to(device)
-            if train and self.augment in ("shift", "crop-flip"):
+            if train and self._words & {"shift", "crop-flip"}:
                 x, y = self._crop_flip(x, y, index, look)
             x, y = self._resize(self._normalise(x), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
     def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: Look) -> tuple[Tensor, Tensor]:
         """Up to an eighth of the image is cut off: the usual 4 of 32 pixels."""
-        pad, flip = min(x.shape[-2:]) // 8, self.augment == "crop-flip"
+        pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._words
         x = crop_flip(x, index, look.seed, look.view, pad, flip=flip)
         if self.task == "segmentation":
             y = crop_flip(y[:, None], index, look.seed, look.view, pad, flip=flip, fill=IGNORE)[:, 0]

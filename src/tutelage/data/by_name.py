@@ -42,6 +42,7 @@ def load(
     augment: str | None = None,
     task: str | None = None,
     classes: Sequence[str] | None = None,
+    fingerprint: str = "names",
 ) -> Data:
     """Data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
@@ -49,6 +50,7 @@ def load(
     fraction of train that becomes the validation split where the data has none (never of test); seed chooses it. limit,
     labels_per_class: train on a stratified subset of so many samples, of so many a class. augment: as in Data (None:
     what suits the data). task: what the data must be fit for. classes: only the samples of these, in all splits.
+    fingerprint: "names": files are known by their names and sizes; "content": by what is in them.
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
     >>> digits = load("digits")
@@ -73,6 +75,7 @@ def load(
         labels_per_class=labels_per_class,
         augment=augment,
         classes=classes,
+        fingerprint=fingerprint,
     )
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")

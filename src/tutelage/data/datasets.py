@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import bits
+from tutelage.data.augment import at_address
 from tutelage.data.base import Data
 from tutelage.data.found import VAL, Found, made
 from tutelage.data.items import Field, Items, are_pixels, parts, refuse_fields, said
@@ -137,6 +134,7 @@ class Mapped(Listed):
         """The same Dataset, other rows."""
         other = type(self)(self.asked, self.items, self.split, self.rows[rows])
         other.labels, other.like = None if self.labels is None else self.labels[rows], self.like
+        other.content = self.content
         return other
 
     def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
@@ -157,7 +155,7 @@ class Mapped(Listed):
     def got(self, number: int, look: Look) -> Any:
         """The Dataset's item, as it comes."""
         row = int(self.rows[number])
-        with _global_generators(look, number):
+        with at_address(look.seed, number, look.view):
             try:
                 return self.asked.dataset[row]
             except Exception as error:  # the user's code may raise anything
@@ -168,7 +166,7 @@ class Mapped(Listed):
     def probe(self) -> None:
         """Read some samples, so that what is wrong in all is said at once; know the labels if `targets` says them."""
         some, masks = self._evenly(), self.items.task == "segmentation"
-        with _global_generators(Look(), 0):  # a target_transform may draw
+        with at_address(0, 0, 0):  # a target_transform may draw
             claims = [] if masks else labels_said(self.asked.dataset, self.items.classes)
         truth = [self.item(n, Look())[1] for n in (some if claims or masks else some[:1])]
         if masks and torch.cat([y.unique() for y in truth]).unique().tolist() == [0, IGNORE]:
@@ -184,9 +182,9 @@ class Mapped(Listed):
                 return
 
     def fingerprint(self) -> str:
-        """Over the number of samples and up to 64 evenly spaced ones, and the weights by which they are drawn."""
+        """Over the rows, 64 evenly spaced samples (for `content` all), and the weights by which they are drawn."""
         digest = hashlib.sha256(str(self.rows.tolist()).encode())
-        for number in self._evenly():
+        for number in range(len(self)) if self.content else self._evenly():
             for value in self.item(number, Look()):
                 digest.update(value.contiguous().numpy().data)
         if self.weights is not None:
@@ -208,19 +206,3 @@ class Mapped(Listed):
                 f"{self.split}: the Dataset's targets go from {int(labels.min())} to {int(labels.max())}, but there "
                 f"are {classes} classes (0 to {classes - 1})."
             )
-
-
-@contextmanager
-def _global_generators(look: Look, number: int) -> Iterator[None]:
-    """Inside, torch, numpy and random start from the sample's own address; after, they are as before."""
-    state = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    address = int(bits(look.seed, torch.tensor([number]), look.view, 1)) % 2**32
-    torch.default_generator.manual_seed(address)
-    np.random.seed(address)
-    random.seed(address)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state[0])
-        np.random.set_state(state[1])
-        random.setstate(state[2])

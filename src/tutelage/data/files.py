@@ -45,7 +45,9 @@ class Files(Listed):
         pick = rows.tolist()
         masks = self.masks and Masks(tuple(self.masks.paths[i] for i in pick), self.masks.legend)
         labels = None if self.labels is None else self.labels[rows]
-        return type(self)([self.paths[i] for i in pick], self.channels, self.size, labels=labels, masks=masks)
+        taken = type(self)([self.paths[i] for i in pick], self.channels, self.size, labels=labels, masks=masks)
+        taken.content = self.content
+        return taken
 
     def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
         """Decoded and brought to `size`: photos by crops, images with masks by resizing both."""
@@ -60,11 +62,13 @@ class Files(Listed):
         return tensor_of(x), self.labels[number]
 
     def fingerprint(self) -> str:
-        """Over the files' names, sizes and classes or masks; not over what is in them."""
+        """Over the files' names, sizes and classes or masks; over what is in them only if `content` says so."""
         digest = hashlib.sha256(str(None if self.labels is None else self.labels.tolist()).encode())
         for path in (*self.paths, *(self.masks.paths if self.masks else ())):
             name = f"{path.parent.name}/{path.name} {path.stat().st_size}\n"
             digest.update(name.encode(errors="surrogateescape"))
+            if self.content:
+                digest.update(_bytes(path))
         if self.masks and self.masks.legend.mapped:
             digest.update(str(self.masks.legend.meaning).encode())
         return digest.hexdigest()
@@ -130,6 +134,15 @@ class Files(Listed):
         image, times = picture.rgb_or_grey(self.channels, spare(box, shape))
         x = TF.resize(image.crop(edges(box)), list(shape)) if times == 1 else within(image, box, times, shape)
         return TF.center_crop(x, list(self.size))
+
+
+def _bytes(path: Path) -> bytes:
+    """The sha256 of a file's content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{plain(path)}: can't be read ({error.strerror}): restore or remove it.") from error
 
 
 def middle(height: int, width: int, size: tuple[int, int]) -> Box:

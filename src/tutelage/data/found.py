@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tutelage.data.alter import with_crop
 from tutelage.data.base import Data
 from tutelage.data.order import few_per_class, stratified
 from tutelage.data.samples import Chosen, Look, Samples, Stored
@@ -160,6 +161,7 @@ def made(
     labels_per_class: int | None = None,
     augment: str | None = None,
     classes: Sequence[str] | None = None,
+    fingerprint: str = "names",
     loading: Mapping[str, int] | None = None,
 ) -> Data:
     """The Data of what was found, or of what is Data already, as it is asked for.
@@ -175,9 +177,11 @@ def made(
         whole,
         name=name,
         size=size or whole.size,
-        augment=augment or whole.augment,
+        augment=with_crop(augment, whole.augment),
         loading=whole.loading if loading is None else loading,
     )
+    for samples in (whole.train, whole.val, whole.test):
+        samples.content = fingerprint == "content"
     part = whole if classes is None else of_classes(whole, classes)
     return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from tutelage.data.alter import altered
 from tutelage.errors import DataError
 
 IGNORE = 255
@@ -20,11 +21,16 @@ IGNORE = 255
 
 @dataclass(frozen=True)
 class Look:
-    """How samples are looked at: the address of their randomness, and whether photos are cropped by it."""
+    """How samples are looked at: the address of their randomness, whether photos are cropped by it, further words."""
 
     seed: int = 0
     view: int = 0
     crop: bool = False
+    words: tuple[str, ...] = ()
+
+    def altered(self, x: Tensor, number: int) -> Tensor:
+        """A sample's image after the words."""
+        return altered(x, self.words, (self.seed, number, self.view)) if self.words else x
 
 
 class Samples(ABC):
@@ -32,12 +38,14 @@ class Samples(ABC):
 
     labels: (N,) int64, each sample's class, where samples have one that is known without reading them; else None.
     draws: whether reading a sample draws at random what it looks like, beside the data's augmentation. photos: whether
-    reading can crop it at random.
+    reading can crop it at random. content: whether the fingerprint is over what is in files; otherwise over their names
+    and sizes.
     """
 
     labels: Tensor | None
     draws: bool = False
     photos: bool = False
+    content: bool = False
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -100,10 +108,13 @@ class Stored(Samples):
         return type(self)(self.images, self.targets, self.rows[rows])
 
     def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Copies of the rows; neither the look nor workers change anything here."""
+        """Copies of the rows, after the look's words; workers change nothing here."""
         for lot in lots:
             rows = self.rows[lot]
-            yield self.images[rows], self.targets[rows].long()
+            images = self.images[rows]
+            if look.words:
+                images = torch.stack([look.altered(x, int(n)) for x, n in zip(images, lot, strict=True)])
+            yield images, self.targets[rows].long()
 
     def fingerprint(self) -> str:
         """Over every pixel and target."""
@@ -175,7 +186,8 @@ class _Reader(Dataset[Any]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
         try:
-            return self.samples.item(number, self.look)
+            x, y = self.samples.item(number, self.look)
+            return self.look.altered(x, number), y
         except DataError as error:
             return error
 
