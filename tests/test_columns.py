@@ -160,7 +160,7 @@ def test_figures_are_of_each_column_and_their_mean() -> None:
     assert found.values["accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     by_hand = [F.cross_entropy(said[:3, :3], truth[:3, 0]), F.cross_entropy(said[:2, 3:], truth[:2, 1])]
     assert found.values["loss"] == pytest.approx(float(sum(by_hand)) / 2, rel=1e-6)
-    confusion = torch.tensor(found.confusion)
+    confusion = found.matrix()
     assert confusion[:3, :3].tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     assert confusion[3:, 3:].tolist() == [[1, 0], [1, 0]]
     assert confusion.sum() == 5

@@ -6,11 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small import Dense, Plain, digits, net, scenes, task_of
+from torch import nn
 
+import tutelage
 from tutelage.capture import Tapped
-from tutelage.errors import DataError, NotFinite
+from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.evaluation import evaluate
 from tutelage.tasks.classification import Classification
+from tutelage.values import Batch
 
 
 def found(model, data, batch_size: int = 32, **options):
@@ -26,9 +29,10 @@ def test_figures_are_those_counted_by_hand():
     answers = logits.argmax(1)
     assert figures.values["accuracy"] == pytest.approx((answers == batch.targets).float().mean().item())
     assert figures.values["loss"] == pytest.approx(F.cross_entropy(logits, batch.targets).item(), rel=1e-5)
+    confusion = figures.matrix()
     for truth in range(10):
         for answer in range(10):
-            assert figures.confusion[truth][answer] == ((batch.targets == truth) & (answers == answer)).sum()
+            assert confusion[truth, answer] == ((batch.targets == truth) & (answers == answer)).sum()
     assert torch.equal(figures.index, batch.index)
     assert torch.equal(figures.targets, batch.targets)
     assert torch.allclose(figures.probabilities, logits.softmax(1), atol=1e-6)
@@ -42,7 +46,7 @@ def test_unlabelled_pixels_do_not_count_and_the_batch_size_does_not_matter():
     for size in (100, 3):
         figures = found(model, data, size)
         assert figures.values["loss"] == pytest.approx(loss, rel=1e-5)
-        assert sum(map(sum, figures.confusion)) == (batch.targets != 255).sum()
+        assert figures.confusion[2].sum() == (batch.targets != 255).sum()
     assert figures.probabilities is None
 
 
@@ -71,3 +75,43 @@ def test_answers_that_are_no_numbers_are_refused():
         model.fc.weight[0, 0] = torch.nan
     with pytest.raises(NotFinite, match="not finite numbers"):
         found(model, digits())
+
+
+@pytest.mark.parametrize("room", [1, 3, 8, 100])
+def test_a_batch_is_halved_until_there_is_memory_for_it(room):
+    class Large(Plain):
+        def forward(self, x):
+            if len(x) > room:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().forward(x)
+
+    torch.manual_seed(0)
+    data, small, large = digits(40), Plain(), Large()
+    large.load_state_dict(small.state_dict())
+    assert found(large, data).values == pytest.approx(found(small, data).values)
+    room = 0
+    with pytest.raises(ModelError, match="Large needs more memory than there is for one sample"):
+        found(large, data)
+
+
+def test_a_confusion_of_many_classes_is_as_large_as_what_was_confused():
+    count = 21_000
+    batches = [Batch(torch.randn(16, count), torch.randint(count, (16,)), torch.arange(16)) for _ in range(3)]
+    figures = evaluate(nn.Identity(), batches, Classification(), count)
+    assert figures.confusion.shape[0] == 3
+    assert figures.confusion[2].sum() == 48
+    assert figures.confusion.numel() <= 3 * 48
+
+
+@pytest.mark.parametrize("batch_size", [8, 24])
+def test_a_runs_figures_are_of_batches_of_its_size(tmp_path, batch_size):
+    seen = set()
+
+    class Seen(Plain):
+        def forward(self, x):
+            seen.add(len(x))
+            return super().forward(x)
+
+    keys = {"epochs": 1, "limit": 200, "batch_size": batch_size, "device": "cpu", "out": str(tmp_path / "run")}
+    tutelage.train(Seen(), **keys)
+    assert max(seen) == batch_size

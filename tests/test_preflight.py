@@ -9,7 +9,7 @@ import torch
 from small import Plain, digits, net, task_of
 from torch import nn
 
-from tutelage import preflight
+from tutelage import preflight, skill
 from tutelage.config import Config, check
 from tutelage.data.samples import Stored
 from tutelage.errors import ModelError
@@ -72,7 +72,7 @@ def test_classes():
     ],
 )
 def test_skill(accuracy, shares, expected):
-    assert levels(preflight.skill(accuracy, torch.tensor(shares))) == [expected]
+    assert levels(skill.skill(accuracy, torch.tensor(shares))) == [expected]
 
 
 def test_normalisation():

@@ -187,7 +187,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
             )
         loaded = networks.Network(network, card.mean, card.std, known=card.known).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    return test(network, loaded, networks.TASKS[loaded.task].of(loaded), "test")
+    return test(network, loaded, networks.TASKS[loaded.task].of(loaded), "test", config.batch_size)
 
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from tutelage import errors
+from tutelage import errors, skill
 from tutelage.config import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
 from tutelage.fabric import seed_everything
@@ -54,7 +54,7 @@ def teachers_of(config: Config, given: Given | None = None) -> list[Cached]:
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
             "or say teacher_epochs=0 to take it as it is."
         )
-    run.rehearse()
+    skill.refuse(run, *run.rehearse())
     seed_everything(config.seed)  # as the training does
     scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
     data = parts.data

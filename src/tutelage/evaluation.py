@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.capture import answer, undisturbed
 from tutelage.columns import by_label
-from tutelage.errors import DataError, NotFinite
+from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.tasks.base import Task
 from tutelage.term import mean
@@ -21,13 +21,23 @@ from tutelage.values import Batch
 
 @dataclass
 class Figures:
-    """A network's figures on a split: by name (accuracy, loss …), the confusion matrix, and its predictions if kept."""
+    """A network's figures on a split: by name (accuracy, loss …), the confusion, and its predictions if kept.
+
+    confusion: (3, N), each pair of truth and answer that occurs, and how often; `matrix()` is the same as a (C, C).
+    """
 
     values: dict[str, float]
-    confusion: list[list[int]]
+    confusion: Tensor
+    classes: int
     probabilities: Tensor | None = None
     targets: Tensor | None = None
     index: Tensor | None = None
+
+    def matrix(self) -> Tensor:
+        """The confusion with the truth in rows."""
+        truth, said, counts = self.confusion
+        matrix = counts.new_zeros(self.classes, self.classes)
+        return matrix.index_put_((truth, said), counts, accumulate=True)
 
 
 def evaluate(
@@ -45,7 +55,7 @@ def evaluate(
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
-            response = task.response(answer(model, batch.inputs), batch).float()
+            response = task.response(answered(model, batch), batch).float()
             metrics.update(response, batch.targets)
             losses.append(_truth(truth, response, batch, task))
             keep = keep and response.dim() == 2 and not batch.columns
@@ -54,7 +64,7 @@ def evaluate(
     if not losses:
         raise DataError("there is no sample to evaluate on; give a split that isn't empty.")
     values = metrics.compute()
-    confusion = values.pop("confusion").long().cpu().tolist()
+    confusion = values.pop("confusion").cpu()
     totals = torch.stack(losses).sum(0)
     if shared:
         dist.all_reduce(totals)
@@ -65,7 +75,21 @@ def evaluate(
             f"the network's answers are not finite numbers ({figures}); was it trained, is the input sound?"
         )
     parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
-    return Figures(figures, confusion, *parts)
+    return Figures(figures, confusion, classes, *parts)
+
+
+def answered(model: nn.Module, batch: Batch) -> Tensor:
+    """A network's response to a batch, in as few parts as there is memory for.
+
+    Raises: ModelError if there isn't enough for one sample.
+    """
+    try:
+        return answer(model, batch.inputs)
+    except torch.OutOfMemoryError as error:
+        if len(batch) == 1:
+            raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
+    middle = (len(batch) + 1) // 2  # what the failed try held is free again here
+    return torch.cat([answered(model, batch.part(0, middle)), answered(model, batch.part(middle, len(batch)))])
 
 
 def _truth(truth: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:

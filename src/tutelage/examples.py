@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tutelage.capture import undisturbed
+from tutelage.capture import answer, undisturbed
 from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.tasks.base import Task
-from tutelage.values import Outputs, response_of
 
 EXAMPLES, MASKS = 24, 6
 
@@ -38,9 +37,8 @@ def write_masks(path: Path, network: nn.Module, data: Data, task: Task) -> None:
     numbers = _spread_out(len(data.test))
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
-    with undisturbed(network), torch.no_grad():
-        said = network(batch.inputs)
-    response = task.response(said.response if isinstance(said, Outputs) else response_of(said), batch)
+    with undisturbed(network):
+        response = task.response(answer(network, batch.inputs), batch)
     _keep(path, index=numbers, masks=_small(response.argmax(1)))
 
 

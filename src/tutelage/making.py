@@ -227,6 +227,7 @@ class Making(Networks):
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
             "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
+            "untrained": network.untrained,
         }
         own = self.wanted(network, data)
         if (own.mean, own.std) == (data.mean, data.std):

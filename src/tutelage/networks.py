@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +49,7 @@ class Network:
     """A network and what it wants of its images, and the classes that it knows; None: the data's own.
 
     known: whether mean and std are of pixels in [0, 1]; if not, it wants floats as its own data had them.
+    untrained: which of its layers nobody has trained although it came trained, in words.
     """
 
     model: nn.Module
@@ -57,6 +58,7 @@ class Network:
     size: tuple[int, int] | None = None
     classes: tuple[str, ...] | None = None
     known: bool = True
+    untrained: str = ""
 
     def wanted(self, data: Data) -> Data:
         """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
@@ -85,10 +87,10 @@ class Networks:
         self.rehearsed: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
-    def note(self, message: str) -> None:
+    def note(self, message: str, kind: str = "note") -> None:
         """Say something to who watches."""
         for callback in self.given.callbacks:
-            callback.note({"kind": "note", "message": message})
+            callback.note({"kind": kind, "message": message})
 
     def data_with(self, config: Config) -> Data:
         """The data of a phase: those of its classes."""
@@ -156,9 +158,9 @@ class Networks:
             task=self.data.task,
             weights=weights,
         )
-        for message in made.notes:
+        for message in (*made.untrained, *made.notes):
             self.note(message)
-        return Network(made.model, made.mean, made.std, classes=known)
+        return Network(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
 
     def wanted(self, network: Network, data: Data) -> Data:
         """The data as a network wants it; says so where it can't be had."""
@@ -216,7 +218,7 @@ class Networks:
         """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
         path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
         if self.rehearsing:
-            return self.network(name, weights, given, classes=classes)
+            return replace(self.network(name, weights, given, classes=classes), untrained="")
         model = saved.load(path, copy.deepcopy(given))
         card: saved.Card = model.card  # type: ignore[assignment]
         return Network(model, card.mean, card.std, card.size, card.classes, card.known)

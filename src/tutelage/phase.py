@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage import examples, saved
+from tutelage.capture import answer, undisturbed
 from tutelage.checkpoint import write_atomically, write_text
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError
@@ -27,11 +28,13 @@ from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
+from tutelage.teachers.frozen import untrained
 from tutelage.term import catalogue_name
 from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
 
-EVALUATION_BATCH = 256
+KEPT = 2**27
+"""Probabilities, of all samples and classes, that are kept: half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +71,30 @@ def finish(
     data: Data,
     task: Task,
     names: Mapping[str, str],
+    batch_size: int,
 ) -> None:
     """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
 
-    names: the students' models; the first one's also for those that aren't named.
+    names: the students' models; the first one's also for those that aren't named. A network that doesn't answer the
+    data's classes has no figures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else next(iter(scheme.terms().values()), None)
-    figures = test(student, data, task, "test")
+    figures = test(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
             keep(folder / file, network, names.get(peer, name), data)
-    write_predictions(folder / "predictions.npz", figures)
-    if data.task == "segmentation":
-        examples.write_masks(folder / "masks.npz", _network(student), data, task)
+    if figures is not None:
+        write_predictions(folder / "predictions.npz", figures)
+        write_confusion(folder / "confusion.npz", figures)
+        if data.task == "segmentation":
+            examples.write_masks(folder / "masks.npz", _network(student), data, task)
     others = {
         other: {
             "model": names.get(other, name),
-            "figures": test(network, data, task, "test").values,
+            "figures": test(network, data, task, "test", batch_size).values,
             "parameters": sum(p.numel() for p in network.parameters()),
             "macs": macs(network, data),
         }
@@ -99,8 +106,7 @@ def finish(
         "seed": phase.seed,
         "model": name,
         "metric": task.metric,
-        "figures": figures.values,
-        "confusion": figures.confusion,
+        "figures": {} if figures is None else figures.values,
         **({"classes": data.classes} if phase.words.get("classes") else {}),
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
@@ -136,24 +142,40 @@ def _buildable(name: str, network: nn.Module) -> str:
     return name if name != "None" else f"object:{type(network).__name__}"
 
 
-def test(network: nn.Module, data: Data, task: Task, split: str) -> Figures:
-    """Figures on a split, with predictions."""
-    parameter = next(network.parameters())
-    batches = data.batches(split, EVALUATION_BATCH, train=False, device=parameter.device)
-    return evaluate(_network(network), batches, task, len(data.classes), keep=True)
+def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int) -> Figures:
+    """Figures on a split, with predictions unless there are too many to keep."""
+    parameter, classes = next(network.parameters()), len(data.classes)
+    batches = data.batches(split, batch_size, train=False, device=parameter.device)
+    keep = len(getattr(data, split)) * classes <= KEPT
+    return evaluate(_network(network), batches, task, classes, keep=keep)
+
+
+def answers_classes(network: nn.Module, data: Data, task: Task) -> bool:
+    """Whether a network answers the data's classes, with a classifier that somebody trained."""
+    batch = next(data.batches("test", 1, train=False, device=next(network.parameters()).device))
+    model = _network(network)
+    with undisturbed(model):
+        response = task.response(answer(model, batch.inputs), batch)
+    return task.answers(response, len(data.classes)) and not untrained(network)
 
 
 def write_predictions(path: Path, figures: Figures) -> None:
     """index, targets and probabilities as npz; nothing if there are none."""
     if figures.probabilities is None or figures.targets is None or figures.index is None:
         return
+    _write(path, index=figures.index, targets=figures.targets, probabilities=figures.probabilities)
+
+
+def write_confusion(path: Path, figures: Figures) -> None:
+    """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
+    truth, answer, count = figures.confusion
+    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(figures.classes))
+
+
+def _write(path: Path, **tensors: Tensor) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        index=figures.index.numpy(),
-        targets=figures.targets.numpy(),
-        probabilities=figures.probabilities.numpy(),
-    )
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in tensors.items()}
+    np.savez_compressed(buffer, **arrays)
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 

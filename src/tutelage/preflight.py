@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from tutelage import first_steps
-from tutelage.columns import spans
+from tutelage import first_steps, skill
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import TutelageError
 from tutelage.finding import Finding
 from tutelage.norms import gradient_norms
 from tutelage.optim import USUAL, suited
-from tutelage.phase import forward_seconds, macs, peak_memory, test
+from tutelage.phase import forward_seconds, macs, peak_memory
 from tutelage.recompute import recompute
 from tutelage.run import Run
 from tutelage.schemes.base import Scheme, bare, short
 from tutelage.settings import Settings
-from tutelage.stages import is_stage
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
@@ -31,8 +29,6 @@ from tutelage.values import Batch
 
 APART = 100.0
 """Gradient norms so many times apart drown one another."""
-LOOKED_AT = 2000
-"""Validation samples that the teacher is tried on."""
 
 
 def settings(config: Settings, student: nn.Module) -> list[Finding]:
@@ -67,23 +63,6 @@ def classes(data: Data) -> list[Finding]:
         mend = "add some, leave the classes out of the data, or raise limit."
         return [Finding("warning", f"no training samples of {_few(empty)}", mend)]
     return [Finding("ok", f"each class has {int(counts.min())} training samples or more")]
-
-
-def skill(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
-    """Whether a trained teacher knows this data: its accuracy (0…1) against chance and the most frequent class.
-
-    shares: (C,) each class's share of the samples. where: which label column it is, if there are several.
-    """
-    often, chance = float(shares.max()), 1 / len(shares)
-    what = f"the teacher's accuracy{where} on the validation split is {accuracy:.3f}, chance is {chance:.3f}"
-    mend = (
-        "is it trained on these classes, in this order, with this normalisation? Set teacher_epochs to train it first."
-    )
-    if accuracy < min(1.5 * chance, 0.6):
-        return [Finding("error", what, mend)]
-    if accuracy <= often:
-        return [Finding("warning", f"{what}, the most frequent class's share {often:.3f}", mend)]
-    return [Finding("ok", what)]
 
 
 def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
@@ -206,7 +185,7 @@ def _try(run: Run, trial: Trial) -> None:
     trial.teacher = getattr(scheme, "teacher", None)
     if trial.teacher is not None:
         trial.macs["teacher"] = macs(trial.teacher, data)
-        trial.findings += _of_teacher(run, trial.teacher, data, batch)
+        trial.findings += _of_teacher(run, scheme, trial.teacher, data, batch)
     scheme.train()
     if run.config.recompute:
         for student in scheme.students().values():
@@ -224,26 +203,13 @@ def _try(run: Run, trial: Trial) -> None:
     trial.memory = peak_memory(run.fabric.device)
 
 
-def _of_teacher(run: Run, teacher: Teacher, data: Data, batch: Batch) -> list[Finding]:
+def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: Data, batch: Batch) -> list[Finding]:
     found = stillness(teacher) + answers(teacher(batch).response)
     config = run.of(run.phases()[-1])
     if config.teacher == "moving_average":
         return found
-    names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
-    members = any(phase.role == "member" for phase in run.phases())
-    trained = members or run.teacher_is_trained() or any(is_stage(name) for name in names)
-    found += normalisation(teacher, trained or _are_known(run, config))
-    if trained:
-        return [*found, Finding("ok", "the teacher is trained on this data first")]
-    if all(finding.level == "ok" for finding in found[:2]):
-        few = data.val.take(torch.linspace(0, len(data.val) - 1, min(LOOKED_AT, len(data.val))).long())
-        figures = test(teacher, replace(data, val=few), run.task, "val")
-        shares = torch.tensor(figures.confusion).sum(1).float()
-        for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
-            found += skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
-        if not data.columns:
-            found += skill(figures.values["accuracy"], shares / shares.sum())
-    return found
+    found += normalisation(teacher, skill.is_trained(run, config) or _are_known(run, config))
+    return found + skill.judged(run, scheme, data, batch)
 
 
 def _are_known(run: Run, config: Config) -> bool:

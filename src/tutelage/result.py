@@ -12,7 +12,7 @@ from tutelage.checkpoint import write_text
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.phase import facts
-from tutelage.statistics import interval, verdict
+from tutelage.statistics import interval, verdict, worse
 from tutelage.tasks.base import Task
 
 
@@ -39,6 +39,8 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     result["before"] = _before(phases, list(config.stage_words()), task.metric)
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
+    teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
+    result["teacher_is_worse"] = worse(teacher, alone, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     write_text(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
@@ -48,11 +50,11 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
 def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     if not phases:
         return None
-    values = [p["figures"][metric] for p in phases]
+    values = [p["figures"][metric] for p in phases if p["figures"]]  # none, of a teacher of other classes
     columns = [key for key in phases[0]["figures"] if key.startswith(f"{metric}/")]
     trained = [p for p in phases if "seconds" in p]
     return {
-        metric: fmean(values),
+        metric: _mean(values),
         "values": values,
         "interval": interval(values),
         "columns": {key.partition("/")[2]: _mean([p["figures"][key] for p in phases]) for key in columns},

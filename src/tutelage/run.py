@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage import checkpoint, environment, parsing, result, saved, sharding
+from tutelage import checkpoint, environment, parsing, result, saved, sharding, skill
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import Tapped, peek
 from tutelage.checkpoint import write_atomically
@@ -41,7 +41,7 @@ class Run(Making):
     def __init__(self, config: Config, given: Given | None = None, folder: Path | None = None) -> None:
         super().__init__(config, given or Given())
         if folder is None:
-            self.rehearse()
+            skill.refuse(self, *self.rehearse())
         self.folder = folder or self._new_folder()
 
     # the folder
@@ -95,7 +95,8 @@ class Run(Making):
             if self.fabric.is_global_zero:
                 saved.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
-            finish(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names)
+            size = settings.batch_size // settings.devices
+            finish(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names, size)
             checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 
@@ -147,11 +148,11 @@ class Run(Making):
         """Refuse a student that doesn't answer the data's classes."""
         for name, student in scheme.students().items():
             response = self.task.response(peek(student.model, batch.inputs).response, batch)
-            if response.dim() < 2 or response.shape[1] != len(self.data.classes):
+            if not self.task.answers(response, len(self.data.classes)):
                 said = f"{names.get(name, self.config.student)} answers {tuple(response.shape)}"
                 raise ModelError(
-                    f"student={said} for {len(batch)} images, expected {len(self.data.classes)} classes each, as "
-                    f"{self.data.name} has."
+                    f"student={said} for {len(batch)} images, expected {len(self.data.classes)} classes for each "
+                    f"{'pixel' if self.task.positions else 'image'}, as {self.data.name} has."
                 )
 
     # the end
@@ -184,6 +185,7 @@ class Run(Making):
                 self.data,
                 self.task,
                 {"teacher": " + ".join(named) if isinstance(named, list) else str(named)},
+                self.config.batch_size,
             )
 
 

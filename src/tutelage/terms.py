@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any, cast
 
 import torch
@@ -15,6 +16,9 @@ from tutelage.policies.base import Weight
 from tutelage.registry import find
 from tutelage.term import Term, catalogue_name, from_spec
 from tutelage.values import Batch, Outputs
+
+ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
+"""What a loss may ask for that the teacher's classifier makes, or is."""
 
 
 class Terms(nn.ModuleDict):
@@ -61,6 +65,11 @@ class Terms(nn.ModuleDict):
     def hears_members(self) -> bool:
         """Whether a term compares with each of several teachers."""
         return any("teacher" in term.loss.lists for term in self.named().values())
+
+    def hears_answers(self) -> bool:
+        """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
+        taught = [term for term in self.named().values() if term.loss.needs_teacher]
+        return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Wire every term; the first fault names its term."""

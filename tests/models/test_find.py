@@ -164,7 +164,7 @@ def test_timm_weights_in_the_cache_serve_without_network(offline):
     assert torch.equal(made.model.state_dict()["conv1.0.weight"], saved["conv1.0.weight"])
     assert made.pretrained
     assert len(made.mean) == len(made.std) == 3
-    assert "trained for 1000 classes, not 5" in made.notes[0]
+    assert "trained for 1000 classes, not 5" in made.untrained[0]
 
 
 def test_torchvision_weights_in_the_cache_serve_without_network(offline):
@@ -179,7 +179,7 @@ def test_torchvision_weights_in_the_cache_serve_without_network(offline):
     assert torch.equal(loaded["features.1.block.0.0.weight"], saved["features.1.block.0.0.weight"])
     torch.testing.assert_close(loaded["features.0.0.weight"], saved["features.0.0.weight"].sum(1, keepdim=True))
     assert made.mean == pytest.approx(((0.485 + 0.456 + 0.406) / 3,))
-    assert [note.partition(":")[0] for note in made.notes] == [
+    assert [note.partition(":")[0] for note in (*made.untrained, *made.notes)] == [
         "classifier.3.bias", "classifier.3.weight", "features.0.0.weight",
     ]  # fmt: skip
 
@@ -197,7 +197,7 @@ def test_hugging_face_folder(tmp_path):
     weight = "vit.layernorm.weight"
     assert torch.equal(made.model.state_dict()[weight], saved.state_dict()[weight])
     assert (made.pretrained, made.mean) == (True, (0.1, 0.2, 0.3))
-    assert "trained for 7 classes, not 5" in made.notes[0]
+    assert "trained for 7 classes, not 5" in made.untrained[0]
     fresh = create(f"hf:{tmp_path / 'vit'}", classes=5, channels=1, size=(16, 16), pretrained=False)
     assert (fresh.pretrained, fresh.mean) == (False, None)
     with pytest.raises(ModelError, match="images of 64×64"):

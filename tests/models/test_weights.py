@@ -43,8 +43,8 @@ def test_another_number_of_classes_keeps_the_backbone(saved, tmp_path):
     loaded = made.model.state_dict()
     assert torch.equal(loaded["layer3.0.conv2.weight"], saved["layer3.0.conv2.weight"])
     assert torch.equal(loaded["fc.weight"], fresh.fc.weight)
-    assert [note.partition(":")[0] for note in made.notes] == ["fc.bias", "fc.weight"]
-    assert "has 6 classes, not 4" in made.notes[0]
+    assert [note.partition(":")[0] for note in made.untrained] == ["fc.bias", "fc.weight"]
+    assert "has 6 classes, not 4" in made.untrained[0]
 
 
 def test_another_number_of_channels_gives_the_same_on_grey_images(saved, tmp_path):

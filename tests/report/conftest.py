@@ -69,9 +69,9 @@ def write_run(
             else:
                 said = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
                 np.savez(folder / "masks.npz", **said)
-            confusion = np.zeros((classes, classes), int)
-            np.add.at(confusion, (targets, probabilities.argmax(1)), 1)
-            _write(folder / "phase.json", _facts(role, seed, reached[role][-1], confusion))
+            counts = {"truth": targets, "answer": probabilities.argmax(1), "count": np.ones(samples, int)}
+            np.savez(folder / "confusion.npz", classes=classes, **counts)
+            _write(folder / "phase.json", _facts(role, seed, reached[role][-1]))
             (folder / "metrics.jsonl").write_text(
                 "".join(f"{json.dumps(line)}\n" for line in _metrics(random, role, reached[role][-1])), "utf-8"
             )
@@ -97,7 +97,7 @@ def _says(random: np.random.Generator, targets: Any, hard: Any, skill: float) ->
     return (odds / odds.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _facts(role: str, seed: int, accuracy: float, confusion: Any) -> dict[str, Any]:
+def _facts(role: str, seed: int, accuracy: float) -> dict[str, Any]:
     taught = role == "student"
     return {
         "name": role, "role": role, "seed": seed, "epochs": 12, "steps": 180, "metric": "accuracy",
@@ -107,7 +107,7 @@ def _facts(role: str, seed: int, accuracy: float, confusion: Any) -> dict[str, A
         "macs": 1.083e9 if role == "teacher" else 1.774e8,
         "seconds": 184.2 if role == "teacher" else 41.5 + 12 * taught + seed,
         "step_ms": 61.0 if role == "teacher" else 14.2 + 5.1 * taught,
-        "teacher_share": 0.31 if taught else None, "peak_memory_mb": None, "confusion": confusion.tolist(),
+        "teacher_share": 0.31 if taught else None, "peak_memory_mb": None,
         "pairs": PAIRS if taught else [], "terms": TERMS if taught else TERMS[:1],
     }  # fmt: skip
 
@@ -136,7 +136,7 @@ def _result(reached: dict[str, list[float]], names: list[str], samples: int, ver
             return None
         values = reached[role]
         around = None if len(values) < 2 else [min(values) - 0.006, max(values) + 0.006]
-        facts = _facts(role, 0, 0.0, np.zeros((1, 1)))
+        facts = _facts(role, 0, 0.0)
         own = {"interval": around} if role != "teacher" else {"macs": facts["macs"]}
         common = {"accuracy": sum(values) / len(values), "parameters": facts["parameters"], "seconds": facts["seconds"]}
         common["latency_ms"] = facts["latency_ms"]

@@ -188,9 +188,7 @@ def test_what_is_torn_is_named(whole: Path, name: str):
     assert "Left out" in text
 
 
-@pytest.mark.parametrize(
-    "facts", [{"confusion": [[1, 2], [3]]}, {"terms": [3]}, {"val": 3}, {"pairs": 1, "seconds": "x"}]
-)
+@pytest.mark.parametrize("facts", [{"terms": [3]}, {"val": 3}, {"pairs": 1, "seconds": "x"}])
 def test_facts_of_the_wrong_kind_cost_a_section_at_most(whole: Path, facts: dict):
     file = whole / "student-0" / "phase.json"
     file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | facts), "utf-8")
@@ -295,3 +293,8 @@ def test_importing_the_report_loads_nothing_heavy():
     code = f"import sys, tutelage.report; print([m for m in ({heavy}) if m in sys.modules])"
     said = call([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
+
+
+def test_a_report_of_many_classes_is_written(make_run, tmp_path):
+    run = make_run(tmp_path / "run", classes=2100)
+    assert "Most confused" in write(run).read_text("utf-8")

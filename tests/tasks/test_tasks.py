@@ -20,7 +20,7 @@ def test_classification_counts_top_1_and_the_truth_is_in_rows():
     response = torch.eye(3)[[0, 2, 1, 1]]
     found = figures(Classification(), 3, (response[:3], torch.tensor([0, 1, 1])), (response[3:], torch.tensor([2])))
     assert found["accuracy"] == 0.5
-    assert found["confusion"].tolist() == [[1, 0, 0], [0, 1, 1], [0, 1, 0]]
+    assert found["confusion"].T.tolist() == [[0, 0, 1], [1, 1, 1], [1, 2, 1], [2, 1, 1]]
 
 
 def test_segmentation_is_the_mean_intersection_over_union_of_labelled_pixels():
@@ -29,7 +29,7 @@ def test_segmentation_is_the_mean_intersection_over_union_of_labelled_pixels():
     found = figures(Segmentation(), 3, (torch.eye(3)[answers].permute(2, 0, 1)[None], targets))
     assert found["miou"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
     assert found["accuracy"] == pytest.approx(3 / 5)
-    assert found["confusion"].sum() == 5
+    assert found["confusion"][2].sum() == 5
 
 
 def test_segmentation_resizes_answers_to_the_targets_and_masks_the_unlabelled():

@@ -30,7 +30,8 @@ def tell(done: Finished) -> None:
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
-        rows = [(name, *(f"{role['columns'][c]:.4f}" for c in columns)) for name, role in (first | found).items()]
+        told = {name: role["columns"] for name, role in (first | found).items() if role["columns"]}
+        rows = [(name, *(f"{figures[c]:.4f}" for c in columns)) for name, figures in told.items()]
         table("", (f"{result['metric']} of each label", *columns), rows)
     say("", *_cost(result))
     if said := list(sentences(result)):

@@ -65,8 +65,7 @@ def create(
     made = SOURCES[source][1](request) if colon else built_in(request)
     made.name = name
     if weights is not None:
-        made.notes += load_into(made.model, read(Path(weights)), classes, str(weights))
-        made.pretrained = True
+        load_into(made, read(Path(weights)), classes, str(weights))
     if size is not None and source != "python":
         try_once(made, request)
     return made

@@ -37,8 +37,8 @@ class Made:
     """A model, and how it came to be.
 
     name: as given. mean, std: the normalisation, by channel, of the published weights that were asked for; None if
-    there are none or it isn't known. pretrained: whether its weights were read. notes: what the user should know, one
-    sentence each.
+    there are none or it isn't known. pretrained: whether its weights were read. untrained: which of its layers nobody
+    has trained although the others came trained, a sentence each. notes: what else the user should know, likewise.
     """
 
     model: nn.Module
@@ -46,4 +46,5 @@ class Made:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     pretrained: bool = False
+    untrained: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -45,7 +45,7 @@ def timm(request: Request) -> Made:
     if published:
         made.mean, made.std = normalisation(config.mean, config.std, request.channels)
     if download and config.num_classes != request.classes:
-        made.notes.append(new_head(name, config.num_classes, request))
+        made.untrained.append(new_head(name, config.num_classes, request))
     return made
 
 
@@ -76,8 +76,7 @@ def torchvision(request: Request) -> Made:
     if hasattr(model, "transform_input"):
         model.transform_input = request.channels == 3
     if not request.local:
-        made.notes = load_into(model, downloaded(choices[tag], name), request.classes, f"{name}:{tag}")
-        made.pretrained = True
+        load_into(made, downloaded(choices[tag], name), request.classes, f"{name}:{tag}")
     return made
 
 
@@ -129,13 +128,18 @@ def from_hub(library: Any, config: Any, request: Request, download: bool) -> Mad
         if request.size is not None and hasattr(config, "image_size"):
             config.image_size = request.size[0] if request.size[0] == request.size[1] else request.size
         return Made(auto.from_config(config, trust_remote_code=False).float(), name)
-    model = auto.from_pretrained(name, config=config, ignore_mismatched_sizes=True, trust_remote_code=False)
-    notes = [new_head(name, before, request)] if before != request.classes else []
+    model, report = auto.from_pretrained(
+        name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
+    )
+    made = Made(model.float(), name, pretrained=True)
+    if before != request.classes:
+        made.untrained.append(new_head(name, before, request))
     if trained_on != request.channels:
-        notes.append(
-            f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer begins anew."
-        )
-    return Made(model.float(), name, pretrained=True, notes=notes)
+        what = f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer begins anew."
+        made.untrained.append(what)
+    if missing := sorted(report["missing_keys"]):
+        made.untrained.append(f"{name} has no {', '.join(missing[:3])} ({len(missing)} in all); they begin anew.")
+    return made
 
 
 def processor_normalisation(library: Any, name: str) -> tuple[Any, Any]:

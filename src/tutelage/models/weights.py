@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.errors import ModelError
+from tutelage.models.made import Made
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 
@@ -48,24 +49,26 @@ def read(path: Path) -> dict[str, Tensor]:
     return {str(key).removeprefix("module."): value for key, value in found.items()}
 
 
-def load_into(model: nn.Module, state: Mapping[str, Tensor], classes: int, origin: str) -> list[str]:
-    """Load a state dict; what doesn't fit the number of classes or channels is adapted, and said in the notes returned.
+def load_into(made: Made, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
+    """Load a state dict; what doesn't fit the number of classes or channels is adapted, and said of the model.
 
     A classifier of another number of classes keeps its random weights. A first convolution of another number of
     channels becomes the mean over its input channels, scaled so that the sum stays.
     Raises: ModelError if other names or shapes differ.
     """
-    own, fitted, notes = model.state_dict(), dict(state), []
-    for key in own.keys() & state.keys():
+    own, fitted = made.model.state_dict(), dict(state)
+    for key in sorted(own.keys() & state.keys()):
         value, mine = state[key], own[key]
         if value.shape == mine.shape:
             continue
         if is_head(value, mine, classes):
             fitted[key] = mine
-            notes.append(f"{key}: {origin} has {value.shape[0]} classes, not {classes}; this layer begins anew.")
+            what = f"{key}: {origin} has {value.shape[0]} classes, not {classes}; this layer begins anew."
+            made.untrained.append(what)
         elif is_stem(value, mine):
             fitted[key] = value.mean(1, keepdim=True).expand_as(mine) * (value.shape[1] / mine.shape[1])
-            notes.append(f"{key}: {origin} has {value.shape[1]} channels, not {mine.shape[1]}; averaged over them.")
+            what = f"{key}: {origin} has {value.shape[1]} channels, not {mine.shape[1]}; averaged over them."
+            made.notes.append(what)
     wrong = [f"{key}: {tuple(fitted[key].shape)} in the file, {tuple(own[key].shape)} in the model"
              for key in own if key in fitted and fitted[key].shape != own[key].shape]  # fmt: skip
     missing = [
@@ -75,8 +78,8 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], classes: int, origi
     if faults := wrong + missing + extra:
         raise ModelError(f"{origin} doesn't fit the model in {len(faults)} of {len(own)} tensors: "
                          f"{'; '.join(faults[:3])}. Is it the same architecture?")  # fmt: skip
-    model.load_state_dict(own | fitted)
-    return sorted(notes)
+    made.model.load_state_dict(own | fitted)
+    made.pretrained = True
 
 
 def is_head(value: Tensor, mine: Tensor, classes: int) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from tutelage.report.blocks import (
     Block,
@@ -117,11 +118,11 @@ def calibration(run: Run) -> Section:
     return Section("Calibration", lead, [*figures, table])
 
 
-def confusion(run: Run, role: str) -> Array | None:
+def confusion(run: Run, role: str) -> csr_array | None:
     """The mean confusion of a role over its seeds."""
     tables = [phase.confusion for phase in run.of(role)]
     known = [table for table in tables if table is not None]
-    return np.mean(known, axis=0) if known else None
+    return sum(known[1:], known[0]) / len(known) if known else None
 
 
 def classes(run: Run) -> Section:
@@ -130,7 +131,7 @@ def classes(run: Run) -> Section:
     if alone is None or taught is None:
         raise Missing("it needs the confusions of the student alone and taught")
     segments = run.result.get("task") == "segmentation"
-    measure: Callable[[Array], Array] = overlap if segments else recall
+    measure: Callable[[csr_array], Array] = overlap if segments else recall
     what = "IoU" if segments else "accuracy"
     before, after = measure(alone), measure(taught)
     gains = after - before
@@ -172,9 +173,10 @@ def confusions(run: Run) -> Section:
     kind = WideTable if has_long_names(run, len(table)) else Table
     confused = kind(f"Most confused, {label.lower()}", head, pairs)
     blocks: list[Block] = [confused]
-    if len(table) <= CLASSES:
-        names = [run.class_name(i) for i in range(len(table))]
-        shares = wrong + np.diag(np.nan_to_num(recall(table)))
+    count: int = table.shape[0]
+    if count <= CLASSES:
+        names = [run.class_name(i) for i in range(count)]
+        shares = wrong.toarray() + np.diag(np.nan_to_num(recall(table)))
         caption = "Rows: truth. Columns: prediction. Per cent of each row; errors are coloured on a scale of their own."
         drawing = heat(f"confusion of the model: {label.lower()}", shares, names)
         blocks = [

@@ -1,4 +1,4 @@
-"""The figures of a report: small pure functions of predictions (N, C), targets (N,) and confusions (C, C)."""
+"""The figures of a report: small pure functions of predictions (N, C), targets (N,) and confusions (C, C), sparse."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 Array = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -72,29 +73,31 @@ def log_loss(probabilities: Array, targets: Labels, floor: float = 1e-12) -> flo
     return float(-np.log(np.clip(chosen, floor, 1.0)).mean())
 
 
-def recall(confusion: Array) -> Array:
+def recall(confusion: csr_array) -> Array:
     """The share of each true class that was recognised; NaN for a class that doesn't occur."""
-    return _ratio(np.diag(confusion), confusion.sum(1))
+    return _ratio(confusion.diagonal(), confusion.sum(1))
 
 
-def overlap(confusion: Array) -> Array:
+def overlap(confusion: csr_array) -> Array:
     """IoU of each class: hits / (truth ∪ prediction); NaN for a class that is neither true nor predicted."""
-    hits = np.diag(confusion)
+    hits = confusion.diagonal()
     return _ratio(hits, confusion.sum(1) + confusion.sum(0) - hits)
 
 
-def errors(confusion: Array) -> Array:
+def errors(confusion: csr_array) -> csr_array:
     """The share of each true class (row) that was taken for each other class; the diagonal is 0."""
-    shares = np.nan_to_num(_ratio(confusion, confusion.sum(1, keepdims=True)))
-    np.fill_diagonal(shares, 0.0)
-    return shares
+    table = confusion.tocoo()
+    wrong = table.row != table.col
+    truth, said = table.row[wrong], table.col[wrong]
+    return csr_array((table.data[wrong] / confusion.sum(1)[truth], (truth, said)), table.shape)
 
 
-def largest(values: Array, k: int) -> list[Pair]:
+def largest(values: csr_array, k: int) -> list[Pair]:
     """The k entries of a (C, C) table that are furthest from 0, furthest first; zeros are left out."""
-    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:k]
-    places = [divmod(int(i), values.shape[1]) for i in order]
-    return [(t, p, float(values[t, p])) for t, p in places if values[t, p] != 0]
+    table = csr_array(values).tocoo()
+    order = np.argsort(-np.abs(table.data), kind="stable")[:k]
+    found = zip(table.row[order], table.col[order], table.data[order], strict=True)
+    return [(int(t), int(p), float(value)) for t, p, value in found if value != 0]
 
 
 def spread(norms: Mapping[str, float]) -> float:

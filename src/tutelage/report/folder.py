@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import yaml
+from scipy.sparse import csr_array
 
 from tutelage.errors import CheckpointError
 from tutelage.report.blocks import Unit, is_number
@@ -52,16 +53,12 @@ class Phase:
     metrics: list[dict[str, Any]]
     predictions: Predictions | None
     masks: dict[int, Labels] = field(default_factory=dict)
+    confusion: csr_array | None = None
+    """(C, C), rows = truth."""
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """The metrics of one kind: "step", "norms" or "epoch"."""
         return [line for line in self.metrics if line.get("kind") == kind]
-
-    @property
-    def confusion(self) -> Array | None:
-        """(C, C), rows = truth."""
-        table = self.facts.get("confusion")
-        return np.asarray(table, np.float64) if table else None
 
     @property
     def seed(self) -> str:
@@ -170,6 +167,7 @@ def _phase(run: Run, folder: Path) -> Phase | None:
         metrics,
         _try(run, folder / "predictions.npz", _predictions, Predictions),
         _try(run, folder / "masks.npz", _masks, dict) or {},
+        _try(run, folder / "confusion.npz", _confusion, csr_array),
     )
 
 
@@ -217,6 +215,12 @@ def _predictions(file: Path) -> Predictions:
         raise ValueError(f"{int(outside.sum())} targets name no class, or a probability isn't finite")
     order = np.argsort(said.index, kind="stable")
     return Predictions(said.index[order], said.targets[order], said.probabilities[order])
+
+
+def _confusion(file: Path) -> csr_array:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        classes = int(arrays["classes"])
+        return csr_array((arrays["count"].astype(np.float64), (arrays["truth"], arrays["answer"])), (classes, classes))
 
 
 def _examples(file: Path) -> Examples:

@@ -15,11 +15,13 @@ from tutelage.values import Batch
 class Task(ABC):
     """Says what the students are for.
 
-    `metric` names the figure that decides, in what `metrics` gives; `higher_is_better` says which way.
+    `metric` names the figure that decides, in what `metrics` gives; `higher_is_better` says which way. `positions`: how
+    many dimensions a response has beside samples and classes.
     """
 
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
+    positions: ClassVar[int] = 0
 
     @classmethod
     def of(cls, data: Data) -> Self:
@@ -32,7 +34,7 @@ class Task(ABC):
 
     @abstractmethod
     def metrics(self, classes: int, shared: bool = False) -> Any:
-        """A torchmetrics.MetricCollection over (response, targets), kept on the device; has `confusion` (C, C).
+        """A torchmetrics.MetricCollection over (response, targets), kept on the device; has `confusion` (3, N).
 
         shared: each process sees a part, and the figures are of all.
         """
@@ -40,6 +42,10 @@ class Task(ABC):
     def response(self, response: Tensor, batch: Batch) -> Tensor:
         """The response that losses compare, from what the model returned."""
         return response
+
+    def answers(self, response: Tensor, classes: int) -> bool:
+        """Whether a response is of so many classes."""
+        return response.dim() == 2 + self.positions and response.shape[1] == classes
 
     def mask(self, batch: Batch) -> Tensor | None:
         """True where a position counts; None if all do."""

@@ -24,13 +24,15 @@ class Classification(Task):
     def metrics(self, classes: int, shared: bool = False) -> Any:
         """accuracy, and the confusion matrix with the truth in rows."""
         from torchmetrics import MetricCollection
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+        from torchmetrics.classification import MulticlassAccuracy
+
+        from tutelage.tasks.confusion import Confusion
 
         options: dict[str, Any] = {"validate_args": False, "sync_on_compute": shared}
         return MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(classes, average="micro", **options),
-                "confusion": MulticlassConfusionMatrix(classes, **options),
+                "confusion": Confusion(classes, sync_on_compute=shared),
             },
             compute_groups=False,
         )

@@ -22,6 +22,7 @@ class Segmentation(Task):
     """
 
     metric = "miou"
+    positions = 2
 
     def truth(self) -> Loss:
         """Cross-entropy."""
@@ -30,21 +31,23 @@ class Segmentation(Task):
     def metrics(self, classes: int, shared: bool = False) -> Any:
         """miou, pixel accuracy, and the confusion matrix with the truth in rows."""
         from torchmetrics import MetricCollection
-        from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassJaccardIndex
+        from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+        from tutelage.tasks.confusion import Confusion
 
         options: dict[str, Any] = {"ignore_index": IGNORE, "validate_args": False, "sync_on_compute": shared}
         return MetricCollection(
             {
                 "miou": MulticlassJaccardIndex(classes, **options),
                 "accuracy": MulticlassAccuracy(classes, average="micro", **options),
-                "confusion": MulticlassConfusionMatrix(classes, **options),
+                "confusion": Confusion(classes, IGNORE, sync_on_compute=shared),
             },
             compute_groups=False,
         )
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
-        """The response at the targets' size."""
-        if batch.targets is None or response.shape[-2:] == batch.targets.shape[-2:]:
+        """The response at the targets' size; one without positions as it is."""
+        if batch.targets is None or response.dim() != 4 or response.shape[-2:] == batch.targets.shape[-2:]:
             return response
         return F.interpolate(response, size=batch.targets.shape[-2:], mode="bilinear", align_corners=False)
 

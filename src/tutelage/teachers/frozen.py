@@ -33,7 +33,7 @@ class Frozen(Teacher):
     None: as they come.
     precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively in that type; it
     answers in float32. folded: its batch norms go into the layers before them: exact up to rounding; the network that
-    was given stays as it is.
+    was given stays as it is. untrained: which of its layers nobody has trained, in words.
     Raises: NotFinite if its first answers aren't finite numbers; later ones show in the losses. ConfigError if there is
     no such precision.
     """
@@ -47,6 +47,7 @@ class Frozen(Teacher):
         precision: str = "32",
         folded: bool = False,
         size: int | tuple[int, int] | None = None,
+        untrained: str = "",
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
@@ -59,6 +60,7 @@ class Frozen(Teacher):
         self.dtype = PRECISIONS[precision]
         self.folded = folded
         self.size = size
+        self.untrained = untrained
         self.checked = False
         self.facts: dict[str, Any] = {}
         self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
@@ -143,6 +145,11 @@ class Frozen(Teacher):
         self.facts = look.facts
         look.response = self.task.response(look.response, batch)
         return look
+
+
+def untrained(teacher: nn.Module) -> str:
+    """What of a teacher nobody has trained, in words."""
+    return " ".join(part.untrained for part in teacher.modules() if isinstance(part, Frozen) and part.untrained)
 
 
 def _sharing_tensors(model: nn.Module) -> nn.Module:
