@@ -170,7 +170,7 @@ def confusions(run: Run) -> Section:
         [run.class_name(t), run.class_name(p), share(v), decimal(table[t, p])] for t, p, v in largest(wrong, PAIRS)
     ]
     head = ["True class", "Taken for", "of the class", "Samples"]
-    kind = WideTable if has_long_names(run, len(table)) else Table
+    kind = WideTable if has_long_names(run, table.shape[0]) else Table
     confused = kind(f"Most confused, {label.lower()}", head, pairs)
     blocks: list[Block] = [confused]
     count: int = table.shape[0]
