@@ -154,12 +154,17 @@ class Term(Checked, nn.Module):
 
     def as_vectors(self) -> bool:
         """Whether its loss sees features averaged over positions."""
-        return self.loss.form == "vector" and self.sees == self.loss.sees
+        return self.loss.form == "vector" and self.sees == self.loss.sees and not self._flattened()
+
+    def _flattened(self) -> bool:
+        """Whether maps come to its loss as they are, which flattens them."""
+        return self.loss.flattens and any(self.wanted.values())
 
     def _formed(self, feature: Tensor) -> Tensor:
         if self.loss.form == "map" or (self.sees != self.loss.sees and feature.dim() == 3):
             return connectors.as_map(feature)
-        return connectors.as_vector(feature) if self.loss.form == "vector" else feature
+        averaged = self.loss.form == "vector" and not self._flattened()
+        return connectors.as_vector(feature) if averaged else feature
 
     def forward(
         self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None, truth: Tensor | None = None

@@ -67,6 +67,35 @@ def test_a_hyper_parameter_that_nothing_uses_is_noticed(name: str, tmp_path: Pat
     assert changed(tmp_path, vector, lambda v: v["hyperparameters"].update(clipped=None)) == ()
 
 
+@pytest.mark.parametrize("where", ["hyperparameters", "extra"])
+@pytest.mark.parametrize("form", ["tensor", "list"])
+@pytest.mark.parametrize("name", ["textbrewer_kd_ce", "textbrewer_kd_mse"])
+def test_temperatures_may_be_by_sample(name: str, form: str, where: str, tmp_path: Path) -> None:
+    """A vector of as many temperatures is that of as many losses: equal ones give the published number."""
+    values = {"dtype": "float64", "shape": [6], "data": [8.0] * 6}
+    for change, passes in ((0.0, True), (1.0, False)):
+
+        def several(v: Any, change: float = change) -> None:
+            each = values | {"data": [8.0 + change, *[8.0] * 5]}
+            if where == "extra":
+                v["inputs"]["extra"]["temperature"] = each
+                v["hyperparameters"]["temperature"] = None
+            else:
+                v["hyperparameters"]["temperature"] = each if form == "tensor" else each["data"]
+
+        assert (changed(tmp_path, KD.with_name(f"{name}__case0.json"), several) == ()) == passes
+
+
+@pytest.mark.parametrize("word", ["label_smoothing", "smoothing"])
+@pytest.mark.parametrize("name", ["kd_total", "deit_soft", "timm_logit", "timm_token", "lwf", "mlkd", "tf_kd_self"])
+def test_the_truth_may_be_smoothed(name: str, word: str, tmp_path: Path) -> None:
+    path = KD.with_name(f"{name}__case0.json")
+    assert changed(tmp_path, path, lambda v: v["hyperparameters"].update({word: 0.0})) == ()
+    faults = changed(tmp_path, path, lambda v: v["hyperparameters"].update({word: 0.1}))
+    assert faults[0].startswith("loss ")
+    assert all("isn't used" not in fault for fault in faults)
+
+
 def test_an_unknown_method_fails(tmp_path: Path) -> None:
     (fault,) = changed(tmp_path, KD, lambda v: v.update(method="kdd"))
     assert "unknown loss 'kdd'" in fault

@@ -41,6 +41,7 @@ class Loss(Declared):
       "review" (all pairs of stages at once, as lists), "hint" (one pair, in the middle), "last" (the last pair of
       stages), or "embedding" (what enters the classifier).
     - `form`: how it wants features: "map" (B, C, H, W), "vector" (B, D), or "" (as they come).
+    - `flattens`: whether a loss of vectors flattens maps and tokens, of layers that are named; of `auto` it gets means.
     - `connector`: the connector that makes the student's feature fit the teacher's, unless the term names another.
     - `lists`: the sides ("student", "teacher") that are lists though it sees no layers: peers, exits, several teachers.
       A loss of layers that has "teacher" there sees the last pair of stages with each of several teachers; with
@@ -60,6 +61,7 @@ class Loss(Declared):
     paper: ClassVar[str] = ""
     sees: ClassVar[str] = "response"
     form: ClassVar[str] = ""
+    flattens: ClassVar[bool] = False
     connector: ClassVar[str] = ""
     lists: ClassVar[tuple[str, ...]] = ()
     all_stages: ClassVar[bool] = False
@@ -167,6 +169,15 @@ def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
             f"{type(loss).__name__}: the student's tensor is {tuple(student.shape)} and the teacher's is "
             f"{tuple(teacher.shape)}, expected equal shapes; let both answer for the same classes and positions, "
             "or put a connector on the student's side."
+        )
+
+
+def vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+    """Refuse maps and tokens where vectors are compared."""
+    if not student.dim() == teacher.dim() == 2:
+        raise ConfigError(
+            f"{type(loss).__name__}: the student's tensor is {tuple(student.shape)} and the teacher's is "
+            f"{tuple(teacher.shape)}, expected vectors (B, D); average maps and tokens over positions, or flatten them."
         )
 
 

@@ -7,10 +7,11 @@ from torch import Tensor
 
 
 def gram(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """G_ij = ⟨x_i, x_j⟩, ‖x_i − x_j‖² = G_ii + G_jj − 2·G_ij and G_ii + G_jj of (B, D), all (B, B).
+    """G_ij = ⟨x_i, x_j⟩, ‖x_i − x_j‖² = G_ii + G_jj − 2·G_ij and G_ii + G_jj of (B, …), flattened, all (B, B).
 
     About the batch's mean, which changes no difference and leaves them the most digits.
     """
+    x = x.flatten(1)
     x = x - x.mean(0)
     g = x @ x.T
     scale = g.diagonal()[:, None] + g.diagonal()
@@ -18,7 +19,7 @@ def gram(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """‖x_i − x_j‖² of (B, D), (B, B), 0 on the diagonal and at least 10⁻¹² elsewhere."""
+    """‖x_i − x_j‖² of (B, …), (B, B), 0 on the diagonal and at least 10⁻¹² elsewhere."""
     _, squared, _ = gram(x)
     squared = squared.clamp_min(1e-12)
     return squared - squared.diagonal().diag_embed()

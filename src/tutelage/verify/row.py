@@ -16,7 +16,8 @@ from tutelage.verify.vector import Vector
 class Row:
     """The names of one published method.
 
-    loss: ours; empty for the method's own name. fields: hyper-parameter → our field, where they differ. options: our
+    loss: ours; empty for the method's own name. fields: hyper-parameter → our field, where they differ (the task's
+    loss's label smoothing is there unless others are named). options: our
     fields that choose the published code's behaviour, or a function of the vector that gives them. samples: the
     hyper-parameter that says how many samples there are, or a function of the vector that does.
     asks: input → our forward's keyword, where they differ (`target` is `targets` anyway). state: patterns of the names
@@ -32,7 +33,7 @@ class Row:
     """
 
     loss: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=lambda: {"label_smoothing": "smoothing"})
     options: Mapping[str, Any] | Callable[[Vector], Mapping[str, Any]] = field(default_factory=dict)
     samples: str | Callable[[Vector], int] = ""
     asks: Mapping[str, str] = field(default_factory=dict)

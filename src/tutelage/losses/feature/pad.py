@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, same_shape, vectors
 from tutelage.losses.divergence import log_plus
 from tutelage.losses.maps import BatchNorm
 from tutelage.options import ShareAboveZero
@@ -35,6 +35,7 @@ class PAD(Feature):
         self.log_variance = nn.Sequential(nn.Linear(width, width), BatchNorm(width)).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        vectors(self, student, teacher)
         same_shape(self, student, teacher)
         log_variance = self.log_variance(student)
         return (student - teacher).pow(2) * (-log_plus(log_variance, self.eps)).exp() + log_variance

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.banks import Queue, similarity_kl
-from tutelage.losses.base import Relation, same_shape
+from tutelage.losses.base import Relation, same_shape, vectors
 from tutelage.options import Count, Temperature
 
 
@@ -38,6 +38,7 @@ class CompRess(Relation):
         self.student_bank = Queue(self.size, student) if self.variant == "2q" else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        vectors(self, student, teacher)
         if self.student_bank is None:
             same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)

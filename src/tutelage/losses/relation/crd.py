@@ -22,14 +22,16 @@ class CRD(Relation):
     summed over both sides, one value per sample. The memories, m ← unit(μ·m + (1−μ)·v), are read before they are
     updated, and updated in training only. Z = N·mean exp(⟨v, m⟩/τ) of the first batch, then fixed, for each side.
 
-    Shapes: student (B, D), teacher (B, D'), index (B,) int64 below N; returns (B,). Negatives are drawn uniformly from
-    the other samples, with torch's generator, unless contrast_index (B, 1 + K) gives them after the sample itself.
+    Shapes: student (B, …), teacher (B, …), flattened, index (B,) int64 below N; returns (B,). Negatives are drawn
+    uniformly from the other samples, with torch's generator, unless contrast_index (B, 1 + K) gives them after the
+    sample itself.
     Both embeddings W are trained. Memory: 2·N·dim numbers. Replicas keep memories of their own.
     Paper: Tian, Krishnan, Isola. ICLR 2020. arXiv:1910.10699, eq. 17–19; the constants are those of the authors' code.
     Raises: ConfigError if an option isn't above 0, momentum isn't in [0, 1), or the data has fewer than two samples.
     """
 
     paper = "Tian, Krishnan, Isola. ICLR 2020. arXiv:1910.10699"
+    flattens = True
     zero_at_equal = False
     any_order = False
     default_weight = 0.8
@@ -42,8 +44,8 @@ class CRD(Relation):
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         if samples < 2:
             raise ConfigError(f"CRD keeps a memory of every sample: given {samples} samples, expected at least 2.")
-        self.embed_student = nn.Linear(student.shape[1], self.dim).to(student)
-        self.embed_teacher = nn.Linear(teacher.shape[1], self.dim).to(student)
+        self.embed_student = nn.Linear(student[0].numel(), self.dim).to(student)
+        self.embed_teacher = nn.Linear(teacher[0].numel(), self.dim).to(student)
         bound = (3 / self.dim) ** 0.5  # rows of unit length on average
         self.memory_student = nn.Buffer(student.new_empty(samples, self.dim).uniform_(-bound, bound))
         self.memory_teacher = nn.Buffer(student.new_empty(samples, self.dim).uniform_(-bound, bound))
@@ -54,8 +56,8 @@ class CRD(Relation):
     def forward(
         self, student: Tensor, teacher: Tensor, *, index: Tensor, contrast_index: Tensor | None = None
     ) -> Tensor:
-        s = F.normalize(self.embed_student(student), dim=1)
-        t = F.normalize(self.embed_teacher(teacher), dim=1)
+        s = F.normalize(self.embed_student(student.flatten(1)), dim=1)
+        t = F.normalize(self.embed_teacher(teacher.flatten(1)), dim=1)
         candidates = self.draw(index) if contrast_index is None else contrast_index
         loss = self.contrast(s, self.memory_teacher, self.z_student, candidates)
         loss = loss + self.contrast(t, self.memory_student, self.z_teacher, candidates)

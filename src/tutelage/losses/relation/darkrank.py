@@ -17,13 +17,14 @@ class HardDarkRank(Relation):
     S_ij = −α·‖x_i − x_j‖^β; π the n others nearest to i for the teacher, nearest first;
     L_i = −Σ_k (S(s)_iπ_k − log Σ_{l≥k} exp S(s)_iπ_l).
 
-    Shapes: student (B, D), teacher (B, D'); returns (B,). Smaller batches rank the B − 1 others there are.
+    Shapes: student (B, …), teacher (B, …), flattened; returns (B,). Smaller batches rank the B − 1 others there are.
     Paper: Chen, Wang, Zhang. AAAI 2018. arXiv:1707.01220, the hard transfer, with its α = β = 3.
     Raises: ConfigError if an option isn't above 0.
     """
 
     name = "hard_darkrank"
     paper = "Chen, Wang, Zhang. AAAI 2018. arXiv:1707.01220"
+    flattens = True
     zero_at_equal = False
     ignores = ("translation", "rotation")
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.banks import Queue, similarity_kl
-from tutelage.losses.base import Relation, same_shape
+from tutelage.losses.base import Relation, same_shape, vectors
 from tutelage.options import Count, Temperature
 
 
@@ -36,6 +36,7 @@ class LightlyQueue(Relation):
         self.queue = Queue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
+        vectors(self, student, teacher)
         same_shape(self, student, teacher)
         s, t = (F.normalize(x, dim=1) if self.normalise else x for x in (student, teacher))
         if self.training and queue is None:

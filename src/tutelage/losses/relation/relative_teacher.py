@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape
+from tutelage.losses.base import Relation, same_shape, vectors
 from tutelage.losses.pairwise import squared_distances
 
 PAPER = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03624"
@@ -17,13 +17,14 @@ class RelativeTeacher(Relation):
     L = |‖s_i − s_j‖ − ‖t_i − t_j‖|, averaged over all j for each sample i; with `frobenius` the norm of the whole
     batch's differences, √Σ_ij (‖s_i − s_j‖ − ‖t_i − t_j‖)², one number.
 
-    Shapes: student (B, D), teacher (B, D'); returns (B,), or () with `frobenius`; 0 for a batch of one.
+    Shapes: student (B, …), teacher (B, …), flattened; returns (B,), or () with `frobenius`; 0 for a batch of one.
     Paper: Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. Learning metrics from teachers. CVPR 2019. arXiv:1904.03624,
     the relative teacher, which is followed; the authors' code has `frobenius`. The absolute one: `absolute_teacher`.
     """
 
     name = "relative_teacher"
     paper = PAPER
+    flattens = True
     ignores = ("translation", "rotation", "order of channels", "swapped sides")
 
     frobenius: bool = False
@@ -49,6 +50,7 @@ class AbsoluteTeacher(Relation):
     connector = "linear"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        vectors(self, student, teacher)
         same_shape(self, student, teacher)
         return F.pairwise_distance(student, teacher)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.banks import Queue
-from tutelage.losses.base import Relation, same_shape
+from tutelage.losses.base import Relation, same_shape, vectors
 from tutelage.options import Count, Temperature
 
 
@@ -36,6 +36,7 @@ class SEED(Relation):
         self.queue = Queue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
+        vectors(self, student, teacher)
         same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         others = self.queue.rows if queue is None else queue

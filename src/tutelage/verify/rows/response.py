@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tutelage.policies.temperature.standardised import standardised
@@ -97,9 +98,9 @@ def sampled(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def each_temperature(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
-    """Temperatures by example, if the vector has them."""
-    given = list(vector.under("extra").values())
-    return {"temperatures": given[0]} if given else {}
+    """Temperatures by example, if the vector has them, as an input or in the place of the one number."""
+    given = [*vector.under("extra").values(), vector.hyper.get("temperature")]
+    return {"temperatures": torch.as_tensor(given[0], dtype=torch.float64)} if given[0] is not None else {}
 
 
 def classes_last(tensors: list[Tensor]) -> list[Tensor]:
