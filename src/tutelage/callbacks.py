@@ -72,9 +72,14 @@ class Logger(Callback):
         """Log its numbers under flat names."""
         figures = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
         if figures and "step" in row:
-            self.logger.log_metrics(figures, step=row["step"])
+            self.logger.log_metrics({tag(name): value for name, value in figures.items()}, step=row["step"])
         if row["kind"] == "end":
             self.logger.finalize("success")
+
+
+def tag(name: str) -> str:
+    """A figure's name as every logger takes it: letters, digits, `_-. /`, and numbers for what else there is."""
+    return "".join(c if c.isalnum() or c in "_-. /" else f"_{ord(c):x}_" for c in name)
 
 
 def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html as markup
 from collections.abc import Iterator, Mapping
-from html import escape
 from typing import Any
 
+from tutelage.errors import plain
 from tutelage.statistics import doubts, worse
 
 ORDER = ("teacher", "alone", "student")
@@ -56,6 +57,11 @@ def _reached(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
         found = result[role]
         if found.get(result["metric"]) is not None:
             yield name, found["model"], found[result["metric"]]
+
+
+def escape(text: str) -> str:
+    """For HTML."""
+    return markup.escape(plain(text))
 
 
 def line(folder: object, result: Mapping[str, Any]) -> str:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tutelage.errors import plain
+
 WIDE = 140
 """Columns where the output is no terminal."""
 
@@ -30,17 +32,17 @@ def rank() -> int:
 
 
 def say(*lines: str) -> None:
-    """Lines on standard output, never broken."""
-    console().print("\n".join(lines), soft_wrap=True)
+    """Lines on standard output, never broken; a name in them neither ends its line nor moves the cursor."""
+    console().print("\n".join(map(plain, lines)), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table on standard output; cells fold rather than lose text."""
     made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(column, overflow="fold")
+        made.add_column(plain(column), overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
     console().print(made)
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import typer
 
-from tutelage.errors import TutelageError
+from tutelage.errors import TutelageError, plain
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -70,6 +70,6 @@ def _say(lines: list[str], error: BaseException, debug: bool) -> None:
     err = console(stderr=True)
     head = f"error in process {rank()}" if rank() else "error"
     if debug:
-        err.print("".join(traceback.format_exception(error)), soft_wrap=True)
+        err.print("\n".join(map(plain, "".join(traceback.format_exception(error)).splitlines())), soft_wrap=True)
     for line in lines:
-        err.print(Text.assemble((f"{head}: ", "bold red"), (line, "red")), soft_wrap=True)
+        err.print(Text.assemble((f"{head}: ", "bold red"), (plain(line), "red")), soft_wrap=True)

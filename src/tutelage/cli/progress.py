@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 
 from tutelage.callbacks import Callback, Row
 from tutelage.cli.console import console, duration
+from tutelage.errors import plain
 
 LINES = 8
 """Plain lines a phase."""
@@ -26,9 +27,9 @@ class Progress(Callback):
         self.seeds = seeds
         self.console = console()
         self.bar = Bar(
-            TextColumn("{task.description:<14}"),
+            TextColumn("{task.description:<14}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             console=self.console,
             transient=True,
         )
@@ -41,7 +42,7 @@ class Progress(Callback):
         self.since = time.monotonic()
         self.spent, self.done = 0.0, 0  # seconds and epochs of the phases finished here
         self.losses, self.figures = "", ""
-        self.said: set[str] = set()
+        self.said: set[tuple[str, ...]] = set()
 
     def __enter__(self) -> Progress:
         if self.live:
@@ -76,8 +77,8 @@ class Progress(Callback):
         self.losses = self.figures = ""
         self._line(f"{self.name}: {row['epochs']} epochs of {row['steps']} steps")
         for term, pairs in row.get("pairs", {}).items():
-            self._once("".join(f"\n  {term}: student {s} ← teacher {t}" for s, t in pairs).lstrip("\n"))
-        self.bar.update(self.task, description=self.name, total=self.epochs, completed=self.first, visible=True)
+            self._once(*(f"  {term}: student {s} ← teacher {t}" for s, t in pairs))
+        self.bar.update(self.task, description=plain(self.name), total=self.epochs, completed=self.first, visible=True)
 
     def _step(self, row: Row) -> None:
         self.losses = "  ".join(f"{name} {value:.3g}" for name, value in list(row["losses"].items())[:4])
@@ -102,7 +103,7 @@ class Progress(Callback):
         self._once(f"note: {row['message']}")
 
     def _show(self, epoch: float) -> None:
-        self.bar.update(self.task, completed=epoch, state=self._state(epoch))
+        self.bar.update(self.task, completed=epoch, state=plain(self._state(epoch)))
 
     def _state(self, epoch: float) -> str:
         left, all_left = self._left(epoch)
@@ -118,11 +119,12 @@ class Progress(Callback):
         mean = (self.spent + now) / (self.done + played)
         return left, left + mean * self.epochs * max(self.phases - self.begun, 0)
 
-    def _once(self, text: str) -> None:
-        if text not in self.said:
-            self.said.add(text)
-            self._line(text)
+    def _once(self, *lines: str) -> None:
+        if lines not in self.said:
+            self.said.add(lines)
+            for line in lines:
+                self._line(line)
 
     def _line(self, text: str) -> None:
         target: Any = self.bar.console if self.live else self.console
-        target.print(text, soft_wrap=True)
+        target.print(plain(text), soft_wrap=True)

@@ -8,10 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeGuard
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
+
+from tutelage.errors import plain
 
 NB = "\u00a0"
 """A space that doesn't break: between a number and its unit."""
+
+UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and newline, marks of direction, and halves of characters."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +239,12 @@ def bytes_of(value: Any) -> str:
 def soft(text: Any) -> Markup:
     """Escaped, and free to break after what joins words: a long name breaks there and not within a word."""
     joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
-    return Markup("<wbr>").join(re.split(joints, str(text)))
+    return Markup("<wbr>").join(escaped(part) for part in re.split(joints, str(text)))
+
+
+def escaped(text: Any) -> Markup:
+    """For HTML; what can't be seen, or turns the text around it, is written as an escape."""
+    return text if isinstance(text, Markup) else escape(UNSEEN.sub(lambda found: plain(found[0]), str(text)))
 
 
 def share(value: Any) -> str:

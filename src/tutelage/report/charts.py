@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from tutelage.report.blocks import escaped
 from tutelage.report.figures import Array, Bin
 
 Point = tuple[float, float]
@@ -249,7 +250,7 @@ def _short(text: str, most: int) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = "", turn: float = 0) -> str:
     more = (f' class="{style}"' if style else "") + (f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escaped(text)}</text>'
 
 
 def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -262,13 +263,13 @@ def _box(style: str, x: float, y: float, width: float, height: float, opacity: f
 
 
 def _dot(style: str, x: float, y: float, radius: float, said: str) -> str:
-    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escape(said)}</title></circle>'
+    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escaped(said)}</title></circle>'
 
 
 def _group(style: str, said: str, drawn: Sequence[str]) -> str:
-    return f'<g class="{style}"><title>{escape(said)}</title>{"".join(drawn)}</g>'
+    return f'<g class="{style}"><title>{escaped(said)}</title>{"".join(drawn)}</g>'
 
 
 def _svg(about: str, width: float, height: float, parts: Sequence[str]) -> Markup:
-    head = f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape(about)}">'
+    head = f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escaped(about)}">'
     return Markup(head + "".join(parts) + "</svg>")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tutelage.report import comparison, outcome, training, usage
-from tutelage.report.blocks import Missing, Section, soft
+from tutelage.report.blocks import Missing, Section, escaped, soft
 from tutelage.report.folder import Run, read
 
 SECTIONS: dict[str, Callable[[Run], Section]] = {
@@ -65,6 +65,7 @@ def render(run: Run) -> str:
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
+        finalize=escaped,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

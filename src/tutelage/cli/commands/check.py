@@ -120,7 +120,7 @@ def _costs(trial: Trial) -> None:
     part = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
     share = f", {part} of it the teacher" if trial.teacher is not None else ""
     say(
-        f"cost: {1000 * trial.step:.1f} ms a step{share}; about {duration(trial.seconds)} for the run, validation not "
+        f"cost: {duration(trial.step)} a step{share}; about {duration(trial.seconds)} for the run, validation not "
         f"counted; {trial.memory:,.0f} MB of memory at its peak",
         *([f"a cached teacher would make a step {part} cheaper"] if trial.cacheable else []),
         "",
@@ -131,9 +131,10 @@ def _findings(trial: Trial) -> None:
     from rich.text import Text
 
     from tutelage.cli.console import console
+    from tutelage.errors import plain
 
     out = console()
     for finding in trial.findings:
         mend = f": {finding.mend}" if finding.mend else ""
         mark = Text(f"{finding.level:<8}", style=COLOURS[finding.level])
-        out.print(mark + Text(finding.what + mend), soft_wrap=True)
+        out.print(mark + Text(plain(finding.what + mend)), soft_wrap=True)

@@ -31,7 +31,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
             say(
                 f"{entry.name}: a {kind}, tutelage.{part.__name__}",
                 "",
-                inspect.getdoc(part) or "",
+                *(inspect.getdoc(part) or "").splitlines(),
             )
             if rows := _of_scheme(part) if package == "schemes" else _options(part):
                 say("")
@@ -40,8 +40,8 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
                 say("", *_facts(entry, part))
             shown = True
     if recipes.has(name):
-        say(f"{name}: a recipe", "", recipes.text(name), "", "The keys that it sets:", "")
-        say(yaml.safe_dump(recipes.load(name), sort_keys=False).rstrip())
+        say(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "The keys that it sets:", "")
+        say(*yaml.safe_dump(recipes.load(name), sort_keys=False).splitlines())
         shown = True
     if shown:
         return

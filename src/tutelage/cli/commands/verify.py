@@ -19,6 +19,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference ve
 
     Example: tutelage verify tests/vectors
     """
+    from tutelage.cli.console import say
     from tutelage.verify import verify as outcomes
 
     passed = failed = 0
@@ -26,6 +27,6 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference ve
         passed += not outcome.faults
         failed += bool(outcome.faults)
         for fault in outcome.faults:
-            typer.echo(f"{outcome.name}: {fault}")
+            say(f"{outcome.name}: {fault}")
     typer.echo(f"{passed} passed, {failed} failed")
     raise typer.Exit(1 if failed else 0)
