@@ -64,6 +64,7 @@ from tutelage.losses.multi_teacher.aver import AVER as AVER
 from tutelage.losses.multi_teacher.camkd import CAMKD as CAMKD
 from tutelage.losses.multi_teacher.camkd import CAMKDFeature as CAMKDFeature
 from tutelage.losses.multi_teacher.cfl import CFL as CFL
+from tutelage.losses.multi_teacher.cfl import CFLMMD as CFLMMD
 from tutelage.losses.multi_teacher.ebkd import EBKD as EBKD
 from tutelage.losses.multi_teacher.endd import EnDD as EnDD
 from tutelage.losses.multi_teacher.hydra import HydraKL as HydraKL
@@ -176,6 +177,7 @@ from tutelage.schemes.exchange import Exchange as Exchange
 from tutelage.schemes.exits import Exits as Exits
 from tutelage.schemes.hydra import Hydra as Hydra
 from tutelage.schemes.last_batch import LastBatch as LastBatch
+from tutelage.schemes.last_feature import LastFeature as LastFeature
 from tutelage.schemes.metadistil import MetaDistil as MetaDistil
 from tutelage.schemes.metadistiller import MetaDistiller as MetaDistiller
 from tutelage.schemes.middle_feature import MiddleFeature as MiddleFeature
