@@ -34,6 +34,7 @@ TIMES: Mapping[str, Mapping[str, float]] = {
     "tgeo_kd": {"student": 2.3},
     "metadistil": {"student": 2.3, "players.teacher.teacher": 2},
     "l2t_ww": {"student": 5},
+    "lit blocks-0": {"student": 2},  # by itself, and block by block
     "ft_stages paraphraser-0": {"student": 0},
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }

@@ -69,15 +69,15 @@ def test_the_assistant_stands_between(runs):
 
 def test_each_learns_from_all_that_are_larger(runs):
     run = runs["dgkd"]
-    taught = {phase: made(run, phase).teacher for phase in ("larger-0", "smaller-0", "student-0")}
-    assert digest(taught["larger-0"].tapped.model) == weights(run, "teacher")
-    for phase, before in (("smaller-0", ["teacher", "larger-0"]), ("student-0", ["teacher", "larger-0", "smaller-0"])):
-        found = [digest(member.tapped.model) for member in taught[phase].teachers()]
+    before = ["teacher"]
+    for phase in ("larger-0", "middle-0", "smaller-0", "student-0"):
+        found = [digest(member.tapped.model) for member in made(run, phase).teacher.teachers()]
         assert found == [weights(run, name) for name in before]
+        before.append(phase)
 
 
 def test_the_dense_step_is_the_papers(runs):
-    """T² · Σ KL over all teachers but one that is drawn out, and no cross-entropy."""
+    """T² · Σ KL, a mean over the ten classes too, over all teachers but one that is drawn out; no cross-entropy."""
     scheme = made(runs["dgkd"], "student-0").train()
     batch = Batch(torch.randn(5, 1, 8, 8), torch.arange(5), torch.arange(5))
     student = scheme.students()["student"].model.eval()
@@ -86,9 +86,19 @@ def test_the_dense_step_is_the_papers(runs):
     with torch.no_grad():
         ours = F.log_softmax(student(batch.inputs) / 5, 1)
         theirs = [F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.teachers()]
-        each = [25 * F.kl_div(ours, p, reduction="batchmean") for p in theirs]
+        each = [25 * F.kl_div(ours, p, reduction="batchmean") / 10 for p in theirs]
+    assert len(each) == 4
     sums = [sum(each) - left_out for left_out in each]
     assert min(abs(losses["aver"].item() - value.item()) for value in sums) < 1e-5
+
+
+def test_logits_grow_in_ten_steps_however_long_the_training():
+    stages = {epochs: check({"method": "annealing_kd", "epochs": epochs}).stages for epochs in (30, 400)}
+    assert [stages[400][0]["method"][0]["epochs"], stages[400][0]["epochs"]] == [20.0, 200]
+    for first, last in stages.values():
+        assert first["method"][0]["epochs"] * first["method"][0]["max_temperature"] == first["epochs"]
+        assert last["student_weights"] == "stage:first"
+    assert check({"method": "annealing_kd"}).method == "ce"
 
 
 def test_teachers_are_drawn_out_one_at_a_time_in_training_only():
@@ -199,8 +209,8 @@ def test_the_curriculum_begins_with_what_is_easy_to_the_teacher():
         ("wrn-40-2", "wrn-16-2", ["wrn-28-2"]),
         ("wrn_40_4", "wrn_16_1", ["wrn_28_2"]),
         ("vgg13", "vgg8", ["vgg11"]),
-        ("resnet56", "resnet8", ["resnet32", "resnet14"]),
-        ("resnet110x2", "resnet8x2", ["resnet44x2", "resnet20x2"]),
+        ("resnet56", "resnet8", ["resnet32", "resnet20", "resnet14"]),
+        ("resnet110x2", "resnet8x2", ["resnet56x2", "resnet32x2", "resnet14x2"]),
     ],
 )
 def test_assistants_are_of_the_family_and_between(teacher, student, between):

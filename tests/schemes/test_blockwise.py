@@ -18,6 +18,7 @@ from tutelage.config import check
 from tutelage.errors import TutelageError
 from tutelage.schemes.blockwise import Blockwise, Fed, around, replaced
 from tutelage.tasks.classification import Classification
+from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
 from tutelage.values import Batch
@@ -105,6 +106,13 @@ def test_what_is_around_the_blocks_is_the_teachers_and_stays_so():
         for key, own in module.state_dict(prefix=f"{name}.").items():
             assert torch.equal(own, before[key])
     assert student.layer1.training
+
+
+def test_of_several_teachers_it_is_the_firsts():
+    task, models = Classification(), [net("resnet14", seed) for seed in (2, 3)]
+    fed = Fed(net("resnet8", 1), Terms.of(METHOD), task)
+    Blockwise(fed, Ensemble([Frozen(model, task) for model in models])).wire(BATCH, 20)
+    assert torch.equal(fed.student.model.fc.weight, models[0].fc.weight)
 
 
 def test_a_student_may_have_its_own_around_the_blocks():

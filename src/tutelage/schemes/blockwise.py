@@ -81,7 +81,8 @@ class Fed(Player):
             self.copied = around(
                 self.student.model, look.inputs, [*(ours for ours, _ in pairs), *(stage.name for stage in look.stages)]
             )
-            self._take_over(teacher.model)
+            first = teacher.members[0] if teacher.members else teacher  # of several the first one's stages are compared
+            self._take_over(first.model)
 
     def _take_over(self, teacher: nn.Module) -> None:
         theirs = teacher.state_dict()
