@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import re
 import sys
 import time
 
@@ -208,3 +209,21 @@ def test_a_missing_library_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModelError, match=r"timm isn't installed: pip install 'tutelage\[timm\]'"):
         create(TIMM, classes=4)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet152", "vgg16", "vgg19_bn"])
+def test_a_small_network_of_a_large_ones_name_says_so(name):
+    (note,) = create(name, classes=10).notes
+    assert re.fullmatch(
+        rf"{name} is the literature's network for small images .*timm:{name} or torchvision:{name}.", note
+    )
+
+
+def test_names_of_small_networks_alone_say_nothing():
+    assert [create(name, classes=10).notes for name in ("resnet20", "resnet56", "vgg8", "wrn_16_2")] == [[]] * 4
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "efficientnet_b0", "mobilenet_v3_small", "resnet101"])
+def test_a_name_that_other_libraries_know_is_pointed_to(name):
+    with pytest.raises(ConfigError, match=rf"network for photos of that name is (timm|torchvision):{name}"):
+        create(name, classes=10)

@@ -3,6 +3,8 @@
 import time
 import urllib.error
 import urllib.request
+from argparse import Namespace
+from datetime import date
 
 import pytest
 import torch
@@ -68,13 +70,13 @@ def test_published_weights_held_locally_keep_their_normalisation(tmp_path):
 
 def test_another_architecture_is_refused_with_the_first_keys(saved, tmp_path):
     path = write(saved, tmp_path / "w.safetensors")
-    with pytest.raises(ModelError, match=r"doesn't fit the model in \d+ of \d+ tensors: conv1.weight: \(16, 3, 3, 3\)"):
+    with pytest.raises(ModelError, match=r"in \d+ of \d+ tensors: other shapes: conv1.weight \(16, 3, 3, 3\)"):
         create("resnet8x4", classes=6, weights=path)
-    with pytest.raises(ModelError, match=r"layer1.1.conv1.weight: not in the file"):
+    with pytest.raises(ModelError, match=r"not in the file: layer1\.1\.conv1\.weight"):
         create("resnet14", classes=6, weights=path)
     del saved["fc.bias"]
     saved["head"] = torch.zeros(1)
-    with pytest.raises(ModelError, match=r"fc\.bias: not in the file; head: not in the model"):
+    with pytest.raises(ModelError, match=r"not in the file: fc\.bias; not in the model: head"):
         create("resnet8", classes=6, weights=write(saved, path))
 
 
@@ -114,3 +116,54 @@ def test_a_refusal_is_an_answer(monkeypatch, error, answer):
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     assert reachable("https://example.invalid") is answer
+
+
+KEPT = {
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "compiled parts": lambda s: {k.replace("layer1.", "layer1._orig_mod."): v for k, v in s.items()},
+    "parallel and compiled": lambda s: {"state_dict": {f"module._orig_mod.{k}": v for k, v in s.items()}},
+    "compiled and parallel": lambda s: {f"_orig_mod.module.{k}": v for k, v in s.items()},
+    "of lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "epoch": 3},
+    "nested names": lambda s: {"model": {f"student.backbone.{k}": v for k, v in s.items()}},
+    "nested mappings": lambda s: {"state_dict": {"model": s}},
+    "net": lambda s: {"net": s, "acc": 93.1, "epoch": 4},
+    "averaged": lambda s: {"model": {k: v * 0 for k, v in s.items()}, "model_ema": s},
+    "timm's average": lambda s: {"state_dict": {k: v * 0 for k, v in s.items()}, "state_dict_ema": s, "arch": "x"},
+    "a script's arguments": lambda s: {"model": s, "args": Namespace(lr=0.1, out=None)},
+}
+"""What people keep, of a state dict."""
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_checkpoints_as_people_keep_them(saved, tmp_path, kind):
+    torch.save(KEPT[kind](saved), tmp_path / "w.pth")
+    made = create("resnet8", classes=6, weights=tmp_path / "w.pth")
+    assert all(torch.equal(value, saved[key]) for key, value in made.model.state_dict().items())
+    assert (made.untrained, made.notes) == ([], [])
+
+
+def test_what_lies_beside_the_model_is_said(saved, tmp_path):
+    beside = {"n_averaged": torch.tensor(3), "criterion.weight": torch.ones(2)}
+    torch.save({f"module.{k}": v for k, v in saved.items()} | beside, tmp_path / "w.pth")
+    made = create("resnet8", classes=6, weights=tmp_path / "w.pth")
+    assert made.notes == [f"{tmp_path / 'w.pth'} also holds n_averaged, criterion.weight, which aren't the model's."]
+
+
+def test_names_that_are_missing_and_names_that_are_too_many_are_both_said(saved, tmp_path):
+    state = {k: v for k, v in saved.items() if not k.startswith("fc.")} | {"head.weight": torch.ones(6, 64)}
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"not in the file: fc.weight, fc.bias; not in the model: head.weight"):
+        create("resnet8", classes=6, weights=tmp_path / "w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"model": {"w": torch.ones(1)}, "when": date(2026, 1, 1)}, "it holds datetime.date, which isn't read"),
+        ({"w": torch.ones(1), "epoch": 3}, "epoch is no tensor"),
+    ],
+)
+def test_what_else_a_file_holds_is_named(tmp_path, content, words):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=words):
+        create("resnet8", classes=6, weights=tmp_path / "w.pth")

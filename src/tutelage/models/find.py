@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,12 +80,28 @@ def built_in(request: Request) -> Made:
     for family in families():
         fits = (family.task == "segmentation") == request.dense
         known += family.examples if fits else ()
-        model = family.named(name, request.classes, request.channels)
+        try:
+            model = family.named(name, request.classes, request.channels)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{elsewhere(name)}") from error
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
         if model is not None:
-            return Made(model, name)
-    raise ConfigError(unknown("model", name, [*known, *(form for form, _ in SOURCES.values())]))
+            namesake = name.replace("-", "_") in family.namesakes
+            size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
+            notes = [f"{name} is the literature's network for small images ({size}).{elsewhere(name)}"]
+            return Made(model, name, notes=notes if namesake else [])
+    raise ConfigError(unknown("model", name, [*known, *(form for form, _ in SOURCES.values())]) + elsewhere(name))
+
+
+def elsewhere(name: str) -> str:
+    """The sentence that says which library has a network of that name, if one has."""
+    from torchvision.models import list_models
+
+    found = [f"torchvision:{name}"] if name in list_models() else []
+    if importlib.util.find_spec("timm") is not None and importlib.import_module("timm").is_model(name):
+        found.insert(0, f"timm:{name}")
+    return f" The network for photos of that name is {' or '.join(found)}." if found else ""
 
 
 def try_once(made: Made, request: Request) -> None:
@@ -99,5 +115,5 @@ def try_once(made: Made, request: Request) -> None:
         raise refused(made.name, request, error) from error
     finally:
         made.model.train(training)
-    if response.shape[1] != request.classes:
+    if response.dim() < 2 or response.shape[1] != request.classes:
         raise ModelError(f"{made.name} answers with shape {tuple(response.shape)}, expected {request.classes} classes.")

@@ -12,12 +12,14 @@ class Network(nn.Module):
     """A network that goes by a name; `Net(classes, channels=3, …)` makes it.
 
     pattern: the regular expression of its names, whose named groups are constructor arguments. form: the same for
-    people. examples: names that the literature uses. task: what its output is for; a class vector unless said.
+    people. examples: names that the literature uses. namesakes: those by which most know a larger network. task: what
+    its output is for; a class vector unless said.
     """
 
     pattern: ClassVar[str]
     form: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
+    namesakes: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str] = "classification"
 
     @classmethod

@@ -41,6 +41,7 @@ class ResNet(Network):
         "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110",
         "resnet8x4", "resnet32x4", "resnet110x2",
     )  # fmt: skip
+    namesakes = ("resnet26", "resnet50", "resnet152", "resnet200")
 
     def __init__(self, classes: int, channels: int = 3, depth: int = 20, width: int = 1) -> None:
         super().__init__()

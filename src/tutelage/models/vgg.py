@@ -24,6 +24,7 @@ class VGG(Network):
     pattern = r"vgg(?P<depth>\d+)(_bn)?"
     form = "vggD"
     examples = ("vgg8", "vgg11", "vgg13", "vgg16", "vgg19")
+    namesakes = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 
     def __init__(self, classes: int, channels: int = 3, depth: int = 8) -> None:
         super().__init__()

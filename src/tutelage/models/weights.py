@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,7 +22,11 @@ from torch import Tensor
 from tutelage.errors import ModelError
 from tutelage.models.made import Made
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")
+WRAPPERS = (
+    "state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model_state", "model", "network", "net",
+    "weights",
+)  # fmt: skip
+"""Where checkpoints have a state dict, averaged weights first, as timm takes them."""
 
 
 def read(path: Path) -> dict[str, Tensor]:
@@ -30,23 +37,48 @@ def read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise ModelError(f"no weights at {path}: give a .safetensors file, or a .pth of tensors.")
     try:
-        found: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        with torch.serialization.safe_globals([Namespace]):  # the arguments of a script, plain values
+            found: Any = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
     except (SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        held = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {held[1]}, which isn't read." if held else str(error).partition("\n")[0]
         raise ModelError(
             f"can't read weights from {path}: {reason} Expected a .safetensors file, or a torch file of tensors only; "
             "save others again with `torch.save(model.state_dict(), path)`."
         ) from error
-    for key in WRAPPERS:
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    if not isinstance(found, Mapping) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+    while isinstance(found, Mapping):
+        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+        if inner is None:
+            break
+        found = inner
+    if not isinstance(found, Mapping) or not found:
         raise ModelError(f"{path} isn't a state dict (names and tensors), but {type(found).__name__}.")
-    return {str(key).removeprefix("module."): value for key, value in found.items()}
+    if others := [str(key) for key, value in found.items() if not isinstance(value, Tensor)]:
+        raise ModelError(f"{path} isn't a state dict (names and tensors): {few(others)} is no tensor.")
+    return {str(key).replace("_orig_mod.", ""): value for key, value in found.items()}
+
+
+def of_model(state: Mapping[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors under the model's own names, and the names of those that lie outside of them.
+
+    Wrappers put a prefix before all names (`module.`, `model.`, `student.backbone.` …): it is the one that leaves most
+    of the model's names, none if several do.
+    """
+    names = set(own)
+    known = [key.removesuffix(name) for name in names for key in state if key.endswith(f".{name}")]
+    counts = Counter({"": len(names & state.keys())} | Counter(known))
+    prefix = max(counts, key=lambda found: (counts[found], -len(found)))
+    inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return inside, [key for key in state if not key.startswith(prefix)]
+
+
+def few(names: Sequence[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def load_into(made: Made, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
@@ -56,7 +88,11 @@ def load_into(made: Made, state: Mapping[str, Tensor], classes: int, origin: str
     channels becomes the mean over its input channels, scaled so that the sum stays.
     Raises: ModelError if other names or shapes differ.
     """
-    own, fitted = made.model.state_dict(), dict(state)
+    own = made.model.state_dict()
+    state, outside = of_model(state, own)
+    fitted = dict(state)
+    if outside:
+        made.notes.append(f"{origin} also holds {few(outside)}, which aren't the model's.")
     for key in sorted(own.keys() & state.keys()):
         value, mine = state[key], own[key]
         if value.shape == mine.shape:
@@ -69,15 +105,16 @@ def load_into(made: Made, state: Mapping[str, Tensor], classes: int, origin: str
             fitted[key] = value.mean(1, keepdim=True).expand_as(mine) * (value.shape[1] / mine.shape[1])
             what = f"{key}: {origin} has {value.shape[1]} channels, not {mine.shape[1]}; averaged over them."
             made.notes.append(what)
-    wrong = [f"{key}: {tuple(fitted[key].shape)} in the file, {tuple(own[key].shape)} in the model"
+    wrong = [f"{key} {tuple(fitted[key].shape)} in the file, {tuple(own[key].shape)} in the model"
              for key in own if key in fitted and fitted[key].shape != own[key].shape]  # fmt: skip
-    missing = [
-        f"{key}: not in the file" for key in own if key not in fitted and not key.endswith("num_batches_tracked")
-    ]
-    extra = [f"{key}: not in the model" for key in fitted if key not in own]
-    if faults := wrong + missing + extra:
-        raise ModelError(f"{origin} doesn't fit the model in {len(faults)} of {len(own)} tensors: "
-                         f"{'; '.join(faults[:3])}. Is it the same architecture?")  # fmt: skip
+    missing = [key for key in own if key not in fitted and not key.endswith("num_batches_tracked")]
+    extra = [key for key in fitted if key not in own]
+    said = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}
+    if any(said.values()):
+        lists = "; ".join(f"{what}: {few(names)}" for what, names in said.items() if names)
+        count = sum(map(len, said.values()))
+        raise ModelError(f"{origin} doesn't fit the model in {count} of {len(own)} tensors: {lists}. "
+                         "Is it the same architecture?")  # fmt: skip
     made.model.load_state_dict(own | fitted)
     made.pretrained = True
 
