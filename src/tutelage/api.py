@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from tutelage import building, networks, resuming, saved, summary
+from tutelage import building, networks, resuming, saved, summary, sums
 from tutelage import run as runs
 from tutelage.arguments import Words, alone_for_test, apart, given_data, refuse_kinds
 from tutelage.callbacks import Callback
@@ -192,4 +192,4 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
-    return Finished(folder, json.loads((folder / "result.json").read_text(encoding="utf-8")), student)
+    return Finished(folder, json.loads(sums.read(folder / "result.json")), student)

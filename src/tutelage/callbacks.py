@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.checkpoint import write_text
+from tutelage.errors import CheckpointError
 
 Row = dict[str, Any]
 
@@ -46,6 +47,8 @@ class JsonLines(Callback):
         """Keep the rows up to there."""
         if not self.path.exists():
             return
+        if not self.path.is_file():
+            raise CheckpointError(f"{self.path} is no file: remove it; the rows of the training go there.")
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _before(line, step, epoch)]
         write_text(self.path, "".join(line + "\n" for line in kept))
 

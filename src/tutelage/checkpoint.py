@@ -60,6 +60,11 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def sha256_of(content: bytes) -> str:
+    """The content's SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256, in hexadecimal."""
     with open(path, "rb") as file:
@@ -79,15 +84,16 @@ def forget(folder: Path, kept: int) -> None:
     """Remove all but the newest checkpoints, and the folder if none is kept."""
     paths = sorted(folder.glob("step-*.pt"))
     for old in paths[: max(len(paths) - kept, 0)]:
-        old.with_suffix(".sha256").unlink(missing_ok=True)
-        old.unlink(missing_ok=True)
+        for file in (old.with_suffix(".sha256"), old):
+            if not file.is_dir():  # a folder in its place is somebody's
+                file.unlink(missing_ok=True)
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def left(folder: Path | None) -> str:
     """The sentence on what there is to go back to."""
-    newest = max(folder.glob("step-*.pt"), default=None) if folder else None
+    newest = max(filter(_is_whole, folder.glob("step-*.pt")), default=None) if folder else None
     return f"The checkpoint {newest} is sound." if newest else "No checkpoint was written before."
 
 
@@ -98,8 +104,7 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
     """
     paths = sorted(folder.glob("step-*.pt"), reverse=True)
     for path in paths:
-        digest = path.with_suffix(".sha256")
-        if digest.exists() and digest.read_text() == sha256(path):
+        if _is_whole(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         warn(f"checkpoint {path} is torn or was altered; the one before it is used.")
     whole_never_was = all(not path.with_suffix(".sha256").exists() for path in paths)
@@ -109,6 +114,11 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
             "Delete them to begin this part again, or restore them from a copy."
         )
     return None
+
+
+def _is_whole(path: Path) -> bool:
+    digest = path.with_suffix(".sha256")
+    return path.is_file() and digest.is_file() and digest.read_bytes() == sha256(path).encode()
 
 
 def random_state() -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tutelage import sums
 from tutelage.capture import answer, undisturbed
-from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.tasks.base import Task
 
@@ -92,4 +92,4 @@ def _small(masks: Tensor) -> np.ndarray[Any, Any]:
 def _keep(path: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    sums.write(path, buffer.getvalue())

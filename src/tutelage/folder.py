@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tutelage import sums
 from tutelage.checkpoint import write_text
 from tutelage.config import Config
 from tutelage.errors import ConfigError, TutelageError
@@ -27,6 +28,7 @@ def make(path: Path, texts: Mapping[str, str]) -> None:
         aside.mkdir(parents=True)
         for name, text in texts.items():
             write_text(aside / name, text)
+        sums.add(aside, texts)
         aside.rename(path)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tutelage import examples, saved
+from tutelage import examples, saved, sums
 from tutelage.capture import answer, undisturbed
-from tutelage.checkpoint import write_atomically, write_text
+from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError
 from tutelage.evaluation import Figures, evaluate
@@ -115,16 +115,17 @@ def finish(
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
     }
-    write_text(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+    sums.add(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != sums.NAME))
+    sums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
 def facts(path: Path) -> dict[str, Any]:
     """What a finished phase's phase.json says.
 
-    Raises: CheckpointError if it is torn.
+    Raises: CheckpointError if it is torn, or isn't what was written there.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(sums.read(path)))
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 

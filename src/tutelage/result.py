@@ -7,8 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tutelage import examples
-from tutelage.checkpoint import write_text
+from tutelage import examples, sums
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.phase import facts
@@ -42,7 +41,7 @@ def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any
     teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
     result["teacher_is_worse"] = worse(teacher, alone, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
-    write_text(folder / "result.json", json.dumps(result, indent=1))
+    sums.write(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
     return result
 

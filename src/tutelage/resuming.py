@@ -8,8 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tutelage import parsing, stages
-from tutelage.checkpoint import write_text
+from tutelage import parsing, stages, sums
 from tutelage.config import Config, check, kinds, later
 from tutelage.data.by_name import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
@@ -59,7 +58,7 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
             )
     try:
         loaded = parsing.file(folder / "config.yaml", kinds())
-        record = dict(json.loads((folder / "environment.json").read_text(encoding="utf-8")))
+        record = dict(json.loads(sums.read(folder / "environment.json")))
         record["data"], record["config"]["epochs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -126,9 +125,9 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
         "trained before": done,
     }
     changes = [*record.get("changes", []), change]
-    write_text(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
+    sums.write(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
     now = record | {"config": run.config.model_dump(), "changes": changes}
-    write_text(run.folder / "environment.json", json.dumps(now, indent=1))
+    sums.write(run.folder / "environment.json", json.dumps(now, indent=1))
     apart = [name for name in done if name.partition("-")[0] in GOING_ON]
     if "lr" in changed and apart:
         message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."

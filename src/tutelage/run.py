@@ -12,10 +12,9 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from tutelage import checkpoint, environment, parsing, result, saved, sharding, skill
+from tutelage import checkpoint, environment, parsing, result, saved, sharding, skill, sums
 from tutelage.callbacks import Callback, JsonLines, Logger
 from tutelage.capture import Tapped, peek
-from tutelage.checkpoint import write_atomically
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, Interrupted, ModelError, NotFinite
@@ -59,7 +58,9 @@ class Run(Making):
     def fit(self) -> Path:
         """Train what isn't trained yet, then write the result and the report; returns the folder."""
         for phase in self.phases():
-            if not self.is_done(phase):
+            if self.is_done(phase):
+                sums.check_all(self.folder / phase.name)
+            else:
                 self.train(phase)
         if self.fabric.is_global_zero:
             self._conclude()
@@ -159,8 +160,7 @@ class Run(Making):
 
     def _conclude(self) -> None:
         first = self.folder / "student-0" / "model.safetensors"
-        content = first.read_bytes()
-        write_atomically(self.folder / "student.safetensors", lambda file: file.write(content))
+        sums.write(self.folder / "student.safetensors", first.read_bytes())
         if self.has_teacher() and not self.teacher_is_trained() and self.config.teacher != "moving_average":
             self._measure_teacher()
         result.write(self.folder, self.config, self.data, self.task)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tutelage import models
+from tutelage import models, sums, tensor_file
 from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ModelError
@@ -47,8 +47,6 @@ def card_of(model: str, data: Data) -> Card:
 
 def save(path: Path, model: nn.Module, card: Card) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
-    from safetensors.torch import save as to_bytes
-
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -56,7 +54,7 @@ def save(path: Path, model: nn.Module, card: Card) -> None:
             continue
         seen[tensor.data_ptr()] = name
         weights[name] = tensor.detach().contiguous().cpu()
-    data = to_bytes(weights, metadata={"tutelage": json.dumps(asdict(card))})
+    data = tensor_file.to_bytes(weights, {"tutelage": json.dumps(asdict(card))})
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -116,26 +114,20 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 def keep_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors by name."""
-    from safetensors.torch import save as to_bytes
-
-    data = to_bytes({name: x.detach().cpu().clone() for name, x in tensors.items()})
+    data = tensor_file.to_bytes({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
     write_atomically(path, lambda file: file.write(data))
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a file, by name.
 
-    Raises: CheckpointError if it is missing or torn.
+    Raises: CheckpointError if it is missing, torn, or isn't what was written there.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    sums.check(path)
     try:
-        return load_file(path)
+        return tensor_file.read(path)[0]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: the stage that leaves it wasn't trained.") from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is torn: {error}. Restore it from a copy, or train again.") from error
 
 
 def _file(path: str | Path) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from scipy.sparse import csr_array
 
+from tutelage import sums
 from tutelage.errors import CheckpointError
 from tutelage.report.blocks import Unit, is_number
 from tutelage.report.figures import Array, Labels
@@ -137,7 +138,7 @@ def _result(path: Path) -> dict[str, Any]:
     file = path / "result.json"
     mend = "give the folder of a finished run, or finish this one by starting it again."
     try:
-        result = json.loads(file.read_text("utf-8"))
+        result = json.loads(sums.read(file))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"no result.json in {str(path)!r}, which a report is written from: {mend}") from error
     except (OSError, ValueError) as error:
@@ -176,11 +177,12 @@ def _try(run: Run, file: Path, load: Callable[[Path], Any], kind: type[T]) -> T 
     if not file.exists():
         return None
     try:
+        sums.check(file)
         value = load(file)
         if isinstance(value, kind):
             return value
         problem = f"expected a {kind.__name__}, got {type(value).__name__}"
-    except (OSError, ValueError, KeyError, EOFError, yaml.YAMLError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, yaml.YAMLError, zipfile.BadZipFile, CheckpointError) as error:
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
     run.notes.append(f"{file.relative_to(run.path)} can't be read ({problem}): what needs it is left out.")
     return None

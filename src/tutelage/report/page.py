@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from tutelage.checkpoint import write_text
 from tutelage.report import comparison, outcome, training, usage
 from tutelage.report.blocks import Missing, Section, escaped, soft
 from tutelage.report.folder import Run, read
@@ -31,13 +31,10 @@ LAST = "Use the student"
 def write(run: Path) -> Path:
     """Write `run/report.html` from what the run folder holds; what is missing there is left out with a note.
 
-    Raises: CheckpointError if the folder or its result.json is missing or torn.
+    Raises: CheckpointError if the folder or its result.json is missing or torn; TutelageError if it can't be written.
     """
     page = Path(run) / "report.html"
-    text = render(read(Path(run)))
-    partial = page.with_name(".report.html.part")
-    partial.write_text(text, "utf-8")
-    os.replace(partial, page)
+    write_text(page, render(read(Path(run))))
     return page
 
 

@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from tutelage import tensor_file
 from tutelage.checkpoint import write_atomically
 from tutelage.errors import CheckpointError, ConfigError, DataError
 from tutelage.options import Count, FewOrZero, Positive
@@ -80,22 +81,15 @@ class Exchange(Codistillation, Scheme):
         return self.folder / f"{name}-{turn:06d}.safetensors"
 
     def _leave(self, file: Path) -> None:
-        from safetensors import safe_open
-        from safetensors.torch import save
-
         if file.exists():
-            with safe_open(file, "pt") as before:
-                run = before.metadata().get("run")
+            run = tensor_file.read(file)[1].get("run")
             if run != self.run:
                 raise ConfigError(f"{file} is of another run, {run}: give these runs an empty folder (scheme.folder).")
         weights = self.peers[self.me].student.model.state_dict()
-        content = save({name: _copy(x) for name, x in weights.items()}, {"run": self.run})
+        content = tensor_file.to_bytes({name: _copy(x) for name, x in weights.items()}, {"run": self.run})
         write_atomically(file, lambda out: out.write(content))
 
     def _take(self, file: Path, teacher: nn.Module) -> None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
         until = time.monotonic() + self.wait
         while not file.exists():
             if time.monotonic() > until:
@@ -105,8 +99,8 @@ class Exchange(Codistillation, Scheme):
                 )
             time.sleep(0.05)
         try:
-            copied(load_file(file), teacher)
-        except (SafetensorError, RuntimeError) as error:
+            copied(tensor_file.read(file)[0], teacher)
+        except RuntimeError as error:
             raise CheckpointError(
                 f"{file} doesn't fit the peer: {error}. All runs name the same models in the same order (peers=…)."
             ) from error
