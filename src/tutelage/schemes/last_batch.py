@@ -20,8 +20,9 @@ from tutelage.values import Batch, Outputs
 class LastBatch(SelfTaught):
     """Half of each batch are the samples that were new in the one before; what was said of them then is the teacher.
 
-    Terms without a teacher see the whole batch, the others the repeated half, augmented otherwise than before. The very
-    first batch is its own past.
+    Terms without a teacher see the whole batch, the others the repeated half, augmented otherwise than before. Each
+    half is a forward of its own, the new one first, so that batch norm sees them apart. The very first batch is its
+    own past.
     Paper: Shen, Xu, Yang, Li, Guo. CVPR 2022. arXiv:2203.16172 (DLB), where the terms are CE and KD at T = 3.
     """
 
@@ -65,12 +66,13 @@ class Repeated(Player):
         self, batch: Batch, last: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The terms, and what it says of the new samples, without gradient."""
-        said = self.say(batch)
         repeated = batch.asks["parts"][0]
-        last = said.response[:repeated] if last is None else last.to(said.response)
-        with torch.autocast(said.response.device.type, enabled=False):
-            truths = self.terms.truths(said, None, batch, self.task.mask(batch))
-            ours, old = Outputs(said.response[:repeated], facts=self.facts), batch.part(0, repeated)
-            told = Outputs(last.detach())
+        old = batch.part(0, repeated)
+        now, again = (self.say(part).response for part in (batch.part(repeated, len(batch)), old))
+        last = again if last is None else last.to(again)
+        with torch.autocast(again.device.type, enabled=False):
+            whole = Outputs(torch.cat([again, now]), facts=self.facts)
+            truths = self.terms.truths(whole, None, batch, self.task.mask(batch))
+            ours, told = Outputs(again, facts=self.facts), Outputs(last.detach())
             losses = self.terms(ours, told, old, self.task.mask(old), truths)
-        return losses, said.response[repeated:].detach()
+        return losses, now.detach()

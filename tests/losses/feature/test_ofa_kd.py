@@ -33,11 +33,26 @@ def test_stages_add_up() -> None:
     student = [torch.randn(3, c, side, side).double() for c, side in ((2, 8), (3, 4), (4, 2))]
     z, y = torch.randn(3, 5).double(), torch.tensor([1, 0, 4])
     loss = OFAKD(classes=5, power=1.3)
-    loss.build(student, student, 0)
-    loss.eval()
+    loss.build(student, [*student[:2], torch.randn(3, 6, 2, 2)], 0)  # the teacher's last stage is wider
+    loss.double().eval()
     sizes = [[tuple(m.weight.shape) for m in head if isinstance(m, torch.nn.Conv2d)] for head in loss.heads]
-    assert sizes == [[(2, 1, 3, 3), (3, 2, 1, 1), (3, 1, 3, 3), (4, 3, 1, 1)], [(3, 1, 3, 3), (4, 3, 1, 1)], []]
-    last = student[2].mean((2, 3)) @ loss.heads[2][-1].weight.T + loss.heads[2][-1].bias
+    assert sizes == [
+        [
+            (2, 1, 3, 3),
+            (2, 2, 1, 1),
+            (2, 1, 3, 3),
+            (4, 2, 1, 1),
+            (4, 1, 3, 3),
+            (4, 4, 1, 1),
+            (4, 1, 3, 3),
+            (6, 4, 1, 1),
+        ],
+        [(3, 1, 3, 3), (3, 3, 1, 1), (3, 1, 3, 3), (6, 3, 1, 1)],
+        [(6, 4, 1, 1)],
+    ]
+    assert [m.stride[0] for m in loss.heads[0] if isinstance(m, torch.nn.Conv2d)] == [2, 1, 1, 1, 2, 1, 1, 1]
+    pooled = torch.einsum("dc,bc->bd", loss.heads[2][0].weight[..., 0, 0], student[2].mean((2, 3)))
+    last = (pooled + loss.heads[2][0].bias) @ loss.heads[2][-1].weight.T + loss.heads[2][-1].bias
     torch.testing.assert_close(loss.heads[2](student[2]), last)
     exits = [head(x) for head, x in zip(loss.heads, student, strict=True)]
     expected = [sum(slow(e[i], z[i], int(y[i]), 1.3, 1.0) for e in exits) for i in range(3)]

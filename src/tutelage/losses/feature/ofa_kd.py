@@ -46,8 +46,10 @@ class OFAKD(Feature):
 
     L = Σ_l OFAResponse(H_l(s_l), z), z the teacher's logits.
 
-    classes: how many the teacher tells apart. H_l: separable 3×3 convolutions of stride 2 through the channels of the
-    later stages, mean over positions, a linear layer; they learn by this loss and aren't deployed.
+    classes: how many the teacher tells apart. H_l: for each later stage two separable 3×3 convolutions with batch norm
+    and ReLU, the first of stride 2, of twice the channels each time and in the end of the wider last stage's of the
+    two; for the last stage a 1×1 convolution to as many; mean over positions, a linear layer. They learn by this loss
+    and aren't deployed.
     Shapes: student a list of maps (B, C, H, W), shallow to deep; teacher a list, not looked at; teacher_response
     (B, K) logits; targets (B,) class numbers. Returns (B,).
     Paper: Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444. The whole method is
@@ -70,8 +72,8 @@ class OFAKD(Feature):
         return student, teacher, {"teacher_response": torch.randn(6, 100), "targets": torch.randint(100, (6,))}
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        channels = [x.shape[1] for x in student]
-        heads = (exit_head(channels[depth:], self.classes) for depth in range(len(channels)))
+        wide, last = max(student[-1].shape[1], teacher[-1].shape[1]), len(student) - 1
+        heads = (exit_head(x.shape[1], wide, last - depth, self.classes) for depth, x in enumerate(student))
         self.heads = nn.ModuleList(heads).to(student[0])
 
     def forward(
@@ -94,13 +96,19 @@ def enhanced_ce(student: Tensor, teacher: Tensor, targets: Tensor, power: float,
     return -(wanted * F.log_softmax(student / temperature, dim=1)).sum(1)
 
 
-def exit_head(channels: list[int], classes: int) -> nn.Sequential:
-    """From a map through these channels, each time half as large, to logits."""
-    halves = (layer for pair in pairwise(channels) for layer in halved(*pair))
-    return nn.Sequential(*halves, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], classes))
+def exit_head(channels: int, wide: int, halvings: int, classes: int) -> nn.Sequential:
+    """From a map of these channels, halved so often, to `wide` channels and logits."""
+    widths = [*(channels * 2**k for k in range(halvings)), wide]
+    steps = [layer for pair in pairwise(widths) for layer in halved(*pair)] or [nn.Conv2d(channels, wide, 1)]
+    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, classes))
 
 
 def halved(channels: int, out_channels: int) -> list[nn.Module]:
+    """Two separable convolutions, the first of stride 2."""
+    return [*separable(channels, channels, 2), *separable(channels, out_channels, 1)]
+
+
+def separable(channels: int, out_channels: int, stride: int) -> list[nn.Module]:
     """A depthwise and a pointwise convolution, normalised."""
-    depthwise = nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels, bias=False)
+    depthwise = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False)
     return [depthwise, nn.Conv2d(channels, out_channels, 1, bias=False), BatchNorm(out_channels), nn.ReLU()]
