@@ -46,6 +46,26 @@ def test_another_temperature_is_noticed(tmp_path: Path) -> None:
     assert any("gradient of student_logits" in f for f in faults)
 
 
+OPTIONS = {
+    "annealing_kd": {"max_temperature": 7}, "cl_ilr": {"temperature": 2.0}, "dcm": {"gamma": 2.0},
+    "dgkd": {"lambda": 0.5}, "endd": {"temperature": 2.5, "eps": 0.01}, "ffl": {"consistency_weight": 0.5},
+    "ffl_fusion": {"temperature": 2.0}, "fpd": {"alpha": 0.3}, "frskd": {"beta": 50.0}, "hsakd": {"temperature": 2.0},
+    "l2t_ww": {"beta": 0.4}, "lit": {"alpha": 0.5, "beta": 0.5}, "lsp": {"kernel": "l2"}, "mcl": {"tau": 0.2},
+    "mixskd": {"lam": 0.6}, "mixskd_discriminator": {"reverse": True}, "okddip_attention": {"alpha": 0.5},
+    "one_gate": {"temperature": 2.0}, "online_label_smoothing": {"alpha": 0.3}, "pcl": {"w": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_another_number_is_taken_and_noticed(method: str, tmp_path: Path) -> None:
+    """Rows go by the hyper-parameters' names: each other number is computed with, and gives another result."""
+    faults = changed(
+        tmp_path, KD.with_name(f"{method}__case0.json"), lambda v: v["hyperparameters"].update(OPTIONS[method])
+    )
+    assert all(fault.startswith(("loss ", "gradient of ")) for fault in faults), faults
+    assert faults
+
+
 def test_one_wrong_gradient_entry_is_noticed(tmp_path: Path) -> None:
     def change(vector: Any) -> None:
         vector["expected"]["grad_parameters"]["conv.weight"]["data"][3] += 1e-3
