@@ -183,3 +183,13 @@ def test_classes_of_samples_without_labels_are_not_judged():
     unknown = Stored(data.train.images, data.train.targets)
     unknown.labels = None
     assert preflight.classes(replace(data, train=unknown)) == []
+
+
+def test_check_evaluates_as_the_run_will(monkeypatch):
+    assert any("can be evaluated" in f.what for f in preflight.check(quick()).findings)
+
+    def broken(*args):
+        raise ModelError("no figures")
+
+    monkeypatch.setattr(preflight, "evaluate", broken)
+    assert any((f.level, f.what) == ("error", "no figures") for f in preflight.check(quick()).findings)

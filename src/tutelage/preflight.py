@@ -14,6 +14,7 @@ from tutelage import first_steps, skill
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import TutelageError
+from tutelage.evaluation import evaluate
 from tutelage.finding import Finding
 from tutelage.norms import gradient_norms
 from tutelage.optim import USUAL, suited
@@ -130,6 +131,15 @@ def gradients(scheme: Scheme) -> list[Finding]:
     return found or [Finding("ok", "everything trainable gets a gradient")]
 
 
+def evaluations(run: Run, scheme: Scheme, data: Data) -> list[Finding]:
+    """Whether each student can be evaluated as it will be after each epoch and at the end: on a batch each."""
+    for split in ("val", "test"):
+        batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
+        for student in scheme.students().values():
+            evaluate(student, [batch], run.task, len(data.classes))
+    return [Finding("ok", "the students' answers can be evaluated")]
+
+
 def refusal(error: TutelageError) -> list[Finding]:
     """What stops the run from being set up at all, a finding for each line."""
     return [Finding("error", line) for line in str(error).splitlines()]
@@ -196,6 +206,7 @@ def _try(run: Run, trial: Trial) -> None:
     trial.norms = {short(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.of(run.phases()[-1]))
+    trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
