@@ -159,6 +159,8 @@ Splits = namedtuple("Splits", ["train", "test"])
         ([TRAIN, TEST], (54, 6, 12)),
         (Splits(TRAIN, TEST), (54, 6, 12)),
         ((TRAIN, None), (43, 5, 12)),
+        ({"train": [TRAIN[i] for i in range(60)]}, (43, 5, 12)),
+        ([TRAIN[i] for i in range(60)], (43, 5, 12)),
         ((TRAIN, TEST, TEST), (60, 12, 12)),
         ({"train": TRAIN, "test": TEST}, (54, 6, 12)),
         ({"train": TRAIN, "validation": TEST, "test": TEST}, (60, 12, 12)),
@@ -166,7 +168,7 @@ Splits = namedtuple("Splits", ["train", "test"])
     ],
 )
 def test_forms_of_splits(tmp_path, data, counts):
-    made = tutelage.train("cnn2", data, out=str(tmp_path / "r"), **KEYS)
+    made = tutelage.train("cnn2", data, classes=["ant", "bee", "cat"], out=str(tmp_path / "r"), **KEYS)
     assert tuple(made.result["data"][split] for split in ("train", "val", "test")) == counts
     assert made.result["data"]["classes"] == ["ant", "bee", "cat"]
 
@@ -256,6 +258,11 @@ def test_a_lone_dataset_is_evaluated_on_as_a_whole(tmp_path):
         figures = tutelage.evaluate(made.folder, whole)
         assert len(figures.targets) == 12
         assert figures.values["accuracy"] == made.result["student"]["accuracy"]
+
+
+def test_a_network_without_parameters_has_figures():
+    figures = tutelage.evaluate(nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(3)), TEST)
+    assert figures.values["accuracy"] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("key", ["limit", "labels_per_class", "augment", "val", "seed", "epochs", "method"])

@@ -76,7 +76,8 @@ def _splits(data: Any) -> dict[str, Any]:
     if isinstance(data, Mapping):
         named = {"val" if split == "validation" else str(split): part for split, part in data.items()}
     else:
-        parts = tuple(data) if isinstance(data, tuple | list) else (data,)
+        samples = isinstance(data, list) and len(data) > max(PARTS)  # a list of samples is a Dataset
+        parts = tuple(data) if isinstance(data, tuple | list) and not samples else (data,)
         named = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
     if not named or not named.keys() <= {"train", "val", "test"}:
         raise ConfigError(f"data={said(data)}: expected {ARGUMENTS['data'][1]}.")

@@ -145,7 +145,7 @@ def _buildable(name: str, network: nn.Module) -> str:
 
 def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int) -> Figures:
     """Figures on a split, with predictions unless there are too many to keep."""
-    parameter, classes = next(network.parameters()), len(data.classes)
+    parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
     keep = len(getattr(data, split)) * classes <= KEPT
     return evaluate(_network(network), batches, task, classes, keep=keep)

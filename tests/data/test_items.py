@@ -128,6 +128,8 @@ def test_arrays_where_it_is_certain_what_they_mean(given, expected):
         ({"image": X, "img": X, "label": 1}, "a dict of 'image', 'img', 'label': expected"),
         ((None, 0), r"None \(NoneType\): expected a uint8 or float tensor"),
         (("a.png", 0), "'a.png'"),
+        ((X.float().to_sparse(), 0), "a float32 tensor"),
+        ((X.to("meta"), 0), "a uint8 tensor"),
         ((X.long(), 0), "a int64 tensor"),
         ((np.zeros((3, 5, 3)), 0), r"a float64 array of shape \(3, 5, 3\): which side is the channels'"),
         ((np.zeros((6, 5, 7)), 0), r"a float64 array of shape \(6, 5, 7\): which side is the channels'"),
@@ -322,7 +324,9 @@ def test_own_names_of_several_words_and_a_part_of_them():
     assert batch.targets.equal((rows == 1).long())
 
 
-@pytest.mark.parametrize("classes", [None, "cat", 2.0, True, [], ["a", "a"], [1, 2], object()])
+@pytest.mark.parametrize(
+    "classes", [None, "cat", 2.0, True, 0, -1, [], ["a", "a"], [1, 2], torch.tensor(2), torch.arange(2), object()]
+)
 def test_classes_that_are_none(classes):
     with pytest.raises(ConfigError, match=r"classes=.*expected how many there are, or a list of their names"):
         from_datasets(Items((X, 0)), classes=classes)

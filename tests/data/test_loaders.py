@@ -165,6 +165,16 @@ class NoLength(Dataset):
         return torch.zeros(1, 4, 4), 0
 
 
+class Broken(NoLength):
+    def __len__(self):
+        raise OSError("no index")
+
+
+def test_a_length_that_cant_be_had():
+    with pytest.raises(DataError, match=r"train: the Dataset's length can't be had \(OSError: no index\)"):
+        from_datasets(Broken(), classes=2)
+
+
 def test_loaders_of_streams_and_of_their_own_kind():
     with pytest.raises(DataError, match="train: Stream has no length and items"):
         from_datasets(DataLoader(Stream()), classes=2)

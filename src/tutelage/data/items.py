@@ -99,11 +99,12 @@ def image(x: Any) -> Tensor:
         x = _of_picture(x)
     elif isinstance(x, np.ndarray):
         x = _of_array(x)
-    if isinstance(x, Tensor):
+    usual = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
+    if usual:
         x = x.detach().cpu()
         x = x.float() / 65535 if x.dtype == torch.uint16 else x.float() if x.dtype == torch.bfloat16 else x
         x = x[None] if x.dim() == 2 else x
-    if not isinstance(x, Tensor) or x.dim() != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
+    if not usual or x.dim() != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
         raise DataError(
             f"is {came}: expected a uint8 or float tensor (C, H, W), an array (H, W) or (H, W, C), or a PIL image."
         )
@@ -188,5 +189,6 @@ def said(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
     if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(said, value[:4]))})"
+        more = ", …" if len(value) > 4 else ""
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(said, value[:4]))}{more})"
     return f"{reprlib.repr(value)} ({type(value).__name__})"

@@ -40,7 +40,11 @@ def asked_of(split: str, given: Any) -> Asked:
     dataset = given.dataset if isinstance(given, DataLoader) else given
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise DataError(f"{split}: {type(dataset).__name__} has no length and items: expected a map-style Dataset.")
-    if not len(dataset):
+    try:
+        count = len(dataset)
+    except Exception as error:  # the user's code may raise anything
+        raise DataError(f"{split}: the Dataset's length can't be had ({type(error).__name__}: {error}).") from error
+    if not count:
         raise DataError(f"{split}: the Dataset is empty: expected one sample or more.")
     return _of_loader(split, given) if isinstance(given, DataLoader) else Asked(given)
 

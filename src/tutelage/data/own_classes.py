@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
@@ -24,9 +25,9 @@ def class_names(
     own = own_names(dataset, fields)
     if said is None and own:
         return own, None
-    if isinstance(said, int) and not isinstance(said, bool):
+    if isinstance(said, int | np.integer) and not isinstance(said, bool) and said > 0:
         return tuple(map(str, range(said))), None
-    listed = () if said is None or isinstance(said, str | bool) or not hasattr(said, "__iter__") else tuple(said)
+    listed = tuple(said) if isinstance(said, Iterable) and not isinstance(said, str | Tensor) else ()
     if not listed or not all(isinstance(name, str) for name in listed) or len({*listed}) < len(listed):
         hint = "the Dataset has no `classes`: " if said is None else ""
         raise ConfigError(f"classes={said!r}: {hint}expected how many there are, or a list of their names, each once.")
