@@ -27,7 +27,7 @@ class Tapped(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model
+        self.model = model = bared(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.listening = False  # the bare model may also be called by others
@@ -91,6 +91,11 @@ class Tapped(nn.Module):
         return self.model
 
 
+def bared(model: nn.Module) -> nn.Module:
+    """What torch.compile was given, whose layers have their own names and hear hooks; any other model as it is."""
+    return getattr(model, "_orig_mod", model)
+
+
 def call(model: nn.Module, inputs: Inputs) -> Any:
     """What the model returns; a dict of inputs goes in by keyword."""
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
@@ -143,7 +148,10 @@ def peek(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Output
         try:
             return tapped(inputs)
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ModelError(f"{type(model).__name__} fails on inputs {_shapes(inputs)}: {error}") from error
+            mend = _other_type(tapped.model, inputs)
+            raise ModelError(
+                f"{type(tapped.model).__name__} fails on inputs {_shapes(inputs)}: {error}{mend}"
+            ) from error
         finally:
             tapped.close()
 
@@ -152,3 +160,15 @@ def _shapes(inputs: Inputs) -> str:
     if isinstance(inputs, Tensor):
         return str(tuple(inputs.shape))
     return str({name: tuple(x.shape) for name, x in inputs.items()})
+
+
+def _other_type(model: nn.Module, inputs: Inputs) -> str:
+    """The mend for a model whose weights are of another type than its inputs."""
+    given = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()} - {given.dtype}
+    if not types or not given.is_floating_point():
+        return ""
+    return (
+        f". Its weights are {', '.join(sorted(map(str, types)))} and the inputs {given.dtype}: give it in float32 "
+        "(model.float()); teacher_precision=bf16 and precision=bf16 compute in half precision where it is faster."
+    )

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from tutelage.capture import call, channels_come_last, norm_widths, peek, undisturbed
+from tutelage.capture import Tapped, bared, call, channels_come_last, norm_widths, peek, undisturbed
 from tutelage.errors import ModelError
 from tutelage.values import Batch, Inputs
 
@@ -43,7 +44,7 @@ class Look:
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
-        self.model = model
+        self.model = model = bared(model)
         self.inputs = first(batch.inputs, 2)
         self.response = peek(model, self.inputs).response
         self.layers = trace(model, self.inputs)
@@ -55,6 +56,19 @@ class Look:
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
         return peek(self.model, self.inputs, [layer])[layer]
+
+    def learns(self, layer: str = "") -> bool:
+        """Whether a gradient from that layer's feature, or from the answer, reaches anything trainable."""
+        free = [parameter.requires_grad for parameter in self.model.parameters()]
+        if free and all(free):
+            return True
+        tapped = Tapped(self.model, [layer] if layer else [])
+        try:
+            with undisturbed(self.model), torch.enable_grad():
+                said = tapped(self.inputs)
+        finally:
+            tapped.close()
+        return (said[layer] if layer else said.response).requires_grad
 
     def answer(self, response: Tensor) -> Look:
         """The same model, if it answered so: for members."""

@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped
-from tutelage.layers import Look
+from tutelage.capture import Tapped, call
+from tutelage.errors import ConfigError
+from tutelage.layers import Look, first
 from tutelage.tasks.base import Task
 from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
@@ -124,6 +125,24 @@ class Peers(nn.Module):
     def students(self) -> dict[str, Tapped]:
         """Each peer's network."""
         return {name: player.student for name, player in self.peers().items()}
+
+
+def refuse_single(students: Mapping[str, Tapped], batch: Batch, batch_size: int) -> None:
+    """Refuse batches of one sample where a norm over the batch can't do with that.
+
+    Raises: ConfigError that names the student and the key.
+    """
+    if batch_size > 1:
+        return
+    for name, student in students.items():
+        try:
+            with torch.no_grad():
+                call(copy.deepcopy(student.model).train(), first(batch.inputs, 1))
+        except ValueError as error:
+            raise ConfigError(
+                f"batch_size: one sample a batch and process, and {name} has a norm over the batch ({error}); use 2 "
+                "or more."
+            ) from error
 
 
 def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:

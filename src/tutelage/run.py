@@ -23,6 +23,7 @@ from tutelage.folder import free, make
 from tutelage.making import Making
 from tutelage.networks import Given
 from tutelage.phase import Phase, facts, finish, forget_peak, keep
+from tutelage.player import refuse_single
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation
 from tutelage.teachers.ahead import placed
@@ -139,6 +140,7 @@ class Run(Making):
         batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
+        refuse_single(scheme.students(), batch, parts.config.batch_size // self.fabric.world_size)
         if self.leaves_terms(phase):
             self.rehearsed[phase.name] = dict(terms_of(scheme).state_dict())
         if self.config.sharded:

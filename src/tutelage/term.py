@@ -77,9 +77,11 @@ class Term(Checked, nn.Module):
         self.student_layers: list[str] = []
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
+        self.wired = self.sees == "response" and not self.policies() and type(loss).build is Loss.build
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
+        self.wired = True
         name = type(self.loss).__name__
         self._refuse_single({"student": student, "teacher": teacher})
         answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
@@ -110,6 +112,11 @@ class Term(Checked, nn.Module):
         pairs = pairs_of(self.loss, self.sees, self.wanted, student, teacher)
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
+        if still := [s for s in dict.fromkeys(self.student_layers) if not student.learns(s)]:
+            raise ConfigError(
+                f"{name} compares the student's {', '.join(still)}, which nothing trainable leads to: unfreeze layers "
+                "up to there, or name later ones (student=…)."
+            )
         said = [self._formed(student.feature(s)) for s in self.student_layers]
         told = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
         if self.connector:
@@ -172,7 +179,13 @@ class Term(Checked, nn.Module):
         """The weighted mean of the loss; features of several layer pairs are added.
 
         truth: the sum of the terms that need no teacher, for weights that go by it.
+        Raises: ConfigError if its layers or learned parts aren't there yet.
         """
+        if not self.wired:
+            raise ConfigError(
+                f"{type(self.loss).__name__} isn't wired yet, so its layers and learned parts aren't known: call "
+                "Terms.wire or Player.wire with an example first, or train it by a Trainer."
+            )
         available = _available(batch, said, told)
         asked = {name: available[name] for names in self.asks.values() for name in names if name in available}
         if self.sees == "response":

@@ -72,7 +72,15 @@ class Terms(nn.ModuleDict):
         return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Wire every term; the first fault names its term."""
+        """Wire every term; the first fault names its term.
+
+        Raises: ModelError if the student's answer depends on nothing trainable.
+        """
+        if not student.learns():
+            raise ModelError(
+                "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
+                "parameters (requires_grad_(True))."
+            )
         for name, term in self.named().items():
             try:
                 refuse_other_classes(term.loss, teacher)

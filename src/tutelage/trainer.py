@@ -26,11 +26,12 @@ from tutelage.callbacks import Callback, Row
 from tutelage.capture import Tapped
 from tutelage.checkpoint import Progress
 from tutelage.data.base import Data
-from tutelage.errors import ConfigError, Interrupted, NotFinite, TutelageError
+from tutelage.errors import ConfigError, Interrupted, TutelageError
 from tutelage.evaluation import evaluate
 from tutelage.fabric import make_fabric
-from tutelage.norms import gradient_norms
+from tutelage.norms import gradient_norms, refuse_infinite
 from tutelage.optim import averages, go_on, optimiser, scheduler, taught_by
+from tutelage.player import refuse_single
 from tutelage.processes import all_of
 from tutelage.recompute import recompute
 from tutelage.schemes.base import Scheme, bare, short
@@ -102,6 +103,7 @@ class Trainer:
         scheme.to(fabric.device)
         scheme.train()
         self.students = scheme.students()
+        refuse_single(self.students, example, len(example))
         self.averages = averages(self.students, settings.ema)
         if settings.sharded:
             sharding.refuse(scheme)
@@ -246,13 +248,7 @@ class Trainer:
         means = self.fabric.all_reduce(means, reduce_op="mean")
         self.pending.clear()
         losses = {short(name): value for name, value in zip(names, means.tolist(), strict=True)}
-        bad = [name for name, value in losses.items() if not abs(value) < float("inf")]
-        if bad:
-            raise NotFinite(
-                f"{', '.join(bad)} became {losses[bad[0]]} by step {self.progress.step}. If it is the teacher's term, "
-                "look at the teacher's answers (tutelage check); else use a smaller lr or clip=1. "
-                + checkpoint.left(self.folder)
-            )
+        refuse_infinite(losses, self.progress.step, checkpoint.left(self.folder))
         epoch = self.progress.epoch + self.progress.position / self.steps
         row = {"kind": "step", "step": self.progress.step, "epoch": round(epoch, 4), "losses": losses}
         self._note(row | {"lr": self.schedulers[0].get_last_lr()[0]})

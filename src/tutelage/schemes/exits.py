@@ -125,6 +125,10 @@ class ExitsLook(Look):
         self.features = features
         self.layers = [*look.layers, *(Layer(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
 
+    def learns(self, layer: str = "") -> bool:
+        """It does: what is made of the student's features is learned beside it."""
+        return True
+
     def feature(self, layer: str) -> Tensor:
         """An exit's, or the model's."""
         return self.features[layer] if layer in self.features else super().feature(layer)

@@ -108,6 +108,10 @@ class Refined(Look):
         ]
         self.response, self.embedding, self.facts, self.members = response, self.stages[-1].name, {}, []
 
+    def learns(self, layer: str = "") -> bool:
+        """It does: what is made of the student's features is learned beside it."""
+        return True
+
     def feature(self, layer: str) -> Tensor:
         """A refined stage.
 

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped
-from tutelage.errors import ConfigError, NotFinite, unknown
+from tutelage.capture import Tapped, bared
+from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
 from tutelage.fold import fold
 from tutelage.layers import Look
 from tutelage.tasks.base import Task
@@ -54,7 +54,7 @@ class Frozen(Teacher):
             raise ConfigError(unknown("precision", precision, list(PRECISIONS)))
         self.scale: Tensor | None
         self.shift: Tensor | None
-        self.plain = [model.requires_grad_(False)]  # in a list: when folded, it is no part of what runs
+        self.plain = [bared(model).requires_grad_(False)]  # in a list: when folded, it is no part of what runs
         self.tapped = Tapped(model)
         self.task = task
         self.dtype = PRECISIONS[precision]
@@ -141,7 +141,10 @@ class Frozen(Teacher):
 
     def look(self, batch: Batch) -> Look:
         """The network's layers; from then on its answers tell its facts too."""
-        look = Look(self.plain[0], self.seen(batch))
+        try:
+            look = Look(self.plain[0], self.seen(batch))
+        except ModelError as error:
+            raise ModelError(f"teacher: {error}") from error
         self.facts = look.facts
         look.response = self.task.response(look.response, batch)
         return look
