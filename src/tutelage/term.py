@@ -77,7 +77,8 @@ class Term(Checked, nn.Module):
         self.student_layers: list[str] = []
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
-        self.wired = self.sees == "response" and not self.policies() and type(loss).build is Loss.build
+        builds = {type(part).build for part in (loss, self.temperature, self.samples) if part is not None}
+        self.wired = self.sees == "response" and builds <= {Loss.build, Temperature.build, Samples.build}
 
     def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
