@@ -159,7 +159,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
     """Figures of a run's student, or of a module, on a data set's test split; data: None takes the run's own.
 
     The images are normalised and sized as the run had them. A Dataset that stands alone is the test split. keys: size,
-    classes, column and task, and those of Datasets.
+    classes, column, task and batch_size, and those of Datasets.
     """
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = saved.load(model) if isinstance(model, str | Path) else model
@@ -172,7 +172,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
             raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
         data = card.data
     asked = given_data(alone_for_test(data), given, keys)
-    for key in keys.keys() - {"size", "classes", "column", "task"}:
+    for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
         raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
     loaded = load_data(config, given.data)
