@@ -52,7 +52,7 @@ docs: $(VENV)/.dev      ## the site, strictly, into docs/_build/html
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 
 bench: $(VENV)/.dev     ## speed and memory, as ratios within one run
-	@for script in step crd losses vocabulary loader cache several mutual byot teacher help_time kill cache_kill; do echo "== $$script"; $(BIN)/python bench/$$script.py || exit 1; done
+	@for script in step crd losses vocabulary loader cache several mutual byot teacher help_time kill cache_kill fuzz; do echo "== $$script"; $(BIN)/python bench/$$script.py || exit 1; done
 
 clean:                  ## what was built
 	rm -rf $(VENV) docs/_build build dist .mypy_cache .ruff_cache .pytest_cache

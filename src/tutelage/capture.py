@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ModelError, unknown
+from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.values import Inputs, Outputs, response_of
 
 
@@ -147,7 +147,9 @@ def peek(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Output
         tapped = Tapped(model, layers)
         try:
             return tapped(inputs)
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (TutelageError, MemoryError):
+            raise
+        except Exception as error:  # anybody's network may raise anything
             mend = _other_type(tapped.model, inputs)
             raise ModelError(
                 f"{type(tapped.model).__name__} fails on inputs {_shapes(inputs)}: {error}{mend}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from torch import Tensor, nn
+from torch.jit import ScriptModule
+from torch.nn.parameter import UninitializedParameter
 
 from tutelage import models, saved, stages
 from tutelage.callbacks import Callback
@@ -16,7 +18,7 @@ from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.datasets import Datasets
 from tutelage.data.found import of_classes
-from tutelage.errors import ConfigError, unknown
+from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.fabric import make_fabric
 from tutelage.kinds import Size, sides
 from tutelage.loading import load_data
@@ -59,6 +61,17 @@ class Network:
     classes: tuple[str, ...] | None = None
     known: bool = True
     untrained: str = ""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, ScriptModule):
+            raise ModelError("a scripted network can't be looked into: give the module that it was made from.")
+        parameters = list(self.model.parameters())
+        if not parameters or any(isinstance(p, UninitializedParameter) for p in parameters):
+            what = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
+            raise ModelError(
+                f"{type(self.model).__name__} {what}: expected a network with weights"
+                + (", called once on an example." if parameters else ".")
+            )
 
     def wanted(self, data: Data) -> Data:
         """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.

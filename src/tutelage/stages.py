@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tutelage.errors import unknown
+from tutelage.errors import ConfigError, unknown
 
 STAGE = "stage:"
 """What stands before the name of an earlier training of the same run, where a model is named."""
@@ -29,6 +29,8 @@ OF_RUN = (
 )  # fmt: skip
 """Keys that are the same for all trainings of a run."""
 
+EPOCH = re.compile(r"[1-9]\d{0,5}")
+
 Words = Mapping[str, Any]
 """The keys that a training has otherwise than the run."""
 
@@ -46,8 +48,13 @@ def is_stage(name: Any) -> bool:
 
 
 def left(name: str) -> Left:
-    """What "stage:NAME" or "stage:NAME@EPOCH" names."""
+    """What "stage:NAME" or "stage:NAME@EPOCH" names.
+
+    Raises: ConfigError if that is no epoch.
+    """
     stage, at, epoch = name.removeprefix(STAGE).partition("@")
+    if at and not EPOCH.fullmatch(epoch):
+        raise ConfigError(f"{name}: expected a whole number of epochs after @, such as {STAGE}{stage}@10.")
     return Left(stage, int(epoch) if at else None)
 
 
@@ -87,7 +94,7 @@ def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later
         return "only what the terms of an earlier stage have at its end can be taken over"
     if wanted == ALONE and run.get("baseline"):
         return "" if key == "teacher" and not at else "the student alone is a teacher at its end, and nothing else"
-    if at and not re.fullmatch(r"[1-9]\d*", epoch):
+    if at and not EPOCH.fullmatch(epoch):
         return f"expected a whole number of epochs after @, such as {STAGE}{wanted}@10"
     if wanted == stage.get("name"):
         return "a stage can't name itself"

@@ -154,6 +154,11 @@ class Term(Checked, nn.Module):
 
     def _check_classes(self, student: Tensor, teacher: Tensor) -> None:
         dim = self.loss.class_dim
+        if min(student.dim(), teacher.dim()) < 2:
+            raise ConfigError(
+                f"the student answers {tuple(student.shape)} and the teacher {tuple(teacher.shape)}: expected a value "
+                "for each class of each sample."
+            )
         if dim is not None and self.loss.needs_teacher and student.shape[dim] != teacher.shape[dim]:
             raise ConfigError(
                 f"{type(self.loss).__name__} compares class by class, but the student answers {student.shape[dim]} "

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, shown
+
+LARGEST = 2_000
+"""Of the numbers in a name, depths and widths."""
+PARAMETERS = 300_000_000
+"""More a network that goes by a name hasn't."""
+USUAL = 10_000
+"""Depth times width squared, up to which no network of a name comes near that many."""
 
 
 class Network(nn.Module):
@@ -29,7 +39,19 @@ class Network(nn.Module):
         if match is None:
             return None
         given: dict[str, Any] = {key: number(text) for key, text in match.groupdict().items() if text is not None}
+        depth, width = given.get("depth", 1), given.get("width", 1)
+        if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **given)):
+            raise ConfigError(
+                f"{shown(name)}: so large a network has no use; expected numbers up to {LARGEST:,}, and a network of "
+                f"{PARAMETERS:,} parameters at most, such as {', '.join(cls.examples[:3])}."
+            )
         return cls(classes, channels, **given)
+
+    @classmethod
+    def _is_huge(cls, classes: int, channels: int, **given: Any) -> bool:
+        """Whether it has more parameters than anybody wants, counted without making them."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in cls(classes, channels, **given).parameters()) > PARAMETERS
 
 
 def number(text: str) -> int | float:

@@ -160,7 +160,7 @@ def own(request: Request) -> Made:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigError(f"can't import {error.name!r} for python:{request.name}: is it on PYTHONPATH?") from error
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(
             f"python:{request.name}: importing {module_name} raised {type(error).__name__}: {error}."
         ) from error
@@ -169,7 +169,10 @@ def own(request: Request) -> Made:
     make = getattr(module, attribute)
     if not callable(make):
         raise ConfigError(f"python:{request.name} is a {type(make).__name__}, expected something to call.")
-    signature = inspect.signature(make)
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError) as error:  # some built-in functions have none
+        raise ConfigError(f"python:{request.name} doesn't say what it is called with: {error}.") from error
     anything = any(taken.kind is taken.VAR_KEYWORD for taken in signature.parameters.values())
     given = {"classes": request.classes, "channels": request.channels}
     given = {key: value for key, value in given.items() if anything or key in signature.parameters}
@@ -179,7 +182,7 @@ def own(request: Request) -> Made:
         raise ConfigError(f"python:{request.name} is called with classes= and channels= only: {error}.") from error
     try:
         model = make(**given)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(f"python:{request.name} raised {type(error).__name__}: {error}.") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"python:{request.name} returned {type(model).__name__}, expected a torch.nn.Module.")

@@ -57,6 +57,8 @@ def _sizes(teacher: str, student: str, count: int) -> list[str]:
             ends = {key: (text, small[key]) for key, text in large.groupdict().items() if text or small[key]}
             if not all(text and re.fullmatch(r"[1-9]\d*", text) for pair in ends.values() for text in pair):
                 return []
+            if any(len(text) > 4 for pair in ends.values() for text in pair):
+                return []  # no network has such numbers
             sizes = [(int(a), int(b)) for a, b in ends.values()]
             chosen: list[str] = []
             for k in range(1, count + 1):
