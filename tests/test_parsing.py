@@ -66,7 +66,7 @@ def test_what_is_no_text_is_read_as_such():
 
 WRONG = {
     "epochs": ["true", "1:30", "010", "0x10", "0o7", "1_000", "3.0", "1e1", "'3'", "[3]", "null", "2024-06-01", "~"],
-    "lr": ["true", "1:30.5", "010.5", ".inf", "-.inf", ".nan", "1e999", "'0.1'", "0x1", "none"],
+    "lr": ["true", "1:30.5", "010.5", ".inf", "-.inf", ".nan", "1e999", "'0.1'", "0x1"],
     "clip": [".inf", ".nan", "true", "1e999"],
     "baseline": ["yes", "no", "on", "off", "1", "0", "'true'", "null"],
     "milestones": ["[.nan]", "[true]", "[0.5, .inf]", "0.5"],
