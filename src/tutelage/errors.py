@@ -64,16 +64,27 @@ def shown(text: object) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The sentence for a name that isn't known, with near names first.
+FEW = 12
+"""So many names are listed; of more, those that come near."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str:
+    """The sentence for a name that isn't known: near names, and the rest if they are few; listed: what lists them all.
 
     >>> unknown("loss", "dkdd", ["kd", "dkd"])
-    "unknown loss 'dkdd': did you mean 'dkd'? Known: dkd, kd."
+    "unknown loss 'dkdd': did you mean 'dkd' or 'kd'? Known: dkd, kd."
+    >>> unknown("loss", "zzz", (f"kd{k}" for k in range(50)), "tutelage list losses")
+    "unknown loss 'zzz'. Known: 50, which `tutelage list losses` lists."
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}."
+    near = difflib.get_close_matches(shown(name), names, n=3, cutoff=0.6)
+    hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ":" if len(names) <= FEW else "."
+    few = ", ".join(names) if len(names) <= FEW else f"{len(names)}, which `{listed}` lists" if listed else _some(names)
+    return f"unknown {kind} {shown(name)!r}{hint} Known: {few}."
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:FEW])} and {len(names) - FEW} more"
 
 
 def plain(name: object) -> str:

@@ -55,4 +55,5 @@ def refuse_terms(asked: Iterable[Spec]) -> None:
 
 def near_method(name: str) -> str:
     """The sentence for a method that isn't known."""
-    return unknown("method", name, [*registry.catalogue("losses"), *recipes.names()])
+    known = [*registry.catalogue("losses"), *recipes.names()]
+    return unknown("method", name, known, "tutelage list losses` and `tutelage list recipes")

@@ -125,4 +125,4 @@ def find(package: str, name: str) -> Entry:
     for entry in entries.values():
         if _plain(entry.name) == _plain(name):
             return entry
-    raise ConfigError(unknown(KINDS[package], name, entries))
+    raise ConfigError(unknown(KINDS[package], name, entries, f"tutelage list {package}"))

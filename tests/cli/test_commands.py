@@ -9,8 +9,9 @@ import sys
 import pytest
 import torch
 from cli.made import QUICK, network
+from typer.testing import CliRunner
 
-from tutelage import registry
+from tutelage import cli, registry
 from tutelage.cli import FOLDER
 from tutelage.config import Config
 
@@ -290,3 +291,49 @@ def test_check_reports_an_untrained_teacher_and_a_layer_that_isnt_there(tutelage
     code, output = tutelage("check", "method=mcl", "student=cnn2", "limit=64", "device=cpu")
     assert code == 0, output
     assert re.search(r"mcl +\d", output)
+
+
+def test_a_list_takes_words_that_its_rows_must_say(tutelage):
+    code, output = tutelage("list", "losses", "Attention", "ICLR")
+    assert code == 0
+    names = [line.split()[0] for line in output.splitlines() if line.strip()]
+    assert "at" in names
+    assert "kd" not in names
+    code, output = tutelage("list", "losses", "nothing-says-this")
+    assert code == 2
+    assert "none says 'nothing-says-this'" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "lists"),
+    [
+        (["distill", "method=kdd"], "tutelage list losses"),
+        (["distill", "student=resnet21x"], "tutelage list models"),
+        (["distill", "scheme=mutula"], "tutelage list schemes"),
+        (["distill", "recipe=tak"], "tutelage list recipes"),
+        (["show", "kdd"], "tutelage list"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest_few_once_and_what_lists_the_rest(tutelage, words, lists):
+    code, output = tutelage(*words)
+    assert code == 2
+    assert lists in output
+    assert output.count("did you mean") == 1
+    assert len(output) < 500
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("tutelage dis", ["distill"]),
+        ("tutelage distill ep", ["epochs="]),
+        ("tutelage check schedule=", ["schedule=cosine", "schedule=step", "schedule=constant"]),
+        ("tutelage train baseline=t", ["baseline=true"]),
+        ("tutelage distill log=t", ["log=tensorboard"]),
+        ("tutelage distill nonsense=", []),
+    ],
+)
+def test_the_shell_completes_commands_keys_and_choices(line, words):
+    environment = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_TUTELAGE_COMPLETE": "complete_bash"}
+    output = CliRunner().invoke(cli.app, [], prog_name="tutelage", env=environment).output
+    assert output.split() == words

@@ -55,7 +55,7 @@ class Folder(TyperGroup):
             return super().invoke(ctx)
 
 
-app = typer.Typer(cls=Folder, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Folder, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(asked: bool) -> None:

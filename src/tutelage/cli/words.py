@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE.yaml] [KEY=VALUE]...", help="A configuration file, and keys that win over it."),
+    typer.Argument(
+        metavar="[FILE.yaml] [KEY=VALUE]...",
+        help="A configuration file, and keys that win over it.",
+        autocompletion=lambda incomplete: completed(incomplete),
+    ),
 ]
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
@@ -36,6 +40,29 @@ def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
     first = words[0] if words else ""
     is_file = "=" not in first and (Path(first).suffix in (".yaml", ".yml") or Path(first).is_file())
     return (Path(first), list(words[1:])) if is_file else (None, list(words))
+
+
+def completed(begun: str) -> list[str]:
+    """What a word may become: a key, or one of the values that a key names."""
+    from tutelage.config import Config
+
+    key, equals, text = begun.partition("=")
+    if not equals:
+        return [f"{name}=" for name in Config.model_fields if name.startswith(key)]
+    field = Config.model_fields.get(key)
+    choices = [] if field is None else [arg for arg in _named(field.annotation) if arg.startswith(text)]
+    return [f"{key}={choice}" for choice in choices]
+
+
+def _named(kind: Any) -> Iterator[str]:
+    """The values that an annotation names: flags, and the words of a choice."""
+    if kind is bool:
+        yield from ("true", "false")
+    elif get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    else:
+        for part in get_args(kind):
+            yield from _named(part)
 
 
 class Worded(TyperCommand):

@@ -60,7 +60,7 @@ def load(
     kind, colon, where = name.partition(":")
     patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
     if kind not in patterns:
-        raise ConfigError(unknown("data", plain(kind), patterns) + _meant(name))
+        raise ConfigError(unknown("data", plain(kind), patterns, "tutelage list data") + _meant(name))
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_meant(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)

@@ -91,7 +91,8 @@ def built_in(request: Request) -> Made:
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{elsewhere(name)}"]
             return Made(model, name, notes=notes if namesake else [])
-    raise ConfigError(unknown("model", name, [*known, *(form for form, _ in SOURCES.values())]) + elsewhere(name))
+    known += [form for form, _ in SOURCES.values()]
+    raise ConfigError(unknown("model", name, known, "tutelage list models") + elsewhere(name))
 
 
 def elsewhere(name: str) -> str:

@@ -47,7 +47,7 @@ def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
     Raises: ConfigError if there is no such recipe, or it has no default for what isn't set.
     """
     if not has(name):
-        raise ConfigError(unknown("recipe", name, names()))
+        raise ConfigError(unknown("recipe", name, names(), "tutelage list recipes"))
     recipe = importlib.import_module(f"{__name__}.{stem(name)}").recipe
     kinds = get_type_hints(recipe)
     return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _sound(x, kinds[key])}))

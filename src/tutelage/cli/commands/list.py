@@ -60,10 +60,17 @@ def list_parts(
     kind: Annotated[
         str | None, typer.Argument(metavar="|".join(KINDS), help="What to list; all names if unsaid.")
     ] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="Only those of which a row says all of these.")
+    ] = None,
 ) -> None:
     """What there is, with a line about each. `tutelage show NAME` says more of one.
 
-    Example: tutelage list losses
+    Examples:
+
+      tutelage list losses
+
+      tutelage list losses attention CVPR
     """
     from tutelage.cli.console import table
 
@@ -74,4 +81,8 @@ def list_parts(
     if kind not in KINDS:
         raise ConfigError(unknown("kind", kind, KINDS))
     columns, rows = KINDS[kind]()
-    table("", columns, rows)
+    asked = [word.lower() for word in words or []]
+    chosen = [row for row in rows if all(word in " ".join(row).lower() for word in asked)]
+    if not chosen:
+        raise ConfigError(f"of {len(rows)} {kind} none says {' and '.join(map(repr, asked))}; `tutelage list {kind}`.")
+    table("", columns, chosen)

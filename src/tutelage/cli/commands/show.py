@@ -46,7 +46,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
     if shown:
         return
     known = [entry for package in registry.KINDS for entry in registry.catalogue(package)]
-    raise ConfigError(unknown("part", name, [*known, *recipes.names()]))
+    raise ConfigError(unknown("part", name, [*known, *recipes.names()], "tutelage list"))
 
 
 def _of_scheme(scheme: Any) -> list[tuple[str, str, str]]:
