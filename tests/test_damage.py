@@ -100,7 +100,7 @@ DAMAGES: list[Callable[[Path, Path], None]] = [flip, truncate, empty, delete, a_
 OF_A_RUN = [
     "config.yaml", "environment.json", "result.json", "student.safetensors", "examples.npz", "report.html", sums.NAME,
     *(f"student-0/{name}" for name in ("phase.json", "model.safetensors", "predictions.npz", "metrics.jsonl")),
-    f"student-0/{sums.NAME}", "teacher/model.safetensors", "alone-0/phase.json",
+    "student-0/confusion.npz", f"student-0/{sums.NAME}", "teacher/model.safetensors", "alone-0/phase.json",
 ]  # fmt: skip
 
 
@@ -224,6 +224,9 @@ def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(True), "c": torch.zeros(0, 2), "d": torch.ones(3).bfloat16()}
     file = tmp_path / "t.safetensors"
     file.write_bytes(tensor_file.to_bytes(tensors, {"run": "1"}))
+    assert {tensor_file.to_bytes(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
+        tensor_file.to_bytes(tensors, {"of": "é", "run": "1"})
+    }
     found, facts = tensor_file.read(file)
     assert facts == {"run": "1"}
     assert all(torch.equal(found[name], x) and found[name].dtype == x.dtype for name, x in tensors.items())

@@ -253,14 +253,14 @@ def test_after_stages_with_epochs_of_their_own_the_student_goes_on_and_so_does_a
 def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):
     from tutelage import resuming
 
-    wrote = resuming.write_text
+    wrote = resuming.sums.write
 
     def killed(path: Path, text: str) -> None:
         if path.name == "environment.json":
             raise KeyboardInterrupt
         wrote(path, text)
 
-    monkeypatch.setattr(resuming, "write_text", killed)
+    monkeypatch.setattr(resuming.sums, "write", killed)
     with pytest.raises(KeyboardInterrupt):
         tutelage.resume(stopped, epochs=3)
     monkeypatch.undo()

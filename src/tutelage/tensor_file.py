@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +17,21 @@ OWN = "sha256"
 
 
 def to_bytes(tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> bytes:
-    """The file's content: contiguous tensors on the CPU, and what is said beside them."""
+    """The file's content: contiguous tensors on the CPU, and what is said beside them; the same for the same."""
     from safetensors.torch import save
 
     facts = dict(facts or {})
-    return save(dict(tensors), facts | {OWN: _digest(tensors, facts)})
+    return _in_order(save(dict(tensors), facts | {OWN: _digest(tensors, facts)}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its facts sorted: the library writes them in another order each time."""
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors stay aligned
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
