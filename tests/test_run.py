@@ -43,8 +43,8 @@ def phase(run: tutelage.Finished, name: str) -> dict:
 def test_the_folder_holds_all_that_it_should(run):
     found = {str(p.relative_to(run.folder)) for p in run.folder.rglob("*") if p.is_file()}
     phases = ("teacher", "alone-0", "student-0", "alone-1", "student-1")
-    files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz", "confusion.npz")
-    expected = {f"{p}/{f}" for p in phases for f in files}
+    files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz", "confusion.npz", "SHA256SUMS")
+    expected = {"SHA256SUMS"} | {f"{p}/{f}" for p in phases for f in files}
     kept = {str(p.relative_to(run.folder)) for p in run.folder.glob("*-?/checkpoints/*")}
     assert len(kept) == 2 * 4  # the last of each student, alone and taught, from which more epochs go on
     expected |= kept | {"config.yaml", "environment.json", "result.json", "student.safetensors", "report.html"}
