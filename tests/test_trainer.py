@@ -221,7 +221,7 @@ class Course:
         from tutelage.evaluation import Figures
 
         self.weights.append(digest(model))
-        return Figures({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, [])
+        return Figures({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, torch.zeros(3, 0), 10)
 
 
 def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypatch):
