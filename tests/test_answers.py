@@ -102,7 +102,7 @@ def mutual(model: nn.Module, data: Data) -> Any:
 
 PLACES: dict[str, Callable[[nn.Module, Data], Any]] = {
     "evaluation": lambda m, data: evaluate(m, data.batches("val", 32, train=False), task_of(data), 10).values["loss"],
-    "figures of a split": lambda m, data: figures(m, data, task_of(data), "val").values["loss"],
+    "figures of a split": lambda m, data: figures(m, data, task_of(data), "val", 16).values["loss"],
     "evaluate()": lambda m, data: tutelage.evaluate(m, data).values["loss"],
     "a look": lambda m, data: Look(m, example(data)).response,
     "what is captured": lambda m, data: peek(m, example(data).inputs, ["net.layer1"]).response,
