@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from tutelage import checkpoint
+from tutelage import checkpoint, files
 from tutelage.errors import CheckpointError, TutelageError
 
 
@@ -75,14 +75,14 @@ def test_saving_again_after_a_torn_one_still_leaves_a_whole_one(tmp_path):
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
     path = tmp_path / "deep" / "file"
-    checkpoint.write_atomically(path, lambda file: file.write(b"first"))
+    files.write_atomically(path, lambda file: file.write(b"first"))
 
     def break_off(file):
         file.write(b"sec")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(TutelageError, match=r"No space left on device.*Free some space or choose another folder"):
-        checkpoint.write_atomically(path, break_off)
+        files.write_atomically(path, break_off)
     assert path.read_bytes() == b"first"
     assert [p.name for p in path.parent.iterdir()] == ["file"]
 

@@ -17,8 +17,8 @@ from small import digest
 import tutelage
 from tutelage import sums, tensor_file
 from tutelage.callbacks import Callback
-from tutelage.checkpoint import write_text
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
+from tutelage.files import write_text
 
 WORDS = {
     "student": "cnn2", "teacher": "cnn4", "data": "digits", "limit": 96, "epochs": 2, "teacher_epochs": 1,

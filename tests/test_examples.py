@@ -135,4 +135,4 @@ def test_the_demo_is_what_need_not_be_said():
     from tutelage.config import read
 
     demo = read(EXAMPLES / "demo.yaml")
-    assert demo == read(words=["seeds=5"])
+    assert demo == read(words=["seeds=10"])

@@ -13,11 +13,20 @@ from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.settings import Settings
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, Plan, about
+from tutelage.teachers.cached import Cached, Plan, about, identity_of
 from tutelage.teachers.random_teacher import RandomTeacher
 
 FOLDER = Path("caches")
 """Where caches without a name of their own go: DATA-KEY, so that runs which may share one do."""
+
+
+def refuse_changing(teacher: Teacher) -> None:
+    """Refuse to keep the answers of a teacher that changes; one of several at a time doesn't, where each stays.
+
+    Raises: ConfigError that names it.
+    """
+    for one in teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]:
+        identity_of(one)
 
 
 def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Teacher:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tutelage.checkpoint import write_text
 from tutelage.errors import CheckpointError
+from tutelage.files import write_text
 
 Row = dict[str, Any]
 

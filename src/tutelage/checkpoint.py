@@ -1,20 +1,19 @@
-"""Checkpoints that survive being killed: written aside, synced, renamed, and known by their SHA-256."""
+"""Checkpoints that survive being killed, each known by its SHA-256."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 import random
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 
-from tutelage.errors import CheckpointError, TutelageError
+from tutelage.errors import CheckpointError
+from tutelage.files import sha256, write_atomically, write_text
 
 KEPT = 2
 
@@ -29,46 +28,6 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have `write(file)` fill a file that appears whole or not at all.
-
-    Raises: TutelageError if the disk is full or the folder can't be written; what was there before stays.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
-    except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
-        raise TutelageError(
-            f"{path} can't be written: {error}. Free some space or choose another folder (out=…); "
-            "what was saved before is still there."
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def sha256_of(content: bytes) -> str:
-    """The content's SHA-256, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tutelage import sums
-from tutelage.checkpoint import write_text
 from tutelage.config import Config
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.files import write_text
 from tutelage.methods import specs
 
 

@@ -40,7 +40,9 @@ def suited(settings: Settings, module: nn.Module) -> Suited:
         bears = settings.lr is None or settings.lr <= USUAL["adamw"][1]
         name = "adamw" if bears and not settings.dot and _has_layer_norms(module) else "sgd"
     default, decay = DEFAULTS[name], settings.weight_decay
-    return Suited(name, settings.lr or default.lr, default.weight_decay if decay is None else decay)
+    return Suited(
+        name, default.lr if settings.lr is None else settings.lr, default.weight_decay if decay is None else decay
+    )
 
 
 def _has_layer_norms(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from tutelage.cache.storage import storage
-from tutelage.caching import cached
+from tutelage.caching import cached, refuse_changing
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.found import cut
@@ -24,7 +24,6 @@ from tutelage.player import Player
 from tutelage.tasks.base import Task
 from tutelage.teachers.ahead import placed
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import identity_of
 from tutelage.teachers.projected import Projected
 from tutelage.terms import Terms
 
@@ -114,7 +113,7 @@ class Parts:
             teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
             storage(config.cache_storage, len(data.classes))
-            identity_of(teacher)  # refuses one that changes
+            refuse_changing(teacher)
             if data.columns and config.cache_storage.startswith("top"):
                 raise ConfigError(
                     f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from tutelage import examples, saved, sums
 from tutelage.capture import answer, undisturbed
-from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError
 from tutelage.evaluation import Figures, evaluate
+from tutelage.files import write_atomically
 from tutelage.policies import in_words
 from tutelage.schemes.base import Scheme
 from tutelage.settings import Settings

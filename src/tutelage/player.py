@@ -32,10 +32,14 @@ class Player(nn.Module):
         self.facts: dict[str, Any] = {}
 
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Choose layers and size connectors from one example; to be called before the optimiser is made."""
+        """Choose layers and size connectors from one example; to be called before the optimiser is made.
+
+        Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
+        """
         look = Look(self.student.model, batch)
         look.response = self.task.response(look.response, batch)
         self.terms.wire(look, teacher, batch, samples)
+        self.terms.refuse_frozen(look)
         self.facts = look.facts
         self.tap()
 

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from tutelage import models, sums, tensor_file
-from tutelage.checkpoint import write_atomically
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ModelError
+from tutelage.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tutelage.checkpoint import sha256, sha256_of, write_atomically, write_text
 from tutelage.errors import CheckpointError
+from tutelage.files import sha256, sha256_of, write_atomically, write_text
 
 NAME = "SHA256SUMS"
 

@@ -113,11 +113,6 @@ class Term(Checked, nn.Module):
         pairs = pairs_of(self.loss, self.sees, self.wanted, student, teacher)
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
-        if still := [s for s in dict.fromkeys(self.student_layers) if not student.learns(s)]:
-            raise ConfigError(
-                f"{name} compares the student's {', '.join(still)}, which nothing trainable leads to: unfreeze layers "
-                "up to there, or name later ones (student=…)."
-            )
         said = [self._formed(student.feature(s)) for s in self.student_layers]
         told = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
         if self.connector:

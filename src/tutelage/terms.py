@@ -71,16 +71,25 @@ class Terms(nn.ModuleDict):
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
         return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
 
-    def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
-        """Wire every term; the first fault names its term.
+    def refuse_frozen(self, student: Look) -> None:
+        """Refuse a student that can't learn what the wired terms compare.
 
-        Raises: ModelError if the student's answer depends on nothing trainable.
+        Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
         """
         if not student.learns():
             raise ModelError(
                 "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
+        for name, term in self.named().items():
+            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
+                raise ConfigError(
+                    f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
+                    "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
+                )
+
+    def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Wire every term; the first fault names its term."""
         for name, term in self.named().items():
             try:
                 refuse_other_classes(term.loss, teacher)

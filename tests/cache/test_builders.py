@@ -14,12 +14,12 @@ import pytest
 import torch
 from small import Plain, fit, net, settings, task_of
 
-from tutelage import checkpoint
 from tutelage import data as datasets
 from tutelage.cache import store as stores
 from tutelage.cache.store import Store
 from tutelage.errors import CacheError
 from tutelage.fabric import make_fabric
+from tutelage.files import write_atomically
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
 from tutelage.player import Player
@@ -84,8 +84,8 @@ def test_a_full_disk_is_told_and_the_next_build_goes_on(tmp_path, monkeypatch, w
     def full(path, write):
         written[path.suffix] += path.suffix == ".safetensors"
         if written[".safetensors"] > after:
-            return checkpoint.write_atomically(path, lambda file: fail(file, write))
-        return checkpoint.write_atomically(path, write)
+            return write_atomically(path, lambda file: fail(file, write))
+        return write_atomically(path, write)
 
     def fail(file, write):
         if half:
@@ -104,7 +104,7 @@ def test_a_full_disk_is_told_and_the_next_build_goes_on(tmp_path, monkeypatch, w
     assert len(known) == after // 2 * 2
     assert all(left[name] == whole[name] for name in known)
     assert not [name for name in left if "safetensors." in name]
-    monkeypatch.setattr(stores, "write_atomically", checkpoint.write_atomically)
+    monkeypatch.setattr(stores, "write_atomically", write_atomically)
     log = tmp_path / "log"
     build(folder, log)
     assert files(folder) == whole

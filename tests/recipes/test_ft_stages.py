@@ -128,7 +128,7 @@ def test_any_terms_trained_parts_go_on(tmp_path: Path):
     own = made(run, "student-0").players["student"].terms.state_dict()
     assert all(torch.equal(own[name], value) for name, value in trained.items())
     (run.folder / "hint-0" / "terms.safetensors").write_bytes(b"torn")
-    with pytest.raises(CheckpointError, match=r"terms\.safetensors is torn"):
+    with pytest.raises(CheckpointError, match=r"terms\.safetensors was altered"):
         made(run, "student-0")
     (run.folder / "hint-0" / "terms.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"terms\.safetensors is missing"):

@@ -14,7 +14,7 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
     ("keys", "message"),
     [
         ({"scheme": {"name": "metadistil", "meta_lr": -1}}, "meta_lr=-1"),
-        ({"scheme": {"name": "metadistil", "quiz": 1.0}}, "quiz=1.0: expected a share"),
+        ({"scheme": {"name": "metadistil", "quiz": 1.0}}, "quiz=1.0: expected a number below 1"),
         ({"scheme": {"name": "metadistil", "quizz": 0.1}}, "unknown option of scheme metadistil 'quizz'"),
         ({"limit": 12}, "quiz=0.1 makes 1 sample: expected two or more"),
         ({"method": [{"name": "kd"}, {"name": "catkd"}], "scheme": "metadistil"}, "asks for the student's classifier"),
@@ -27,7 +27,10 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
         ({"teacher": "none"}, "trains its teacher, one network"),
         ({"method": [{"name": "ce"}], "scheme": "metadistil"}, "doesn't depend on what is to be learned"),
         ({"method": [{"name": "kd"}], "scheme": "l2t_ww"}, "0 terms of the method take the weights"),
-        ({"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}}, "steps=0: expected 1 or more"),
+        (
+            {"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}},
+            "steps=0: expected a number of 1 or more",
+        ),
         ({"method": "distpro", "teacher": "none"}, "needs a teacher"),
         ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
         ({"method": [{"name": "distpro"}]}, "asks for pair_weights"),

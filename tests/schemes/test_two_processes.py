@@ -122,7 +122,7 @@ def own_average() -> Scheme:
 def specialists() -> Scheme:
     torch.manual_seed(9)
     members = [Frozen(Plain(classes=5, width=6), TASK) for _ in range(2)]
-    teacher = Specialists(members, ["01234", "56789"], "0123456789")
+    teacher = Specialists(members, [list("01234"), list("56789")], list("0123456789"))
     return Offline(Player(plain(0), Terms.of(UHC() + 1.0 * KD()), TASK), teacher)
 
 

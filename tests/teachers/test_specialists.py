@@ -39,7 +39,7 @@ def test_the_columns_are_a_fact_and_part_of_the_identity():
     look = teacher.look(BATCH)
     assert look.facts["columns"] == teacher(BATCH).facts["columns"] == [[3, 0, 1], [2, 0]]
     assert "heads" in look.facts
-    other = Specialists(teacher.teachers(), ["dba", "ca"], KNOWN)
+    other = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
     assert other.identity() != teacher.identity()
 
 

@@ -12,8 +12,8 @@ from urllib.parse import quote, unquote
 from pydantic import BaseModel, ConfigDict, Field
 
 from tutelage.cache.storage import storage
-from tutelage.checkpoint import write_text
 from tutelage.errors import CacheError, ConfigError
+from tutelage.files import write_text
 
 FORMAT = 1
 FILE = "manifest.json"

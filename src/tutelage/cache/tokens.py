@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tutelage.checkpoint import write_atomically
 from tutelage.errors import CacheError
+from tutelage.files import write_atomically
 
 Parts = dict[str, Tensor]
 

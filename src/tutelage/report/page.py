@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from tutelage.checkpoint import write_text
+from tutelage.files import write_text
 from tutelage.report import comparison, outcome, training, usage
 from tutelage.report.blocks import Missing, Section, escaped, soft
 from tutelage.report.folder import Run, read

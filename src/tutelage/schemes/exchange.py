@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from tutelage import tensor_file
-from tutelage.checkpoint import write_atomically
 from tutelage.errors import CheckpointError, ConfigError, DataError
+from tutelage.files import write_atomically
 from tutelage.options import Count, FewOrZero, Positive
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme, peer_names
