@@ -81,6 +81,12 @@ class Config(Settings):
     )
     teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
     teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_mean: list[float] | None = Field(
+        None,
+        description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
+        "as its name or its run says, or as the student's",
+    )
+    teacher_std: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="deviations beside teacher_mean")
     teacher_scheme: Scheme | None = Field(
         None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
     )
@@ -211,6 +217,10 @@ class Config(Settings):
     def contradictions(self) -> Iterator[str]:
         """Which keys don't go together, a sentence each that names all of them."""
         yield from super().contradictions()
+        if (self.teacher_mean is None) != (self.teacher_std is None):
+            yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
+        if self.teacher_mean is not None and self.teacher in (None, "moving_average"):
+            yield "teacher_mean and teacher_std are of a teacher that came trained, and none is named: leave them out"
         if self.student is None:
             yield "no student: name one (student=resnet20; see tutelage list models)"
         elif self.stages:
@@ -276,6 +286,8 @@ class Config(Settings):
         whole = self.model_dump() | {"stages": []} | dict(words)
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
+        if "teacher" in words:  # these are of the run's own
+            whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
         given = {}
         if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
             given["method"] = self.method  # it was given as an object, which no name finds

@@ -99,6 +99,11 @@ class Keys(TypedDict, total=False):
     """its learning rate; None: lr"""
     teacher_weights: str | None
     """file of the teacher's weights (safetensors or torch)"""
+    teacher_mean: list[float] | None
+    """by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: as its name
+    or its run says, or as the student's"""
+    teacher_std: list[float] | None
+    """deviations beside teacher_mean"""
     teacher_scheme: str | dict[str, Any] | None
     """the scheme by which a teacher is trained in this run; None: by the ground truth alone"""
     teacher_precision: Literal["32", "bf16", "16"]

@@ -85,6 +85,11 @@ class Making(Networks):
                 f"teacher_size={config.teacher_size}: a teacher that is trained in this run sees the run's images; "
                 f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."
             )
+        if config.teacher_mean and here:
+            raise ConfigError(
+                f"teacher_mean={config.teacher_mean}: a teacher that is trained in this run gets its images normalised "
+                "as the data says: leave teacher_mean and teacher_std out, or say teacher_epochs=0 to take it as it is."
+            )
         if not isinstance(config.teacher, list):
             if not self.teacher_is_trained():
                 return []
@@ -161,7 +166,8 @@ class Making(Networks):
             return MovingAverage(student, self.task, config.decay)
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            return self._several(self.members(config.teacher, number), config, number, data)
+            members = [self.told(network, config) for network in self.members(config.teacher, number)]
+            return self._several(members, config, number, data)
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
@@ -169,8 +175,8 @@ class Making(Networks):
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
-        size = config.teacher_size
-        return self.frozen(self.network(config.teacher, config.teacher_weights, given, number, size), data)
+        network = self.network(config.teacher, config.teacher_weights, given, number, config.teacher_size)
+        return self.frozen(self.told(network, config), data)
 
     def members(self, teachers: Sequence[str], number: int) -> list[Network]:
         """The networks of several teachers; each one's classes are those of its label column, if there are such."""

@@ -18,6 +18,7 @@ from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.data.datasets import Datasets
 from tutelage.data.found import of_classes
+from tutelage.data.scale import numbers
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.fabric import make_fabric
 from tutelage.kinds import Size, sides
@@ -185,6 +186,28 @@ class Networks:
             )
         return told
 
+    def told(self, network: Network, config: Config) -> Network:
+        """A teacher's network with the normalisation that `teacher_mean` and `teacher_std` say.
+
+        Raises: ConfigError if they don't fit the channels, or if the network or the data says otherwise.
+        """
+        if config.teacher_mean is None:
+            return network
+        mean, std = (numbers(k, getattr(config, k), self.data.channels) for k in ("teacher_mean", "teacher_std"))
+        if network.mean is not None and network.known and (network.mean, network.std) != (mean, std):
+            raise ConfigError(
+                f"teacher_mean={mean}, teacher_std={std}: {config.teacher} says itself that its images are normalised "
+                f"by {network.mean} and {network.std}: leave both out."
+            )
+        told = replace(network, mean=mean, std=std, known=True)
+        own = told.wanted(self.data)
+        if (own.mean, own.std) != (mean, std):
+            raise ConfigError(
+                f"teacher_mean={mean}, teacher_std={std}: the images of {self.data.name} come normalised, and nobody "
+                "said by what: say normalised=(mean, std) of the data, or leave both out."
+            )
+        return told
+
     def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
         """The network of a run folder, which must know just these classes if such are given."""
         model = saved.load(path)
@@ -208,7 +231,7 @@ class Networks:
             if left.epoch is not None and not self.teacher_is_trained():
                 raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
             if not self.teacher_is_trained():
-                return self.network(config.teacher, config.teacher_weights, given.teacher)
+                return self.told(self.network(config.teacher, config.teacher_weights, given.teacher), config)
             return self.of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
         words = config.stage_words()
         if config.stages and config.baseline:

@@ -70,7 +70,13 @@ def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
     """Whether the teacher gets its images as it was trained on; known: whether that is known."""
     if not known:
         what = "how the teacher's training images were normalised isn't known; it gets them as the student does"
-        return [Finding("warning", what, "give a run folder, or a published model, which say so.")]
+        return [
+            Finding(
+                "warning",
+                what,
+                "say teacher_mean and teacher_std, or give a run folder or a published model, which know.",
+            )
+        ]
     if any(isinstance(m, Frozen) and m.scale is not None for m in teacher.modules()):
         return [Finding("ok", "teacher and student want different normalisations: converted")]
     return [Finding("ok", "teacher and student want the same normalisation")]
@@ -226,6 +232,8 @@ def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: Data, batch: B
 def _are_known(run: Run, config: Config) -> bool:
     """Whether it is known how each teacher's training images were normalised."""
     name, weights = config.teacher, config.teacher_weights
+    if config.teacher_mean is not None:
+        return True
     networks = run.members(name, 0) if isinstance(name, list) else [run.network(name, weights, run.given.teacher)]
     return all(network.mean is not None for network in networks)
 
