@@ -149,7 +149,7 @@ def together(
 
 
 CASES: Mapping[str, Callable[[], Scheme]] = {
-    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), EnDD(), gathered(AEKD())),
+    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), Term(EnDD(), 0.01), gathered(AEKD())),
     "their shares": partial(taught, Ensemble, CE(), AMTML(), player=WithLast),
     "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
     "a teacher drawn": partial(taught, RandomTeacher, CE(), KD()),
