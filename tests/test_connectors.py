@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tutelage import connectors
 from tutelage.connectors import Conv1x1, Linear, Regressor, as_map, as_vector, make
 from tutelage.errors import ConfigError
+from tutelage.grid import Grid
 
 
 @pytest.fixture(autouse=True)
@@ -115,19 +116,18 @@ def test_refuses_forms_that_do_not_meet(maker: connectors.Maker) -> None:
         make(Linear, *maps((2, 3, 4, 5), (5,)))
 
 
-@pytest.mark.parametrize(("count", "prefix", "side"), [(49, None, 7), (197, None, 14), (201, 5, 14), (16, 0, 4)])
-def test_tokens_become_a_map(count: int, prefix: int | None, side: int) -> None:
-    tokens = torch.randn(2, count, 3)
-    result = as_map(tokens, prefix)
-    assert result.shape == (2, 3, side, side)
-    leading = count - side**2
-    for row, column in ((0, 0), (0, side - 1), (side - 1, 0), (2, 3)):
-        assert torch.equal(result[:, :, row, column], tokens[:, leading + row * side + column])
+@pytest.mark.parametrize("grid", [Grid(7, 7), Grid(14, 14, 1), Grid(14, 14, 5), Grid(3, 8), Grid(8, 3, 2)])
+def test_tokens_become_a_map(grid: Grid) -> None:
+    tokens = torch.randn(2, grid.prefix + grid.height * grid.width, 3)
+    result = as_map(tokens, grid)
+    assert result.shape == (2, 3, grid.height, grid.width)
+    for row, column in ((0, 0), (0, grid.width - 1), (grid.height - 1, 0), (2, 2)):
+        assert torch.equal(result[:, :, row, column], tokens[:, grid.prefix + row * grid.width + column])
 
 
-def test_patch_tokens_are_averaged_without_the_class_token() -> None:
+def test_tokens_are_averaged() -> None:
     tokens = torch.randn(2, 17, 3)
-    torch.testing.assert_close(as_vector(tokens), tokens[:, 1:].mean(1))
+    torch.testing.assert_close(as_vector(tokens), tokens.mean(1))
 
 
 def test_maps_and_vectors_stay() -> None:
@@ -137,10 +137,16 @@ def test_maps_and_vectors_stay() -> None:
     assert as_vector(as_vector(s)).shape == (2, 3)
 
 
-@pytest.mark.parametrize(("count", "prefix"), [(90, None), (197, 0), (197, 2), (4, 9), (4, -5)])
-def test_refuses_tokens_without_a_grid(count: int, prefix: int | None) -> None:
-    with pytest.raises(ConfigError, match="no square grid; say how many prefix tokens"):
-        as_map(torch.randn(1, count, 3), prefix)
+@pytest.mark.parametrize("count", [16, 17, 90])
+def test_a_grid_is_never_guessed(count: int) -> None:
+    with pytest.raises(ConfigError, match="name the layer as LAYER:map"):
+        as_map(torch.randn(1, count, 3))
+
+
+@pytest.mark.parametrize("grid", [Grid(4, 4), Grid(2, 8), Grid(4, 4, 2), Grid(9, 9, 1)])
+def test_refuses_tokens_of_another_grid(grid: Grid) -> None:
+    with pytest.raises(ConfigError, match=f"17 tokens .* a grid of {grid.height}x{grid.width} after {grid.prefix}"):
+        as_map(torch.randn(1, 17, 3), grid)
 
 
 def test_a_vector_is_no_map() -> None:

@@ -14,7 +14,7 @@ import tutelage
 ROOT = Path(tutelage.__file__).parent
 
 ORDER = [
-    "errors", "kinds", "parsing", "options", "declared", "registry", "keys", "values", "capture", "layers",
+    "errors", "kinds", "parsing", "options", "declared", "registry", "keys", "values", "grid", "capture", "layers",
     "branches", "rest", "recompute", "fold", "settings", "files", "checkpoint", "sums", "tensor_file", "policies",
     "losses", "columns", "cache", "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults",
     "config", "data", "loading", "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player",

@@ -72,12 +72,10 @@ def test_any_sizes_and_every_parameter_learns(shapes):
     assert all(p.grad is not None for p in pyramid.parameters())
 
 
-def test_tokens_are_a_map_if_they_make_a_square():
-    refined, _ = (p := Pyramid([torch.randn(2, 17, 6)] * 2, 5))([torch.randn(2, 17, 6)] * 2)
-    assert [x.shape for x in refined] == [(2, 12, 4, 4)] * 2
-    assert p.fc.in_features == 12
-    with pytest.raises(ConfigError, match="isn't a map"):
-        Pyramid([torch.randn(2, 6)] * 2, 5)
+@pytest.mark.parametrize(("shape", "message"), [((2, 6), "isn't a map"), ((2, 17, 6), "name the layer as LAYER:map")])
+def test_what_is_no_map_is_refused(shape, message):
+    with pytest.raises(ConfigError, match=message):
+        Pyramid([torch.randn(shape)] * 2, 5)
 
 
 def test_weights_that_fall_below_zero_count_nothing():

@@ -294,7 +294,7 @@ def test_a_loss_of_maps_takes_the_last_maps_where_responses_have_no_positions():
     made = player(CWD(), net("cnn2", 1), net("cnn4", 2))
     assert made.terms["cwd"].pairs == [("layer3 (8, 2, 2)", "layer3 (16, 2, 2)")]
     assert made.terms["cwd"].connectors[0].conv.weight.shape[:2] == (16, 8)
-    assert player(CWD(), vit(), net("cnn4", 2)).terms["cwd"].student_layers == ["blocks.3"]
+    assert player(CWD(), vit(), net("cnn4", 2)).terms["cwd"].student_layers == ["blocks.3:map"]
 
 
 def test_a_loss_of_responses_compares_the_layers_that_are_named():

@@ -43,7 +43,7 @@ class Branches(nn.Module):
 
     def tap(self, layers: Sequence[str]) -> None:
         """Capture those layers, and what enters the split, in each."""
-        entering = [f"{self.split}:in"] if self.split else []
+        entering = [f"{self.split}:in:patches"] if self.split else []
         for name, student in self.tapped().items():
             self.students[name] = Tapped(student.close(), (*entering, *layers))
 

@@ -1,7 +1,8 @@
 """Layers of any nn.Module, captured by a wrapper whose forward returns them.
 
 A store that hooks fill and others read is lost under `torch.compile` and hides gradients from DDP; here the hooks fill,
-and the same forward empties the store into what it returns. `NAME` is a module's output, `NAME:in` its input.
+and the same forward empties the store into what it returns. `NAME` is a module's output, `NAME:in` its input;
+`tutelage.grid` says what else a name may hold.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
+from tutelage.grid import formed, module_of, split
 from tutelage.values import Inputs, Outputs, response_of
 
 
@@ -35,10 +37,10 @@ class Tapped(nn.Module):
         modules = dict(model.named_modules())
         self.handles: list[Any] = []  # what is to be removed from the model again
         for layer in self.layers:
-            name = layer.removesuffix(":in")
+            name = module_of(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
-            if layer.endswith(":in"):
+            if split(layer)[0].endswith(":in"):
                 hook = modules[name].register_forward_pre_hook(partial(self._keep_input, layer))
             else:
                 hook = modules[name].register_forward_hook(partial(self._keep, layer))
@@ -63,7 +65,7 @@ class Tapped(nn.Module):
         self.listening = True
         try:
             response = answer(self.model, inputs)
-            features = {layer: self._taken(layer) for layer in self.layers}
+            features = {layer: formed(self._taken(layer), layer, self.model, inputs) for layer in self.layers}
         finally:
             self.listening = False
             self.store.clear()

@@ -8,13 +8,13 @@ identity    as it comes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
+from tutelage.grid import MEND, Grid
 from tutelage.losses.maps import BatchNorm
 
 Maker = Callable[[Tensor, Tensor], nn.Module]
@@ -40,46 +40,35 @@ def known(connector: str) -> str:
     return connector
 
 
-def as_map(feature: Tensor, prefix: int | None = None) -> Tensor:
-    """Tokens (B, N, C) as a map (B, C, √N, √N) without the prefix (class and register) tokens; maps as they are.
+def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
+    """Tokens (B, N, C) as a map (B, C, H, W) of the grid's patches; maps as they are.
 
-    prefix None: the fewest leading tokens, at most 8, that leave a square.
-    Raises: ConfigError if the tokens make no square, or for a vector.
+    Raises: ConfigError for tokens without a grid, or not as many as it has, and for a vector.
     """
     if feature.dim() == 4:
         return feature
     if feature.dim() != 3:
         raise ConfigError(f"a feature {shape_of(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
-    patches = patch_tokens(feature, prefix)
-    side = math.isqrt(patches.shape[1])
-    return patches.transpose(1, 2).unflatten(2, (side, side))
+    if grid is None:
+        raise ConfigError(
+            f"tokens {shape_of(feature)} are no map: name the layer as LAYER:map, which takes the grid that the "
+            f"network states, or {MEND}."
+        )
+    return grid.map(feature)
 
 
 def as_vector(feature: Tensor) -> Tensor:
-    """A map (B, C, H, W) or tokens (B, N, C) averaged over positions, (B, C); vectors as they are.
+    """A map (B, C, H, W) or tokens (B, N, C) averaged over all positions, (B, C); vectors as they are.
 
     Raises: ConfigError if it is none of these.
     """
     if feature.dim() == 4:
         return feature.mean((2, 3))
     if feature.dim() == 3:
-        return patch_tokens(feature, None).mean(1)
+        return feature.mean(1)
     if feature.dim() == 2:
         return feature
     raise ConfigError(f"a feature {shape_of(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
-
-
-def patch_tokens(tokens: Tensor, prefix: int | None) -> Tensor:
-    """Tokens (B, N, C) without the prefix."""
-    count = tokens.shape[1]
-    prefixes = range(9) if prefix is None else [prefix]
-    for leading in prefixes:
-        if 0 <= leading < count and math.isqrt(count - leading) ** 2 == count - leading:
-            return tokens[:, leading:]
-    tried = "up to 8 prefix tokens" if prefix is None else f"{prefix} prefix tokens"
-    raise ConfigError(
-        f"{count} tokens {shape_of(tokens)} with {tried} make no square grid; say how many prefix tokens there are."
-    )
 
 
 class Regressor(nn.Module):

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from tutelage.capture import call, peek, undisturbed
 from tutelage.errors import ModelError
+from tutelage.grid import module_of, split
 from tutelage.layers import first
 from tutelage.values import Inputs, Outputs
 
@@ -116,7 +117,7 @@ class _Watch(TorchDispatchMode):
                 )
                 self._hook(module, lambda m, args, out: self._leave())
         for layer in kept:
-            module, at = model.get_submodule(layer.removesuffix(":in")), int(not layer.endswith(":in"))
+            module, at = model.get_submodule(module_of(layer)), int(not split(layer)[0].endswith(":in"))
             self._hook(module, lambda m, *told, at=at: self._keep(told[at]))
 
     def _hook(self, module: nn.Module, hook: Any) -> None:

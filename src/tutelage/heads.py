@@ -34,7 +34,7 @@ class Head(nn.Module):
         self.to(feature)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) or tokens → the feature (B, D, h, w) and the logits (B, classes)."""
+        """(B, C, H, W) → the feature (B, D, h, w) and the logits (B, classes)."""
         deep = resized(self.bottleneck(as_map(feature)), self.size)
         return deep, self.fc(deep.mean((2, 3)))
 
@@ -53,6 +53,6 @@ class Aggregate(nn.Module):
         self.to(maps[-1])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C_l, H, W) or tokens → the logits (B, classes)."""
+        """Maps (B, C_l, H, W) → the logits (B, classes)."""
         maps = torch.cat([as_map(feature) for feature in features], dim=1)
         return self.fc(self.conv(maps).mean((2, 3)))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tutelage.capture import Tapped, bared, call, channels_come_last, norm_widths, peek, undisturbed
 from tutelage.errors import ModelError
+from tutelage.grid import spelled
 from tutelage.values import Batch, Inputs
 
 
@@ -49,13 +50,17 @@ class Look:
         self.response = peek(model, self.inputs).response
         self.layers = trace(model, self.inputs)
         self.stages = [layer for layer in self.layers if layer.stage is not None]
-        self.embedding = _embedding(model, self.inputs, self.response) or (self.stages[-1].name if self.stages else "")
+        self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)
         self.facts = _facts(model, self.embedding)
         self.members: list[Look] = []
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
         return peek(self.model, self.inputs, [layer])[layer]
+
+    def named(self, layer: str, form: str) -> str:
+        """The layer's name, in that form (`tutelage.grid`) if it gives tokens."""
+        return spelled(layer, form) if self.feature(layer).dim() == 3 else layer
 
     def learns(self, layer: str = "") -> bool:
         """Whether a gradient from that layer's feature, or from the answer, reaches anything trainable."""
@@ -82,6 +87,11 @@ def _facts(model: nn.Module, embedding: str) -> dict[str, Any]:
     name, at, _ = embedding.partition(":in")
     head = model.get_submodule(name) if at else None
     return {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
+
+
+def _last(stages: Sequence[Layer]) -> str:
+    """The name of the last stage, without prefix tokens; empty if there is none."""
+    return "" if not stages else spelled(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
 
 
 def first(inputs: Inputs, n: int) -> Inputs:

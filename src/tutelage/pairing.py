@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.grid import module_of
 from tutelage.layers import Layer, Look, pair
 from tutelage.losses.base import Loss
 from tutelage.options import Layers
@@ -51,7 +52,7 @@ def _fitting(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look
 
 def _named(look: Look, names: Sequence[str]) -> list[Layer]:
     known = {layer.name: layer for layer in look.layers}
-    return [known.get(name.removesuffix(":in")) or _missing(name, known) for name in names]
+    return [known.get(module_of(name)) or _missing(name, known) for name in names]
 
 
 def _missing(name: str, known: Mapping[str, Layer]) -> Layer:

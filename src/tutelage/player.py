@@ -47,6 +47,10 @@ class Player(nn.Module):
         """Capture the layers that its terms ask for, and those that others hear."""
         self.student = Tapped(self.student.close(), (*self.terms.layers("student"), *heard))
 
+    def heard(self) -> tuple[str, ...]:
+        """The teacher's layers that it asks for."""
+        return self.terms.layers("teacher")
+
     def say(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the features that its terms ask for."""
         said = self.student(batch.inputs)

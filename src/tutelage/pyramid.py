@@ -25,7 +25,7 @@ class Pyramid(nn.Module):
     P_L for l = L. The logits are a linear classifier's of R_L's mean over positions. lat, lat': 1×1 convolution, batch
     norm, ReLU; up: nearest neighbour to the size of F_l, down: the largest of each window, then the like of lat.
 
-    Made from an example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l) or tokens of a square.
+    Made from an example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l).
     Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (BiFPNc). Sizes may go down by any step, where the
     authors' code halves them, by windows of 3 × 3.
     """

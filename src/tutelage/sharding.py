@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from tutelage.capture import Tapped
 from tutelage.errors import ConfigError
+from tutelage.grid import split
 from tutelage.policies.base import Weight
 from tutelage.recompute import blocks
 from tutelage.schemes.base import Scheme
@@ -53,9 +54,9 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
     for student in [m for m in player.modules() if isinstance(m, Tapped)]:
-        taken = [layer.removesuffix(":in") for layer in student.layers]
+        places = [split(layer)[0] for layer in student.layers]
         for name in blocks(student.model, inputs):
-            inside = any(layer.startswith(f"{name}.") for layer in taken) or f"{name}:in" in student.layers
+            inside = any(place.startswith(f"{name}.") for place in places) or f"{name}:in" in places
             if any(True for _ in student.model.get_submodule(name).parameters()):
                 fully_shard(student.model.get_submodule(name), mesh=mesh, reshard_after_forward=not inside)
     fully_shard(player, mesh=mesh, reshard_after_forward=False)

@@ -111,6 +111,7 @@ class Term(Checked, nn.Module):
             return
         self._wire_policies(student, teacher, batch, there)
         pairs = pairs_of(self.loss, self.sees, self.wanted, student, teacher)
+        pairs = [(self._named(student, s), self._named(teacher, t)) for s, t in pairs]
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
         said = [self._formed(student.feature(s)) for s in self.student_layers]
@@ -168,11 +169,16 @@ class Term(Checked, nn.Module):
         """Whether maps come to its loss as they are, which flattens them."""
         return self.loss.flattens and any(self.wanted.values())
 
+    def _named(self, look: Look, layer: str) -> str:
+        """The layer, and as what its tokens are to be captured."""
+        if self.loss.form == "map" or self.sees != self.loss.sees:
+            return look.named(layer, "map")
+        return look.named(layer, "patches") if self.as_vectors() or self.connector == "linear" else layer
+
     def _formed(self, feature: Tensor) -> Tensor:
-        if self.loss.form == "map" or (self.sees != self.loss.sees and feature.dim() == 3):
+        if self.loss.form == "map":
             return connectors.as_map(feature)
-        averaged = self.loss.form == "vector" and not self._flattened()
-        return connectors.as_vector(feature) if averaged else feature
+        return connectors.as_vector(feature) if self.as_vectors() else feature
 
     def forward(
         self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None, truth: Tensor | None = None

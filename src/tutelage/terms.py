@@ -60,7 +60,8 @@ class Terms(nn.ModuleDict):
 
     def sees_vector(self, layer: str) -> bool:
         """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
-        return all(term.as_vectors() for term in self.named().values() if layer in term.teacher_layers)
+        asking = [term for term in self.named().values() if layer in term.teacher_layers]
+        return bool(asking) and all(term.as_vectors() for term in asking)
 
     def hears_members(self) -> bool:
         """Whether a term compares with each of several teachers."""

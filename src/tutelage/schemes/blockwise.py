@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tutelage.branches import order, parents
 from tutelage.capture import channels_come_last, norm_widths
 from tutelage.errors import ConfigError
+from tutelage.grid import split
 from tutelage.layers import Look
 from tutelage.player import Player
 from tutelage.schemes.base import Parts, Scheme
@@ -62,7 +63,11 @@ class Fed(Player):
         """Choose layers as every player does, and see that they can stand for each other."""
         super().wire(teacher, batch, samples)
         terms = self.terms.named().values()
-        pairs = [pair for term in terms for pair in zip(term.student_layers, term.teacher_layers, strict=True)]
+        pairs = [
+            (split(ours)[0], split(theirs)[0])
+            for term in terms
+            for ours, theirs in zip(term.student_layers, term.teacher_layers, strict=True)
+        ]
         if teacher is None or not pairs:
             raise ConfigError("scheme=blockwise has blocks where a term compares layers: add one (method=lit).")
         look = Look(self.student.model, batch)
@@ -83,6 +88,10 @@ class Fed(Player):
             )
             first = teacher.members[0] if teacher.members else teacher  # of several the first one's stages are compared
             self._take_over(first.model)
+
+    def heard(self) -> tuple[str, ...]:
+        """What feeds its blocks too, with all tokens."""
+        return (*super().heard(), *self.fed.values())
 
     def _take_over(self, teacher: nn.Module) -> None:
         theirs = teacher.state_dict()

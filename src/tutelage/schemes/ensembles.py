@@ -63,7 +63,7 @@ class Gate(Ensemble):
         """One gate a student."""
         if not split:
             raise ConfigError("ensemble=gate looks at what the students share, and they share nothing: say split=auto.")
-        self.entering = f"{split}:in"
+        self.entering = f"{split}:in:patches"
         self.gate = nn.Linear(as_vector(said[0][self.entering]).shape[1], len(said))
         self.norm = BatchNorm(len(said))
 
@@ -158,7 +158,7 @@ class FeatureFusion(Ensemble):
                 f"{type(look.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which fuses "
                 "what enters the classifiers."
             )
-        return [look.stages[-1].name]
+        return [look.named(look.stages[-1].name, "map")]
 
     def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Both convolutions and the classifier."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tutelage.capture import Tapped, single
 from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.grid import module_of
 from tutelage.heads import Head
 from tutelage.layers import Layer, Look
 from tutelage.options import Layers
@@ -91,12 +92,13 @@ class WithExits(Player):
     def _find(self, look: Look) -> None:
         stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
         for layer in self.exits:
-            if layer not in known:
+            if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         self.exits = self.exits or stages[:-1]
         if not self.exits:
             raise ModelError("no stage was found before the last; name layers (scheme={name: exits, layers: […]}).")
-        self.deepest = stages[-1] if stages else self.exits[-1]
+        self.exits = [look.named(layer, "map") for layer in self.exits]
+        self.deepest = look.named(stages[-1], "map") if stages else self.exits[-1]
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""

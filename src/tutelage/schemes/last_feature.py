@@ -38,6 +38,8 @@ class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
 class WithLast(WithMiddle):
     """Says its answer and its last map, pooled."""
 
+    form = "map"
+
     def found(self, look: Look) -> str:
         """The last stage.
 

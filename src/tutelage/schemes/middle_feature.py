@@ -34,6 +34,7 @@ class WithMiddle(Player):
     """Says its answer and a middle feature."""
 
     layer = "auto"
+    form = "patches"
 
     def found(self, look: Look) -> str:
         """The stage before the last.
@@ -51,7 +52,7 @@ class WithMiddle(Player):
     def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
         """Find the layer, unless it is named."""
         look = Look(self.student.model, batch)
-        self.layer = self.found(look) if self.layer == "auto" else self.layer
+        self.layer = look.named(self.found(look) if self.layer == "auto" else self.layer, self.form)
         self.facts = look.facts
         look.members = [look.answer(look.response), look.answer(self.pooled(look.feature(self.layer)))]
         self.terms.wire(look, teacher, batch, samples)

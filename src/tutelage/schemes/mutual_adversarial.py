@@ -68,10 +68,10 @@ class Mapped(Player):
 
         Raises: ModelError if the network has none.
         """
-        stages = Look(self.student.model, batch).stages
-        if not stages:
+        look = Look(self.student.model, batch)
+        if not look.stages:
             raise ModelError(f"{type(self.student.model).__name__} has no stage, whose map critics could judge.")
-        self.layer = stages[-1].name
+        self.layer = look.named(look.stages[-1].name, "map")
         super().wire(teacher, batch, samples)
 
     def tap(self, heard: Sequence[str] = ()) -> None:

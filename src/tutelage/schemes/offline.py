@@ -39,11 +39,7 @@ class Offline(Scheme):
         look = None if self.teacher is None else self.teacher.look(batch)
         for player in players:
             player.wire(look, batch, samples)
-        asked = {
-            layer: all(p.terms.sees_vector(layer) for p in players)
-            for p in players
-            for layer in p.terms.layers("teacher")
-        }
+        asked = {layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.heard()}
         self.layers = tuple(asked)
         if self.teacher is not None:
             members = any(player.terms.hears_members() for player in players)

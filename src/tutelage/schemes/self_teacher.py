@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tutelage.capture import single
 from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.grid import module_of
 from tutelage.layers import Layer, Look
 from tutelage.options import Checked, Few, Layers
 from tutelage.pairing import chosen
@@ -56,7 +57,7 @@ class WithPyramid(Checked, Player):
         """Find the layers, make the pyramid, and wire the terms to what it says.
 
         Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student answers by position,
-        or a layer is neither a map nor tokens of a square.
+        or a layer is neither a map nor tokens of a known grid.
         """
         look = Look(self.student.model, batch)
         if look.response.dim() != 2:
@@ -74,10 +75,10 @@ class WithPyramid(Checked, Player):
     def _find(self, look: Look) -> None:
         known = {layer.name: layer for layer in look.layers}
         for layer in self.layers:
-            if layer not in known:
+            if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
-        look.stages = [known[layer] for layer in self.layers] or look.stages
-        self.layers = [stage.name for stage in look.stages]
+        look.stages = [known[module_of(layer)] for layer in self.layers] or look.stages
+        self.layers = [look.named(layer, "map") for layer in self.layers or [stage.name for stage in look.stages]]
         if len(self.layers) < 2:
             raise ModelError(
                 f"scheme=self_teacher refines two stages or more and has {', '.join(self.layers) or 'none'}; name "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage import connectors
+from tutelage.grid import Grid
 from tutelage.verify.row import Row
 from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
@@ -78,7 +80,7 @@ def tinybert(vector: Vector) -> list[tuple[float, Row]]:
 def patch_maps(features: list[Tensor]) -> list[Tensor]:
     """Layers stacked in (B, L, N, D) and single ones (B, N, D), all as maps."""
     layers = [one for x in features for one in (x.unbind(1) if x.dim() == 4 else [x])]
-    return [connectors.as_map(x, prefix=0) for x in layers]
+    return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
 
 
 def head(name: str, vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def led(vector: Vector, ensemble: Ensemble, said: list[Outputs], names: Mapping[
 def gated(vector: Vector) -> Vector:
     """With the branches' gated sum; what enters them is given."""
     trunk = vector.inputs["extra.trunk"]
-    said = [Outputs(z, {"layer:in": trunk}) for z in vector.inputs["student_logits"]]
+    said = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
     told = led(vector, Gate(), said, {"control_v1": "gate", "bn_v1": "norm"})
     return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": told.response})
 

@@ -1,0 +1,140 @@
+"""Where the tokens of vision transformers lie: what each network states, for the images that it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import timm
+import torch
+import torchvision
+import transformers
+from torch import Tensor, nn
+
+from tutelage import AT, RKD, Batch, Classification, Frozen, Player, Terms
+from tutelage.capture import peek
+from tutelage.errors import ConfigError
+from tutelage.grid import Grid, module_of, split, stated
+from tutelage.layers import Look
+from tutelage.losses.base import Loss
+
+SMALL = {
+    "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+    "image_size": (8, 32), "patch_size": 4, "num_channels": 3, "num_labels": 5,
+}  # fmt: skip
+
+
+def of_timm(name: str, **options: Any) -> nn.Module:
+    small = {"img_size": (8, 32), "patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 5}
+    return timm.create_model(name, **small | options)
+
+
+def of_hugging_face(name: str, **options: Any) -> nn.Module:
+    config = getattr(transformers, f"{name}Config")(**SMALL | options)
+    return getattr(transformers, f"{name}ForImageClassification")(config)
+
+
+def of_torchvision() -> nn.Module:
+    return torchvision.models.VisionTransformer(16, 4, 2, 2, 12, 24, num_classes=5)
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], str, Grid]] = {
+    "timm, class token": (lambda: of_timm("vit_tiny_patch16_224"), "blocks.1", Grid(2, 8, 1)),
+    "timm, no prefix": (lambda: of_timm("vit_tiny_patch16_224", class_token=False, global_pool="avg"), "blocks.1",
+                        Grid(2, 8)),
+    "timm, registers": (lambda: of_timm("vit_tiny_patch16_224", reg_tokens=4), "blocks.1", Grid(2, 8, 5)),
+    "timm, distilled": (lambda: of_timm("deit_tiny_distilled_patch16_224"), "blocks.1", Grid(2, 8, 2)),
+    "timm, eva": (lambda: of_timm("eva02_tiny_patch14_224", num_heads=1, embed_dim=16), "blocks.1", Grid(2, 8, 1)),
+    "timm, any size": (lambda: of_timm("vit_tiny_patch16_224", img_size=16, dynamic_img_size=True), "blocks.1",
+                       Grid(2, 8, 1)),
+    "Hugging Face, ViT": (lambda: of_hugging_face("ViT"), "vit.layernorm", Grid(2, 8, 1)),
+    "Hugging Face, DeiT": (lambda: of_hugging_face("DeiT"), "deit.layernorm", Grid(2, 8, 2)),
+    "Hugging Face, DINOv2": (lambda: of_hugging_face("Dinov2", image_size=32), "dinov2.layernorm", Grid(2, 8, 1)),
+    "Hugging Face, registers": (lambda: of_hugging_face("Dinov2WithRegisters", num_register_tokens=3, image_size=32),
+                                "dinov2_with_registers.layernorm", Grid(2, 8, 4)),
+    "torchvision": (of_torchvision, "encoder.ln", Grid(4, 4, 1)),
+}  # fmt: skip
+
+
+def images(grid: Grid, count: int = 4) -> Tensor:
+    return torch.randn(count, 3, 4 * grid.height, 4 * grid.width)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_grid_is_the_network_s_own(name: str) -> None:
+    make, layer, grid = NETWORKS[name]
+    network, x = make(), images(grid)
+    assert stated(network, x) == grid
+    layers = [layer, f"{layer}:map", f"{layer}:patches", f"{layer}:{grid}"]
+    plain, mapped, patches, said = peek(network, x, layers).features.values()
+    assert plain.shape[1] == grid.prefix + grid.height * grid.width
+    assert torch.equal(patches, plain[:, grid.prefix :])
+    assert mapped.shape == (4, plain.shape[2], grid.height, grid.width)
+    assert torch.equal(mapped[:, :, 1, 2], plain[:, grid.prefix + grid.width + 2])
+    assert torch.equal(said, mapped)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("loss", [AT(), RKD()])
+def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
+    make, layer, grid = NETWORKS[name]
+    batch, task = Batch(images(grid), torch.tensor([0, 1, 2, 3])), Classification()
+    teacher = Frozen(make().eval(), task)
+    terms = Terms.of([{"name": type(loss).__name__.lower(), "student": layer, "teacher": layer, "weight": 1.0}])
+    player = Player(make(), terms, task)
+    player.wire(teacher.look(batch), batch, 4)
+    (term,) = player.terms.named().values()
+    assert {split(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
+    sum(player(batch, teacher(batch, player.heard())).values()).backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in player.student.parameters())
+
+
+class Own(nn.Module):
+    """Tokens of unknown order: eight numbers a sample, each a token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.mix, self.fc = nn.Linear(1, 6), nn.Linear(6, 6), nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens: Tensor = self.mix(self.embed(x.flatten(1)[:, :16, None]))
+        return self.fc(tokens.mean(1))
+
+
+def test_what_a_network_does_not_state_is_asked_for() -> None:
+    network, x = Own(), images(Grid(2, 8))
+    assert stated(network, x) is None
+    with pytest.raises(ConfigError, match=r"layer 'mix' gives tokens \(4, 16, 6\), and Own doesn't state .* LAYER:7x7"):
+        peek(network, x, ["mix:map"])
+    assert peek(network, x, ["mix:2x8"])["mix:2x8"].shape == (4, 6, 2, 8)
+    assert peek(network, x, ["mix:patches"])["mix:patches"].shape == (4, 16, 6)
+
+
+@pytest.mark.parametrize("form", ["4x4", "2x8+2", "0x8+1"])
+def test_a_wrong_grid_is_refused(form: str) -> None:
+    make, layer, grid = NETWORKS["timm, class token"]
+    with pytest.raises(ConfigError, match=f"layer '{layer}': 17 tokens"):
+        peek(make(), images(grid), [f"{layer}:{form}"])
+
+
+def test_a_map_has_no_tokens() -> None:
+    network, x = torchvision.models.resnet18(num_classes=5), torch.randn(2, 3, 32, 32)
+    assert torch.equal(peek(network, x, ["layer1:map"])["layer1:map"], peek(network, x, ["layer1"])["layer1"])
+    with pytest.raises(ConfigError, match="4x4 is a grid of tokens"):
+        peek(network, x, ["layer1:4x4"])
+
+
+def test_names() -> None:
+    assert split("blocks.3:in:map") == ("blocks.3:in", "map")
+    assert split("blocks.3:in") == ("blocks.3:in", "")
+    assert module_of("blocks.3:in:2x8+1") == "blocks.3"
+    look = Look(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
+    assert look.named("blocks.1", "map") == "blocks.1:map"
+    assert look.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
+    assert look.named("patch_embed.proj", "map") == "patch_embed.proj"
