@@ -18,9 +18,9 @@ ORDER = [
     "branches", "rest", "recompute", "fold", "settings", "files", "checkpoint", "sums", "tensor_file", "policies",
     "losses", "columns", "cache", "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults",
     "config", "data", "loading", "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player",
-    "schemes", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "saved", "statistics",
-    "examples", "phase", "result", "summary", "environment", "parts", "column_teachers", "networks", "making", "run",
-    "resuming", "building", "arguments", "api", "report", "cli", "__main__",
+    "schemes", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "preprocess", "saved",
+    "statistics", "examples", "phase", "result", "summary", "environment", "parts", "column_teachers", "networks",
+    "making", "run", "resuming", "building", "arguments", "api", "report", "cli", "__main__",
 ]  # fmt: skip
 """A part may import from itself and those before it; any part that isn't named here is held only to have no cycle."""
 

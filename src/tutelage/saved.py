@@ -16,6 +16,7 @@ from tutelage import models, sums, tensor_file
 from tutelage.data.base import Data
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.files import write_atomically
+from tutelage.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Card:
 
     columns: of data with several label columns, how many of the classes each has; column: the only one it was
     trained on. known: whether mean and std are of pixels in [0, 1]; if not, its images were floats as they came.
+    side: height and width to which its pictures were brought before they were normalised; centred: by the middle of
+    each, as photos are.
     """
 
     model: str
@@ -37,12 +40,20 @@ class Card:
     columns: dict[str, int] = field(default_factory=dict)
     column: str = ""
     known: bool = True
+    side: tuple[int, int] | None = None
+    centred: bool = False
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What makes of a picture the tensor that the network wants, as evaluation has it."""
+        return Preprocess(self.channels, self.size, self.mean, self.std, self.known, self.side, self.centred)
 
 
 def card_of(model: str, data: Data) -> Card:
     """The card of a model trained on this data."""
     facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
-    return Card(model, data.task, *facts, dict(data.columns), data.of, data.came.known)
+    centred = data.test.photos and data.task != "segmentation"
+    return Card(model, data.task, *facts, dict(data.columns), data.of, data.came.known, data.test.side, centred)
 
 
 def save(path: Path, model: nn.Module, card: Card) -> None:
@@ -82,6 +93,8 @@ def card(path: str | Path) -> Card:
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """The network of a run folder or saved file, in eval mode; its card is its `.card`.
 
+    Its `.preprocess` makes tensors of pictures, unless the module has one of its own: then the card's does.
+
     model: a module to load the weights into, for networks that were given as objects.
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
     """
@@ -109,6 +122,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     if lost or unexpected:
         raise CheckpointError(f"{path} doesn't fit {known.model}: missing {lost[:3]}, unexpected {unexpected[:3]}.")
     model.card = known  # type: ignore[assignment]
+    if not hasattr(model, "preprocess"):
+        model.preprocess = known.preprocess  # type: ignore[assignment]
     return model.eval()
 
 

@@ -19,7 +19,7 @@ from tutelage.data.augment import crop_flip
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
 from tutelage.data.samples import IGNORE, Look, Samples
-from tutelage.data.scale import PIXELS, Came, Numbers
+from tutelage.data.scale import PIXELS, Came, Numbers, standard
 from tutelage.errors import ConfigError, unknown
 from tutelage.values import Batch
 
@@ -243,7 +243,7 @@ class Data:
             index, x, y = index.to(device), x.to(device), y.to(device)
             if train and self._words & {"shift", "crop-flip"}:
                 x, y = self._crop_flip(x, y, index, look)
-            x, y = self._resize(self._normalise(x), y)
+            x, y = self._resize(standard(x, self.mean, self.std, self.came), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
     def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: Look) -> tuple[Tensor, Tensor]:
@@ -253,15 +253,6 @@ class Data:
         if self.task == "segmentation":
             y = crop_flip(y[:, None], index, look.seed, look.view, pad, flip=flip, fill=IGNORE)[:, 0]
         return x, y
-
-    def _normalise(self, x: Tensor) -> Tensor:
-        """(pixel - mean) / std; pixels are x/top, top = 255 for uint8 and 1 for float, or what became x."""
-        top = 1.0 if x.is_floating_point() else 255.0
-        came = self.came.mean or (0.0,), self.came.std or (1.0,)
-        mean, std, shift, scale = (
-            torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (self.mean, self.std, *came)
-        )
-        return (x.float() * (scale / (top * std))).sub_((mean - shift) / std)
 
     def _resize(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[-2:] == self.size:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -80,11 +80,7 @@ class Picture:
         """The same in mode RGB (3 channels) or L (1); decoded smaller, a JPEG's YCbCr stays for `within` to change."""
         self.refuse_deep()
         image, times = self.decoded(shrink)
-        if image.mode == "P":  # its transparency, if any, is only understood on the way to RGBA
-            image = image.convert("RGBA")
-        mode = "RGB" if channels == 3 else "L"
-        done = image.mode == mode or (times > 1 and channels == 3)
-        return image if done else image.convert(mode), times
+        return image if times > 1 and channels == 3 else coloured(image, channels), times
 
     def refuse_deep(self) -> None:
         """Refuse more than 8 bits a channel, for nothing says which of them to take."""
@@ -92,6 +88,41 @@ class Picture:
             raise DataError(
                 f"{plain(self.path)}: has pixels of mode {self.mode}: expected 8 bits a channel; convert it."
             )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A PIL image that somebody opened, as a Picture: upright."""
+
+    image: Any
+
+    @classmethod
+    def of(cls, image: Any) -> Self:
+        """Turned as the camera says."""
+        image.load()
+        return cls(_upright(image))
+
+    @property
+    def height(self) -> int:
+        """As one looks at it."""
+        return int(self.image.height)
+
+    @property
+    def width(self) -> int:
+        """As one looks at it."""
+        return int(self.image.width)
+
+    def rgb_or_grey(self, channels: int, shrink: float = 1) -> tuple[Any, int]:
+        """In mode RGB (3 channels) or L (1), decoded at its full size already."""
+        return coloured(self.image, channels), 1
+
+
+def coloured(image: Any, channels: int) -> Any:
+    """A PIL image in mode RGB (3 channels) or L (1)."""
+    if image.mode == "P":  # its transparency, if any, is only understood on the way to RGBA
+        image = image.convert("RGBA")
+    mode = "RGB" if channels == 3 else "L"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def spare(box: Box, size: tuple[int, int]) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.augment import crop_box
-from tutelage.data.decode import Box, Picture, edges, spare, tensor_of, within
+from tutelage.data.decode import Box, Opened, Picture, edges, spare, tensor_of, within
 from tutelage.data.masks import Masks
 from tutelage.data.samples import Listed, Look, Stored
 from tutelage.errors import DataError, plain
@@ -40,6 +40,11 @@ class Files(Listed):
     def __len__(self) -> int:
         return len(self.paths)
 
+    @property
+    def side(self) -> tuple[int, int]:
+        """All are brought to it."""
+        return self.size
+
     def take(self, rows: Tensor) -> Self:
         """Other files."""
         pick = rows.tolist()
@@ -58,7 +63,7 @@ class Files(Listed):
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
         assert self.labels is not None
-        x = self._cropped(picture, box, flip) if look.crop else self._centred(picture)
+        x = self._cropped(picture, box, flip) if look.crop else centred(picture, self.channels, self.size)
         return tensor_of(x), self.labels[number]
 
     def fingerprint(self) -> str:
@@ -121,20 +126,6 @@ class Files(Listed):
         x = TF.resized_crop(image, *box, list(self.size)) if whole else within(image, box, times, self.size)
         return TF.hflip(x) if flip else x
 
-    def _centred(self, picture: Picture) -> Any:
-        """The shorter side to 256/224 of the size, then its centre: of 256 pixels the middle 224, as is usual."""
-        from torchvision.transforms import functional as TF
-
-        if (picture.height, picture.width) == self.size:
-            return picture.rgb_or_grey(self.channels)[0]
-        box = middle(picture.height, picture.width, self.size)
-        sides = box[2:]
-        scale = 256 / 224 * max(wanted / side for wanted, side in zip(self.size, sides, strict=True))
-        shape = max(self.size[0], round(scale * sides[0])), max(self.size[1], round(scale * sides[1]))
-        image, times = picture.rgb_or_grey(self.channels, spare(box, shape))
-        x = TF.resize(image.crop(edges(box)), list(shape)) if times == 1 else within(image, box, times, shape)
-        return TF.center_crop(x, list(self.size))
-
 
 def _bytes(path: Path) -> bytes:
     """The sha256 of a file's content."""
@@ -143,6 +134,21 @@ def _bytes(path: Path) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         raise DataError(f"{plain(path)}: can't be read ({error.strerror}): restore or remove it.") from error
+
+
+def centred(picture: Picture | Opened, channels: int, size: tuple[int, int]) -> Any:
+    """The shorter side to 256/224 of the size, then its centre: of 256 pixels the middle 224, as is usual."""
+    from torchvision.transforms import functional as TF
+
+    if (picture.height, picture.width) == size:
+        return picture.rgb_or_grey(channels)[0]
+    box = middle(picture.height, picture.width, size)
+    sides = box[2:]
+    scale = 256 / 224 * max(wanted / side for wanted, side in zip(size, sides, strict=True))
+    shape = max(size[0], round(scale * sides[0])), max(size[1], round(scale * sides[1]))
+    image, times = picture.rgb_or_grey(channels, spare(box, shape))
+    x = TF.resize(image.crop(edges(box)), list(shape)) if times == 1 else within(image, box, times, shape)
+    return TF.center_crop(x, list(size))
 
 
 def middle(height: int, width: int, size: tuple[int, int]) -> Box:

@@ -60,6 +60,11 @@ class Samples(ABC):
         return None
 
     @property
+    def side(self) -> tuple[int, int] | None:
+        """Height and width to which pictures are brought before they are normalised; None: they stay as they come."""
+        return None
+
+    @property
     def strata(self) -> Tensor | None:
         """(N,) int64, of which fair parts of the samples have the same shares; None if it isn't known."""
         return self.labels
@@ -87,6 +92,11 @@ class Stored(Samples):
         self.images, self.targets = images, targets
         self.rows = torch.arange(len(images)) if rows is None else rows
         self.labels = targets[self.rows].long() if targets.dim() == 1 else None
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """That of memory."""
+        return self.images.shape[2], self.images.shape[3]
 
     @property
     def strata(self) -> Tensor | None:
@@ -141,6 +151,11 @@ class Chosen(Samples):
     def weights(self) -> Tensor | None:
         """Theirs."""
         return self.samples.weights
+
+    @property
+    def side(self) -> tuple[int, int] | None:
+        """Theirs."""
+        return self.samples.side
 
     def take(self, rows: Tensor) -> Self:
         """Some of them."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError, DataError
@@ -71,6 +72,14 @@ class Scale:
             raise ConfigError(f"normalised={normalised!r}: {hint}.")
         by = tuple(numbers(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True))
         return cls(Came("normalised", *by), mean or by[0], std or by[1])
+
+
+def standard(x: Tensor, mean: Numbers, std: Numbers, came: Came = PIXELS) -> Tensor:
+    """(pixel - mean) / std; pixels are x/top, top = 255 for uint8 and 1 for float, or what became x."""
+    top = 1.0 if x.is_floating_point() else 255.0
+    by = came.mean or (0.0,), came.std or (1.0,)
+    mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (mean, std, *by))
+    return (x.float() * (scale / (top * std_))).sub_((mean_ - shift) / std_)
 
 
 def numbers(word: str, values: Any, channels: int) -> Numbers:

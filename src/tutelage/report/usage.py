@@ -36,16 +36,16 @@ def program(run: Run) -> str:
     """Python that loads the student and asks it about an image."""
     named = str(run.config.get("student"))
     made = f", model={named.partition(':')[2]}(…)" if named.startswith("object:") else ""
-    shape = ", ".join(map(str, (1, run.data.get("channels", 3), *(run.data.get("size") or (224, 224)))))
+    shape = ", ".join(map(str, (run.data.get("channels", 3), *(run.data.get("size") or (224, 224)))))
     lines = [
         "import torch",
         "import tutelage",
         "",
         f"model = tutelage.load({str(run.path)!r}{made})  # in eval mode",
-        f"images = torch.rand({shape})  # yours: (B, channels, height, width), values from 0 to 1",
-        "mean, std = (torch.tensor(x)[:, None, None] for x in (model.card.mean, model.card.std))",
+        f"picture = torch.rand({shape})  # yours: a file's path, a PIL image, bytes, or floats from 0 to 1",
+        "images = model.card.preprocess(picture)[None]  # resized, cropped and normalised as in evaluation",
         "with torch.inference_mode():",
-        "    answers = model((images - mean) / std)",
+        "    answers = model(images)",
         ANSWERS.get(str(run.result.get("task")), "print(answers.shape)  # scores of model.card.classes"),
     ]
     return "\n".join(lines)
