@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer with a player as its model: one overridden method."""
+"""Hugging Face's Trainer with a player as its model: trained, evaluated, saved, and loaded by from_pretrained."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
+    EvalPrediction,
     Trainer,
     TrainingArguments,
     ViTConfig,
@@ -31,6 +32,18 @@ class DistilTrainer(Trainer):
         batch = Batch({"pixel_values": inputs["pixel_values"]}, inputs["labels"])
         losses = model(batch, self.teacher(batch, self.model.terms.layers("teacher")))
         return sum(losses.values())
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad():
+            said = self.model.student.model(**inputs)
+        return said.loss, said.logits, inputs["labels"]
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        if _internal_call:  # a checkpoint, to go on from: the whole player
+            super().save_model(output_dir, _internal_call)
+        else:
+            self.model.student.model.save_pretrained(output_dir or self.args.output_dir)
 
 
 def vit(width: int, depth: int) -> nn.Module:
@@ -83,9 +96,20 @@ def main(epochs: int = 5, folder: str = "huggingface") -> dict[str, float]:
     player = Player(small, Terms.of(KD() + 10 * AT(), task.truth()), task)
     player.wire(teacher.look(batch), batch, samples=len(train))
     before = accuracy(small, test)
-    DistilTrainer(player, arguments, train_dataset=train, teacher=teacher).train()
-    student = player.student.close()
-    return {"teacher": accuracy(large, test), "before": before, "student": accuracy(student, test)}
+    trainer = DistilTrainer(
+        player, arguments, train_dataset=train, eval_dataset=test, teacher=teacher, compute_metrics=metrics
+    )
+    trainer.train()
+    evaluated = trainer.evaluate()["eval_accuracy"]
+    trainer.save_model(folder)
+    student = ViTForImageClassification.from_pretrained(folder)
+    found = {"teacher": accuracy(large, test), "before": before, "student": accuracy(student, test)}
+    return found | {"evaluated": evaluated}
+
+
+def metrics(said: EvalPrediction) -> dict[str, float]:
+    """What the trainer says at each evaluation."""
+    return {"accuracy": float((said.predictions.argmax(1) == said.label_ids).mean())}
 
 
 if __name__ == "__main__":

@@ -60,8 +60,10 @@ def test_lightning_teaches(teacher):
     assert all(torch.equal(x, before[name]) for name, x in teacher.state_dict().items())
 
 
-def test_hugging_face_teaches():
-    found = example("huggingface_trainer").main(epochs=12)
+def test_hugging_face_teaches_evaluates_saves_and_loads(tmp_path):
+    found = example("huggingface_trainer").main(epochs=12, folder=str(tmp_path / "student"))
+    assert {path.name for path in (tmp_path / "student").iterdir()} == {"config.json", "model.safetensors"}
+    assert found["evaluated"] == pytest.approx(found["student"])
     assert found["before"] < 0.3
     assert found["student"] > found["before"] + 0.15
 
