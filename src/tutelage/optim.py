@@ -59,7 +59,7 @@ def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
     if settings.dot:
         return DOT(parameters, lr, settings.momentum, settings.dot, decay)
     if name == "adamw":
-        return AdamW(parameters, lr=lr, weight_decay=decay)
+        return AdamW(parameters, lr=lr, weight_decay=decay, betas=getattr(module, "own_betas", (0.9, 0.999)))
     options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
     fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
     return SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)

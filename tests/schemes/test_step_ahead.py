@@ -21,6 +21,7 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.making import Making
 from tutelage.networks import Given
+from tutelage.optim import optimiser
 from tutelage.parts import Parts
 from tutelage.phase import Phase
 from tutelage.player import Player
@@ -29,6 +30,7 @@ from tutelage.schemes.l2t_ww import L2TWW
 from tutelage.schemes.metadistil import MetaDistil
 from tutelage.schemes.metadistiller import MetaDistiller, Targeted
 from tutelage.schemes.virtual import Quiz, Virtual, only
+from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.terms import Terms
@@ -368,3 +370,9 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     epochs = [torch.cat([b.index for b in batches[k : k + 3]]) for k in (0, 3)]
     assert [sorted(e.tolist()) for e in epochs] == [[*e.sort().values.unique().tolist()] for e in epochs]
     assert not torch.equal(*epochs)
+
+
+@pytest.mark.parametrize(("name", "lr", "beta"), [("distpro", 0.1, 0.5), ("l2t_ww", 1e-4, 0.9)])
+def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
+    (group,) = optimiser(wired(name)[0].players["weights"], Settings()).param_groups
+    assert (group["lr"], group["betas"][0], group["weight_decay"]) == (lr, beta, 0.0)

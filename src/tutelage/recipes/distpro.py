@@ -1,7 +1,6 @@
 """DistPro: the weights of all paths between layers are learned, in training, from samples held out.
 
-Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547. The weight of 1 and μ are ours; 1 did
-best of 1, 10 and 100 on the digits.
+Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547. The weight of 1 is ours.
 """
 
 from __future__ import annotations
@@ -10,5 +9,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Every pair of stages, a tenth of the training samples as the quiz."""
+    """Paths from each stage of the teacher to no shallower ones of the student, a tenth of the samples as the quiz."""
     return {"scheme": "distpro", "method": [{"name": "distpro"}]}

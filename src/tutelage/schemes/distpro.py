@@ -18,23 +18,23 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
     """The weights of the paths between layers learn from how the student, after a step by them, does on a quiz.
 
     θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.
-    η is the learning rate as it goes. meta_lr: μ, of AdamW without decay. quiz: the share of the training samples that
+    η is the learning rate as it goes. meta_lr: μ, of Adam with β₁ 0.5. quiz: the share of the training samples that
     is held out from the student, fair by class; a batch of it goes with each batch.
     Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547, which finds the course of α on a smaller training and
-    then trains with it; here both are one.
+    then trains with it; here both are one. μ and β₁ as in the authors' code.
     Raises: ConfigError if meta_lr is negative.
     """
 
     name = "distpro"
 
     def __init__(
-        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 0.01
+        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 0.1
     ) -> None:
         super().__init__(student, teacher, Paths(meta_lr), rate)
         self.quiz = quiz
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: LearningRate = 0.01, quiz: ShareBetween = 0.1) -> DistPro:
+    def of(cls, parts: Parts, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistPro:
         """The student and its teacher."""
         refuse(parts.config)
         network = parts.network()
@@ -51,8 +51,11 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
 class Paths(Weights):
     """A share for each path and one for none of them: α = softmax(a), a learned, whatever the sample; all begin alike.
 
-    The share of none is our reading: with it all paths together may lose weight.
+    The share of none is our reading: with it all paths together may lose weight. So are those of paths that the loss
+    leaves out.
     """
+
+    own_betas = 0.5, 0.999
 
     gives = ("pair_weights",)
 

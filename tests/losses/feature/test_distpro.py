@@ -13,13 +13,17 @@ def test_reads_like_the_paper() -> None:
     teacher = [torch.randn(6, c, side, side).double() for c, side in ((3, 4), (4, 1))]
     loss = DistPro()
     loss.build(student, teacher, 0)
+    assert set(loss.regressors) == {"0_0", "1_0", "1_1"}
     weights = torch.rand(6, 2, 2).double()
     expected = torch.zeros(6).double()
     for b in range(6):
         for i, s in enumerate(student):
-            for j, t in enumerate(teacher):
+            for j, t in enumerate(teacher[: i + 1]):
                 side = min(s.shape[2], t.shape[2])
                 ours, theirs = (F.avg_pool2d(x, x.shape[2] // side)[b : b + 1] for x in (s, t))
-                squares = (loss.regressors[f"{i}_{j}"](ours) - theirs) ** 2
-                expected[b] += weights[b, i, j] * squares.sum() / squares.numel()
+                off = loss.regressors[f"{i}_{j}"](ours) - theirs
+                levels = [off, *(F.adaptive_avg_pool2d(off, k) for k in (4, 2, 1) if k < side)]
+                halves = [0.5**k for k in range(len(levels))]
+                hcl = sum(h * (x**2).sum() / x.numel() for h, x in zip(halves, levels, strict=True)) / sum(halves)
+                expected[b] += weights[b, i, j] * hcl
     torch.testing.assert_close(loss(student, teacher, pair_weights=weights), expected)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
+from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.losses.feature.l2t_ww import regressors
 from tutelage.losses.maps import same_size
 
 
 class DistPro(Feature):
-    r"""Match every layer of the student with every layer of the teacher, each path as much as its weight says.
+    r"""Match the student's layers with the teacher's that are no deeper, each path as much as its weight says.
 
-    L = Σ_ij α_ij · mean (r_ij(s_i) − t_j)², one value per sample; r_ij a 1×1 convolution.
+    L = Σ_{i ≥ j} α_ij · HCL(r_ij(s_i), t_j), one value per sample; r_ij a 1×1 convolution.
 
-    Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
-    pair_weights α (B, I, J), which scheme=distpro learns. Returns (B,).
-    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547; the transforms and the weight of 1 are ours. No
-    published numbers were compared.
+    Shapes: student, teacher lists of maps (B, C, H, W), shallow to deep; the larger of a pair is average-pooled to the
+    smaller. pair_weights α (B, I, J), which scheme=distpro learns; those of i < j count nothing. Returns (B,).
+    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547: paths and comparison as in the authors' code; the
+    transforms, the weight of 1 and stages as they come, after ReLU if the network has it there, are ours. No published
+    numbers were compared.
     """
 
     name = "distpro"
@@ -29,7 +31,8 @@ class DistPro(Feature):
     zero_at_equal = False
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        self.regressors = regressors(student, teacher)
+        every = regressors(student, teacher)
+        self.regressors = nn.ModuleDict({f"{i}_{j}": every[f"{i}_{j}"] for i, j in paths(student, teacher)})
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -39,9 +42,12 @@ class DistPro(Feature):
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, pair_weights: Tensor) -> Tensor:
         values = []
-        for i, s in enumerate(student):
-            for j, t in enumerate(teacher):
-                ours, theirs = same_size(s, t)
-                errors = (self.regressors[f"{i}_{j}"](ours) - theirs).pow(2).mean((1, 2, 3))
-                values.append(pair_weights[:, i, j] * errors)
+        for i, j in paths(student, teacher):
+            ours, theirs = same_size(student[i], teacher[j])
+            values.append(pair_weights[:, i, j] * hierarchical_context(self.regressors[f"{i}_{j}"](ours), theirs))
         return torch.stack(values).sum(0)
+
+
+def paths(student: list[Tensor], teacher: list[Tensor]) -> list[tuple[int, int]]:
+    """The pairs whose layer of the student is at least as deep, by number, as the teacher's."""
+    return [(i, j) for i in range(len(student)) for j in range(len(teacher)) if i >= j]
