@@ -11,7 +11,7 @@ from small import Plain, Rows, digits, net
 from torch import nn
 
 import tutelage
-from tutelage import models, preflight, skill
+from tutelage import models, preflight, saved, skill
 from tutelage.config import check
 from tutelage.errors import ConfigError, ModelError, TutelageError
 
@@ -57,15 +57,33 @@ def test_published_weights_of_other_classes_are_the_same_kind(tmp_path):
             tutelage.distill(**keys)
 
 
-def test_weights_at_chance_are_refused_and_a_run_at_chance_is_warned_of(tmp_path):
+@pytest.mark.parametrize("kind", ["a file", "a run", "an object", "a name"])
+def test_check_and_distill_judge_a_teacher_at_chance_alike(kind, tmp_path):
+    """Refused where a file was said to hold its weights; else it may be meant, as in a study of bad teachers."""
     torch.save(net("cnn4").state_dict(), tmp_path / "random.pt")
-    keys = QUICK | {"method": "kd", "baseline": False}
-    with pytest.raises(ConfigError, match="the teacher's accuracy on the validation split is 0"):
-        tutelage.distill(teacher="cnn4", teacher_weights=str(tmp_path / "random.pt"), out=str(tmp_path / "a"), **keys)
+    saved.save(tmp_path / "r" / "student.safetensors", net("cnn4"), saved.card_of("cnn4", digits()))
+    words = {
+        "a file": {"teacher": "cnn4", "teacher_weights": str(tmp_path / "random.pt")},
+        "a run": {"teacher": str(tmp_path / "r")},
+        "an object": {"teacher": Plain()},
+        "a name": {"teacher": "cnn4", "teacher_epochs": 0},
+    }[kind]
+    keys = QUICK | words | {"method": "kd", "baseline": False}
     rows = Rows()
     rows.begin = lambda *_: None
-    tutelage.distill(teacher=Plain(), out=str(tmp_path / "b"), callbacks=[rows], **keys)
-    assert any("the teacher's accuracy" in row["message"] for row in rows.of("warning"))
+    told = {"out": str(tmp_path / "run"), "callbacks": [rows]}
+    if kind == "a file":
+        with pytest.raises(ConfigError, match="the teacher's accuracy on the validation split is 0") as refused:
+            tutelage.distill(**keys, **told)
+        said, level = str(refused.value), "error"
+    else:
+        tutelage.distill(**keys, **told)
+        said, level = " ".join(row["message"] for row in rows.of("warning")), "warning"
+    if kind != "an object":  # of which the command line's check knows nothing
+        found = [x for x in preflight.check(check(keys)).findings if x.what.startswith("the teacher's accuracy on")]
+        assert [x.level for x in found] == [level]
+        assert found[0].what in said
+    assert "the teacher's accuracy on the validation split is 0" in said
 
 
 class Answering(nn.Module):

@@ -36,11 +36,11 @@ PIXELS = 16
 def refuse(run: Making, scheme: Scheme, data: Data, batch: Batch) -> None:
     """Refuse a teacher that came trained and can't teach; say what is doubtful.
 
-    Raises: ConfigError if its classifier is new, or if a file was said to hold its weights and they are at chance here.
+    Raises: ConfigError for what `check` calls an error: its classifier is new, or a file was said to hold its weights
+        and they are at chance here.
     """
-    certain = run.config.teacher_weights is not None or bool(untrained(scheme))
     for finding in judged(run, scheme, data, batch):
-        if finding.level == "error" and certain:
+        if finding.level == "error":
             raise ConfigError(f"{finding.what}; {finding.mend}")
         if finding.level != "ok":
             run.note(f"{finding.what}; {finding.mend}", "warning")
@@ -65,7 +65,8 @@ def judged(run: Making, scheme: Scheme, data: Data, batch: Batch) -> list[Findin
     if not answers_classes(teacher, data, run.task):
         return [Finding("ok", "the teacher teaches by its features alone; what it answers isn't of these classes")]
     found = list(_measured(run, teacher, data))
-    return found if heard else [replace(x, level="warning") if x.level == "error" else x for x in found]
+    certain = heard and run.config.teacher_weights is not None  # a run or a module may be meant as it is
+    return found if certain else [replace(x, level="warning") if x.level == "error" else x for x in found]
 
 
 def is_trained(run: Making, config: Config) -> bool:
