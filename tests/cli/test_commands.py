@@ -280,8 +280,8 @@ def test_check_takes_real_steps_on_request(tutelage, tmp_path):
 def test_check_reports_an_untrained_teacher_and_a_layer_that_isnt_there(tutelage, tmp_path):
     network(tmp_path / "t.safetensors")
     code, output = tutelage("check", *QUICK, "teacher=t.safetensors", "teacher_epochs=0")
-    assert code == 1
-    assert re.search(r"^error +the teacher's accuracy on the validation split is 0", output, re.MULTILINE)
+    assert code == 0, output
+    assert re.search(r"^warning +the teacher's accuracy on the validation split is 0", output, re.MULTILINE)
     code, output = tutelage("check", *QUICK, "method=[{name: at, student: layer9}]")
     assert code == 1
     assert re.search(r"^error +term 'at': unknown layer 'layer9'", output, re.MULTILINE)
