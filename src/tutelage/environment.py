@@ -6,12 +6,12 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tutelage import __version__
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError
 
@@ -20,7 +20,7 @@ def describe(fabric: Any, data: Data) -> dict[str, Any]:
     """What the run folder keeps of its surroundings."""
     cuda = torch.cuda.get_device_name() if fabric.device.type == "cuda" else None
     return {
-        "tutelage": metadata.version("tutelage"),
+        "tutelage": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
