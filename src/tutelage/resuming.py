@@ -66,7 +66,11 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
         ) from error
     if lost := Config.model_fields.keys() - loaded.keys():
         raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {few(sorted(lost))}; begin a new run.")
-    return check({**loaded, **changes}), record
+    try:
+        return check({**loaded, **changes}), record
+    except ConfigError as error:
+        to_change = ", with what is to change" if changes else ""
+        raise ConfigError(f"{folder / 'config.yaml'}{to_change}: {error}") from error
 
 
 def _changed(was: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
