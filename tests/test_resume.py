@@ -144,6 +144,7 @@ CASES = {
     "last batch": (partial(self_taught, "last_batch"), {}),
     "batch ensemble": (partial(self_taught, "batch_ensemble"), {}),
     "middle feature": (partial(self_taught, "middle_feature"), {}),
+    "dense votes": (partial(self_taught, "dense_votes"), {}),
     "exits": (lambda data: with_exits(), {}),
     "cross layer": (lambda data: cross_layer(), {"keep": "best"}),
     "adversarial": (lambda data: adversarial(), {"accumulate": 2}),

@@ -173,6 +173,7 @@ from tutelage.schemes.bilevel import Bilevel as Bilevel
 from tutelage.schemes.blockwise import Blockwise as Blockwise
 from tutelage.schemes.codistillation import Codistillation as Codistillation
 from tutelage.schemes.cross_layer import CrossLayer as CrossLayer
+from tutelage.schemes.dense_votes import DenseVotes as DenseVotes
 from tutelage.schemes.exchange import Exchange as Exchange
 from tutelage.schemes.exits import Exits as Exits
 from tutelage.schemes.hydra import Hydra as Hydra

@@ -7,21 +7,23 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from small import digits, fit, net
+from small import Dense, digits, fit, net, scenes
 
-from tutelage import recipes
+from tutelage import models, recipes
 from tutelage.config import check
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
 from tutelage.losses.divergence import softened_kl
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
+from tutelage.losses.response.zipf_ls import ZipfLS
 from tutelage.losses.self.bake import BAKE
 from tutelage.losses.self.ddgsd import DDGSD
 from tutelage.losses.self.ps_kd import PSKD
 from tutelage.losses.self.uskd import USKD
 from tutelage.player import Player
 from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
+from tutelage.schemes.dense_votes import DenseVotes, WithVotes
 from tutelage.schemes.last_batch import LastBatch, Repeated
 from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.offline import Offline
@@ -29,6 +31,7 @@ from tutelage.schemes.same_class import Paired, SameClass
 from tutelage.schemes.two_views import TwoViews, Viewed
 from tutelage.tasks.classification import Classification
 from tutelage.terms import Terms
+from tutelage.values import Batch
 
 TASK = Classification()
 KINDS: dict[str, Any] = {
@@ -37,6 +40,7 @@ KINDS: dict[str, Any] = {
     "last_batch": (LastBatch, Repeated, CE() + 1.0 * KD(3.0)),
     "batch_ensemble": (BatchEnsemble, Embedding, CE() + BAKE()),
     "middle_feature": (MiddleFeature, WithMiddle, USKD()),
+    "dense_votes": (DenseVotes, WithVotes, CE() + ZipfLS()),
 }
 
 
@@ -137,6 +141,74 @@ def test_the_middle_feature_is_uskd_by_hand():
     parts = loss([model(batch.inputs), middle], targets=batch.targets)
     expected = torch.stack([x.mean() for x in parts.values()]).sum()
     assert torch.allclose(losses["uskd"], expected)
+
+
+@pytest.mark.parametrize("enlarge", [1, 2])
+@pytest.mark.parametrize("heads", [0, 1, 2])
+def test_dense_votes_are_zipf_ls_by_hand(heads: int, enlarge: int):
+    scheme = DenseVotes(WithVotes(net("cnn2"), Terms.of(0.7 * CE() + ZipfLS()), TASK, heads, 0.25, enlarge))
+    batch, model = next(digits(32).batches("train", 8)), net("cnn2").train()
+    scheme.wire(batch, 32)
+    losses = turn(scheme.train(), batch)
+    first = model.layer1(batch.inputs)
+    maps = [first, model.layer2(first), model.layer3(model.layer2(first))]
+    z = model.fc(maps[2].mean((2, 3)))
+    maps, own = maps[2 - heads :], scheme.players["student"].heads
+    assert len(own) == heads
+    counts = torch.zeros(8, 10)
+    for x, fc in zip(maps, [*own, model.fc], strict=True):
+        big = F.interpolate(x, scale_factor=2, mode="bilinear") if enlarge == 2 else x
+        for b in range(8):
+            for position in big[b].flatten(1).T:
+                counts[b, fc(position).argmax()] += 1
+    ce = F.cross_entropy(z, batch.targets)
+    for x, fc in zip(maps[:heads], own, strict=True):
+        ce = ce + 0.25 * F.cross_entropy(fc(x.mean((2, 3))), batch.targets)
+    zipf = 0.1 * ZipfLS()(z, targets=batch.targets, votes=counts).mean()
+    assert not torch.allclose(zipf, 0.1 * ZipfLS()(z, targets=batch.targets).mean())
+    assert torch.allclose(losses["ce"], 0.7 * ce)
+    assert torch.allclose(losses["zipf_ls"], zipf)
+    same_gradients(losses, scheme, 0.7 * ce + zipf, model)
+    assert all(p.grad.any() for p in own.parameters())
+
+
+def test_the_answer_is_ranked_where_no_votes_are_counted():
+    config = check({"method": "zipf_ls", "scheme": "offline"})
+    assert (config.scheme, config.teacher) == ("offline", None)
+    player, batch = Player(net("cnn2"), Terms.of(CE() + ZipfLS()), TASK), next(digits(32).batches("train", 8))
+    player.wire(None, batch, 32)
+    z = net("cnn2").train()(batch.inputs)
+    assert torch.allclose(player.train()(batch)["zipf_ls"], 0.1 * ZipfLS()(z, targets=batch.targets).mean())
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenetv2_half", "vgg8", "wrn_16_1", "timm:vit_tiny_patch16_224"])
+def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
+    torch.manual_seed(0)
+    size = 224 if name.startswith("timm") else 32
+    model = models.create(name, classes=5, channels=3, size=(size, size)).model
+    scheme = DenseVotes(WithVotes(model, Terms.of(CE() + ZipfLS()), TASK))
+    batch = Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2))
+    scheme.wire(batch, 8)
+    player = scheme.players["student"]
+    assert len(player.layers) == 3
+    assert len(player.heads) + bool(player.own) == 3
+    assert bool(player.own) == (name in ("resnet8", "vgg8", "mobilenetv2_half"))
+    turn(scheme, batch)["ce"].backward()
+    assert all(p.grad.isfinite().all() for p in player.heads.parameters())
+
+
+@pytest.mark.parametrize(
+    ("method", "batch", "said"),
+    [
+        (CE(), None, "no term goes by votes"),
+        (CE() + ZipfLS(), scenes, "scheme=offline ranks what each position answers"),
+        (CE() + ZipfLS() + KD(), None, "needs a teacher"),
+    ],
+)
+def test_votes_are_refused_where_there_can_be_none(method, batch, said: str):
+    student, data = (Dense(), batch()) if batch else (net("cnn2"), digits(32))
+    with pytest.raises(ConfigError, match=said):
+        DenseVotes(WithVotes(student, Terms.of(method), TASK)).wire(next(data.batches("train", 8)), 32)
 
 
 @pytest.mark.parametrize(("name", "forwards"), [("same_class", 2), ("two_views", 1), ("last_batch", 2)])

@@ -40,6 +40,7 @@ from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
+from tutelage.losses.response.zipf_ls import ZipfLS
 from tutelage.losses.self.bake import BAKE
 from tutelage.losses.self.byot import BYOT, BYOTHint
 from tutelage.losses.self.ddgsd import DDGSD
@@ -52,6 +53,7 @@ from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
 from tutelage.schemes.blockwise import Blockwise, Fed
 from tutelage.schemes.codistillation import Codistillation
 from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
+from tutelage.schemes.dense_votes import DenseVotes, WithVotes
 from tutelage.schemes.exits import Exits, WithExits
 from tutelage.schemes.group import Group
 from tutelage.schemes.hydra import Headed, Hydra
@@ -181,6 +183,7 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "last batch": partial(alone, LastBatch, Repeated, CE(), KD()),
     "batch ensemble": partial(alone, BatchEnsemble, Embedding, CE(), gathered(BAKE())),
     "middle feature": partial(alone, MiddleFeature, WithMiddle, gathered(USKD(mu=1.0))),
+    "dense votes": partial(alone, DenseVotes, WithVotes, CE(), 1.0 * ZipfLS()),
     "past predictions": lambda: Offline(Player(plain(0), Terms.of(PSKD()), TASK)),
     "online labels": lambda: Offline(Player(plain(0), Terms.of(OnlineLabelSmoothing()), TASK)),
 }

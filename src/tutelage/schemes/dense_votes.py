@@ -1,0 +1,118 @@
+"""A student whose losses get what each position of its last stages votes for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tutelage.capture import single
+from tutelage.connectors import shape_of
+from tutelage.errors import ConfigError, ModelError
+from tutelage.layers import Look
+from tutelage.options import Checked, Few, FewOrZero, NonNegative
+from tutelage.player import Player
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.tasks.base import Task
+from tutelage.terms import Terms
+from tutelage.values import Batch, Outputs
+
+
+class DenseVotes(SelfTaught):
+    """Each position of the last stages votes for a class; linear classifiers on them are left out in the end.
+
+    Losses that ask for `votes` (B, C) get how many positions their classifier gives to each class. The last stage's is
+    the student's own, where that reads the stage's mean over positions. Terms without a teacher that don't ask for
+    votes are added up over the other classifiers, of means over positions.
+    heads: how many stages before the last vote too, or all there are. head_weight: what the truth counts for their classifiers. enlarge:
+    by how much maps grow, bilinearly, before their positions vote.
+    Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980 (ZipfLS): two heads and the weight of 0.5 as in the authors'
+    network and code. Their commands have the last stage alone vote (heads 0), twice enlarged on small images.
+    """
+
+    name = "dense_votes"
+
+    @classmethod
+    def of(cls, parts: Parts, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1) -> DenseVotes:
+        """The student."""
+        return cls(WithVotes(parts.network(), parts.terms(), parts.task, heads, head_weight, enlarge))
+
+
+class WithVotes(Checked, Player):
+    """A student with linear classifiers on its last stages."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        terms: Terms,
+        task: Task,
+        heads: FewOrZero = 2,
+        head_weight: NonNegative = 0.5,
+        enlarge: Few = 1,
+    ) -> None:
+        super().__init__(model, terms, task)
+        self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the stages and make the classifiers.
+
+        Raises: ModelError if there is no stage; ConfigError if the student answers by position, or no term asks for
+        votes.
+        """
+        look = Look(self.student.model, batch)
+        if look.response.dim() != 2:
+            raise ConfigError(
+                f"scheme=dense_votes: the answer is {shape_of(look.response)}, expected one a sample; scheme=offline "
+                "ranks what each position answers."
+            )
+        self.truths = [name for name, term in self.terms.named().items() if "votes" not in term.asks[term.loss]]
+        if len(self.truths) == len(self.terms):
+            raise ConfigError("scheme=dense_votes: no term goes by votes; use one that does (zipf_ls).")
+        if not look.stages:
+            raise ModelError("scheme=dense_votes: no stage was found in the student; scheme=offline needs none.")
+        self.layers = [look.named(stage.name, "map") for stage in look.stages[-1 - self.before_last :]]
+        features = [look.feature(layer) for layer in self.layers]
+        self.own = reader(look, features[-1])
+        headed = features[:-1] if self.own else features
+        self.heads = nn.ModuleList(nn.Linear(x.shape[1], look.response.shape[1]) for x in headed).to(features[-1])
+        self.facts = look.facts
+        self.terms.wire(look, None, replace(batch, asks=batch.asks | {"votes": look.response}), samples)
+        self.terms.refuse_frozen(look)
+        self.tap(self.layers)
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """The terms of one forward, by its votes, and the truth of the classifiers' answers."""
+        said = self.say(batch)
+        maps = [said[layer] for layer in self.layers]
+        answers = [Outputs(single(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
+        counted = replace(batch, asks=batch.asks | {"votes": self.votes(maps, said.response)})
+        losses = self.compare(said, None, counted)
+        with torch.autocast(said.response.device.type, enabled=False):
+            for name in self.truths:
+                term = self.terms.named()[name]
+                of_heads = [term(answer, None, batch, self.task.mask(batch)) for answer in answers]
+                losses[name] = losses[name] + self.head_weight * sum(of_heads)
+        return losses
+
+    @torch.no_grad()
+    def votes(self, maps: Sequence[Tensor], response: Tensor) -> Tensor:
+        """How many positions are given to each class, (B, C)."""
+        own = [self.student.model.get_submodule(self.own)] if self.own else []
+        counts = torch.zeros_like(response)
+        for x, classify in zip(maps, [*self.heads, *own], strict=True):
+            if self.enlarge > 1:
+                x = F.interpolate(x, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
+            given = classify(x.flatten(2).transpose(1, 2)).argmax(2)
+            counts.scatter_add_(1, given, torch.ones_like(given, dtype=counts.dtype))
+        return counts
+
+
+def reader(look: Look, feature: Tensor) -> str:
+    """The model's linear classifier, if it reads this feature's mean over positions; empty if it doesn't."""
+    name, at, _ = look.embedding.partition(":in")
+    read, mean = look.feature(look.embedding), feature.mean((2, 3))
+    same = bool(at) and read.shape == mean.shape and torch.allclose(read, mean, rtol=1e-4, atol=1e-5)
+    return name if same else ""
