@@ -27,8 +27,8 @@ class DenseVotes(SelfTaught):
     Losses that ask for `votes` (B, C) get how many positions their classifier gives to each class. The last stage's is
     the student's own, where that reads the stage's mean over positions. Terms without a teacher that don't ask for
     votes are added up over the other classifiers, of means over positions.
-    heads: how many stages before the last vote too, or all there are. head_weight: what the truth counts for their classifiers. enlarge:
-    by how much maps grow, bilinearly, before their positions vote.
+    heads: how many stages before the last vote too, or all there are. head_weight: what the truth counts for their
+    classifiers. enlarge: by how much maps grow, bilinearly, before their positions vote.
     Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980 (ZipfLS): two heads and the weight of 0.5 as in the authors'
     network and code. Their commands have the last stage alone vote (heads 0), twice enlarged on small images.
     """
