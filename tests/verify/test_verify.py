@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,46 @@ def test_a_hyper_parameter_that_nothing_uses_is_noticed(name: str, tmp_path: Pat
         (fault,) = changed(tmp_path, vector, lambda v, x=value: v["hyperparameters"].update(clipped=x))
         assert fault == "hyper-parameter clipped isn't used"
     assert changed(tmp_path, vector, lambda v: v["hyperparameters"].update(clipped=None)) == ()
+
+
+@pytest.mark.parametrize("where", ["extra", "parameters", ""])
+@pytest.mark.parametrize(
+    "name",
+    ["kd", "crd", "timm_logit", "adaad", "distillkit_hidden_state", "one_gate", "mixskd_discriminator", "ofd", "simkd"],
+)
+def test_an_input_that_nothing_uses_is_noticed(name: str, where: str, tmp_path: Path) -> None:
+    """In vectors of one loss, of several, of a model, and of those whose weights or inputs have any names."""
+
+    def change(vector: Any) -> None:
+        inputs = vector["inputs"]
+        inputs = inputs.setdefault(where, {}) if where else inputs
+        inputs["clipped"] = {"dtype": "float64", "shape": [3], "data": [1.0, 2.0, 3.0]}
+
+    (fault,) = changed(tmp_path, KD.with_name(f"{name}__case0.json"), change)
+    assert fault == f"input {f'{where}.clipped'.lstrip('.')} isn't used"
+
+
+def test_a_weight_of_another_shape_is_not_used(tmp_path: Path) -> None:
+    def change(vector: Any) -> None:
+        vector["inputs"]["parameters"]["conv.weight"]["shape"] = [1, -1]
+
+    faults = changed(tmp_path, FITNET, change)
+    assert "input parameters.conv.weight isn't used" in faults
+
+
+MISFITS = {
+    "adaad": ("steps", 13.0), "rslad_attack": ("steps", 2.5), "cmi": ("synthesis_batch_size", 5.2),
+    "crd": ("n_data", 21), "gkd_jsd_beta05": ("reduction", "median"), "js_lm": ("lam", 1.2), "fpd": ("alpha", "x"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", MISFITS)
+def test_what_can_not_be_computed_is_said_in_words(method: str, tmp_path: Path) -> None:
+    name, value = MISFITS[method]
+    path = KD.with_name(f"{method}__case0.json")
+    faults = changed(tmp_path, path, lambda v: v["hyperparameters"].update({name: value}))
+    assert faults
+    assert not any(re.match(r"\w*Error:", fault) for fault in faults), faults
 
 
 @pytest.mark.parametrize("where", ["hyperparameters", "extra"])

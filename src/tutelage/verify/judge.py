@@ -51,8 +51,12 @@ def judge(path: Path) -> Outcome:
     try:
         vector = read(path)
         return Outcome(path.stem, tuple(Judged(vector).faults()))
-    except (TutelageError, RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        return Outcome(path.stem, (f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",))
+    except TutelageError as error:
+        return Outcome(path.stem, (str(error),))
+    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        said = str(error).partition("\n")[0]
+        fault = f"its inputs and hyper-parameters don't go together ({type(error).__name__}: {said})"
+        return Outcome(path.stem, (fault,))
 
 
 @cache
@@ -69,6 +73,7 @@ class Judged:
 
     def __init__(self, vector: Vector) -> None:
         self.row = row = table().get(vector.method, Row())
+        self.given = list(vector.inputs)
         if row.derive:
             for x in vector.inputs.values():
                 x.requires_grad_(x.is_floating_point())
@@ -100,6 +105,9 @@ class Judged:
         for name, value in vector.hyper.items():
             if value is not None and name not in vector.hyper.asked and name not in self.row.describes:
                 yield f"hyper-parameter {name} isn't used"
+        for name in self.given:
+            if name not in vector.inputs.asked and not {name, name.rpartition(".")[0]} & {*self.row.describes}:
+                yield f"input {name} isn't used"
 
     def _compare(self, name: str, grad: Tensor | None, expected: Tensor) -> Iterator[str]:
         grad = torch.zeros_like(expected) if grad is None else grad
@@ -164,7 +172,7 @@ class Computed:
         self.loss.double()
         self.state: dict[str, str] = {}
         state = {**self.connector.state_dict(), **self.loss.state_dict()}
-        given = {prefix: self.vector.under(prefix) for prefix in ("parameters", "extra")}
+        given = {prefix: self.vector.among(prefix) for prefix in ("parameters", "extra")}
         hyper = self.vector.hyper
         given["hyper"] = {k: torch.tensor(v, dtype=torch.float64) for k, v in hyper.items() if type(v) in (int, float)}
         for prefix, values in given.items():
@@ -173,7 +181,9 @@ class Computed:
                 if ours in state and state[ours].shape == value.shape:
                     state[ours].copy_(value)
                     self.state[f"{prefix}.{name}"] = ours
-                    hyper.asked |= {name} if prefix == "hyper" else set()
+                    (hyper.asked if prefix == "hyper" else self.vector.inputs.asked).add(
+                        name if prefix == "hyper" else f"{prefix}.{name}"
+                    )
         self.row.before(self.vector, self.loss)
 
     def _ours(self, name: str) -> str:
@@ -185,24 +195,22 @@ class Computed:
     def _asked(self) -> dict[str, Any]:
         """What the loss asks by keyword, from the target, the extra inputs and the hyper-parameters."""
         vector, asks = self.vector, self.row.asks
-        inputs = {**vector.under("extra"), **vector.inputs, "targets": vector.get("target")}
         named = {self.row.fields.get(name, name): name for name in vector.hyper}
         named |= {ours: theirs for theirs, ours in asks.items() if theirs in vector.hyper}
-        inputs |= {
-            ours: inputs[theirs] if theirs in inputs else self._list(theirs)
-            for theirs, ours in asks.items()
-            if theirs not in vector.hyper
-        }
+        places = {name.removeprefix("extra."): name for name in vector.inputs}
+        places |= {name: name for name in vector.inputs} | {"targets": "target"}
+        places |= {ours: places.get(theirs, theirs) for theirs, ours in asks.items() if theirs not in vector.hyper}
         wanted = (*self.loss.asks(), *self.loss.asks(optional=True))
         found = {name: vector.hyper[named[name]] for name in wanted if name in named}
-        found |= {name: inputs[name] for name in wanted if name in inputs}
+        found |= {name: self._input(places[name]) for name in wanted if name in places}
         return {name: value for name, value in found.items() if value is not None}
 
-    def _list(self, name: str) -> Any:
-        found = self.vector.side(name) or self.vector.side(f"extra.{name}")
-        if not found:
-            raise DataError(f"the vector has no input {name!r}")
-        return found
+    def _input(self, place: str) -> Any:
+        """An input, or a list of them; none if the vector has no such ground truth."""
+        found = self.vector.side(place) or self.vector.side(f"extra.{place}")
+        if not found and place != "target":
+            raise DataError(f"the vector has no input {place!r}")
+        return (found[0] if place in self.vector.inputs else found) if found else None
 
     def value(self) -> Tensor:
         """The loss, reduced as the published code does."""
@@ -227,7 +235,11 @@ class Computed:
             if ours not in state or not isinstance(expected, dict | float | int):
                 continue
             value = expected["data"] if isinstance(expected, dict) else expected
-            wanted = torch.as_tensor(value, dtype=torch.float64).reshape(state[ours].shape)
+            wanted = torch.as_tensor(value, dtype=torch.float64)
+            if wanted.numel() != state[ours].numel():
+                yield f"{name} has {wanted.numel()} numbers, and {state[ours].numel()} by these hyper-parameters"
+                continue
+            wanted = wanted.reshape(state[ours].shape)
             if not torch.allclose(state[ours].double(), wanted, rtol=1e-6, atol=1e-9):
                 yield f"{name} differs by {(state[ours] - wanted).abs().max().item():.3g}"
 

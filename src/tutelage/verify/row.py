@@ -28,8 +28,8 @@ class Row:
     our mean by. combine: for a published total of several of our losses (a list of (weight, row)). added: what the
     total has beside, given ready-made. derive: the vector with what its models say, of which it gives the weights.
     stand_ins: what a learned part of ours gives, where the vector has that and not the part's weights.
-    describes: hyper-parameters that change nothing, since they only describe what the inputs are; any other that no row
-    asks for is a fault.
+    describes: hyper-parameters and inputs that change nothing, since they only describe the others, or what published
+    code computes beside the loss; any other that no row asks for is a fault.
     """
 
     loss: str = ""

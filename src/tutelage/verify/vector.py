@@ -14,12 +14,12 @@ from torch import Tensor
 from tutelage.errors import DataError
 
 
-class Hyper(dict[str, Any]):
-    """Hyper-parameters by name, which note what was asked for."""
+class Noted(dict[str, Any]):
+    """Values by name, which note what was asked for; so does what they are joined to."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], asked: set[str] | None = None) -> None:
         super().__init__(given)
-        self.asked: set[str] = set()
+        self.asked: set[str] = set() if asked is None else asked
 
     def __getitem__(self, name: str) -> Any:
         self.asked.add(name)
@@ -29,6 +29,19 @@ class Hyper(dict[str, Any]):
         """As of a dict, noted too."""
         self.asked.add(name)
         return super().get(name, default)
+
+    def __or__(self, others: Mapping[str, Any]) -> Noted:  # type: ignore[override]
+        return Noted({**self, **others}, self.asked)
+
+    def whole(self, name: str) -> int:
+        """A whole number.
+
+        Raises: DataError if it is anything else.
+        """
+        value = self[name]
+        if type(value) is not int:
+            raise DataError(f"hyper-parameter {name}={value!r}: expected a whole number.")
+        return value
 
 
 @dataclass(frozen=True)
@@ -41,8 +54,8 @@ class Vector:
     path: Path
     method: str
     kind: str
-    hyper: Hyper
-    inputs: dict[str, Tensor]
+    hyper: Noted
+    inputs: Noted
     loss: float
     parts: dict[str, Any]
     gradients: dict[str, Tensor]
@@ -54,6 +67,12 @@ class Vector:
 
     def under(self, name: str) -> dict[str, Tensor]:
         """The inputs `name.…`, by the rest of their names."""
+        found = self.among(name)
+        self.inputs.asked.update(f"{name}.{key}" for key in found)
+        return found
+
+    def among(self, name: str) -> dict[str, Tensor]:
+        """The same, to look through: which are used isn't said yet."""
         return {key.removeprefix(f"{name}."): x for key, x in self.inputs.items() if key.startswith(f"{name}.")}
 
     def side(self, name: str) -> list[Tensor]:
@@ -75,8 +94,8 @@ def read(path: Path) -> Vector:
             path,
             raw["method"],
             raw["kind"],
-            Hyper({name: _plain(value) for name, value in (raw.get("hyperparameters") or {}).items()}),
-            _tensors(raw["inputs"]),
+            Noted({name: _plain(value) for name, value in (raw.get("hyperparameters") or {}).items()}),
+            Noted(_tensors(raw["inputs"])),
             float(expected["loss"]),
             expected.get("parts") or {},
             _tensors(gradients),

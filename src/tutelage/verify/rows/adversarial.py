@@ -40,7 +40,7 @@ def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
         return softened_kl(student(x), teacher(x if through_teacher else image))
 
     start = image + 0.001 * vector.inputs["extra.noise"]
-    options = {"steps": hyper["steps"], "step_size": hyper["step_size"], "radius": hyper["epsilon"]}
+    options = {"steps": hyper.whole("steps"), "step_size": hyper["step_size"], "radius": hyper["epsilon"]}
     moved = perturb(image, objective, start=start, **options)
     said = {
         "student_logits": student(moved),

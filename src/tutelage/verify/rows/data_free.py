@@ -20,7 +20,7 @@ def cmi(vector: Vector) -> Weighted:
     bank = hyper["n_updates"] > 0
 
     def split(tensors: list[Tensor]) -> list[Tensor]:
-        first = hyper["synthesis_batch_size"] if bank else len(tensors[0])
+        first = hyper.whole("synthesis_batch_size") if bank else len(tensors[0])
         return [x for x in (tensors[0][:first], tensors[0][first:]) if len(x)]
 
     contrast = Row(

@@ -29,7 +29,7 @@ def over_bins(vector: Vector) -> float:
 
 def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     """Each image's list of boxes as rows of one tensor, and an image for its size."""
-    height, width = vector.hyper["img_shape"][:2]
+    height, width = map(int, vector.hyper["img_shape"][:2])
     boxes = list(vector.under("extra.gt_bboxes").values())
     none, most = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), max(map(len, boxes))
     padded = [torch.cat([rows, none.repeat(most - len(rows), 1)]) for rows in boxes]

@@ -23,7 +23,7 @@ TEXTBREWER = {"floor": -1e-3}
 
 def projection(vector: Vector) -> dict[str, str]:
     """A projection for each pair of layers, if the published code has one."""
-    return {"projection": "each" if vector.under("parameters") else "none"}
+    return {"projection": "each" if vector.among("parameters") else "none"}
 
 
 def lit(vector: Vector) -> list[tuple[float, Row]]:
@@ -101,6 +101,7 @@ ROWS = {
     "cankd": Row(
         scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
         state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
+        describes=("parameters.W.0.bias",),  # which the batch norm after it takes away
     ),
     "cat_kd": Row(prepare=both_heads),
     "cosine_hidden": Row("hidden_state", options={"kind": "cosine", "projection": "none"}),
@@ -120,7 +121,7 @@ ROWS = {
     ),
     "lit": Row(combine=lit),
     "mgd": Row(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
-    "manifold": Row(),
+    "manifold": Row(describes=("extra.order",)),  # what rand sorts to
     "norm": Row(),
     "ofd": Row(
         asks={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
@@ -152,7 +153,7 @@ ROWS = {
             "^p_s$": "student_places",
         }
     ),
-    "simkd": Row(),
+    "simkd": Row(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
     "srrl": Row(
         fields={"weight": "response_weight"},
         asks={"teacher_logits": "teacher_response"},
@@ -167,7 +168,7 @@ ROWS = {
     "textbrewer_hid_mse": Row("hidden_state", options={"projection": "none"}),
     "textbrewer_mmd": Row("token_mmd"),
     "timm_feature": Row(combine=timm_feature),
-    "tinybert_intermediate": Row(combine=tinybert),
+    "tinybert_intermediate": Row(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
     "vid": Row(fields={"init_pred_var": "variance"}, state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
     "vkd": Row(stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}),
     "vitkd": Row(

@@ -40,7 +40,9 @@ def ka(vector: Vector) -> Weighted:
 
 ROWS = {
     "amtml": Row(combine=amtml),
-    "aekd": Row(fields={"svm_norm": "normalise"}),
+    "aekd": Row(fields={"svm_norm": "normalise"}, describes=("target",)),
+    "aver": Row(describes=("target",)),
+    "ebkd": Row(describes=("target",)),
     "camkd_feature": Row(together=True),
     "camkd_logit": Row("camkd"),
     "dgkd": Row(combine=dgkd),

@@ -55,9 +55,10 @@ def led(vector: Vector, ensemble: Ensemble, said: list[Outputs], names: Mapping[
     """What an ensemble, with the vector's weights, makes of what several say; names: theirs → ours, of its modules."""
     ensemble.build(said, "layer", ["layer"])
     weights = {}
-    for theirs, tensor in vector.under("parameters").items():
+    for theirs in vector.among("parameters"):
         module, _, name = theirs.rpartition(".")
-        weights[f"ensemble.{names[module]}.{name}"] = tensor
+        if module in names:
+            weights[f"ensemble.{names[module]}.{name}"] = vector.inputs[f"parameters.{theirs}"]
     found: Outputs = functional_call(_Leads(ensemble).double(), weights, (said,))
     return found
 

@@ -93,14 +93,15 @@ def unpadded(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
 
 def sampled(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     """The scores of sampled items, whatever they are called."""
-    others = [x for name, x in vector.under("extra").items() if name not in ("negative_scores", "candidate_scores")]
-    return asked | {"sampled_scores": others[0]} if others else asked
+    others = [name for name in vector.among("extra") if name not in ("negative_scores", "candidate_scores")]
+    return asked | {"sampled_scores": vector.inputs[f"extra.{others[0]}"]} if others else asked
 
 
 def each_temperature(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     """Temperatures by example, if the vector has them, as an input or in the place of the one number."""
-    given = [*vector.under("extra").values(), vector.hyper.get("temperature")]
-    return {"temperatures": torch.as_tensor(given[0], dtype=torch.float64)} if given[0] is not None else {}
+    names = list(vector.among("extra"))
+    given = vector.inputs[f"extra.{names[0]}"] if names else vector.hyper.get("temperature")
+    return {"temperatures": torch.as_tensor(given, dtype=torch.float64)} if given is not None else {}
 
 
 def classes_last(tensors: list[Tensor]) -> list[Tensor]:
@@ -151,6 +152,7 @@ ROWS = {
     "kd_total": Row(combine=with_truth),
     "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
     "listnet": Row(options={"eps": 1e-10}, prepare=unpadded),
+    "logit_mse": Row(describes=("target",)),
     "logit_standardization": Row("kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])),
     "logit_standardization_dkd": Row("dkd", sides=standardise),
     "lwf": Row(combine=lwf),

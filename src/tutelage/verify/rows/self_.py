@@ -139,7 +139,7 @@ def mixskd(vector: Vector) -> Weighted:
 
 def hidden(vector: Vector) -> dict[str, Any]:
     """As many hidden units as there are weights of: the published ones have more, which are zero."""
-    return {"hidden": next(len(x) for name, x in vector.under("parameters").items() if name.startswith("0.0.weight"))}
+    return {"hidden": next(len(x) for name, x in vector.among("parameters").items() if name.startswith("0.0.weight"))}
 
 
 def noisy_student(vector: Vector) -> Weighted:
@@ -186,11 +186,11 @@ def tf_kd_self(vector: Vector) -> Weighted:
 
 def votes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     """The dense ranking, if there are votes: of each class how many, or what each position votes for."""
-    logits, given = vector.inputs["student_logits"], list(vector.under("extra").values())
-    if not given:
+    logits, names = vector.inputs["student_logits"], list(vector.among("extra"))
+    if not names:
         return asked
-    counted = given[0].shape == logits.shape
-    return asked | {"votes": given[0] if counted else F.one_hot(given[0], logits.shape[1]).sum(1)}
+    given = vector.inputs[f"extra.{names[0]}"]
+    return asked | {"votes": given if given.shape == logits.shape else F.one_hot(given, logits.shape[1]).sum(1)}
 
 
 ROWS = {
