@@ -115,3 +115,11 @@ def test_a_runs_figures_are_of_batches_of_its_size(tmp_path, batch_size):
     keys = {"epochs": 1, "limit": 200, "batch_size": batch_size, "device": "cpu", "out": str(tmp_path / "run")}
     tutelage.train(Seen(), **keys)
     assert max(seen) == batch_size
+
+
+@pytest.mark.parametrize(("channels", "grid"), [(3, False), (12, False), (10, True)])
+def test_a_module_that_answers_otherwise_has_no_figures(channels, grid):
+    network = nn.Conv2d(1, channels, 8) if not grid else nn.Conv2d(1, channels, 3)
+    network = network if grid else nn.Sequential(network, nn.Flatten())
+    with pytest.raises(ModelError, match=rf"answers \(1, {channels}.* expected 10 classes for each image"):
+        tutelage.evaluate(network, "digits")

@@ -179,3 +179,10 @@ def test_a_model_without_stages_is_told_to_name_layers():
     assert (found.stages, found.embedding) == ([], "")
     with pytest.raises(ModelError, match="no stage was found in the teacher; name its layers"):
         pair(ladder(8), found.stages)
+
+
+@pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardswish(inplace=True)])
+def test_an_input_that_is_overwritten_is_refused(first):
+    model = nn.Sequential(first, nn.Flatten(), nn.Linear(16, 3))
+    with pytest.raises(ModelError, match="Sequential overwrites its input in place"):
+        Look(model, Batch(torch.randn(2, 1, 4, 4)))

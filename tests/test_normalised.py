@@ -215,3 +215,34 @@ def test_a_cache_knows_what_its_floats_were_normalised_by(run, tmp_path):
         tutelage.distill(
             "cnn2", str(run.folder), splits(own), out=str(tmp_path / "c"), normalised=((0.4,), (0.25,)), **keys
         )
+
+
+def test_a_loaded_teacher_is_shown_images_as_its_run_was(run, tmp_path):
+    others = TensorDataset(*(x[:40] for x in split("train", lambda x: x / 2).tensors))
+    keys = KEYS | {"epochs": 1, "baseline": False, "classes": list(DIGITS.classes), "normalised": False}
+    found = []
+    for name, teacher in (("path", run.folder), ("object", tutelage.load(run.folder))):
+        made = tutelage.distill("cnn2", teacher, others, out=str(tmp_path / name), **keys)
+        found.append((made.result["teacher"]["accuracy"], *made.student.state_dict().values()))
+    assert all(torch.equal(torch.as_tensor(a), torch.as_tensor(b)) for a, b in zip(*found, strict=True))
+
+
+def test_a_loaded_teacher_of_another_order_is_refused(run, tmp_path):
+    with pytest.raises(ConfigError, match="same classes in another order"):
+        tutelage.distill("cnn2", tutelage.load(run.folder), split("train", normalised), out=str(tmp_path / "r"),
+                         classes=list(DIGITS.classes)[::-1], normalised=(MEAN, STD), **KEYS)  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["mean", "std", "normalised", "teacher_mean", "teacher_std"])
+def test_moments_of_bytes_are_refused(word, tmp_path):
+    right, of_bytes = {"mean": (0.5,), "std": (0.25,)}, {"mean": (127.5,), "std": (64.0,)}
+    _, _, which = word.rpartition("_")
+    wrong = right | ({which: of_bytes[which]} if which in right else of_bytes)
+    if word == "normalised":
+        said = {"normalised": (wrong["mean"], wrong["std"])}
+    else:
+        prefix = word.removesuffix(which)
+        said = {f"{prefix}{key}": list(value) for key, value in wrong.items()}
+        said |= {"teacher_epochs": 0} if prefix else {"normalised": False}
+    with pytest.raises(ConfigError, match=rf"{word}.*of pixels up to 255, divide them by 255"):
+        tutelage.distill("cnn2", "cnn4", splits(), classes=10, out=str(tmp_path / "r"), **KEYS, **said)

@@ -21,7 +21,7 @@ from tutelage.data.by_name import is_name
 from tutelage.errors import ConfigError
 from tutelage.evaluation import Figures
 from tutelage.loading import load_data
-from tutelage.phase import test
+from tutelage.phase import answer_of_one, refuse_other, test
 from tutelage.term import spec_of
 from tutelage.terms import Terms
 
@@ -187,7 +187,9 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
             )
         loaded = networks.Network(network, card.mean, card.std, known=card.known).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    return test(network, loaded, networks.TASKS[loaded.task].of(loaded), "test", config.batch_size)
+    task = networks.TASKS[loaded.task].of(loaded)
+    refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)
+    return test(network, loaded, task, "test", config.batch_size)
 
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:

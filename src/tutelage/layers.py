@@ -47,7 +47,14 @@ class Look:
     def __init__(self, model: nn.Module, batch: Batch) -> None:
         self.model = model = bared(model)
         self.inputs = first(batch.inputs, 2)
+        given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
+        before = [x._version for x in given]
         self.response = peek(model, self.inputs).response
+        if before != [x._version for x in given]:
+            raise ModelError(
+                f"{type(model).__name__} overwrites its input in place, which other networks get too: make its first "
+                "operation `inplace=False`, or let it work on a copy."
+            )
         self.layers = trace(model, self.inputs)
         self.stages = [layer for layer in self.layers if layer.stage is not None]
         self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)

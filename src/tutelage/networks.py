@@ -159,7 +159,7 @@ class Networks:
             if stages.is_stage(named):
                 return self._of_stage(stages.left(str(named)), number)
         if given is not None:
-            return Network(copy.deepcopy(given))
+            return self._of_object(copy.deepcopy(given))
         if saved.is_run(name):
             return self.of_run(name, known)
         refuse_folder(name)
@@ -207,6 +207,18 @@ class Networks:
                 "said by what: say normalised=(mean, std) of the data, or leave both out."
             )
         return told
+
+    def _of_object(self, model: nn.Module) -> Network:
+        """A given network, with what its card says if it was loaded from a run."""
+        card = getattr(model, "card", None)
+        if not isinstance(card, saved.Card):
+            return Network(model)
+        if card.classes != self.data.classes and sorted(card.classes) == sorted(self.data.classes):
+            raise ConfigError(
+                f"{card.model} was trained on the same classes in another order: it knows {few(card.classes)}, "
+                f"{self.data.name} has {few(self.data.classes)}; use data in the same order."
+            )
+        return Network(model, card.mean, card.std, card.size, known=card.known)
 
     def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
         """The network of a run folder, which must know just these classes if such are given."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tutelage import examples, saved, sums
 from tutelage.capture import answer, undisturbed
 from tutelage.data.base import Data
-from tutelage.errors import CheckpointError
+from tutelage.errors import CheckpointError, ModelError
 from tutelage.evaluation import Figures, evaluate
 from tutelage.files import write_atomically
 from tutelage.policies import in_words
@@ -151,13 +151,29 @@ def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int
     return evaluate(_network(network), batches, task, classes, keep=keep)
 
 
+def answer_of_one(network: nn.Module, data: Data, task: Task) -> Tensor:
+    """The response to one sample of the test split."""
+    parameter, model = next(network.parameters(), torch.zeros(())), _network(network)
+    batch = next(data.batches("test", 1, train=False, device=parameter.device))
+    with undisturbed(model):
+        return task.response(answer(model, batch.inputs), batch)
+
+
 def answers_classes(network: nn.Module, data: Data, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
-    batch = next(data.batches("test", 1, train=False, device=next(network.parameters()).device))
-    model = _network(network)
-    with undisturbed(model):
-        response = task.response(answer(model, batch.inputs), batch)
-    return task.answers(response, len(data.classes)) and not untrained(network)
+    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+
+
+def refuse_other(response: Tensor, data: Data, task: Task, who: str) -> None:
+    """Refuse a network whose response isn't of the data's classes.
+
+    Raises: ModelError.
+    """
+    if not task.answers(response, len(data.classes)):
+        raise ModelError(
+            f"{who} answers {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
+            f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."
+        )
 
 
 def write_predictions(path: Path, figures: Figures) -> None:

@@ -22,7 +22,7 @@ from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
 from tutelage.making import Making
 from tutelage.networks import Given
-from tutelage.phase import Phase, facts, finish, forget_peak, keep
+from tutelage.phase import Phase, facts, finish, forget_peak, keep, refuse_other
 from tutelage.player import refuse_single
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation
@@ -151,12 +151,7 @@ class Run(Making):
         """Refuse a student that doesn't answer the data's classes."""
         for name, student in scheme.students().items():
             response = self.task.response(peek(student.model, batch.inputs).response, batch)
-            if not self.task.answers(response, len(self.data.classes)):
-                said = f"{names.get(name, self.config.student)} answers {tuple(response.shape)}"
-                raise ModelError(
-                    f"student={said} for {len(batch)} images, expected {len(self.data.classes)} classes for each "
-                    f"{'pixel' if self.task.positions else 'image'}, as {self.data.name} has."
-                )
+            refuse_other(response, self.data, self.task, f"student={names.get(name, self.config.student)}")
 
     # the end
 

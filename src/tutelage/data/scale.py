@@ -83,7 +83,7 @@ def standard(x: Tensor, mean: Numbers, std: Numbers, came: Came = PIXELS) -> Ten
 
 
 def numbers(word: str, values: Any, channels: int) -> Numbers:
-    """One finite number a channel, deviations above 0.
+    """Of pixels in [0, 1], one number a channel: so none is above 1, means aren't below 0, deviations above it.
 
     Raises: ConfigError otherwise.
     """
@@ -94,6 +94,10 @@ def numbers(word: str, values: Any, channels: int) -> Numbers:
     if len(found) != channels or not all(map(math.isfinite, found)) or (word.endswith("std") and min(found) <= 0):
         above = ", above 0" if word.endswith("std") else ""
         raise ConfigError(f"{word}={values!r}: expected {channels} finite numbers, one a channel{above}.")
+    if min(found) < 0 or max(found) > 1:
+        raise ConfigError(
+            f"{word}={values!r}: expected those of pixels in [0, 1]; of pixels up to 255, divide them by 255."
+        )
     return found
 
 
