@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from tutelage.cli import app
 from tutelage.errors import DataError
 from tutelage.verify import verify
+from tutelage.verify.judge import table
 
 KD = Path(__file__).parents[1] / "vectors" / "kd__case0.json"
 FITNET = KD.with_name("fitnet_hint__case0.json")
@@ -116,6 +117,9 @@ def test_a_weight_of_another_shape_is_not_used(tmp_path: Path) -> None:
 MISFITS = {
     "adaad": ("steps", 13.0), "rslad_attack": ("steps", 2.5), "cmi": ("synthesis_batch_size", 5.2),
     "crd": ("n_data", 21), "gkd_jsd_beta05": ("reduction", "median"), "js_lm": ("lam", 1.2), "fpd": ("alpha", "x"),
+    "ofd": ("scale", 0.0), "deit_soft": ("distillation_type", "softer"), "timm_token": ("distill_type", "softer"),
+    "zskt": ("phase", "both"), "dfad": ("phase", "both"), "mean_teacher": ("consistency_type", "js"),
+    "distillm2": ("loss_type", "distillm_v9"), "fkd": ("soft_label_type", "hard"),
 }  # fmt: skip
 
 
@@ -126,6 +130,21 @@ def test_what_can_not_be_computed_is_said_in_words(method: str, tmp_path: Path) 
     faults = changed(tmp_path, path, lambda v: v["hyperparameters"].update({name: value}))
     assert faults
     assert not any(re.match(r"\w*Error:", fault) for fault in faults), faults
+
+
+DESCRIBED = {
+    "fgfi": {"sizes": [8.0, 9.0], "ratios": [3.0]}, "crd": {"nce_k": 9}, "fkd": {"top": 4},
+    "vid": {"init_pred_var": 6.5}, "ttm": {"temperature": 5.2}, "wttm": {"temperature": 5.2},
+    "mixskd_discriminator": {"hidden": 9},
+    "ranking_distillation": {"mu": 0.2, "num_items": 60}, "annealing_kd": {"T": 3.0}, "dino": {"nepochs": 3},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", DESCRIBED)
+def test_what_changes_nothing_is_named_as_such(method: str, tmp_path: Path) -> None:
+    path = KD.with_name(f"{method}__case0.json")
+    assert changed(tmp_path, path, lambda v: v["hyperparameters"].update(DESCRIBED[method])) == ()
+    assert {*DESCRIBED[method]} <= {*table()[method].describes}
 
 
 @pytest.mark.parametrize("where", ["hyperparameters", "extra"])

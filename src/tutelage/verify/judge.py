@@ -53,7 +53,7 @@ def judge(path: Path) -> Outcome:
         return Outcome(path.stem, tuple(Judged(vector).faults()))
     except TutelageError as error:
         return Outcome(path.stem, (str(error),))
-    except (RuntimeError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         said = str(error).partition("\n")[0]
         fault = f"its inputs and hyper-parameters don't go together ({type(error).__name__}: {said})"
         return Outcome(path.stem, (fault,))

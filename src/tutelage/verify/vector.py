@@ -43,6 +43,16 @@ class Noted(dict[str, Any]):
             raise DataError(f"hyper-parameter {name}={value!r}: expected a whole number.")
         return value
 
+    def one_of(self, name: str, *words: str) -> str:
+        """One of these words.
+
+        Raises: DataError if it is anything else.
+        """
+        value = self[name]
+        if value not in words:
+            raise DataError(f"hyper-parameter {name}={value!r}: expected {', '.join(words)}.")
+        return str(value)
+
 
 @dataclass(frozen=True)
 class Vector:

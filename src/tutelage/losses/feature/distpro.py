@@ -21,8 +21,8 @@ class DistPro(Feature):
     Shapes: student, teacher lists of maps (B, C, H, W), shallow to deep; the larger of a pair is average-pooled to the
     smaller. pair_weights α (B, I, J), which scheme=distpro learns; those of i < j count nothing. Returns (B,).
     Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547: paths and comparison as in the authors' code; the
-    transforms, the weight of 1 and stages as they come, after ReLU if the network has it there, are ours. No published
-    numbers were compared.
+    transforms, the weight of 1 and stages as they come, after ReLU if the network has it there, are ours; the authors'
+    are from before it, which layers that are named `LAYER:in` give. No published numbers were compared.
     """
 
     name = "distpro"

@@ -54,7 +54,7 @@ def dafl(vector: Vector) -> Weighted:
 
 def dfad(vector: Vector) -> Weighted:
     """Minimised by the student, maximised by the generator."""
-    generator = vector.hyper["phase"] == "generator"
+    generator = vector.hyper.one_of("phase", "student", "generator") == "generator"
     return [(-1.0, Row("dfad")) if generator else (1.0, Row("dfad", teacher_sides=constants))]
 
 
@@ -63,7 +63,7 @@ def zskt(vector: Vector) -> Weighted:
     temperature = vector.hyper["temperature"]
     weight = 1 / (vector.inputs["teacher_logits"].shape[1] * temperature**2)
     kd = Row("kd", student="student_logits", teacher="teacher_logits")
-    if vector.hyper["phase"] == "generator":
+    if vector.hyper.one_of("phase", "student", "generator") == "generator":
         return [(-weight, kd)]
     return [(weight, kd), (vector.hyper["AT_beta"], Row("at"))]
 

@@ -59,7 +59,7 @@ ROWS = {
         prepare=padded_boxes,
     ),
     "fakd": Row(),
-    "fgfi": Row(prepare=on_image),
+    "fgfi": Row(prepare=on_image, describes=("sizes", "ratios")),  # of which given anchors are
     "ifvd": Row(),
     "ld": Row(scale=over_bins),
     "pixel_kd": Row("kd"),

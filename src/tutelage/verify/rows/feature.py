@@ -169,7 +169,7 @@ ROWS = {
     "textbrewer_mmd": Row("token_mmd"),
     "timm_feature": Row(combine=timm_feature),
     "tinybert_intermediate": Row(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
-    "vid": Row(fields={"init_pred_var": "variance"}, state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
+    "vid": Row(describes=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
     "vkd": Row(stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}),
     "vitkd": Row(
         fields={"lambda": "masked"},

@@ -77,6 +77,7 @@ ROWS = {
     "crd": Row(
         fields={"feat_dim": "dim", "nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"},
         samples="n_data",
+        describes=("nce_k",),  # as many as contrast_index has
         state={
             r"^embed_s\.linear\.": "embed_student.",
             r"^embed_t\.linear\.": "embed_teacher.",

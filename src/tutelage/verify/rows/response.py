@@ -35,17 +35,20 @@ def with_truth(vector: Vector) -> Weighted:
 def deit(vector: Vector) -> Weighted:
     """(1 − α)·CE of the class head, and α of the distillation head's loss; the soft one is averaged over classes."""
     alpha = vector.hyper["alpha"]
-    return _heads(1 - alpha, alpha, vector.hyper["distillation_type"], Row("kd", student=HEAD, scale=per_class))
+    return _heads(
+        1 - alpha, alpha, vector.hyper.one_of("distillation_type", *KINDS), Row("kd", student=HEAD, scale=per_class)
+    )
 
 
 def timm_token(vector: Vector) -> Weighted:
     """The same at two weights, the soft one summed over classes."""
     weights = vector.hyper["task_loss_weight"], vector.hyper["distill_loss_weight"]
-    return _heads(*weights, vector.hyper["distill_type"], Row("kd", student=HEAD))
+    return _heads(*weights, vector.hyper.one_of("distill_type", *KINDS), Row("kd", student=HEAD))
 
 
 HEAD = "extra.dist_logits"
-SOFT = ("temperature",)  # of which a hard label knows nothing
+KINDS = "none", "soft", "hard"
+SOFT = ("temperature",)  # of which a hard label knows nothing, and a power that is given
 
 
 def _heads(task: float, distill: float, kind: str, soft: Row) -> Weighted:
@@ -122,8 +125,10 @@ def sharpness(vector: Vector) -> Mapping[str, Any]:
 
 def kept(vector: Vector) -> Mapping[str, Any]:
     """What becomes of the classes that weren't kept, by the name of the kind of labels."""
-    kind = vector.hyper.get("soft_label_type", "")
-    return {"rest": "none"} if kind == "marginal_renorm" else {"rest": "spread"} if kind else {}
+    if "soft_label_type" not in vector.hyper:
+        return {}
+    kinds = {"marginal_renorm": "none", "marginal_smoothing_k5": "spread", "marginal_smoothing_k10": "spread"}
+    return {"rest": kinds[vector.hyper.one_of("soft_label_type", *kinds)]}
 
 
 def log_kept(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +152,7 @@ ROWS = {
     "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
     "deit_hard": Row(combine=deit, describes=SOFT),
     "deit_soft": Row(combine=deit, describes=SOFT),
-    "fkd": Row(options=kept, prepare=log_kept),
+    "fkd": Row(options=kept, prepare=log_kept, describes=("top",)),  # as many as are given
     "hsakd": Row(combine=hsakd),
     "kd_total": Row(combine=with_truth),
     "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
@@ -163,6 +168,7 @@ ROWS = {
         options=all_candidates,
         asks={"student_logits": "positive_scores"},
         prepare=sampled,
+        describes=("mu", "num_items"),  # of items that were sampled, if there are any
     ),
     "ranknet": Row(prepare=unpadded),
     "rrd": Row(scale=samples),
@@ -170,9 +176,9 @@ ROWS = {
     "textbrewer_kd_mse": Row("logit_mse", sides=classes_last, prepare=each_temperature),
     "timm_logit": Row(combine=timm_logit),
     "timm_token": Row(combine=timm_token, describes=SOFT),
-    "ttm": Row(options=sharpness),
+    "ttm": Row(options=sharpness, describes=SOFT),
     "tinybert_prediction": Row("soft_ce", sides=classes_last, scale=per_class),
     "wkd_l": Row(prepare=classifier),
-    "wttm": Row("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}),
+    "wttm": Row("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, describes=SOFT),
     "wsld": Row(scale=lambda vector: float(vector.hyper["alpha"])),
 }

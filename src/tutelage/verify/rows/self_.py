@@ -88,7 +88,7 @@ def frskd(vector: Vector) -> Weighted:
 
 def mean_teacher(vector: Vector) -> Weighted:
     """Either of the two consistency costs."""
-    squared = vector.hyper["consistency_type"] == "mse"
+    squared = vector.hyper.one_of("consistency_type", "mse", "kl") == "mse"
     row = Row("consistency") if squared else Row("kd", options={"temperature": 1.0})
     return [(vector.hyper["consistency_weight"], row)]
 
@@ -203,7 +203,10 @@ ROWS = {
     "mean_teacher": Row(combine=mean_teacher),
     "mixskd": Row(derive=mixtures, combine=mixskd),
     "mixskd_discriminator": Row(
-        options=hidden, state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"}, together=True
+        options=hidden,
+        state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"},
+        together=True,
+        describes=("hidden",),
     ),
     "noisy_student": Row(combine=noisy_student),
     "online_label_smoothing": Row(before=epoch_before),

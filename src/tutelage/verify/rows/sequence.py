@@ -33,7 +33,8 @@ def gkd_scale(vector: Vector) -> float:
     batch, length, words = vector.inputs["student_logits"].shape
     labelled = vector.hyper.get("use_labels", True)
     count = tokens(vector) if labelled else float(batch * length)
-    return {"batchmean": 1.0 if labelled else length, "sum": count, "mean": 1 / words}[vector.hyper["reduction"]]
+    scales = {"batchmean": 1.0 if labelled else length, "sum": count, "mean": 1 / words}
+    return scales[vector.hyper.one_of("reduction", *scales)]
 
 
 def gkd_labels(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
@@ -88,7 +89,10 @@ ROWS = {
             "gradual_beta": "gradual",
             "max_steps": "epochs",
         },
-        options=lambda vector: {"shift": True, "reverse_only": vector.hyper["loss_type"] == "distillm_v1"},
+        options=lambda vector: {
+            "shift": True,
+            "reverse_only": vector.hyper.one_of("loss_type", "distillm_v1", "distillm_v2") == "distillm_v1",
+        },
         asks={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
         prepare=chosen_first,
         scale=lambda vector: 2.0,
