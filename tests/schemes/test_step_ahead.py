@@ -33,6 +33,7 @@ from tutelage.schemes.virtual import Quiz, Virtual, only
 from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
+from tutelage.term import Term
 from tutelage.terms import Terms
 from tutelage.values import Batch
 
@@ -376,3 +377,21 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
 def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
     (group,) = optimiser(wired(name)[0].players["weights"], Settings()).param_groups
     assert (group["lr"], group["betas"][0], group["weight_decay"]) == (lr, beta, 0.0)
+
+
+def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
+    """What enters a layer has the values below 0 that its ReLU takes away, on both sides."""
+    lowest = {}
+    for layers in (["layer1", "layer2"], ["layer1.2:in", "layer2.2:in"]):
+        term = Term(distpro.DistPro(), student=layers, teacher=layers)
+        scheme = DistPro(
+            Player(net("cnn2", 2), Terms.of([term, CE()]), TASK), Frozen(net("cnn4", 1), TASK), Quiz(parted()[1], 16),
+            lambda step: RATE,
+        )  # fmt: skip
+        batch = next(parted()[0].batches("train", 8))
+        scheme.wire(batch, 48)
+        sides = scheme.teacher(batch, scheme.layers), scheme.players["student"].say(batch)
+        lowest[layers[0]] = [min(side[layer].min().item() for layer in layers) for side in sides]
+        assert all(losses for _, losses in scheme.train().turns(batch, 0))
+    assert lowest["layer1"] == [0, 0]
+    assert max(lowest["layer1.2:in"]) < 0

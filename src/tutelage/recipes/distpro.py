@@ -1,6 +1,7 @@
 """DistPro: the weights of all paths between layers are learned, in training, from samples held out.
 
-Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547. The weight of 1 is ours.
+Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547. The weight of 1 is ours, and stages as they come;
+the authors' are from before the ReLU, as layers that are named `LAYER:in` are.
 """
 
 from __future__ import annotations

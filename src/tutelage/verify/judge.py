@@ -180,10 +180,10 @@ class Computed:
                 ours = self._ours(name)
                 if ours in state and state[ours].shape == value.shape:
                     state[ours].copy_(value)
-                    self.state[f"{prefix}.{name}"] = ours
-                    (hyper.asked if prefix == "hyper" else self.vector.inputs.asked).add(
-                        name if prefix == "hyper" else f"{prefix}.{name}"
-                    )
+                    full = f"{prefix}.{name}"
+                    self.state[full] = ours
+                    hyper.asked.add(full.removeprefix("hyper."))
+                    self.vector.inputs.asked.add(full)
         self.row.before(self.vector, self.loss)
 
     def _ours(self, name: str) -> str:
