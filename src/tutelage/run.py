@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from tutelage import checkpoint, environment, parsing, result, saved, sharding, skill, sums
 from tutelage.callbacks import Callback, JsonLines, Logger
@@ -140,6 +143,7 @@ class Run(Making):
         batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
+        attempt(scheme, batch)
         refuse_single(scheme.students(), batch, parts.config.batch_size // self.fabric.world_size)
         if self.leaves_terms(phase):
             self.rehearsed[phase.name] = dict(terms_of(scheme).state_dict())
@@ -184,6 +188,14 @@ class Run(Making):
                 {"teacher": " + ".join(named) if isinstance(named, list) else str(named)},
                 self.config.batch_size,
             )
+
+
+def attempt(scheme: Scheme, batch: Batch) -> None:
+    """Take each player's turn once, so that what a loss refuses is refused before anything is trained."""
+    asked = replace(batch, asks={"epochs": 1} | batch.asks)
+    for _, losses in scheme.turns(asked, 0):
+        torch.stack(list(losses.values())).sum().backward()  # some schemes go on from the gradients
+    scheme.zero_grad()
 
 
 def terms_of(scheme: Scheme) -> Terms:

@@ -143,9 +143,17 @@ class Sequence(Loss):
         return F.pad(targets[:, 1:], (0, 1), value=IGNORED) if self.shift else targets
 
     def tokens(self, logits: Tensor, targets: Tensor | None) -> Tensor:
-        """A mask (B, T) of the positions that count: all, where there are no targets."""
+        """A mask (B, T) of the positions that count: all, where there are no targets.
+
+        Raises: ConfigError if there isn't a target for each position.
+        """
         if targets is None:
             return torch.ones(logits.shape[:-1], dtype=torch.bool, device=logits.device)
+        if targets.shape != logits.shape[:-1]:
+            raise ConfigError(
+                f"{type(self).__name__} got logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
+                "(B, T, V) and a token for each of the positions (B, T): it is for language models."
+            )
         return self.aligned(targets) != IGNORED
 
     @classmethod
