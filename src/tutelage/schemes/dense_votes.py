@@ -101,7 +101,7 @@ class WithVotes(Checked, Player):
     def votes(self, maps: Sequence[Tensor], response: Tensor) -> Tensor:
         """How many positions are given to each class, (B, C)."""
         own = [self.student.model.get_submodule(self.own)] if self.own else []
-        counts = torch.zeros_like(response)
+        counts = torch.zeros_like(response, dtype=torch.float32)  # half precision counts to 256
         for x, classify in zip(maps, [*self.heads, *own], strict=True):
             if self.enlarge > 1:
                 x = F.interpolate(x, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
