@@ -45,7 +45,7 @@ def place(where: str) -> Path:
         pass  # which the source says in its own words
     except (OSError, RuntimeError, ValueError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeEncodeError) else getattr(error, "strerror", None) or error
-        shown = plain(where if len(where) <= 80 else f"{where[:80]}…")
+        shown = plain(where if len(where) <= 80 else f"…{where[-80:]}")
         raise DataError(f"{shown}: can't be used as a path ({reason}): expected one that you may read.") from error
     return path
 
