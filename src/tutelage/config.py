@@ -330,8 +330,7 @@ def _but_name(spec: Spec) -> Spec:
 
 
 def _needs_teacher(loss: str) -> bool:
-    entry = registry.find("losses", loss)
-    return entry.name != "ce" and bool(entry.load().needs_teacher)
+    return registry.find("losses", loss).needs_teacher
 
 
 def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:

@@ -39,7 +39,7 @@ def specs(method: Method) -> list[Spec]:
 
 
 def refuse_terms(asked: Iterable[Spec]) -> None:
-    """Refuse losses that nobody knows, and options that aren't theirs or aren't as they want them.
+    """Refuse losses that nobody knows, those that are for training loops of one's own, and options that don't fit.
 
     Raises: ConfigError that lists every fault.
     """
@@ -47,10 +47,29 @@ def refuse_terms(asked: Iterable[Spec]) -> None:
     found = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
     if found:
         raise ConfigError("\n".join(dict.fromkeys(found)))
+    entries = [registry.find("losses", spec["name"]) for spec in terms]
+    found = [
+        f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
+        f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."
+        for entry in entries
+        if entry.only_for
+    ]
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
     if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
         from tutelage.terms import Terms  # and with it torch, where there are options to look at
 
         Terms.of(terms)
+
+
+def way(entry: registry.Entry) -> str:
+    """Whether a run takes this loss as its method, and with what; if none does, what it is for."""
+    if entry.only_for:
+        return f"no: {entry.only_for}"
+    if recipes.has(entry.name):  # which brings teachers and scheme
+        return "yes"
+    beside = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
+    return next((beside[side] for side in entry.lists), "yes")
 
 
 def near_method(name: str) -> str:

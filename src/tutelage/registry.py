@@ -27,7 +27,7 @@ KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": 
 class Entry:
     """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
 
-    backing: of a loss, what its values and gradients are held to.
+    Of a loss: backing, what its values and gradients are held to; lists, only_for and needs_teacher, as its class says.
     """
 
     name: str
@@ -38,6 +38,9 @@ class Entry:
     summary: str
     paper: str = ""
     backing: str = ""
+    lists: tuple[str, ...] = ()
+    only_for: str = ""
+    needs_teacher: bool = True
 
     def load(self) -> Any:
         """Import it."""
@@ -63,14 +66,14 @@ def _classes(source: str) -> Iterator[tuple[ast.ClassDef, set[str]]]:
             yield node, {base.id for base in node.bases if isinstance(base, ast.Name)}
 
 
-def _constant(node: ast.ClassDef, name: str) -> str:
-    """The text that the class's body gives that name; empty if it doesn't."""
+def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
+    """The literal that the class's body gives that name."""
     for item in node.body:
-        if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant):
+        if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant | ast.Tuple):
             target = item.targets[0] if isinstance(item, ast.Assign) else item.target
             if isinstance(target, ast.Name) and target.id == name:
-                return str(item.value.value)
-    return ""
+                return ast.literal_eval(item.value)
+    return default
 
 
 def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator[Entry]:
@@ -78,9 +81,10 @@ def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator
     for node, bases in _classes(path.read_text(encoding="utf-8")):
         if bases & abstract:
             doc = ast.get_docstring(node) or ""
-            name = _constant(node, "name") or name_of(node.name)
-            backing = _backing(kind, module, doc)
-            yield Entry(name, kind, group, module, node.name, doc.partition("\n")[0], _constant(node, "paper"), backing)
+            name = _literal(node, "name") or name_of(node.name)
+            what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
+            ways = _literal(node, "lists", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+            yield Entry(name, kind, group, module, node.name, *what, *ways)
 
 
 def _backing(kind: str, module: str, doc: str) -> str:

@@ -137,7 +137,7 @@ def test_list_and_show_know_every_part(tutelage):
             assert code == 0
             assert entry.summary in shown
     _, output = tutelage("list", "losses")
-    assert re.search(r"^kd +response .*arXiv:1503.02531", output, re.MULTILINE)
+    assert re.search(r"^kd +response .*\n? .*arXiv:1503.02531", output, re.MULTILINE)
     _, output = tutelage("show", "dkd")
     for words in ("β·T²·KL", "beta", "8.0", "arXiv:2203.08679", "weight: 1, beside 1", "targets", "method=dkd"):
         assert words in output

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tutelage.errors import plain
 
-WIDE = 140
+WIDE = 180
 """Columns where the output is no terminal."""
 
 

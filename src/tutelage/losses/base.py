@@ -54,6 +54,8 @@ class Loss(Declared):
     - `zero_at_equal`: whether it is 0 where the student says just what the teacher says.
     - `ignores`: what may be done to each side, at the defaults, without changing it: some of `INVARIANCES`.
     - `any_order`: whether the order of the samples doesn't matter; it does too where something is drawn by sample.
+    - `only_for`: what it compares that no run gives a student ("generated images"), so that it is for training loops of
+      one's own and method= refuses it; empty if runs give it.
     - `compiles`: whether torch.compile takes it as one graph.
     - `default_weight` of the term, and `beside`: the weight of the task's own loss beside it, both as in the paper.
     """
@@ -72,6 +74,7 @@ class Loss(Declared):
     zero_at_equal: ClassVar[bool] = True
     ignores: ClassVar[tuple[str, ...]] = ()
     any_order: ClassVar[bool] = True
+    only_for: ClassVar[str] = ""
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0
     beside: ClassVar[float] = 1.0

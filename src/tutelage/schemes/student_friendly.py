@@ -31,7 +31,8 @@ class StudentFriendly(SelfTaught):
     student: the branches' model; None: the run's student.
     Paper: Park, Cha, Jeong, Kim, Han. NeurIPS 2021. arXiv:2102.07650 (SFTN). The temperature and the form of the
     transforms are ours.
-    Raises: ConfigError for a negative weight or a temperature that isn't above 0, or with shares of weights; ModelError
+    Raises: ConfigError for a negative weight or a temperature that isn't above 0, shares of weights, or another method
+    (its losses are its own); ModelError
     if the two networks have no two stages that pair.
     """
 
@@ -49,6 +50,11 @@ class StudentFriendly(SelfTaught):
         """The phase's network, and branches of the student that it is to teach."""
         if parts.config.sharded:
             raise ConfigError("scheme=student_friendly runs parts of networks, which can't be divided: strategy=ddp.")
+        if parts.config.method not in (None, type(parts.config).model_fields["method"].default):
+            raise ConfigError(
+                f"scheme=student_friendly has losses of its own, and method={parts.config.method!r} would be none of "
+                "them: leave method out."
+            )
         terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])
         network = parts.network()
         return cls(Branched(network, terms, parts.task, lambda: parts.pupil(student), branches))

@@ -14,12 +14,13 @@ Rows = tuple[Sequence[str], list[tuple[str, ...]]]
 
 
 def _parts(package: str) -> Rows:
+    from tutelage.methods import way
     from tutelage.registry import catalogue
 
     entries = catalogue(package).values()
     if package == "losses":
-        columns = "name", "kind", "what it does", "paper", "held to"
-        return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–") for e in entries]
+        columns = "name", "kind", "what it does", "paper", "held to", "method=NAME"
+        return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–", way(e)) for e in entries]
     if package == "policies":
         return ("name", "of", "what it does", "paper"), [(e.name, e.group, e.summary, e.paper) for e in entries]
     return ("name", "what it is"), [(e.name, e.summary) for e in entries]

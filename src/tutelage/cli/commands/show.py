@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from tutelage import recipes, registry
+from tutelage import methods, recipes, registry
 from tutelage.errors import ConfigError, unknown
 
 app = typer.Typer(add_completion=False)
@@ -74,5 +74,5 @@ def _facts(entry: registry.Entry, loss: Any) -> list[str]:
         f"compares: {loss.sees}" + (f" as {loss.form}s" if loss.form else "") + f"; asks of the batch: {asks}",
         *([f"connector: {loss.connector}"] if loss.connector else []),
         *([f"ignores: {', '.join(loss.ignores)}"] if loss.ignores else []),
-        f"in a method: method={entry.name}, or in Python: {loss.__name__}()",
+        f"method={entry.name}: {methods.way(entry)}; in Python: {loss.__name__}()",
     ]

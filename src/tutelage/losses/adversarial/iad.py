@@ -31,6 +31,7 @@ class IAD(Response):
 
     name = "iad"
     paper = "Zhu, Yao, Han, Zhang, Liu, Niu, Zhou, Xu, Yang. ICLR 2022. arXiv:2106.04928"
+    only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
     beside = 0.0

@@ -28,6 +28,7 @@ class RSLAD(Response):
 
     name = "rslad"
     paper = "Zi, Zhao, Ma, Jiang. ICCV 2021. arXiv:2108.07969"
+    only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
     beside = 0.0
@@ -67,6 +68,7 @@ class AdaAD(Response):
 
     name = "adaad"
     paper = "Huang, Chen, Wang, Lu, Cheng, Wang. CVPR 2023"
+    only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
     beside = 0.0

@@ -29,6 +29,7 @@ class CMIContrast(Loss):
 
     name = "cmi_contrast"
     paper = "Fang, Song, Wang, Shen, Wang, Song. IJCAI 2021. arXiv:2105.08584"
+    only_for = "generated images"
     lists = ("student", "teacher")
     zero_at_equal = False
     default_weight = 0.8
@@ -63,6 +64,7 @@ class CMIAdversarial(Response):
 
     name = "cmi_adversarial"
     paper = "Fang, Song, Wang, Shen, Wang, Song. IJCAI 2021. arXiv:2105.08584"
+    only_for = "generated images"
     ignores = ("shift of logits",)
     default_weight = 0.5
     beside = 0.0

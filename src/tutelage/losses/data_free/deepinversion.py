@@ -28,6 +28,7 @@ class DeepInversionBN(Loss):
 
     name = "deepinversion_bn"
     paper = "Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz. CVPR 2020. arXiv:1912.08795"
+    only_for = "generated images"
     lists = ("student",)
     needs_teacher = False
     zero_at_equal = False
@@ -71,6 +72,7 @@ class TotalVariation(Loss):
 
     name = "total_variation"
     paper = "Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz. CVPR 2020. arXiv:1912.08795"
+    only_for = "generated images"
     ignores = ("order of channels",)
     needs_teacher = False
     zero_at_equal = False

@@ -25,6 +25,7 @@ class LD(Loss):
     """
 
     paper = "Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng. CVPR 2022. arXiv:2102.12252"
+    only_for = "boxes"
     ignores = ("shift of logits",)
 
     temperature: Temperature = 10.0

@@ -29,6 +29,7 @@ class DINO(Loss):
 
     name = "dino"
     paper = "Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin. ICCV 2021. arXiv:2104.14294"
+    only_for = "crops of several sizes"
     zero_at_equal = False
     beside = 0.0
 

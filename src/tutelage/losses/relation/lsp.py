@@ -28,6 +28,7 @@ class LSP(Loss):
 
     name = "lsp"
     paper = "Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477"
+    only_for = "graphs"
     sees = "last"
     compiles = False  # as many edges as there are
 

@@ -32,6 +32,7 @@ class SSKD(Loss):
     """
 
     paper = "Xu, Liu, Li, Loy. ECCV 2020. arXiv:2006.07114"
+    only_for = "rotated copies of each image"
     sees = "review"
     lists = ("student", "teacher")
     zero_at_equal = False

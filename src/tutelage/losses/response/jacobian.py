@@ -29,6 +29,7 @@ class JacobianMatching(Loss):
 
     name = "jacobian_matching"
     paper = "Srinivas, Fleuret. ICML 2018. arXiv:1803.00443"
+    only_for = "gradients with respect to the inputs"
     class_dim = None
     ignores = ("scale of each sample", "swapped sides")
 

@@ -36,6 +36,7 @@ class DistiLLM2(Sequence):
 
     name = "distillm2"
     paper = "Ko, Chen, Kim, Ding, Liang, Zharkov, Yun. ICML 2025. arXiv:2503.07067"
+    only_for = "language models"
     ignores = ("shift of logits",)
 
     skew: ShareBelowOne = 0.1

@@ -42,6 +42,7 @@ class DSKD(Sequence):
 
     name = "dskd"
     paper = "Zhang, Zhang, Sun, Chen, Xu. EMNLP 2024. arXiv:2406.17328"
+    only_for = "language models"
     zero_at_equal = False
 
     temperature: Temperature = 2.0

@@ -34,6 +34,7 @@ class DSKDCMA(Sequence):
 
     name = "dskd_cma"
     paper = "Zhang, Zhang, Sun, Chen, Xu. EMNLP 2024. arXiv:2406.17328"
+    only_for = "language models"
     class_dim = None
     zero_at_equal = False
 

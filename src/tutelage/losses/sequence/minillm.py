@@ -33,6 +33,7 @@ class MiniLLM(Sequence):
 
     name = "minillm"
     paper = "Gu, Dong, Wei, Huang. ICLR 2024. arXiv:2306.08543"
+    only_for = "language models"
     zero_at_equal = False
     ignores = ("shift of logits",)
 

@@ -28,6 +28,7 @@ class ULD(Sequence):
     """
 
     paper = "Boizard, El Haddad, Hudelot, Colombo. TMLR 2025. arXiv:2402.12030"
+    only_for = "language models"
     class_dim = None
     ignores = ("shift of logits", "swapped sides")
 
