@@ -248,5 +248,11 @@ def test_no_contradiction_is_made_of_what_is_wrong_by_itself():
     assert "takes all of" not in str(caught.value)
 
 
+@pytest.mark.parametrize("keys", [{"method": "ce"}, {"method": None}, {"method": "ce", "scheme": "mutual"}])
+def test_weights_of_a_teacher_that_is_not_there_are_refused(keys):
+    with pytest.raises(ConfigError, match=r"teacher_weights=some\.pt: there is no teacher: name one"):
+        check({"data": "digits", "student": "cnn2", "teacher": "none", "teacher_weights": "some.pt"} | keys)
+
+
 def test_one_mapping_is_a_term():
     assert read(words=["method={name: kd, temperature: 2}"]).method == {"name": "kd", "temperature": 2}

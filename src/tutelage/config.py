@@ -250,8 +250,7 @@ class Config(Settings):
         if self.sharded and self.teacher == "moving_average":
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
         if self.scheme_name == OFFLINE and self.teacher is None and self.method is not None:
-            needy = [s["name"] for s in specs(self.method) if _needs_teacher(s["name"])]
-            if needy:
+            if any(registry.find("losses", s["name"]).needs_teacher for s in specs(self.method)):
                 yield (
                     f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
                     "`tutelage train`"
@@ -260,6 +259,8 @@ class Config(Settings):
             yield f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out"
         if self.teacher_classes is not None and not isinstance(self.teacher, list):
             yield "teacher_classes is for several teachers (teacher=[a, b]): leave it out"
+        if self.teacher is None and self.teacher_weights is not None:
+            yield f"teacher_weights={self.teacher_weights}: there is no teacher: name one (teacher=…), or leave it out"
         still = [k for k in STILL if getattr(self, k) != type(self).model_fields[k].default]
         if self.teacher == "moving_average" and still:
             yield (
@@ -286,6 +287,8 @@ class Config(Settings):
         whole = self.model_dump() | {"stages": []} | dict(words)
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
+        if whole["teacher"] is None:
+            whole |= {"teacher_weights": words.get("teacher_weights")}
         if "teacher" in words:  # these are of the run's own
             whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
         given = {}
@@ -327,10 +330,6 @@ def _takes_teacher(scheme: str) -> bool:
 
 def _but_name(spec: Spec) -> Spec:
     return {key: value for key, value in spec.items() if key != "name"}
-
-
-def _needs_teacher(loss: str) -> bool:
-    return registry.find("losses", loss).needs_teacher
 
 
 def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:
