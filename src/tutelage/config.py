@@ -249,12 +249,12 @@ class Config(Settings):
             yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
         if self.sharded and self.teacher == "moving_average":
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
-        if self.scheme_name == OFFLINE and self.teacher is None and self.method is not None:
-            if any(registry.find("losses", s["name"]).needs_teacher for s in specs(self.method)):
-                yield (
-                    f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
-                    "`tutelage train`"
-                )
+        needy = any(registry.find("losses", spec["name"]).needs_teacher for spec in specs(self.method))
+        if self.scheme_name == OFFLINE and self.teacher is None and needy:
+            yield (
+                f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
+                "`tutelage train`"
+            )
         if self.ensemble != "logits" and not isinstance(self.teacher, list):
             yield f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out"
         if self.teacher_classes is not None and not isinstance(self.teacher, list):
