@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import tutelage
+from tutelage import models
 from tutelage.errors import ConfigError
+from tutelage.losses.base import Response
 
 DIGITS = {"data": "digits", "teacher": "cnn4", "student": "cnn2", "epochs": 1, "labels_per_class": 4}
 
@@ -60,3 +65,36 @@ def test_an_attempt_changes_no_result(tmp_path, monkeypatch):
     second = tutelage.distill(out=str(tmp_path / "b"), **keys)
     ours, theirs = (run.student.state_dict() for run in (first, second))
     assert all(ours[name].equal(theirs[name]) for name in ours)
+
+
+class Largest(Response):
+    """The distance of the sixteen samples that differ most, and it counts its calls."""
+
+    ragged = True
+
+    def build(self, student, teacher, samples):
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, student, teacher, *, epochs):
+        self.calls += 1
+        return (student - teacher).abs().sum(1).topk(16).values / (epochs - 1)
+
+
+def test_what_a_loss_wants_of_a_whole_batch_counts(tmp_path):
+    keys = DIGITS | {"epochs": 2, "baseline": False, "labels_per_class": 10}
+    made = tutelage.distill(out=str(tmp_path / "run"), method=Largest(), batch_size=50, **keys)
+    assert made.folder.exists()
+    with pytest.raises(RuntimeError, match="out of range"):
+        tutelage.distill(out=str(tmp_path / "small"), method=Largest(), batch_size=10, **keys)
+    assert not (tmp_path / "small").exists()
+
+
+def test_objects_are_left_as_they_were(tmp_path):
+    student, teacher = (models.create(name, classes=10, channels=1).model for name in ("cnn2", "cnn4"))
+    before = [copy.deepcopy(model.state_dict()) for model in (student, teacher)]
+    loss = Largest()
+    with pytest.raises(RuntimeError, match="out of range"):
+        tutelage.distill(student, teacher, method=loss, out=str(tmp_path / "run"), batch_size=10, labels_per_class=4)
+    for model, state in zip((student, teacher), before, strict=True):
+        assert all(value.equal(state[name]) for name, value in model.state_dict().items())
+    assert dict(loss.named_buffers()) == {}

@@ -16,8 +16,8 @@ ROOT = Path(tutelage.__file__).parent
 ORDER = [
     "errors", "kinds", "parsing", "options", "declared", "registry", "keys", "values", "grid", "capture", "layers",
     "branches", "rest", "recompute", "fold", "settings", "files", "checkpoint", "sums", "tensor_file", "policies",
-    "losses", "columns", "cache", "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults",
-    "config", "data", "loading", "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player",
+    "nn", "losses", "cache", "connectors", "heads", "pyramid", "recipes", "stages", "methods", "faults", "config",
+    "data", "columns", "loading", "models", "tasks", "pairing", "term", "terms", "optim", "teachers", "player",
     "schemes", "callbacks", "evaluation", "norms", "fabric", "sharding", "signals", "trainer", "preprocess", "saved",
     "statistics", "examples", "phase", "result", "summary", "environment", "parts", "column_teachers", "networks",
     "making", "run", "resuming", "building", "arguments", "api", "report", "cli", "__main__",

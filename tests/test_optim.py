@@ -9,8 +9,8 @@ from torch import nn
 
 from tutelage.capture import Tapped
 from tutelage.config import read
-from tutelage.optim import course, optimiser, scheduler, suited
-from tutelage.settings import Settings
+from tutelage.optim import optimiser, scheduler, suited
+from tutelage.settings import Settings, course
 
 
 def rates(steps: int = 10, **changes) -> list[float]:

@@ -103,7 +103,7 @@ def test_a_field_takes_what_its_annotation_says_and_nothing_else(
         else:  # unless the other fields forbid it
             assert not said.startswith(f"{cls.__name__}: {field}={value!r}: expected"), said
         if package == "losses" and not (field == "temperature" and isinstance(value, dict)):
-            assert bool(said) == bool(refusal(lambda value=value: refuse_terms([{"name": name, field: value}])))
+            assert bool(said) == bool(refusal(lambda value=value: from_spec({"name": name, field: value})))
 
 
 @pytest.mark.parametrize(("name", "of", "option", "annotation"), OPTIONS)

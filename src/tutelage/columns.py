@@ -6,26 +6,18 @@ Of data with K label columns the targets are (B, K), and a response has each col
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
 from torch import Tensor
 
+from tutelage.data.multitask_targets import spans
 from tutelage.declared import Declared
 from tutelage.errors import ConfigError
 from tutelage.layers import Look
 from tutelage.losses.base import Loss, Losses
 from tutelage.policies.base import Samples, Temperature
 
-MISSING = -1
-"""The label of a sample that has none in a column; in targets any number below 0 says so."""
-
 UNBUILT = (Loss.build, Temperature.build, Samples.build)
-
-
-def spans(sizes: Sequence[int]) -> list[slice]:
-    """Where each column's logits lie in a response, from how many classes the columns have."""
-    return [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
 
 
 def by_column(
@@ -58,14 +50,6 @@ def by_column(
         for name, values in said.items() if isinstance(said, Mapping) else [("", said)]:
             found[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
     return found
-
-
-def by_label(response: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-    """Each column's logits and targets, of the samples that have a label there; all as they are without columns."""
-    if not sizes:
-        return [(response, targets)]
-    pairs = zip(spans(sizes), targets.unbind(1), strict=True)
-    return [(response[truth >= 0, span], truth[truth >= 0]) for span, truth in pairs]
 
 
 def refuse(loss: Loss, policies: Sequence[Declared], sees: str, teacher: Look | None, sizes: Sequence[int]) -> None:

@@ -287,7 +287,7 @@ class Config(Settings):
         whole = self.model_dump() | {"stages": []} | dict(words)
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
-        if whole["teacher"] is None:
+        if whole["teacher"] in (None, "none"):
             whole |= {"teacher_weights": words.get("teacher_weights")}
         if "teacher" in words:  # these are of the run's own
             whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}

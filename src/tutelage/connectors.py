@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
 from tutelage.grid import MEND, Grid
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 
 Maker = Callable[[Tensor, Tensor], nn.Module]
 """Makes a connector from an example of the student's feature and one of the teacher's."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.capture import answer, undisturbed
-from tutelage.columns import by_label
+from tutelage.data.multitask_targets import by_label
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.tasks.base import Task

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.connectors import as_map, resized
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 
 
 class Head(nn.Module):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tutelage.capture import Tapped
-from tutelage.settings import Settings
+from tutelage.settings import Settings, course
 from tutelage.terms import Terms
 
 USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
@@ -107,24 +106,6 @@ class DOT(Optimizer):
 def taught_by(terms: Mapping[str, Terms]) -> set[str]:
     """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
     return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
-
-
-def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:
-    """The learning rate at a step, as a share of its peak: a linear rise, then cosine, steps of 1/10, or constant."""
-    total = settings.epochs * steps_an_epoch
-    rise = settings.rise * steps_an_epoch
-
-    def share(step: int) -> float:
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        done = min((step - rise) / max(total - rise, 1), 1.0)
-        if settings.schedule == "cosine":
-            return 0.5 * (1 + math.cos(math.pi * done))
-        if settings.schedule == "step":
-            return 0.1 ** sum(done >= m for m in settings.milestones)
-        return 1.0
-
-    return share
 
 
 def scheduler(optimizer: Optimizer, settings: Settings, steps_an_epoch: int) -> LambdaLR:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.connectors import as_map
-from tutelage.losses.maps import BatchNorm, conv_bn
+from tutelage.nn.blocks import BatchNorm, conv_bn
 
 EPS = 1e-6
 

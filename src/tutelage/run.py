@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from tutelage.fabric import seed_everything
 from tutelage.folder import free, make
 from tutelage.making import Making
 from tutelage.networks import Given
+from tutelage.parts import Parts
 from tutelage.phase import Phase, facts, finish, forget_peak, keep, refuse_other
 from tutelage.player import refuse_single
 from tutelage.schemes.base import Scheme
@@ -140,16 +140,25 @@ class Run(Making):
         scheme, parts = self.scheme(phase)
         data = parts.data
         refuse_accumulation(parts.config, data.steps(parts.config.batch_size))
-        batch = next(iter(data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
+        batch = self._batch(scheme, parts, samples)
         self._check_classes(scheme, batch, parts.names)
         scheme.wire(batch, len(data.train))
-        attempt(scheme, batch)
+        try:
+            attempt(scheme, batch)
+        except Exception:  # a loss may want more samples than these few: what a whole batch comes to counts
+            attempt(scheme, self._batch(scheme, parts, min(parts.config.batch_size, len(data.train))))
         refuse_single(scheme.students(), batch, parts.config.batch_size // self.fabric.world_size)
         if self.leaves_terms(phase):
             self.rehearsed[phase.name] = dict(terms_of(scheme).state_dict())
         if self.config.sharded:
             sharding.refuse(scheme)
         return scheme, data, batch
+
+    def _batch(self, scheme: Scheme, parts: Parts, samples: int) -> Batch:
+        """The first so many training samples of the first epoch, as the trainer hands them out."""
+        batch = next(iter(parts.data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
+        batch.asks["epochs"] = parts.config.epochs
+        return batch
 
     def _check_classes(self, scheme: Scheme, batch: Batch, names: Mapping[str, str]) -> None:
         """Refuse a student that doesn't answer the data's classes."""
@@ -192,8 +201,7 @@ class Run(Making):
 
 def attempt(scheme: Scheme, batch: Batch) -> None:
     """Take each player's turn once, so that what a loss refuses is refused before anything is trained."""
-    asked = replace(batch, asks={"epochs": 1} | batch.asks)
-    for _, losses in scheme.turns(asked, 0):
+    for _, losses in scheme.turns(batch, 0):
         torch.stack(list(losses.values())).sum().backward()  # some schemes go on from the gradients
     scheme.zero_grad()
 

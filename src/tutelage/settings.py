@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -163,3 +164,21 @@ def refuse_accumulation(settings: Settings, steps: int) -> None:
         raise ConfigError(
             f"accumulate={settings.accumulate} batches, but an epoch has {steps}: make it or batch_size smaller."
         )
+
+
+def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:
+    """The learning rate at a step, as a share of its peak: a linear rise, then cosine, steps of 1/10, or constant."""
+    total = settings.epochs * steps_an_epoch
+    rise = settings.rise * steps_an_epoch
+
+    def share(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        done = min((step - rise) / max(total - rise, 1), 1.0)
+        if settings.schedule == "cosine":
+            return 0.5 * (1 + math.cos(math.pi * done))
+        if settings.schedule == "step":
+            return 0.1 ** sum(done >= m for m in settings.milestones)
+        return 1.0
+
+    return share

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.columns import spans
 from tutelage.config import Config
 from tutelage.data.base import Data
+from tutelage.data.multitask_targets import spans
 from tutelage.data.samples import Samples
 from tutelage.errors import ConfigError
 from tutelage.finding import Finding

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.columns import spans
 from tutelage.data import alter
 from tutelage.data.augment import crop_flip
+from tutelage.data.multitask_targets import spans
 from tutelage.data.order import arranged, steps
 from tutelage.data.order import walk as walked
 from tutelage.data.samples import IGNORE, Look, Samples

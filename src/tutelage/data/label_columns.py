@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tutelage.columns import MISSING
+from tutelage.data.multitask_targets import MISSING
 from tutelage.errors import DataError, plain
 from tutelage.losses.base import IGNORED
 

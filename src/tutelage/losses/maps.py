@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.errors import ConfigError
 
@@ -41,32 +41,3 @@ def labels_at(feature: Tensor, targets: Tensor) -> Tensor:
             f"({len(feature)}, height, width); this loss is for segmentation."
         )
     return F.interpolate(targets[:, None].float(), feature.shape[2:], mode="nearest")[:, 0].long()
-
-
-class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of maps (B, C, H, W) or vectors (B, C) that stands a batch of a single value per channel.
-
-    Such a batch has no variance: there it uses the running statistics, as in evaluation.
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Maps and vectors alike."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        if input.numel() == input.shape[1]:
-            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        return super().forward(input)
-
-
-def conv_bn(channels: int, out_channels: int, kernel: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, without bias, and batch normalisation."""
-    return nn.Sequential(
-        nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=False), BatchNorm(out_channels)
-    )
-
-
-def conv_relu_conv(channels: int) -> nn.Sequential:
-    """Two 3×3 convolutions with a ReLU between, of equal channels."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
-    )

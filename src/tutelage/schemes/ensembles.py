@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tutelage.connectors import as_map, as_vector, resized
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.layers import Look
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 from tutelage.values import Outputs
 
 Pairs = dict[str, tuple[Outputs, list[Outputs]]]

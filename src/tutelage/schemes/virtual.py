@@ -14,9 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tutelage.config import Config
 from tutelage.data.base import Data
 from tutelage.errors import ConfigError, ModelError
-from tutelage.optim import DEFAULTS, course
+from tutelage.optim import DEFAULTS
 from tutelage.player import Player
 from tutelage.schemes.base import Parts
+from tutelage.settings import course
 from tutelage.terms import Terms
 from tutelage.values import Batch, Outputs
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.columns import by_label, spans
+from tutelage.data.multitask_targets import by_label, spans
 from tutelage.tasks.confusion import Confusion
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from tutelage.losses.banks import ClassQueues, similarity_kl
 from tutelage.losses.base import Feature
 from tutelage.losses.divergence import softened_kl
-from tutelage.losses.maps import BatchNorm, labels_at, same_size
+from tutelage.losses.maps import labels_at, same_size
 from tutelage.losses.tokens import within
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import Count, NonNegative, Temperature, Width
 
 

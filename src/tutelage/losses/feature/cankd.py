@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.maps import conv_bn
+from tutelage.nn.blocks import conv_bn
 from tutelage.options import Positive
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import conv_bn
+from tutelage.nn.blocks import conv_bn
 
 
 class ICKD(Feature):

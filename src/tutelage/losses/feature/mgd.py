@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import conv_relu_conv, same_size
+from tutelage.losses.maps import same_size
+from tutelage.nn.blocks import conv_relu_conv
 from tutelage.options import ShareBelowOne
 
 

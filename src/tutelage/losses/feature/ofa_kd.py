@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Response, same_shape
 from tutelage.losses.classes import is_target
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import Positive, Temperature, Width
 
 

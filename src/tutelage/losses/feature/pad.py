@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, same_shape, vectors
 from tutelage.losses.divergence import log_plus
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import ShareAboveZero
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.feature.hcl import hierarchical_context
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import Width
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import BatchNorm, same_size
+from tutelage.losses.maps import same_size
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import Few, Temperature, Width
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import BatchNorm
+from tutelage.nn.blocks import BatchNorm
 from tutelage.options import Width
 
 

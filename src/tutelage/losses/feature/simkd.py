@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import conv_bn, same_size
+from tutelage.losses.maps import same_size
+from tutelage.nn.blocks import conv_bn
 from tutelage.options import Few
 
 

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.maps import BatchNorm, conv_bn, same_size
+from tutelage.losses.maps import same_size
 from tutelage.losses.multi_teacher.ka import mean_square
 from tutelage.losses.pairwise import gram
+from tutelage.nn.blocks import BatchNorm, conv_bn
 from tutelage.options import Positives, Width
 
 SIGMAS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)

@@ -1,0 +1,1 @@
+"""Modules that networks, connectors and losses are built of."""
