@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from small import settings
 
+import tutelage
 from tutelage.errors import ConfigError
 from tutelage.fabric import make_fabric
+from tutelage.losses.response.kd import KD
+
+DIGITS = {"data": "digits", "student": "cnn2", "teacher": "cnn4", "epochs": 1, "labels_per_class": 4, "baseline": False}
 
 
 @pytest.fixture
@@ -31,3 +36,33 @@ def test_another_number_than_torchruns_is_refused(machines):
 def test_without_torchrun_all_are_here():
     fabric = make_fabric(settings(devices=2))
     assert (fabric.strategy.num_nodes, fabric.strategy.num_processes) == (1, 2)
+
+
+def test_half_precision_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="precision=16 needs a GPU, and there is none"):
+        make_fabric(settings(precision="16", device="auto"))
+
+
+class Seen(KD):
+    """Notes what it gets."""
+
+    def forward(self, student, teacher):
+        assert student.dtype == teacher.dtype == torch.float32
+        self.seen = teacher
+        return super().forward(student, teacher)
+
+
+def test_autocast_leaves_the_teachers_answers_as_they_are(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        Seen, "seen", property(lambda self: None, lambda self, value: seen.append(value)), raising=False
+    )
+    tutelage.distill(**DIGITS, method=Seen(), precision="bf16", out=str(tmp_path / "run"))
+    assert not seen[-1].equal(seen[-1].bfloat16().float())
+
+
+@pytest.mark.parametrize("method", ["afd", "crd", "ofd", "reviewkd", "semckd", "simkd", "srrl", "vid", "ickd", "mgd"])
+def test_losses_that_learn_do_so_under_autocast(method, tmp_path):
+    made = tutelage.distill(**DIGITS, method=method, precision="bf16", out=str(tmp_path / "run"))
+    assert made.folder.exists()

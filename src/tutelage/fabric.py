@@ -6,12 +6,11 @@ import os
 from inspect import signature
 from typing import Any, Literal
 
+import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tutelage.errors import ConfigError
 from tutelage.settings import Settings
-
-PRECISIONS: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
@@ -38,7 +37,7 @@ def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "
             devices=here,
             num_nodes=machines,
             strategy=strategy,
-            precision=PRECISIONS[settings.precision],
+            plugins=_precision(settings),
         )
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
@@ -46,6 +45,24 @@ def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "
         if type(error).__name__ != "MisconfigurationException":
             raise
         raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
+
+
+def _precision(settings: Settings) -> Any:
+    """Autocast, if any. Fabric would turn what a forward is given to half precision too: the teacher's answers."""
+    from lightning.fabric.plugins.precision import MixedPrecision, Precision
+
+    class Autocast(MixedPrecision):
+        def convert_input(self, data: Any) -> Any:
+            return data
+
+    if settings.precision == "32":
+        return Precision()
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    own = "cpu" if there is None else there.type
+    device = own if settings.device == "auto" else torch.device(settings.device).type
+    if device == "cpu" and settings.precision == "16":
+        raise ConfigError("precision=16 needs a GPU, and there is none: use precision=bf16 or 32.")
+    return Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", device)
 
 
 def _spread(devices: int) -> tuple[int, int]:
