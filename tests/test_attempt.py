@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from small import streets
 
 import tutelage
 from tutelage import models
@@ -31,14 +30,8 @@ SEQUENCES = ("akl", "gkd", "skew_kl", "skew_rkl", "sparse_hinge", "sparse_topk",
 
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("streets"), np.random.default_rng(0)
-    for kind, shape, top in (("images", (16, 16, 3), 256), ("masks", (16, 16), 3)):
-        (folder / kind).mkdir()
-        for i in range(24):
-            Image.fromarray(rng.integers(top, size=shape, dtype=np.uint8)).save(folder / kind / f"{i:02d}.png")
-    keys = {"data": f"segmentation:{folder}", "teacher": "seg8", "student": "seg8", "size": 16}
-    return keys | {"epochs": 1, "batch_size": 8}
+def segmentation(tmp_path_factory):
+    return streets(tmp_path_factory.mktemp("streets"), 24) | {"batch_size": 8}
 
 
 def refused(folder, **keys) -> str:
@@ -54,8 +47,8 @@ def test_losses_that_cannot_compare_these_networks(method, words, tmp_path):
 
 
 @pytest.mark.parametrize("method", SEQUENCES)
-def test_losses_of_tokens_on_maps_of_classes(method, streets, tmp_path):
-    assert "it is for language models" in refused(tmp_path / "run", method=method, **streets)
+def test_losses_of_tokens_on_maps_of_classes(method, segmentation, tmp_path):
+    assert "it is for language models" in refused(tmp_path / "run", method=method, **segmentation)
 
 
 def test_an_attempt_changes_no_result(tmp_path, monkeypatch):

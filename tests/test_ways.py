@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from small import streets
 from typer.testing import CliRunner
 
 from tutelage import registry
@@ -37,21 +36,15 @@ BESIDE = {
 
 
 @pytest.fixture(scope="module")
-def streets(tmp_path_factory):
-    folder, rng = tmp_path_factory.mktemp("streets"), np.random.default_rng(0)
-    for kind, shape, top in (("images", (16, 16, 3), 256), ("masks", (16, 16), 3)):
-        (folder / kind).mkdir()
-        for i in range(12):
-            Image.fromarray(rng.integers(top, size=shape, dtype=np.uint8)).save(folder / kind / f"{i:02d}.png")
-    keys = {"data": f"segmentation:{folder}", "teacher": "seg8", "student": "seg8", "size": 16, "batch_size": 4}
-    return DIGITS | keys | {"labels_per_class": None}
+def segmentation(tmp_path_factory):
+    return DIGITS | streets(tmp_path_factory.mktemp("streets"), 12) | {"batch_size": 4, "labels_per_class": None}
 
 
-def ways_to_run(name, streets):
+def ways_to_run(name, segmentation):
     """Configurations, one of which should run this loss as it is said to."""
     words = {"method": [{"name": name, **OPTIONS.get(name, {})}]} | BESIDE[way(LOSSES[name])]
     yield from (DIGITS | pair | words for pair in PAIRS)
-    yield streets | words
+    yield segmentation | words
 
 
 def error_of(keys) -> str:
@@ -63,9 +56,9 @@ def error_of(keys) -> str:
 
 
 @pytest.mark.parametrize("name", BY_METHOD)
-def test_a_run_uses_it_as_the_list_says(name, streets):
+def test_a_run_uses_it_as_the_list_says(name, segmentation):
     errors = []
-    for keys in ways_to_run(name, streets):
+    for keys in ways_to_run(name, segmentation):
         errors.append(error_of(keys))
         if not errors[-1]:
             return
