@@ -20,10 +20,10 @@ from step import BATCH, CLASSES, SGD, Step, by_trainer
 from torch import Tensor, nn
 
 from tutelage import models
+from tutelage.objective.terms import Terms
 from tutelage.recipes import load
-from tutelage.schemes.exits import Exits, WithExits
+from tutelage.schemes.multi_exit import Exits, WithExits
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 T, ALPHA, HINT = 3.0, 0.1, 1e-6
 

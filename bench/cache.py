@@ -31,20 +31,20 @@ from torch import nn
 
 from tutelage import models
 from tutelage.cache.store import SHARD_ROWS, Rows, Store, plan
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
-from tutelage.layers import Look
-from tutelage.player import Player
+from tutelage.data.data_module import Data
+from tutelage.data.splits import Stored
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
-from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
-from tutelage.values import Batch, Outputs
+from tutelage.teachers.prefetching import Ahead
+from tutelage.training.trainer import Trainer
 
 SAMPLES, VIEWS = 1024, 2
 Step = Callable[[], object]

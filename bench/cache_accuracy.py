@@ -22,7 +22,7 @@ import yaml
 from real import percent, run
 
 import tutelage
-from tutelage.statistics import interval, verdict
+from tutelage.utils.intervals import interval, verdict
 
 STORAGES = ("exact", "fp16", "int8", "top5", "top3", "top2", "top1")
 

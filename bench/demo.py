@@ -36,14 +36,15 @@ def one(way: dict[str, Any], seeds: int) -> dict[str, Any]:
     """Train the demo in this process."""
     import torch
 
-    from tutelage import api, optim
-    from tutelage.config import read
-    from tutelage.run import Run
+    from tutelage import api
+    from tutelage.config.schema import read
+    from tutelage.runs.run import Run
+    from tutelage.training import optimizers
 
     torch.set_num_threads(way["threads"])
     torch.set_flush_denormal(way["flush"])
     if not way["fused"]:
-        optim.SGD = lambda parameters, **options: torch.optim.SGD(parameters, **{**options, "fused": False})  # type: ignore
+        optimizers.SGD = lambda parameters, **options: torch.optim.SGD(parameters, **{**options, "fused": False})  # type: ignore
     with tempfile.TemporaryDirectory() as folder:
         keys = {"channels_last": way["channels_last"], "seeds": seeds, "out": f"{folder}/demo"}
         result = api.finished(Run(read(DEMO, **keys)).fit()).result

@@ -23,9 +23,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from fuzzing import BASE, EVERYTHING, KINDS, PARTS, allowed, asked, edges, is_taken_rightly, options
 
-from tutelage.config import check, read
+from tutelage.config.schema import check, read
 from tutelage.errors import TutelageError
-from tutelage.run import Run
+from tutelage.runs.run import Run
 
 LONG = 60.0
 QUIET = [key for key in KINDS if key not in ("devices", "strategy")]

@@ -24,9 +24,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tutelage.data.base import Data
-from tutelage.data.files import Files
-from tutelage.data.samples import Stored
+from tutelage.data.data_module import Data
+from tutelage.data.image_files import Files
+from tutelage.data.splits import Stored
 
 BATCH, BATCHES = 64, 20
 PHOTOS, HEIGHT, WIDTH = 32, 1200, 1600

@@ -23,12 +23,12 @@ from measure import conclude, least_seconds
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from tutelage import registry
 from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Loss, Sequence
 from tutelage.losses.response.kd import KD
 from tutelage.losses.sequence.gkd import GKD
-from tutelage.term import mean
+from tutelage.objective.term import mean
+from tutelage.utils import registry
 
 BATCH, CLASSES, SAMPLES = 64, 100, 50_000
 STAGES = ((16, 32), (32, 16), (64, 8))

@@ -21,14 +21,14 @@ from tutelage import models
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
-from tutelage.schemes.ensembles import named
-from tutelage.schemes.group import Group
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Method, Terms
+from tutelage.schemes.collaborative import Together
+from tutelage.schemes.collaborative_player import Group
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.together import Together
+from tutelage.schemes.peer_ensembles import named
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Method, Terms
 
 Nets = list[nn.Module]
 T = 3.0

@@ -30,9 +30,10 @@ import torch
 import yaml
 
 import tutelage
-from tutelage import recipes, registry
+from tutelage import recipes
 from tutelage.errors import TutelageError
-from tutelage.statistics import interval, verdict
+from tutelage.utils import registry
+from tutelage.utils.intervals import interval, verdict
 
 
 def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> dict[str, Any]:

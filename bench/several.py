@@ -18,14 +18,14 @@ from step import BATCH, CLASSES, SGD
 from torch import nn
 
 from tutelage import models
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
-from tutelage.values import Batch
+from tutelage.training.trainer import Trainer
 
 METHODS = ("kd", "dkd", "dist", "nkd")
 

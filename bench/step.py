@@ -20,18 +20,18 @@ from measure import conclude, least_of_instances, show
 from torch import Tensor, nn
 
 from tutelage import models
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
+from tutelage.data.data_module import Data
+from tutelage.data.splits import Stored
 from tutelage.losses.base import Loss, Mix
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training.trainer import Trainer
 
 CLASSES, BATCH, T, BESIDE = 100, 64, 4.0, 0.1
 SGD: dict[str, Any] = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}

@@ -22,19 +22,19 @@ from measure import conclude, least_of_instances, show
 from torch import nn
 
 from tutelage import models
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
+from tutelage.data.data_module import Data
+from tutelage.data.splits import Stored
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen, computes_natively
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
-from tutelage.values import Batch
+from tutelage.teachers.prefetching import Ahead
+from tutelage.training.trainer import Trainer
 
 CLASSES, BATCH, STEPS, T = 100, 64, 20, 4.0
 TASK = Classification()

@@ -16,10 +16,11 @@ import loss_examples
 import torch
 import yaml
 
-from tutelage import recipes, registry
-from tutelage.config import Config
+from tutelage import recipes
+from tutelage.config.schema import Config
 from tutelage.losses.base import Loss
 from tutelage.settings import Settings
+from tutelage.utils import registry
 
 GROUPS = {
     "response": "Responses: what the models answer",

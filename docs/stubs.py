@@ -8,8 +8,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from tutelage import registry
-from tutelage.config import Config
+from tutelage.config.schema import Config
+from tutelage.utils import registry
 
 PACKAGE = Path(__file__).parents[1] / "src" / "tutelage"
 FIRST = ("student", "teacher", "data", "method")
@@ -18,7 +18,7 @@ FIRST = ("student", "teacher", "data", "method")
 
 def files() -> dict[Path, str]:
     """The files by their paths."""
-    return {PACKAGE / "_catalogue.pyi": catalogue(), PACKAGE / "keys.py": keys()}
+    return {PACKAGE / "_catalogue.pyi": catalogue(), PACKAGE / "config" / "keys.py": keys()}
 
 
 def catalogue() -> str:
@@ -37,7 +37,7 @@ def keys() -> str:
     text = (
         '"""The keys of a run in Python, for editors and type checkers; written by docs/stubs.py."""\n\n'
         "from __future__ import annotations\n\nfrom typing import Any, Literal, TypedDict\n\n"
-        "from tutelage.kinds import Further\n\n\n"
+        "from tutelage.config.kinds import Further\n\n\n"
         'class Keys(TypedDict, total=False):\n    """What `distill` and its kind take beside what they name."""\n\n'
     )
     hints = typing.get_type_hints(Config)

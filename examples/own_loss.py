@@ -6,9 +6,9 @@ from torch import Tensor
 
 import tutelage
 from tutelage import AT
-from tutelage.declared import positive
 from tutelage.losses.base import Response
-from tutelage.losses.divergence import softened_kl
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.dataclass_module import positive
 
 
 class TopKD(Response):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage import KD, Batch, Classification, Frozen, Outputs, Player, Scheme, Settings, Terms, Trainer, data, models
-from tutelage.evaluation import evaluate
+from tutelage.training.evaluation import evaluate
 
 
 class Critic(nn.Module):

@@ -12,8 +12,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from tutelage import registry
-from tutelage.config import Config
+from tutelage.config.schema import Config
+from tutelage.utils import registry
 
 EVERYTHING: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3.0, 2.5, -0.5, 1e-9, math.inf, -math.inf, math.nan, 10**9, 10**30, -(10**30),

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from tutelage import data as datasets
 from tutelage import models
-from tutelage.data.base import Data
-from tutelage.data.samples import Stored
+from tutelage.data.data_module import Data
+from tutelage.data.splits import Stored
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training.trainer import Trainer
 
 
 def digits(limit: int = 64, **options) -> Data:

@@ -14,24 +14,24 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
 import tutelage
-from tutelage.branches import Branches
-from tutelage.capture import peek
-from tutelage.data.base import Data
+from tutelage.data.data_module import Data
 from tutelage.errors import ModelError
-from tutelage.evaluation import evaluate
-from tutelage.layers import Look
 from tutelage.losses.response.kd import KD
-from tutelage.phase import macs
-from tutelage.phase import test as figures
-from tutelage.player import Player
-from tutelage.rest import Rest
+from tutelage.nn.feature_extractor import peek
+from tutelage.nn.model_profile import Look
+from tutelage.nn.shared_trunk import Branches
+from tutelage.nn.tail import Rest
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.runs.phase import macs
+from tutelage.runs.phase import test as figures
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch, response_of
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.terms import Terms
-from tutelage.values import Batch, response_of
+from tutelage.training.evaluation import evaluate
 
 
 @dataclass

@@ -10,8 +10,8 @@ from small import Plain, digest, net
 from torch import Tensor, nn
 
 from tutelage import models
-from tutelage.branches import Branches
 from tutelage.errors import ModelError
+from tutelage.nn.shared_trunk import Branches
 
 
 class Counted(Plain):

@@ -12,10 +12,11 @@ import pytest
 from filelock import FileLock
 from torch import nn
 
-from tutelage import api, building
+from tutelage import api
 from tutelage.cache import store
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError, DataError
+from tutelage.runs import cache_build
 
 KEYS = {
     "teacher": "cnn4", "student": "cnn2", "teacher_epochs": 0, "method": "kd+at", "limit": 60, "views": 2,
@@ -47,7 +48,7 @@ def contents(folder: str) -> dict[str, bytes]:
 def test_ray_finishes_what_was_begun_with_the_same_bytes(ray):
     plain = list(api.build_cache(**KEYS, cache="plain"))
     assert plain == [(Path("plain"), 0), (Path("plain"), 1)]
-    begun = building.teachers_of(check(KEYS | {"cache": "begun"}))[0]
+    begun = cache_build.teachers_of(check(KEYS | {"cache": "begun"}))[0]
     assert begun.missing(0) == [0, 1, 2, 3]
     begun.build_unit(0, 1)
     before = {path.name: path.stat().st_mtime_ns for path in Path("begun").glob("view*")}
@@ -78,7 +79,7 @@ def test_what_goes_wrong_in_an_actor_is_said(ray):
 
 def test_an_actor_without_the_shared_folder_says_so():
     row = {"view": 0, "unit": 0, "config": json.dumps(KEYS), "folder": "/nowhere/shared"}
-    said = building.Builder()(row)
+    said = cache_build.Builder()(row)
     assert said["kind"] == "CacheError"
     assert "/nowhere/shared isn't there on" in said["fault"]
 
@@ -101,7 +102,7 @@ def test_what_cant_be_is_refused(keys, says):
 def test_processes_share_the_work():
     """While another process is at the first unit, this one builds the others, then waits for it."""
     list(api.build_cache(**KEYS | {"views": 1}, cache="whole"))
-    teacher = building.teachers_of(check(KEYS | {"views": 1, "cache": "shared"}))[0]
+    teacher = cache_build.teachers_of(check(KEYS | {"views": 1, "cache": "shared"}))[0]
     teacher.missing(0)
     other = FileLock("shared/.view0-unit0.lock")
     with other:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tutelage.callbacks import JsonLines, Logger, flat
+from tutelage.training.callbacks import JsonLines, Logger, flat
 
 ROWS = [
     {"kind": "begin", "step": 0},

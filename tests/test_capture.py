@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from small import net
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped, peek, undisturbed
 from tutelage.errors import ModelError
+from tutelage.nn.feature_extractor import Tapped, peek, undisturbed
 
 X = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 

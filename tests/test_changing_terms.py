@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 from small import Rows, digits, fit, offline
 
-from tutelage.player import Player
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Turn
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch
 
 Which = Callable[[float, int], set[str]]
 

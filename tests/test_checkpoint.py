@@ -5,8 +5,9 @@ import random
 import pytest
 import torch
 
-from tutelage import checkpoint, files
 from tutelage.errors import CheckpointError, TutelageError
+from tutelage.training import checkpoint
+from tutelage.utils import files
 
 
 def saved(folder, *steps):

@@ -13,25 +13,25 @@ from torch import Tensor, nn
 
 import tutelage
 from tutelage import data as datasets
-from tutelage.config import check
-from tutelage.data.base import Data
+from tutelage.config.schema import check
+from tutelage.data.data_module import Data
 from tutelage.errors import ConfigError, DataError
-from tutelage.evaluation import evaluate
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.recipes import load as recipe
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.specialists import Specialists
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.training.evaluation import evaluate
 
 SIZES = (3, 2)
 TARGETS = torch.tensor([[2, 0], [-1, 1], [0, -100], [1, -1]])

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tutelage import recipes
-from tutelage.config import Config, check, read, specs
+from tutelage.config.schema import Config, check, read, specs
 from tutelage.errors import ConfigError
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tutelage import connectors
-from tutelage.connectors import Conv1x1, Linear, Regressor, as_map, as_vector, make
 from tutelage.errors import ConfigError
-from tutelage.grid import Grid
+from tutelage.nn import connectors
+from tutelage.nn.connectors import Conv1x1, Linear, Regressor, as_map, as_vector, make
+from tutelage.nn.token_grid import Grid
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ import torch
 from small import digest
 
 import tutelage
-from tutelage import sums, tensor_file
-from tutelage.callbacks import Callback
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
-from tutelage.files import write_text
+from tutelage.training.callbacks import Callback
+from tutelage.utils import checksums, tensor_file
+from tutelage.utils.files import write_text
 
 WORDS = {
     "student": "cnn2", "teacher": "cnn4", "data": "digits", "limit": 96, "epochs": 2, "teacher_epochs": 1,
@@ -98,9 +98,10 @@ def anothers(file: Path, other: Path) -> None:
 DAMAGES: list[Callable[[Path, Path], None]] = [flip, truncate, empty, delete, a_folder, anothers]
 
 OF_A_RUN = [
-    "config.yaml", "environment.json", "result.json", "student.safetensors", "examples.npz", "report.html", sums.NAME,
+    "config.yaml", "environment.json", "result.json", "student.safetensors", "examples.npz", "report.html",
+    checksums.NAME,
     *(f"student-0/{name}" for name in ("phase.json", "model.safetensors", "predictions.npz", "metrics.jsonl")),
-    "student-0/confusion.npz", f"student-0/{sums.NAME}", "teacher/model.safetensors", "alone-0/phase.json",
+    "student-0/confusion.npz", f"student-0/{checksums.NAME}", "teacher/model.safetensors", "alone-0/phase.json",
 ]  # fmt: skip
 
 
@@ -123,7 +124,7 @@ def damaged(folder: Path, name: str, damage: Callable[[Path, Path], None], other
 
 def names(error: TutelageError, name: str) -> bool:
     """Whether it says which file is off; an altered configuration is told by its key."""
-    return any(word in str(error) for word in (Path(name).name, sums.NAME, "the run was begun with"))
+    return any(word in str(error) for word in (Path(name).name, checksums.NAME, "the run was begun with"))
 
 
 def test_no_kind_of_file_is_left_out(whole):
@@ -191,33 +192,37 @@ def test_a_changed_byte_of_a_teacher_is_noticed_wherever_it_lies(whole, tmp_path
 
 def test_sums_are_those_that_sha256sum_checks(whole):
     for folder in (whole, whole / "teacher", whole / "student-0"):
-        for line in (folder / sums.NAME).read_text().splitlines():
+        for line in (folder / checksums.NAME).read_text().splitlines():
             digest, name = line.split("  ")
-            assert sums.sha256(folder / name) == digest
+            assert checksums.sha256(folder / name) == digest
 
 
 def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_path, monkeypatch):
     file = tmp_path / "facts.json"
-    sums.write(file, "old")
-    monkeypatch.setattr(sums, "write_atomically", lambda path, write: sums.check(path))  # killed before it is written
-    sums.write.__globals__["_write"](tmp_path, [(sums.sha256(file), file.name)], {file.name: sums.sha256_of(b"new")})
-    sums.check(file)
+    checksums.write(file, "old")
+    monkeypatch.setattr(
+        checksums, "write_atomically", lambda path, write: checksums.check(path)
+    )  # killed before it is written
+    checksums.write.__globals__["_write"](
+        tmp_path, [(checksums.sha256(file), file.name)], {file.name: checksums.sha256_of(b"new")}
+    )
+    checksums.check(file)
     file.write_text("new")
-    sums.check(file)
+    checksums.check(file)
     file.write_text("newer")
     with pytest.raises(CheckpointError, match=r"facts\.json was altered"):
-        sums.check(file)
+        checksums.check(file)
 
 
 def test_a_folder_without_records_is_nobodys_and_torn_records_are_named(tmp_path):
     file = tmp_path / "mine.json"
     write_text(file, "1")
-    sums.check(file)
+    checksums.check(file)
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is missing"):
-        sums.check_all(tmp_path)
-    write_text(tmp_path / sums.NAME, "nonsense\n")
+        checksums.check_all(tmp_path)
+    write_text(tmp_path / checksums.NAME, "nonsense\n")
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is torn"):
-        sums.check(file)
+        checksums.check(file)
 
 
 def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):

@@ -13,9 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tutelage
-from tutelage import registry, run
 from tutelage.cli import FOLDER, app
-from tutelage.config import Config
+from tutelage.config.schema import Config
+from tutelage.runs import run
+from tutelage.utils import registry
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -13,13 +13,13 @@ from torch import nn
 from torch.optim import SGD
 
 import tutelage
-from tutelage.config import check, read
+from tutelage.config.schema import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.networks import Given
-from tutelage.optim import DOT, optimiser, taught_by
-from tutelage.run import Run
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
+from tutelage.training.optimizers import DOT, optimiser, taught_by
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
 

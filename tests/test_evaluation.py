@@ -9,11 +9,11 @@ from small import Dense, Plain, digits, net, scenes, task_of
 from torch import nn
 
 import tutelage
-from tutelage.capture import Tapped
 from tutelage.errors import DataError, ModelError, NotFinite
-from tutelage.evaluation import evaluate
+from tutelage.nn.feature_extractor import Tapped
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.values import Batch
+from tutelage.training.evaluation import evaluate
 
 
 def found(model, data, batch_size: int = 32, **options):

@@ -9,7 +9,7 @@ import torch
 
 import tutelage
 from tutelage import data, models
-from tutelage.losses.divergence import softened_kl
+from tutelage.losses.functional.divergence import softened_kl
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -134,7 +134,7 @@ def test_python_api(capsys):
 
 
 def test_the_demo_is_what_need_not_be_said():
-    from tutelage.config import read
+    from tutelage.config.schema import read
 
     demo = read(EXAMPLES / "demo.yaml")
     assert demo == read(words=["seeds=10"])

@@ -8,8 +8,8 @@ from small import settings
 
 import tutelage
 from tutelage.errors import ConfigError
-from tutelage.fabric import make_fabric
 from tutelage.losses.response.kd import KD
+from tutelage.training.fabric import make_fabric
 
 DIGITS = {"data": "digits", "student": "cnn2", "teacher": "cnn4", "epochs": 1, "labels_per_class": 4, "baseline": False}
 

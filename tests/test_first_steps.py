@@ -8,10 +8,10 @@ import pytest
 import torch
 from small import digits, net, offline
 
-from tutelage import first_steps, preflight
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.losses.response.kd import KD
-from tutelage.run import Run
+from tutelage.runs import first_steps, preflight
+from tutelage.runs.run import Run
 from tutelage.settings import Settings
 
 WORDS = {"data": "digits", "limit": 200, "teacher": "cnn4", "teacher_epochs": 0, "student": "cnn2", "epochs": 5}
@@ -79,7 +79,7 @@ def test_steps_that_ruin_the_student_are_an_error_of_check():
 
 
 def test_the_steps_leave_the_given_student_as_it_was():
-    from tutelage.networks import Given
+    from tutelage.runs.networks import Given
 
     given = Given(student=net())
     before = [p.detach().clone() for p in given.student.parameters()]

@@ -7,9 +7,9 @@ import torch
 from small import digest, net
 from torch import nn
 
-from tutelage.capture import peek
 from tutelage.errors import ModelError
-from tutelage.fold import fold
+from tutelage.nn.batch_norm_folding import fold
+from tutelage.nn.feature_extractor import peek
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

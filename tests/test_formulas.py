@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from latex2mathml.converter import convert
 
-from tutelage import registry
+from tutelage.utils import registry
 
 FILE = Path(__file__).parents[1] / "docs" / "formulas.py"
 SPEC = importlib.util.spec_from_file_location("formulas", FILE)

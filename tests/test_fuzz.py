@@ -11,9 +11,9 @@ from fuzzing import BASE, EVERYTHING, KINDS, PARTS, allowed, asked, is_taken_rig
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tutelage.config import check, read
+from tutelage.config.schema import check, read
 from tutelage.errors import TutelageError
-from tutelage.run import Run
+from tutelage.runs.run import Run
 
 FEW = settings(
     max_examples=8, derandomize=True, deadline=None, database=None,

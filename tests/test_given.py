@@ -18,12 +18,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import ToTensor
 
 import tutelage
-from tutelage.callbacks import Callback
-from tutelage.config import Config, check
+from tutelage.config.schema import Config, check
 from tutelage.data import from_datasets
-from tutelage.data.datasets import Datasets
+from tutelage.data.from_datasets import Datasets
 from tutelage.errors import ConfigError, DataError, TutelageError
-from tutelage.loading import load_data
+from tutelage.runs.data import load_data
+from tutelage.training.callbacks import Callback
 
 KEYS = {"epochs": 1, "device": "cpu", "baseline": False}
 X = torch.arange(60, dtype=torch.uint8)[:, None, None, None].expand(60, 1, 6, 6)
@@ -204,7 +204,7 @@ WRONG = [
     ({"method": 42}, r"method=42 \(int\): expected a loss"),
     ({"method": tutelage.KD}, r"method=<class .*KD.*: expected a loss \(an object, as KD\(\)\)"),
     ({"method": nn.MSELoss()}, r"method=MSELoss\(\)"),
-    ({"callbacks": 42}, r"callbacks=42 \(int\): expected a list of tutelage.callbacks.Callback"),
+    ({"callbacks": 42}, r"callbacks=42 \(int\): expected a list of tutelage.training.callbacks.Callback"),
     ({"callbacks": [print]}, "callbacks=a list of 1"),
     ({"callbacks": Callback()}, r"callbacks=<tutelage\..*\(Callback\): expected a list"),
 ]

@@ -13,11 +13,11 @@ import transformers
 from torch import Tensor, nn
 
 from tutelage import AT, RKD, Batch, Classification, Frozen, Player, Terms
-from tutelage.capture import peek
 from tutelage.errors import ConfigError
-from tutelage.grid import Grid, module_of, split, stated
-from tutelage.layers import Look
 from tutelage.losses.base import Loss
+from tutelage.nn.feature_extractor import peek
+from tutelage.nn.model_profile import Look
+from tutelage.nn.token_grid import Grid, module_of, split, stated
 
 SMALL = {
     "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,

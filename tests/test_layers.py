@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.layers import Layer, Look, pair, trace
-from tutelage.values import Batch
+from tutelage.nn.model_profile import Layer, Look, pair, trace
+from tutelage.structures import Batch
 
 
 def look(model: nn.Module, side: int, channels: int = 3) -> Look:

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 import tutelage
 from tutelage import cli
-from tutelage.callbacks import JsonLines, Logger, tag
-from tutelage.cli import console
-from tutelage.cli import progress as shown
 from tutelage.errors import ConfigError
 from tutelage.report import write
+from tutelage.runs import progress as shown
+from tutelage.training.callbacks import JsonLines, Logger, tag
+from tutelage.utils import console
 
 NAMES = {
     "ansi": "a\x1b[31mb\x1b[2J",
@@ -136,7 +136,7 @@ def test_in_an_error_message(name, monkeypatch):
     def fail(*_, **__):
         raise ConfigError(f"the folder {name} isn't there")
 
-    monkeypatch.setattr("tutelage.cli.words.split", fail)
+    monkeypatch.setattr("tutelage.cli.arguments.split", fail)
     said = CliRunner().invoke(cli.app, ["distill"])
     assert said.exit_code == 2
     assert not HARMFUL.search(said.output)

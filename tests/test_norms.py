@@ -7,7 +7,7 @@ from small import digest, digits, offline
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.kd import KD
-from tutelage.norms import gradient_norms
+from tutelage.training.gradient_norms import gradient_norms
 
 
 def wired(method):

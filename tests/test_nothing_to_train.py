@@ -17,13 +17,13 @@ from tutelage.losses.base import Loss, Response
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
-from tutelage.registry import catalogue
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Outputs
+from tutelage.utils.registry import catalogue
 
 DATA = digits(32)
 

@@ -7,10 +7,10 @@ import torch
 from small import net, settings
 from torch import nn
 
-from tutelage.capture import Tapped
-from tutelage.config import read
-from tutelage.optim import optimiser, scheduler, suited
+from tutelage.config.schema import read
+from tutelage.nn.feature_extractor import Tapped
 from tutelage.settings import Settings, course
+from tutelage.training.optimizers import optimiser, scheduler, suited
 
 
 def rates(steps: int = 10, **changes) -> list[float]:

@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pytest
 from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
-from tutelage import registry
+from tutelage.config.methods import refuse_terms
 from tutelage.errors import ConfigError
 from tutelage.losses.response.kd import KD
-from tutelage.methods import refuse_terms
-from tutelage.options import of_options
+from tutelage.objective.term import Term, from_spec
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.term import Term, from_spec
+from tutelage.utils import registry
+from tutelage.utils.options import of_options
 
 POOL = [
     None, True, False, "abc", "", "1", 0, 1, -1, 0.0, 0.5, 1.0, 2.5, -2.5, 3, 10**30, 1e-12, 1e12,

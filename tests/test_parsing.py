@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutelage import parsing
-from tutelage.config import Config, check, kinds, read
+from tutelage.config import parsing
+from tutelage.config.schema import Config, check, kinds, read
 from tutelage.errors import ConfigError
 
 

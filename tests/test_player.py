@@ -9,11 +9,11 @@ from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Peers, Player
+from tutelage.objective.player import Peers, Player
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
 

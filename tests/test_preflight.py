@@ -9,18 +9,18 @@ import torch
 from small import Plain, digits, net, task_of
 from torch import nn
 
-from tutelage import preflight, skill
-from tutelage.config import Config, check
-from tutelage.data.samples import Stored
+from tutelage.config.schema import Config, check
+from tutelage.data.splits import Stored
 from tutelage.errors import ModelError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.runs import preflight, teacher_skill
 from tutelage.schemes.offline import Offline
 from tutelage.settings import Settings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
 
 
 def levels(findings) -> list[str]:
@@ -72,7 +72,7 @@ def test_classes():
     ],
 )
 def test_skill(accuracy, shares, expected):
-    assert levels(skill.skill(accuracy, torch.tensor(shares))) == [expected]
+    assert levels(teacher_skill.skill(accuracy, torch.tensor(shares))) == [expected]
 
 
 def test_normalisation():

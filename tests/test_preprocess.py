@@ -12,10 +12,10 @@ from small import digits
 from torch import nn
 
 import tutelage
-from tutelage import saved
-from tutelage.data.samples import Look
+from tutelage.data.splits import Look
 from tutelage.errors import DataError
-from tutelage.preprocess import Preprocess
+from tutelage.models import serialization
+from tutelage.models.preprocess import Preprocess
 
 TINY = {"epochs": 1, "device": "cpu", "batch_size": 8, "augment": "none"}
 
@@ -143,7 +143,9 @@ class Own(nn.Sequential):
 
 def test_a_module_keeps_a_method_of_that_name(tmp_path):
     path = tmp_path / "student.safetensors"
-    saved.save(path, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), saved.card_of("object:Own", digits()))
-    model = saved.load(path, Own(nn.Flatten(), nn.Linear(64, 10)))
+    serialization.save(
+        path, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), serialization.card_of("object:Own", digits())
+    )
+    model = serialization.load(path, Own(nn.Flatten(), nn.Linear(64, 10)))
     assert model.preprocess(3) == 3
     assert model.card.preprocess(torch.zeros(1, 8, 8, dtype=torch.uint8)).shape == (1, 8, 8)

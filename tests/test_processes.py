@@ -10,20 +10,20 @@ from small import Plain, settings
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.fabric import make_fabric
 from tutelage.losses.relation.crd import CRD
 from tutelage.losses.relation.pkt import PKT
 from tutelage.losses.relation.rkd import RKD
 from tutelage.losses.relation.sp import SP
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.mlkd import MLKD
-from tutelage.player import Player
-from tutelage.processes import gathered
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term, from_spec, spec_of
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term, from_spec, spec_of
-from tutelage.terms import Terms
-from tutelage.values import Batch
+from tutelage.training.fabric import make_fabric
+from tutelage.utils.distributed import gathered
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8), torch.arange(8))
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tutelage.errors import ConfigError
-from tutelage.pyramid import Fuse, Pyramid
+from tutelage.nn.feature_pyramid import Fuse, Pyramid
 
 
 def features(*shapes: tuple[int, int]) -> list[torch.Tensor]:

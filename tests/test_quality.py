@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tutelage.errors import DataError
-from tutelage.quality import knowledge_quality
+from tutelage.nn.knowledge_quality import knowledge_quality
 
 
 def shares(x: np.ndarray) -> np.ndarray:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tutelage import registry
 from tutelage.cli import FOLDER
+from tutelage.utils import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from tutelage.capture import Tapped
 from tutelage.errors import ModelError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.recompute import blocks, recompute
-from tutelage.term import Term
+from tutelage.nn.activation_checkpointing import blocks, recompute
+from tutelage.nn.feature_extractor import Tapped
+from tutelage.objective.term import Term
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

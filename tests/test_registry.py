@@ -5,8 +5,8 @@ from importlib import metadata
 
 import pytest
 
-from tutelage import registry
 from tutelage.errors import ConfigError
+from tutelage.utils import registry
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ from small import net
 from torch import nn
 
 from tutelage import models
-from tutelage.capture import peek
 from tutelage.errors import ModelError
-from tutelage.rest import Rest
+from tutelage.nn.feature_extractor import peek
+from tutelage.nn.tail import Rest
 
 X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 

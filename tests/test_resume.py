@@ -19,7 +19,6 @@ from small import Rows, digest, digits, fit, net, offline, settings, task_of
 
 import tutelage
 from tutelage import data as datasets
-from tutelage.callbacks import JsonLines
 from tutelage.errors import CheckpointError, Interrupted
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
@@ -31,18 +30,19 @@ from tutelage.losses.relation.crd import CRD
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
-from tutelage.losses.self.ps_kd import PSKD
-from tutelage.player import Player
+from tutelage.losses.self_distillation.ps_kd import PSKD
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.codistillation import Codistillation
-from tutelage.schemes.ensembles import named
-from tutelage.schemes.group import Group
+from tutelage.schemes.collaborative import Together
+from tutelage.schemes.collaborative_player import Group
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.together import Together
+from tutelage.schemes.peer_ensembles import named
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training.callbacks import JsonLines
+from tutelage.training.trainer import Trainer
 
 
 def mutual(data, kind=Mutual, **options):

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 import tutelage
-from tutelage.callbacks import Callback
-from tutelage.config import Config, later
+from tutelage.config.schema import Config, later
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
+from tutelage.training.callbacks import Callback
 
 KEYS: Mapping[str, Any] = {
     "teacher": "cnn2", "student": "cnn2", "epochs": 2, "limit": 64, "batch_size": 16, "device": "cpu", "log_every": 1,
@@ -251,7 +251,7 @@ def test_after_stages_with_epochs_of_their_own_the_student_goes_on_and_so_does_a
 
 
 def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):
-    from tutelage import resuming
+    from tutelage.runs import resuming
 
     wrote = resuming.sums.write
 

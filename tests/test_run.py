@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import tutelage
-from tutelage import AT, KD, api, models, saved
-from tutelage.callbacks import Callback
-from tutelage.config import check, read
+from tutelage import AT, KD, api, models
+from tutelage.config.schema import check, read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.losses.base import Response
-from tutelage.run import Run
+from tutelage.models import serialization
+from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callback
 
 TINY = {"teacher": "cnn4", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100, "device": "cpu"}
 
@@ -96,7 +97,7 @@ def test_evaluating_uses_the_size_that_the_run_had(tmp_path):
 
 
 def test_the_student_is_rebuilt(run):
-    first = saved.load(run.folder / "student-0" / "model.safetensors")
+    first = serialization.load(run.folder / "student-0" / "model.safetensors")
     assert digest(tutelage.load(run.folder)) == digest(run.student) == digest(first)
     assert type(run.student).__name__ == "CNN"
 
@@ -104,7 +105,7 @@ def test_the_student_is_rebuilt(run):
 def test_seeds_are_different_trainings_and_the_same_seed_the_same(run, tmp_path):
     again = distill(tmp_path / "again")
     assert digest(again.student) == digest(run.student)
-    assert digest(saved.load(run.folder / "student-1" / "model.safetensors")) != digest(run.student)
+    assert digest(serialization.load(run.folder / "student-1" / "model.safetensors")) != digest(run.student)
 
 
 def test_a_folder_that_is_there_is_refused(run):
@@ -169,7 +170,7 @@ def test_modules_and_datasets_as_objects(tmp_path):
     assert digest(teacher) == before
     with pytest.raises(TutelageError, match="load"):
         tutelage.load(made.folder)
-    assert digest(saved.load(made.folder, Plain(3))) != digest(Plain(3))
+    assert digest(serialization.load(made.folder, Plain(3))) != digest(Plain(3))
 
 
 def test_training_alone_needs_no_teacher(tmp_path):
@@ -186,7 +187,7 @@ def test_a_finished_run_teaches_the_next(run, tmp_path):
 def test_several_teachers_are_an_ensemble(run, tmp_path):
     first, second = (str(run.folder / f"student-{k}" / "model.safetensors") for k in range(2))
     made = distill(tmp_path / "r", teacher=[first, second], teacher_epochs=None, baseline=False, method="kd+at")
-    networks = [saved.load(path) for path in (first, second)]
+    networks = [serialization.load(path) for path in (first, second)]
     test = next(tutelage.load_data(read()).batches("test", 1000, train=False))
     with torch.no_grad():
         mean = sum(network(test.inputs) for network in networks)
@@ -221,7 +222,7 @@ def test_peers_by_recipe(tmp_path):
     }
     assert made.result["teacher"] is None
     assert made.result["gain"] is not None
-    one, other = (saved.load(made.folder / "student-0" / f"{n}.safetensors") for n in ("model", "peer1"))
+    one, other = (serialization.load(made.folder / "student-0" / f"{n}.safetensors") for n in ("model", "peer1"))
     assert digest(one) != digest(other)
 
 
@@ -300,8 +301,8 @@ def test_a_run_whose_data_changed_is_not_resumed(run, tmp_path):
 
 
 def test_a_networks_published_name_is_in_its_file(run):
-    assert saved.card(run.folder).model == "cnn2"
-    assert models.create(saved.card(run.folder).model, classes=10, channels=1)
+    assert serialization.card(run.folder).model == "cnn2"
+    assert models.create(serialization.card(run.folder).model, classes=10, channels=1)
 
 
 def test_figures_go_to_tensorboard_too(tmp_path):
@@ -321,11 +322,11 @@ def test_a_folder_is_a_run_only_if_it_holds_one(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name / "src").mkdir(parents=True)
     (tmp_path / name / "config.yaml").write_text("of: something else")
-    assert not saved.is_run(name)
+    assert not serialization.is_run(name)
     run = Run(check({"student": name, "teacher": name, "epochs": 1}), folder=Path())
     assert run.phases()[0].role == "teacher"
     (tmp_path / name / "environment.json").write_text("{}")
-    assert saved.is_run(name)
+    assert serialization.is_run(name)
 
 
 @pytest.mark.parametrize("role", ["student", "teacher"])

@@ -6,20 +6,20 @@ from safetensors.torch import save_file
 from small import Plain, digest, digits, net
 from torch import nn
 
-from tutelage import saved
 from tutelage.errors import CheckpointError, ModelError, TutelageError
+from tutelage.models import serialization
 
 
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "student.safetensors"
-    saved.save(path, net("cnn4", 5), saved.card_of("cnn4", digits()))
+    serialization.save(path, net("cnn4", 5), serialization.card_of("cnn4", digits()))
     return path
 
 
 def test_what_was_saved_is_rebuilt(file):
     for where in (file, str(file), file.parent):
-        model = saved.load(where)
+        model = serialization.load(where)
         assert digest(model) == digest(net("cnn4", 5))
         assert not model.training
     assert model.card.classes == digits().classes
@@ -28,22 +28,22 @@ def test_what_was_saved_is_rebuilt(file):
 
 def test_loading_draws_no_random_number(file):
     state = torch.get_rng_state()
-    saved.load(file)
+    serialization.load(file)
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_given_network_is_loaded_into_the_same_kind(tmp_path):
     path = tmp_path / "mine.safetensors"
-    saved.save(path, Plain(), saved.card_of("object:Plain", digits()))
+    serialization.save(path, Plain(), serialization.card_of("object:Plain", digits()))
     with pytest.raises(ModelError, match=r"holds Plain, which was given as an object: load\(path, model=…\)"):
-        saved.load(path)
+        serialization.load(path)
     other = Plain()
     torch.manual_seed(0)
-    assert digest(saved.load(path, Plain())) != digest(other)
+    assert digest(serialization.load(path, Plain())) != digest(other)
     with pytest.raises(CheckpointError, match="doesn't fit"):
-        saved.load(path, nn.Linear(2, 2))
+        serialization.load(path, nn.Linear(2, 2))
     with pytest.raises(CheckpointError, match="doesn't fit"):
-        saved.load(path, Plain(width=5))
+        serialization.load(path, Plain(width=5))
 
 
 class Tied(Plain):
@@ -54,8 +54,8 @@ class Tied(Plain):
 
 def test_tied_weights_are_written_once_and_tied_again(tmp_path):
     path, model = tmp_path / "tied.safetensors", Tied()
-    saved.save(path, model, saved.card_of("object:Tied", digits()))
-    again = saved.load(path, Tied())
+    serialization.save(path, model, serialization.card_of("object:Tied", digits()))
+    again = serialization.load(path, Tied())
     assert again.again.weight is again.fc.weight
     assert digest(again) == digest(model)
 
@@ -65,21 +65,21 @@ def test_a_torn_file_is_named(file, keep):
     content = file.read_bytes()
     file.write_bytes(content[:keep])
     with pytest.raises(CheckpointError, match=r"student.safetensors is torn"):
-        saved.load(file)
+        serialization.load(file)
 
 
 def test_what_is_none_of_ours_is_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(CheckpointError, match="isn't a network that tutelage saved"):
-        saved.load(path)
+        serialization.load(path)
     (tmp_path / "text.safetensors").write_text("not a network at all")
     for where in (tmp_path / "text.safetensors", tmp_path / "none", tmp_path):
         with pytest.raises(TutelageError):
-            saved.load(where)
+            serialization.load(where)
 
 
 def test_run_folders_are_told_from_names(file):
-    assert saved.is_run(str(file))
-    assert saved.is_run(str(file.parent))
-    assert not saved.is_run("resnet20")
+    assert serialization.is_run(str(file))
+    assert serialization.is_run(str(file.parent))
+    assert not serialization.is_run("resnet20")

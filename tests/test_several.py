@@ -12,16 +12,16 @@ from small import net
 from torch import Tensor
 
 import tutelage
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 KEYS: dict[str, Any] = {"data": "digits", "epochs": 2, "limit": 200, "baseline": False, "teacher_epochs": 0}
 

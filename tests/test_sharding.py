@@ -10,22 +10,22 @@ from test_trainer_ddp import conv, left, scheme, train
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from tutelage import checkpoint, sharding
-from tutelage.callbacks import JsonLines
-from tutelage.config import read
+from tutelage.config.schema import read
 from tutelage.errors import ConfigError, Interrupted
-from tutelage.fabric import make_fabric
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.catkd import CATKD
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training import checkpoint, fsdp
+from tutelage.training.callbacks import JsonLines
+from tutelage.training.fabric import make_fabric
+from tutelage.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,14 +142,14 @@ def test_what_cannot_be_divided_is_refused(method, message):
     made = offline(digits(48), method)
     made.wire(next(iter(digits(48).batches("train", 8))), 48)
     with pytest.raises(ConfigError, match=message):
-        sharding.refuse(made)
+        fsdp.refuse(made)
 
 
 def test_a_moving_average_is_refused():
     student = Plain()
     made = Offline(Player(student, Terms.of(KD()), Classification()), MovingAverage(student, Classification()))
     with pytest.raises(ConfigError, match="moving average"):
-        sharding.refuse(made)
+        fsdp.refuse(made)
     with pytest.raises(ConfigError, match="whole weights"):
         read(words=["teacher=moving_average", "student=cnn2", "devices=2", "strategy=fsdp"])
 

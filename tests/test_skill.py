@@ -11,9 +11,11 @@ from small import Plain, Rows, digits, net
 from torch import nn
 
 import tutelage
-from tutelage import models, preflight, saved, skill
-from tutelage.config import check
+from tutelage import models
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError, ModelError, TutelageError
+from tutelage.models import serialization
+from tutelage.runs import preflight, teacher_skill
 
 QUICK = {"limit": 100, "epochs": 1, "device": "cpu", "student": "cnn2"}
 
@@ -61,7 +63,7 @@ def test_published_weights_of_other_classes_are_the_same_kind(tmp_path):
 def test_check_and_distill_judge_a_teacher_at_chance_alike(kind, tmp_path):
     """Refused where a file was said to hold its weights; else it may be meant, as in a study of bad teachers."""
     torch.save(net("cnn4").state_dict(), tmp_path / "random.pt")
-    saved.save(tmp_path / "r" / "student.safetensors", net("cnn4"), saved.card_of("cnn4", digits()))
+    serialization.save(tmp_path / "r" / "student.safetensors", net("cnn4"), serialization.card_of("cnn4", digits()))
     words = {
         "a file": {"teacher": "cnn4", "teacher_weights": str(tmp_path / "random.pt")},
         "a run": {"teacher": str(tmp_path / "r")},
@@ -109,7 +111,7 @@ def test_a_teacher_of_features_alone_gets_no_figure(tmp_path, shape, capsys):
     assert not done.result["teacher_is_worse"]
     assert json.loads((done.folder / "teacher" / "phase.json").read_text())["figures"] == {}
     assert not (done.folder / "teacher" / "predictions.npz").exists()
-    from tutelage.cli.outcome import tell
+    from tutelage.cli.summary import tell
 
     tell(done)
     assert "teacher" in capsys.readouterr().out
@@ -134,9 +136,9 @@ def test_a_student_that_answers_something_else_is_refused(answers):
 
 
 def test_a_teacher_worse_than_a_linear_classifier_is_warned_of():
-    assert [x.level for x in skill.beside_linear(0.3, 0.8)] == ["warning"]
-    assert skill.beside_linear(0.8, 0.3) == []
-    assert skill.linear(digits(400)) > 0.7
+    assert [x.level for x in teacher_skill.beside_linear(0.3, 0.8)] == ["warning"]
+    assert teacher_skill.beside_linear(0.8, 0.3) == []
+    assert teacher_skill.linear(digits(400)) > 0.7
 
 
 def test_a_result_says_whether_the_teacher_is_worse(tmp_path):

@@ -19,13 +19,14 @@ from test_resume import kill_at_random
 from typer.testing import CliRunner
 
 import tutelage
-from tutelage import networks, preflight, saved
-from tutelage.callbacks import Callback
 from tutelage.cli import app
-from tutelage.config import check
+from tutelage.config.schema import check
+from tutelage.config.stages import Left, epochs_of_weights, faults, left
 from tutelage.errors import ConfigError, TutelageError
-from tutelage.run import Run
-from tutelage.stages import Left, epochs_of_weights, faults, left
+from tutelage.models import serialization
+from tutelage.runs import networks, preflight
+from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callback
 
 KEYS: dict[str, Any] = {
     "data": "digits", "teacher": "cnn8", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100,
@@ -64,7 +65,7 @@ def told(run: tutelage.Finished, phase: str) -> dict[str, Any]:
 
 
 def weights(run: tutelage.Finished, phase: str, file: str = "model") -> str:
-    return digest(saved.load(run.folder / phase / f"{file}.safetensors"))
+    return digest(serialization.load(run.folder / phase / f"{file}.safetensors"))
 
 
 # a run
@@ -126,7 +127,7 @@ def test_without_a_truth_the_head_stays_as_it_was(run):
     phase = next(p for p in made.phases() if p.name == "hint-0")
     torch.manual_seed(phase.seed)
     first = made.scheme(phase)[0].students()["student"].model
-    after = saved.load(run.folder / "hint-0" / "model.safetensors")
+    after = serialization.load(run.folder / "hint-0" / "model.safetensors")
     assert torch.equal(first.fc.weight, after.fc.weight)
     assert not torch.equal(first.layer1[0].weight, after.layer1[0].weight)
 
@@ -179,7 +180,7 @@ def test_a_student_given_as_an_object_goes_through_stages_of_other_models(tmp_pa
     ]
     made = tutelage.distill(**keys, stages=stages, out=str(tmp_path / "r"))
     assert [told(made, p)["model"] for p in ("assistant-0", "hint-0")] == ["cnn4", "object:Plain"]
-    assert isinstance(saved.load(made.folder / "assistant-0" / "model.safetensors"), torch.nn.Module)
+    assert isinstance(serialization.load(made.folder / "assistant-0" / "model.safetensors"), torch.nn.Module)
 
 
 def test_a_run_without_a_teacher_can_have_one_in_a_stage(tmp_path):
@@ -216,7 +217,7 @@ def test_a_network_is_kept_after_the_epochs_that_are_named(tmp_path):
     assert digest(student.students()["student"].model) == weights(made, "first-0", "epoch-2")
     rows = map(json.loads, (made.folder / "teacher" / "metrics.jsonl").read_text().splitlines())
     val = [row["val"]["accuracy"] for row in rows if row["kind"] == "epoch"]
-    network = saved.load(made.folder / "teacher" / "epoch-1.safetensors")
+    network = serialization.load(made.folder / "teacher" / "epoch-1.safetensors")
     batch = next(run.data.batches("val", 1000, train=False))
     with torch.no_grad():
         assert (network(batch.inputs).argmax(1) == batch.targets).float().mean().item() == pytest.approx(val[0])

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import stats
 
-from tutelage.statistics import doubts, interval, verdict, worse
+from tutelage.utils.intervals import doubts, interval, verdict, worse
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tutelage
-from tutelage import registry
-from tutelage.config import Config
+from tutelage.config.schema import Config
+from tutelage.utils import registry
 
 FILE = Path(__file__).parents[1] / "docs" / "stubs.py"
 SPEC = importlib.util.spec_from_file_location("stubs", FILE)

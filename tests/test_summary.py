@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import tutelage
-from tutelage.cli import progress as shown
+from tutelage.runs import progress as shown
 
 TINY = {"epochs": 1, "teacher_epochs": 1, "limit": 64, "device": "cpu", "teacher": "cnn2", "student": "cnn2"}
 

@@ -11,23 +11,23 @@ import torch.nn.functional as F
 from small import net
 
 import tutelage
-from tutelage import registry
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.losses.response.dist import DIST
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
-from tutelage.policies.samples.worse import Worse
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term, from_spec, spec_of
+from tutelage.objective.terms import Terms
+from tutelage.policies.sample_weight.student_gap import Worse
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
 from tutelage.policies.temperature.standardised import Standardised, standardised
 from tutelage.policies.weight.gradient_ratio import GradientRatio
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term, from_spec, spec_of
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.utils import registry
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6), epoch=1.5)
 

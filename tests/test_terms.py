@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from small import Dense, Plain, net
 from torch import Tensor, nn
 
-from tutelage import registry
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.base import Feature, Mix, Response
 from tutelage.losses.dense.cwd import CWD
@@ -16,13 +15,14 @@ from tutelage.losses.relation.rkd import RKDDistance
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term, from_spec, mean, spec_of
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term, from_spec, mean, spec_of
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.utils import registry
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
 

@@ -9,15 +9,15 @@ import torch
 from small import net
 from torch import Tensor, nn
 
-from tutelage import registry
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.utils import registry
 
 CATALOGUE = {name: entry.load() for name, entry in registry.catalogue("losses").items()}
 GIVEN = {"inputs", "targets", "index", "epoch", "head", "student_head", "teacher_response"}

@@ -9,19 +9,19 @@ import torch.nn.functional as F
 from small import Plain, Rows, digest, digits, fit, net, offline, scenes, settings
 from torch import nn
 
-from tutelage.capture import Tapped
 from tutelage.errors import ConfigError, NotFinite
-from tutelage.fabric import make_fabric
 from tutelage.losses.dense.cwd import CWD
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.nn.feature_extractor import Tapped
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training.fabric import make_fabric
+from tutelage.training.trainer import Trainer
 
 
 def by_hand(data, student, teacher, *, epochs=1, lr=0.05, clip=None, layout=torch.contiguous_format) -> nn.Module:
@@ -218,7 +218,7 @@ class Course:
         self.values, self.weights = list(values), []
 
     def __call__(self, model, batches, task, classes, **options):
-        from tutelage.evaluation import Figures
+        from tutelage.training.evaluation import Figures
 
         self.weights.append(digest(model))
         return Figures({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, torch.zeros(3, 0), 10)
@@ -226,7 +226,7 @@ class Course:
 
 def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypatch):
     course = Course(0.1, 0.5, 0.5, 0.4, 0.9)
-    monkeypatch.setattr("tutelage.trainer.evaluate", course)
+    monkeypatch.setattr("tutelage.training.trainer.evaluate", course)
     data, rows = digits(32), Rows()
     scheme = offline(data)
     best = fit(scheme, data, None, [rows], epochs=5, patience=2)
@@ -238,7 +238,7 @@ def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypat
 def test_the_last_is_kept_unless_the_best_is_asked_for(monkeypatch):
     for keep, expected in (("last", 2), ("best", 0)):
         course = Course(0.9, 0.5, 0.1)
-        monkeypatch.setattr("tutelage.trainer.evaluate", course)
+        monkeypatch.setattr("tutelage.training.trainer.evaluate", course)
         student = fit(offline(digits(32)), digits(32), epochs=3, keep=keep)
         assert digest(Tapped(student)) == course.weights[expected]
 

@@ -10,23 +10,23 @@ import torch
 from small import Dense, Plain, digits, fit, offline, scenes, settings, task_of
 from torch import nn
 
-from tutelage import checkpoint
-from tutelage.callbacks import JsonLines
 from tutelage.errors import Interrupted, NotFinite
-from tutelage.fabric import make_fabric
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.losses.self.ps_kd import PSKD
-from tutelage.player import Player
+from tutelage.losses.self_distillation.ps_kd import PSKD
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.schemes.last_batch import LastBatch, Repeated
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.same_class import Paired, SameClass
 from tutelage.tasks.classification import Classification
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training import checkpoint
+from tutelage.training.callbacks import JsonLines
+from tutelage.training.fabric import make_fabric
+from tutelage.training.trainer import Trainer
 
 
 def scheme(kind: str, method, truth: bool):

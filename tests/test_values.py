@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tutelage.errors import ModelError
-from tutelage.values import Batch, Outputs, response_of
+from tutelage.structures import Batch, Outputs, response_of
 
 
 def test_a_batch_says_only_what_it_has():

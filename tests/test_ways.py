@@ -8,13 +8,13 @@ import pytest
 from small import streets
 from typer.testing import CliRunner
 
-from tutelage import registry
 from tutelage.cli import app
-from tutelage.config import check
+from tutelage.config.methods import way
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError, TutelageError
-from tutelage.methods import way
 from tutelage.recipes import has
-from tutelage.run import Run
+from tutelage.runs.run import Run
+from tutelage.utils import registry
 
 LOSSES = registry.catalogue("losses")
 BY_METHOD = [name for name, entry in LOSSES.items() if not entry.only_for and not has(name)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tutelage import registry
+from tutelage.utils import registry
 
 if TYPE_CHECKING:
     from tutelage._catalogue import *  # noqa: F403
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tutelage.api import evaluate as evaluate
     from tutelage.api import resume as resume
     from tutelage.api import train as train
+    from tutelage.config.keys import Keys as Keys
     from tutelage.errors import TutelageError as TutelageError
-    from tutelage.keys import Keys as Keys
     from tutelage.losses.base import Loss as Loss
-    from tutelage.saved import load as load
-    from tutelage.term import Term as Term
-    from tutelage.terms import Terms as Terms
+    from tutelage.models.serialization import load as load
+    from tutelage.objective.term import Term as Term
+    from tutelage.objective.terms import Terms as Terms
 
 __version__ = "0.1.0"
 
@@ -40,23 +40,23 @@ PARTS = {
     "resume": "api",
     "build_cache": "api",
     "Finished": "api",
-    "Keys": "keys",
-    "load": "saved",
+    "Keys": "config.keys",
+    "load": "models.serialization",
     "TutelageError": "errors",
     "Loss": "losses.base",
-    "Term": "term",
-    "Terms": "terms",
-    "Batch": "values",
-    "Outputs": "values",
-    "Tapped": "capture",
-    "Player": "player",
+    "Term": "objective.term",
+    "Terms": "objective.terms",
+    "Batch": "structures",
+    "Outputs": "structures",
+    "Tapped": "nn.feature_extractor",
+    "Player": "objective.player",
     "Scheme": "schemes.base",
     "Teacher": "teachers.base",
     "Task": "tasks.base",
     "Settings": "settings",
-    "Trainer": "trainer",
-    "Data": "data.base",
-    "load_data": "loading",
+    "Trainer": "training.trainer",
+    "Data": "data.data_module",
+    "load_data": "runs.data",
 }
 
 

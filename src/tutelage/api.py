@@ -12,18 +12,20 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from tutelage import building, networks, resuming, saved, summary, sums
-from tutelage import run as runs
-from tutelage.arguments import Words, alone_for_test, apart, given_data, refuse_kinds
-from tutelage.callbacks import Callback
-from tutelage.config import check
-from tutelage.data.by_name import is_name
+from tutelage.config.schema import check
+from tutelage.data.loading import is_name
 from tutelage.errors import ConfigError
-from tutelage.evaluation import Figures
-from tutelage.loading import load_data
-from tutelage.phase import answer_of_one, refuse_other, test
-from tutelage.term import spec_of
-from tutelage.terms import Terms
+from tutelage.models import serialization
+from tutelage.objective.term import spec_of
+from tutelage.objective.terms import Terms
+from tutelage.runs import cache_build, networks, resuming, summary
+from tutelage.runs import run as runs
+from tutelage.runs.arguments import Words, alone_for_test, apart, given_data, refuse_kinds
+from tutelage.runs.data import load_data
+from tutelage.runs.phase import answer_of_one, refuse_other, test
+from tutelage.training.callbacks import Callback
+from tutelage.training.evaluation import Figures
+from tutelage.utils import checksums
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Finished:
     @property
     def student(self) -> nn.Module:
         """The taught network, in eval mode."""
-        return saved.load(self.folder, copy.deepcopy(self.given))
+        return serialization.load(self.folder, copy.deepcopy(self.given))
 
     @property
     def report(self) -> Path:
@@ -85,7 +87,7 @@ def distill(
 @contextmanager
 def _told(given: networks.Given, seeds: int, progress: bool | None) -> Iterator[None]:
     """Progress is printed, if asked or if somebody watches."""
-    from tutelage.cli.progress import Progress
+    from tutelage.runs.progress import Progress
 
     shown = Progress(seeds)
     if not (shown.watched if progress is None else progress):
@@ -152,7 +154,7 @@ def build_cache(
     """
     more: dict[str, Any] = {**keys}
     given, asked = apart(student, teacher, data, method, (), more)
-    yield from building.build(check({"cache": True} | asked | more), given, engine)
+    yield from cache_build.build(check({"cache": True} | asked | more), given, engine)
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Figures:
@@ -162,12 +164,12 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
     classes, column, task and batch_size, and those of Datasets.
     """
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
-    network = saved.load(model) if isinstance(model, str | Path) else model
+    network = serialization.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
     given = networks.Given()
-    if data is None and not isinstance(card, saved.Card):
+    if data is None and not isinstance(card, serialization.Card):
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
-    if data is None and isinstance(card, saved.Card):
+    if data is None and isinstance(card, serialization.Card):
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
         data = card.data
@@ -176,7 +178,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
         raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
     loaded = load_data(config, given.data)
-    if isinstance(card, saved.Card):
+    if isinstance(card, serialization.Card):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
             ours, theirs = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
@@ -194,4 +196,4 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
-    return Finished(folder, json.loads(sums.read(folder / "result.json")), student)
+    return Finished(folder, json.loads(checksums.read(folder / "result.json")), student)

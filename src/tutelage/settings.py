@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tutelage.errors import ConfigError
-from tutelage.kinds import Later, plain
+from tutelage.utils.key_types import Later, plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Suited(NamedTuple):
+    """An optimiser with its learning rate and decay."""
+
+    optimizer: str
+    lr: float
+    weight_decay: float
+
+
+DEFAULTS = {"sgd": Suited("sgd", 0.05, 5e-4), "adamw": Suited("adamw", 1e-3, 0.05)}
+"""What each optimiser has where nothing is said."""
 
 
 class Settings(BaseModel):

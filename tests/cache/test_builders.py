@@ -18,15 +18,15 @@ from tutelage import data as datasets
 from tutelage.cache import store as stores
 from tutelage.cache.store import Store
 from tutelage.errors import CacheError
-from tutelage.fabric import make_fabric
-from tutelage.files import write_atomically
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
+from tutelage.training.fabric import make_fabric
+from tutelage.utils.files import write_atomically
 
 VIEWS = 2
 

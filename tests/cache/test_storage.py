@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.cache.storage import feature_storage, storage
+from tutelage.cache.codecs import feature_storage, storage
 from tutelage.errors import ConfigError
 
 SHAPES = {"logits": (6, 10), "one sample": (1, 10), "dense": (3, 10, 4, 5), "features": (4, 8, 3, 3)}

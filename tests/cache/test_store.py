@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.cache import store as stores
+from tutelage.cache.codecs import storage
 from tutelage.cache.manifest import Tap, read
-from tutelage.cache.storage import storage
 from tutelage.cache.store import Store, broken, plan, prune
 from tutelage.errors import CacheError, NotFinite
 

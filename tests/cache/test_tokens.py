@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from tutelage.cache.tokens import Tokens, pack, top, write
+from tutelage.cache.token_logits import Tokens, pack, top, write
 from tutelage.errors import CacheError
 from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tutelage import api, cli
-from tutelage.callbacks import Callback
+from tutelage.training.callbacks import Callback
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from tutelage import models, saved
+from tutelage import models
+from tutelage.models import serialization
 
 DIGITS = tuple("0123456789")
 QUICK = ["teacher=cnn2", "student=cnn2", "epochs=1", "teacher_epochs=1", "limit=64", "device=cpu"]
@@ -19,5 +20,7 @@ def network(path: Path, classes: tuple[str, ...] = DIGITS, scale: float = 1.0) -
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(scale)
-    saved.save(path, model, saved.Card("cnn2", "classification", classes, 1, (8, 8), (0.3,), (0.4,), "digits"))
+    serialization.save(
+        path, model, serialization.Card("cnn2", "classification", classes, 1, (8, 8), (0.3,), (0.4,), "digits")
+    )
     return path

@@ -11,9 +11,10 @@ import torch
 from cli.made import QUICK, network
 from typer.testing import CliRunner
 
-from tutelage import cli, registry
+from tutelage import cli
 from tutelage.cli import FOLDER
-from tutelage.config import Config
+from tutelage.config.schema import Config
+from tutelage.utils import registry
 
 COMMANDS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 
@@ -163,7 +164,7 @@ def test_show_a_recipe(tutelage):
 
 
 def test_an_unexpected_error_is_one_line_and_a_file(tutelage, tmp_path, monkeypatch):
-    monkeypatch.setattr("tutelage.saved.load", lambda path: 1 / 0)
+    monkeypatch.setattr("tutelage.models.serialization.load", lambda path: 1 / 0)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code, output = tutelage("layers", "x.safetensors")
     assert code == 1
@@ -197,7 +198,7 @@ def test_what_the_machine_lacks_is_said(tutelage, monkeypatch, error, words):
     def load(path):
         raise error
 
-    monkeypatch.setattr("tutelage.saved.load", load)
+    monkeypatch.setattr("tutelage.models.serialization.load", load)
     code, output = tutelage("layers", "x.safetensors")
     assert code == 1
     assert all(word in output for word in words)
@@ -207,7 +208,7 @@ def test_an_interrupt_is_130(tutelage, monkeypatch):
     def load(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tutelage.saved.load", load)
+    monkeypatch.setattr("tutelage.models.serialization.load", load)
     code, output = tutelage("layers", "x.safetensors")
     assert code == 130
     assert "interrupted" in output

@@ -3,9 +3,9 @@
 import pytest
 
 from tutelage.api import Finished
-from tutelage.cli import console
-from tutelage.cli.outcome import tell
-from tutelage.statistics import interval, verdict
+from tutelage.cli.summary import tell
+from tutelage.utils import console
+from tutelage.utils.intervals import interval, verdict
 
 
 def summary(*values, **more):

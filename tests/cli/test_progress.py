@@ -9,8 +9,8 @@ import time
 import pytest
 from rich.console import Console
 
-from tutelage.cli import progress as module
-from tutelage.cli.progress import Progress
+from tutelage.runs import progress as module
+from tutelage.runs.progress import Progress
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tutelage import data as datasets
-from tutelage.data.order import ORDERS, arranged, companions, walk
+from tutelage.data.batch_sampler import ORDERS, arranged, companions, walk
 from tutelage.errors import ConfigError
 
 LABELS = torch.randint(5, (83,), generator=torch.Generator().manual_seed(0))

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from tutelage.data import available, load
-from tutelage.data.files import Files
-from tutelage.data.samples import Stored
+from tutelage.data.image_files import Files
+from tutelage.data.splits import Stored
 
 
 def numbers(samples):
@@ -147,7 +147,7 @@ def test_evaluation_of_photos_takes_the_middle(tmp_path, made):
 
 
 def _plain():
-    from tutelage.data.samples import Look
+    from tutelage.data.splits import Look
 
     return Look()
 

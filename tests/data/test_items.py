@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from tutelage.data import from_datasets
 from tutelage.data.items import image
-from tutelage.data.samples import Look
+from tutelage.data.splits import Look
 from tutelage.errors import ConfigError, DataError
 
 X = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)

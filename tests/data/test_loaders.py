@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from tutelage.data import from_datasets
-from tutelage.data.found import made
+from tutelage.data.preparation import made
 from tutelage.errors import ConfigError, DataError
 
 ITEMS = TensorDataset(

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.config import read
+from tutelage.config.schema import read
 from tutelage.data import load
 from tutelage.errors import DataError, TutelageError, plain
-from tutelage.networks import Given
-from tutelage.preflight import check
-from tutelage.run import Run
+from tutelage.runs.networks import Given
+from tutelage.runs.preflight import check
+from tutelage.runs.run import Run
 
 
 def real_files(data):

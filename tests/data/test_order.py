@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tutelage.data.order import few_per_class, steps, stratified, walk
+from tutelage.data.batch_sampler import few_per_class, steps, stratified, walk
 
 
 def test_every_epoch_has_each_sample_once_in_its_own_order():

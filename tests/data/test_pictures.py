@@ -11,8 +11,8 @@ from torchvision.transforms import functional as TF
 
 from tutelage.data import decode, load
 from tutelage.data.decode import Picture, spare, tensor_of
-from tutelage.data.files import Files
-from tutelage.data.samples import Look
+from tutelage.data.image_files import Files
+from tutelage.data.splits import Look
 from tutelage.errors import DataError
 
 LABEL = torch.zeros(1, dtype=torch.int64)

@@ -13,14 +13,14 @@ from lessons.lesson import TASK, Lesson, player, seen, wired
 from tutelage.losses.base import Loss
 from tutelage.losses.multi_teacher.cfl import CFL
 from tutelage.losses.multi_teacher.ka import KA
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.schemes.last_feature import LastFeature, WithLast
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch
 from tutelage.verify.vector import Vector
 
 

@@ -11,13 +11,13 @@ import torch
 from saying import Says, of
 from torch import Tensor, nn
 
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch
-from tutelage.verify.judge import GRADIENT_TOLERANCE, LOSS_TOLERANCE
+from tutelage.verify.checker import GRADIENT_TOLERANCE, LOSS_TOLERANCE
 from tutelage.verify.vector import Vector
 
 TASK = Classification()

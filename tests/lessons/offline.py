@@ -7,9 +7,9 @@ from collections.abc import Callable
 from saying import Says, of
 
 from lessons.lesson import TASK, Lesson, seen, wired
+from tutelage.objective.terms import Terms
 from tutelage.schemes.blockwise import Blockwise, Fed
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
 from tutelage.verify.vector import Vector
 
 

@@ -11,15 +11,15 @@ from saying import Branch, Says, chosen, of, picking, says, stacked
 from torch import Tensor, nn
 
 from lessons.lesson import TASK, Lesson, player, seen, wired
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
+from tutelage.schemes.collaborative import Together
+from tutelage.schemes.collaborative_player import Group
 from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
-from tutelage.schemes.ensembles import named
-from tutelage.schemes.group import Group
 from tutelage.schemes.mutual import Mutual
-from tutelage.schemes.together import Together
-from tutelage.terms import Terms
-from tutelage.values import Batch
+from tutelage.schemes.peer_ensembles import named
+from tutelage.structures import Batch
 from tutelage.verify.vector import Vector
 
 

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from lessons.lesson import TASK, Lesson, offline, seen, wired
 from tutelage.losses.multi_teacher.camkd import CAMKDFeature
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term
-from tutelage.terms import Terms
 from tutelage.verify.vector import Vector
 
 

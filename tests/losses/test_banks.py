@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.losses.banks import ClassQueues, Queue, similarity_kl
+from tutelage.losses.functional.memory_banks import ClassQueues, Queue, similarity_kl
 
 
 def test_a_queue_holds_the_newest() -> None:

@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tutelage import registry
 from tutelage.losses import base
 from tutelage.losses.base import INVARIANCES, Loss, Losses, Sequence
-from tutelage.verify.judge import Judged
+from tutelage.utils import registry
+from tutelage.verify.checker import Judged
 from tutelage.verify.vector import read
 
 ENTRIES = registry.catalogue("losses")

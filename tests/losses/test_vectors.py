@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.verify.judge import judge
+from tutelage.verify.checker import judge
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.json"))
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tutelage import models
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError, ModelError, TutelageError
-from tutelage.models.network import LARGEST, PARAMETERS
-from tutelage.run import Run
+from tutelage.models.zoo.base import LARGEST, PARAMETERS
+from tutelage.runs.run import Run
 
 KEYS = {"teacher": "cnn2", "student": "cnn2", "limit": 64, "device": "cpu", "teacher_epochs": 0, "epochs": 1}
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import tutelage.models
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models import available, create, sources, weights
+from tutelage.models import available, create, pretrained, providers
 
 TIMM = "timm:test_resnet"
 TAGGED = "timm:test_resnet.r160_in1k"
@@ -24,8 +24,8 @@ def offline(monkeypatch, tmp_path):
     """No network, and empty caches."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(weights, "reachable", lambda url: False)
-    monkeypatch.setattr(sources, "reachable", lambda url: False)
+    monkeypatch.setattr(pretrained, "reachable", lambda url: False)
+    monkeypatch.setattr(providers, "reachable", lambda url: False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path

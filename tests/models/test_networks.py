@@ -6,7 +6,7 @@ from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models import create
-from tutelage.models.find import families
+from tutelage.models.loading import families
 
 # Trainable parameters at 100 classes and 3 channels, of the CRD benchmark's networks.
 PARAMETERS = {

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tutelage.errors import ModelError
 from tutelage.models import create
-from tutelage.models.weights import reachable
+from tutelage.models.pretrained import reachable
 
 
 @pytest.fixture

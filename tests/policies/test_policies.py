@@ -10,13 +10,12 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from tutelage import registry
 from tutelage.errors import ConfigError
 from tutelage.policies import Scheduled, in_words, policy, told
 from tutelage.policies.base import Samples, Schedule, Temperature, Weight
-from tutelage.policies.samples.easiest import Easiest
-from tutelage.policies.samples.sure import Sure
-from tutelage.policies.samples.worse import Worse
+from tutelage.policies.sample_weight.easiest import Easiest
+from tutelage.policies.sample_weight.low_entropy import Sure
+from tutelage.policies.sample_weight.student_gap import Worse
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
 from tutelage.policies.temperature.learned import Learned
@@ -24,6 +23,7 @@ from tutelage.policies.temperature.standardised import Standardised
 from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.policies.weight.uncertainty import Uncertainty
 from tutelage.policies.weight.value_ratio import ValueRatio
+from tutelage.utils import registry
 
 ENTRIES = registry.catalogue("policies").values()
 BATCHES = [(6, 5), (1, 5), (4, 5, 3, 3)]

@@ -12,14 +12,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 import tutelage
-from tutelage import models, recipes, saved
-from tutelage.callbacks import Callback
-from tutelage.capture import Tapped
-from tutelage.config import read
-from tutelage.networks import Given
-from tutelage.run import Run
+from tutelage import models, recipes
+from tutelage.config.schema import read
+from tutelage.models import serialization
+from tutelage.nn.feature_extractor import Tapped
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
-from tutelage.values import Batch
+from tutelage.structures import Batch
+from tutelage.training.callbacks import Callback
 
 TINY: dict[str, Any] = {
     "epochs": 2, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "checkpoint_every": 0, "log_every": 1,
@@ -92,7 +93,7 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
     folder = run[0].folder
     results = set((folder / "student-0").glob("*.safetensors"))
     for path in results.union(folder.rglob("model.safetensors")):
-        card = saved.card(path)
+        card = serialization.card(path)
         bare = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
         assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in bare.items()}, path
     _, *others = made(run[0])["student-0"][0].students()

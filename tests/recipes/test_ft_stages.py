@@ -12,15 +12,15 @@ from small import digest, net
 from torch import Tensor
 
 import tutelage
-from tutelage import saved
-from tutelage.config import read
+from tutelage.config.schema import read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
-from tutelage.networks import Given
-from tutelage.run import Run
+from tutelage.models import serialization
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
+from tutelage.schemes.loss_pretraining import WithoutStudent
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.without_student import WithoutStudent
-from tutelage.values import Batch
+from tutelage.structures import Batch
 
 TINY: dict[str, Any] = {"epochs": 3, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "device": "cpu"}
 BATCH = Batch(torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(5), torch.arange(5))
@@ -45,7 +45,7 @@ def epochs(run: tutelage.Finished) -> dict[str, int]:
 
 
 def left(run: tutelage.Finished) -> dict[str, Tensor]:
-    return saved.tensors(run.folder / "paraphraser-0" / "terms.safetensors")
+    return serialization.tensors(run.folder / "paraphraser-0" / "terms.safetensors")
 
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
@@ -72,7 +72,7 @@ def test_the_first_stage_is_the_reconstruction_alone_and_leaves_the_student_unto
     assert torch.allclose(losses["ft"], by_hand)
     assert all(p.grad is not None for p in loss.parameters())
     assert all(p.grad is None for p in (*model.parameters(), *scheme.students()["student"].parameters()))
-    student = saved.load(run.folder / "paraphraser-0" / "model.safetensors")
+    student = serialization.load(run.folder / "paraphraser-0" / "model.safetensors")
     assert digest(student) == digest(scheme.students()["student"].model)
 
 
@@ -123,7 +123,7 @@ def test_any_terms_trained_parts_go_on(tmp_path: Path):
     stages = [{"name": "hint", "method": hint}, {"name": "student", "method": hint, "term_weights": "stage:hint"}]
     keys = TINY | {"teacher_epochs": 0, "epochs": 1, "baseline": False, "method": "kd", "stages": stages}
     run = tutelage.distill(**keys, out=str(tmp_path / "r"))
-    trained = saved.tensors(run.folder / "hint-0" / "terms.safetensors")
+    trained = serialization.tensors(run.folder / "hint-0" / "terms.safetensors")
     assert "fitnet.connectors.0.conv.weight" in trained
     own = made(run, "student-0").players["student"].terms.state_dict()
     assert all(torch.equal(own[name], value) for name, value in trained.items())

@@ -10,21 +10,22 @@ import torch.nn.functional as F
 from small import digest, digits, fit, net
 
 import tutelage
-from tutelage import phase, recipes
-from tutelage.config import check, specs
+from tutelage import recipes
+from tutelage.config.schema import check, specs
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aekd import AEKD
 from tutelage.losses.multi_teacher.aver import AVER
 from tutelage.losses.multi_teacher.camkd import CAMKD, CAMKDFeature
 from tutelage.losses.multi_teacher.ebkd import EBKD
 from tutelage.losses.multi_teacher.endd import EnDD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.runs import phase
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 SEVERAL = [
     "aver",

@@ -13,15 +13,16 @@ from small import digest
 from torch import Tensor
 
 import tutelage
-from tutelage import recipes, saved
-from tutelage.config import check, read
+from tutelage import recipes
+from tutelage.config.schema import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aver import AVER
-from tutelage.networks import Given
-from tutelage.run import Run
+from tutelage.models import serialization
+from tutelage.objective.terms import Terms
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
 
 NAMES = [
     "takd", "dgkd", "eskd", "rco", "fitnet_stages", "ab_stages", "fsp_stages", "kd_then_ce", "curriculum_kd",
@@ -39,7 +40,7 @@ def runs(tmp_path_factory) -> dict[str, tutelage.Finished]:
 def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
     student = tutelage.load(runs[name].folder)
     assert type(student).__name__ == "CNN"
-    assert saved.card(runs[name].folder).model == "cnn2"
+    assert serialization.card(runs[name].folder).model == "cnn2"
     assert runs[name].result["gain"] is not None
 
 
@@ -52,7 +53,7 @@ def made(run: tutelage.Finished, phase: str) -> Scheme:
 
 
 def weights(run: tutelage.Finished, phase: str, file: str = "model") -> str:
-    return digest(saved.load(run.folder / phase / f"{file}.safetensors"))
+    return digest(serialization.load(run.folder / phase / f"{file}.safetensors"))
 
 
 def epochs(run: tutelage.Finished) -> dict[str, int]:

@@ -12,13 +12,14 @@ from small import net
 
 import tutelage
 from tutelage import data as datasets
-from tutelage import preflight, saved
-from tutelage.config import check
-from tutelage.data.base import Data
-from tutelage.data.samples import Look
+from tutelage.config.schema import check
+from tutelage.data.data_module import Data
+from tutelage.data.splits import Look
 from tutelage.errors import ConfigError
-from tutelage.networks import Given
-from tutelage.run import Run
+from tutelage.models import serialization
+from tutelage.runs import preflight
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
 
 METHODS = ["uhc", "ka", "cfl", "unified_heads"]
 SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline": False}
@@ -44,8 +45,8 @@ def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path: Path, nam
     run = tutelage.distill(method=name, out=str(tmp_path / "run"), **SMALL)
     assert [member["classes"] for member in run.result["before"].values()] == [list("01234"), list("56789")]
     assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
-    assert saved.card(run.folder).classes == tuple("0123456789")
-    assert saved.card(run.folder / "teacher1" / "model.safetensors").classes == tuple("56789")
+    assert serialization.card(run.folder).classes == tuple("0123456789")
+    assert serialization.card(run.folder / "teacher1" / "model.safetensors").classes == tuple("56789")
     assert "teacher1 (cnn8, classes 5 6 7 8 9)" in run.report.read_text()
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from tutelage import cli, config
+from tutelage import cli
+from tutelage.config import schema
 from tutelage.report import write
 from tutelage.report.again import command
 
@@ -45,7 +46,7 @@ CASES = {
 def pasted(line, monkeypatch):
     """The configuration that the command line makes of the line."""
     found = []
-    monkeypatch.setattr("tutelage.cli.outcome.run", found.append)
+    monkeypatch.setattr("tutelage.cli.summary.run", found.append)
     program, *words = shlex.split(line)
     assert program == "tutelage"
     done = CliRunner().invoke(cli.app, words)
@@ -55,7 +56,7 @@ def pasted(line, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_line_makes_the_same_configuration(case, monkeypatch):
-    asked = config.read(words=CASES[case])
+    asked = schema.read(words=CASES[case])
     line = command(asked.model_dump())
     assert line is not None
     assert "\n" not in line
@@ -64,19 +65,19 @@ def test_the_line_makes_the_same_configuration(case, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_line_says_what_differs_alone(case):
-    line = command(config.read(words=[*CASES[case], "out=elsewhere"]).model_dump())
+    line = command(schema.read(words=[*CASES[case], "out=elsewhere"]).model_dump())
     words = dict(word.split("=", 1) for word in shlex.split(line)[2:])
     for key in words:
-        fewer = {name: config.pairs([f"{name}={text}"])[name] for name, text in words.items() if name != key}
-        with contextlib.suppress(config.ConfigError):  # nor can it be left out
-            assert config.check(fewer) != config.read(words=CASES[case]), f"{key} needn't be said"
+        fewer = {name: schema.pairs([f"{name}={text}"])[name] for name, text in words.items() if name != key}
+        with contextlib.suppress(schema.ConfigError):  # nor can it be left out
+            assert schema.check(fewer) != schema.read(words=CASES[case]), f"{key} needn't be said"
     assert len(words) <= len(CASES[case]) + 1
     assert line.count("'\"'\"'") <= (case == "quotes")
 
 
 @pytest.mark.parametrize("given", [{"student": "object:Net"}, {"teacher": "object:Net"}, {"data": "datasets"}])
 def test_what_was_given_as_an_object_has_no_line(given):
-    assert command(config.check({"student": "cnn2", "teacher": "cnn2", **given}).model_dump()) is None
+    assert command(schema.check({"student": "cnn2", "teacher": "cnn2", **given}).model_dump()) is None
 
 
 @pytest.mark.parametrize("text", ["{}", "{student: 3, epochs: x}", "{nonsense: 1}", "{method: {a: 1}}"])

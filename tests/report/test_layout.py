@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tutelage.examples import in_turn
 from tutelage.report import write
-from tutelage.report.blocks import Unit, soft
+from tutelage.report.components import Unit, soft
+from tutelage.runs.examples import in_turn
 
 NAMES = {
     "short": "class {}",

@@ -12,11 +12,11 @@ from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
 from tutelage.report import write
-from tutelage.report.blocks import count, decimal, duration
-from tutelage.report.charts import Axis
-from tutelage.report.folder import read
-from tutelage.report.outcome import verdict
-from tutelage.report.page import SECTIONS
+from tutelage.report.components import count, decimal, duration
+from tutelage.report.html import SECTIONS
+from tutelage.report.run_record import read
+from tutelage.report.summary_sections import verdict
+from tutelage.report.svg_charts import Axis
 
 
 def headings(page: Path) -> list[str]:

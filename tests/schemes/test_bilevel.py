@@ -18,12 +18,12 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.tgeo_kd import TGeoKD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.bilevel import Bilevel
-from tutelage.schemes.virtual import Quiz
+from tutelage.schemes.lookahead import Quiz
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
 
 RATE = 0.2
 

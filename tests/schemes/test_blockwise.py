@@ -13,15 +13,15 @@ from small import digest, net
 from torch import nn
 
 import tutelage
-from tutelage import saved
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.errors import TutelageError
+from tutelage.models import serialization
+from tutelage.objective.terms import Terms
 from tutelage.schemes.blockwise import Blockwise, Fed, around, replaced
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 LIT = {"name": "lit", "connector": "identity"}
 METHOD = [{"name": "ce", "weight": 0.3}, {"name": "kd", "temperature": 6.0, "weight": 0.02}, LIT]
@@ -197,7 +197,7 @@ def run(tmp_path_factory) -> tutelage.Finished:
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
     assert tutelage.load(run.folder).state_dict().keys() == net("resnet8").state_dict().keys()
-    assert saved.card(run.folder).model == "resnet8"
+    assert serialization.card(run.folder).model == "resnet8"
     assert run.result["teacher"]["model"] == "resnet14"
     assert list(run.result["before"]) == ["blocks"]
     epochs = {p.parent.name: json.loads(p.read_text())["epochs"] for p in run.folder.glob("*/phase.json")}

@@ -11,10 +11,10 @@ from tutelage.errors import ConfigError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.codistillation import Codistillation
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 
 def peers(every: int = 2, count: int = 2, method=None, names=("cnn2",)) -> Codistillation:

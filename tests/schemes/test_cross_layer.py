@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from small import digits, net
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.divergence import softened_kl
+from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.online.dcm import DCM
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
 from tutelage.schemes.mutual import Mutual
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 
 def dcm(order=(0, 1), layers=()) -> CrossLayer:

@@ -13,10 +13,10 @@ import tutelage
 from tutelage.errors import CheckpointError, ConfigError, DataError
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
-from tutelage.schemes.exchange import Exchange
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.schemes.file_codistillation import Exchange
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 TOGETHER = {
     "data": "digits", "method": [{"name": "ce"}, {"name": "kd", "weight": 1.0}], "epochs": 3, "limit": 160,

@@ -10,15 +10,15 @@ from small import digits, fit, net
 import tutelage
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.heads import Head
-from tutelage.layers import Look
-from tutelage.losses.divergence import softened_kl
-from tutelage.player import Player
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.nn.heads import Head
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.exits import Exits, WithExits
+from tutelage.schemes.multi_exit import Exits, WithExits
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 METHOD = [
     {"name": "ce", "weight": 0.9},

@@ -9,12 +9,12 @@ from small import digest, digits, fit, net
 
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.hydra import HydraKL
+from tutelage.objective.terms import Terms
 from tutelage.schemes.hydra import Headed, Hydra
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 TASK = Classification()
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))

@@ -13,13 +13,13 @@ from small import Dense, Plain, digits, fit, net, scenes
 import tutelage
 from tutelage import models, recipes
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.divergence import softened_kl
-from tutelage.player import Player
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.mixed import Mixed, Mixing, drawn
+from tutelage.schemes.mixup_self import Mixed, Mixing, drawn
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 METHOD = recipes.load("mixskd")["method"]
 

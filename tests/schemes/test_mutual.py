@@ -10,10 +10,10 @@ from tutelage.errors import ConfigError
 from tutelage.losses.online.dml import DML
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.mutual import Mutual
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 
 def peers(count: int = 2, method=None, sequential: bool = False, names=("cnn2",)) -> Mutual:

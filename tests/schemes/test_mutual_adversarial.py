@@ -12,12 +12,12 @@ from torch import nn
 
 import tutelage
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.divergence import softened_kl
+from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
+from tutelage.objective.terms import Terms
 from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 
 def afd(networks, weight=0.5) -> MutualAdversarial:

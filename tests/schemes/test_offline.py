@@ -6,10 +6,10 @@ from small import digits, fit, net, offline
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
 
 
 def test_one_turn_of_the_student_with_the_layers_that_its_terms_ask_for():

@@ -24,7 +24,7 @@ from tutelage.schemes.base import Scheme
 from tutelage.schemes.codistillation import Codistillation
 from tutelage.schemes.mutual import Mutual
 from tutelage.teachers.ensemble import Ensemble
-from tutelage.trainer import Trainer
+from tutelage.training.trainer import Trainer
 
 CASES: dict[str, Callable[..., Scheme]] = {
     "mutual": partial(peers, Mutual, CE(), DML(), KD()),

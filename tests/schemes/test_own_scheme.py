@@ -7,11 +7,11 @@ from small import Plain, digest, digits, fit
 from torch import Tensor, nn
 
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme, bare
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
 
 
 class Generator(nn.Module):

@@ -10,28 +10,28 @@ import torch.nn.functional as F
 from small import Dense, digits, fit, net, scenes
 
 from tutelage import models, recipes
-from tutelage.config import check
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.losses.divergence import softened_kl
+from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.zipf_ls import ZipfLS
-from tutelage.losses.self.bake import BAKE
-from tutelage.losses.self.ddgsd import DDGSD
-from tutelage.losses.self.ps_kd import PSKD
-from tutelage.losses.self.uskd import USKD
-from tutelage.player import Player
-from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
+from tutelage.losses.self_distillation.bake import BAKE
+from tutelage.losses.self_distillation.ddgsd import DDGSD
+from tutelage.losses.self_distillation.ps_kd import PSKD
+from tutelage.losses.self_distillation.uskd import USKD
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.dense_votes import DenseVotes, WithVotes
+from tutelage.schemes.in_batch_ensemble import BatchEnsemble, Embedding
+from tutelage.schemes.intermediate_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.last_batch import LastBatch, Repeated
-from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.same_class import Paired, SameClass
 from tutelage.schemes.two_views import TwoViews, Viewed
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 TASK = Classification()
 KINDS: dict[str, Any] = {

@@ -10,14 +10,14 @@ from torch import nn
 
 from tutelage import models
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.divergence import softened_kl
 from tutelage.losses.feature.at import attention
-from tutelage.player import Player
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.self_teacher import SelfTeacher, WithPyramid
+from tutelage.schemes.pyramid_self_teacher import SelfTeacher, WithPyramid
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 METHOD = [
     {"name": "ce"},

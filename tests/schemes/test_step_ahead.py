@@ -12,30 +12,30 @@ import torch.nn.functional as F
 from small import Plain, digest, digits, fit, net, offline
 from torch import Tensor, nn
 
-from tutelage.config import check
-from tutelage.data.found import cut
+from tutelage.config.schema import check
+from tutelage.data.preparation import cut
 from tutelage.errors import ConfigError
 from tutelage.losses.feature import distpro, l2t_ww
 from tutelage.losses.multi_teacher.hydra import HydraKL
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.making import Making
-from tutelage.networks import Given
-from tutelage.optim import optimiser
-from tutelage.parts import Parts
-from tutelage.phase import Phase
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
+from tutelage.runs.networks import Given
+from tutelage.runs.phase import Phase
+from tutelage.runs.plan import Making
+from tutelage.runs.scheme_context import Parts
 from tutelage.schemes.distpro import DistPro
 from tutelage.schemes.l2t_ww import L2TWW
+from tutelage.schemes.lookahead import Quiz, Virtual, only
 from tutelage.schemes.metadistil import MetaDistil
 from tutelage.schemes.metadistiller import MetaDistiller, Targeted
-from tutelage.schemes.virtual import Quiz, Virtual, only
 from tutelage.settings import Settings
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch
+from tutelage.training.optimizers import optimiser
 
 TASK = Classification()
 RATE = 0.2

@@ -12,16 +12,16 @@ from small import Plain, net
 from torch import nn
 
 import tutelage
-from tutelage import saved
-from tutelage.config import read
+from tutelage.config.schema import read
 from tutelage.errors import TutelageError
-from tutelage.networks import Given
-from tutelage.run import Run
+from tutelage.models import serialization
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
 from tutelage.schemes.student_friendly import Branched, StudentFriendly
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 TINY: dict[str, Any] = {"epochs": 1, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "device": "cpu"}
 BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)), torch.arange(6), torch.arange(6))
@@ -92,7 +92,7 @@ def test_one_word_trains_the_teacher_with_branches_and_leaves_bare_networks(run)
         "teacher": "StudentFriendly", "alone-0": "Offline", "student-0": "Offline",
     }  # fmt: skip
     for file, name in (("teacher/model", "cnn32"), ("student", "cnn2")):
-        network = saved.load(run.folder / f"{file}.safetensors")
+        network = serialization.load(run.folder / f"{file}.safetensors")
         assert network.card.model == name
         assert network.state_dict().keys() == net(name).state_dict().keys()
     assert '"branches"' in (run.folder / "teacher" / "metrics.jsonl").read_text()

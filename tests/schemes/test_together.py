@@ -9,7 +9,6 @@ from torch import nn
 
 import tutelage
 from tutelage.errors import ConfigError, ModelError
-from tutelage.layers import Look
 from tutelage.losses.online.ffl import FFL
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.losses.online.mcl import MCL
@@ -17,12 +16,13 @@ from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.schemes.ensembles import named
-from tutelage.schemes.group import Group
-from tutelage.schemes.together import Together
+from tutelage.nn.model_profile import Look
+from tutelage.objective.terms import Terms
+from tutelage.schemes.collaborative import Together
+from tutelage.schemes.collaborative_player import Group
+from tutelage.schemes.peer_ensembles import named
+from tutelage.structures import Outputs
 from tutelage.tasks.classification import Classification
-from tutelage.terms import Terms
-from tutelage.values import Outputs
 
 DATA = digits(48)
 

@@ -17,9 +17,7 @@ from small import Plain, settings
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage import heads, pyramid
-from tutelage.data.base import Data
-from tutelage.fabric import make_fabric
+from tutelage.data.data_module import Data
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.lit import LIT
 from tutelage.losses.multi_teacher.aekd import AEKD
@@ -41,42 +39,44 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing
 from tutelage.losses.response.zipf_ls import ZipfLS
-from tutelage.losses.self.bake import BAKE
-from tutelage.losses.self.byot import BYOT, BYOTHint
-from tutelage.losses.self.ddgsd import DDGSD
-from tutelage.losses.self.ps_kd import PSKD
-from tutelage.losses.self.uskd import USKD
-from tutelage.player import Player
-from tutelage.schemes import ensembles
+from tutelage.losses.self_distillation.bake import BAKE
+from tutelage.losses.self_distillation.byot import BYOT, BYOTHint
+from tutelage.losses.self_distillation.ddgsd import DDGSD
+from tutelage.losses.self_distillation.ps_kd import PSKD
+from tutelage.losses.self_distillation.uskd import USKD
+from tutelage.nn import feature_pyramid, heads
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
+from tutelage.schemes import peer_ensembles
 from tutelage.schemes.base import Scheme, SelfTaught
-from tutelage.schemes.batch_ensemble import BatchEnsemble, Embedding
 from tutelage.schemes.blockwise import Blockwise, Fed
 from tutelage.schemes.codistillation import Codistillation
+from tutelage.schemes.collaborative import Together
+from tutelage.schemes.collaborative_player import Group
 from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
 from tutelage.schemes.dense_votes import DenseVotes, WithVotes
-from tutelage.schemes.exits import Exits, WithExits
-from tutelage.schemes.group import Group
 from tutelage.schemes.hydra import Headed, Hydra
+from tutelage.schemes.in_batch_ensemble import BatchEnsemble, Embedding
+from tutelage.schemes.intermediate_feature import MiddleFeature, WithMiddle
 from tutelage.schemes.last_batch import LastBatch, Repeated
 from tutelage.schemes.last_feature import WithLast
-from tutelage.schemes.middle_feature import MiddleFeature, WithMiddle
+from tutelage.schemes.multi_exit import Exits, WithExits
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
 from tutelage.schemes.offline import Offline
+from tutelage.schemes.pyramid_self_teacher import SelfTeacher, WithPyramid
 from tutelage.schemes.same_class import Paired, SameClass
-from tutelage.schemes.self_teacher import SelfTeacher, WithPyramid
-from tutelage.schemes.together import Together
 from tutelage.schemes.two_views import TwoViews, Viewed
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.teachers.random_teacher import RandomTeacher
+from tutelage.teachers.random_member import RandomTeacher
 from tutelage.teachers.specialists import Specialists
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.trainer import Trainer
+from tutelage.training.fabric import make_fabric
+from tutelage.training.trainer import Trainer
 
 TASK = Classification()
 ORDER = (0, 1, 2)
@@ -146,7 +146,7 @@ def together(
     ensemble: str, split: str | None, *method: Any, rise: float = 0.0, order: tuple[int, ...] = ORDER, **options: Any
 ) -> Scheme:
     networks = {f"peer{k}": plain(k) for k in order}
-    group = Group(networks, Terms.of(method), TASK, ensembles.named(ensemble), split, rise=rise)
+    group = Group(networks, Terms.of(method), TASK, peer_ensembles.named(ensemble), split, rise=rise)
     return Together(group, data(), **options)
 
 
@@ -238,9 +238,9 @@ def train(folder: Path, devices: int, failing: bool = False) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (heads, ensembles, pyramid):  # exits, gates and pyramids without their batch norms
+        for module in (heads, peer_ensembles, feature_pyramid):  # exits, gates and pyramids without their batch norms
             patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
-        patch.setattr(pyramid, "conv_bn", lambda channels, to: nn.Conv2d(channels, to, 1))
+        patch.setattr(feature_pyramid, "conv_bn", lambda channels, to: nn.Conv2d(channels, to, 1))
         for devices in (1, 2):
             train(made / str(devices), devices)
         train(made / "again", 2, failing=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lessons import amalgamated, offline, online, self_, several
+from lessons import amalgamated, offline, online, self_distillation, several
 from lessons.lesson import compare
 
 from tutelage.schemes.codistillation import Codistillation
@@ -20,7 +20,7 @@ from tutelage.verify.vector import read
 
 KINDS = ("online", "self", "multi-teacher")
 VECTORS = {path.stem: read(path) for path in sorted((Path(__file__).parents[1] / "vectors").glob("*.json"))}
-LESSONS = amalgamated.LESSONS | offline.LESSONS | online.LESSONS | self_.LESSONS | several.LESSONS
+LESSONS = amalgamated.LESSONS | offline.LESSONS | online.LESSONS | self_distillation.LESSONS | several.LESSONS
 OURS = {name: vector for name, vector in VECTORS.items() if vector.kind in KINDS or vector.method in LESSONS}
 
 

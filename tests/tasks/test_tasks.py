@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tutelage.losses.response.ce import CE
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
-from tutelage.values import Batch
 
 
 def figures(task, classes: int, *batches):

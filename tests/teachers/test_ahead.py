@@ -18,13 +18,13 @@ from tutelage.errors import ConfigError, Interrupted, NotFinite
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
-from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.values import Batch, Outputs
+from tutelage.teachers.prefetching import Ahead
 
 WAIT = 20.0
 

@@ -20,13 +20,13 @@ from tutelage.errors import CacheError, ConfigError, NotFinite
 from tutelage.losses.feature.at import AT
 from tutelage.losses.relation.pkt import PKT
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.terms import Terms
 
 
 @pytest.fixture(autouse=True)

@@ -8,13 +8,13 @@ from small import Plain, digits, fit, net, offline
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 BATCH = Batch(torch.randn(5, 1, 8, 8))
 

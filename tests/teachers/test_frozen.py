@@ -7,10 +7,10 @@ from small import digest, digits, fit, net, offline
 from tutelage.errors import ConfigError, ModelError, NotFinite
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers import frozen
 from tutelage.teachers.frozen import Frozen, refuse_precision
-from tutelage.values import Batch
 
 BATCH = Batch(torch.randn(6, 1, 8, 8))
 

@@ -7,12 +7,12 @@ import torch
 from small import digest, digits, fit, net
 
 from tutelage.errors import ConfigError
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 
 def moved(student, times: int):

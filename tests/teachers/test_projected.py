@@ -8,11 +8,11 @@ from small import net
 
 import tutelage
 from tutelage.errors import ConfigError
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.projected import Projected, project
-from tutelage.values import Batch
 
 
 @pytest.mark.parametrize("shape", [(5, 64, 3, 4), (5, 7, 64), (5, 64)])

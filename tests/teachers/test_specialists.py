@@ -8,13 +8,13 @@ from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aver import AVER
 from tutelage.losses.multi_teacher.uhc import UHC
 from tutelage.losses.response.kd import KD
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.specialists import Specialists
-from tutelage.terms import Terms
-from tutelage.values import Batch
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6) % 4, torch.arange(6))
 KNOWN = ("a", "b", "c", "d")

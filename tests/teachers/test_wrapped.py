@@ -11,18 +11,18 @@ import pytest
 import torch
 from small import digits, net
 
-from tutelage import config
+from tutelage.config import schema
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.run import Run
+from tutelage.nn.model_profile import Look
+from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
+from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.teachers.ahead import Ahead
 from tutelage.teachers.base import Teacher, Wrapped
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.prefetching import Ahead
 from tutelage.teachers.projected import Projected
-from tutelage.values import Batch
 
 DATA = digits(32)
 METHODS = [name for name, _ in inspect.getmembers(Teacher, inspect.isfunction) if name in vars(Teacher)]
@@ -94,7 +94,7 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
 def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
     """The student's scheme and a batch, before anything is trained, or why there is none."""
     try:
-        scheme, _, batch = Run(config.check(keys), folder=folder).rehearse(8)
+        scheme, _, batch = Run(schema.check(keys), folder=folder).rehearse(8)
     except ConfigError as error:
         return str(error)
     return scheme, batch

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tutelage.cli import app
 from tutelage.errors import DataError
 from tutelage.verify import verify
-from tutelage.verify.judge import table
+from tutelage.verify.checker import table
 
 KD = Path(__file__).parents[1] / "vectors" / "kd__case0.json"
 FITNET = KD.with_name("fitnet_hint__case0.json")

@@ -11,9 +11,9 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tutelage.cache.storage import storage
+from tutelage.cache.codecs import storage
 from tutelage.errors import CacheError, ConfigError
-from tutelage.files import write_text
+from tutelage.utils.files import write_text
 
 FORMAT = 1
 FILE = "manifest.json"

@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
+from tutelage.cache.codecs import Parts, Storage, storage
 from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, is_response, refuse_other, shard_name
-from tutelage.cache.mapped import mapped
-from tutelage.cache.storage import Parts, Storage, storage
+from tutelage.cache.mmap import mapped
 from tutelage.errors import CacheError, NotFinite, TutelageError
-from tutelage.files import sha256, write_atomically
+from tutelage.utils.files import sha256, write_atomically
 
 SHARD_BYTES = 64 * 2**20
 SHARD_ROWS = 8192

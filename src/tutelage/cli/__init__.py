@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import tutelage
-from tutelage.cli.guard import guarded
+from tutelage.cli.error_handling import guarded
 from tutelage.errors import ConfigError, unknown
 
 FOLDER = Path(__file__).parent / "commands"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.decode import tensor_of
-from tutelage.data.samples import IGNORE
+from tutelage.data.splits import IGNORE
 from tutelage.errors import ConfigError, DataError
 
 IMAGES = ("image", "img", "pixel_values", "inputs", "input", "x")

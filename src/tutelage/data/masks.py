@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from tutelage.data.decode import Picture
-from tutelage.data.found import class_lists
 from tutelage.data.listing import some
-from tutelage.data.samples import IGNORE
+from tutelage.data.preparation import class_lists
+from tutelage.data.splits import IGNORE
 from tutelage.errors import DataError, plain
 
 VOID = ("void", "ignore", "unlabelled", "unlabeled")

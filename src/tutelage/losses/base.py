@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.declared import Declared
 from tutelage.errors import ConfigError
+from tutelage.utils.dataclass_module import Declared
 
 Losses = Tensor | dict[str, Tensor]
 """What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""

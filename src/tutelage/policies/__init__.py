@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from tutelage.declared import Declared, made
 from tutelage.errors import ConfigError
 from tutelage.policies.base import Schedule, Temperature
-from tutelage.registry import find, name_of
+from tutelage.utils.dataclass_module import Declared, made
+from tutelage.utils.registry import catalogue_name, find
 
 P = TypeVar("P", bound=Declared)
 
@@ -62,4 +62,4 @@ def told(given: Declared) -> dict[str, Any]:
     """What `policy` makes it of."""
     if isinstance(given, Scheduled):
         return told(given.schedule)
-    return {"name": vars(type(given)).get("name") or name_of(type(given).__name__)} | given.options()
+    return {"name": catalogue_name(type(given))} | given.options()

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tutelage.declared import Declared
+from tutelage.utils.dataclass_module import Declared
 
 
 class Schedule(Declared):

@@ -40,16 +40,16 @@ def between(teacher: Any, student: Any, count: int) -> list[str]:
 
 
 def _model(name: Any) -> str:
-    from tutelage import saved
+    from tutelage.models import serialization
 
     if not isinstance(name, str):
         return ""
-    return saved.card(name).model if saved.is_run(name) else name
+    return serialization.card(name).model if serialization.is_run(name) else name
 
 
 def _sizes(teacher: str, student: str, count: int) -> list[str]:
     """Of the family's names, those that come nearest to the ratios and can be made."""
-    from tutelage.models.find import families
+    from tutelage.models.loading import families
 
     for family in families():
         large, small = (re.fullmatch(family.pattern, name.replace("-", "_")) for name in (teacher, student))

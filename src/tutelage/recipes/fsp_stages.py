@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._two import two
+from tutelage.recipes._two_stage import two
 
 
 def recipe(epochs: int = 30) -> dict[str, Any]:

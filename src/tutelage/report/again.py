@@ -18,7 +18,7 @@ BUDGET = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "b
 
 def command(config: Mapping[str, Any]) -> str | None:
     """The line; None where words can't say the run: a part was given as an object, or the configuration is torn."""
-    from tutelage.config import check
+    from tutelage.config.schema import check
 
     train = all(config.get(key) in (None, "offline") for key in ("teacher", "method", "scheme"))
     own = {"teacher": None, "method": None} if train else {}
@@ -40,7 +40,7 @@ def command(config: Mapping[str, Any]) -> str | None:
 
 def _reads(keys: Mapping[str, Any], whole: Any) -> bool:
     """Whether these keys make that configuration."""
-    from tutelage.config import check
+    from tutelage.config.schema import check
 
     try:
         return check(keys) == whole
@@ -50,7 +50,7 @@ def _reads(keys: Mapping[str, Any], whole: Any) -> bool:
 
 def _text(name: str, value: Any) -> str:
     """A value as the command line reads it back, with as little quoting as can be."""
-    from tutelage.config import pairs
+    from tutelage.config.schema import pairs
 
     flow = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
     texts = [value] if isinstance(value, str) and value.isprintable() else []
@@ -68,7 +68,7 @@ def _text(name: str, value: Any) -> str:
 
 def _is_object(config: Mapping[str, Any]) -> bool:
     """Whether a network or the data was given as an object of Python, which no name finds."""
-    from tutelage.data.by_name import available
+    from tutelage.data.loading import available
 
     kinds = {pattern.partition(":")[0] for pattern in available()}
     named = [config.get("student"), config.get("teacher")]

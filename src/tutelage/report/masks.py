@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.report.blocks import Block, Legend, Masks, Missing, Section
-from tutelage.report.folder import ROLES, Run
+from tutelage.report.components import Block, Legend, Masks, Missing, Section
+from tutelage.report.run_record import ROLES, Run
 
 PIXELS, SHOWN = 200, 24
 """A picture's longest side; so many classes are named by their colours."""

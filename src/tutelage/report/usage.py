@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tutelage.report.blocks import Block, Code, Facts, Missing, Section, bytes_of, count, duration, is_number
-from tutelage.report.folder import Run
+from tutelage.report.components import Block, Code, Facts, Missing, Section, bytes_of, count, duration, is_number
+from tutelage.report.run_record import Run
 
 ANSWERS = {
     "classification": "print(model.card.classes[int(answers[0].argmax())], float(answers[0].softmax(0).max()))",

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped
-from tutelage.config import Config
-from tutelage.data.base import Data
+from tutelage.data.data_module import Data
 from tutelage.errors import ConfigError
-from tutelage.options import Checked
-from tutelage.player import Player
+from tutelage.nn.feature_extractor import Tapped
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.settings import Settings
+from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.terms import Terms
-from tutelage.values import Batch
+from tutelage.utils.options import Checked
 
 Turn = tuple[str, dict[str, Tensor]]
 
@@ -26,12 +26,17 @@ Turn = tuple[str, dict[str, Tensor]]
 class Parts(Protocol):
     """What a scheme is made of, as one phase of a run names it: fresh networks and terms each time, and a teacher.
 
-    Ask for the first network before the data: these are normalised as it wants them. seed: the phase's own.
+    Ask for the first network before the data: these are normalised as it wants them. seed: the phase's own;
+    settings: the trainer's; peers: how many students learn together; method: what the run's keys say, None for the
+    default; frozen_only: the keys that are set and for a teacher that stays as it is.
     """
 
-    config: Config
+    settings: Settings
     task: Task
     seed: int
+    peers: int
+    method: Any
+    frozen_only: Sequence[str]
 
     @property
     def place(self) -> Path:
@@ -154,8 +159,7 @@ class SelfTaught(Scheme):
 
 def peer_names(parts: Parts) -> list[str]:
     """peer0, peer1 …, as many as the run has."""
-    peers = parts.config.peers
-    return [f"peer{k}" for k in range(peers if isinstance(peers, int) else len(peers))]
+    return [f"peer{k}" for k in range(parts.peers)]
 
 
 def short(name: str) -> str:

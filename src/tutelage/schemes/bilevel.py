@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.options import LearningRate, ShareBetween
-from tutelage.player import Aside, Player
+from tutelage.objective.player import Aside, Player
 from tutelage.policies.base import Samples
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
+from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
@@ -38,7 +38,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
         """The student and its teacher."""
-        refuse(parts.config)
+        refuse(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         teacher = parts.teacher(network)

@@ -10,17 +10,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tutelage.branches import order, parents
-from tutelage.capture import channels_come_last, norm_widths
 from tutelage.errors import ConfigError
-from tutelage.grid import split
-from tutelage.layers import Look
-from tutelage.player import Player
+from tutelage.nn.feature_extractor import channels_come_last, norm_widths
+from tutelage.nn.model_profile import Look
+from tutelage.nn.shared_trunk import order, parents
+from tutelage.nn.token_grid import split
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Parts, Scheme
 from tutelage.schemes.offline import Offline
+from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
-from tutelage.terms import Terms
-from tutelage.values import Batch, Inputs, Outputs
 
 
 class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
@@ -37,8 +37,8 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def of(cls, parts: Parts, copy: bool = True) -> Blockwise:
         """The student and its teacher."""
-        config = parts.config
-        if config.compile or config.recompute or config.sharded:
+        settings = parts.settings
+        if settings.compile or settings.recompute or settings.sharded:
             raise ConfigError(
                 "scheme=blockwise replaces features within the student's forward, which can't be compiled, recomputed "
                 "or divided: leave compile, recompute and strategy out."

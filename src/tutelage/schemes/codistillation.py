@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.options import Count
-from tutelage.player import Player, wire_peers
+from tutelage.objective.player import Player, wire_peers
 from tutelage.schemes.base import Parts, Scheme, Turn, peer_names
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import Count
 
 
 class Codistillation(Scheme):

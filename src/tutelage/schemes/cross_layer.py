@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tutelage.capture import single
-from tutelage.layers import Look
-from tutelage.options import Layers
-from tutelage.pairing import chosen
-from tutelage.player import Player
+from tutelage.nn.feature_extractor import single
+from tutelage.nn.model_profile import Look
+from tutelage.objective.pairing import chosen
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, Scheme, peer_names
-from tutelage.schemes.exits import WithExits
+from tutelage.schemes.multi_exit import WithExits
 from tutelage.schemes.mutual import Mutual
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Layers
 
 
 class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.capture import single
-from tutelage.connectors import shape_of
 from tutelage.errors import ConfigError, ModelError
-from tutelage.layers import Look
-from tutelage.options import Checked, Few, FewOrZero, NonNegative
-from tutelage.player import Player
+from tutelage.nn.connectors import shape_of
+from tutelage.nn.feature_extractor import single
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import Checked, Few, FewOrZero, NonNegative
 
 
 class DenseVotes(SelfTaught):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tutelage.options import LearningRate, ShareBetween
-from tutelage.player import Player
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, rate_of, refuse
-from tutelage.schemes.weighed import Weighed, Weights
+from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, rate_of, refuse
+from tutelage.schemes.meta_weighting import Weighed, Weights
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
@@ -36,7 +36,7 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def of(cls, parts: Parts, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistPro:
         """The student and its teacher."""
-        refuse(parts.config)
+        refuse(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         teacher = parts.teacher(network)

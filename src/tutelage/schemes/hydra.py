@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.player import Player
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, Scheme, bare
 from tutelage.schemes.offline import Offline
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
 
 
 class Headed(Player):

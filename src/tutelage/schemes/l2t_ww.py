@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.options import Few, LearningRate, NonNegative, Share
-from tutelage.player import Player
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.virtual import Rate, Virtual, rate_of, refuse
-from tutelage.schemes.weighed import Weighed, Weights
+from tutelage.schemes.lookahead import Rate, Virtual, rate_of, refuse
+from tutelage.schemes.meta_weighting import Weighed, Weights
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import Few, LearningRate, NonNegative, Share
 
 
 class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
@@ -56,7 +56,7 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
         begin: NonNegative | None = None,
     ) -> L2TWW:
         """The student and its teacher."""
-        refuse(parts.config)
+        refuse(cls, parts.settings)
         network = parts.network()
         teacher = parts.teacher(network)
         return cls(

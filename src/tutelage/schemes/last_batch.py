@@ -10,11 +10,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.player import Player
-from tutelage.processes import all_of
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, SelfTaught, Turn
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.distributed import all_of
 
 
 class LastBatch(SelfTaught):

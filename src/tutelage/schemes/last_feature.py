@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.connectors import as_map
 from tutelage.errors import ConfigError, ModelError
-from tutelage.layers import Look
-from tutelage.options import Layer
+from tutelage.nn.connectors import as_map
+from tutelage.nn.model_profile import Look
 from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.middle_feature import WithMiddle
+from tutelage.schemes.intermediate_feature import WithMiddle
 from tutelage.schemes.offline import Offline
+from tutelage.utils.options import Layer
 
 
 class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name

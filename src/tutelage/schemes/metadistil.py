@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tutelage.config import STILL
 from tutelage.errors import ConfigError
-from tutelage.options import LearningRate, ShareBetween
-from tutelage.player import Aside, Player
+from tutelage.objective.player import Aside, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class MetaDistil(Scheme):
@@ -40,17 +39,17 @@ class MetaDistil(Scheme):
     @classmethod
     def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
         """The student, and the teacher as it was trained."""
-        config = parts.config
-        refuse(config)
-        faults = [k for k in (*STILL, "cache") if getattr(config, k) != type(config).model_fields[k].default]
-        if faults:
-            raise ConfigError(f"{faults[0]} is for a teacher that stays as it is; scheme=metadistil trains it.")
+        refuse(cls, parts.settings)
+        if parts.frozen_only:
+            raise ConfigError(
+                f"{parts.frozen_only[0]} is for a teacher that stays as it is; scheme=metadistil trains it."
+            )
         network = parts.network()
         held = held_out(parts, quiz)
         teacher = parts.teacher(network)
         if not isinstance(teacher, Frozen):
             raise ConfigError(
-                f"scheme=metadistil trains its teacher, one network, and got teacher={config.teacher}: name a model, a "
+                f"scheme=metadistil trains its teacher, one network, and got {teacher}: name a model, a "
                 "run folder or a stage."
             )
         return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.capture import undisturbed
-from tutelage.connectors import as_map, resized
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.options import LearningRate, ShareBetween
-from tutelage.player import Aside
+from tutelage.nn.connectors import as_map, resized
+from tutelage.nn.feature_extractor import undisturbed
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Aside
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.exits import WithExits, added
-from tutelage.schemes.virtual import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
-from tutelage.values import Batch, Outputs
+from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.schemes.multi_exit import WithExits, added
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import LearningRate, ShareBetween
 
 WIDTH = 64
 """Of the generator's pyramid."""
@@ -51,7 +51,7 @@ class MetaDistiller(Scheme):
     @classmethod
     def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistiller:
         """The student."""
-        refuse(parts.config)
+        refuse(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         return cls(Targeted(network, parts.terms(), parts.task), held, rate_of(parts), meta_lr)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.player import Peers, Player, wire_peers
+from tutelage.objective.player import Peers, Player, wire_peers
 from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
 
 
 class Mutual(Scheme):

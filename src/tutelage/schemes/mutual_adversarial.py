@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tutelage.capture import single, undisturbed
-from tutelage.connectors import Conv1x1, as_map
 from tutelage.errors import ConfigError, ModelError
-from tutelage.layers import Look
-from tutelage.options import Positive
-from tutelage.player import Aside, Peers, Player
+from tutelage.nn.connectors import Conv1x1, as_map
+from tutelage.nn.feature_extractor import single, undisturbed
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Aside, Peers, Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Positive
 
 
 class MutualAdversarial(Scheme):
@@ -41,7 +41,7 @@ class MutualAdversarial(Scheme):
     @classmethod
     def of(cls, parts: Parts, weight: Positive = 0.1) -> MutualAdversarial:
         """As many peers as the run has."""
-        if parts.config.sharded:
+        if parts.settings.sharded:
             raise ConfigError("scheme=mutual_adversarial: critics can't be divided over devices: use strategy=ddp.")
         networks = {name: parts.network(k, name) for k, name in enumerate(peer_names(parts))}
         return cls({name: Mapped(model, parts.terms(), parts.task) for name, model in networks.items()}, weight)

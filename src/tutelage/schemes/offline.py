@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from tutelage.player import Player
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, Scheme, Turn, bare
+from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch
 
 
 class Offline(Scheme):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.layers import Look
-from tutelage.player import Player
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, SelfTaught
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
 
 
 class SameClass(SelfTaught):

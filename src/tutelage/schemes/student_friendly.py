@@ -7,19 +7,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from tutelage import connectors
-from tutelage.capture import single
 from tutelage.errors import ConfigError, ModelError
-from tutelage.layers import Look, pair
 from tutelage.losses.response.kd import KD
-from tutelage.options import NonNegative, Temperature
-from tutelage.player import Player
-from tutelage.rest import Rest
+from tutelage.nn import connectors
+from tutelage.nn.feature_extractor import single
+from tutelage.nn.model_profile import Look, pair
+from tutelage.nn.tail import Rest
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.term import Term
-from tutelage.terms import Terms
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import NonNegative, Temperature
 
 
 class StudentFriendly(SelfTaught):
@@ -48,11 +48,11 @@ class StudentFriendly(SelfTaught):
         temperature: Temperature = 1.0,
     ) -> StudentFriendly:
         """The phase's network, and branches of the student that it is to teach."""
-        if parts.config.sharded:
+        if parts.settings.sharded:
             raise ConfigError("scheme=student_friendly runs parts of networks, which can't be divided: strategy=ddp.")
-        if parts.config.method not in (None, type(parts.config).model_fields["method"].default):
+        if parts.method is not None:
             raise ConfigError(
-                f"scheme=student_friendly has losses of its own, and method={parts.config.method!r} would be none of "
+                f"scheme=student_friendly has losses of its own, and method={parts.method!r} would be none of "
                 "them: leave method out."
             )
         terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])

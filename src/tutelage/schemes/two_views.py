@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.connectors import as_vector
 from tutelage.errors import ModelError
-from tutelage.layers import Look
-from tutelage.player import Player
+from tutelage.nn.connectors import as_vector
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Parts, SelfTaught
-from tutelage.values import Batch, Outputs
+from tutelage.structures import Batch, Outputs
 
 
 class TwoViews(SelfTaught):

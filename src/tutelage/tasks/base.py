@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from tutelage.data.base import Data
+from tutelage.data.data_module import Data
 from tutelage.losses.base import Loss
-from tutelage.values import Batch
+from tutelage.structures import Batch
 
 
 class Task(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tutelage.data.base import Data
+from tutelage.data.data_module import Data
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
 from tutelage.tasks.base import Task
@@ -35,6 +35,6 @@ class MultiTask(Task):
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
         """accuracy, accuracy/NAME of each column, and the confusion matrix, where columns have no common cells."""
-        from tutelage.tasks.column_figures import ColumnFigures
+        from tutelage.tasks.multitask_metrics import ColumnFigures
 
         return ColumnFigures(self.columns, sync_on_compute=shared)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
+from tutelage.structures import Batch
 from tutelage.tasks.base import Task
-from tutelage.values import Batch
 
 IGNORE = 255
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from tutelage.layers import Look
-from tutelage.options import Checked
-from tutelage.values import Batch, Outputs
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Checked
 
 
 class Teacher(Checked, nn.Module):

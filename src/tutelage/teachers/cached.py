@@ -12,14 +12,14 @@ import torch
 from filelock import Timeout
 from torch import Tensor
 
+from tutelage.cache.codecs import feature_storage
 from tutelage.cache.manifest import RESPONSE, Shard, Tap, is_response, shard_name
-from tutelage.cache.storage import feature_storage
 from tutelage.cache.store import Rows, Store, plan
-from tutelage.connectors import as_vector
-from tutelage.data.base import Data
+from tutelage.data.data_module import Data
 from tutelage.errors import CacheError, ConfigError
+from tutelage.nn.connectors import as_vector
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, Wrapped
-from tutelage.values import Batch, Outputs
 
 POOLED = "mean:"
 """What stands before a layer's name where its mean over positions is kept."""

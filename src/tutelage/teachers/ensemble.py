@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Outputs
 
 Average = Literal["logits", "probabilities"]
 

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.capture import Tapped, bared
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
-from tutelage.fold import fold
-from tutelage.layers import Look
+from tutelage.nn.batch_norm_folding import fold
+from tutelage.nn.feature_extractor import Tapped, bared
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.values import Batch, Inputs, Outputs
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 

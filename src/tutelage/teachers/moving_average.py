@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutelage.layers import Look
-from tutelage.options import ShareBelowOne
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import ShareBelowOne
 
 
 class MovingAverage(Teacher):

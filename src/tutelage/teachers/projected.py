@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.layers import Look
-from tutelage.options import Width
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, Wrapped
-from tutelage.values import Batch, Outputs
+from tutelage.utils.options import Width
 
 
 class Projected(Wrapped):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError, unknown
-from tutelage.layers import Look
+from tutelage.nn.model_profile import Look
+from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
-from tutelage.values import Batch
 
 
 class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name

@@ -1,5 +1,5 @@
 """The catalogue against published implementations: numbers that they computed, computed again with our losses."""
 
-from tutelage.verify.judge import Outcome, verify
+from tutelage.verify.checker import Outcome, verify
 
 __all__ = ["Outcome", "verify"]

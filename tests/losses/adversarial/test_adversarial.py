@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.adversarial.attack import perturb
 from tutelage.losses.adversarial.iad import IAD
 from tutelage.losses.adversarial.rslad import RSLAD, AdaAD
-from tutelage.verify.rows import adversarial
+from tutelage.verify.references import adversarial
 from tutelage.verify.vector import read
 
 B, C = 4, 5

@@ -8,7 +8,7 @@ import torch
 
 from tutelage.errors import ConfigError
 from tutelage.losses.dense.ifvd import IFVD
-from tutelage.losses.maps import labels_at
+from tutelage.losses.functional.feature_maps import labels_at
 
 
 def similarity(x: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

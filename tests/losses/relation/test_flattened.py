@@ -25,11 +25,11 @@ from tutelage.losses.relation.relative_teacher import RelativeTeacher
 from tutelage.losses.relation.rkd import RKD, RKDAngle, RKDDistance
 from tutelage.losses.relation.seed import SEED
 from tutelage.losses.relation.sp import SP
-from tutelage.player import Player
+from tutelage.objective.player import Player
+from tutelage.objective.term import Term, mean
+from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.teachers.frozen import Frozen
-from tutelage.term import Term, mean
-from tutelage.terms import Terms
 from tutelage.verify.vector import Vector
 
 FLATTEN = [RKD, RKDAngle, RKDDistance, PKT, CC, CCNeighbours, CRD, HardDarkRank, RelativeTeacher, SP, IRGEdge]

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses import chunks
 from tutelage.losses.base import Sequence
-from tutelage.losses.chunks import by_chunks
+from tutelage.losses.functional import chunked
+from tutelage.losses.functional.chunked import by_chunks
 from tutelage.losses.sequence.akl import AKL
 from tutelage.losses.sequence.distillm import SkewKL, SkewRKL
 from tutelage.losses.sequence.distillm2 import DistiLLM2
@@ -26,7 +26,7 @@ LOSSES = [GKD(0.3, temperature=2.0), GKD(0.0), GKD(1.0), SkewKL(), SkewKL(entrop
 
 @pytest.fixture(autouse=True)
 def two_rows_a_chunk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(chunks, "SMALLEST", 2 * V)
+    monkeypatch.setattr(chunked, "SMALLEST", 2 * V)
 
 
 def batch(dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,7 +106,7 @@ def test_no_formula_sees_more_than_its_chunk(gradient: bool) -> None:
 
 
 def test_many_rows_are_at_most_128_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "SMALLEST", 1)
+    monkeypatch.setattr(chunked, "SMALLEST", 1)
     sizes = []
 
     def formula(s: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ def test_equals_one_chunk(loss: Sequence, monkeypatch: pytest.MonkeyPatch) -> No
     asked = {"by_teacher": torch.tensor([True, True, False])} if isinstance(loss, DistiLLM2) else {}
     results = []
     for smallest in (2 * V, 100 * V):
-        monkeypatch.setattr(chunks, "SMALLEST", smallest)
+        monkeypatch.setattr(chunked, "SMALLEST", smallest)
         values = loss(student, teacher, targets=targets, **asked)
         results.append((values, torch.autograd.grad(values.square().sum(), student)[0]))
     torch.testing.assert_close(*results)

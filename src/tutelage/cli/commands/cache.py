@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.words import Keyed, Words, read
+from tutelage.cli.arguments import Keyed, Words, read
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def build(words: Words = None) -> None:
     engines = [word.partition("=")[2] for word in words or [] if word.startswith("engine=")]
     config = read([word for word in words or [] if not word.startswith("engine=")])
     from tutelage.api import build_cache
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
 
     keys = config.model_dump() | {"cache": config.cache or True}
     for folder, view in build_cache(engine=(engines or ["processes"])[-1], **keys):
@@ -60,7 +60,7 @@ def info(folder: Folder) -> None:
     Example: tutelage cache info caches/digits-0123456789ab
     """
     from tutelage.cache.manifest import read as read_manifest
-    from tutelage.cli.console import number, say, table
+    from tutelage.utils.console import number, say, table
 
     found = read_manifest(folder)
     size = sum((folder / name).stat().st_size for name in found.shards if (folder / name).exists())
@@ -82,7 +82,7 @@ def verify(folder: Folder) -> None:
     Example: tutelage cache verify caches/digits-0123456789ab
     """
     from tutelage.cache.store import broken
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
 
     faults = broken(folder)
     for fault in faults.values():
@@ -98,7 +98,7 @@ def prune(folder: Folder) -> None:
     Example: tutelage cache prune caches/digits-0123456789ab
     """
     from tutelage.cache.store import prune as removed
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
 
     for name in (names := removed(folder)):
         say(f"removed {name}")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tutelage.cli.words import Keyed, Words, read
+from tutelage.cli.arguments import Keyed, Words, read
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tutelage.preflight import Trial
+    from tutelage.runs.preflight import Trial
 
 app = typer.Typer(add_completion=False)
 MOST_STEPS = 10_000
@@ -36,8 +36,8 @@ def check(words: Words = None) -> None:
     """Try it, print what was found."""
     steps = [word for word in words or [] if word.startswith("steps=")]
     config = read([word for word in words or [] if word not in steps])
-    from tutelage import preflight
-    from tutelage.cli.console import say
+    from tutelage.runs import preflight
+    from tutelage.utils.console import say
 
     trial = preflight.check(config, _count(steps[-1]) if steps else 0)
     _data(trial)
@@ -60,7 +60,7 @@ def _count(word: str) -> int:
 
 
 def _data(trial: Trial) -> None:
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
 
     data = trial.data
     say(
@@ -75,7 +75,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _networks(trial: Trial) -> None:
-    from tutelage.cli.console import number, say
+    from tutelage.utils.console import number, say
 
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
@@ -88,9 +88,9 @@ def _weight(weight: float | str) -> str:
 
 
 def _terms(trial: Trial) -> None:
-    from tutelage.cli.console import number, say, table
+    from tutelage.objective.term import Term
     from tutelage.policies import in_words
-    from tutelage.term import Term
+    from tutelage.utils.console import number, say, table
 
     rows = [
         (name, _weight(in_words(term.weight)), f"{trial.values.get(name, 0):.4g}", f"{trial.norms.get(name, 0):.3g}")
@@ -115,7 +115,7 @@ def _norm(trial: Trial, name: str) -> float:
 
 
 def _costs(trial: Trial) -> None:
-    from tutelage.cli.console import duration, say
+    from tutelage.utils.console import duration, say
 
     part = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
     share = f", {part} of it the teacher" if trial.teacher is not None else ""
@@ -130,8 +130,8 @@ def _costs(trial: Trial) -> None:
 def _findings(trial: Trial) -> None:
     from rich.text import Text
 
-    from tutelage.cli.console import console
     from tutelage.errors import plain
+    from tutelage.utils.console import console
 
     out = console()
     for finding in trial.findings:

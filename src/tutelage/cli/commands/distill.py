@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.words import Keyed, Words, read
+from tutelage.cli.arguments import Keyed, Words, read
 
 app = typer.Typer(add_completion=False)
 
@@ -26,6 +26,6 @@ Examples:
 def distill(words: Words = None) -> None:
     """Run it with progress, then tell the outcome."""
     config = read(words)
-    from tutelage.cli.outcome import run
+    from tutelage.cli.summary import run
 
     run(config)

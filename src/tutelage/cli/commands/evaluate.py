@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.words import Words
-from tutelage.config import pairs
+from tutelage.cli.arguments import Words
+from tutelage.config.schema import pairs
 
 app = typer.Typer(add_completion=False)
 
@@ -27,7 +27,7 @@ def evaluate(
     """
     keys = pairs(words or [])
     from tutelage import api
-    from tutelage.cli.console import table
+    from tutelage.utils.console import table
 
     figures = api.evaluate(model, **keys)
     table("", ("figure", "value"), [(name, f"{value:.4f}") for name, value in figures.values.items()])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tutelage.config.parsing import pairs
 from tutelage.errors import ConfigError
-from tutelage.faults import faults
-from tutelage.kinds import Place, Size, sides
-from tutelage.parsing import pairs
+from tutelage.utils.key_types import Place, Size, sides
+from tutelage.utils.validation import faults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +52,9 @@ def layers(
     """
     import torch
 
-    from tutelage.cli.console import number, say, table
-    from tutelage.layers import Look
-    from tutelage.values import Batch
+    from tutelage.nn.model_profile import Look
+    from tutelage.structures import Batch
+    from tutelage.utils.console import number, say, table
 
     network, shape = _made(model, words or [])
     look = Look(network, Batch(torch.randn(2, *shape)))
@@ -91,19 +91,21 @@ def _keys(words: list[str]) -> dict[str, Any]:
 
 def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
     """The network, and the shape of an image for it."""
-    from tutelage import loading, models, saved
+    from tutelage import models
+    from tutelage.models import serialization
 
     keys = _keys(words)
-    if saved.is_run(model):
-        network = saved.load(model)
-        card: saved.Card = network.card  # type: ignore[assignment]
+    if serialization.is_run(model):
+        network = serialization.load(model)
+        card: serialization.Card = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
     wanted = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
-        from tutelage.config import check
+        from tutelage.config.schema import check
+        from tutelage.runs.data import load_data
 
-        data = loading.load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
+        data = load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
         wanted = {"size": data.size, "channels": data.channels, "classes": len(data.classes), "task": data.task}
     made = models.create(model, pretrained=False, **wanted)
     return made.model, (wanted["channels"], *wanted["size"])

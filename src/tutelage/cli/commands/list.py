@@ -14,8 +14,8 @@ Rows = tuple[Sequence[str], list[tuple[str, ...]]]
 
 
 def _parts(package: str) -> Rows:
-    from tutelage.methods import way
-    from tutelage.registry import catalogue
+    from tutelage.config.methods import way
+    from tutelage.utils.registry import catalogue
 
     entries = catalogue(package).values()
     if package == "losses":
@@ -73,7 +73,7 @@ def list_parts(
 
       tutelage list losses attention CVPR
     """
-    from tutelage.cli.console import table
+    from tutelage.utils.console import table
 
     if kind is None:
         found = {name: [row[0] for row in rows()[1]] for name, rows in KINDS.items()}

@@ -34,7 +34,7 @@ def new(
 
     Example: tutelage new loss MyKD --kind feature
     """
-    from tutelage.registry import has, name_of
+    from tutelage.utils.registry import has, name_of
 
     if not name.isidentifier() or not name[0].isupper():
         raise ConfigError(f"{name!r} can't name a class: expected letters and digits, a capital first, such as MyKD.")

@@ -17,6 +17,6 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
     Example: tutelage report runs/digits-kd-1
     """
     from tutelage import report as reports
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
 
     say(str(reports.write(run)))

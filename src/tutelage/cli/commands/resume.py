@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.words import Worded
-from tutelage.config import later, pairs
+from tutelage.cli.arguments import Worded
+from tutelage.config.schema import later, pairs
 
 app = typer.Typer(add_completion=False)
 
@@ -34,11 +34,11 @@ def resume(
 ) -> None:
     """Train what is left, then tell the outcome."""
     changes = pairs(words or [])
-    from tutelage import resuming
     from tutelage.api import finished
-    from tutelage.cli.outcome import tell
-    from tutelage.cli.progress import Progress
-    from tutelage.networks import Given
+    from tutelage.cli.summary import tell
+    from tutelage.runs import resuming
+    from tutelage.runs.networks import Given
+    from tutelage.runs.progress import Progress
 
     with Progress() as progress:
         folder = resuming.resume(run, Given(callbacks=(progress,)), changes)

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from tutelage import methods, recipes, registry
+from tutelage import recipes
+from tutelage.config import methods
 from tutelage.errors import ConfigError, unknown
+from tutelage.utils import registry
 
 app = typer.Typer(add_completion=False)
 
@@ -21,7 +23,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
     Example: tutelage show dkd
     """
-    from tutelage.cli.console import say, table
+    from tutelage.utils.console import say, table
 
     shown = False  # a recipe may bear the name of its loss
     for package, kind in registry.KINDS.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.words import Keyed, Words, read
+from tutelage.cli.arguments import Keyed, Words, read
 from tutelage.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
@@ -28,6 +28,6 @@ def train(words: Words = None) -> None:
         if word.partition("=")[0] in ("teacher", "method"):
             raise ConfigError(f"{word!r}: `tutelage train` has no teacher; leave it out, or use `tutelage distill`.")
     config = read(words, teacher="none", method=None)
-    from tutelage.cli.outcome import run
+    from tutelage.cli.summary import run
 
     run(config)

@@ -19,7 +19,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference ve
 
     Example: tutelage verify tests/vectors
     """
-    from tutelage.cli.console import say
+    from tutelage.utils.console import say
     from tutelage.verify import verify as outcomes
 
     passed = failed = 0

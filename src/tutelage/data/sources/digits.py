@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.data.found import Found, of_columns
-from tutelage.data.samples import Stored
+from tutelage.data.preparation import Found, of_columns
+from tutelage.data.splits import Stored
 
 NAMES = {
     "digits": "1,797 handwritten digits, 8×8 grey, 10 classes (UCI); part of scikit-learn, nothing to download",

@@ -8,8 +8,7 @@ from pathlib import Path
 import torch
 
 from tutelage.data.decode import Probe, probe
-from tutelage.data.files import Files
-from tutelage.data.found import Found
+from tutelage.data.image_files import Files
 from tutelage.data.listing import (
     SPLITS,
     Listing,
@@ -23,7 +22,8 @@ from tutelage.data.listing import (
     some,
     with_masks,
 )
-from tutelage.data.samples import Samples
+from tutelage.data.preparation import Found
+from tutelage.data.splits import Samples
 from tutelage.errors import DataError, plain
 
 NAMES = {"folder:PATH": "images in one folder a class; in train/, val/ and test/ if the data is split"}

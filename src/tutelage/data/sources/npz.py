@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tutelage.data import label_columns
-from tutelage.data.found import Found, class_lists, of_columns
+from tutelage.data import multitask_targets
 from tutelage.data.listing import place
-from tutelage.data.samples import Stored
+from tutelage.data.preparation import Found, class_lists, of_columns
+from tutelage.data.splits import Stored
 from tutelage.errors import DataError, plain
 
 NAMES = {"npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test); `classes` there or in classes.json"}
@@ -37,7 +37,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
             raise DataError(
                 f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train."
             )
-    named = label_columns.named(path, arrays) if "columns" in arrays else {}
+    named = multitask_targets.named(path, arrays) if "columns" in arrays else {}
     classes = () if named else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
     sizes = [len(names) for names in named.values()] or [len(classes)]
     splits = {s: _split(path, arrays, s, sizes) for s in SPLITS if f"x_{s}" in arrays}
@@ -100,7 +100,7 @@ def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -
     if f"y_{split}" not in arrays:
         raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
     x, key = arrays[f"x_{split}"], f"y_{split}"
-    y = label_columns.labels(path, key, arrays[key]) if "columns" in arrays else _labels(path, key, arrays[key])
+    y = multitask_targets.labels(path, key, arrays[key]) if "columns" in arrays else _labels(path, key, arrays[key])
     if len(x) != len(y):
         raise DataError(f"{plain(path)}: {len(x)} images in x_{split}, {len(y)} labels in y_{split}: expected as many.")
     if y.dim() == 2 and y.shape[1] != len(sizes):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tutelage.data.base import Data
-from tutelage.data.datasets import Datasets
-from tutelage.data.found import Found
+from tutelage.data.data_module import Data
+from tutelage.data.from_datasets import Datasets
 from tutelage.data.own_classes import own_names
 from tutelage.data.own_code import called, function_of
+from tutelage.data.preparation import Found
 from tutelage.errors import DataError
 
 NAMES = {"python:MODULE:FUNCTION": "what your FUNCTION() in MODULE returns: Data, or Datasets (train, test)"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.data.decode import probe
-from tutelage.data.files import Files
-from tutelage.data.found import Found
+from tutelage.data.image_files import Files
 from tutelage.data.listing import Listing, folders, images_in, left_out, place, refuse_shared, some, with_masks
 from tutelage.data.masks import Masks, legend, legend_of
+from tutelage.data.preparation import Found
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
 

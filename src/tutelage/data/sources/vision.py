@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from tutelage.data.found import Found
 from tutelage.data.listing import place
-from tutelage.data.samples import Stored
+from tutelage.data.preparation import Found
+from tutelage.data.splits import Stored
 from tutelage.errors import DataError, plain
 
 _IDX = "{train,t10k}-{images-idx3,labels-idx1}-ubyte"

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import kl, softened_kl
-from tutelage.options import EpochsOrZero, NonNegative, Temperature
+from tutelage.losses.functional.divergence import kl, softened_kl
+from tutelage.utils.options import EpochsOrZero, NonNegative, Temperature
 
 
 class IAD(Response):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import kl, log_plus
-from tutelage.options import NonNegative, Share
+from tutelage.losses.functional.divergence import kl, log_plus
+from tutelage.utils.options import NonNegative, Share
 
 
 class RSLAD(Response):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import kl, log_mixture
-from tutelage.options import ShareBelowHalf, Temperature
+from tutelage.losses.functional.divergence import kl, log_mixture
+from tutelage.utils.options import ShareBelowHalf, Temperature
 
 
 class JensenShannon(Response):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Loss, Response, as_many, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import Temperature
 
 
 class CMIContrast(Loss):

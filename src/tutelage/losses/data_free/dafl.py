@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Loss
-from tutelage.options import NonNegative
+from tutelage.utils.options import NonNegative
 
 
 class DAFL(Loss):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-from tutelage.options import NonNegative
+from tutelage.utils.options import NonNegative
 
 
 class DeepInversionBN(Loss):

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.banks import ClassQueues, similarity_kl
 from tutelage.losses.base import Feature
-from tutelage.losses.divergence import softened_kl
-from tutelage.losses.maps import labels_at, same_size
-from tutelage.losses.tokens import within
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.losses.functional.feature_maps import labels_at, same_size
+from tutelage.losses.functional.memory_banks import ClassQueues, similarity_kl
+from tutelage.losses.functional.tokens import within
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import Count, NonNegative, Temperature, Width
+from tutelage.utils.options import Count, NonNegative, Temperature, Width
 
 
 class CIRKDMiniBatch(Feature):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Dense, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import Temperature
 
 
 class CWD(Dense):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature, as_many, same_shape
 from tutelage.losses.feature.at import attention
-from tutelage.options import NonNegative
+from tutelage.utils.options import NonNegative
 
 
 class DSD(Feature):

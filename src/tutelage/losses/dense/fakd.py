@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.maps import same_size
-from tutelage.losses.pairwise import cosines
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.pairwise import cosines
 
 
 class FAKD(Feature):

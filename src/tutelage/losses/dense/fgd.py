@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.options import NonNegative, Temperature
+from tutelage.utils.options import NonNegative, Temperature
 
 
 class FGD(Feature):

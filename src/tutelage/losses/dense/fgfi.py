@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, same_shape
-from tutelage.options import Positives, ShareBelowOne
+from tutelage.utils.options import Positives, ShareBelowOne
 
 
 class FGFI(Feature):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import labels_at
-from tutelage.options import Width
+from tutelage.losses.functional.feature_maps import labels_at
+from tutelage.utils.options import Width
 
 
 class IFVD(Feature):

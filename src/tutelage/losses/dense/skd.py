@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
-from tutelage.options import Positive, Width
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.utils.options import Positive, Width
 
 
 class SKDPairwise(Feature):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.options import Positive
+from tutelage.utils.options import Positive
 
 
 class AB(Feature):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.options import Positive
+from tutelage.utils.options import Positive
 
 
 class AFD(Feature):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.tokens import within
-from tutelage.options import Number
+from tutelage.losses.functional.tokens import within
+from tutelage.utils.options import Number
 
 Heads = Literal["each", "mean", "sum"]
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, same_shape
 from tutelage.nn.blocks import conv_bn
-from tutelage.options import Positive
+from tutelage.utils.options import Positive
 
 
 class CanKD(Feature):

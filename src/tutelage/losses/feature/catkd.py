@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.options import Width
+from tutelage.utils.options import Width
 
 
 class CATKD(Feature):

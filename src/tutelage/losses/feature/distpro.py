@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.losses.feature.l2t_ww import regressors
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 
 
 class DistPro(Feature):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.maps import same_size
-from tutelage.losses.tokens import as_tokens, within
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.tokens import as_tokens, within
 
 
 class FSP(Feature):

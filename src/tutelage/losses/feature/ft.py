@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.maps import same_size
-from tutelage.options import NonNegative, Power, PowerOrZero
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.utils.options import NonNegative, Power, PowerOrZero
 
 
 class FT(Feature):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.tokens import as_tokens, within
+from tutelage.losses.functional.tokens import as_tokens, within
 
 
 class HiddenState(Feature):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, as_many
-from tutelage.losses.maps import same_size
-from tutelage.losses.pairwise import cosines
-from tutelage.losses.tokens import as_tokens
-from tutelage.options import Count, NonNegative
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.pairwise import cosines
+from tutelage.losses.functional.tokens import as_tokens
+from tutelage.utils.options import Count, NonNegative
 
 
 class Manifold(Feature):

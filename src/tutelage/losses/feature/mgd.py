@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.options import ShareBelowOne
+from tutelage.utils.options import ShareBelowOne
 
 
 class MGD(Feature):

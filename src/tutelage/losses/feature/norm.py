@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import max_pooled
-from tutelage.options import Few
+from tutelage.losses.functional.feature_maps import max_pooled
+from tutelage.utils.options import Few
 
 
 class NORM(Feature):

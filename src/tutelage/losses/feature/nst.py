@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 
 
 class NST(Feature):

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Response, same_shape
-from tutelage.losses.classes import is_target
+from tutelage.losses.functional.target_class import is_target
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import Positive, Temperature, Width
+from tutelage.utils.options import Positive, Temperature, Width
 
 
 class OFAResponse(Response):

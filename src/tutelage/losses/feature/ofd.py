@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 from tutelage.nn.blocks import conv_bn
 
 

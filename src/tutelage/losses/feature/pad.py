@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, same_shape, vectors
-from tutelage.losses.divergence import log_plus
+from tutelage.losses.functional.divergence import log_plus
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import ShareAboveZero
+from tutelage.utils.options import ShareAboveZero
 
 
 class PAD(Feature):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.tokens import as_tokens
+from tutelage.losses.functional.tokens import as_tokens
 
 
 class PatientKD(Feature):

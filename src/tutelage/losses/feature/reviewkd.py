@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import Width
+from tutelage.utils.options import Width
 
 
 class ReviewKD(Feature):

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import Few, Temperature, Width
+from tutelage.utils.options import Few, Temperature, Width
 
 
 class SemCKD(Feature):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.nn.blocks import BatchNorm
-from tutelage.options import Width
+from tutelage.utils.options import Width
 
 
 class ShowAttendDistill(Feature):

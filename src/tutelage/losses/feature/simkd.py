@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
 from tutelage.nn.blocks import conv_bn
-from tutelage.options import Few
+from tutelage.utils.options import Few
 
 
 class SimKD(Feature):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.nn.blocks import conv_bn
-from tutelage.options import NonNegative
+from tutelage.utils.options import NonNegative
 
 
 class SRRL(Feature):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, as_many
-from tutelage.losses.maps import same_size
-from tutelage.options import Positive, ShareAboveZero
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.utils.options import Positive, ShareAboveZero
 
 
 class VID(Feature):

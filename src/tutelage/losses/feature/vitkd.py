@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.tokens import as_tokens
+from tutelage.losses.functional.tokens import as_tokens
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.options import NonNegative, ShareBetween
+from tutelage.utils.options import NonNegative, ShareBetween
 
 
 class ViTKD(Feature):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, same_shape
-from tutelage.options import Few, Positive, ShareAboveZero
+from tutelage.utils.options import Few, Positive, ShareAboveZero
 
 
 class WKDF(Feature):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.divergence import softened_kl
-from tutelage.losses.several import Several, stacked
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.losses.functional.stacked_logits import Several, stacked
+from tutelage.utils.options import Temperature
 
 
 class AMTML(Response):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, Response, as_many
-from tutelage.losses.distances import squared_distance
-from tutelage.losses.several import Several, confidences, softened_kls, stacked
-from tutelage.options import Temperature
+from tutelage.losses.functional.distances import squared_distance
+from tutelage.losses.functional.stacked_logits import Several, confidences, softened_kls, stacked
+from tutelage.utils.options import Temperature
 
 
 class CAMKD(Response):

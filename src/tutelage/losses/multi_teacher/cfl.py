@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.maps import same_size
+from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
-from tutelage.losses.pairwise import gram
 from tutelage.nn.blocks import BatchNorm, conv_bn
-from tutelage.options import Positives, Width
+from tutelage.utils.options import Positives, Width
 
 SIGMAS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
 """Of the Gaussian kernels between vectors of unit length."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.several import Several, stacked
-from tutelage.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
+from tutelage.losses.functional.stacked_logits import Several, stacked
+from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
 
 
 class EnDD(Response):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.several import Several, softened_kls, stacked
-from tutelage.options import Temperature
+from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
+from tutelage.utils.options import Temperature
 
 
 class HydraKL(Response):

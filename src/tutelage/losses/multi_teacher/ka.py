@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many
-from tutelage.losses.distances import squared_distance
-from tutelage.losses.maps import of_one_size, same_size
+from tutelage.losses.functional.distances import squared_distance
+from tutelage.losses.functional.feature_maps import of_one_size, same_size
 
 
 class KA(Feature):

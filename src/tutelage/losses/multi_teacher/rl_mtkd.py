@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.several import Several, every_ce, softened_kls, stacked
-from tutelage.options import Temperature
+from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.utils.options import Temperature
 
 MEMORY = 0.9
 """Of the reward's moving average, the baseline."""

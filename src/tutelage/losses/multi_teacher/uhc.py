@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.divergence import soft_ce
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import soft_ce
+from tutelage.utils.options import Temperature
 
 
 class UHC(Response):

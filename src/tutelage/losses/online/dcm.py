@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import kl, log_plus
-from tutelage.losses.several import Several, every_ce, stacked
-from tutelage.options import NonNegative, Temperature
+from tutelage.losses.functional.divergence import kl, log_plus
+from tutelage.losses.functional.stacked_logits import Several, every_ce, stacked
+from tutelage.utils.options import NonNegative, Temperature
 
 
 class DCM(Response):

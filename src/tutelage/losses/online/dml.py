@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import log_plus
-from tutelage.losses.several import Several, every_ce, softened_kls, stacked
-from tutelage.options import Share, Temperature
+from tutelage.losses.functional.divergence import log_plus
+from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.utils.options import Share, Temperature
 
 
 class DML(Response):

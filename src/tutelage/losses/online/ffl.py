@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.divergence import softened_kl
-from tutelage.losses.several import Several, every_ce, softened_kls, stacked
-from tutelage.options import NonNegative, Share, Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class FFL(Response):

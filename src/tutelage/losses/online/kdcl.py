@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.classes import is_target
-from tutelage.losses.several import Several, every_ce, softened_kls, stacked
-from tutelage.options import NonNegative, Temperature
+from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.target_class import is_target
+from tutelage.utils.options import NonNegative, Temperature
 
 Ensemble = Literal["minlogit", "naive", "linear", "general"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Relation
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import NonNegative, Temperature, Width
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import NonNegative, Temperature, Width
 
 
 class MCL(Relation):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.distances import squared_distance
-from tutelage.options import Positive, Share
+from tutelage.losses.functional.distances import squared_distance
+from tutelage.utils.options import Positive, Share
 
 
 class AttentiveImitation(Response):

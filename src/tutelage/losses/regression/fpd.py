@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Loss, same_shape
-from tutelage.options import Share
+from tutelage.utils.options import Share
 
 
 class FPD(Loss):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.distances import squared_distance
-from tutelage.options import NonNegative
+from tutelage.losses.functional.distances import squared_distance
+from tutelage.utils.options import NonNegative
 
 
 class TeacherBoundedRegression(Response):

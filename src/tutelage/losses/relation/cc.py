@@ -7,8 +7,8 @@ import math
 from torch import Tensor, nn
 
 from tutelage.losses.base import Relation
-from tutelage.losses.pairwise import cosines
-from tutelage.options import Few, Positive, Width
+from tutelage.losses.functional.pairwise import cosines
+from tutelage.utils.options import Few, Positive, Width
 
 
 class CC(Relation):

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Relation
-from tutelage.options import Count, ShareBelowOne, Temperature, Width
+from tutelage.utils.options import Count, ShareBelowOne, Temperature, Width
 
 
 class CRD(Relation):

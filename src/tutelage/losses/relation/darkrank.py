@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Relation
-from tutelage.losses.pairwise import squared_distances
-from tutelage.losses.ranking import in_order, log_remaining
-from tutelage.options import Few, Positive
+from tutelage.losses.functional.pairwise import squared_distances
+from tutelage.losses.functional.ranking import in_order, log_remaining
+from tutelage.utils.options import Few, Positive
 
 
 class HardDarkRank(Relation):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-from tutelage.options import CountOrZero, ShareBelowOne, Temperature
+from tutelage.utils.options import CountOrZero, ShareBelowOne, Temperature
 
 
 class DINO(Loss):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Relation
-from tutelage.losses.distances import squared_distance
-from tutelage.losses.pairwise import squared_distances
+from tutelage.losses.functional.distances import squared_distance
+from tutelage.losses.functional.pairwise import squared_distances
 
 
 class IRGEdge(Relation):

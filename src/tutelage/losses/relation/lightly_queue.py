@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.banks import Queue, similarity_kl
 from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.options import Count, Temperature
+from tutelage.losses.functional.memory_banks import Queue, similarity_kl
+from tutelage.utils.options import Count, Temperature
 
 
 class LightlyQueue(Relation):

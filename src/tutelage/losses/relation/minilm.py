@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, as_many
-from tutelage.options import NonNegatives, Width
+from tutelage.utils.options import NonNegatives, Width
 
 
 class MiniLMRelation(Loss):

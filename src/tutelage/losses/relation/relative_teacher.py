@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.losses.pairwise import squared_distances
+from tutelage.losses.functional.pairwise import squared_distances
 
 PAPER = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03624"
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Relation
-from tutelage.losses.pairwise import gram
-from tutelage.options import NonNegative
+from tutelage.losses.functional.pairwise import gram
+from tutelage.utils.options import NonNegative
 
 
 class RKDDistance(Relation):

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.banks import Queue
 from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.options import Count, Temperature
+from tutelage.losses.functional.memory_banks import Queue
+from tutelage.utils.options import Count, Temperature
 
 
 class SEED(Relation):

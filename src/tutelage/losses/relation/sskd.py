@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import NonNegative, Share, Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class SSKD(Loss):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.options import ShareBelowOne
+from tutelage.utils.options import ShareBelowOne
 
 
 class CE(Response):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import EpochsOrZero, NonNegative, Number, Temperature
+from tutelage.losses.functional.divergence import softened_kl
 from tutelage.policies.temperature.learned import Learned
+from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Temperature
 
 
 class CTKD(Response):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-from tutelage.options import ClassOrLast, NonNegative, Temperature
+from tutelage.utils.options import ClassOrLast, NonNegative, Temperature
 
 
 class DetectionKD(Response):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.options import NonNegative, Temperature
+from tutelage.utils.options import NonNegative, Temperature
 
 
 class DIST(Response):

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.classes import is_target, log_among_others
-from tutelage.losses.divergence import kl
-from tutelage.options import NonNegative, Temperature
+from tutelage.losses.functional.divergence import kl
+from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.utils.options import NonNegative, Temperature
 
 
 class DKD(Response):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-from tutelage.options import Count
+from tutelage.utils.options import Count
 
 
 class FKD(Response):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response, as_many, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import Temperature
 
 
 class HSAKD(Response):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import soft_ce, softened_kl
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import soft_ce, softened_kl
 from tutelage.policies.base import by_position
+from tutelage.utils.options import Temperature
 
 
 class KD(Response):

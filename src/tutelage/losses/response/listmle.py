@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import log_plus
-from tutelage.losses.ranking import in_order, log_remaining, lowest
-from tutelage.options import Share
+from tutelage.losses.functional.divergence import log_plus
+from tutelage.losses.functional.ranking import in_order, log_remaining, lowest
+from tutelage.utils.options import Share
 
 
 class ListMLE(Response):

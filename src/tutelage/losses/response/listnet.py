@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import log_plus
-from tutelage.losses.ranking import lowest
-from tutelage.options import Share
+from tutelage.losses.functional.divergence import log_plus
+from tutelage.losses.functional.ranking import lowest
+from tutelage.utils.options import Share
 
 
 class ListNet(Response):

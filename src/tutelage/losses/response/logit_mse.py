@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.options import Temperature
 from tutelage.policies.base import by_position
+from tutelage.utils.options import Temperature
 
 
 class LogitMSE(Response):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import Temperatures
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.utils.options import Temperatures
 
 Doubt = Literal["all", "doubtful", "share"]
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.classes import is_target
-from tutelage.options import Share
-from tutelage.processes import gathered
+from tutelage.losses.functional.target_class import is_target
+from tutelage.utils.distributed import gathered
+from tutelage.utils.options import Share
 
 
 class OnlineLabelSmoothing(Response):

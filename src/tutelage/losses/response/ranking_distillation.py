@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.ranking import in_order
-from tutelage.options import Count, CountOrZero, NonNegative, Positive
+from tutelage.losses.functional.ranking import in_order
+from tutelage.utils.options import Count, CountOrZero, NonNegative, Positive
 
 
 class RankingDistillation(Response):

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.tokens import within
+from tutelage.losses.functional.tokens import within
 
 
 class RankNet(Response):

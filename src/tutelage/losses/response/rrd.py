@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.ranking import in_order, log_remaining
-from tutelage.options import Count
+from tutelage.losses.functional.ranking import in_order, log_remaining
+from tutelage.utils.options import Count
 
 
 class RRD(Response):

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import softened_kl
-from tutelage.options import Temperature, Width
-from tutelage.policies.samples.geometry import Geometry
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.policies.sample_weight.geometry import Geometry
+from tutelage.utils.options import Temperature, Width
 
 
 class TGeoKD(Response):

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import kl
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import kl
+from tutelage.utils.options import Temperature
 
 
 class TTM(Response):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.classes import is_target, log_among_others
-from tutelage.losses.pairwise import cosines
-from tutelage.options import Iterations, NonNegative, Positive, Share, Temperature
+from tutelage.losses.functional.pairwise import cosines
+from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Temperature
 
 
 class WKDL(Response):

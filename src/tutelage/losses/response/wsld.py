@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
-from tutelage.losses.divergence import soft_ce
-from tutelage.options import Temperature
-from tutelage.policies.samples.worse import Worse
+from tutelage.losses.functional.divergence import soft_ce
+from tutelage.policies.sample_weight.student_gap import Worse
+from tutelage.utils.options import Temperature
 
 
 class WSLD(Response):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.classes import is_target, log_among_others
-from tutelage.losses.divergence import kl
-from tutelage.options import Positive
+from tutelage.losses.functional.divergence import kl
+from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.utils.options import Positive
 
 
 class ZipfLS(Response):

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.chunks import by_chunks
-from tutelage.losses.divergence import kl
-from tutelage.options import Share
+from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.divergence import kl
+from tutelage.utils.options import Share
 
 
 class AKL(Sequence):

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.chunks import by_chunks
-from tutelage.losses.divergence import kl, log_mixture
-from tutelage.options import ShareBelowOne
+from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.divergence import kl, log_mixture
+from tutelage.utils.options import ShareBelowOne
 
 
 class SkewKL(Sequence):

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.chunks import by_chunks
-from tutelage.losses.divergence import kl, log_mixture
+from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.divergence import kl, log_mixture
+from tutelage.losses.functional.tokens import by_sequence
 from tutelage.losses.sequence.token_ce import cross_entropy
-from tutelage.losses.tokens import by_sequence
-from tutelage.options import Epochs, ShareBelowOne
+from tutelage.utils.options import Epochs, ShareBelowOne
 
 
 class DistiLLM2(Sequence):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import IGNORED, Sequence
-from tutelage.losses.divergence import kl, log_mixture
-from tutelage.options import Temperature
+from tutelage.losses.functional.divergence import kl, log_mixture
+from tutelage.utils.options import Temperature
 
 Objective = Literal["forward_kl", "reverse_kl", "skewed_forward_kl", "skewed_reverse_kl", "js_divergence"]
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import IGNORED, Sequence
-from tutelage.losses.divergence import kl
+from tutelage.losses.functional.divergence import kl
 from tutelage.losses.sequence.dskd import OBJECTIVES, Objective
-from tutelage.options import Temperature
+from tutelage.utils.options import Temperature
 
 
 class DSKDCMA(Sequence):

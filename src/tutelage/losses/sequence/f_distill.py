@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.chunks import by_chunks
+from tutelage.losses.functional.chunked import by_chunks
 
 
 class TVD(Sequence):

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.divergence import kl
-from tutelage.options import Share
+from tutelage.losses.functional.divergence import kl
+from tutelage.utils.options import Share
 
 LARGEST = 60.0  # of a log ratio: beyond it exp would overflow
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.chunks import by_chunks
-from tutelage.losses.divergence import kl
-from tutelage.options import Epochs, NonNegative, Share
+from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.divergence import kl
+from tutelage.utils.options import Epochs, NonNegative, Share
 
 
 class TAID(Sequence):

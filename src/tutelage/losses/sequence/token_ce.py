@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence
-from tutelage.losses.chunks import by_chunks
+from tutelage.losses.functional.chunked import by_chunks
 
 
 class TokenCE(Sequence):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
-from tutelage.losses.divergence import kl, log_mixture
-from tutelage.losses.top_tokens import counted, kept_example, log_among_top, top_tokens, with_rest
-from tutelage.options import Count, Temperature
+from tutelage.losses.functional.divergence import kl, log_mixture
+from tutelage.losses.functional.topk_tokens import counted, kept_example, log_among_top, top_tokens, with_rest
+from tutelage.utils.options import Count, Temperature
 
 
 class TopK(Sequence):

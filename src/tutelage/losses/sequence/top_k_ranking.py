@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence
-from tutelage.losses.tokens import within
-from tutelage.losses.top_tokens import counted, kept_example, preferred, top_tokens
-from tutelage.options import Count, NonNegative
+from tutelage.losses.functional.tokens import within
+from tutelage.losses.functional.topk_tokens import counted, kept_example, preferred, top_tokens
+from tutelage.utils.options import Count, NonNegative
 
 
 class TopKHinge(Sequence):

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Sequence
-from tutelage.losses.tokens import by_sequence
-from tutelage.options import Temperature
+from tutelage.losses.functional.tokens import by_sequence
+from tutelage.utils.options import Temperature
 
 
 class ULD(Sequence):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from tutelage.options import EpochsOrZero, Number
 from tutelage.policies.base import Schedule
+from tutelage.utils.options import EpochsOrZero, Number
 
 Shape = Literal["linear", "cosine", "sigmoid"]
 

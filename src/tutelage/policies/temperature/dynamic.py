@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.options import NonNegative, Number, Positive
 from tutelage.policies.base import Temperature
+from tutelage.utils.options import NonNegative, Number, Positive
 
 By = Literal["disagreement", "doubt"]
 

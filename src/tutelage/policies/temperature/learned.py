@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tutelage.options import EpochsOrZero, NonNegative, Number, Positive
 from tutelage.policies.base import Temperature
+from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Positive
 
 
 class Learned(Temperature):

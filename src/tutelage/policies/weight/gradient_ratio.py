@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from tutelage.options import Positive
 from tutelage.policies.base import Weight
+from tutelage.utils.options import Positive
 
 
 class GradientRatio(Weight):

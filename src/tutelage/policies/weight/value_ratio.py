@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.options import Positive
 from tutelage.policies.base import Weight
+from tutelage.utils.options import Positive
 
 
 class ValueRatio(Weight):

@@ -1,0 +1,30 @@
+"""Mappings among a run's keys, with words of their own: terms, schemes, further students."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, get_type_hints
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+from tutelage.utils.key_types import Hints, Name, Place
+
+Spec = dict[str, Any]
+Layers = str | list[str]
+Term = Annotated[Spec, Hints({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
+Method = str | Term | list[str | Term] | None
+Scheme = str | Annotated[Spec, Hints({"name": str})]
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+class Further(TypedDict, total=False):
+    """What a further student may be told."""
+
+    name: Name
+    student: Place
+    method: Method
+    seed: Annotated[int, Field(ge=0, le=2**31)]
+
+
+FURTHER: Mapping[str, Any] = get_type_hints(Further, include_extras=True)

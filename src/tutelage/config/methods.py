@@ -1,0 +1,79 @@
+"""A method as words: losses added up, with their weights and options."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+from tutelage import recipes
+from tutelage.config.kinds import Method, Spec
+from tutelage.errors import ConfigError, unknown
+from tutelage.utils import registry
+
+TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
+
+
+def specs(method: Method) -> list[Spec]:
+    """A method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at", one such mapping, or a list.
+
+    Raises: ConfigError if the text isn't such a sum.
+    """
+    if method is None:
+        return []
+    if isinstance(method, str):
+        found = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
+        if not all(found):
+            raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
+        if not all(math.isfinite(float(m[1] or 1)) for m in found if m):
+            raise ConfigError(f"method={method!r}: a weight in it is too large for a number.")
+        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in found if m]
+    terms: list[Spec] = []
+    for part in [method] if isinstance(method, Mapping) else method:
+        if isinstance(part, str):
+            terms += specs(part)
+        elif not isinstance(part.get("name"), str):
+            raise ConfigError(f"term {part}: it needs a name, such as {{name: at, weight: 0.5}}.")
+        else:
+            terms.append(dict(part))
+    return terms
+
+
+def refuse_terms(asked: Iterable[Spec]) -> None:
+    """Refuse losses that nobody knows, those that are for training loops of one's own, and options that don't fit.
+
+    Raises: ConfigError that lists every fault.
+    """
+    terms = list(asked)
+    found = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+    entries = [registry.find("losses", spec["name"]) for spec in terms]
+    found = [
+        f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
+        f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."
+        for entry in entries
+        if entry.only_for
+    ]
+    if found:
+        raise ConfigError("\n".join(dict.fromkeys(found)))
+    if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
+        from tutelage.objective.terms import Terms  # and with it torch, where there are options to look at
+
+        Terms.of(terms)
+
+
+def way(entry: registry.Entry) -> str:
+    """Whether a run takes this loss as its method, and with what; if none does, what it is for."""
+    if entry.only_for:
+        return f"no: {entry.only_for}"
+    if recipes.has(entry.name):  # which brings teachers and scheme
+        return "yes"
+    beside = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
+    return next((beside[side] for side in entry.lists), "yes")
+
+
+def near_method(name: str) -> str:
+    """The sentence for a method that isn't known."""
+    known = [*registry.catalogue("losses"), *recipes.names()]
+    return unknown("method", name, known, "tutelage list losses` and `tutelage list recipes")

@@ -1,0 +1,402 @@
+"""What a run may be asked: one schema for files, words and Python; all faults at once, with near names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from tutelage import recipes
+from tutelage.config import parsing, stages
+from tutelage.config.kinds import FURTHER, Further, Method, Scheme, Spec
+from tutelage.config.methods import refuse_terms, specs
+from tutelage.errors import ConfigError, unknown
+from tutelage.settings import Settings
+from tutelage.utils import registry
+from tutelage.utils.key_types import FROZEN_ONLY, LATER, FrozenOnly, Hints, Later, Name, Place, Size
+from tutelage.utils.options import of_options
+from tutelage.utils.validation import absent, beside, faults
+
+DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
+"""What need not be said with data=digits."""
+
+EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn8", "cnn8"]}}
+"""What need not be said with embedded data; with several label columns there is a teacher for each."""
+
+OFFLINE = "offline"
+"""The scheme that is known without importing it, and with it torch."""
+
+
+class Config(Settings):
+    """A whole run: who teaches whom, what, on which data, and how."""
+
+    teacher: Place | Annotated[list[Place], Field(max_length=64)] | None = Field(
+        None, description="model name, run folder, several of them (their mean), moving_average, or none"
+    )
+    ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
+        "logits",
+        description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
+        "batch, or one that moves from the first to the last",
+    )
+    student: Place | None = Field(None, description="model name or run folder")
+    data: Place = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
+    method: Method = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
+    recipe: str | None = Field(
+        None, description="the recipe that sets what isn't said otherwise; method=RECIPE says it too"
+    )
+    scheme: Scheme = Field(
+        "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
+    )
+    peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
+    stages: list[Annotated[Spec, Hints({"name": str}, keys=True)]] = Field(
+        [],
+        max_length=64,
+        description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
+    )
+    column: Name | None = Field(
+        None, description="of data with several label columns: train on this one alone; None: on all"
+    )
+    task: Literal["auto", "classification", "segmentation", "multi_task"] = Field(
+        "auto", description="auto: what the data is for"
+    )
+    seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
+    baseline: bool = Field(True, description="also train the student alone, with the same budget")
+    students: list[Annotated[Further, Hints(FURTHER)]] = Field(
+        [],
+        max_length=64,
+        description="further students on the same batches and answers: a list of {name, student, method, seed}",
+    )
+    teacher_classes: Literal["parts"] | list[list[Name]] | None = Field(
+        None,
+        description="classes that each of several teachers learns where it is trained here: a list each, or parts "
+        "(as many each); None: all",
+    )
+    teacher_epochs: int | None = Field(
+        None,
+        ge=0,
+        le=100_000,
+        description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
+    )
+    teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
+    teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_mean: list[float] | None = Field(
+        None,
+        description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
+        "as its name or its run says, or as the student's",
+    )
+    teacher_std: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="deviations beside teacher_mean")
+    teacher_scheme: Scheme | None = Field(
+        None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
+    )
+    teacher_precision: FrozenOnly[Literal["32", "bf16", "16"]] = Field(
+        "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
+    )
+    teacher_fold: FrozenOnly[bool] = Field(
+        False,
+        description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
+    )
+    teacher_width: FrozenOnly[int | None] = Field(
+        None,
+        ge=1,
+        le=65_536,
+        description="project the teacher's features to at most so many channels (fixed, random, orthogonal)",
+    )
+    teacher_ahead: FrozenOnly[int] = Field(
+        0,
+        ge=0,
+        le=64,
+        description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+    )
+    teacher_size: FrozenOnly[Size | None] = Field(
+        None,
+        description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
+        "the student's",
+    )
+    teacher_device: Later[FrozenOnly[str | None]] = Field(
+        None, description="the teacher's device, such as cuda:1; None: the student's"
+    )
+    student_weights: Place | None = Field(None, description="file of the student's first weights")
+    term_weights: str | None = Field(
+        None,
+        pattern=r"^stage:",
+        description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
+    )
+    pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
+    cache: FrozenOnly[bool | Place] = Field(
+        False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
+    )
+    cache_storage: str = Field(
+        "fp16",
+        pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
+        description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
+    )
+    decay: float = Field(0.99, ge=0, lt=1, description="of teacher=moving_average")
+    size: Size | None = Field(
+        None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
+    )
+    val: float = Field(
+        0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"
+    )
+    classes: list[Name] | None = Field(None, description="only the samples of these classes, as if there were no other")
+    labels_per_class: int | None = Field(None, ge=1, le=10**9, description="train on so few samples of each class")
+    limit: int | None = Field(None, ge=1, le=10**9, description="train on so many samples at most")
+    augment: str | None = Field(
+        None,
+        description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
+        "autoaugment, trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION",
+    )
+    fingerprint: Literal["names", "content"] = Field(
+        "names",
+        description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
+        "their content, which notices a replaced photo of the same name and size",
+    )
+    out: Place | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
+    log: Later[list[Literal["tensorboard", "mlflow", "wandb"]]] = Field([], description="also log to these")
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _no_teacher(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _one_logger(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("students", mode="before")
+    @classmethod
+    def _known_words(cls, students: Any) -> Any:
+        told = students if isinstance(students, list | tuple) else []
+        strange = [word for spec in told if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
+        found = [unknown("word of a further student", str(word), FURTHER) for word in strange]
+        if found:
+            raise ValueError("\n".join(found))
+        return students
+
+    @field_validator("students")
+    @classmethod
+    def _known_losses_of_students(cls, students: list[Further]) -> list[Further]:
+        refuse_terms(spec for further in students for spec in specs(further.get("method")))
+        return students
+
+    @field_validator("scheme", "teacher_scheme")
+    @classmethod
+    def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
+        if scheme in (OFFLINE, None):
+            return scheme
+        name = scheme if isinstance(scheme, str) else scheme.get("name")
+        if not isinstance(name, str):
+            raise ValueError("it needs a name, such as {name: mutual}")
+        options = {} if isinstance(scheme, str) else _but_name(scheme)
+        found = of_options(f"scheme {name}", registry.find("schemes", name).load().of, options)
+        if found:
+            raise ValueError("\n".join(found))
+        return scheme
+
+    @field_validator("peers")
+    @classmethod
+    def _enough_peers(cls, peers: int | list[str]) -> int | list[str]:
+        count = peers if isinstance(peers, int) else len(peers)
+        if not 2 <= count <= 64:
+            raise ValueError("expected 2 to 64 peers")
+        return peers
+
+    @field_validator("method")
+    @classmethod
+    def _known_losses(cls, method: Any) -> Any:
+        refuse_terms(specs(method))
+        return method
+
+    def _follow(self) -> None:
+        super()._follow()
+        if self.cache and self.views is None:
+            self.views = 4
+
+    def contradictions(self) -> Iterator[str]:
+        """Which keys don't go together, a sentence each that names all of them."""
+        yield from super().contradictions()
+        if (self.teacher_mean is None) != (self.teacher_std is None):
+            yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
+        if self.teacher_mean is not None and self.teacher in (None, "moving_average"):
+            yield "teacher_mean and teacher_std are of a teacher that came trained, and none is named: leave them out"
+        if self.student is None:
+            yield "no student: name one (student=resnet20; see tutelage list models)"
+        elif self.stages:
+            yield from self._contradictions_of_stages()
+        else:
+            yield from self._contradictions_of_training()
+
+    def _contradictions_of_training(self) -> Iterator[str]:
+        yield from self._contradictions_of_teacher()
+        late = [s for s in specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs]
+        if late:
+            yield (
+                f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
+                "would never be reached: make it shorter"
+            )
+        if self.cache and self.teacher in (None, "moving_average"):
+            yield "cache: there is no teacher that stays as it is, whose answers could be kept"
+        if self.students and (self.scheme_name != OFFLINE or self.teacher == "moving_average" or self.keep == "best"):
+            yield (
+                "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
+                "teacher=moving_average, keep=best and patience"
+            )
+
+    def _contradictions_of_teacher(self) -> Iterator[str]:
+        if not self.takes_teacher() and self.teacher is not None:
+            yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
+        if self.sharded and self.teacher == "moving_average":
+            yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
+        needy = any(registry.find("losses", spec["name"]).needs_teacher for spec in specs(self.method))
+        if self.scheme_name == OFFLINE and self.teacher is None and needy:
+            yield (
+                f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
+                "`tutelage train`"
+            )
+        if self.ensemble != "logits" and not isinstance(self.teacher, list):
+            yield f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out"
+        if self.teacher_classes is not None and not isinstance(self.teacher, list):
+            yield "teacher_classes is for several teachers (teacher=[a, b]): leave it out"
+        if self.teacher is None and self.teacher_weights is not None:
+            yield f"teacher_weights={self.teacher_weights}: there is no teacher: name one (teacher=…), or leave it out"
+        still = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
+        if self.teacher == "moving_average" and still:
+            yield (
+                f"{still[0]} is for a teacher that is trained already: with teacher=moving_average it changes, leave "
+                "it out"
+            )
+
+    def _contradictions_of_stages(self) -> Iterator[str]:
+        """The stages' names and what they name; then each one's keys, by the same schema."""
+        found = stages.faults(self.stages, self.model_dump())
+        yield from found
+        trainings = [] if found else [*self.stage_words().items(), (stages.LAST, self.last_words())]
+        for name, words in trainings:
+            try:
+                self.told(words, f"stage {name}")
+            except ConfigError as error:
+                yield str(error)
+
+    def told(self, words: Mapping[str, Any], who: str) -> Config:
+        """The configuration of one training of the run, which has these keys otherwise.
+
+        Raises: ConfigError that names the training.
+        """
+        whole = self.model_dump() | {"stages": []} | dict(words)
+        if not isinstance(whole["teacher"], list):
+            whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
+        if whole["teacher"] in (None, "none"):
+            whole |= {"teacher_weights": words.get("teacher_weights")}
+        if "teacher" in words:  # these are of the run's own
+            whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
+        given = {}
+        if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
+            given["method"] = self.method  # it was given as an object, which no name finds
+        try:
+            return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
+        except ValidationError as error:
+            found = faults(error, type(self).model_fields, whole)
+            raise ConfigError("\n".join(f"{who}: {line}" for line in found.splitlines())) from error
+
+    @property
+    def scheme_name(self) -> str:
+        """The scheme's name."""
+        return self.scheme if isinstance(self.scheme, str) else str(self.scheme["name"])
+
+    @property
+    def scheme_options(self) -> dict[str, Any]:
+        """What the scheme is told."""
+        return {} if isinstance(self.scheme, str) else _but_name(self.scheme)
+
+    def frozen_only(self) -> list[str]:
+        """The keys that are set, and for a teacher that stays as it is."""
+        fields = type(self).model_fields.items()
+        return [k for k, field in fields if FROZEN_ONLY in field.metadata and getattr(self, k) != field.default]
+
+    def takes_teacher(self) -> bool:
+        """Whether the scheme has a teacher that is already there."""
+        return _takes_teacher(self.scheme_name)
+
+    def stage_words(self) -> dict[str, Spec]:
+        """The keys that each stage before the last has otherwise, by its name."""
+        own: Spec = {"students": [], "snapshots": []}
+        return {s["name"]: own | _but_name(s) for s in self.stages if s["name"] != stages.LAST}
+
+    def last_words(self) -> Spec:
+        """The keys that the student's own training has otherwise."""
+        return next((_but_name(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
+
+
+def _takes_teacher(scheme: str) -> bool:
+    return scheme == OFFLINE or bool(registry.find("schemes", scheme).load().takes_teacher)
+
+
+def _but_name(spec: Spec) -> Spec:
+    return {key: value for key, value in spec.items() if key != "name"}
+
+
+def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:
+    """The configuration of a YAML file, `key=value` words and Python values; the later win.
+
+    Raises: ConfigError that lists every fault.
+    """
+    asked = parsing.file(Path(file), kinds()) if file is not None else {}
+    return check(asked | pairs(words) | values)
+
+
+def pairs(words: Sequence[str]) -> dict[str, Any]:
+    """`key=value` words as keys and values, each read by what its key may hold.
+
+    Raises: ConfigError that lists the words that aren't such pairs.
+    """
+    return parsing.pairs(words, kinds())
+
+
+def kinds() -> dict[str, Any]:
+    """What each key may hold."""
+    return {key: field.annotation for key, field in Config.model_fields.items()}
+
+
+def later() -> list[str]:
+    """The keys that may change when a run goes on."""
+    return [key for key, field in Config.model_fields.items() if LATER in field.metadata]
+
+
+def check(asked: Mapping[str, Any]) -> Config:
+    """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them.
+
+    Raises: ConfigError that lists every fault.
+    """
+    if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
+        asked = {k: v for k, v in asked.items() if k != "method"} | {"recipe": recipes.stem(asked["method"])}
+    recorded = asked.keys() >= Config.model_fields.keys()  # a run folder's says everything
+    base: dict[str, Any] = {}
+    found: list[str] = []
+    if isinstance(asked.get("recipe"), str) and not recorded:
+        try:
+            base = recipes.load(asked["recipe"], {"teacher": None, "student": None} | _embedded(asked) | dict(asked))
+        except ConfigError as error:
+            found = str(error).splitlines()
+    base = _embedded(base | dict(asked)) | base
+    merged = {str(key): value for key, value in (base | dict(asked)).items()}
+    try:
+        config = Config(**merged)
+    except ValidationError as error:
+        found += faults(error, Config.model_fields, merged).splitlines()
+        raise ConfigError("\n".join([*found, *beside(merged, error, Config), *absent(merged)])) from error
+    if found:
+        raise ConfigError("\n".join(found))
+    return config
+
+
+def _embedded(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The embedded data's defaults, without the teacher's where there is another one or none; none for other data."""
+    data = str(asked.get("data", "digits"))
+    known = DIGITS if data in EMBEDDED and asked.get("column") else EMBEDDED.get(data, {})
+    scheme = asked.get("scheme", OFFLINE)
+    name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
+    takes = not registry.has("schemes", name) or _takes_teacher(name)
+    without = "teacher" in asked or not takes
+    return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

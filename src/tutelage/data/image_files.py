@@ -1,0 +1,158 @@
+"""Samples that lie in image files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from tutelage.data.augment import crop_box
+from tutelage.data.decode import Box, Opened, Picture, edges, spare, tensor_of, within
+from tutelage.data.masks import Masks
+from tutelage.data.splits import Listed, Look, Stored
+from tutelage.errors import DataError, plain
+
+LONG = 16
+"""In evaluation a photo counts up to so many times the length that the size asks."""
+
+
+class Files(Listed):
+    """Images read from files when asked for; their classes, or their masks."""
+
+    photos = True
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        channels: int,
+        size: tuple[int, int],
+        *,
+        labels: Tensor | None = None,
+        masks: Masks | None = None,
+    ) -> None:
+        self.paths, self.channels, self.size = tuple(paths), channels, size
+        self.labels, self.masks = labels, masks
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """All are brought to it."""
+        return self.size
+
+    def take(self, rows: Tensor) -> Self:
+        """Other files."""
+        pick = rows.tolist()
+        masks = self.masks and Masks(tuple(self.masks.paths[i] for i in pick), self.masks.legend)
+        labels = None if self.labels is None else self.labels[rows]
+        taken = type(self)([self.paths[i] for i in pick], self.channels, self.size, labels=labels, masks=masks)
+        taken.content = self.content
+        return taken
+
+    def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
+        """Decoded and brought to `size`: photos by crops, images with masks by resizing both."""
+        picture = Picture(self.paths[number])
+        box, flip = (0, 0, picture.height, picture.width), False
+        if look.crop:
+            *box, flip = crop_box(look.seed, number, look.view, picture.height, picture.width)  # type: ignore[assignment]
+        if self.masks is not None:
+            return self._with_mask(picture, number, box, flip)
+        assert self.labels is not None
+        x = self._cropped(picture, box, flip) if look.crop else centred(picture, self.channels, self.size)
+        return tensor_of(x), self.labels[number]
+
+    def fingerprint(self) -> str:
+        """Over the files' names, sizes and classes or masks; over what is in them only if `content` says so."""
+        digest = hashlib.sha256(str(None if self.labels is None else self.labels.tolist()).encode())
+        for path in (*self.paths, *(self.masks.paths if self.masks else ())):
+            name = f"{path.parent.name}/{path.name} {path.stat().st_size}\n"
+            digest.update(name.encode(errors="surrogateescape"))
+            if self.content:
+                digest.update(_bytes(path))
+        if self.masks and self.masks.legend.mapped:
+            digest.update(str(self.masks.legend.meaning).encode())
+        return digest.hexdigest()
+
+    def stored(self, shape: tuple[int, int]) -> Stored:
+        """All of them in memory, of this height and width."""
+        from torchvision.transforms import functional as TF
+
+        images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
+        targets = torch.empty(len(self), *shape, dtype=torch.uint8) if self.labels is None else self.labels
+        for number, path in enumerate(self.paths):
+            picture = Picture(path)
+            image, _ = picture.rgb_or_grey(self.channels)
+            images[number] = TF.resize(tensor_of(image), list(shape), antialias=True)
+            if self.masks is not None:
+                targets[number] = self._mask(number, picture)[0]
+        return Stored(images, targets)
+
+    def _with_mask(self, picture: Picture, number: int, box: Box, flip: bool) -> tuple[Tensor, Tensor]:
+        from torchvision.transforms import functional as TF
+
+        top, left, height, width = box
+        mask = self._mask(number, picture)[..., top : top + height, left : left + width]
+        image, times = picture.rgb_or_grey(self.channels, spare(box, self.size))
+        if times == 1:
+            x = tensor_of(image)[..., top : top + height, left : left + width]
+            x = TF.resize(x.flip(-1) if flip else x, list(self.size), antialias=True)
+        else:
+            x = tensor_of(within(image, box, times, self.size))
+            x = x.flip(-1) if flip else x
+        mask = mask.flip(-1) if flip else mask
+        return x, TF.resize(mask, list(self.size), TF.InterpolationMode.NEAREST_EXACT)[0].long()
+
+    def _mask(self, number: int, picture: Picture) -> Tensor:
+        assert self.masks is not None
+        mask = self.masks.read(number)
+        if mask.shape != (picture.height, picture.width):
+            turned = ", turned as the camera says (EXIF)" if picture.turned else ""
+            raise DataError(
+                f"{plain(self.masks.paths[number])}: {tuple(mask.shape)}, its image {plain(picture.path)} is "
+                f"{(picture.height, picture.width)}{turned}: expected a mask of the image's height and width."
+            )
+        return mask[None]
+
+    def _cropped(self, picture: Picture, box: Box, flip: bool) -> Any:
+        from torchvision.transforms import functional as TF
+
+        image, times = picture.rgb_or_grey(self.channels, spare(box, self.size))
+        whole = times == 1
+        x = TF.resized_crop(image, *box, list(self.size)) if whole else within(image, box, times, self.size)
+        return TF.hflip(x) if flip else x
+
+
+def _bytes(path: Path) -> bytes:
+    """The sha256 of a file's content."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise DataError(f"{plain(path)}: can't be read ({error.strerror}): restore or remove it.") from error
+
+
+def centred(picture: Picture | Opened, channels: int, size: tuple[int, int]) -> Any:
+    """The shorter side to 256/224 of the size, then its centre: of 256 pixels the middle 224, as is usual."""
+    from torchvision.transforms import functional as TF
+
+    if (picture.height, picture.width) == size:
+        return picture.rgb_or_grey(channels)[0]
+    box = middle(picture.height, picture.width, size)
+    sides = box[2:]
+    scale = 256 / 224 * max(wanted / side for wanted, side in zip(size, sides, strict=True))
+    shape = max(size[0], round(scale * sides[0])), max(size[1], round(scale * sides[1]))
+    image, times = picture.rgb_or_grey(channels, spare(box, shape))
+    x = TF.resize(image.crop(edges(box)), list(shape)) if times == 1 else within(image, box, times, shape)
+    return TF.center_crop(x, list(size))
+
+
+def middle(height: int, width: int, size: tuple[int, int]) -> Box:
+    """All of a picture; of one that is many times longer than `size` its middle, for the rest would take gigabytes."""
+    h = min(height, -(-LONG * width * size[0] // size[1]))
+    w = min(width, -(-LONG * height * size[1] // size[0]))
+    return (height - h) // 2, (width - w) // 2, h, w

@@ -1,0 +1,78 @@
+"""Zhang, Song, Gao, Chen, Bao, Ma: shallow exits learn from the deepest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.losses.base import Feature, Response, same_shape
+from tutelage.losses.functional.divergence import soft_ce, softened_kl
+from tutelage.utils.options import Temperature
+
+
+class BYOT(Response):
+    r"""Match the deepest exit's softened class probabilities in every shallow exit.
+
+    L = Σ_i T²·KL(softmax(sg z/T) ‖ softmax(z_i/T)); sg: without gradient.
+
+    Shapes: student, the shallow exits' logits, a list of (B, C); teacher, the deepest exit's (B, C) of the same model;
+    returns (B,).
+    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 4, with weight α beside (1 − α) of every
+    exit's loss of the truth. A well-known published code has the cross-entropy in place of KL (`entropy=False`).
+    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    """
+
+    name = "byot"
+    paper = "Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094"
+    lists = ("student",)
+    ignores = ("shift of logits",)
+    default_weight = 0.1
+    beside = 0.9
+
+    temperature: Temperature = 3.0
+    entropy: bool = True
+
+    def forward(self, student: list[Tensor], teacher: Tensor) -> Tensor:
+        values = torch.zeros_like(teacher[:, 0])
+        for logits in student:
+            same_shape(self, logits, teacher)
+            if self.entropy:
+                values = values + softened_kl(logits, teacher.detach(), self.temperature)
+            else:
+                values = values + self.temperature**2 * soft_ce(logits, teacher.detach(), self.temperature)
+        return values
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
+        """Two shallow exits and the deepest."""
+        return [torch.randn(6, 5), torch.randn(6, 5)], torch.randn(6, 5), {}
+
+
+class BYOTHint(Feature):
+    r"""Match the deepest feature in a shallow exit's.
+
+    L = ‖f_i − sg F‖², summed over an exit's feature; sg: without gradient.
+
+    Shapes: student, a shallow exit's feature, made to fit; teacher, the deepest feature of the same model, (B, …) both;
+    returns (B,).
+    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 5. A well-known published code adds up only
+    elements that are above 0 in either (`active=True`), and the samples, with weight 10⁻⁶.
+    Raises: ConfigError if the two differ in shape.
+    """
+
+    paper = "Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094"
+    sees = "last"
+    connector = "conv1x1"
+    ignores = ("swapped sides",)
+    default_weight = 1e-6
+
+    active: bool = False
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        same_shape(self, student, teacher)
+        distance = (student - teacher.detach()).pow(2)
+        if self.active:
+            distance = distance * ((student > 0) | (teacher > 0))
+        return distance.flatten(1).sum(1)

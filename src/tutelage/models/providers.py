@@ -1,0 +1,245 @@
+"""Models of other libraries, and of one's own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tutelage.errors import ConfigError, ModelError
+from tutelage.models.base import FILE, Made, Request
+from tutelage.models.pretrained import cannot_download, hub, load_into, reachable
+
+
+def timm(request: Request) -> Made:
+    """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, names published weights and takes them."""
+    library = required("timm", "pip install 'tutelage[timm]'")
+    refuse_dense("timm", request)
+    name = request.name
+    architecture, _, tag = name.partition(".")
+    if not library.is_model(architecture):
+        raise ConfigError(not_found("timm", "model", architecture, library.list_models(), "timm.list_models()"))
+    tags = [known.partition(".")[2] for known in library.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise ConfigError(f"timm has no weights {tag!r} of {architecture}; it has {', '.join(tags) or 'none'}.")
+    published = request.published(bool(tag))
+    if published and not tags:
+        raise ConfigError(f"timm has no published weights of {architecture}: use pretrained=false, or {FILE}.")
+    config = library.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": request.classes, "in_chans": request.channels}
+    if request.size is not None and config.fixed_input_size and config.input_size[1:] != request.size:
+        options["img_size"] = request.size
+    download = published and not request.local
+    try:
+        with hub(f"timm:{name}", FILE) if download else nullcontext():
+            made = Made(library.create_model(name, pretrained=download, **options), name, pretrained=download)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        raise refused(f"timm:{name}", request, error) from error
+    if published:
+        made.mean, made.std = normalisation(config.mean, config.std, request.channels)
+    if download and config.num_classes != request.classes:
+        made.untrained.append(new_head(name, config.num_classes, request))
+    return made
+
+
+def torchvision(request: Request) -> Made:
+    """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT takes those weights."""
+    from torchvision import models
+
+    name, _, tag = request.name.partition(":")
+    known = models.list_models(module=models.segmentation if request.dense else models)
+    if name not in known:
+        kind = f"{'segmentation' if request.dense else 'classification'} model"
+        raise ConfigError(not_found("torchvision", kind, name, known, "torchvision.models.list_models()"))
+    backbone = {"weights_backbone": None} if request.dense else {}
+    try:
+        model = models.get_model(name, weights=None, num_classes=request.classes, **backbone)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise refused(f"torchvision:{name}", request, error) from error
+    if request.channels != 3:
+        replace_stem(model, request.channels)
+    made = Made(model, name)
+    if not request.published(bool(tag)):
+        return made
+    choices, tag = models.get_model_weights(name), tag or "DEFAULT"
+    if tag not in choices.__members__:
+        raise ConfigError(f"torchvision has no weights {tag!r} of {name}; it has {', '.join(choices.__members__)}.")
+    preset = choices[tag].transforms()
+    made.mean, made.std = normalisation(preset.mean, preset.std, request.channels)
+    if hasattr(model, "transform_input"):
+        model.transform_input = request.channels == 3
+    if not request.local:
+        load_into(made, downloaded(choices[tag], name), request.classes, f"{name}:{tag}")
+    return made
+
+
+def downloaded(weights: Any, name: str) -> dict[str, torch.Tensor]:
+    """The state dict of torchvision weights, from the cache or the network, without a segmenter's second head."""
+    cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
+    try:
+        if not cached.exists() and not reachable(weights.url):
+            raise OSError(f"{weights.url} can't be reached.")
+        state = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise cannot_download(f"torchvision:{name}", FILE, error) from error
+    return {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
+
+
+def replace_stem(model: nn.Module, channels: int) -> None:
+    """The first convolution, for images of another number of channels."""
+    old: Any
+    path, old = next((path, part) for path, part in model.named_modules() if isinstance(part, nn.Conv2d))
+    new = nn.Conv2d(
+        channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None
+    )  # fmt: skip
+    model.set_submodule(path, new)
+
+
+def hugging_face(request: Request) -> Made:
+    """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
+    library = required("transformers", "pip install transformers")
+    refuse_dense("hf", request)
+    name = request.name
+    published = request.published(True)
+    try:
+        with hub(f"hf:{name}", "give their folder as hf:FOLDER"):
+            config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
+            made = from_hub(library, config, request, published and not request.local)
+            if published:
+                made.mean, made.std = normalisation(*processor_normalisation(library, name), request.channels)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise refused(f"hf:{name}", request, error) from error
+    return made
+
+
+def from_hub(library: Any, config: Any, request: Request, download: bool) -> Made:
+    """The classifier of that configuration for the classes and channels asked for; and the size, if untrained."""
+    name, auto = request.name, library.AutoModelForImageClassification
+    before, config.num_labels = config.num_labels, request.classes
+    trained_on, config.num_channels = getattr(config, "num_channels", 3), request.channels
+    if not download:
+        if request.size is not None and hasattr(config, "image_size"):
+            config.image_size = request.size[0] if request.size[0] == request.size[1] else request.size
+        return Made(auto.from_config(config, trust_remote_code=False).float(), name)
+    model, report = auto.from_pretrained(
+        name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
+    )
+    made = Made(model.float(), name, pretrained=True)
+    if before != request.classes:
+        made.untrained.append(new_head(name, before, request))
+    if trained_on != request.channels:
+        what = f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer begins anew."
+        made.untrained.append(what)
+    if missing := sorted(report["missing_keys"]):
+        made.untrained.append(f"{name} has no {', '.join(missing[:3])} ({len(missing)} in all); they begin anew.")
+    return made
+
+
+def processor_normalisation(library: Any, name: str) -> tuple[Any, Any]:
+    """The mean and deviation in the model's pre-processing file, if there is one."""
+    try:
+        found, _ = library.ImageProcessingMixin.get_image_processor_dict(name)
+    except OSError:
+        return None, None
+    return found.get("image_mean"), found.get("image_std")
+
+
+def own(request: Request) -> Made:
+    """What your own callable returns, as in python:my_package.models:small; called with classes= and channels=."""
+    module_name, _, attribute = request.name.partition(":")
+    if not module_name or not attribute:
+        raise ConfigError(f"expected python:MODULE:CALLABLE, as python:my_models:small, got python:{request.name}.")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"can't import {error.name!r} for python:{request.name}: is it on PYTHONPATH?") from error
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise ModelError(
+            f"python:{request.name}: importing {module_name} raised {type(error).__name__}: {error}."
+        ) from error
+    if not hasattr(module, attribute):
+        raise ConfigError(f"python:{request.name}: the module {module_name} has no {attribute!r}.")
+    make = getattr(module, attribute)
+    if not callable(make):
+        raise ConfigError(f"python:{request.name} is a {type(make).__name__}, expected something to call.")
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError) as error:  # some built-in functions have none
+        raise ConfigError(f"python:{request.name} doesn't say what it is called with: {error}.") from error
+    anything = any(taken.kind is taken.VAR_KEYWORD for taken in signature.parameters.values())
+    given = {"classes": request.classes, "channels": request.channels}
+    given = {key: value for key, value in given.items() if anything or key in signature.parameters}
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        raise ConfigError(f"python:{request.name} is called with classes= and channels= only: {error}.") from error
+    try:
+        model = make(**given)
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise ModelError(f"python:{request.name} raised {type(error).__name__}: {error}.") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"python:{request.name} returned {type(model).__name__}, expected a torch.nn.Module.")
+    return Made(model, request.name)
+
+
+SOURCES: dict[str, tuple[str, Callable[[Request], Made]]] = {
+    "timm": ("timm:NAME[.TAG]", timm),
+    "torchvision": ("torchvision:NAME[:WEIGHTS]", torchvision),
+    "hf": ("hf:FOLDER_OR_ID", hugging_face),
+    "python": ("python:MODULE:CALLABLE", own),
+}
+
+
+def required(module: str, mend: str) -> Any:
+    """An optional library, or how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ModelError(f"{module} isn't installed: {mend}") from error
+
+
+def refuse_dense(source: str, request: Request) -> None:
+    """Only classifiers come from some sources."""
+    if request.dense:
+        raise ConfigError(
+            f"{source}:{request.name} labels whole images, the task wants a label for each pixel: use seg16, "
+            "torchvision:lraspp_mobilenet_v3_large, or python:MODULE:CALLABLE."
+        )
+
+
+def not_found(source: str, kind: str, name: str, known: Iterable[str], how: str) -> str:
+    """The sentence for a name that a large library hasn't."""
+    near = get_close_matches(name, list(known), n=3)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return f"{source} has no {kind} {name!r}: {hint}`{how}` lists them."
+
+
+def new_head(name: str, before: int, request: Request) -> str:
+    """The note on a replaced classifier."""
+    return f"{name} was trained for {before} classes, not {request.classes}; its classifier begins anew."
+
+
+def refused(name: str, request: Request, error: Exception) -> ModelError:
+    """The library's own refusal, with what was asked."""
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    size = "" if request.size is None else f", images of {request.size[0]}×{request.size[1]}"
+    return ModelError(
+        f"{name} can't be made for {request.classes} classes, {request.channels} channels{size}: {reason}"
+    )
+
+
+def normalisation(mean: Any, std: Any, channels: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Mean and deviation by channel; their average if the images have another number of channels."""
+    if mean is None or std is None:
+        return None, None
+    means, stds = tuple(map(float, mean)), tuple(map(float, std))
+    if len(means) == channels:
+        return means, stds
+    return (sum(means) / len(means),) * channels, (sum(stds) / len(stds),) * channels

@@ -1,0 +1,34 @@
+"""The smallest network worth distilling into: for digits, tutorials and tests."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError
+from tutelage.models.zoo.base import Network, conv_bn, kaiming, pooled
+
+
+class CNN(Network):
+    """A small plain network: three stages, layer1 … layer3, of one 3×3 convolution, W, 2W and 4W wide.
+
+    Shapes: (B, channels, H, W), any H and W → (B, classes).
+    Raises: ConfigError if the width isn't above 0.
+    """
+
+    pattern = r"cnn(?P<width>\d+)"
+    form = "cnnW"
+    examples = ("cnn4", "cnn8", "cnn16", "cnn32", "cnn64")
+
+    def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
+        super().__init__()
+        if width < 1:
+            raise ConfigError(f"the width of a cnn is 1 or more, got {width}.")
+        self.layer1 = nn.Sequential(*conv_bn(channels, width, 3), nn.ReLU())
+        self.layer2 = nn.Sequential(*conv_bn(width, 2 * width, 3, stride=2), nn.ReLU())
+        self.layer3 = nn.Sequential(*conv_bn(2 * width, 4 * width, 3, stride=2), nn.ReLU())
+        self.fc = nn.Linear(4 * width, classes)
+        kaiming(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) → (B, classes)."""
+        return self.fc(pooled(self.layer3(self.layer2(self.layer1(x)))))

@@ -1,0 +1,58 @@
+"""Classifiers on middle features, which help to train and are left out of what is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.connectors import as_map, resized
+
+
+class Head(nn.Module):
+    """A bottleneck from a feature to the shape of a deeper one, and a linear classifier of its mean over positions.
+
+    1×1 to a quarter of the channels, 3×3 with the stride between the two, 1×1 to the deeper one's channels, each with
+    batch norm and ReLU; made from an example of both features.
+    """
+
+    def __init__(self, feature: Tensor, deeper: Tensor, classes: int) -> None:
+        super().__init__()
+        feature, deeper = as_map(feature), as_map(deeper)
+        wide, stride = deeper.shape[1], max(round(feature.shape[-1] / deeper.shape[-1]), 1)
+        narrow = max(wide // 4, 1)
+        self.bottleneck = nn.Sequential(
+            nn.Conv2d(feature.shape[1], narrow, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, narrow, 3, stride, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, wide, 1, bias=False), BatchNorm(wide), nn.ReLU(),
+        )  # fmt: skip
+        self.size = cast("tuple[int, int]", tuple(deeper.shape[2:]))
+        self.fc = nn.Linear(wide, classes)
+        self.to(feature)
+
+    def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) → the feature (B, D, h, w) and the logits (B, classes)."""
+        deep = resized(self.bottleneck(as_map(feature)), self.size)
+        return deep, self.fc(deep.mean((2, 3)))
+
+
+class Aggregate(nn.Module):
+    """A classifier of several features of one size, made from an example of them.
+
+    A 1×1 convolution of all side by side to the channels of the last, and a linear layer of its mean over positions.
+    """
+
+    def __init__(self, features: Sequence[Tensor], classes: int) -> None:
+        super().__init__()
+        maps = [as_map(feature) for feature in features]
+        self.conv = nn.Conv2d(sum(x.shape[1] for x in maps), maps[-1].shape[1], 1, bias=False)
+        self.fc = nn.Linear(maps[-1].shape[1], classes)
+        self.to(maps[-1])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C_l, H, W) → the logits (B, classes)."""
+        maps = torch.cat([as_map(feature) for feature in features], dim=1)
+        return self.fc(self.conv(maps).mean((2, 3)))

@@ -1,0 +1,228 @@
+"""What layers a model has, which of them end its stages, and which of two models' stages belong together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.errors import ModelError
+from tutelage.nn.feature_extractor import Tapped, bared, call, channels_come_last, norm_widths, peek, undisturbed
+from tutelage.nn.token_grid import spelled
+from tutelage.structures import Batch, Inputs
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module that ran: its name, class, output shape without the batch, when it finished (0…1), its stage or None."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    depth: float
+    calls: int = 1
+    stage: int | None = None
+
+    @property
+    def grid(self) -> int:
+        """Positions of its map or number of its tokens."""
+        return math.prod(self.shape[1:]) if len(self.shape) == 3 else self.shape[0]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.shape}"
+
+
+class Look:
+    """A model seen on one example: its layers, its stages, its embedding, and any layer's feature on demand.
+
+    members: the looks of several that answer as one.
+    """
+
+    def __init__(self, model: nn.Module, batch: Batch) -> None:
+        self.model = model = bared(model)
+        self.inputs = first(batch.inputs, 2)
+        given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
+        before = [x._version for x in given]
+        self.response = peek(model, self.inputs).response
+        if before != [x._version for x in given]:
+            raise ModelError(
+                f"{type(model).__name__} overwrites its input in place, which other networks get too: make its first "
+                "operation `inplace=False`, or let it work on a copy."
+            )
+        self.layers = trace(model, self.inputs)
+        self.stages = [layer for layer in self.layers if layer.stage is not None]
+        self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)
+        self.facts = _facts(model, self.embedding)
+        self.members: list[Look] = []
+
+    def feature(self, layer: str) -> Tensor:
+        """The feature of a layer on the example."""
+        return peek(self.model, self.inputs, [layer])[layer]
+
+    def named(self, layer: str, form: str) -> str:
+        """The layer's name, in that form (`tutelage.nn.token_grid`) if it gives tokens."""
+        return spelled(layer, form) if self.feature(layer).dim() == 3 else layer
+
+    def learns(self, layer: str = "") -> bool:
+        """Whether a gradient from that layer's feature, or from the answer, reaches anything trainable."""
+        free = [parameter.requires_grad for parameter in self.model.parameters()]
+        if free and all(free):
+            return True
+        tapped = Tapped(self.model, [layer] if layer else [])
+        try:
+            with undisturbed(self.model), torch.enable_grad():
+                said = tapped(self.inputs)
+        finally:
+            tapped.close()
+        return (said[layer] if layer else said.response).requires_grad
+
+    def answer(self, response: Tensor) -> Look:
+        """The same model, if it answered so: for members."""
+        other = copy(self)
+        other.response, other.members = response, []
+        return other
+
+
+def _facts(model: nn.Module, embedding: str) -> dict[str, Any]:
+    """What losses may ask about the model: `head`, the weight (C, D) and bias (C,) of its linear classifier."""
+    name, at, _ = embedding.partition(":in")
+    head = model.get_submodule(name) if at else None
+    return {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
+
+
+def _last(stages: Sequence[Layer]) -> str:
+    """The name of the last stage, without prefix tokens; empty if there is none."""
+    return "" if not stages else spelled(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
+
+
+def first(inputs: Inputs, n: int) -> Inputs:
+    """The first n samples."""
+    return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
+
+
+def trace(model: nn.Module, inputs: Inputs) -> list[Layer]:
+    """Every module that gives a tensor, in the order in which they finish, with the stages marked."""
+    seen: dict[str, tuple[nn.Module, Tensor, int]] = {}
+    calls: dict[str, int] = {}
+    samples = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
+
+    def note(name: str, module: nn.Module, out: object) -> None:
+        out = out[0] if isinstance(out, tuple | list) and out else out
+        if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not windows within attention
+            seen.pop(name, None)
+            seen[name] = module, out, out._version
+            calls[name] = calls.get(name, 0) + 1
+
+    _watch(model, inputs, note)
+    widths = norm_widths(model)
+    layers = [
+        Layer(
+            name, type(module).__name__, _channels_first(tuple(out.shape[1:]), widths), (i + 1) / len(seen), calls[name]
+        )
+        for i, (name, (module, out, _)) in enumerate(seen.items())
+    ]
+    sound = {name for name, (_, out, version) in seen.items() if out._version == version}  # not overwritten in place
+    blocks = {name for name, (module, _, _) in seen.items() if any(list(m.parameters()) for m in module.children())}
+    marks = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in sound], blocks))}
+    return [Layer(x.name, x.kind, x.shape, x.depth, x.calls, marks.get(x.name)) for x in layers]
+
+
+def _watch(model: nn.Module, inputs: Inputs, note: Callable[[str, nn.Module, object], None]) -> None:
+    """Run the model once, undisturbed; note(name, module, output) as each of its modules finishes."""
+    handles = [
+        module.register_forward_hook(lambda m, a, out, name=name: note(name, m, out))
+        for name, module in model.named_modules()
+        if name
+    ]
+    try:
+        with undisturbed(model):
+            call(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
+    return (shape[2], shape[0], shape[1]) if channels_come_last(shape, widths) else shape
+
+
+def _stages(layers: Sequence[Layer], blocks: set[str]) -> list[Layer]:
+    """The layer that ends each resolution; where all have one resolution (ViT), four blocks evenly by depth."""
+    maps = [x for x in layers if len(x.shape) == 3 and x.calls == 1 and x.grid > 1]
+    tokens = [x for x in layers if len(x.shape) == 2 and x.calls == 1 and x.grid > 1]
+    grids: dict[int, list[Layer]] = {}
+    for x in maps:
+        if x.grid <= min(grids, default=x.grid):  # a decoder that grows again begins no new stage
+            grids.setdefault(x.grid, []).append(x)
+    ladder = list(grids)
+    if len(ladder) > 2 and 2 * len(grids[ladder[0]]) < min(len(grids[g]) for g in ladder[1:]):
+        del ladder[0]  # a stem is no stage
+    if len(ladder) > 1:
+        return [_end(grids[grid], maps, blocks) for grid in ladder]
+    most = max(tokens, maps, key=len)
+    return _spread(_siblings(most), 4) or most[-1:]
+
+
+def _end(stage: Sequence[Layer], maps: Sequence[Layer], blocks: set[str]) -> Layer:
+    """The last block of one resolution, or its last layer; what lies in a block that reduces it belongs to the next."""
+    grid = stage[0].grid
+    inside = {x: {y.grid for y in maps if y.name.startswith(f"{x.name}.")} for x in maps if x.grid <= grid}
+    single = {x.name: grids for x, grids in inside.items() if len(grids) <= 2}  # not a container of several stages
+    reducers = tuple(f"{x.name}." for x in maps if x.grid < grid and max(single.get(x.name, ()), default=0) == grid)
+    own = [x for x in stage if x.name in single and not x.name.startswith(reducers)] or stage
+    return next((x for x in reversed(own) if x.name in blocks), own[-1])
+
+
+def _siblings(layers: Sequence[Layer]) -> list[Layer]:
+    """The largest family of sibling modules of one class and shape: a transformer's blocks."""
+    families: dict[tuple[str, str, tuple[int, ...]], list[Layer]] = {}
+    for x in layers:
+        family = x.name.rstrip("0123456789")
+        if family != x.name:
+            families.setdefault((family, x.kind, x.shape), []).append(x)
+    return max(families.values(), key=len, default=[])
+
+
+def _spread(layers: list[Layer], n: int) -> list[Layer]:
+    """n of them, evenly, the last among them."""
+    n = min(n, len(layers))
+    return [layers[round((i + 1) * len(layers) / n) - 1] for i in range(n)]
+
+
+def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
+    """`NAME:in` of the classifier: the last linear module that made the response; empty if there is none."""
+    if response.dim() != 2:
+        return ""
+    names: list[str] = []
+
+    def note(name: str, module: nn.Module, out: object) -> None:
+        if isinstance(module, nn.Linear) and isinstance(out, Tensor) and out.shape == response.shape:
+            names.append(name)
+
+    _watch(model, inputs, note)
+    return f"{names[-1]}:in" if names else ""
+
+
+def pair(student: Sequence[Layer], teacher: Sequence[Layer]) -> list[tuple[Layer, Layer]]:
+    """Pair two models' stages in order, so that resolutions and relative depths agree best.
+
+    Each stage of the model with fewer gets one of the other's: of all increasing assignments the one with the smallest
+    Σ |log₂(grid/grid')|/2 + |depth − depth'|.
+    Raises: ModelError if a model has no stage.
+    """
+    for side, stages in (("student", student), ("teacher", teacher)):
+        if not stages:
+            raise ModelError(f"no stage was found in the {side}; name its layers (see `tutelage layers MODEL`).")
+    few, many = sorted((student, teacher), key=len)
+
+    def cost(pairs: Sequence[tuple[Layer, Layer]]) -> float:
+        return sum(abs(math.log2(a.grid / b.grid)) / 2 + abs(a.depth - b.depth) for a, b in pairs)
+
+    best = min((list(zip(few, chosen, strict=True)) for chosen in combinations(many, len(few))), key=cost)
+    return best if few is student else [(b, a) for a, b in best]

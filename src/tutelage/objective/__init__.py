@@ -1,0 +1,1 @@
+"""Losses wired to layers and weights, and who is trained by them."""

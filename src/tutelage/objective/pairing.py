@@ -1,0 +1,64 @@
+"""Which layers of student and teacher a loss compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.losses.base import Loss
+from tutelage.nn.model_profile import Layer, Look, pair
+from tutelage.nn.token_grid import module_of
+from tutelage.utils.options import Layers
+
+Wanted = Mapping[str, Sequence[str]]
+"""The layers that are named, of "student" and "teacher"; none: those that fit."""
+
+
+def chosen(layers: Layers) -> list[str]:
+    """The layers that an option names, one or several; none for "auto"."""
+    return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
+
+
+def pairs_of(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look) -> list[tuple[str, str]]:
+    """The layer pairs asked for, or those that fit what the loss sees.
+
+    Raises: ConfigError if the sides have not as many; ModelError for a layer that isn't there.
+    """
+    auto = _fitting(loss, sees, wanted, student, teacher)
+    ours, theirs = wanted["student"] or [s for s, _ in auto], wanted["teacher"] or [t for _, t in auto]
+    if len(ours) != len(theirs):
+        raise ConfigError(
+            f"{type(loss).__name__}: {len(ours)} student layers ({', '.join(ours)}) and "
+            f"{len(theirs)} teacher layers ({', '.join(theirs)}); name as many on both sides."
+        )
+    return list(zip(ours, theirs, strict=True))
+
+
+def _fitting(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look) -> list[tuple[str, str]]:
+    if wanted["student"] and wanted["teacher"]:
+        return []
+    if "teacher" in loss.lists:
+        few = None if loss.all_stages else 1  # deep ones first, which all have
+        each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
+        return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
+    if sees == "embedding":
+        return [(student.embedding, teacher.embedding)]
+    ends = [_named(look, wanted[side]) or look.stages for side, look in (("student", student), ("teacher", teacher))]
+    pairs = [(s.name, t.name) for s, t in pair(*ends)]
+    if any(wanted.values()) or sees in ("stages", "review"):
+        return pairs
+    return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
+
+
+def _named(look: Look, names: Sequence[str]) -> list[Layer]:
+    known = {layer.name: layer for layer in look.layers}
+    return [known.get(module_of(name)) or _missing(name, known) for name in names]
+
+
+def _missing(name: str, known: Mapping[str, Layer]) -> Layer:
+    raise ModelError(unknown("layer", name, known))
+
+
+def in_words(look: Look, name: str) -> str:
+    """A layer with its kind and shape."""
+    return str(next((layer for layer in look.layers if layer.name == name), name))

@@ -1,0 +1,219 @@
+"""Terms: a method is their sum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, ModelError
+from tutelage.losses.base import Loss, Mix
+from tutelage.nn.model_profile import Look
+from tutelage.objective.term import Term, from_spec
+from tutelage.policies.base import Weight
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.registry import catalogue_name, find
+
+ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
+"""What a loss may ask for that the teacher's classifier makes, or is."""
+
+
+class Terms(nn.ModuleDict):
+    """Named terms; said, told, batch → {name: weighted scalar}. Their sum is what the student minimises.
+
+    first: the state of terms that were trained before, from which those of the same names begin when they are wired.
+    """
+
+    first: Mapping[str, Tensor] | None = None
+
+    @classmethod
+    def of(cls, method: Method | None, truth: Loss | None = None) -> Terms:
+        """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
+
+        It doesn't join where the method itself has a loss of the ground truth.
+        Raises: ConfigError that lists the faults of all terms.
+        """
+        terms = _made(_parts(method))
+        if truth is not None and all(term.loss.needs_teacher for term in terms):
+            beside = max((term.beside for term in terms), default=1.0)
+            if beside > 0:
+                terms.insert(0, Term(truth, beside))
+        names: dict[str, Term] = {}
+        for term in terms:
+            name = catalogue_name(type(term.loss))
+            twins = sum(catalogue_name(type(other.loss)) == name for other in names.values())
+            names[f"{name}_{twins + 1}" if twins else name] = term
+        if not names:
+            raise ConfigError("the method has no term at all; name a loss (method=kd).")
+        return cls(names)
+
+    def named(self) -> dict[str, Term]:
+        """The terms by name."""
+        return {name: cast(Term, term) for name, term in self.items()}
+
+    def layers(self, side: str) -> tuple[str, ...]:
+        """The layers of "student" or "teacher" that some term asks for."""
+        return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
+
+    def sees_vector(self, layer: str) -> bool:
+        """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
+        asking = [term for term in self.named().values() if layer in term.teacher_layers]
+        return bool(asking) and all(term.as_vectors() for term in asking)
+
+    def hears_members(self) -> bool:
+        """Whether a term compares with each of several teachers."""
+        return any("teacher" in term.loss.lists for term in self.named().values())
+
+    def hears_answers(self) -> bool:
+        """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
+        taught = [term for term in self.named().values() if term.loss.needs_teacher]
+        return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
+
+    def refuse_frozen(self, student: Look) -> None:
+        """Refuse a student that can't learn what the wired terms compare.
+
+        Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
+        """
+        if not student.learns():
+            raise ModelError(
+                "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
+                "parameters (requires_grad_(True))."
+            )
+        for name, term in self.named().items():
+            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
+                raise ConfigError(
+                    f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
+                    "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
+                )
+
+    def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Wire every term; the first fault names its term."""
+        for name, term in self.named().items():
+            try:
+                refuse_other_classes(term.loss, teacher)
+                term.wire(student, teacher, batch, samples)
+            except (ConfigError, ModelError) as error:
+                raise type(error)(f"term {name!r}: {error}") from error
+        going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
+        if going and all(term.loss.needs_teacher for term in self.named().values()):
+            raise ConfigError(
+                f"the weight of {', '.join(going)} goes by the terms of the ground truth, and there is none; "
+                "add one ({name: ce})."
+            )
+        if self.first is not None:
+            self._begin(self.first)
+
+    def _begin(self, first: Mapping[str, Tensor]) -> None:
+        """Take over whatever is there under the same name."""
+        own = self.state_dict()
+        shared = [name for name in own if name in first]
+        for name in shared:
+            if first[name].shape != own[name].shape:
+                raise ConfigError(
+                    f"term_weights: {name} is {tuple(first[name].shape)} there and {tuple(own[name].shape)} here; "
+                    "name the same layers and options in both stages."
+                )
+        if not shared:
+            there, here = ({name.partition(".")[0] for name in names} for names in (first, own))
+            raise ConfigError(
+                f"term_weights: that stage leaves parts of {', '.join(sorted(there)) or 'no term'}, and here "
+                f"{', '.join(sorted(here)) or 'no term'} has any; the two must have a term in common."
+            )
+        self.load_state_dict({name: first[name] for name in shared}, strict=False)
+
+    def forward(
+        self,
+        said: Outputs,
+        told: Outputs | None,
+        batch: Batch,
+        mask: Tensor | None = None,
+        truths: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Each term's weighted scalar; truths: those of the terms that need no teacher, if they are there already."""
+        terms = self.named()
+        truths = self.truths(said, told, batch, mask) if truths is None else truths
+        truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
+        return {
+            name: truths[name] if name in truths else term(said, told, batch, mask, truth)
+            for name, term in terms.items()
+        }
+
+    def truths(
+        self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Those of the terms that need no teacher."""
+        terms = self.named().items()
+        return {name: term(said, told, batch, mask) for name, term in terms if not term.loss.needs_teacher}
+
+    def balance(self, norms: Mapping[str, float]) -> bool:
+        """Let the weights that go by gradients take note of these norms; whether there were any."""
+        terms = self.named()
+        truth = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
+        balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
+        for name, weight in balanced:
+            weight.balance(norms.get(name, 0.0), truth)
+        return bool(balanced)
+
+    def weights(self) -> dict[str, float]:
+        """The weights in use of the terms whose weight goes by the others'."""
+        found = {name: term.weight.current() for name, term in self.named().items() if isinstance(term.weight, Weight)}
+        return {name: weight for name, weight in found.items() if weight is not None}
+
+
+def refuse_other_classes(loss: Loss, teacher: Look | None) -> None:
+    """Refuse to compare teachers one by one, class by class, that know different classes."""
+    knows = teacher is not None and "columns" in teacher.facts
+    if knows and "teacher" in loss.lists and loss.class_dim is not None and "columns" not in loss.asks(optional=True):
+        raise ConfigError(
+            f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
+            "use uhc, or kd with their joined answer."
+        )
+
+
+Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
+
+
+def _parts(method: Method | None) -> list[Any]:
+    if method is None:
+        return []
+    if isinstance(method, Mix):
+        return list(method.parts)
+    if isinstance(method, Loss | Term | Mapping | str):
+        return [method]
+    if not isinstance(method, Iterable):
+        raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
+    return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
+
+
+def _made(parts: Iterable[Any]) -> list[Term]:
+    """The terms of the parts; the faults of all of them at once."""
+    terms: list[Term] = []
+    faults: list[str] = []
+    for part in parts:
+        try:
+            terms.append(_term(part))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return terms
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Loss)
+
+
+def _term(part: Any) -> Term:
+    if isinstance(part, Term):
+        return part
+    if isinstance(part, Loss):
+        return Term(part)
+    if isinstance(part, str):
+        return Term(find("losses", part).load()())
+    if isinstance(part, Mapping):
+        return from_spec(part)
+    weight, loss = part
+    return Term(loss, weight)

@@ -1,0 +1,33 @@
+"""Samples of which the teacher is sure."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.policies.base import Samples
+from tutelage.utils.options import Temperature
+
+
+class Sure(Samples):
+    r"""The more, the surer the teacher is.
+
+    w = 1 − H(softmax(t/T))/log C, H the entropy; 1 for a one-hot answer, 0 for a uniform one. Without gradient.
+    right: 0 besides where the teacher's first class isn't the true one.
+
+    Shapes: teacher (B, C, …) logits, targets (B, …) int64 if `right`; returns (B, …) in [0, 1].
+    Paper: Kwon, Na, Lee, Kim. ICASSP 2020 (EBKD) weighs teachers by their entropy; this weighs samples by it.
+    """
+
+    paper = "Kwon, Na, Lee, Kim. ICASSP 2020"
+
+    temperature: Temperature = 1.0
+    right: bool = False
+
+    @torch.no_grad()
+    def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
+        log_p = F.log_softmax(teacher / self.temperature, dim=1)
+        entropy = -(log_p.exp() * log_p).sum(1)
+        weight = 1 - entropy / torch.tensor(teacher.shape[1]).log().to(entropy).clamp_min(1e-7)
+        return weight * (teacher.argmax(1) == targets) if self.right and targets is not None else weight

@@ -1,0 +1,91 @@
+"""From a run folder to `report.html`: one file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from tutelage.report import prediction_sections, summary_sections, training_sections, usage
+from tutelage.report.components import Missing, Section, escaped, soft
+from tutelage.report.run_record import Run, read
+from tutelage.utils.files import write_text
+
+SECTIONS: dict[str, Callable[[Run], Section]] = {
+    "Result": summary_sections.result,
+    "What was done": summary_sections.done,
+    "Learning curves": training_sections.curves,
+    "Losses and gradients": training_sections.losses,
+    "Agreement with the teacher": prediction_sections.agreeing,
+    "Calibration": prediction_sections.calibration,
+    "Gain by class": prediction_sections.classes,
+    "Confusions": prediction_sections.confusions,
+    "Where teacher and student differ": prediction_sections.examples,
+    "Costs": summary_sections.costs,
+    "Configuration and environment": summary_sections.settings,
+    "Use the student": usage.use,
+}
+LAST = "Use the student"
+
+
+def write(run: Path) -> Path:
+    """Write `run/report.html` from what the run folder holds; what is missing there is left out with a note.
+
+    Raises: CheckpointError if the folder or its result.json is missing or torn; TutelageError if it can't be written.
+    """
+    page = Path(run) / "report.html"
+    write_text(page, render(read(Path(run))))
+    return page
+
+
+def render(run: Run) -> str:
+    """The page as text; the same run gives the same text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    sections, missing = [], []
+    for title, make in SECTIONS.items():
+        try:
+            sections.append(make(run))
+        except Missing as why:
+            missing.append((title, str(why)))
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+            IndexError,
+            AttributeError,
+        ) as error:  # a part that isn't of the kind it should be
+            missing.append((title, f"its data can't be used ({type(error).__name__}: {error})"))
+    if left_out := summary_sections.notes(run, missing):
+        last = [section for section in sections if section.title == LAST]
+        sections = [*(section for section in sections if section not in last), left_out, *last]
+    templates = Environment(
+        loader=PackageLoader("tutelage", "report"),
+        autoescape=True,
+        finalize=escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["soft"] = soft
+    tone, badge, sentence = summary_sections.verdict(run)
+    return templates.get_template("page.html.j2").render(
+        student=summary_sections.student_name(run),
+        teacher=summary_sections.model_name(run, "teacher") if run.summary("teacher") or run.of("teacher") else None,
+        data=run.data.get("name") or run.config.get("data"),
+        headline=summary_sections.headline(run),
+        started=_date(str(run.environment.get("started") or "")),
+        tone=tone,
+        badge=badge,
+        sentence=sentence,
+        sections=sections,
+        version=run.environment.get("tutelage"),
+    )
+
+
+def _date(started: str) -> str:
+    """An ISO time to the minute, as it is written by hand; anything else as it is."""
+    try:
+        return datetime.fromisoformat(started).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return started

@@ -1,0 +1,275 @@
+"""Small drawings as inline SVG: colours are CSS classes, so that they follow the page's light and dark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from markupsafe import Markup
+
+from tutelage.report.components import escaped
+from tutelage.report.metrics import Array, Bin
+
+Point = tuple[float, float]
+WIDTH, HEIGHT = 440.0, 250.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 428.0, 10.0, 212.0
+DOTS, NUMBERED, LETTER = 40, 12, 8.8
+"""A line of at most so many points shows them, a heat map of at most so many classes its numbers; a letter's width."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Points (x, y) in a CSS class; faint lines stand behind and aren't described."""
+
+    style: str
+    label: str
+    points: Sequence[Point]
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to places, on a linear or logarithmic scale, with ticks at 1, 2 and 5."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Where a value lies."""
+        low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
+        return self.start + (self.end - self.start) * (value - low) / (high - low)
+
+    def ticks(self, most: int = 6) -> list[float]:
+        """Round values within the range."""
+        if self.log:
+            powers = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
+            digits = (1, 2, 5) if self.high / self.low < 50 else (1,)
+            every = [d * 10.0**p for p in powers for d in digits]
+            inside = [v for v in every if self.low * 0.999 <= v <= self.high * 1.001]
+            return inside[:: math.ceil(len(inside) / most)] if inside else [self.low, self.high]
+        rough = (self.high - self.low) / (most - 1)
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(d * power for d in (1, 2, 5, 10) if d * power >= rough * 0.999)
+        first = math.ceil(self.low / step - 1e-9)
+        return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def spanning(values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.06) -> Axis:
+    """An axis that holds all the values, with a margin."""
+    low, high = min(values), max(values)
+    if log:
+        gap = max((high / low) ** margin, 1.15)
+        return Axis(low / gap, high * gap, start, end, log=True)
+    gap = (high - low) * margin or abs(high) * 0.1 or 1.0
+    return Axis(low - gap, high + gap, start, end)
+
+
+def needs_log(values: Sequence[float]) -> bool:
+    """Whether positive values span more than two decades."""
+    return bool(values) and min(values) > 0 and max(values) / min(values) > 100
+
+
+def plain(value: float) -> str:
+    """A tick: 0.05, 2000 → "2k"."""
+    if abs(value) >= 1000:
+        return f"{value / 1000:g}k"
+    return f"{value:.3g}".replace("-", "−")
+
+
+def lines(
+    about: str,
+    series: Sequence[Line],
+    *,
+    x: str,
+    level: tuple[str, str, float] | None = None,
+    say: Callable[[float], str] = plain,
+    tick: Callable[[float], str] = plain,
+    log: bool = False,
+) -> Markup:
+    """Lines over x; `level` is a horizontal line (css class, label, y)."""
+    xs = [p[0] for line in series for p in line.points]
+    ys = [p[1] for line in series for p in line.points] + ([level[2]] if level else [])
+    across = Axis(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
+    up = spanning(ys, BOTTOM, TOP, log)
+    parts = [_grid(across, up, x, tick)]
+    if level:
+        style, label, y = level
+        parts.append(_group(style, f"{label}: {say(y)}", [_rule("line level", LEFT, up(y), RIGHT, up(y))]))
+    for line in sorted(series, key=lambda s: not s.faint):
+        path = "M" + "L".join(f"{across(a):.1f} {up(b):.1f}" for a, b in line.points)
+        drawn = [f'<path class="line{" faint" if line.faint else ""}" d="{path}"/>']
+        if not line.faint and len(line.points) <= DOTS:
+            said = [f"{line.label}, {x} {plain(a)}: {say(b)}" for a, b in line.points]
+            drawn += [_dot("dot", across(a), up(b), 2.5, text) for (a, b), text in zip(line.points, said, strict=True)]
+        parts.append(_group(line.style, line.label, drawn))
+    return _svg(about, WIDTH, HEIGHT, parts)
+
+
+def _grid(across: Axis, up: Axis, x: str, tick: Callable[[float], str]) -> str:
+    parts = [_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM), _text((LEFT + RIGHT) / 2, HEIGHT - 4, x, style="name")]
+    for v in up.ticks():
+        parts += [_rule("grid", LEFT, up(v), RIGHT, up(v)), _text(LEFT - 7, up(v) + 4, tick(v), "end")]
+    return "".join([*parts, *(_text(across(v), BOTTOM + 17, plain(v)) for v in across.ticks())])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model's values by seed, their mean and its interval."""
+
+    style: str
+    label: str
+    values: Sequence[float]
+    mean: float
+    interval: tuple[float, float] | None
+
+
+def intervals(
+    about: str,
+    rows: Sequence[Row],
+    x: str,
+    say: Callable[[float], str],
+    tick: Callable[[float], str],
+    within: tuple[float, float] = (-math.inf, math.inf),
+) -> Markup:
+    """Each seed as a dot, the mean as a bar, and the interval around it; a row for each model.
+
+    within: the values that there can be, at which intervals end.
+    """
+    rows = [replace(row, interval=row.interval and _clipped(row.interval, within)) for row in rows]
+    left, step = 76.0, 46.0
+    bottom = TOP + step * len(rows)
+    across = spanning([v for row in rows for v in (*row.values, row.mean, *(row.interval or ()))], left, RIGHT - 6)
+    across = replace(across, low=max(across.low, within[0]), high=min(across.high, within[1]))
+    parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
+    for v in across.ticks(5):
+        parts += [_rule("grid", across(v), TOP, across(v), bottom), _text(across(v), bottom + 17, tick(v))]
+    for i, row in enumerate(rows):
+        y, middle = TOP + step * (i + 0.5), across(row.mean)
+        low, high = row.interval or (row.mean, row.mean)
+        around = f" ({say(low)} to {say(high)})" if row.interval else ""
+        drawn = [_text(left - 10, y + 4, row.label, "end"), _rule("whisker", across(low), y, across(high), y)]
+        drawn += [_dot("seed", across(v), y, 4, say(v)) for v in row.values]
+        drawn.append(_rule("mean", middle, y - 11, middle, y + 11))
+        parts.append(_group(row.style, f"{row.label}: {say(row.mean)}{around}", drawn))
+    return _svg(about, WIDTH, bottom + 42, parts)
+
+
+def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[float, float]:
+    low, high = (min(max(bound, within[0]), within[1]) for bound in bounds)
+    return low, high
+
+
+def bars(about: str, values: Sequence[tuple[str, float]], say: Callable[[float], str]) -> Markup:
+    """A signed horizontal bar for each (label, value)."""
+    height = 28.0
+    left = 24 + LETTER * min(max(len(label) for label, _ in values), 16)
+    numbers = [0.0, *(value for _, value in values)]
+    across = spanning(numbers, left + (52 if min(numbers) < 0 else 12), WIDTH - 52, margin=0.001)
+    zero, total = across(0.0), 8 + height * len(values)
+    parts = []
+    for i, (label, value) in enumerate(values):
+        y, end = 4 + height * i, across(value)
+        style, anchor, gap = ("worse", "end", -5) if value < 0 else ("better", "start", 5)
+        drawn = [
+            _text(left, y + 19, _short(label, 16), "end"),
+            _box("fill", min(zero, end), y + 3, abs(end - zero), 22),
+            _text(end + gap, y + 19, say(value), anchor),
+        ]
+        parts.append(_group(style, f"{label}: {say(value)}", drawn))
+    return _svg(about, WIDTH, total, [*parts, _rule("axis", zero, 2, zero, total - 2)])
+
+
+def stacked(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> Markup:
+    """A bar of shares that add up to 1 for each (label, [(css class, name, share)])."""
+    left, step = 76.0, 54.0
+    parts = []
+    for i, (label, shares) in enumerate(rows):
+        x, y = left, 8 + step * i
+        parts.append(_text(left - 10, y + 23, label, "end"))
+        for style, name, value in shares:
+            width, text = (RIGHT - left) * value, f"{100 * value:.1f} %"
+            drawn = [_box("part", x, y, width, 36)]
+            if width > 52:
+                drawn.append(_text(x + width / 2, y + 23, text, style="on"))
+            parts.append(_group(style, f"{label}, {name}: {text}", drawn))
+            x += width
+    return _svg(about, WIDTH, 8 + step * len(rows), parts)
+
+
+def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
+    """A reliability diagram: accuracy by confidence, beside the diagonal of perfect calibration."""
+    left, right, top, bottom = 44.0, 252.0, 8.0, 200.0
+    across, up = Axis(0, 1, left, right), Axis(0, 1, bottom, top)
+    parts = []
+    for v in (0, 0.25, 0.5, 0.75, 1):
+        parts += [_rule("grid", left, up(v), right, up(v)), _text(left - 6, up(v) + 4, plain(v), "end")]
+        parts.append(_text(across(v), bottom + 16, plain(v)))
+    for b in bins:
+        said = f"confidence {b.confidence:.3f}, accuracy {b.accuracy:.3f}, {b.count} samples"
+        width = across(b.high) - across(b.low) - 1
+        drawn = _box("fill bin", across(b.low) + 0.5, up(b.accuracy), width, bottom - up(b.accuracy))
+        parts.append(_group(style, said, [drawn]))
+    parts += [_rule("even", left, bottom, right, top), _rule("axis", left, bottom, right, bottom)]
+    return _svg(about, 260, 240, [*parts, _text((left + right) / 2, bottom + 35, "confidence", style="name")])
+
+
+def heat(about: str, shares: Array, full: Sequence[str]) -> Markup:
+    """A confusion as shares of each true class (row): hits on the diagonal, errors on a scale of their own."""
+    n = len(full)
+    names = [_short(name, 14) for name in full]
+    longest = max(map(len, names))
+    left = 12 + LETTER * longest
+    cell = (WIDTH - left - 6) / n
+    foot = 6 + cell * n
+    wrong = max((float(shares[t, p]) for t in range(n) for p in range(n) if t != p), default=0.0) or 1.0
+    turned = longest * LETTER > cell
+    parts = []
+    for t in range(n):
+        y, x = 6 + cell * t, left + cell * (t + 0.5)
+        parts.append(_text(left - 6, y + cell / 2 + 4, names[t], "end"))
+        parts.append(_text(x + 4 * turned, foot + 15, names[t], "end" if turned else "middle", turn=-90 * turned))
+        for p in range(n):
+            value, x = float(shares[t, p]), left + cell * p
+            style, weight = ("hit", 0.75 * value) if t == p else ("miss", 0.8 * value / wrong)
+            drawn = [_box("cell", x, y, cell - 1, cell - 1, opacity=weight)]
+            if n <= NUMBERED and (t == p or value >= 0.005):
+                drawn.append(_text(x + cell / 2, y + cell / 2 + 4, f"{100 * value:.0f}"))
+            parts.append(_group(style, f"{full[t]} taken for {full[p]}: {100 * value:.1f} %", drawn))
+    return _svg(about, WIDTH, foot + (22 + LETTER * longest if turned else 24), parts)
+
+
+def _short(text: str, most: int) -> str:
+    """Its beginning and its end: names of a kind often differ there alone."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = "", turn: float = 0) -> str:
+    more = (f' class="{style}"' if style else "") + (f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else "")
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escaped(text)}</text>'
+
+
+def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _box(style: str, x: float, y: float, width: float, height: float, opacity: float = 1) -> str:
+    more = f' fill-opacity="{opacity:.3f}"' if opacity != 1 else ""
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}/>'
+
+
+def _dot(style: str, x: float, y: float, radius: float, said: str) -> str:
+    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escaped(said)}</title></circle>'
+
+
+def _group(style: str, said: str, drawn: Sequence[str]) -> str:
+    return f'<g class="{style}"><title>{escaped(said)}</title>{"".join(drawn)}</g>'
+
+
+def _svg(about: str, width: float, height: float, parts: Sequence[str]) -> Markup:
+    head = f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escaped(about)}">'
+    return Markup(head + "".join(parts) + "</svg>")

@@ -1,0 +1,136 @@
+"""What a call in Python was given: objects, apart from the keys of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from tutelage.runs import networks
+from tutelage.training.callbacks import Callback
+from tutelage.data.data_module import Data
+from tutelage.data.from_datasets import Datasets
+from tutelage.data.items import Field, said
+from tutelage.errors import ConfigError
+from tutelage.config.keys import Keys
+from tutelage.losses.base import Loss, Mix
+from tutelage.objective.term import Term
+from tutelage.objective.terms import Terms
+
+Numbers = Sequence[float]
+
+
+class Words(Keys, total=False):
+    """The keys of a run, and what may be said of Datasets beside them (tutelage.data.from_datasets)."""
+
+    mean: Numbers | None
+    std: Numbers | None
+    normalised: bool | tuple[Numbers, Numbers] | None
+    fields: tuple[Field, Field] | None
+
+
+def apart(
+    student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
+) -> tuple[networks.Given, dict[str, Any]]:
+    """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
+    there = {"student": student, "teacher": teacher, "method": method}
+    refuse_kinds(data=data, callbacks=callbacks, **{word: x for word, x in there.items() if x is not None})
+    given = networks.Given(callbacks=tuple(callbacks))
+    method = list(method) if isinstance(method, tuple) else method
+    asked: dict[str, Any] = {"method": method, **given_data(data, given, keys)}
+    for role, value in (("student", student), ("teacher", teacher)):
+        if isinstance(value, nn.Module):
+            setattr(given, role, value)
+            asked[role] = f"object:{type(value).__name__}"
+        elif value is not None:
+            asked[role] = str(value) if isinstance(value, str | Path) else list(map(str, value))
+    if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
+        given.method = list(method.values()) if isinstance(method, Terms) else method
+        asked["method"] = None  # it may be a loss that no name finds
+    return given, asked
+
+
+def given_data(data: Any, given: networks.Given, keys: dict[str, Any]) -> dict[str, Any]:
+    """The data's name, and the keys that its loaders set; data that isn't a name goes to `given`."""
+    if isinstance(data, str):
+        return {"data": data}
+    if not isinstance(data, Data):
+        options = {k: keys.pop(k) for k in OF_DATASETS if k in keys}
+        data = Datasets(_splits(data), **options)
+    given.data = data
+    return {"data": data.name, **data.loading}
+
+
+def alone_for_test(data: Any) -> Any:
+    """A Dataset that is no pair or mapping of several, as a test split; all else as it is."""
+    if data is None or isinstance(data, str | Data | tuple | list | Mapping):
+        return data
+    return {"train": data.dataset if isinstance(data, DataLoader) else data, "test": data}
+
+
+def _splits(data: Any) -> dict[str, Any]:
+    """What was given for each split, of one Dataset, several, or a mapping of them."""
+    if isinstance(data, Mapping):
+        named = {"val" if split == "validation" else str(split): part for split, part in data.items()}
+    else:
+        samples = isinstance(data, list) and len(data) > max(PARTS)  # a list of samples is a Dataset
+        parts = tuple(data) if isinstance(data, tuple | list) and not samples else (data,)
+        named = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
+    if not named or not named.keys() <= {"train", "val", "test"}:
+        raise ConfigError(f"data={said(data)}: expected {ARGUMENTS['data'][1]}.")
+    return {split: part for split, part in named.items() if part is not None}
+
+
+def refuse_kinds(**given: Any) -> None:
+    """Refuse arguments of another kind than can be meant, all at once."""
+    wrong = [(word, value, ARGUMENTS[word]) for word, value in given.items()]
+    faults = [
+        f"{word}={said(value)}: expected {expected}." for word, value, (fits, expected) in wrong if not fits(value)
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _is_network(value: Any) -> bool:
+    return isinstance(value, str | Path | nn.Module)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple | list) and bool(value) and all(isinstance(name, str | Path) for name in value)
+
+
+def _is_part(item: Any) -> bool:
+    return isinstance(item, Loss | Mix | Term)
+
+
+OF_DATASETS = ("classes", "mean", "std", "normalised", "fields")
+"""What may be said of Datasets beside the configuration's keys."""
+
+PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
+"""The splits of so many Datasets."""
+
+ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "student": (_is_network, "a model's name, a run folder, or a torch.nn.Module, made"),
+    "teacher": (
+        lambda value: _is_network(value) or _are_names(value),
+        "a model's name, a run folder, a torch.nn.Module, made, or a list of names",
+    ),
+    "data": (
+        lambda value: isinstance(value, str | Data | IterableDataset | DataLoader) or hasattr(value, "__getitem__"),
+        "a name (`tutelage list data`), a Data, or map-style Datasets (train, test)",
+    ),
+    "method": (
+        lambda value: isinstance(value, str | Loss | Mix | Term | Terms | list | tuple | Mapping),
+        "a loss (an object, as KD()), a sum of losses, a Terms, a list of them, or a name (`tutelage list losses`)",
+    ),
+    "callbacks": (
+        lambda value: isinstance(value, tuple | list) and all(callable(getattr(one, "note", None)) for one in value),
+        "a list of tutelage.training.callbacks.Callback objects",
+    ),
+    "folder": (lambda value: isinstance(value, str | Path), "the folder of a run"),
+    "model": (_is_network, "a run folder, a saved network's file, or a torch.nn.Module, made"),
+}
+"""What each argument may be, and how that is said."""

@@ -1,0 +1,173 @@
+"""A cache built before any run: by the processes that are there, or by the actors of a Ray cluster."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage import errors
+from tutelage.runs import teacher_skill
+from tutelage.config.schema import Config, check
+from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
+from tutelage.training.fabric import seed_everything
+from tutelage.runs.networks import Given
+from tutelage.runs.run import Run
+from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.cached import Cached
+from tutelage.teachers.random_member import RandomTeacher
+
+ENGINES = ("processes", "ray")
+
+
+def build(config: Config, given: Given, engine: str = "processes") -> Iterator[tuple[Path, int]]:
+    """Build the views that a run's training would read; the cache's folder and each view, when it is there.
+
+    Raises: ConfigError if the teacher isn't trained yet, or if Ray is asked for what it can't do; CacheError if what is
+    there isn't what was asked for.
+    """
+    if engine not in ENGINES:
+        raise ConfigError(unknown("engine", str(engine), ENGINES))
+    if engine == "ray":
+        _refuse(config, given)
+    for number, teacher in enumerate(teachers_of(config, given)):
+        views = with_ray(teacher, config, number) if engine == "ray" else _here(teacher)
+        for view in views:
+            yield teacher.plan.folder, view
+
+
+def teachers_of(config: Config, given: Given | None = None) -> list[Cached]:
+    """The cached teacher of a run, or those of which one answers at a time, told what the run's training would ask for.
+
+    Raises: ConfigError if it isn't trained yet.
+    """
+    run = Run(config, given, folder=Path("caches"))
+    if run.teacher_is_trained():
+        raise ConfigError(
+            f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
+            "or say teacher_epochs=0 to take it as it is."
+        )
+    teacher_skill.refuse(run, *run.rehearse())
+    seed_everything(config.seed)  # as the training does
+    scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
+    data = parts.data
+    teacher = getattr(scheme, "teacher", None)
+    teacher = teacher.teacher if isinstance(teacher, Ahead) else teacher
+    found = teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]
+    scheme.to(run.fabric.device)
+    if config.channels_last and not config.sharded:
+        scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits
+    scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))
+    return [one for one in found if isinstance(one, Cached)]
+
+
+def _here(teacher: Cached) -> Iterator[int]:
+    for view in range(teacher.plan.views):
+        teacher.build(view)
+        yield view
+
+
+# Ray
+
+
+def _refuse(config: Config, given: Given) -> None:
+    if config.devices > 1:
+        raise ConfigError(f"devices={config.devices} with engine=ray: a cluster's devices are all taken; leave it out.")
+    if given.teacher is not None or given.student is not None or given.data is not None or given.method is not None:
+        raise ConfigError(
+            "engine='ray': the cluster's machines make teacher, data and method from their names; give names "
+            "(python:MODULE:FUNCTION is one), or leave engine out."
+        )
+
+
+def with_ray(teacher: Cached, config: Config, number: int = 0) -> Iterator[int]:
+    """Views, built by actors that each hold the teacher; a row of the data set is one unit of samples of one view.
+
+    number: which one of the run's cached teachers it is.
+
+    Raises: TutelageError of an actor; CacheError if one failed otherwise.
+    """
+    todo = [(view, unit) for view in range(teacher.plan.views) for unit in teacher.missing(view)]
+    left = Counter(view for view, _ in todo)
+    yield from (view for view in range(teacher.plan.views) if not left[view])
+    if not todo:
+        return
+    same = {"config": config.model_dump_json(), "folder": os.getcwd(), "number": number}
+    with _cluster() as ray:
+        actors, each = _resources(config, ray.cluster_resources())
+        pool = ray.data.ActorPoolStrategy(size=min(actors, len(todo)), max_tasks_in_flight_per_actor=1)
+        rows = ray.data.from_items([{"view": v, "unit": n} | same for v, n in todo], override_num_blocks=len(todo))
+        try:
+            for row in rows.map(Builder, compute=pool, **each).iter_rows():
+                if row["fault"]:
+                    raise getattr(errors, row["kind"])(row["fault"])
+                left[row["view"]] -= 1
+                if not left[row["view"]]:
+                    yield row["view"]
+        except ray.exceptions.RayError as error:
+            what = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+            raise CacheError(
+                f"a process of the cluster failed ({what}); say it again, and the build goes on."
+            ) from error
+
+
+class Builder:
+    """An actor: makes the teacher and the data once, from the configuration's plain values, and builds units."""
+
+    def __init__(self) -> None:
+        self.teacher: Cached | None = None
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        """The row's view, and what went wrong."""
+        try:
+            self.teacher = self.teacher or self._made(row["config"], row["folder"])[row["number"]]
+            self.teacher.build_unit(row["view"], row["unit"])
+        except TutelageError as error:
+            return {"view": row["view"], "kind": type(error).__name__, "fault": str(error)}
+        return {"view": row["view"], "kind": "", "fault": ""}
+
+    def _made(self, config: str, folder: str) -> list[Cached]:
+        try:
+            os.chdir(folder)  # names of files mean the same on all machines
+        except OSError as error:
+            raise CacheError(
+                f"{folder} isn't there on {os.uname().nodename} ({error.strerror}): engine=ray needs a folder that all "
+                "machines share, under one path."
+            ) from error
+        sys.path.insert(0, folder)  # for python:my_models:small
+        return teachers_of(check(json.loads(config)))
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Ray, connected to the cluster that RAY_ADDRESS names or to one of this machine's, which ends with the block."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise ConfigError(f"engine=ray: {error}. Install it: pip install 'tutelage[ray]'.") from error
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _resources(config: Config, there: dict[str, float]) -> tuple[int, dict[str, float]]:
+    """How many actors, and what each takes: a GPU if the cluster has any and they are wanted, or a CPU."""
+    gpus = int(there.get("GPU", 0)) if config.device in ("auto", "cuda") else 0
+    return (gpus, {"num_gpus": 1}) if gpus else (max(int(there.get("CPU", 1)), 1), {"num_cpus": 1})

@@ -1,0 +1,72 @@
+"""Where a run happens: versions, hardware, revision; and the loggers it feeds."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tutelage import __version__
+from tutelage.data.data_module import Data
+from tutelage.errors import ConfigError
+
+
+def describe(fabric: Any, data: Data) -> dict[str, Any]:
+    """What the run folder keeps of its surroundings."""
+    cuda = torch.cuda.get_device_name() if fabric.device.type == "cuda" else None
+    return {
+        "tutelage": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "device": cuda or str(fabric.device),
+        "processes": fabric.world_size,
+        "git": _revision(),
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "data": data.fingerprint,
+    }
+
+
+def _revision() -> str | None:
+    """The revision of the git checkout we are in, if any."""
+    try:
+        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def loggers(names: Sequence[str], folder: Path, phase: str) -> list[Any]:
+    """Fabric's loggers by name: tensorboard, mlflow, wandb.
+
+    Raises: ConfigError that names the extra to install.
+    """
+    return [_logger(name, folder, phase) for name in names]
+
+
+def _logger(name: str, folder: Path, phase: str) -> Any:
+    try:
+        if name == "tensorboard":
+            from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+            return TensorBoardLogger(folder / "tensorboard", name="", version=phase)
+        if name == "mlflow":
+            from lightning.pytorch.loggers import MLFlowLogger
+
+            return MLFlowLogger(
+                experiment_name="tutelage",
+                run_name=f"{folder.name}/{phase}",
+                tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
+            )
+        from lightning.pytorch.loggers import WandbLogger
+
+        return WandbLogger(project="tutelage", name=f"{folder.name}/{phase}", save_dir=str(folder))
+    except ImportError as error:
+        raise ConfigError(f"log={name}: {error}. Install it: pip install 'tutelage[{name}]'.") from error

@@ -1,0 +1,95 @@
+"""Test samples that the report shows, and the masks that networks say of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tutelage.utils import checksums
+from tutelage.nn.feature_extractor import answer, undisturbed
+from tutelage.data.data_module import Data
+from tutelage.tasks.base import Task
+
+EXAMPLES, MASKS = 24, 6
+
+
+def write(folder: Path, data: Data) -> None:
+    """examples.npz: samples where the student and the teacher answer differently, or those with masks."""
+    if data.task == "segmentation":
+        numbers = _spread_out(len(data.test))
+        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        assert isinstance(batch.targets, Tensor)
+        _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), masks=_small(batch.targets))
+    elif data.task == "classification":
+        numbers = _differing(folder)
+        if len(numbers):
+            _keep(folder / "examples.npz", index=numbers, **_images(data, numbers))
+
+
+def write_masks(path: Path, network: nn.Module, data: Data, task: Task) -> None:
+    """What a network says of the samples that the report shows: index (K,), masks (K, H, W)."""
+    numbers = _spread_out(len(data.test))
+    device = next(network.parameters()).device
+    batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
+    with undisturbed(network):
+        response = task.response(answer(network, batch.inputs), batch)
+    _keep(path, index=numbers, masks=_small(response.argmax(1)))
+
+
+def _differing(folder: Path) -> np.ndarray[Any, Any]:
+    """The samples where the student's class isn't the teacher's, from every true class in turn."""
+    try:
+        ours, theirs = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
+    except OSError:
+        return np.zeros(0, np.int64)
+    differ = ours["probabilities"].argmax(1) != theirs["probabilities"].argmax(1)
+    return in_turn(ours["index"][differ], ours["targets"][differ])[:EXAMPLES]
+
+
+def in_turn(numbers: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The first of each class, then the second of each, and so on."""
+    turn = np.zeros(len(classes), np.int64)
+    for c in np.unique(classes):
+        turn[classes == c] = np.arange((classes == c).sum())
+    return numbers[np.lexsort((classes, turn))]
+
+
+def _spread_out(count: int) -> np.ndarray[Any, Any]:
+    return np.unique(np.linspace(0, count - 1, MASKS).round().astype(np.int64))
+
+
+def _of(data: Data, numbers: np.ndarray[Any, Any]) -> Data:
+    """The data with those test samples alone."""
+    return replace(data, test=data.test.take(torch.from_numpy(numbers)))
+
+
+def _images(data: Data, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """The test images of those numbers, uint8 (K, H, W, 3), and what has to be `said` of how they are shown."""
+    batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+    assert isinstance(batch.inputs, Tensor)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+    pixels, said = batch.inputs.cpu() * std + mean, ""
+    if data.channels not in (1, 3):
+        pixels, said = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
+    if not data.came.known and not 0 <= pixels.min() <= pixels.max() <= 1:
+        low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
+        pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
+        said += " Whatever normalised their values, each image is shown from its lowest to its highest."
+    images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
+    return {"images": images.numpy(), "said": said}
+
+
+def _small(masks: Tensor) -> np.ndarray[Any, Any]:
+    return masks.cpu().numpy().astype(np.uint16)
+
+
+def _keep(path: Path, **arrays: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    checksums.write(path, buffer.getvalue())

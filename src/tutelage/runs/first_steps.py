@@ -1,0 +1,99 @@
+"""The first steps of a training: how large its gradients are, and what becomes of its losses in real steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from math import inf
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from tutelage.training.callbacks import Callback, Row
+from tutelage.errors import NotFinite
+from tutelage.runs.finding import Finding, Level
+from tutelage.training.optimizers import suited
+from tutelage.runs.run import Run
+from tutelage.schemes.base import Scheme, bare
+from tutelage.settings import Settings
+from tutelage.training.trainer import Trainer
+
+FAR = 0.5
+"""A step that moves weights by so much of their length tends to end in NaN."""
+CUT = 100.0
+"""A gradient that clipping makes so many times shorter says little of its terms' weights."""
+
+GROWN = 10.0
+"""Losses so many times larger than at first won't come back."""
+
+
+def sizes(scheme: Scheme, settings: Settings) -> list[Finding]:
+    """Whether a step along the gradients of the backward that was just done is of a sound length."""
+    return list(chain(*(_size(name, part, settings) for name, part in _parts(scheme)))) or [
+        Finding("ok", "the gradients' size suits the learning rate")
+    ]
+
+
+def _parts(scheme: Scheme) -> Iterator[tuple[str, torch.nn.Module]]:
+    for name, player in scheme.players.items():
+        for part in bare(player).optimised().values():
+            yield name, part
+
+
+def _size(name: str, part: torch.nn.Module, settings: Settings) -> Iterator[Finding]:
+    moved = [p for p in part.parameters() if p.grad is not None]
+    if not moved:
+        return
+    (optimizer, lr, _), clip = suited(settings, part), settings.clip
+    norm = clip_grad_norm_(moved, inf).item()
+    length = torch.stack([p.detach().norm() for p in moved]).norm().item()
+    if not norm < inf:
+        yield Finding("error", f"the gradient of {name} is {norm}", "look at its terms' values above.")
+    elif clip is not None and norm > CUT * clip:
+        mend = "lower the weight of the term with the largest gradient norm, or try the first steps (steps=20)."
+        what = f"the gradient of {name} has norm {norm:.3g}, which clip={clip:g} makes {norm / clip:.0f}"
+        yield Finding("warning", f"{what} times shorter", mend)
+    elif clip is None and optimizer == "sgd" and lr * norm > FAR * length:
+        what = f"a step of lr={lr:g} along the gradient of {name}, of norm {norm:.3g}, moves its weights by"
+        mend = "leave clip as it is (5), or use a smaller lr."
+        yield Finding("warning", f"{what} {lr * norm / length:.0%} of their length", mend)
+
+
+class Enough(Exception):
+    """So many steps were taken."""
+
+
+class _Watch(Callback):
+    """The rows of the first steps; ends the training after so many."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.rows = steps, list[Row]()
+
+    def note(self, row: Row) -> None:
+        if row["kind"] == "step":
+            self.rows.append(row)
+            if row["step"] >= self.steps:
+                raise Enough
+
+
+def take(run: Run, steps: int) -> list[Finding]:
+    """Take the first steps of the student's training, with a copy and without files; what became of the losses."""
+    phase = run.phases()[-1]
+    settings = run.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
+    watch = _Watch(steps)
+    run.rehearsing = True
+    try:
+        scheme, parts = run.scheme(phase)
+        Trainer(settings, parts.task, None, [watch], run.fabric).fit(scheme, parts.data)
+    except Enough:
+        pass
+    except NotFinite as error:
+        return [Finding("error", str(error))]
+    finally:
+        run.rehearsing = False
+    first, last = (sum(row["losses"].values()) for row in (watch.rows[0], watch.rows[-1]))
+    what = f"in {watch.rows[-1]['step']} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
+    if last > first:
+        level: Level = "error" if last > GROWN * first else "warning"
+        return [Finding(level, what, "it should fall: use a smaller lr, a longer lr_warmup, or clip=1.")]
+    return [Finding("ok", what)]

@@ -1,0 +1,51 @@
+"""Where a run's folder goes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tutelage.utils import checksums
+from tutelage.config.schema import Config
+from tutelage.errors import ConfigError, TutelageError
+from tutelage.utils.files import write_text
+from tutelage.config.methods import specs
+
+
+def make(path: Path, texts: Mapping[str, str]) -> None:
+    """Make a run folder with these files in it, by name; it appears with all of them or not at all.
+
+    Raises: ConfigError if something is there already; TutelageError if it can't be made.
+    """
+    if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
+        raise ConfigError(
+            f"out={path} is there already and isn't empty: choose another folder, or `tutelage resume {path}`."
+        )
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.mkdir(parents=True)
+        for name, text in texts.items():
+            write_text(aside / name, text)
+        checksums.add(aside, texts)
+        aside.rename(path)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise TutelageError(
+            f"out={path} can't be made: {error.strerror or error}; choose a folder that you may write."
+        ) from error
+
+
+def free(config: Config) -> Path:
+    """The next free runs/DATA-METHOD-N."""
+    data = Path(config.data.partition(":")[2] or config.data).stem or "data"
+    method = config.recipe or "+".join(spec["name"] for spec in specs(config.method)) or "alone"
+    return next(p for p in _numbered(f"runs/{data}-{method}") if not p.exists())
+
+
+def _numbered(stem: str) -> Iterator[Path]:
+    number = 1
+    while True:
+        yield Path(f"{stem}-{number}")
+        number += 1

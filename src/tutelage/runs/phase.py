@@ -1,0 +1,300 @@
+"""One training of a run, and what it leaves in its folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tutelage.models import serialization
+from tutelage.runs import examples
+from tutelage.utils import checksums
+from tutelage.nn.feature_extractor import answer, undisturbed
+from tutelage.data.data_module import Data
+from tutelage.errors import CheckpointError, ModelError
+from tutelage.training.evaluation import Figures, evaluate
+from tutelage.utils.files import write_atomically
+from tutelage.policies import in_words
+from tutelage.schemes.base import Scheme
+from tutelage.settings import Settings
+from tutelage.tasks.base import Task
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.frozen import untrained
+from tutelage.utils.registry import catalogue_name
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch, Outputs
+
+KEPT = 2**27
+"""Probabilities, of all samples and classes, that are kept: half a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training of a run: its folder's name, its role, its seed, which of the seeds that is, and its own words.
+
+    role: teacher, member (of several teachers), alone, stage or student. words: its keys that differ from the run's.
+    """
+
+    name: str
+    role: str
+    seed: int
+    number: int = 0
+    words: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Said(nn.Module):
+    """A teacher as a network of inputs alone."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, inputs: Any) -> Outputs:
+        return self.teacher(Batch(inputs))
+
+
+def finish(
+    phase: Phase,
+    folder: Path,
+    students: Mapping[str, nn.Module],
+    scheme: Scheme | None,
+    trainer: Any,
+    data: Data,
+    task: Task,
+    names: Mapping[str, str],
+    batch_size: int,
+) -> None:
+    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
+
+    names: the students' models; the first one's also for those that aren't named. A network that doesn't answer the
+    data's classes has no figures.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    student, name = next(iter(students.values())), next(iter(names.values()))
+    terms = None if scheme is None else next(iter(scheme.terms().values()), None)
+    figures = test(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
+    for number, (peer, network) in enumerate(students.items()):
+        if not isinstance(network, Teacher):
+            file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
+            keep(folder / file, network, names.get(peer, name), data)
+    if figures is not None:
+        write_predictions(folder / "predictions.npz", figures)
+        write_confusion(folder / "confusion.npz", figures)
+        if data.task == "segmentation":
+            examples.write_masks(folder / "masks.npz", _network(student), data, task)
+    others = {
+        other: {
+            "model": names.get(other, name),
+            "figures": test(network, data, task, "test", batch_size).values,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "macs": macs(network, data),
+        }
+        for other, network in list(students.items())[1:]
+    }
+    phase_json = {
+        "name": phase.name,
+        "role": phase.role,
+        "seed": phase.seed,
+        "model": name,
+        "metric": task.metric,
+        "figures": {} if figures is None else figures.values,
+        **({"classes": data.classes} if phase.words.get("classes") else {}),
+        "parameters": sum(p.numel() for p in student.parameters()),
+        "macs": macs(student, data),
+        "latency_ms": latency(student, data),
+        **({"others": others} if others else {}),
+        **(_training(trainer, scheme, data) if trainer is not None else {}),
+        **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
+    }
+    checksums.add(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
+    checksums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+
+
+def facts(path: Path) -> dict[str, Any]:
+    """What a finished phase's phase.json says.
+
+    Raises: CheckpointError if it is torn, or isn't what was written there.
+    """
+    try:
+        return dict(json.loads(checksums.read(path)))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
+
+
+def keep(path: Path, network: nn.Module, name: str, data: Data) -> None:
+    """Write a network that was trained on this data; name: its model's."""
+    serialization.save(path, network, serialization.card_of(_buildable(name, network), data))
+
+
+def _buildable(name: str, network: nn.Module) -> str:
+    """The name by which a network can be made again; "object:…" if it was given as an object."""
+    card = getattr(network, "card", None)
+    if isinstance(card, serialization.Card):
+        return card.model
+    return name if name != "None" else f"object:{type(network).__name__}"
+
+
+def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int) -> Figures:
+    """Figures on a split, with predictions unless there are too many to keep."""
+    parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
+    batches = data.batches(split, batch_size, train=False, device=parameter.device)
+    keep = len(getattr(data, split)) * classes <= KEPT
+    return evaluate(_network(network), batches, task, classes, keep=keep)
+
+
+def answer_of_one(network: nn.Module, data: Data, task: Task) -> Tensor:
+    """The response to one sample of the test split."""
+    parameter, model = next(network.parameters(), torch.zeros(())), _network(network)
+    batch = next(data.batches("test", 1, train=False, device=parameter.device))
+    with undisturbed(model):
+        return task.response(answer(model, batch.inputs), batch)
+
+
+def answers_classes(network: nn.Module, data: Data, task: Task) -> bool:
+    """Whether a network answers the data's classes, with a classifier that somebody trained."""
+    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+
+
+def refuse_other(response: Tensor, data: Data, task: Task, who: str) -> None:
+    """Refuse a network whose response isn't of the data's classes.
+
+    Raises: ModelError.
+    """
+    if not task.answers(response, len(data.classes)):
+        raise ModelError(
+            f"{who} answers {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
+            f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."
+        )
+
+
+def write_predictions(path: Path, figures: Figures) -> None:
+    """index, targets and probabilities as npz; nothing if there are none."""
+    if figures.probabilities is None or figures.targets is None or figures.index is None:
+        return
+    _write(path, index=figures.index, targets=figures.targets, probabilities=figures.probabilities)
+
+
+def write_confusion(path: Path, figures: Figures) -> None:
+    """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
+    truth, answer, count = figures.confusion
+    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(figures.classes))
+
+
+def _write(path: Path, **tensors: Tensor) -> None:
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: x.numpy() for name, x in tensors.items()}
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def _network(network: nn.Module) -> nn.Module:
+    return _Said(network) if isinstance(network, Teacher) else network
+
+
+def latency(network: nn.Module, data: Data, passes: int = 20, seconds: float = 0.5) -> float:
+    """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
+    parameter = next(network.parameters())
+    x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
+    times: list[float] = []
+    network, begun = _network(network).eval(), time.perf_counter()
+    with torch.no_grad():
+        while len(times) < 5 or (len(times) < passes and time.perf_counter() - begun < seconds):
+            start = time.perf_counter()
+            network(x)
+            if x.is_cuda:
+                torch.cuda.synchronize(x.device)
+            times.append(1000 * (time.perf_counter() - start))
+    return median(times[2:])
+
+
+def macs(network: nn.Module, data: Data) -> int:
+    """Multiply–accumulates of one sample's forward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    parameter = next(network.parameters())
+    x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        _network(network).eval()(x)
+    return counter.get_total_flops() // 2
+
+
+def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]:
+    progress, settings = trainer.progress, trainer.settings
+    step = progress.seconds / max(progress.step, 1)
+    teacher = getattr(scheme, "teacher", None)
+    share = min(forward_seconds(teacher, data, settings) / step, 1.0) if teacher and step else None
+    return {
+        "epochs": progress.epoch,
+        "planned": settings.epochs,
+        "steps": progress.step,
+        "seconds": progress.seconds,
+        "step_ms": 1000 * step,
+        "teacher_share": share,
+        "peak_memory_mb": peak_memory(trainer.fabric.device),
+        "peak_memory_of": "training" if trainer.fabric.device.type == "cuda" else "process so far",
+        "val": {trainer.task.metric: progress.best, "best_epoch": progress.best_epoch},
+        "chosen": "best on validation" if settings.keep == "best" else "last epoch",
+    }
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure the peak anew, where that can be done: on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
+
+
+def forward_seconds(teacher: Teacher, data: Data, settings: Settings) -> float:
+    """The shortest of three answers of the teacher."""
+    views, view_seed = settings.views, settings.view_seed
+    batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))
+    batch = batch.to(next(teacher.parameters()).device)
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        teacher(batch).response.sum().item()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def describe(terms: Terms) -> list[dict[str, Any]]:
+    """Each term's name, formula, weight, paper and options."""
+    return [
+        {
+            "name": name,
+            "loss": catalogue_name(type(term.loss)),
+            "formula": formula(term.loss),
+            "weight": in_words(term.weight),
+            "warmup": term.warmup,
+            "paper": term.loss.paper,
+            "options": term.loss.options() | {word: in_words(given) for word, given in term.policies().items()},
+        }
+        for name, term in terms.named().items()
+    ]
+
+
+def formula(loss: nn.Module) -> str:
+    """The formula's lines in a loss's docstring: its first indented or `L = …` paragraph."""
+    paragraphs = (type(loss).__doc__ or "").split("\n\n")
+    return next((" ".join(p.split()) for p in paragraphs[1:] if "=" in p and "Shapes" not in p), "")
+
+
+def _pairs(terms: Terms) -> list[list[str]]:
+    return [[s, t] for term in terms.named().values() for s, t in term.pairs]

@@ -1,0 +1,262 @@
+"""What goes wrong most often in distillation, looked for before anything is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.runs import first_steps, teacher_skill
+from tutelage.config.schema import Config
+from tutelage.data.data_module import Data
+from tutelage.errors import TutelageError
+from tutelage.training.evaluation import evaluate
+from tutelage.runs.finding import Finding
+from tutelage.training.gradient_norms import gradient_norms
+from tutelage.training.optimizers import USUAL, suited
+from tutelage.runs.phase import forward_seconds, macs, peak_memory
+from tutelage.nn.activation_checkpointing import recompute
+from tutelage.runs.run import Run
+from tutelage.schemes.base import Scheme, bare, short
+from tutelage.settings import Settings
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.frozen import Frozen
+from tutelage.objective.terms import Terms
+from tutelage.structures import Batch
+
+APART = 100.0
+"""Gradient norms so many times apart drown one another."""
+
+
+def settings(config: Settings, student: nn.Module) -> list[Finding]:
+    """Whether the student's learning rate and the length of its training are usual."""
+    name, lr, _ = suited(config, student)
+    low, high = USUAL[name]
+    found = []
+    if not low <= lr <= high:
+        found.append(
+            Finding("warning", f"lr={lr:g} is unusual for {name}", f"use {low:g} to {high:g}, or the paper's own.")
+        )
+    if config.epochs < 5:
+        found.append(Finding("warning", f"epochs={config.epochs} is hardly a training", "use 30 or more for a result."))
+    return found or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
+
+
+def batches(data: Data, batch_size: int) -> list[Finding]:
+    """Whether an epoch has more than one batch."""
+    if batch_size > len(data.train):
+        what = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
+        return [Finding("warning", what, "use a smaller batch_size.")]
+    return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
+
+
+def classes(data: Data) -> list[Finding]:
+    """Whether each class has training samples."""
+    if data.train.labels is None:
+        return []
+    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+    empty = [name for name, count in zip(data.classes, counts.tolist(), strict=True) if not count]
+    if empty:
+        mend = "add some, leave the classes out of the data, or raise limit."
+        return [Finding("warning", f"no training samples of {_few(empty)}", mend)]
+    return [Finding("ok", f"each class has {int(counts.min())} training samples or more")]
+
+
+def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
+    """Whether the teacher gets its images as it was trained on; known: whether that is known."""
+    if not known:
+        what = "how the teacher's training images were normalised isn't known; it gets them as the student does"
+        return [
+            Finding(
+                "warning",
+                what,
+                "say teacher_mean and teacher_std, or give a run folder or a published model, which know.",
+            )
+        ]
+    if any(isinstance(m, Frozen) and m.scale is not None for m in teacher.modules()):
+        return [Finding("ok", "teacher and student want different normalisations: converted")]
+    return [Finding("ok", "teacher and student want the same normalisation")]
+
+
+def answers(response: Tensor) -> list[Finding]:
+    """Whether a teacher's answers are finite and differ between samples."""
+    if not response.isfinite().all():
+        share = 1 - response.isfinite().float().mean().item()
+        return [Finding("error", f"{share:.0%} of the teacher's answers are NaN or infinite", "look at its weights.")]
+    if len(response) > 1 and bool((response == response[:1]).all()):
+        return [Finding("error", "the teacher answers the same for every sample", "look at its weights and input.")]
+    return [Finding("ok", "the teacher's answers are finite")]
+
+
+def stillness(teacher: Teacher) -> list[Finding]:
+    """Whether the teacher is in eval mode and has nothing to train."""
+    training = [name or "itself" for name, m in teacher.named_modules() if m.training]
+    free = [name for name, p in teacher.named_parameters() if p.requires_grad]
+    found = []
+    if training:
+        found.append(Finding("error", f"the teacher's {_few(training)} is in train mode", "call teacher.eval()."))
+    if free:
+        mend = "call teacher.requires_grad_(False)."
+        found.append(Finding("error", f"the teacher's {_few(free)} would get gradients", mend))
+    return found or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
+
+
+def pulls(norms: Mapping[str, float]) -> list[Finding]:
+    """Whether the weighted terms pull at the student with comparable force: their gradient norms."""
+    found = [
+        Finding("warning", f"term {name} doesn't pull at the student: its gradient is 0", "raise its weight.")
+        for name, norm in norms.items()
+        if norm == 0
+    ]
+    real = {name: norm for name, norm in norms.items() if norm > 0}
+    if real and max(real.values()) > APART * min(real.values()):
+        strong, weak = max(real, key=real.__getitem__), min(real, key=real.__getitem__)
+        what = f"term {strong} pulls {real[strong] / real[weak]:.0f} times harder than {weak}"
+        found.append(Finding("warning", what, f"lower the weight of {strong} or raise that of {weak}."))
+    return found or [Finding("ok", "the terms' gradient norms are within a factor of 100")]
+
+
+def gradients(scheme: Scheme) -> list[Finding]:
+    """Whether everything trainable got a gradient in the backward that was just done."""
+    idle: dict[bool, list[str]] = {True: [], False: []}
+    for player in scheme.players.values():
+        for name, parameter in bare(player).named_parameters():
+            if parameter.requires_grad and parameter.grad is None:
+                idle["terms." in name].append(name.replace("student.model.", ""))
+    found = []
+    if idle[True]:
+        mend = "does the loss use the connector? Name other layers or another connector."
+        found.append(Finding("error", f"no gradient reaches {_few(idle[True])}", mend))
+    if idle[False]:
+        mend = "freeze them, or add a term that reaches them, such as ce."
+        found.append(Finding("warning", f"no gradient reaches the student's {_few(idle[False])}", mend))
+    return found or [Finding("ok", "everything trainable gets a gradient")]
+
+
+def evaluations(run: Run, scheme: Scheme, data: Data) -> list[Finding]:
+    """Whether each student can be evaluated as it will be after each epoch and at the end: on a batch each."""
+    for split in ("val", "test"):
+        batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
+        for student in scheme.students().values():
+            evaluate(student, [batch], run.task, len(data.classes))
+    return [Finding("ok", "the students' answers can be evaluated")]
+
+
+def refusal(error: TutelageError) -> list[Finding]:
+    """What stops the run from being set up at all, a finding for each line."""
+    return [Finding("error", line) for line in str(error).splitlines()]
+
+
+@dataclass
+class Trial:
+    """One step of a run, tried: its networks, terms, costs and findings."""
+
+    data: Data
+    findings: list[Finding] = field(default_factory=list)
+    student: nn.Module | None = None
+    teacher: Teacher | None = None
+    terms: Terms = field(default_factory=Terms)
+    values: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, float] = field(default_factory=dict)
+    macs: dict[str, int] = field(default_factory=dict)
+    step: float = 0.0
+    teaching: float = 0.0
+    cacheable: bool = False
+    seconds: float = 0.0
+    memory: float = 0.0
+
+
+def check(config: Config, steps: int = 0) -> Trial:
+    """Try one step of the run that a configuration describes; nothing is trained and no file is written.
+
+    steps: take so many real ones too, with a copy of the student.
+    Raises: ConfigError and DataError if there is no data or device to try it on.
+    """
+    run = Run(config, folder=Path())  # given one, it makes none
+    notes = [Finding("warning", note) for note in run.data.notes]
+    trial = Trial(run.data, [*notes, *batches(run.data, config.batch_size), *classes(run.data)])
+    try:
+        _try(run, trial)
+        if steps:
+            trial.findings += first_steps.take(run, steps)
+    except TutelageError as error:
+        trial.findings += refusal(error)
+    return trial
+
+
+def _try(run: Run, trial: Trial) -> None:
+    """Set up, look at the teacher, then take one step."""
+    scheme, data, batch = run.rehearse(run.config.batch_size)
+    scheme.to(run.fabric.device)
+    batch = batch.to(run.fabric.device)
+    batch.epoch = float(run.config.epochs)  # past every warm-up
+    trial.student = next(iter(scheme.students().values()))
+    trial.findings += settings(run.of(run.phases()[-1]), trial.student)
+    trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
+    trial.macs["student"] = macs(trial.student.model, data)
+    trial.teacher = getattr(scheme, "teacher", None)
+    if trial.teacher is not None:
+        trial.macs["teacher"] = macs(trial.teacher, data)
+        trial.findings += _of_teacher(run, scheme, trial.teacher, data, batch)
+    scheme.train()
+    if run.config.recompute:
+        for student in scheme.students().values():
+            recompute(student, batch.inputs)
+    norms = gradient_norms(scheme, batch, 0)
+    if scheme.balance(norms):
+        norms = gradient_norms(scheme, batch, 0)
+    trial.norms = {short(name): norm for name, norm in norms.items()}
+    _step(scheme, batch, trial)
+    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.of(run.phases()[-1]))
+    trial.findings += evaluations(run, scheme, data)
+    if trial.teacher is not None:
+        trial.cacheable = not trial.teacher.changes()
+        trial.teaching = forward_seconds(trial.teacher, data, run.config)
+    trial.seconds = _estimate(run, trial)
+    trial.memory = peak_memory(run.fabric.device)
+
+
+def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: Data, batch: Batch) -> list[Finding]:
+    found = stillness(teacher) + answers(teacher(batch).response)
+    config = run.of(run.phases()[-1])
+    if config.teacher == "moving_average":
+        return found
+    found += normalisation(teacher, teacher_skill.is_trained(run, config) or _are_known(run, config))
+    return found + teacher_skill.judged(run, scheme, data, batch)
+
+
+def _are_known(run: Run, config: Config) -> bool:
+    """Whether it is known how each teacher's training images were normalised."""
+    name, weights = config.teacher, config.teacher_weights
+    if config.teacher_mean is not None:
+        return True
+    networks = run.members(name, 0) if isinstance(name, list) else [run.network(name, weights, run.given.teacher)]
+    return all(network.mean is not None for network in networks)
+
+
+def _step(scheme: Scheme, batch: Batch, trial: Trial) -> None:
+    """The shortest of three whole steps, but for the optimiser's part."""
+    times = []
+    for _ in range(3):
+        scheme.zero_grad()
+        began = time.perf_counter()
+        for name, losses in scheme.turns(batch, 0):
+            torch.stack(list(losses.values())).sum().backward()
+            trial.values |= {f"{name}/{term}".removeprefix("student/"): v.item() for term, v in losses.items()}
+        times.append(time.perf_counter() - began)
+    trial.step = min(times)
+
+
+def _estimate(run: Run, trial: Trial) -> float:
+    """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
+    steps = trial.data.steps(run.config.batch_size)
+    cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
+    return sum(steps * run.of(phase).epochs * cost.get(phase.role, trial.step) for phase in run.phases())
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

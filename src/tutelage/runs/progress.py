@@ -1,0 +1,130 @@
+"""Progress of a run: a live line on a terminal, else a few plain lines a phase."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from tutelage.utils.console import console, duration
+from tutelage.errors import plain
+from tutelage.training.callbacks import Callback, Row
+
+LINES = 8
+"""Plain lines a phase."""
+
+
+class Progress(Callback):
+    """Phase, epoch, validation figures, losses and the time left; what `auto` paired, notes and warnings.
+
+    seeds: how many there are of each role; 0: unknown, then numbers are those of the folders.
+    """
+
+    def __init__(self, seeds: int = 0) -> None:
+        self.seeds = seeds
+        self.console = console()
+        self.bar = Bar(
+            TextColumn("{task.description:<14}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=self.console,
+            transient=True,
+        )
+        self.live = self.console.is_terminal
+        self.watched = self.live or self.console.is_jupyter
+        self.task = self.bar.add_task("", state="", visible=False)
+        self.name, self.phases, self.begun = "", 1, 0
+        self.epochs, self.steps = 1, 1
+        self.first = 0  # the epoch that this process began the phase with
+        self.since = time.monotonic()
+        self.spent, self.done = 0.0, 0  # seconds and epochs of the phases finished here
+        self.losses, self.figures = "", ""
+        self.said: set[tuple[str, ...]] = set()
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.bar.stop()
+
+    def begin(self, phase: str, phases: int) -> None:
+        """A phase begins."""
+        role, _, number = phase.partition("-")
+        many = f" {int(number) + 1}" + (f"/{self.seeds}" if self.seeds else "") if number else ""
+        self.name = role + (many if self.seeds != 1 else "")
+        self.phases, self.begun = phases, self.begun + 1
+
+    def note(self, row: Row) -> None:
+        """One row."""
+        getattr(self, f"_{row['kind']}", lambda row: None)(row)
+
+    def resume(self, step: int, epoch: int) -> None:
+        """The phase goes on from there; `begin` comes after it."""
+        if step > 0:
+            self._line(f"{self.name}: goes on from step {step:,}")
+
+    def _begin(self, row: Row) -> None:
+        self.epochs, self.steps, self.since = row["epochs"], row["steps"], time.monotonic()
+        self.first = row["step"] // max(row["steps"], 1)
+        self.losses = self.figures = ""
+        self._line(f"{self.name}: {row['epochs']} epochs of {row['steps']} steps")
+        for term, pairs in row.get("pairs", {}).items():
+            self._once(*(f"  {term}: student {s} ← teacher {t}" for s, t in pairs))
+        self.bar.update(self.task, description=plain(self.name), total=self.epochs, completed=self.first, visible=True)
+
+    def _step(self, row: Row) -> None:
+        self.losses = "  ".join(f"{name} {value:.3g}" for name, value in list(row["losses"].items())[:4])
+        self._show(row["epoch"])
+
+    def _epoch(self, row: Row) -> None:
+        self.figures = "  ".join(f"{name} {value:.4f}" for name, value in row["val"].items() if name != "loss")
+        self._show(row["epoch"])
+        every = max(self.epochs // LINES, 1)
+        if not self.live and row["epoch"] % every == 0 and row["epoch"] < self.epochs:
+            self._line(f"  {self._state(row['epoch'])}")
+
+    def _end(self, row: Row) -> None:
+        self.spent += time.monotonic() - self.since
+        self.done += self.epochs - self.first
+        self._line(f"{self.name}: done in {duration(row['seconds'])}, validation {self.figures or '–'}")
+
+    def _warning(self, row: Row) -> None:
+        self._once(f"warning: {row['message']}")
+
+    def _note(self, row: Row) -> None:
+        self._once(f"note: {row['message']}")
+
+    def _show(self, epoch: float) -> None:
+        self.bar.update(self.task, completed=epoch, state=plain(self._state(epoch)))
+
+    def _state(self, epoch: float) -> str:
+        left, all_left = self._left(epoch)
+        parts = [f"epoch {min(int(epoch) + (epoch % 1 > 0), self.epochs)}/{self.epochs}", self.figures, self.losses]
+        parts += [f"{duration(left)} left, run {duration(all_left)}"]
+        return "  ".join(part for part in parts if part)
+
+    def _left(self, epoch: float) -> tuple[float, float]:
+        """Seconds left of the phase and of the run, if the phases to come are like this one."""
+        now = time.monotonic() - self.since
+        played = max(epoch - self.first, 1e-6)
+        left = now / played * (self.epochs - epoch)
+        mean = (self.spent + now) / (self.done + played)
+        return left, left + mean * self.epochs * max(self.phases - self.begun, 0)
+
+    def _once(self, *lines: str) -> None:
+        if lines not in self.said:
+            self.said.add(lines)
+            for line in lines:
+                self._line(line)
+
+    def _line(self, text: str) -> None:
+        target: Any = self.bar.console if self.live else self.console
+        target.print(plain(text), soft_wrap=True)

@@ -1,0 +1,106 @@
+"""What a run found: each role's figures over seeds, the gain with its interval, and the samples that tell it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tutelage.runs import examples
+from tutelage.utils import checksums
+from tutelage.config.schema import Config
+from tutelage.data.data_module import Data
+from tutelage.runs.phase import facts
+from tutelage.utils.intervals import interval, verdict, worse
+from tutelage.tasks.base import Task
+
+
+def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any]:
+    """Gather the phases into result.json and examples.npz; returns the result."""
+    phases = [facts(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
+    result: dict[str, Any] = {
+        "task": data.task,
+        "metric": task.metric,
+        "higher_is_better": task.higher_is_better,
+        "data": {
+            "name": data.name,
+            "train": len(data.train),
+            "val": len(data.val),
+            "test": len(data.test),
+            "classes": list(data.classes),
+            "channels": data.channels,
+            "size": list(data.size),
+            "columns": dict(data.columns),
+        },
+    }
+    for role in ("teacher", "alone", "student"):
+        result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
+    result["before"] = _before(phases, list(config.stage_words()), task.metric)
+    result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
+    result["gain"] = _gain(result, task)
+    teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
+    result["teacher_is_worse"] = worse(teacher, alone, task.higher_is_better)
+    result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
+    checksums.write(folder / "result.json", json.dumps(result, indent=1))
+    examples.write(folder, data)
+    return result
+
+
+def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
+    if not phases:
+        return None
+    values = [p["figures"][metric] for p in phases if p["figures"]]  # none, of a teacher of other classes
+    columns = [key for key in phases[0]["figures"] if key.startswith(f"{metric}/")]
+    trained = [p for p in phases if "seconds" in p]
+    return {
+        metric: _mean(values),
+        "values": values,
+        "interval": interval(values),
+        "columns": {key.partition("/")[2]: _mean([p["figures"][key] for p in phases]) for key in columns},
+        "model": phases[0]["model"],
+        "parameters": phases[0]["parameters"],
+        "macs": phases[0]["macs"],
+        "latency_ms": phases[0].get("latency_ms"),
+        **{key: _mean([p.get(key) for p in trained]) for key in ("seconds", "step_ms", "peak_memory_mb")},
+        "peak_memory_of": trained[0].get("peak_memory_of") if trained else None,
+    }
+
+
+def _before(phases: list[dict[str, Any]], stages: list[str], metric: str) -> dict[str, dict[str, Any]]:
+    """What else was trained on the way, in order: the members of several teachers, and the stages, by name."""
+    members = {p["name"]: [p] for p in phases if p["role"] == "member"}
+    of_stages = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
+    found = {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
+    return {name: summary | _classes(members.get(name, [])) for name, summary in found.items()}
+
+
+def _classes(phases: list[dict[str, Any]]) -> dict[str, Any]:
+    """The classes that a training knew of, where these weren't all."""
+    return {"classes": phases[0]["classes"]} if phases and "classes" in phases[0] else {}
+
+
+def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
+    """The students beside the first (peers, and those on the same stream), by name."""
+    return {
+        name: _summary([p["others"][name] for p in phases], metric) or {}
+        for name in (phases[0].get("others", {}) if phases else {})
+    }
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:
+    alone, student = result["alone"], result["student"]
+    if alone is None or student is None:
+        return None
+    gains = [s - a for s, a in zip(student["values"], alone["values"], strict=True)]
+    return {
+        "mean": fmean(gains),
+        "interval": interval(gains),
+        "values": gains,
+        "verdict": verdict(gains, task.higher_is_better),
+    }

@@ -1,0 +1,140 @@
+"""A run goes on: as it was begun, or with those keys changed that may change later."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tutelage.config import parsing, stages
+from tutelage.utils import checksums
+from tutelage.config.schema import Config, check, kinds, later
+from tutelage.data.loading import is_name
+from tutelage.errors import CheckpointError, ConfigError, shown
+from tutelage.runs.networks import Given, few
+from tutelage.runs.run import GOING_ON, Run
+
+
+def resume(path: str | Path, given: Given | None = None, changes: Mapping[str, Any] | None = None) -> Path:
+    """Go on with a run that was stopped or killed, or a finished one with more epochs; or write its result again.
+
+    changes: keys that are to be others from now on. What is changed, there or in config.yaml, is recorded in
+    environment.json.
+    Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or
+    what it was given as an object isn't given again.
+    """
+    folder, given = Path(path), given or Given()
+    config, record = _recorded(folder, changes or {})
+    for role in ("student", "teacher"):
+        name = getattr(config, role)
+        if isinstance(name, str) and name.startswith("object:") and getattr(given, role) is None:
+            raise ConfigError(
+                f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
+            )
+    if given.data is None and not is_name(config.data):
+        raise ConfigError(
+            f"{folder}: its data, {config.data!r}, was given as an object: tutelage.resume(folder, data=…)."
+        )
+    changed = _changed(record["config"], config)
+    run = Run(config, given, folder)
+    if record["data"] != run.data.fingerprint:
+        raise CheckpointError(
+            f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "
+            "same, or begin a new run."
+        )
+    _refuse_what_is_past(run, changed)
+    if changed and run.fabric.is_global_zero:
+        _record(run, record, changed)
+    return run.fit()
+
+
+def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """The configuration in a run folder with these changes, and what was recorded where the run began."""
+    for name in ("config.yaml", "environment.json"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} is no run folder: there is no {folder / name}; give the folder of a run that was begun."
+            )
+    try:
+        loaded = parsing.file(folder / "config.yaml", kinds())
+        record = dict(json.loads(checksums.read(folder / "environment.json")))
+        record["data"], record["config"]["epochs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder}: config.yaml or environment.json is torn ({' '.join(str(error).split())}); begin a new run."
+        ) from error
+    if lost := Config.model_fields.keys() - loaded.keys():
+        raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {few(sorted(lost))}; begin a new run.")
+    try:
+        return check({**loaded, **changes}), record
+    except ConfigError as error:
+        to_change = ", with what is to change" if changes else ""
+        raise ConfigError(f"{folder / 'config.yaml'}{to_change}: {error}") from error
+
+
+def _changed(was: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """The keys that are others than they were, with what they were and are.
+
+    Raises: ConfigError that names those which can't change any more.
+    """
+    now = json.loads(json.dumps(config.model_dump()))
+    changed = {key: (was.get(key), value) for key, value in now.items() if was.get(key) != value}
+    past = [
+        f"{key}={shown(repr(new))}: the run was begun with {key}={shown(repr(old))}, and only {', '.join(later())} may "
+        "change when it goes on; put it back, or begin a new run."
+        for key, (old, new) in changed.items()
+        if key not in later()
+    ]
+    if "epochs" in changed and changed["epochs"][1] < changed["epochs"][0]:
+        old, new = changed["epochs"]
+        past.append(f"epochs={new}: the run was begun with {old}, and may only get more; begin a new run.")
+    if past:
+        raise ConfigError("\n".join(past))
+    return changed
+
+
+def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
+    """Refuse changes that come too late for what is trained already.
+
+    Raises: ConfigError or CheckpointError, before anything is changed.
+    """
+    epochs, config = run.config.epochs, run.config
+    done = [phase for phase in run.phases() if (run.folder / phase.name / "phase.json").exists()]
+    if "epochs" in changed:
+        if "epochs" in config.last_words():
+            raise ConfigError(f"epochs={epochs}: the stage {stages.LAST!r} has epochs of its own; begin a new run.")
+        late = [phase.name for phase in done if phase.role == "stage" and "epochs" not in phase.words]
+        if late:
+            raise ConfigError(
+                f"epochs={epochs}: {', '.join(late)} is trained already for as many as the run had, and what comes "
+                "after it began from there; begin a new run."
+            )
+    for phase in done:
+        if not run.is_done(phase) and not any((run.folder / phase.name / "checkpoints").glob("step-*.pt")):
+            raise CheckpointError(
+                f"{run.folder / phase.name} is trained already, and its last checkpoint is gone, from which it would "
+                f"go on to epochs={epochs}; begin a new run."
+            )
+    if "lr" in changed and all(map(run.is_done, run.phases())):
+        raise ConfigError(f"lr={config.lr}: nothing is left to be trained; with more epochs=… it goes on.")
+
+
+def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Write the configuration as it is now, and beside what it was when the run began: what changed, and when."""
+    done = [phase.name for phase in run.phases() if run.is_done(phase)]
+    change = {
+        "when": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "keys": {key: {"was": was, "is": new} for key, (was, new) in changed.items()},
+        "trained before": done,
+    }
+    changes = [*record.get("changes", []), change]
+    checksums.write(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
+    now = record | {"config": run.config.model_dump(), "changes": changes}
+    checksums.write(run.folder / "environment.json", json.dumps(now, indent=1))
+    apart = [name for name in done if name.partition("-")[0] in GOING_ON]
+    if "lr" in changed and apart:
+        message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."
+        for callback in run.given.callbacks:
+            callback.note({"kind": "warning", "message": message})

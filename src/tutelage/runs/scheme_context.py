@@ -1,0 +1,158 @@
+"""What a scheme is made of: fresh networks, terms and a teacher, as one phase of a run names them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from tutelage.cache.codecs import storage
+from tutelage.runs.teacher_cache import cached, refuse_changing
+from tutelage.config.schema import Config
+from tutelage.settings import Settings
+from tutelage.data.data_module import Data
+from tutelage.data.preparation import cut
+from tutelage.errors import ConfigError
+from tutelage.training.fabric import seed_everything
+from tutelage.config.kinds import Further
+from tutelage.config.methods import specs
+from tutelage.runs.phase import Phase
+from tutelage.objective.player import Player
+from tutelage.tasks.base import Task
+from tutelage.teachers.prefetching import placed
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.projected import Projected
+from tutelage.objective.terms import Terms
+
+if TYPE_CHECKING:
+    from tutelage.runs.plan import Making
+    from tutelage.runs.networks import Network
+
+
+class Parts:
+    """The parts of one phase. `names`: the models of the networks that it gave, by player."""
+
+    def __init__(self, making: Making, phase: Phase) -> None:
+        self.making, self.phase = making.on(phase.words.get("column")), phase
+        self.config: Config = making.of(phase)
+        self.settings: Settings = self.config
+        peers, method = self.config.peers, self.config.method
+        self.peers = peers if isinstance(peers, int) else len(peers)
+        self.method = None if method == Config.model_fields["method"].default else method
+        self.frozen_only = self.config.frozen_only()
+        self.task: Task = self.making.task
+        self.seed = phase.seed
+        self.names: dict[str, str] = {}
+        self._first: Network | None = None
+
+    @property
+    def place(self) -> Path:
+        """The folder of the phase."""
+        return self.making.folder / self.phase.name
+
+    @cached_property
+    def data(self) -> Data:
+        """The run's, normalised as the first network wants it."""
+        assert self._first is not None, "a scheme asks for its first network before the data"
+        return self.making.wanted(self._first, self.making.data_with(self.config))
+
+    def hold_out(self, share: float) -> Data:
+        """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
+        whole = self.data
+        stay, out = cut(whole.name, "held-out samples", whole.train, share, self.config.seed)
+        self.data = replace(whole, train=stay)
+        return replace(whole, train=out)
+
+    def network(self, number: int = 0, player: str = "student") -> nn.Module:
+        """A fresh network: the student, or one of several peers by number.
+
+        Raises: ConfigError if it wants its images normalised otherwise than the first one does.
+        """
+        peers = self.config.peers
+        name = peers[number] if isinstance(peers, list) else self.config.student
+        return self._network(name, player, self.config.student_weights)
+
+    def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
+        if seed is not None:
+            seed_everything(seed)
+        given, own = self.making.given, self.making.config.student
+        mine = given.teacher if self.phase.role == "teacher" else given.student if name == own else None
+        network = self.making.network(name, weights, mine, self.phase.number, classes=self.config.classes)
+        if self._first is None:
+            self._first = network
+        elif (
+            network.wanted(self.making.data).mean != self.data.mean
+            or network.wanted(self.making.data).std != self.data.std
+        ):
+            raise ConfigError(
+                f"{name} wants its images normalised otherwise than {self.config.student}; students that share their "
+                "batches must want the same: train it in a run of its own."
+            )
+        self.names[player] = str(name)
+        return network.model
+
+    def pupil(self, name: str | None = None) -> nn.Module:
+        """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
+        own = self.making.config.student
+        given = self.making.given.student if name in (None, own) else None
+        return self.making.network(name or own, None, given, self.phase.number).model
+
+    def player(self, number: int = 0, player: str = "student") -> Player:
+        """A fresh network with the method's terms."""
+        return Player(self.network(number, player), self.terms(), self.task)
+
+    def terms(self, truth: bool = True) -> Terms:
+        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
+        terms = self.making.terms(self.config, truth)
+        terms.first = self.making.first_terms(self.config.term_weights, self.phase.number)
+        return terms
+
+    def teacher(self, student: nn.Module) -> Teacher | None:
+        """The teacher that the phase names, cached and ahead as far as the configuration says so."""
+        config, data = self.config, self.data
+        teacher = self.making.teacher(config, self.phase.number, data, student)
+        if teacher is not None and config.teacher_width:
+            teacher = Projected(teacher, config.teacher_width)
+        if teacher is not None and config.cache:
+            storage(config.cache_storage, len(data.classes))
+            refuse_changing(teacher)
+            if data.columns and config.cache_storage.startswith("top"):
+                raise ConfigError(
+                    f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "
+                    "logits of its own here; use fp16 or int8."
+                )
+            if not self.making.rehearsing:
+                teacher = cached(teacher, data, config, self.making.settings(self.phase), self.making.fabric.device)
+        return placed(teacher, config.teacher_ahead, config.teacher_device)
+
+    def further(self) -> dict[str, Player]:
+        """The students beside the first, on the same batches."""
+        found: dict[str, Player] = {}
+        for name, spec in further(self.config).items():
+            seed = spec.get("seed", self.phase.seed)
+            network = self._network(spec.get("student", self.config.student), name, None, seed)
+            terms = Terms.of(specs(spec["method"]), self.task.truth()) if "method" in spec else self.terms()
+            found[name] = Player(network, terms, self.task)
+        if found:
+            seed_everything(self.phase.seed)
+        return found
+
+
+def further(config: Config) -> dict[str, Further]:
+    """What the students beside the first are told, by name.
+
+    Raises: ConfigError if two have one name.
+    """
+    found: dict[str, Further] = {}
+    for spec in config.students:
+        method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
+        words = [spec.get("student"), method, spec.get("seed")]
+        name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(w) for w in words if w is not None)))
+        if name in ("student", *found):
+            raise ConfigError(f"students: two are called {name!r}; give each a name of its own ({{name: …}}).")
+        found[name] = spec
+    return found

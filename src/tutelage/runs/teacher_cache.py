@@ -1,0 +1,56 @@
+"""The cache that a configuration asks for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from tutelage.cache.manifest import key_of
+from tutelage.config.schema import Config
+from tutelage.data.data_module import Data
+from tutelage.settings import Settings
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.cached import Cached, Plan, about, identity_of
+from tutelage.teachers.random_member import RandomTeacher
+
+FOLDER = Path("caches")
+"""Where caches without a name of their own go: DATA-KEY, so that runs which may share one do."""
+
+
+def refuse_changing(teacher: Teacher) -> None:
+    """Refuse to keep the answers of a teacher that changes; one of several at a time doesn't, where each stays.
+
+    Raises: ConfigError that names it.
+    """
+    for one in teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]:
+        identity_of(one)
+
+
+def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Teacher:
+    """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key.
+
+    Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
+    """
+    if isinstance(teacher, RandomTeacher):
+        for m, member in enumerate(teacher.teachers()):
+            own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
+            teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
+        return teacher
+    plan = Plan(
+        folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
+        storage=config.cache_storage,
+        views=settings.views or 1,
+        view_seed=settings.view_seed,
+        batch_size=max(settings.batch_size // settings.devices, 1),
+        device=device,
+        memory_format=torch.channels_last if settings.channels_last else None,
+        workers=settings.workers,
+    )
+    identity = teacher.identity()
+    if config.cache is True and identity is not None:
+        stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
+        plan = replace(plan, folder=FOLDER / f"{stem}-{key_of(about(identity, data, plan))[:12]}")
+    return Cached(teacher, data, plan)

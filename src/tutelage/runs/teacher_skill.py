@@ -1,0 +1,143 @@
+"""Whether a teacher that came trained knows the data that it is to teach; `check` and every run judge by this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.config.schema import Config
+from tutelage.data.data_module import Data
+from tutelage.data.multitask_targets import spans
+from tutelage.data.splits import Samples
+from tutelage.errors import ConfigError
+from tutelage.runs.finding import Finding
+from tutelage.runs.phase import answers_classes, test
+from tutelage.schemes.base import Scheme
+from tutelage.config.stages import is_stage
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.frozen import untrained
+from tutelage.structures import Batch
+
+if TYPE_CHECKING:
+    from tutelage.runs.plan import Making
+
+LOOKED_AT = 2000
+"""Samples that the teacher is tried on."""
+
+PIXELS = 16
+"""The side of the images that the linear classifier gets."""
+
+
+def refuse(run: Making, scheme: Scheme, data: Data, batch: Batch) -> None:
+    """Refuse a teacher that came trained and can't teach; say what is doubtful.
+
+    Raises: ConfigError for what `check` calls an error: its classifier is new, or a file was said to hold its weights
+        and they are at chance here.
+    """
+    for finding in judged(run, scheme, data, batch):
+        if finding.level == "error":
+            raise ConfigError(f"{finding.what}; {finding.mend}")
+        if finding.level != "ok":
+            run.note(f"{finding.what}; {finding.mend}", "warning")
+
+
+def judged(run: Making, scheme: Scheme, data: Data, batch: Batch) -> list[Finding]:
+    """What is to be said of the teacher's skill; nothing of one that follows the student."""
+    teacher: Teacher | None = getattr(scheme, "teacher", None)
+    config = run.of(run.phases()[-1])
+    if teacher is None or config.teacher == "moving_average":
+        return []
+    heard = any(terms.hears_answers() for terms in scheme.terms().values())
+    if heard and (new := untrained(teacher)):
+        mend = "say teacher_epochs=N to fine-tune it on this data first, or give weights of these classes."
+        return [
+            Finding(
+                "error", f"teacher={_called(config)} would teach with a classifier that nobody trained: {new}", mend
+            )
+        ]
+    if is_trained(run, config):
+        return [Finding("ok", "the teacher is trained on this data first")]
+    if not answers_classes(teacher, data, run.task):
+        return [Finding("ok", "the teacher teaches by its features alone; what it answers isn't of these classes")]
+    found = list(_measured(run, teacher, data))
+    certain = heard and run.config.teacher_weights is not None  # a run or a module may be meant as it is
+    return found if certain else [replace(x, level="warning") if x.level == "error" else x for x in found]
+
+
+def is_trained(run: Making, config: Config) -> bool:
+    """Whether a teacher is trained in the run."""
+    names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
+    members = any(phase.role == "member" for phase in run.phases())
+    return members or run.teacher_is_trained() or any(is_stage(name) for name in names)
+
+
+def _called(config: Config) -> str:
+    return " + ".join(config.teacher) if isinstance(config.teacher, list) else str(config.teacher)
+
+
+def _measured(run: Making, teacher: Teacher, data: Data) -> Iterator[Finding]:
+    """By its figures on a part of the validation split."""
+    device = run.fabric.device
+    figures = test(teacher.to(device), replace(data, val=_part(data.val)), run.task, "val", run.config.batch_size)
+    shares = torch.bincount(figures.confusion[0], figures.confusion[2], len(data.classes)).float()
+    for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
+        yield from skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
+    if not data.columns:
+        yield from skill(figures.values["accuracy"], shares / shares.sum())
+    if data.task == "classification":
+        yield from beside_linear(figures.values["accuracy"], linear(data))
+
+
+def _part(samples: Samples) -> Samples:
+    """Some of the samples, evenly."""
+    return samples.take(torch.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).long())
+
+
+def skill(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
+    """Whether a trained teacher knows this data: its accuracy (0…1) against chance and the most frequent class.
+
+    shares: (C,) each class's share of the samples. where: which label column it is, if there are several.
+    """
+    often, chance = float(shares.max()), 1 / len(shares)
+    what = f"the teacher's accuracy{where} on the validation split is {accuracy:.3f}, chance is {chance:.3f}"
+    mend = (
+        "is it trained on these classes, in this order, with this normalisation? Set teacher_epochs to train it first."
+    )
+    if accuracy < min(1.5 * chance, 0.6):
+        return [Finding("error", what, mend)]
+    if accuracy <= often:
+        return [Finding("warning", f"{what}, the most frequent class's share {often:.3f}", mend)]
+    return [Finding("ok", what)]
+
+
+def beside_linear(accuracy: float, least: float) -> list[Finding]:
+    """Whether a teacher is better than what any student would learn alone."""
+    if accuracy >= least:
+        return []
+    what = f"the teacher's accuracy is {accuracy:.3f}, and that of a linear classifier of small images {least:.3f}"
+    return [Finding("warning", what, "the student alone will be better: train it longer, or take a better one.")]
+
+
+def linear(data: Data) -> float:
+    """The accuracy on the validation split of a linear classifier of images made small, by ridge regression."""
+    from sklearn.linear_model import RidgeClassifier
+
+    few = replace(data, train=_part(data.train), val=_part(data.val))
+    (x, y), (seen, truth) = (_small(few, split) for split in ("train", "val"))
+    return float(RidgeClassifier().fit(x, y).score(seen, truth)) if len(y.unique()) > 1 else 0.0
+
+
+def _small(data: Data, split: str) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    for batch in data.batches(split, 256, train=False):
+        assert isinstance(batch.inputs, Tensor)
+        assert batch.targets is not None
+        height, width = (min(side, PIXELS) for side in batch.inputs.shape[2:])
+        images.append(F.adaptive_avg_pool2d(batch.inputs, (height, width)).flatten(1))
+        labels.append(batch.targets)
+    return torch.cat(images), torch.cat(labels)

@@ -1,0 +1,143 @@
+"""What an optimiser trains when students learn from what they say together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.nn.connectors import as_vector
+from tutelage.nn.feature_extractor import Tapped, undisturbed
+from tutelage.nn.model_profile import Look
+from tutelage.nn.shared_trunk import Branches
+from tutelage.objective.terms import Terms
+from tutelage.policies.schedule.ramp import Ramp
+from tutelage.schemes.peer_ensembles import Ensemble
+from tutelage.schemes.two_views import embedded
+from tutelage.structures import Batch, Inputs, Outputs
+from tutelage.tasks.base import Task
+
+
+class Group(nn.Module):
+    """Students and what speaks for them all, with one optimiser.
+
+    forward(batch, inputs, told) → {term: weighted scalar}. Terms whose loss takes a list see the whole group: what
+    speaks for it, or, if they compare embeddings, what enters each classifier. Each of the others sees every student by
+    itself, against what teaches that one, as "peer/term". split: where the students
+    part; None: they share nothing. rise: epochs over which what they teach each other gains its weight, as
+    exp(−5(1 − t)²). inputs: each student's own, if they aren't the batch's; told: what each one's moving average says.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, nn.Module],
+        terms: Terms,
+        task: Task,
+        ensemble: Ensemble | None = None,
+        split: str | None = None,
+        gradient: float = 1.0,
+        rise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.branches = Branches(networks, gradient)
+        self.task, self.split = task, split
+        self.ensemble = ensemble or Ensemble()
+        joint = {name: term for name, term in terms.named().items() if term.loss.lists}
+        self.together = Terms({name: term for name, term in joint.items() if term.loss.sees != "embedding"})
+        self.embedded = Terms({name: term for name, term in joint.items() if term.loss.sees == "embedding"})
+        for term in self.embedded.named().values():
+            term.sees = "response"  # an embedding stands for it
+        self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.lists})
+        self.rise = Ramp(epochs=rise, shape="sigmoid")
+        self.full = {name: getattr(t.loss, self.ensemble.rises, 1.0) for name, t in self.together.named().items()}
+
+    def wire(self, batch: Batch, samples: int) -> None:
+        """Part the networks, and size the ensemble and the terms from one example."""
+        first = next(iter(self.students().values())).model
+        look = Look(first, batch)
+        if self.split is not None:
+            self.branches.share(look.inputs, self.split)
+        layers = self.ensemble.layers(look)
+        self.embedding = embedded(look).embedding if self.embedded else ""
+        self.branches.tap([*layers, *([self.embedding] if self.embedded else [])])
+        example = replace(batch, inputs=look.inputs)
+        with undisturbed(self):
+            said = self.say(example)
+        self.ensemble.build(said, self.branches.split, layers)
+        self.ensemble.to(said[0].response)
+        with undisturbed(self):
+            ours, theirs = self.ensemble.lead(said)
+            pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
+        self.together.wire(heard(look, ours), heard(look, theirs), batch, samples)
+        if self.embedded:
+            self.embedded.wire(heard(look, self.embeddings(said)), None, batch, samples)
+        for one, told in list(pairs.values())[:1]:
+            self.each.wire(heard(look, one), heard(look, told[0]), batch, samples)
+
+    def say(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
+        """What each student says."""
+        return spoken(self.branches, self.task, batch, inputs)
+
+    def forward(
+        self, batch: Batch, inputs: list[Inputs] | None = None, told: list[Outputs] | None = None
+    ) -> dict[str, Tensor]:
+        """Each term's weighted scalar."""
+        said = self.say(batch, inputs)
+        share = self.rise.at(batch.epoch)
+        with torch.autocast(said[0].response.device.type, enabled=False):
+            mask = self.task.mask(batch)
+            for name, term in self.together.named().items():
+                if self.ensemble.rises:
+                    setattr(term.loss, self.ensemble.rises, share * self.full[name])
+            losses = self.together(*self.ensemble.lead(said), batch, mask) if self.together else {}
+            if self.embedded:
+                losses |= self.embedded(self.embeddings(said), None, batch, mask)
+            if not self.each:
+                return losses
+            for name, (one, others) in self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), told).items():
+                taught = self._each(one, others, batch, mask, share)
+                losses |= {f"{name}/{key}": value for key, value in taught.items()}
+        return losses
+
+    def _each(
+        self, said: Outputs, others: list[Outputs], batch: Batch, mask: Tensor | None, share: float
+    ) -> dict[str, Tensor]:
+        """The terms of one student, the mean over those who teach it."""
+        found = [self.each(said, told, batch, mask) for told in others]
+        taught = {name: share if term.loss.needs_teacher else 1.0 for name, term in self.each.named().items()}
+        return {name: factor * torch.stack([one[name] for one in found]).mean() for name, factor in taught.items()}
+
+    def embeddings(self, said: list[Outputs]) -> Outputs:
+        """What they say as a group, with what enters each one's classifier in place of its answer."""
+        return Outputs(said[0].response, members=[Outputs(as_vector(one[self.embedding])) for one in said])
+
+    def optimised(self) -> dict[str, nn.Module]:
+        """All of it."""
+        return {"": self}
+
+    def device(self) -> torch.device:
+        """Where it is."""
+        return next(self.parameters()).device
+
+    def students(self) -> dict[str, Tapped]:
+        """Each one's whole network."""
+        return self.branches.tapped()
+
+
+def spoken(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
+    """What each of several networks says of a batch, or of its own view of it."""
+    said: list[Outputs] = branches(batch.inputs if inputs is None else inputs)
+    return [Outputs(task.response(one.response, batch), one.features) for one in said]
+
+
+def heard(look: Look, said: Outputs | None) -> Any:
+    """A look at a network that says this."""
+    if said is None:
+        return None
+    made: Any = copy.copy(look)
+    made.response, made.facts, made.members = said.response, said.facts, said.members
+    return made

@@ -1,0 +1,56 @@
+"""A student that is told what it says of the batch's similar samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import Tensor
+
+from tutelage.nn.connectors import as_vector
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.two_views import embedded
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Few
+
+
+class BatchEnsemble(SelfTaught):
+    """Each sample comes with several others of its class; the student's embeddings tell who is like whom.
+
+    The terms get the `embedding` (B, D) of the batch beside what the student says of it.
+    Paper: Ge, Choi, Zhang, Zhu, Zhao, Wang, Li. 2021. arXiv:2104.13298 (BAKE): three others of the class.
+    """
+
+    name = "batch_ensemble"
+
+    def __init__(self, player: Player, others: Few = 3) -> None:
+        super().__init__(player, order="grouped", each=others)
+
+    @classmethod
+    def of(cls, parts: Parts, others: Few = 3) -> BatchEnsemble:
+        """The student; others: how many of its class come with each sample."""
+        return cls(Embedding(parts.network(), parts.terms(), parts.task), others)
+
+
+class Embedding(Player):
+    """Its terms get its embedding."""
+
+    embedding = ""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the embedding."""
+        look = embedded(Look(self.student.model, batch))
+        self.embedding = look.embedding
+        self.facts = look.facts
+        self.terms.wire(look, None, self.with_embedding(batch, look.feature(look.embedding)), samples)
+        self.tap([look.embedding])
+
+    def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:
+        """The batch, with the feature as vectors for losses that ask."""
+        return replace(batch, asks=batch.asks | {"embedding": as_vector(feature)})
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """The terms of one forward."""
+        said = self.say(batch)
+        return self.compare(said, None, self.with_embedding(batch, said[self.embedding]))

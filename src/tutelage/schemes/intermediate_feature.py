@@ -1,0 +1,65 @@
+"""A student whose losses get a middle feature beside its answer."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from tutelage.errors import ModelError
+from tutelage.nn.connectors import as_vector
+from tutelage.nn.model_profile import Look
+from tutelage.objective.player import Player
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Layer
+
+
+class MiddleFeature(SelfTaught):
+    """Losses that take a list of the student get [logits (B, C), middle feature (B, D)], averaged over positions.
+
+    layer: the middle feature's; "auto" takes the stage before the last.
+    Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005 (USKD).
+    """
+
+    name = "middle_feature"
+
+    @classmethod
+    def of(cls, parts: Parts, layer: Layer = "auto") -> MiddleFeature:
+        """The student."""
+        player = WithMiddle(parts.network(), parts.terms(), parts.task)
+        player.layer = layer
+        return cls(player)
+
+
+class WithMiddle(Player):
+    """Says its answer and a middle feature."""
+
+    layer = "auto"
+    form = "patches"
+
+    def found(self, look: Look) -> str:
+        """The stage before the last.
+
+        Raises: ModelError if there are fewer than two.
+        """
+        if len(look.stages) < 2:
+            raise ModelError("the student has no stage before its last; name the layer (scheme={name: …, layer: …}).")
+        return look.stages[-2].name
+
+    def pooled(self, feature: Tensor) -> Tensor:
+        """The feature as the losses get it, (B, D)."""
+        return as_vector(feature)
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the layer, unless it is named."""
+        look = Look(self.student.model, batch)
+        self.layer = look.named(self.found(look) if self.layer == "auto" else self.layer, self.form)
+        self.facts = look.facts
+        look.members = [look.answer(look.response), look.answer(self.pooled(look.feature(self.layer)))]
+        self.terms.wire(look, teacher, batch, samples)
+        self.tap([self.layer])
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """The terms of one forward."""
+        said = self.say(batch)
+        said.members = [Outputs(said.response), Outputs(self.pooled(said[self.layer]))]
+        return self.compare(said, told if isinstance(told, Outputs) else None, batch)

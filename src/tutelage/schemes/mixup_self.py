@@ -1,0 +1,158 @@
+"""A student that says the same of mixed samples as it says of the samples, mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tutelage.errors import ConfigError
+from tutelage.nn.feature_extractor import Tapped, single
+from tutelage.nn.heads import Aggregate
+from tutelage.nn.model_profile import Look
+from tutelage.objective.pairing import chosen
+from tutelage.schemes.base import Parts, SelfTaught, Turn
+from tutelage.schemes.multi_exit import ExitsLook, WithExits, added
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.options import Layers, Positive
+
+
+class Mixed(SelfTaught):
+    """What is said of x̃ = λx + (1 − λ)x' and the mix of what is said of x and x' teach each other, at exits too.
+
+    x' is the batch in another order, λ ~ Beta(α, α), both drawn for each step. Heads classify at the ends of the stages
+    but the last, and a self-teacher classifies what all of them and the last stage make together; the student is
+    exported without them.
+    Terms without a teacher are added up over every classifier's answers to x, and, of both labels in the proportion of
+    λ, to x̃ and for both of the self-teacher's. Terms of responses are added up over the pairs: every head's mix learns
+    from its answer to x̃, and that from the mix; the student's mix learns from the self-teacher's answer to x̃, and its
+    answer to x̃ from what the self-teacher makes of mixed features; the teachers are without gradient. Terms of
+    features compare mixed features, exit0, exit1, … and the last stage's, with those of x̃, both with gradient.
+    x and x̃ go through the student as one batch.
+    alpha: α. layers: where the heads are.
+    Paper: Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. ECCV 2022. arXiv:2208.05768 (MixSKD).
+    Raises: ConfigError if α isn't above 0.
+    """
+
+    def __init__(self, player: Mixing, alpha: Positive = 0.4, seed: int = 0) -> None:
+        super().__init__(player)
+        self.alpha, self.seed = float(alpha), seed
+
+    @classmethod
+    def of(cls, parts: Parts, alpha: Positive = 0.4, layers: Layers = "auto") -> Mixed:
+        """The student."""
+        return cls(Mixing(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
+
+    def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
+        """One turn."""
+        share, order = drawn(self.alpha, len(batch), self.seed, step)
+        yield "student", self.players["student"](batch, share, order)
+
+
+def drawn(alpha: float, count: int, seed: int, step: int) -> tuple[float, Tensor]:
+    """λ ~ Beta(α, α) and an order of so many samples: a function of the arguments."""
+    chance = np.random.default_rng((seed, step))
+    return float(chance.beta(alpha, alpha)), torch.from_numpy(chance.permutation(count))
+
+
+class Mixing(WithExits):
+    """A student with heads on middle layers and a self-teacher on all of them; mixes its batches."""
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the layers, make the heads and the self-teacher, and wire the terms to their features.
+
+        Raises: ModelError if there is no layer to put a head on; ConfigError if the student answers by position, its
+        inputs can't be mixed, or a term asks what a mixture has two of.
+        """
+        self._refuse(batch)
+        look = Look(self.student.model, batch)
+        said = self.grow(look)
+        exits = {f"exit{k}": feature for k, (feature, _) in enumerate(said)}
+        self.names = [*exits, self.deepest]
+        ours = ExitsLook(look, exits)
+        self.self_teacher = Aggregate([ours.feature(name) for name in self.names], look.response.shape[1])
+        for term in self.terms.named().values():
+            if term.sees != "response" and not any(term.wanted.values()):
+                term.wanted = {"student": self.names, "teacher": self.names}
+        self.facts = look.facts
+        self.terms.wire(ours, ours, batch, samples)
+        asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
+        self.tap([*self.exits, self.deepest, *sorted(asked)])
+
+    def tap(self, heard: Sequence[str] = ()) -> None:
+        """Capture just what is heard: the terms' layers aren't all the student's."""
+        self.student = Tapped(self.student.close(), heard)
+
+    def _refuse(self, batch: Batch) -> None:
+        if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
+            raise ConfigError("scheme=mixed mixes inputs: expected one tensor of floats.")
+        for name, term in self.terms.named().items():
+            double = {"index", "targets"} if term.loss.needs_teacher else {"index"}
+            asked = sorted(double & {ask for asks in term.asks.values() for ask in asks})
+            if asked:
+                raise ConfigError(
+                    f"scheme=mixed: {name} asks for {' and '.join(asked)} of a sample, and a mixture is of two; use a "
+                    "loss that doesn't (kd)."
+                )
+
+    def forward(  # type: ignore[override]
+        self, batch: Batch, share: float, order: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of one forward of the samples and their mixtures."""
+        assert isinstance(batch.inputs, Tensor)
+        assert batch.targets is not None
+        order = order.to(batch.inputs.device)
+
+        def mix(x: Tensor) -> Tensor:
+            return share * x + (1 - share) * x[order]
+
+        said = self.say(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
+        plain, mixture = mapped(said, lambda x: x.chunk(2)[0]), mapped(said, lambda x: x.chunk(2)[1])
+        mixed = mapped(plain, mix)
+        above = [Outputs(single(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)]
+        with torch.autocast(order.device.type, enabled=False):
+            answers = [*mixture.members, *above]
+            other = replace(batch, targets=batch.targets[order])
+            truths = added([
+                self._truths(plain.members, batch), self._truths(answers, batch, share),
+                self._truths(answers, other, 1 - share),
+            ])  # fmt: skip
+            return truths | self._taught(mixed, mixture, above, batch, truths)
+
+    def say(self, batch: Batch) -> Outputs:
+        """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
+        said = super().say(batch)
+        exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
+        features = said.features | {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
+        members = [Outputs(single(logits), facts=self.facts) for logits in (*(z for _, z in exits), said.response)]
+        return Outputs(said.response, features, self.facts, members)
+
+    def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:
+        """The terms that need no teacher, added up over several answers."""
+        mask = self.task.mask(batch)
+        found = added([self.terms.truths(one, one.detach(), batch, mask) for one in answers])
+        return {name: share * value for name, value in found.items()}
+
+    def _taught(
+        self, mixed: Outputs, mixture: Outputs, above: Sequence[Outputs], batch: Batch, truths: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """The other terms; above: what the self-teacher says of the mixed features and of the mixture's."""
+        heads = list(zip(mixed.members[:-1], mixture.members[:-1], strict=True))
+        own = [(mixed.members[-1], above[1]), (mixture.members[-1], above[0])]
+        answers = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *own)]
+        truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
+        losses = {}
+        for name, term in self.terms.named().items():
+            if term.loss.needs_teacher:
+                pairs = answers if term.sees == "response" else [(mixed, mixture)]
+                losses[name] = torch.stack([term(a, b, batch, None, truth) for a, b in pairs]).sum()
+        return losses
+
+
+def mapped(said: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
+    """The same facts, all else changed."""
+    features = {name: change(x) for name, x in said.features.items()}
+    return Outputs(change(said.response), features, said.facts, [mapped(one, change) for one in said.members])

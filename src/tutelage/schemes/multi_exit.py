@@ -1,0 +1,136 @@
+"""A student whose depths teach its shallow exits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.nn.connectors import shape_of
+from tutelage.nn.feature_extractor import Tapped, single
+from tutelage.nn.heads import Head
+from tutelage.nn.model_profile import Layer, Look
+from tutelage.nn.token_grid import module_of
+from tutelage.objective.pairing import chosen
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.structures import Batch, Outputs
+from tutelage.tasks.base import Task
+from tutelage.utils.options import Layers
+
+
+class Exits(SelfTaught):
+    """Classifiers on middle layers learn from the truth and from the last one; in the end they are left out.
+
+    Terms without a teacher are added up over all exits, the last one's among them. Losses that take a list of the
+    student get the shallow exits' answers, those of features each exit's bottleneck, called exit0, exit1, …; their
+    teacher is the model's own answer and its deepest stage, without gradient.
+    layers: where the exits are; "auto" takes the end of every stage but the last.
+    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094 (BYOT).
+    """
+
+    @classmethod
+    def of(cls, parts: Parts, layers: Layers = "auto") -> Exits:
+        """The student."""
+        return cls(WithExits(parts.network(), parts.terms(), parts.task, chosen(layers)))
+
+
+class WithExits(Player):
+    """A student with heads on middle layers; layers: none to find them."""
+
+    def __init__(self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = ()) -> None:
+        super().__init__(model, terms, task)
+        self.exits = list(layers)
+        self.deepest = ""
+        self.heads = nn.ModuleList()
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the layers, make the heads, and wire the terms to their features."""
+        ours, look = self.looks(batch)
+        names = list(ours.features)
+        for term in self.terms.named().values():
+            if term.sees != "response" and not any(term.wanted.values()):
+                term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
+        self.terms.wire(ours, look, batch, samples)
+        own = [layer for layer in self.terms.layers("student") if layer not in names]
+        self.tap_exits([*own, *self.terms.layers("teacher")])
+
+    def looks(self, batch: Batch) -> tuple[ExitsLook, Look]:
+        """The student with its exits, which are made, as members, and by itself.
+
+        Raises: as `grow`.
+        """
+        look = Look(self.student.model, batch)
+        said = self.grow(look)
+        ours = ExitsLook(look, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
+        ours.members = [look.answer(logits) for _, logits in said]
+        self.facts = look.facts
+        return ours, look
+
+    def tap_exits(self, layers: Sequence[str] = ()) -> None:
+        """Capture what the exits and the deepest read, and these layers."""
+        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *layers))
+
+    def grow(self, look: Look) -> list[tuple[Tensor, Tensor]]:
+        """Find the layers and make the heads; what these say of the example.
+
+        Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
+        """
+        self._find(look)
+        if look.response.dim() != 2:
+            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(look.response)}.")
+        deep, features = look.feature(self.deepest), [look.feature(layer) for layer in self.exits]
+        self.heads = nn.ModuleList(Head(feature, deep, look.response.shape[1]) for feature in features)
+        with torch.no_grad():
+            said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
+        self.heads.train()
+        return said
+
+    def _find(self, look: Look) -> None:
+        stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
+        for layer in self.exits:
+            if module_of(layer) not in known:
+                raise ModelError(unknown("layer", layer, known))
+        self.exits = self.exits or stages[:-1]
+        if not self.exits:
+            raise ModelError("no stage was found before the last; name layers (scheme={name: exits, layers: […]}).")
+        self.exits = [look.named(layer, "map") for layer in self.exits]
+        self.deepest = look.named(stages[-1], "map") if stages else self.exits[-1]
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
+        said = self.say(batch)
+        exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
+        told = said.detach()
+        with torch.autocast(said.response.device.type, enabled=False):
+            mask = self.task.mask(batch)
+            features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
+            members = [Outputs(single(logits), facts=self.facts) for _, logits in exits]
+            truths = added([self.terms.truths(one, told, batch, mask) for one in (said, *members)])
+            ours = Outputs(said.response, said.features | features, self.facts, members)
+            return self.terms(ours, told, batch, mask, truths)
+
+
+def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Several scalars a name, added up."""
+    return {name: torch.stack([one[name] for one in losses]).sum() for name in losses[0]}
+
+
+class ExitsLook(Look):
+    """A look at a model with the exits' features among its layers."""
+
+    def __init__(self, look: Look, features: Mapping[str, Tensor]) -> None:
+        self.__dict__.update(vars(look))
+        self.features = features
+        self.layers = [*look.layers, *(Layer(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
+
+    def learns(self, layer: str = "") -> bool:
+        """It does: what is made of the student's features is learned beside it."""
+        return True
+
+    def feature(self, layer: str) -> Tensor:
+        """An exit's, or the model's."""
+        return self.features[layer] if layer in self.features else super().feature(layer)

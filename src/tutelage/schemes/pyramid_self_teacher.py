@@ -1,0 +1,123 @@
+"""A student taught by a pyramid on its own stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.nn.connectors import shape_of
+from tutelage.nn.feature_extractor import single
+from tutelage.nn.feature_pyramid import Pyramid
+from tutelage.nn.model_profile import Layer, Look
+from tutelage.nn.token_grid import module_of
+from tutelage.objective.pairing import chosen
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
+from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.multi_exit import added
+from tutelage.structures import Batch, Outputs
+from tutelage.tasks.base import Task
+from tutelage.utils.options import Checked, Few, Layers
+
+
+class SelfTeacher(SelfTaught):
+    """A pyramid refines the student's stages and classifies; it teaches the student, and is left out in the end.
+
+    Terms without a teacher are added up over the student and the pyramid, whose gradient goes on into the student. For
+    the others the teacher is what the pyramid says, without gradient: its answer and refined0, refined1, …
+    layers: what is refined, shallow to deep; "auto" takes the end of every stage. width: channels of a refined stage in
+    terms of the stage's own. depth: convolutions where its levels meet.
+    Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (FRSKD).
+    """
+
+    name = "self_teacher"
+
+    @classmethod
+    def of(cls, parts: Parts, layers: Layers = "auto", width: Few = 2, depth: Few = 2) -> SelfTeacher:
+        """The student."""
+        return cls(WithPyramid(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
+
+
+class WithPyramid(Checked, Player):
+    """A student with a pyramid on some layers; layers: none to find them.
+
+    Raises: ConfigError if width or depth isn't a whole number above 0.
+    """
+
+    def __init__(
+        self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = (), width: Few = 2, depth: Few = 2
+    ) -> None:
+        super().__init__(model, terms, task)
+        self.layers, self.width, self.depth = list(layers), width, depth
+
+    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+        """Find the layers, make the pyramid, and wire the terms to what it says.
+
+        Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student answers by position,
+        or a layer is neither a map nor tokens of a known grid.
+        """
+        look = Look(self.student.model, batch)
+        if look.response.dim() != 2:
+            raise ConfigError(f"scheme=self_teacher: the answer is {shape_of(look.response)}, expected one a sample.")
+        self._find(look)
+        features = [look.feature(layer) for layer in self.layers]
+        self.pyramid = Pyramid(features, look.response.shape[1], self.width, self.depth)
+        with torch.no_grad():
+            refined, logits = self.pyramid.eval()(features)
+        self.pyramid.train()
+        self.facts = look.facts
+        self.terms.wire(look, Refined(look, refined, logits), batch, samples)
+        self.tap(self.layers)
+
+    def _find(self, look: Look) -> None:
+        known = {layer.name: layer for layer in look.layers}
+        for layer in self.layers:
+            if module_of(layer) not in known:
+                raise ModelError(unknown("layer", layer, known))
+        look.stages = [known[module_of(layer)] for layer in self.layers] or look.stages
+        self.layers = [look.named(layer, "map") for layer in self.layers or [stage.name for stage in look.stages]]
+        if len(self.layers) < 2:
+            raise ModelError(
+                f"scheme=self_teacher refines two stages or more and has {', '.join(self.layers) or 'none'}; name "
+                "layers (scheme={name: self_teacher, layers: […]}; `tutelage layers MODEL` lists them)."
+            )
+
+    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+        """One forward of the student and its pyramid."""
+        said = self.say(batch)
+        refined, logits = self.pyramid([said[layer] for layer in self.layers])
+        with torch.autocast(logits.device.type, enabled=False):
+            mask = self.task.mask(batch)
+            aside = Outputs(single(logits), {f"refined{k}": single(x) for k, x in enumerate(refined)})
+            told = aside.detach()
+            truths = added([self.terms.truths(one, told, batch, mask) for one in (said, aside)])
+            return self.terms(said, told, batch, mask, truths)
+
+
+class Refined(Look):
+    """A look at a pyramid on a model: its stages are the model's, refined."""
+
+    def __init__(self, look: Look, refined: Sequence[Tensor], response: Tensor) -> None:
+        self.__dict__.update(vars(look))
+        self.features = {f"refined{k}": x for k, x in enumerate(refined)}
+        self.stages = self.layers = [
+            Layer(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
+            for k, (stage, (name, x)) in enumerate(zip(look.stages, self.features.items(), strict=True))
+        ]
+        self.response, self.embedding, self.facts, self.members = response, self.stages[-1].name, {}, []
+
+    def learns(self, layer: str = "") -> bool:
+        """It does: what is made of the student's features is learned beside it."""
+        return True
+
+    def feature(self, layer: str) -> Tensor:
+        """A refined stage.
+
+        Raises: ModelError for any other layer.
+        """
+        if layer not in self.features:
+            raise ModelError(unknown("layer of the self-teacher", layer, self.features))
+        return self.features[layer]

@@ -1,0 +1,137 @@
+"""The folder is the registry: what a package's files define can be found by name, without a list to edit.
+
+Names and summaries are read from the source, so that listing imports nothing heavy. Other packages join by entry point.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from tutelage.errors import ConfigError, unknown
+
+UNCOMPARED = "No published numbers were compared."
+"""What a loss's docstring says where its numbers were compared with the paper's formula alone."""
+
+KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": "task", "policies": "policy"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
+
+    Of a loss: backing, what its values and gradients are held to; lists, only_for and needs_teacher, as its class says.
+    """
+
+    name: str
+    kind: str
+    group: str
+    module: str
+    class_name: str
+    summary: str
+    paper: str = ""
+    backing: str = ""
+    lists: tuple[str, ...] = ()
+    only_for: str = ""
+    needs_teacher: bool = True
+
+    def load(self) -> Any:
+        """Import it."""
+        return getattr(importlib.import_module(self.module), self.class_name)
+
+
+def name_of(class_name: str) -> str:
+    """The catalogue's name of a class: lower case, an underscore after an acronym.
+
+    >>> name_of("KD"), name_of("FitNet"), name_of("RKDDistance")
+    ('kd', 'fitnet', 'rkd_distance')
+    """
+    return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
+
+
+def catalogue_name(found: type) -> str:
+    """A class's name in its catalogue: the one that it gives itself, or that of its class name."""
+    return vars(found).get("name") or name_of(found.__name__)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
+def _classes(source: str) -> Iterator[tuple[ast.ClassDef, set[str]]]:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield node, {base.id for base in node.bases if isinstance(base, ast.Name)}
+
+
+def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
+    """The literal that the class's body gives that name."""
+    for item in node.body:
+        if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant | ast.Tuple):
+            target = item.targets[0] if isinstance(item, ast.Assign) else item.target
+            if isinstance(target, ast.Name) and target.id == name:
+                return ast.literal_eval(item.value)
+    return default
+
+
+def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator[Entry]:
+    group = path.parent.name
+    for node, bases in _classes(path.read_text(encoding="utf-8")):
+        if bases & abstract:
+            doc = ast.get_docstring(node) or ""
+            name = _literal(node, "name") or name_of(node.name)
+            what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
+            ways = _literal(node, "lists", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+            yield Entry(name, kind, group, module, node.name, *what, *ways)
+
+
+def _backing(kind: str, module: str, doc: str) -> str:
+    if kind != "loss" or module.partition(".")[0] != "tutelage":
+        return ""
+    return "the paper's formula" if UNCOMPARED in " ".join(doc.split()) else "published numbers"
+
+
+@cache
+def catalogue(package: str) -> dict[str, Entry]:
+    """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and others', by name."""
+    kind = KINDS[package]
+    root = Path(__file__).parents[1] / package
+    abstract = {node.name for node, _ in _classes((root / "base.py").read_text(encoding="utf-8"))}
+    found: list[Entry] = []
+    for path in sorted(root.rglob("*.py")):
+        if path.stem not in ("base", "__init__"):
+            module = ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts))
+            found += _entries(module, path, kind, abstract)
+    for point in metadata.entry_points(group=f"tutelage.{package}"):
+        spec = util.find_spec(point.value)
+        if spec is None or spec.origin is None:
+            raise ConfigError(
+                f"entry point {point.name!r} of {point.group} names module {point.value!r}, which isn't there; "
+                "reinstall the package that brought it."
+            )
+        found += _entries(point.value, Path(spec.origin), kind, abstract)
+    return {entry.name: entry for entry in sorted(found, key=lambda e: e.name)}
+
+
+def has(package: str, name: str) -> bool:
+    """Whether there is one of that name."""
+    return any(_plain(known) == _plain(name) for known in catalogue(package))
+
+
+def find(package: str, name: str) -> Entry:
+    """The entry of that name; case, `-` and `_` don't matter.
+
+    Raises: ConfigError with near names.
+    """
+    entries = catalogue(package)
+    for entry in entries.values():
+        if _plain(entry.name) == _plain(name):
+            return entry
+    raise ConfigError(unknown(KINDS[package], name, entries, f"tutelage list {package}"))

@@ -1,0 +1,85 @@
+"""Students that withstand attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.losses.adversarial.attack import perturb
+from tutelage.losses.functional.divergence import softened_kl
+from tutelage.verify.reference import Row
+from tutelage.verify.vector import Vector
+
+Weighted = list[tuple[float, Row]]
+Model = Callable[[Tensor], Tensor]
+CLEAN = {"clean_student_logits": "student_clean", "teacher_adv_logits": "teacher_adversarial"}
+
+
+def per_class(vector: Vector) -> float:
+    """For code that also averages over classes."""
+    return 1 / vector.inputs["teacher_logits"].shape[1]
+
+
+def models(vector: Vector) -> tuple[Model, Model]:
+    """The student and the teacher of an attack: linear classifiers of the flattened image, by their weights."""
+    weight, bias = vector.get("parameters.student.weight"), vector.get("parameters.student.bias")
+    told = vector.inputs["extra.teacher_weight"]
+    assert weight is not None
+    return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), told))
+
+
+def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
+    """The vector with what both say of the clean image and of the attacked one."""
+    student, teacher = models(vector)
+    image, hyper = vector.inputs["extra.image"], vector.hyper
+
+    def objective(x: Tensor) -> Tensor:
+        return softened_kl(student(x), teacher(x if through_teacher else image))
+
+    start = image + 0.001 * vector.inputs["extra.noise"]
+    options = {"steps": hyper.whole("steps"), "step_size": hyper["step_size"], "radius": hyper["epsilon"]}
+    moved = perturb(image, objective, start=start, **options)
+    said = {
+        "student_logits": student(moved),
+        "teacher_logits": teacher(image),
+        "extra.clean_student_logits": student(image),
+        "extra.teacher_adv_logits": teacher(moved),
+    }
+    return replace(vector, inputs=vector.inputs | said)
+
+
+def ard(vector: Vector) -> Weighted:
+    """KD of the clean teacher to the attacked student, and the truth of the clean images."""
+    alpha = vector.hyper["alpha"]
+    return [(alpha, Row("kd", scale=per_class)), (1 - alpha, Row("ce", student="extra.clean_student_logits"))]
+
+
+def iad(vector: Vector) -> Weighted:
+    """The teacher and the student's clean answers, and the truth of the clean images."""
+    alpha = vector.hyper["alpha"]
+    truth = Row("ce", student="extra.clean_student_logits")
+    return [(alpha, Row("iad", options={"weigh_teacher": False}, asks=CLEAN)), (1 - alpha, truth)]
+
+
+def iad_ii(vector: Vector) -> Weighted:
+    """The truth, the robust teacher with the student's clean answers, and a teacher that wasn't made robust."""
+    first, second = vector.hyper["alpha1"], vector.hyper["alpha2"]
+    options = {"adversarial": True, "gamma": vector.hyper["temperature"] ** 2}
+    robust = Row("iad", teacher="extra.teacher_adv_logits", options=options, asks=CLEAN)
+    standard = Row("kd", teacher="extra.standard_teacher_adv_logits")
+    return [(1 - first - second, Row("ce")), (first, robust), (second, standard)]
+
+
+ROWS = {
+    "adaad": Row(derive=lambda vector: attacked(vector, through_teacher=True), asks=CLEAN, scale=per_class),
+    "ard": Row(combine=ard),
+    "iad": Row(combine=iad),
+    "iad_ii": Row(combine=iad_ii),
+    "rslad": Row(options={"eps": 1e-5}, asks={"clean_student_logits": "student_clean"}, scale=per_class),
+    "rslad_attack": Row(
+        "kd", options={"temperature": 1.0}, derive=lambda vector: attacked(vector, through_teacher=False)
+    ),
+}

@@ -1,0 +1,70 @@
+"""Dense knowledge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tutelage.verify.reference import Row
+from tutelage.verify.vector import Vector
+
+
+def weighted(vector: Vector) -> float:
+    """Published code that multiplies by its own weight."""
+    return float(vector.hyper.get("loss_weight", 1.0))
+
+
+def whole_batch(vector: Vector) -> float:
+    """A sum over the batch, not a mean."""
+    return float(len(vector.side("student_logits")[0]))
+
+
+def over_bins(vector: Vector) -> float:
+    """A mean over the bins, and a sum over the sides by avg_factor if there is one."""
+    boxes, scores = vector.side("student_logits")[0].shape
+    factor, bins = vector.hyper.get("avg_factor"), vector.hyper.get("reg_max", scores // 4 - 1) + 1
+    return weighted(vector) / bins * (boxes * 4 / factor if factor else 1.0)
+
+
+def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Each image's list of boxes as rows of one tensor, and an image for its size."""
+    height, width = map(int, vector.hyper["img_shape"][:2])
+    boxes = list(vector.under("extra.gt_bboxes").values())
+    none, most = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), max(map(len, boxes))
+    padded = [torch.cat([rows, none.repeat(most - len(rows), 1)]) for rows in boxes]
+    return {"boxes": torch.stack(padded), "inputs": torch.empty(1, height, width)}
+
+
+def on_image(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """An image for its size."""
+    side = vector.inputs.get("extra.image_side", torch.zeros(()))
+    return asked | {"inputs": torch.empty(1, *side.long().expand(2))}
+
+
+ROWS = {
+    "cirkd_memory": Row(
+        options=lambda vector: {
+            "num_classes": len(vector.inputs["extra.pixel_queue"]),
+            "pixel_memory": 1,
+            "region_memory": 1,
+        }
+    ),
+    "cirkd_minibatch": Row(),
+    "cwd": Row(scale=weighted),
+    "dsd": Row(),
+    "fgd": Row(
+        fields={"lambda": "lambda_"},
+        state={r"^conv_mask_(s|t)\.": r"context_\1.mask.", r"^channel_add_conv_(s|t)\.": r"context_\1.add."},
+        prepare=padded_boxes,
+    ),
+    "fakd": Row(),
+    "fgfi": Row(prepare=on_image, describes=("sizes", "ratios")),  # of which given anchors are
+    "ifvd": Row(),
+    "ld": Row(scale=over_bins),
+    "pixel_kd": Row("kd"),
+    "pkd": Row(scale=weighted, fields={"resize_stu": "resize_student"}),
+    "skd_pairwise": Row(options={"detach_norm": True}),
+    "skd_pairwise_cirkd": Row("skd_pairwise"),
+    "skd_pixelwise": Row("soft_ce", options={"temperature": 1.0}, scale=whole_batch),
+}

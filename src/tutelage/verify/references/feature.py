@@ -1,0 +1,179 @@
+"""Feature knowledge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.nn import connectors
+from tutelage.nn.token_grid import Grid
+from tutelage.verify.reference import Row
+from tutelage.verify.sides import nobody
+from tutelage.verify.vector import Vector
+
+PROJECTIONS = {r"^proj(\d+)\.": r"projections.\1.", r"^(fit_dense|projection)\.": "projections.0."}
+TEXTBREWER = {"floor": -1e-3}
+
+
+def projection(vector: Vector) -> dict[str, str]:
+    """A projection for each pair of layers, if the published code has one."""
+    return {"projection": "each" if vector.among("parameters") else "none"}
+
+
+def lit(vector: Vector) -> list[tuple[float, Row]]:
+    """Half of the labels' and the teacher's answers' loss, and of the distances between blocks."""
+    alpha, beta = vector.hyper["alpha"] * vector.hyper["beta"] / 2, vector.hyper["beta"] / 2
+    square = vector.hyper["temperature"] ** 2
+    soft = Row("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
+    truth = Row("ce", student="student_logits", teacher_sides=nobody)
+    return [(alpha, truth), (beta - alpha, soft), (0.5 - beta, Row("lit"))]
+
+
+def pairs_by_teacher(vector: Vector) -> dict[str, str]:
+    """Published as a list of the pairs, all of the teacher's first layer first."""
+    layers = len(vector.side("student_features"))
+    pairs = range(layers * len(vector.side("teacher_features")))
+    return {rf"^{pair}\.": f"regressors.{pair % layers}_{pair // layers}." for pair in pairs}
+
+
+def weights_by_pair(vector: Vector) -> Vector:
+    """Published pair by pair, as above; pairs that aren't weighed count as one, and without either channels alike."""
+    ours, theirs = vector.side("student_features"), vector.side("teacher_features")
+    of_pairs, of_channels = (vector.side(f"extra.{name}_weights") for name in ("pair", "channel"))
+    pairs, channels = [], []
+    for number, (t, _) in enumerate(product(theirs, ours)):
+        alike = torch.ones_like(t[:, :, 0, 0]) / (1 if of_pairs else t.shape[1])
+        pairs.append(of_pairs[number].reshape(-1) if of_pairs else torch.ones_like(t[:, 0, 0, 0]))
+        channels.append(of_channels[number] if of_channels else alike)
+    stacked = {
+        f"by_layer.{j}": torch.stack(channels[j * len(ours) : (j + 1) * len(ours)], dim=1) for j in range(len(theirs))
+    }
+    by_pair = torch.stack(pairs, dim=1).unflatten(1, (len(theirs), len(ours))).mT
+    return replace(vector, inputs=vector.inputs | stacked | {"by_pair": by_pair})
+
+
+def timm_feature(vector: Vector) -> list[tuple[float, Row]]:
+    """The task's loss and the feature's."""
+    feature = Row("hidden_state", options=projection, state=PROJECTIONS)
+    return [
+        (vector.hyper["task_loss_weight"], Row("ce", student="student_logits")),
+        (vector.hyper["distill_loss_weight"], feature),
+    ]
+
+
+def tinybert(vector: Vector) -> list[tuple[float, Row]]:
+    """Attentions and hidden states, with every k-th of the teacher's layers."""
+    layers = len(vector.side("extra.student_attentions"))
+    step = len(vector.side("extra.teacher_attentions")) // layers
+    attentions = " ".join(f"extra.teacher_attentions.{(i + 1) * step - 1}" for i in range(layers))
+    states = " ".join(f"teacher_features.{i * step}" for i in range(layers + 1))
+    hidden = Row("hidden_state", options={"projection": "shared"}, state=PROJECTIONS, teacher=states)
+    return [(1.0, Row("attention_mse", student="extra.student_attentions", teacher=attentions)), (layers + 1, hidden)]
+
+
+def patch_maps(features: list[Tensor]) -> list[Tensor]:
+    """Layers stacked in (B, L, N, D) and single ones (B, N, D), all as maps."""
+    layers = [one for x in features for one in (x.unbind(1) if x.dim() == 4 else [x])]
+    return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
+
+
+def head(name: str, vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """The teacher's classifier."""
+    return asked | {"head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])}
+
+
+def both_heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Either side's classifier, without its bias."""
+    student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
+    return asked | {"student_head": (student, None), "head": (teacher, None)}
+
+
+ROWS = {
+    "ab": Row(scale=lambda vector: 3 / 1000),
+    "afd": Row(fields={"att_f": "ratio"}),
+    "bert_pkd": Row("patient_kd"),
+    "cankd": Row(
+        scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
+        state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
+        describes=("parameters.W.0.bias",),  # which the batch norm after it takes away
+    ),
+    "cat_kd": Row(prepare=both_heads),
+    "cosine_hidden": Row("hidden_state", options={"kind": "cosine", "projection": "none"}),
+    "distillkit_hidden_state": Row("hidden_state", options=projection, state=PROJECTIONS),
+    "fitnet_hint": Row(
+        "fitnet", connector=lambda vector: partial(connectors.Regressor, use_relu=vector.hyper.get("use_relu", True))
+    ),
+    "ft": Row(fields={"p1": "power", "p2": "p"}, options={"rate": 0, "factor_weight": 1.0}),
+    "ft_official": Row("ft", fields={"beta": "factor_weight"}, options={"rate": 0}),
+    "ickd": Row(state={r"^embed_s\.conv2d\.": "embed.0.", r"^embed_s\.l2norm\.": "embed.1."}),
+    "l2t_ww": Row(
+        scale=lambda vector: float(vector.hyper["beta"]),
+        state=pairs_by_teacher,
+        together=True,
+        derive=weights_by_pair,
+        asks={"by_pair": "pair_weights", "by_layer": "channel_weights"},
+    ),
+    "lit": Row(combine=lit),
+    "mgd": Row(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
+    "manifold": Row(describes=("extra.order",)),  # what rand sorts to
+    "norm": Row(),
+    "ofd": Row(
+        asks={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
+        state={r"^connector(\d+)/": r"connectors.\1."},
+        scale=lambda vector: 1 / vector.hyper["scale"],
+    ),
+    "pad": Row(stand_ins={"log_variance": lambda vector: lambda student: vector.inputs["extra.log_variance"]}),
+    "reviewkd_abf": Row("reviewkd", fields={"mid_channel": "mid_channels"}, state={r"^abf(\d+)/": r"abfs.\1."}),
+    "reviewkd_hcl": Row("hcl"),
+    "semckd": Row(
+        fields={"soft": "temperature"},
+        options=lambda vector: {"batch_size": len(vector.side("student_features")[0])},
+        state={
+            r"^query_(\d+)\.linear1": r"queries.\1.0",
+            r"^query_(\d+)\.linear2": r"queries.\1.2",
+            r"^key_(\d+)\.linear1": r"keys.\1.0",
+            r"^key_(\d+)\.linear2": r"keys.\1.2",
+            r"^regressor(\d)(\d)\.regressor\.": r"projectors.\1_\2.",
+        },
+    ),
+    "show_attend_distill": Row(
+        state={
+            r"^linear_trans_t\.query_layer\.": "queries.",
+            r"^linear_trans_s\.key_layer\.": "keys.",
+            r"^linear_trans_s\.bilinear\.": "bilinear.",
+            r"\.linear\.": ".0.",
+            r"\.bn\.": ".1.",
+            "^p_t$": "teacher_places",
+            "^p_s$": "student_places",
+        }
+    ),
+    "simkd": Row(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
+    "srrl": Row(
+        fields={"weight": "response_weight"},
+        asks={"teacher_logits": "teacher_response"},
+        state={r"^Connectors\.": "embed."},
+        prepare=partial(head, "fc_t"),
+    ),
+    "textbrewer_att_ce": Row("attention_ce", options=TEXTBREWER),
+    "textbrewer_att_ce_mean": Row("attention_ce", options={"heads": "mean", **TEXTBREWER}),
+    "textbrewer_att_mse": Row("attention_mse", options=TEXTBREWER),
+    "textbrewer_att_mse_sum": Row("attention_mse", options={"heads": "sum", **TEXTBREWER}),
+    "textbrewer_fsp": Row("fsp"),
+    "textbrewer_hid_mse": Row("hidden_state", options={"projection": "none"}),
+    "textbrewer_mmd": Row("token_mmd"),
+    "timm_feature": Row(combine=timm_feature),
+    "tinybert_intermediate": Row(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
+    "vid": Row(describes=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
+    "vkd": Row(stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}),
+    "vitkd": Row(
+        fields={"lambda": "masked"},
+        state={r"^align2\.": "align.", r"^align\.(?=weight|bias)": "align.2."},
+        sides=patch_maps,
+    ),
+}

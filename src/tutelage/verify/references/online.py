@@ -1,0 +1,115 @@
+"""Peers that learn together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tutelage.schemes.peer_ensembles import Attention, Ensemble, FeatureFusion, Gate
+from tutelage.structures import Outputs
+from tutelage.verify.reference import Row
+from tutelage.verify.sides import part
+from tutelage.verify.vector import Vector
+
+Weighted = list[tuple[float, Row]]
+EPS = {"eps": 1e-7}
+
+
+def dml(vector: Vector) -> Weighted:
+    """CE, and the divergences summed over peers."""
+    peers = vector.inputs["extra.peer_logits"].shape[0]
+    return [(1.0, Row("ce")), (peers, Row("dml", teacher="extra.peer_logits", options={"eps": 1e-8}))]
+
+
+def pcl(vector: Vector) -> Weighted:
+    """ONE's loss with the classifier of all features, and KD of each peer from the others' averages."""
+    peers, weight = range(len(vector.inputs["student_logits"])), vector.hyper["w"]
+    share = weight / (len(peers) - 1)
+    averages = [
+        (share, Row("kd", teacher="extra.average_logits", sides=part(k), teacher_sides=part(j)))
+        for k in peers
+        for j in peers
+        if j != k
+    ]
+    return [(1.0, Row("one", fields={"w": "consistency_weight"})), *averages]
+
+
+class _Leads(nn.Module):
+    """What an ensemble makes of what is said, as a forward."""
+
+    def __init__(self, ensemble: Ensemble) -> None:
+        super().__init__()
+        self.ensemble = ensemble
+
+    def forward(self, said: list[Outputs]) -> Outputs:
+        told = self.ensemble.lead(said)[1]
+        assert told is not None
+        return told
+
+
+def led(vector: Vector, ensemble: Ensemble, said: list[Outputs], names: Mapping[str, str]) -> Outputs:
+    """What an ensemble, with the vector's weights, makes of what several say; names: theirs → ours, of its modules."""
+    ensemble.build(said, "layer", ["layer"])
+    weights = {}
+    for theirs in vector.among("parameters"):
+        module, _, name = theirs.rpartition(".")
+        if module in names:
+            weights[f"ensemble.{names[module]}.{name}"] = vector.inputs[f"parameters.{theirs}"]
+    found: Outputs = functional_call(_Leads(ensemble).double(), weights, (said,))
+    return found
+
+
+def gated(vector: Vector) -> Vector:
+    """With the branches' gated sum; what enters them is given."""
+    trunk = vector.inputs["extra.trunk"]
+    said = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
+    told = led(vector, Gate(), said, {"control_v1": "gate", "bn_v1": "norm"})
+    return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": told.response})
+
+
+def attending(vector: Vector) -> Vector:
+    """With the queries and keys of the peers' features."""
+    peers = zip(vector.inputs["teacher_logits"], vector.inputs["extra.embeddings"], strict=True)
+    leader = vector.inputs["student_logits"]
+    said = [Outputs(leader, {"layer": vector.inputs["extra.embeddings"][0]})]
+    said += [Outputs(z, {"layer": f}) for z, f in peers]
+    told = led(vector, Attention(), said, {"query_weight": "query", "key_weight": "key"})
+    return replace(vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in told.facts.items()})
+
+
+def fused(vector: Vector) -> Vector:
+    """With the fused classifier's answer."""
+    pairs = zip(vector.inputs["student_logits"], vector.side("student_features"), strict=True)
+    names = {"conv1": "fuse.0", "bn1": "fuse.1", "conv1_1": "fuse.3", "bn1_1": "fuse.4", "fc2": "classifier"}
+    told = led(vector, FeatureFusion(), [Outputs(z, {"layer": f}) for z, f in pairs], names)
+    return replace(vector, inputs=vector.inputs | {"extra.fused": told.response})
+
+
+def peers_alpha(vector: Vector) -> dict[str, Any]:
+    """The weight of what peers teach each other."""
+    return {"alpha": vector.hyper["alpha"] * vector.hyper.get("consistency_weight", 1.0), **EPS}
+
+
+def none(tensors: list[Tensor]) -> None:
+    """No teacher of the list."""
+
+
+ROWS = {
+    "cl_ilr": Row("dml_joint", options={"pairwise": False, **EPS}),
+    "dcm": Row(options={"eps": 1e-8}),
+    "dml": Row(combine=dml),
+    "dml_joint": Row(options=EPS),
+    "ffl": Row(options=EPS),
+    "ffl_fusion": Row("ffl", student="student_logits", teacher="extra.fused", derive=fused),
+    "kdcl": Row(fields={"lambda": "strength"}),
+    "mcl": Row(state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, together=True, teacher_sides=none),
+    "okddip": Row(teacher="extra.peer_logits", options=peers_alpha),
+    "okddip_attention": Row("okddip", options=peers_alpha, derive=attending),
+    "one": Row(teacher="extra.ensemble_logits", options=EPS),
+    "one_gate": Row("one", teacher="extra.ensemble_logits", options=EPS, derive=gated),
+    "pcl": Row(combine=pcl),
+}

@@ -1,0 +1,121 @@
+"""Knowledge in the tokens of language models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.losses.base import IGNORED
+from tutelage.verify.reference import Row
+from tutelage.verify.vector import Vector
+
+DISTILLM = {"lam": "skew"}
+PROJECTIONS = {"kd_temperature": "temperature", "kd_objective": "objective"}
+
+
+def tokens(vector: Vector) -> float:
+    """For code that adds up the tokens."""
+    mask, target = vector.get("extra.mask"), vector.get("target")
+    if mask is None:
+        mask = torch.ones_like(vector.inputs["student_logits"][..., 0]) if target is None else target != IGNORED
+    return float(mask.sum())
+
+
+def total(values: Tensor) -> Tensor:
+    """For code that adds up tokens, of several numbers."""
+    return values.sum()
+
+
+def gkd_scale(vector: Vector) -> float:
+    """TRL's reductions."""
+    batch, length, words = vector.inputs["student_logits"].shape
+    labelled = vector.hyper.get("use_labels", True)
+    count = tokens(vector) if labelled else float(batch * length)
+    scales = {"batchmean": 1.0 if labelled else length, "sum": count, "mean": 1 / words}
+    return scales[vector.hyper.one_of("reduction", *scales)]
+
+
+def gkd_labels(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """The labels, if they are used."""
+    return asked if vector.hyper.get("use_labels", True) else {}
+
+
+def symmetric(vector: Vector) -> list[tuple[float, Row]]:
+    """Cross-entropy and reverse KL."""
+    lam = vector.hyper["lam"]
+    return [
+        (1 - lam, Row("skew_kl", options={"skew": 0.0, "entropy": False})),
+        (lam, Row("skew_rkl", options={"skew": 0.0})),
+    ]
+
+
+def chosen_first(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """The teacher's sequences, then as many of the student's."""
+    count = len(vector.inputs["student_logits"])
+    return asked | {"by_teacher": torch.arange(count) < count // 2}
+
+
+def heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Both language models' heads."""
+    student, teacher = vector.inputs["parameters.student_lm_head.weight"], vector.inputs["extra.teacher_lm_head.weight"]
+    return asked | {"student_head": (student,), "teacher_head": (teacher,)}
+
+
+def vocabularies(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+    """Both language models' embeddings and heads."""
+    found = heads(vector, {})
+    return asked | {
+        f"{side}_vocabulary": (vector.inputs[f"extra.{side}_embed"], *found[f"{side}_head"])
+        for side in ("student", "teacher")
+    }
+
+
+def uld(vector: Vector) -> list[tuple[float, Row]]:
+    """The next token, and the sorted probabilities."""
+    shift = {"shift": True}
+    return [
+        (vector.hyper["crossentropy_weight"], Row("token_ce", options=shift)),
+        (vector.hyper["distillation_weight"], Row("uld", options=shift, asks={"teacher_target": "teacher_targets"})),
+    ]
+
+
+ROWS = {
+    "distillm2": Row(
+        fields={
+            "base_alpha_1": "skew",
+            "base_alpha_2": "reverse_skew",
+            "gradual_beta": "gradual",
+            "max_steps": "epochs",
+        },
+        options=lambda vector: {
+            "shift": True,
+            "reverse_only": vector.hyper.one_of("loss_type", "distillm_v1", "distillm_v2") == "distillm_v1",
+        },
+        asks={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
+        prepare=chosen_first,
+        scale=lambda vector: 2.0,
+    ),
+    "dskd": Row(fields=PROJECTIONS, prepare=heads, scale=tokens),
+    "dskd_cma": Row(fields=PROJECTIONS, asks={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total),
+    "forward_kl_lm": Row("skew_kl", options={"skew": 0.0, "entropy": False}),
+    **{f"gkd_jsd_{end}": Row("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
+    "js_lm": Row("gkd", options=lambda vector: {"beta": 1 - vector.hyper["lam"]}),
+    "reverse_kl_lm": Row("skew_rkl", options={"skew": 0.0}),
+    "skew_kl": Row(fields=DISTILLM, options={"entropy": False}),
+    "skew_rkl": Row(fields=DISTILLM),
+    **{
+        f"sparse_topk_{name}": Row("sparse_topk", options={"divergence": name}, scale=tokens)
+        for name in ("jsd", "kl", "tvd")
+    },
+    "symmetric_kl_lm": Row(combine=symmetric),
+    "taid": Row(
+        fields={"num_train_steps": "epochs"},
+        options=lambda vector: {"adaptive": not vector.hyper["disable_adaptive"], "entropy": False},
+        asks={"global_step": "epoch"},
+        state={r"^prev_loss": "previous_loss"},
+    ),
+    "tvd_lm": Row("tvd"),
+    "uld": Row(combine=uld),
+}

@@ -1,7 +1,0 @@
-"""Regression."""
-
-from __future__ import annotations
-
-from tutelage.verify.row import Row
-
-ROWS = {"fpd": Row(options={"weigh_maps": True})}
