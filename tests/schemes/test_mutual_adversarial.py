@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"weight=0: expected a number above 0"):
         afd([plain(0), plain(1)], weight=0)
     with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
-        MutualAdversarial.of(SimpleNamespace(config=SimpleNamespace(sharded=True)))
+        MutualAdversarial.of(SimpleNamespace(settings=SimpleNamespace(sharded=True)))
     with pytest.raises(ModelError, match="Sequential has no stage, whose map critics could judge"):
         wired([nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)])
 
