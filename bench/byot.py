@@ -22,17 +22,17 @@ from torch import Tensor, nn
 from tutelage import models
 from tutelage.objective.terms import Terms
 from tutelage.recipes import load
-from tutelage.schemes.multi_exit import Exits, WithExits
+from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.tasks.classification import Classification
 
 T, ALPHA, HINT = 3.0, 0.1, 1e-6
 
 
-def ours(student: nn.Module, x: Tensor, y: Tensor, channels_last: bool = False) -> tuple[Step, WithExits]:
+def ours(student: nn.Module, x: Tensor, y: Tensor, channels_last: bool = False) -> tuple[Step, MultiExitPlayer]:
     """The Trainer's step on a batch as its data hands it over, and its player."""
-    player = WithExits(student, Terms.of(load("byot")["method"]), Classification())
+    player = MultiExitPlayer(student, Terms.of(load("byot")["method"]), Classification())
     torch.manual_seed(1)
-    return by_trainer(Exits(player), x, y, channels_last=channels_last), player
+    return by_trainer(MultiExit(player), x, y, channels_last=channels_last), player
 
 
 def bare(student: Any, heads: nn.ModuleList, x: Tensor, y: Tensor) -> Step:

@@ -31,19 +31,19 @@ from torch import nn
 
 from tutelage import models
 from tutelage.cache.store import SHARD_ROWS, Rows, Store, plan
-from tutelage.data.data_module import Data
-from tutelage.data.splits import Stored
-from tutelage.nn.model_profile import Look
+from tutelage.data.data_module import DataModule
+from tutelage.data.splits import InMemorySplit
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
-from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.training.trainer import Trainer
 
 SAMPLES, VIEWS = 1024, 2
@@ -58,7 +58,7 @@ class Given(Teacher):
         super().__init__()
         self.teacher, self.told = teacher, Outputs(torch.zeros(()))
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The teacher's."""
         return self.teacher.look(batch)
 
@@ -69,13 +69,17 @@ class Given(Teacher):
         return self.told
 
 
-def data() -> Data:
+def data() -> DataModule:
     """Images of noise, cropped and flipped."""
     torch.manual_seed(0)
-    rows = Stored(torch.randint(256, (SAMPLES, 3, 32, 32), dtype=torch.uint8), torch.randint(CLASSES, (SAMPLES,)))
+    rows = InMemorySplit(
+        torch.randint(256, (SAMPLES, 3, 32, 32), dtype=torch.uint8), torch.randint(CLASSES, (SAMPLES,))
+    )
     classes = tuple(map(str, range(CLASSES)))
     mean = (0.5,) * 3
-    return Data("noise", "classification", classes, 3, (32, 32), mean, mean, rows, rows, rows, augment="crop-flip")
+    return DataModule(
+        "noise", "classification", classes, 3, (32, 32), mean, mean, rows, rows, rows, augment="crop-flip"
+    )
 
 
 def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method: Any, channels_last: bool) -> Step:
@@ -89,7 +93,9 @@ def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method:
         "given": lambda: Given(frozen),
         "cached": lambda: Cached(frozen, seen, Plan(folder, views=VIEWS, memory_format=layout)),
     }
-    settings = Settings(device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last)
+    settings = TrainerSettings(
+        device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last
+    )
     trainer = Trainer(settings, task)
     scheme = Offline(Player(copy.deepcopy(student), Terms.of(method, task.truth()), task), chosen[who]())
     trainer.steps = seen.steps(BATCH)
@@ -196,7 +202,7 @@ def cold(folder: Path, limit: Path) -> float:
     lots = cycle(torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(BATCH))
 
     class Reading(Teacher):
-        def look(self, batch: Batch) -> Look:
+        def look(self, batch: Batch) -> ModelProfile:
             raise NotImplementedError
 
         def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
@@ -206,7 +212,7 @@ def cold(folder: Path, limit: Path) -> float:
     def mean() -> float:
         waited = 0.0
         coming = (Batch(torch.zeros(BATCH), index=next(lots)) for _ in range(steps))
-        teacher = Ahead(Reading(), 2)
+        teacher = PrefetchingTeacher(Reading(), 2)
         began = time.perf_counter()
         for batch in teacher.ahead(coming):
             teacher(batch)

@@ -24,9 +24,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tutelage.data.data_module import Data
-from tutelage.data.image_files import Files
-from tutelage.data.splits import Stored
+from tutelage.data.data_module import DataModule
+from tutelage.data.image_files import ImageFileSplit
+from tutelage.data.splits import InMemorySplit
 
 BATCH, BATCHES = 64, 20
 PHOTOS, HEIGHT, WIDTH = 32, 1200, 1600
@@ -66,9 +66,9 @@ def small_images() -> list[Figure]:
     """Time an epoch of 20 batches of each."""
     count = BATCH * BATCHES
     images, labels = torch.randint(256, (count, 3, 32, 32), dtype=torch.uint8), torch.randint(100, (count,))
-    rows = Stored(images, labels)
+    rows = InMemorySplit(images, labels)
     classes = tuple(map(str, range(100)))
-    data = Data("random", "classification", classes, 3, (32, 32), MEAN, STD, rows, rows, rows, "crop-flip")
+    data = DataModule("random", "classification", classes, 3, (32, 32), MEAN, STD, rows, rows, rows, "crop-flip")
     loader = DataLoader(Transformed(images, labels), BATCH, shuffle=True)
     epochs = {
         "ours": lambda: drain(data.batches("train", BATCH)),
@@ -110,8 +110,10 @@ def photos(root: Path) -> list[Figure]:
         "test": [transforms.Resize(256), transforms.CenterCrop(224)],
     }
     labels = torch.arange(PHOTOS) * 2 // PHOTOS
-    files = Files(sorted((root / "train").rglob("*.jpg")), 3, (224, 224), labels=labels)
-    data = Data("photos", "classification", ("0", "1"), 3, (224, 224), MEAN, STD, files, files, files, "resized-crop")
+    files = ImageFileSplit(sorted((root / "train").rglob("*.jpg")), 3, (224, 224), labels=labels)
+    data = DataModule(
+        "photos", "classification", ("0", "1"), 3, (224, 224), MEAN, STD, files, files, files, "resized-crop"
+    )
 
     def ours(split: str) -> None:
         for epoch in range(2):

@@ -23,8 +23,8 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Method, Terms
-from tutelage.schemes.collaborative import Together
-from tutelage.schemes.collaborative_player import Group
+from tutelage.schemes.collaborative import Collaborative
+from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.peer_ensembles import named
@@ -81,8 +81,8 @@ def mutual_by_hand(nets: Nets, x: Tensor, y: Tensor, sequential: bool = False) -
 def one(nets: Nets, x: Tensor, y: Tensor) -> Step:
     """Three branches and their gated ensemble."""
     networks = {f"peer{k}": network for k, network in enumerate(nets)}
-    group = Group(networks, Terms.of(ONE()), Classification(), named("gate"), "auto")
-    return by_trainer(Together(group), x, y, channels_last=False)
+    group = CollaborativePlayer(networks, Terms.of(ONE()), Classification(), named("gate"), "auto")
+    return by_trainer(Collaborative(group), x, y, channels_last=False)
 
 
 def one_by_hand(nets: Nets, x: Tensor, y: Tensor) -> Step:

@@ -21,7 +21,7 @@ from tutelage import models
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
@@ -33,7 +33,7 @@ METHODS = ("kd", "dkd", "dist", "nkd")
 def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[], None]:
     """The trainer's step for students of these methods, over and over again."""
     seen, task = data(), Classification()
-    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant"), task)
+    trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], schedule="constant"), task)
     players = {name: Player(copy.deepcopy(s), Terms.of(name, task.truth()), task) for name, s in students.items()}
     scheme = Offline(players, Frozen(copy.deepcopy(teacher), task))
     trainer.steps = seen.steps(BATCH)

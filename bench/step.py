@@ -20,15 +20,15 @@ from measure import conclude, least_of_instances, show
 from torch import Tensor, nn
 
 from tutelage import models
-from tutelage.data.data_module import Data
-from tutelage.data.splits import Stored
+from tutelage.data.data_module import DataModule
+from tutelage.data.splits import InMemorySplit
 from tutelage.losses.base import Loss, Mix
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.trainer import Trainer
@@ -74,10 +74,10 @@ def ours(
 
 def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **settings: bool) -> Step:
     """The Trainer's step of a scheme, on a batch as its data hands it over."""
-    rows = Stored(x, y, torch.arange(samples) % len(x))
+    rows = InMemorySplit(x, y, torch.arange(samples) % len(x))
     classes = tuple(map(str, range(CLASSES)))
-    data = Data("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
-    trainer = Trainer(Settings(device="cpu", lr=SGD["lr"], schedule="constant", **settings), Classification())
+    data = DataModule("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
+    trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], schedule="constant", **settings), Classification())
     trainer.steps = data.steps(BATCH)
     trainer._set_up(scheme, data)
     batch = next(iter(trainer._batches(data, "train", 0, 0)))

@@ -22,18 +22,18 @@ from measure import conclude, least_of_instances, show
 from torch import nn
 
 from tutelage import models
-from tutelage.data.data_module import Data
-from tutelage.data.splits import Stored
+from tutelage.data.data_module import DataModule
+from tutelage.data.splits import InMemorySplit
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen, computes_natively
-from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.training.trainer import Trainer
 
 CLASSES, BATCH, STEPS, T = 100, 64, 20, 4.0
@@ -83,12 +83,12 @@ def forwards(model: nn.Module, rounds: int, instances: int) -> dict[str, float]:
 
 def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, float]:
     """Wall seconds of an epoch of the Trainer, without and with the teacher ahead."""
-    rows = Stored(torch.randn(BATCH * STEPS, 3, 32, 32), torch.randint(CLASSES, (BATCH * STEPS,)))
+    rows = InMemorySplit(torch.randn(BATCH * STEPS, 3, 32, 32), torch.randint(CLASSES, (BATCH * STEPS,)))
     classes = tuple(map(str, range(CLASSES)))
-    data = Data("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
+    data = DataModule("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
 
     def make(wrap: Callable[[Teacher], Teacher]) -> Callable[[], object]:
-        trainer = Trainer(Settings(device="cpu", schedule="constant"), TASK)
+        trainer = Trainer(TrainerSettings(device="cpu", schedule="constant"), TASK)
         taught = wrap(Frozen(copy.deepcopy(teacher), TASK))
         scheme = Offline(Player(copy.deepcopy(student), Terms.of(KD(T), TASK.truth()), TASK), taught)
         trainer.steps = STEPS
@@ -101,7 +101,7 @@ def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, flo
 
         return epoch
 
-    made = {"without": make(lambda t: t), "ahead": make(lambda t: Ahead(t, 2))}
+    made = {"without": make(lambda t: t), "ahead": make(lambda t: PrefetchingTeacher(t, 2))}
     least, cores = dict.fromkeys(made, float("inf")), dict.fromkeys(made, 0.0)
     for number in range(rounds):
         for name in sorted(made, reverse=bool(number % 2)):

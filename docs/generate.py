@@ -19,7 +19,7 @@ import yaml
 from tutelage import recipes
 from tutelage.config.schema import Config
 from tutelage.losses.base import Loss
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.utils import registry
 
 GROUPS = {
@@ -237,12 +237,12 @@ def overview() -> str:
 
 def configuration() -> str:
     """The keys of a run and of its trainer."""
-    own = [key for key in Config.model_fields if key not in Settings.model_fields]
+    own = [key for key in Config.model_fields if key not in TrainerSettings.model_fields]
     return (
         "## Who teaches whom, on what\n\n"
         + _keys(own)
         + "\n## How a student is trained\n\n"
-        + _keys([*Settings.model_fields])
+        + _keys([*TrainerSettings.model_fields])
     )
 
 

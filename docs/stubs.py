@@ -37,7 +37,7 @@ def keys() -> str:
     text = (
         '"""The keys of a run in Python, for editors and type checkers; written by docs/stubs.py."""\n\n'
         "from __future__ import annotations\n\nfrom typing import Any, Literal, TypedDict\n\n"
-        "from tutelage.config.kinds import Further\n\n\n"
+        "from tutelage.config.kinds import ExtraStudent\n\n\n"
         'class Keys(TypedDict, total=False):\n    """What `distill` and its kind take beside what they name."""\n\n'
     )
     hints = typing.get_type_hints(Config)

@@ -14,7 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage import KD, Batch, Classification, Frozen, Outputs, Player, Scheme, Settings, Terms, Trainer, data, models
+from tutelage import (
+    KD,
+    Batch,
+    Classification,
+    Frozen,
+    Outputs,
+    Player,
+    Scheme,
+    Terms,
+    Trainer,
+    TrainerSettings,
+    data,
+    models,
+)
 from tutelage.training.evaluation import evaluate
 
 
@@ -80,7 +93,7 @@ def main(teacher: nn.Module, epochs: int = 5) -> dict[str, Any]:
     task, digits = Classification(), data.load("digits")
     student = models.create("cnn4", classes=10, channels=1).model
     scheme = Adversarial(Player(student, Terms.of(KD(), task.truth()), task), Frozen(teacher, task), classes=10)
-    trainer = Trainer(Settings(epochs=epochs, lr=0.05), task)
+    trainer = Trainer(TrainerSettings(epochs=epochs, lr=0.05), task)
     taught = trainer.fit(scheme, digits)["student"]
     return evaluate(taught, digits.batches("test", 256), task, 10).values | {"steps": trainer.progress.step}
 

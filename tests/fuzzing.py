@@ -169,7 +169,7 @@ def asked(package: str, name: str, told: dict[str, Any]) -> dict[str, Any]:
         return {**BASE, "teacher": None, "method": "ce", "scheme": {"name": name, **told}}
     if package == "losses":
         return {**BASE, "method": [{"name": name, **told}]}
-    word = {"Temperature": "temperature", "Samples": "samples"}.get(_kind(name), "weight")
+    word = {"Temperature": "temperature", "SampleWeight": "samples"}.get(_kind(name), "weight")
     return {**BASE, "method": [{"name": "kd", word: {"name": name, **told}}]}
 
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from tutelage import data as datasets
 from tutelage import models
-from tutelage.data.data_module import Data
-from tutelage.data.splits import Stored
+from tutelage.data.data_module import DataModule
+from tutelage.data.splits import InMemorySplit
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
@@ -26,19 +26,21 @@ from tutelage.teachers.frozen import Frozen
 from tutelage.training.trainer import Trainer
 
 
-def digits(limit: int = 64, **options) -> Data:
+def digits(limit: int = 64, **options) -> DataModule:
     return datasets.load("digits", limit=limit, augment="none", **options)
 
 
-def scenes(count: int = 16, side: int = 8, labelled: float = 0.7) -> Data:
+def scenes(count: int = 16, side: int = 8, labelled: float = 0.7) -> DataModule:
     """Random images with a class for each pixel; about 1 - labelled of them unlabelled, unevenly over the samples."""
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(count, 3, side, side, generator=generator)
     targets = (images.mean(1) * 3).long().clamp(max=2)
     share = torch.linspace(2 * labelled - 1, 1, count)[:, None, None]
     targets[torch.rand(count, side, side, generator=generator) > share] = 255
-    part = Stored(images, targets)
-    return Data("scenes", "segmentation", ("a", "b", "c"), 3, (side, side), (0.5,) * 3, (0.3,) * 3, part, part, part)
+    part = InMemorySplit(images, targets)
+    return DataModule(
+        "scenes", "segmentation", ("a", "b", "c"), 3, (side, side), (0.5,) * 3, (0.3,) * 3, part, part, part
+    )
 
 
 def streets(folder: Path, count: int) -> dict[str, object]:
@@ -77,7 +79,7 @@ class Dense(nn.Module):
         return self.classifier(self.layer2(self.layer1(x)))
 
 
-def net(name: str = "cnn2", seed: int = 0, data: Data | None = None) -> nn.Module:
+def net(name: str = "cnn2", seed: int = 0, data: DataModule | None = None) -> nn.Module:
     torch.manual_seed(seed)
     classes, channels, task = (
         (10, 1, "classification") if data is None else (len(data.classes), data.channels, data.task)
@@ -85,17 +87,17 @@ def net(name: str = "cnn2", seed: int = 0, data: Data | None = None) -> nn.Modul
     return models.create(name, classes=classes, channels=channels, task=task).model
 
 
-def task_of(data: Data) -> Task:
+def task_of(data: DataModule) -> Task:
     return Segmentation() if data.task == "segmentation" else Classification()
 
 
-def settings(**changes) -> Settings:
+def settings(**changes) -> TrainerSettings:
     usual = {"epochs": 1, "batch_size": 16, "lr": 0.05, "device": "cpu", "log_every": 1000, "channels_last": False}
     usual |= {"lr_warmup": 0, "clip": None}  # as a loop by hand
-    return Settings(**(usual | changes))
+    return TrainerSettings(**(usual | changes))
 
 
-def offline(data: Data, method=None, student=None, teacher=None, *, truth: bool = True) -> Offline:
+def offline(data: DataModule, method=None, student=None, teacher=None, *, truth: bool = True) -> Offline:
     """A student taught by a frozen teacher; method None is KD."""
     task = task_of(data)
     small, large = ("seg4", "seg8") if data.task == "segmentation" else ("cnn2", "cnn4")
@@ -104,7 +106,7 @@ def offline(data: Data, method=None, student=None, teacher=None, *, truth: bool 
     return Offline(Player(student or net(small, 2, data), terms, task), teacher)
 
 
-def fit(scheme, data: Data, folder: Path | None = None, callbacks=(), fabric=None, **changes) -> nn.Module:
+def fit(scheme, data: DataModule, folder: Path | None = None, callbacks=(), fabric=None, **changes) -> nn.Module:
     """Train; the first student."""
     torch.manual_seed(3)
     trainer = Trainer(settings(**changes), task_of(data), folder, callbacks, fabric)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
 import tutelage
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn.feature_extractor import peek
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.shared_trunk import Branches
-from tutelage.nn.tail import Rest
+from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.runs.phase import macs
@@ -75,43 +75,43 @@ class Saying(nn.Module):
         return KINDS[self.kind](self.net.fc(middle.mean((2, 3))), middle)
 
 
-def example(data: Data) -> Batch:
+def example(data: DataModule) -> Batch:
     return next(iter(data.batches("train", 8)))
 
 
-def player(model: nn.Module, data: Data) -> Player:
+def player(model: nn.Module, data: DataModule) -> Player:
     task = task_of(data)
     return Player(model, Terms.of(KD(), task.truth()), task)
 
 
-def trained(model: nn.Module, data: Data) -> Any:
+def trained(model: nn.Module, data: DataModule) -> Any:
     task = task_of(data)
     scheme = Offline(player(model, data), Frozen(Saying(model.kind), task))
     return next(iter(fit(scheme, data, ema=0.9, keep="best").parameters())).sum()
 
 
-def followed(model: nn.Module, data: Data) -> Any:
+def followed(model: nn.Module, data: DataModule) -> Any:
     scheme = Offline(player(model, data), MovingAverage(model, task_of(data)))
     return next(iter(fit(scheme, data).parameters())).sum()
 
 
-def mutual(model: nn.Module, data: Data) -> Any:
+def mutual(model: nn.Module, data: DataModule) -> Any:
     peers = {"a": player(model, data), "b": player(Plain(), data)}
     return next(iter(fit(Mutual(peers), data).parameters())).sum()
 
 
-PLACES: dict[str, Callable[[nn.Module, Data], Any]] = {
+PLACES: dict[str, Callable[[nn.Module, DataModule], Any]] = {
     "evaluation": lambda m, data: evaluate(m, data.batches("val", 32, train=False), task_of(data), 10).values["loss"],
     "figures of a split": lambda m, data: figures(m, data, task_of(data), "val", 16).values["loss"],
     "evaluate()": lambda m, data: tutelage.evaluate(m, data).values["loss"],
-    "a look": lambda m, data: Look(m, example(data)).response,
+    "a look": lambda m, data: ModelProfile(m, example(data)).response,
     "what is captured": lambda m, data: peek(m, example(data).inputs, ["net.layer1"]).response,
     "cost": macs,
     "a teacher": lambda m, data: Frozen(m, task_of(data))(example(data)).response,
     "a folded teacher": lambda m, data: Frozen(m, task_of(data), folded=True)(example(data)).response,
     "several teachers": lambda m, data: Ensemble([Frozen(m, task_of(data))] * 2)(example(data)).response,
     "branches": lambda m, data: Branches({"a": m, "b": Saying(m.kind)})(example(data).inputs)[1].response,
-    "from a layer on": lambda m, data: Rest(m, "net.layer1", example(data).inputs)(torch.ones(2, 4, 8, 8)),
+    "from a layer on": lambda m, data: Tail(m, "net.layer1", example(data).inputs)(torch.ones(2, 4, 8, 8)),
     "training": trained,
     "a moving average": followed,
     "peers": mutual,

@@ -9,7 +9,7 @@ from small import net
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import Tapped, peek, undisturbed
+from tutelage.nn.feature_extractor import FeatureExtractor, peek, undisturbed
 
 X = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 
@@ -67,7 +67,7 @@ class Shifted(nn.Module):
 
 def test_features_are_the_layers_own():
     model = net("cnn2").eval()
-    said = Tapped(model, ["layer2", "layer2:in", "fc:in"])(X)
+    said = FeatureExtractor(model, ["layer2", "layer2:in", "fc:in"])(X)
     first = model.layer1(X)
     second = model.layer2(first)
     assert torch.equal(said["layer2:in"], first)
@@ -78,14 +78,14 @@ def test_features_are_the_layers_own():
 
 def test_gradients_flow_through_features():
     model = net("cnn2")
-    Tapped(model, ["layer1"])(X)["layer1"].sum().backward()
+    FeatureExtractor(model, ["layer1"])(X)["layer1"].sum().backward()
     assert model.layer1[0].weight.grad is not None
     assert model.fc.weight.grad is None
 
 
 def test_an_unknown_layer_gets_near_names():
     with pytest.raises(ModelError, match=r"unknown layer 'layer33': did you mean .*'layer3'"):
-        Tapped(net(), ["layer33"])
+        FeatureExtractor(net(), ["layer33"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_an_unknown_layer_gets_near_names():
 )
 def test_layers_that_mean_nothing_are_refused(layer, message):
     with pytest.raises(ModelError, match=message):
-        Tapped(Tail(), [layer])(X)
+        FeatureExtractor(Tail(), [layer])(X)
 
 
 def test_torchvisions_overwritten_layer_is_refused():
@@ -113,7 +113,7 @@ def test_torchvisions_overwritten_layer_is_refused():
 def test_a_tuple_gives_its_first_and_text_is_refused():
     assert peek(Tail(), X, ["pair"])["pair"].shape == X.shape
     with pytest.raises(ModelError, match="'words' gives str, expected a tensor"):
-        Tapped(Text(), ["words"])(X)
+        FeatureExtractor(Text(), ["words"])(X)
 
 
 def test_a_failing_model_is_named_with_its_inputs():
@@ -123,7 +123,7 @@ def test_a_failing_model_is_named_with_its_inputs():
 
 def test_channels_last_inside_become_channels_first():
     model = Shifted()
-    said = Tapped(model, ["block", "embed"])(X)
+    said = FeatureExtractor(model, ["block", "embed"])(X)
     assert said["block"].shape == said["embed"].shape == (2, 6, 4, 4)
     assert torch.equal(said["block"].permute(0, 2, 3, 1), model.block(model.embed(X).permute(0, 2, 3, 1)))
 
@@ -139,7 +139,7 @@ def test_timms_swin_gives_channels_first():
 
 def test_the_bare_model_can_be_called_while_tapped():
     model = net().eval()
-    tapped = Tapped(model, ["layer1"])
+    tapped = FeatureExtractor(model, ["layer1"])
     expected = model(X)
     model(X)
     model.layer1(X)
@@ -151,7 +151,7 @@ def test_the_bare_model_can_be_called_while_tapped():
 
 
 def test_an_error_in_the_forward_leaves_no_trace():
-    tapped = Tapped(net(), ["layer1"])
+    tapped = FeatureExtractor(net(), ["layer1"])
     with pytest.raises(RuntimeError):
         tapped(torch.zeros(2, 3, 8, 8))
     assert not tapped.listening
@@ -159,7 +159,7 @@ def test_an_error_in_the_forward_leaves_no_trace():
 
 
 def test_a_copy_has_hooks_of_its_own():
-    tapped = Tapped(net().eval(), ["layer1", "fc:in"])
+    tapped = FeatureExtractor(net().eval(), ["layer1", "fc:in"])
     tapped(X)
     twin = copy.deepcopy(tapped)
     with torch.no_grad():
@@ -173,11 +173,11 @@ def test_a_copy_has_hooks_of_its_own():
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_features_are_right_beside_a_compiled_twin_without_hooks(backend):
     torch._dynamo.reset()
-    twin, model = Tapped(net("cnn2", 1)), net("cnn2", 2)
+    twin, model = FeatureExtractor(net("cnn2", 1)), net("cnn2", 2)
     twin.compile(backend=backend)
     twin(X)
     expected = peek(model, X, ["layer1", "fc:in"])
-    tapped = Tapped(model, ["layer1", "fc:in"]).eval()
+    tapped = FeatureExtractor(model, ["layer1", "fc:in"]).eval()
     tapped.compile(backend=backend)
     for _ in range(2):
         said = tapped(X)
@@ -189,7 +189,7 @@ def test_compiled_features_are_right_beside_a_compiled_twin_without_hooks(backen
 
 
 def test_features_and_response_come_back_in_float32():
-    tapped = Tapped(net().to(torch.bfloat16).eval(), ["layer1", "fc:in"])
+    tapped = FeatureExtractor(net().to(torch.bfloat16).eval(), ["layer1", "fc:in"])
     said = tapped(X.to(torch.bfloat16))
     assert {said.response.dtype, said["layer1"].dtype, said["fc:in"].dtype} == {torch.float32}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import tutelage
 from tutelage import data as datasets
 from tutelage.config.schema import check
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, DataError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.ce import CE
@@ -218,7 +218,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, changed, words) -> N
 def test_columns_must_add_up_and_be_there() -> None:
     part = scenes(4).train
     with pytest.raises(ConfigError, match="expected columns of 2 classes in all"):
-        Data("x", "multi_task", ("a", "b"), 3, (8, 8), (0.5,) * 3, (0.3,) * 3, part, part, part, columns={"a": 3})
+        DataModule("x", "multi_task", ("a", "b"), 3, (8, 8), (0.5,) * 3, (0.3,) * 3, part, part, part, columns={"a": 3})
     with pytest.raises(ConfigError, match="did you mean 'parity'"):
         datasets.load("digits-tasks").column("paritj")
     with pytest.raises(ConfigError, match="it has one label alone"):

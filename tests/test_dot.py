@@ -17,7 +17,7 @@ from tutelage.config.schema import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
 from tutelage.training.optimizers import DOT, optimiser, taught_by
 
@@ -113,5 +113,5 @@ def test_one_word_is_a_run(tmp_path):
     told = json.loads((made.folder / "student-0" / "phase.json").read_text())
     assert [term["name"] for term in told["terms"]] == ["ce", "kd"]
     assert type(tutelage.load(made.folder)).__name__ == "CNN"
-    again = Run(read(made.folder / "config.yaml"), Given(), made.folder)
+    again = Run(read(made.folder / "config.yaml"), Provided(), made.folder)
     assert {p.name: again.settings(p).dot for p in again.phases()} == {"teacher": 0, "alone-0": 0, "student-0": GAP}

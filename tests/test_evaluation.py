@@ -10,7 +10,7 @@ from torch import nn
 
 import tutelage
 from tutelage.errors import DataError, ModelError, NotFinite
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.training.evaluation import evaluate
@@ -61,7 +61,7 @@ def test_evaluating_changes_nothing():
 
 def test_a_tapped_network_and_a_bare_one_have_the_same_figures():
     data, model = digits(), net("cnn4")
-    assert found(Tapped(model, ["layer1"]), data).values == found(model, data).values
+    assert found(FeatureExtractor(model, ["layer1"]), data).values == found(model, data).values
 
 
 def test_an_empty_split_is_refused():

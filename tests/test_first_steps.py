@@ -12,7 +12,7 @@ from tutelage.config.schema import check
 from tutelage.losses.response.kd import KD
 from tutelage.runs import first_steps, preflight
 from tutelage.runs.run import Run
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 
 WORDS = {"data": "digits", "limit": 200, "teacher": "cnn4", "teacher_epochs": 0, "student": "cnn2", "epochs": 5}
 
@@ -43,7 +43,7 @@ def after_backward(weight: float):
     ],
 )
 def test_the_size_of_the_first_gradients_is_judged(weight, said, level, words):
-    (finding,) = first_steps.sizes(after_backward(weight), Settings(**said))
+    (finding,) = first_steps.sizes(after_backward(weight), TrainerSettings(**said))
     assert finding.level == level
     assert words in finding.what
 
@@ -51,7 +51,7 @@ def test_the_size_of_the_first_gradients_is_judged(weight, said, level, words):
 def test_a_look_at_the_sizes_leaves_the_gradients_as_they_are():
     scheme = after_backward(3.0)
     before = [p.grad.clone() for p in scheme.parameters() if p.grad is not None]
-    first_steps.sizes(scheme, Settings())
+    first_steps.sizes(scheme, TrainerSettings())
     after = [p.grad for p in scheme.parameters() if p.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -79,9 +79,9 @@ def test_steps_that_ruin_the_student_are_an_error_of_check():
 
 
 def test_the_steps_leave_the_given_student_as_it_was():
-    from tutelage.runs.networks import Given
+    from tutelage.runs.networks import Provided
 
-    given = Given(student=net())
+    given = Provided(student=net())
     before = [p.detach().clone() for p in given.student.parameters()]
     run = Run(check(WORDS | {"student": "object:Plain"}), given, folder=Path())
     first_steps.take(run, 3)

@@ -16,7 +16,7 @@ from tutelage import AT, RKD, Batch, Classification, Frozen, Player, Terms
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import peek
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.token_grid import Grid, module_of, split, stated
 
 SMALL = {
@@ -134,7 +134,7 @@ def test_names() -> None:
     assert split("blocks.3:in:map") == ("blocks.3:in", "map")
     assert split("blocks.3:in") == ("blocks.3:in", "")
     assert module_of("blocks.3:in:2x8+1") == "blocks.3"
-    look = Look(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
+    look = ModelProfile(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
     assert look.named("blocks.1", "map") == "blocks.1:map"
     assert look.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
     assert look.named("patch_embed.proj", "map") == "patch_embed.proj"

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.model_profile import Layer, Look, pair, trace
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair, trace
 from tutelage.structures import Batch
 
 
-def look(model: nn.Module, side: int, channels: int = 3) -> Look:
-    return Look(model, Batch(torch.zeros(2, channels, side, side)))
+def look(model: nn.Module, side: int, channels: int = 3) -> ModelProfile:
+    return ModelProfile(model, Batch(torch.zeros(2, channels, side, side)))
 
 
-def names(found: Look) -> list[str]:
+def names(found: ModelProfile) -> list[str]:
     return [layer.name for layer in found.stages]
 
 
@@ -131,12 +131,12 @@ def test_looking_shows_any_layer_and_changes_nothing():
     assert model.training
 
 
-def ladder(*grids: int) -> list[Layer]:
+def ladder(*grids: int) -> list[LayerInfo]:
     n = len(grids)
-    return [Layer(f"s{i}", "Conv2d", (4, g, g), (i + 1) / n, stage=i) for i, g in enumerate(grids)]
+    return [LayerInfo(f"s{i}", "Conv2d", (4, g, g), (i + 1) / n, stage=i) for i, g in enumerate(grids)]
 
 
-def paired(student: list[Layer], teacher: list[Layer]) -> list[tuple[str, str]]:
+def paired(student: list[LayerInfo], teacher: list[LayerInfo]) -> list[tuple[str, str]]:
     return [(s.name, t.name) for s, t in pair(student, teacher)]
 
 
@@ -185,4 +185,4 @@ def test_a_model_without_stages_is_told_to_name_layers():
 def test_an_input_that_is_overwritten_is_refused(first):
     model = nn.Sequential(first, nn.Flatten(), nn.Linear(16, 3))
     with pytest.raises(ModelError, match="Sequential overwrites its input in place"):
-        Look(model, Batch(torch.randn(2, 1, 4, 4)))
+        ModelProfile(model, Batch(torch.randn(2, 1, 4, 4)))

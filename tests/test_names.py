@@ -116,7 +116,7 @@ def test_in_the_progress(name, live, monkeypatch):
     file = io.StringIO()
     made = Console(file=file, force_terminal=live, width=200, markup=False, emoji=False, highlight=False, no_color=True)
     monkeypatch.setattr(shown, "console", lambda: made)
-    with shown.Progress(3) as progress:
+    with shown.ProgressDisplay(3) as progress:
         progress.begin(f"stage{name}-0", 3)
         progress.note({"kind": "begin", "steps": 2, "epochs": 2, "step": 0, "pairs": {name: [(name, name)]}})
         progress.note({"kind": "step", "step": 1, "epoch": 0.5, "losses": {name: 1.0}, "lr": 0.1})

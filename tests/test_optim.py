@@ -8,8 +8,8 @@ from small import net, settings
 from torch import nn
 
 from tutelage.config.schema import read
-from tutelage.nn.feature_extractor import Tapped
-from tutelage.settings import Settings, course
+from tutelage.nn.feature_extractor import FeatureExtractor
+from tutelage.settings import TrainerSettings, course
 from tutelage.training.optimizers import optimiser, scheduler, suited
 
 
@@ -83,8 +83,8 @@ def attentive() -> nn.Module:
     [
         (net(), {}, ("sgd", 0.05, 5e-4)),
         (attentive(), {}, ("adamw", 1e-3, 0.05)),
-        (nn.Sequential(Tapped(attentive()), nn.Linear(2, 2)), {}, ("adamw", 1e-3, 0.05)),
-        (nn.Sequential(Tapped(net()), nn.LayerNorm(2)), {}, ("sgd", 0.05, 5e-4)),
+        (nn.Sequential(FeatureExtractor(attentive()), nn.Linear(2, 2)), {}, ("adamw", 1e-3, 0.05)),
+        (nn.Sequential(FeatureExtractor(net()), nn.LayerNorm(2)), {}, ("sgd", 0.05, 5e-4)),
         (attentive(), {"lr": 3e-4}, ("adamw", 3e-4, 0.05)),
         (attentive(), {"lr": 0.1}, ("sgd", 0.1, 5e-4)),
         (attentive(), {"optimizer": "sgd"}, ("sgd", 0.05, 5e-4)),
@@ -93,15 +93,15 @@ def attentive() -> nn.Module:
     ],
 )
 def test_what_isnt_said_suits_the_network(module, said, expected):
-    assert suited(Settings(**said), module) == expected
+    assert suited(TrainerSettings(**said), module) == expected
 
 
 @pytest.mark.parametrize(("epochs", "said", "rise"), [(10, None, 0.5), (300, None, 5), (10, 0, 0), (10, 2.5, 2.5)])
 def test_the_rise_is_a_twentieth_unless_it_is_said(epochs, said, rise):
-    assert Settings(epochs=epochs, lr_warmup=said).rise == rise
+    assert TrainerSettings(epochs=epochs, lr_warmup=said).rise == rise
 
 
 def test_clip_is_there_unless_it_is_said_that_it_isnt():
-    assert Settings().clip == 5
+    assert TrainerSettings().clip == 5
     assert read(words=["clip=none"]).clip is None
     assert read(words=["clip=1"]).clip == 1

@@ -10,7 +10,7 @@ from small import Plain, digits, net, task_of
 from torch import nn
 
 from tutelage.config.schema import Config, check
-from tutelage.data.splits import Stored
+from tutelage.data.splits import InMemorySplit
 from tutelage.errors import ModelError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
@@ -18,7 +18,7 @@ from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.runs import preflight, teacher_skill
 from tutelage.schemes.offline import Offline
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 
@@ -34,10 +34,10 @@ def teacher(model: nn.Module | None = None) -> Frozen:
 @pytest.mark.parametrize(
     ("settings", "expected", "words"),
     [
-        (Settings(), ["ok"], "lr=0.05"),
-        (Settings(lr=3), ["warning"], "lr=3 is unusual for sgd"),
-        (Settings(lr=0.05, optimizer="adamw"), ["warning"], "unusual for adamw"),
-        (Settings(epochs=2), ["warning"], "hardly"),
+        (TrainerSettings(), ["ok"], "lr=0.05"),
+        (TrainerSettings(lr=3), ["warning"], "lr=3 is unusual for sgd"),
+        (TrainerSettings(lr=0.05, optimizer="adamw"), ["warning"], "unusual for adamw"),
+        (TrainerSettings(epochs=2), ["warning"], "hardly"),
     ],
 )
 def test_settings(settings, expected, words):
@@ -180,7 +180,7 @@ def test_a_constant_teacher_is_found_before_its_accuracy():
 
 def test_classes_of_samples_without_labels_are_not_judged():
     data = digits(16)
-    unknown = Stored(data.train.images, data.train.targets)
+    unknown = InMemorySplit(data.train.images, data.train.targets)
     unknown.labels = None
     assert preflight.classes(replace(data, train=unknown)) == []
 

@@ -12,7 +12,7 @@ from small import digits
 from torch import nn
 
 import tutelage
-from tutelage.data.splits import Look
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import DataError
 from tutelage.models import serialization
 from tutelage.models.preprocess import Preprocess
@@ -88,7 +88,9 @@ def test_so_do_pixels_in_memory_and_images_with_masks(kind, tmp_path):
     run = tutelage.train("seg4" if kind == "segmentation" else "cnn2", data, out=str(tmp_path / "run"), **TINY | keys)
     model = tutelage.load(run.folder)
     batch = next(replace(data, size=tuple(model.card.size)).batches("test", 1))
-    picture = data.test.paths[0] if kind == "segmentation" else next(data.test.read([torch.tensor([0])], Look()))[0][0]
+    picture = (
+        data.test.paths[0] if kind == "segmentation" else next(data.test.read([torch.tensor([0])], ViewSeed()))[0][0]
+    )
     assert torch.equal(model.preprocess(picture), batch.inputs[0])
 
 

@@ -17,7 +17,7 @@ from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
 from tutelage.nn.activation_checkpointing import blocks, recompute
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.term import Term
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def timm(name: str) -> nn.Module:
 
 def steps(model: nn.Module, again: bool, layers: list[str], images: Tensor = IMAGES) -> tuple[list[Tensor], nn.Module]:
     """The gradients of two backwards, through the response and the features of those layers; and the model."""
-    tapped = Tapped(model.train(), layers)
+    tapped = FeatureExtractor(model.train(), layers)
     if again:
         recompute(tapped, images)
     torch.manual_seed(2)
@@ -98,7 +98,7 @@ def test_a_graph_may_be_gone_through_again():
     """As the terms' gradient norms do."""
     found = []
     for again in (False, True):
-        tapped = Tapped(Noisy().train())
+        tapped = FeatureExtractor(Noisy().train())
         if again:
             recompute(tapped, IMAGES)
         torch.manual_seed(2)
@@ -136,7 +136,7 @@ def test_blocks_are_what_repeats():
 
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(ModelError, match="Linear has no blocks"):
-        recompute(Tapped(nn.Linear(3, 2)), torch.rand(2, 3))
+        recompute(FeatureExtractor(nn.Linear(3, 2)), torch.rand(2, 3))
 
 
 class Overwriting(nn.Module):
@@ -157,7 +157,7 @@ class Overwriting(nn.Module):
 
 @pytest.mark.parametrize(("within", "error"), [(True, ModelError), (False, (ModelError, RuntimeError))])
 def test_a_blocks_input_overwritten_in_place_is_refused(within, error):
-    tapped = Tapped(Overwriting(within))
+    tapped = FeatureExtractor(Overwriting(within))
     recompute(tapped, IMAGES)
     with pytest.raises(error, match=r"block 'blocks.1' is overwritten in place|modified by an inplace operation"):
         tapped(IMAGES).response.sum().backward()
@@ -220,7 +220,7 @@ class Held(TorchDispatchMode):
 
 def memory(model: nn.Module, again: bool) -> tuple[int, int]:
     """Bytes held after the forward, and the most in forward and backward."""
-    tapped, images = Tapped(model.train()), torch.rand(16, 3, 32, 32)
+    tapped, images = FeatureExtractor(model.train()), torch.rand(16, 3, 32, 32)
     if again:
         recompute(tapped, images)
     with Held() as count:

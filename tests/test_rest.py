@@ -10,7 +10,7 @@ from torch import nn
 from tutelage import models
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import peek
-from tutelage.nn.tail import Rest
+from tutelage.nn.tail import Tail
 
 X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -19,7 +19,7 @@ X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     ("name", "layer"), [("cnn4", "layer1"), ("resnet8", "layer2.0"), ("resnet8", "bn1"), ("wrn_16_1", "layer1")]
 )
 def test_the_rest_of_a_network_says_what_the_network_says(name, layer):
-    rest = Rest(net(name).eval(), layer, X[:2])
+    rest = Tail(net(name).eval(), layer, X[:2])
     whole = peek(rest.model, X, [layer])
     assert torch.allclose(rest(whole[layer]), whole.response, atol=1e-6)
 
@@ -32,11 +32,11 @@ def test_tokens_and_channels_last_have_a_rest(name):
     x = torch.randn(1, options["channels"], *options["size"])
     layer = "blocks.3" if "vit" in name else "layers.1"
     whole = peek(model, x, [layer])
-    assert torch.allclose(Rest(model, layer, torch.cat([x, x]))(whole[layer]), whole.response, atol=1e-4)
+    assert torch.allclose(Tail(model, layer, torch.cat([x, x]))(whole[layer]), whole.response, atol=1e-4)
 
 
 def test_only_what_follows_runs_and_is_trained():
-    rest = Rest(net("cnn4"), "layer1", X)
+    rest = Tail(net("cnn4"), "layer1", X)
     ran = []
     for name, module in rest.model.named_children():
         conv = module[0] if isinstance(module, nn.Sequential) else module
@@ -59,7 +59,7 @@ def test_a_module_that_runs_before_and_after_stays_itself():
         def forward(self, x):
             return self.b(self.act(self.a(self.act(x))))
 
-    rest = Rest(Twice(), "a", torch.randn(2, 4))
+    rest = Tail(Twice(), "a", torch.randn(2, 4))
     feature = torch.randn(3, 4)
     assert torch.equal(rest(feature), rest.model.b(rest.model.act(feature)))
     assert rest.model.act.weight.requires_grad
@@ -79,9 +79,9 @@ class Past(nn.Module):
 
 def test_refuses_what_has_no_rest():
     with pytest.raises(ModelError, match="depends on more than what it gives"):
-        Rest(Past(), "b", torch.randn(2, 4))
+        Tail(Past(), "b", torch.randn(2, 4))
     with pytest.raises(ModelError, match="unknown layer 'layr1'"):
-        Rest(net("cnn2"), "layr1", X)
+        Tail(net("cnn2"), "layr1", X)
     shared = nn.Linear(4, 4)
     with pytest.raises(ModelError, match="runs 2 times"):
-        Rest(nn.Sequential(shared, shared, nn.Linear(4, 2)), "0", torch.randn(2, 4))
+        Tail(nn.Sequential(shared, shared, nn.Linear(4, 2)), "0", torch.randn(2, 4))

@@ -34,8 +34,8 @@ from tutelage.losses.self_distillation.ps_kd import PSKD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.codistillation import Codistillation
-from tutelage.schemes.collaborative import Together
-from tutelage.schemes.collaborative_player import Group
+from tutelage.schemes.collaborative import Collaborative
+from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
 from tutelage.schemes.peer_ensembles import named
@@ -59,8 +59,8 @@ def own_average(data):
 def together(method, ensemble, split, **options):
     def make(data):
         networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
-        group = Group(networks, Terms.of(method()), Classification(), named(ensemble), split, rise=2.0)
-        return Together(group, data, **options)
+        group = CollaborativePlayer(networks, Terms.of(method()), Classification(), named(ensemble), split, rise=2.0)
+        return Collaborative(group, data, **options)
 
     return make
 

@@ -12,8 +12,8 @@ from tutelage.config.schema import check
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs import preflight
-from tutelage.runs.networks import Given
-from tutelage.runs.plan import Making
+from tutelage.runs.networks import Provided
+from tutelage.runs.plan import RunPlan
 
 OWN = ((0.9,), (0.05,))
 KEYS = {"student": "cnn2", "device": "cpu", "limit": 200, "augment": "none", "teacher_epochs": 0}
@@ -22,7 +22,7 @@ SAID = {"teacher_mean": list(OWN[0]), "teacher_std": list(OWN[1])}
 
 def teacher_of(keys, given=None):
     """The frozen teacher of a configuration, the student's data and the making of both."""
-    making = Making(check(keys), given or Given())
+    making = RunPlan(check(keys), given or Provided())
     making.rehearsing = True
     scheme, parts = making.scheme(making.phases()[-1])
     return scheme.teacher, parts.data
@@ -39,7 +39,7 @@ def keys_of(kind, weights):
     """A teacher of each kind that says no normalisation, as keys and as what was given."""
     named = {"by name": {"teacher": "cnn4"}, "a file's": {"teacher": "cnn4", "teacher_weights": weights}}
     named |= {"several": {"teacher": ["cnn4", "cnn2"]}, "an object": {"teacher": "object:Plain"}}
-    return KEYS | named[kind], Given(teacher=Plain()) if kind == "an object" else Given()
+    return KEYS | named[kind], Provided(teacher=Plain()) if kind == "an object" else Provided()
 
 
 @pytest.mark.parametrize("kind", ["by name", "a file's", "several", "an object"])
@@ -114,12 +114,12 @@ def test_a_teacher_that_says_its_own_is_not_told_otherwise(several, tmp_path):
 def test_data_that_cannot_be_converted_is_refused():
     data = tutelage.data.from_datasets(split("train", normalised), classes=10, normalised=True)
     with pytest.raises(ConfigError, match=r"come normalised, and nobody said by what: say normalised=\(mean, std\)"):
-        teacher_of(KEYS | SAID | {"teacher": "cnn4", "data": "datasets", "limit": None}, Given(data=data))
+        teacher_of(KEYS | SAID | {"teacher": "cnn4", "data": "datasets", "limit": None}, Provided(data=data))
 
 
 def test_a_stage_with_a_teacher_of_its_own_says_its_own(weights):
     stages = [{"name": "first", "teacher": "none", "method": None}, {"name": "student", "teacher": "stage:first"}]
     keys = KEYS | SAID | {"teacher": "cnn4", "teacher_weights": weights, "stages": stages}
-    making = Making(check(keys), Given())
+    making = RunPlan(check(keys), Provided())
     told = {phase.name: making.of(phase).teacher_mean for phase in making.phases()}
     assert told == {"alone-0": None, "first-0": None, "student-0": None}

@@ -19,7 +19,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term, from_spec, spec_of
 from tutelage.objective.terms import Terms
-from tutelage.policies.sample_weight.student_gap import Worse
+from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
 from tutelage.policies.temperature.standardised import Standardised, standardised
@@ -56,16 +56,16 @@ def test_a_temperature_of_each_sample_is_that_samples_loss_at_its_temperature(lo
 
 
 def test_samples_count_as_the_policy_says() -> None:
-    player, told = wired(Term(KD(3.0), 1.0, samples=Worse()), truth=False)
+    player, told = wired(Term(KD(3.0), 1.0, samples=StudentGap()), truth=False)
     said = player.say(BATCH)
-    values = KD(3.0)(said.response, told.response) * Worse()(said.response, told.response, targets=BATCH.targets)
+    values = KD(3.0)(said.response, told.response) * StudentGap()(said.response, told.response, targets=BATCH.targets)
     torch.testing.assert_close(player.compare(said, told, BATCH)["kd"], values.mean())
 
 
 def test_masked_positions_have_no_policy() -> None:
     said, told = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
     mask = torch.rand(2, 3, 3) > 0.5
-    term = Term(KD(1.0), 1.0, temperature=Dynamic(), samples=Worse())
+    term = Term(KD(1.0), 1.0, temperature=Dynamic(), samples=StudentGap())
     targets = torch.randint(4, (2, 3, 3))
     found = term(Outputs(said), Outputs(told), Batch(torch.zeros(2, 1), targets), mask)
     s, t, y = (x.movedim(1, -1)[mask] if x.dim() == 4 else x[mask] for x in (said, told, targets))
@@ -73,7 +73,7 @@ def test_masked_positions_have_no_policy() -> None:
 
 
 def test_a_policy_of_samples_is_refused_where_values_are_not_of_samples() -> None:
-    for policies in ({"samples": Worse()}, {"temperature": Dynamic()}):
+    for policies in ({"samples": StudentGap()}, {"temperature": Dynamic()}):
         with pytest.raises(ConfigError, match="not one for each of the"):
             wired(Term(DIST(), **policies))
     wired(Term(DIST(), temperature=Standardised()))  # the same for all
@@ -98,7 +98,7 @@ def test_every_response_loss_takes_a_temperature_or_says_why_not() -> None:
     [
         ({"name": "at", "temperature": {"name": "dynamic"}}, "compares no logits"),
         ({"name": "ce", "temperature": {"name": "dynamic"}}, "and there is none"),
-        ({"name": "kd", "samples": {"name": "dynamic"}}, "expected a number or a samples policy"),
+        ({"name": "kd", "samples": {"name": "dynamic"}}, "expected a number or a sample weight policy"),
         ({"name": "kd", "weight": {"name": "worse"}}, "schedule or a weight policy"),
     ],
 )

@@ -15,7 +15,7 @@ from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
@@ -188,7 +188,7 @@ def test_compiled_training_gives_the_same_student(method, monkeypatch):
         compiled.append(self)
         nn.Module.compile(self, backend="aot_eager")
 
-    monkeypatch.setattr(Tapped, "compile", aot_eager)
+    monkeypatch.setattr(FeatureExtractor, "compile", aot_eager)
     data = digits(48)
     plain = fit(offline(data, method), data)
     fast_scheme = offline(data, method)
@@ -218,10 +218,10 @@ class Course:
         self.values, self.weights = list(values), []
 
     def __call__(self, model, batches, task, classes, **options):
-        from tutelage.training.evaluation import Figures
+        from tutelage.training.evaluation import EvaluationResult
 
         self.weights.append(digest(model))
-        return Figures({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, torch.zeros(3, 0), 10)
+        return EvaluationResult({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, torch.zeros(3, 0), 10)
 
 
 def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypatch):
@@ -231,7 +231,7 @@ def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypat
     scheme = offline(data)
     best = fit(scheme, data, None, [rows], epochs=5, patience=2)
     assert len(course.weights) == 4
-    assert digest(Tapped(best)) == course.weights[1]
+    assert digest(FeatureExtractor(best)) == course.weights[1]
     assert [row["epoch"] for row in rows.of("epoch")] == [1, 2, 3, 4]
 
 
@@ -240,7 +240,7 @@ def test_the_last_is_kept_unless_the_best_is_asked_for(monkeypatch):
         course = Course(0.9, 0.5, 0.1)
         monkeypatch.setattr("tutelage.training.trainer.evaluate", course)
         student = fit(offline(digits(32)), digits(32), epochs=3, keep=keep)
-        assert digest(Tapped(student)) == course.weights[expected]
+        assert digest(FeatureExtractor(student)) == course.weights[expected]
 
 
 def test_the_result_is_bare_and_in_eval_mode():

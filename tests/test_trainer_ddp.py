@@ -19,9 +19,9 @@ from tutelage.losses.self_distillation.ps_kd import PSKD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.schemes.last_batch import LastBatch, Repeated
+from tutelage.schemes.last_batch import LastBatch, RepeatedBatchPlayer
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.same_class import Paired, SameClass
+from tutelage.schemes.same_class import PairPlayer, SameClass
 from tutelage.tasks.classification import Classification
 from tutelage.training import checkpoint
 from tutelage.training.callbacks import JsonLines
@@ -139,9 +139,9 @@ def alone(name: str):
     """A self-taught student without batch norm."""
     torch.manual_seed(0)
     if name == "last batch":
-        return LastBatch(Repeated(Plain(), Terms.of(CE() + 1.0 * KD(3.0)), Classification()))
+        return LastBatch(RepeatedBatchPlayer(Plain(), Terms.of(CE() + 1.0 * KD(3.0)), Classification()))
     if name == "same class":
-        return SameClass(Paired(Plain(), Terms.of(CE() + 1.0 * KD(4.0)), Classification()))
+        return SameClass(PairPlayer(Plain(), Terms.of(CE() + 1.0 * KD(4.0)), Classification()))
     return Offline(Player(Plain(), Terms.of(PSKD()), Classification()))
 
 

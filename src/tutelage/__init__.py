@@ -48,14 +48,14 @@ PARTS = {
     "Terms": "objective.terms",
     "Batch": "structures",
     "Outputs": "structures",
-    "Tapped": "nn.feature_extractor",
+    "FeatureExtractor": "nn.feature_extractor",
     "Player": "objective.player",
     "Scheme": "schemes.base",
     "Teacher": "teachers.base",
     "Task": "tasks.base",
-    "Settings": "settings",
+    "TrainerSettings": "settings",
     "Trainer": "training.trainer",
-    "Data": "data.data_module",
+    "DataModule": "data.data_module",
     "load_data": "runs.data",
 }
 

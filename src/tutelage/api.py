@@ -20,11 +20,11 @@ from tutelage.objective.term import spec_of
 from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, networks, resuming, summary
 from tutelage.runs import run as runs
-from tutelage.runs.arguments import Words, alone_for_test, apart, given_data, refuse_kinds
+from tutelage.runs.arguments import RunKeys, alone_for_test, apart, given_data, refuse_kinds
 from tutelage.runs.data import load_data
 from tutelage.runs.phase import answer_of_one, refuse_other, test
 from tutelage.training.callbacks import Callback
-from tutelage.training.evaluation import Figures
+from tutelage.training.evaluation import EvaluationResult
 from tutelage.utils import checksums
 
 
@@ -62,7 +62,7 @@ def distill(
     method: Any = "kd",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    **keys: Unpack[Words],
+    **keys: Unpack[RunKeys],
 ) -> Finished:
     """Teach a student: train the teacher if need be, the student alone and the student taught, and compare.
 
@@ -85,11 +85,11 @@ def distill(
 
 
 @contextmanager
-def _told(given: networks.Given, seeds: int, progress: bool | None) -> Iterator[None]:
+def _told(given: networks.Provided, seeds: int, progress: bool | None) -> Iterator[None]:
     """Progress is printed, if asked or if somebody watches."""
-    from tutelage.runs.progress import Progress
+    from tutelage.runs.progress import ProgressDisplay
 
-    shown = Progress(seeds)
+    shown = ProgressDisplay(seeds)
     if not (shown.watched if progress is None else progress):
         yield
         return
@@ -103,7 +103,7 @@ def train(
     data: Any = "digits",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
-    **keys: Unpack[Words],
+    **keys: Unpack[RunKeys],
 ) -> Finished:
     """Train a network without a teacher: a baseline, or the teacher of later runs."""
     for word in ("student", "teacher", "method"):
@@ -121,7 +121,7 @@ def resume(
     data: Any = None,
     method: Any = None,
     progress: bool | None = None,
-    **keys: Unpack[Words],
+    **keys: Unpack[RunKeys],
 ) -> Finished:
     """Go on with a run that was stopped or killed, or with more epochs; what it was given as objects is given again.
 
@@ -145,7 +145,7 @@ def build_cache(
     data: Any = "digits",
     method: Any = "kd",
     engine: str = "processes",
-    **keys: Unpack[Words],
+    **keys: Unpack[RunKeys],
 ) -> Iterator[tuple[Path, int]]:
     """Build, view by view, the cache that a run of the same arguments and cache=True would read; folder and view each.
 
@@ -157,7 +157,7 @@ def build_cache(
     yield from cache_build.build(check({"cache": True} | asked | more), given, engine)
 
 
-def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Figures:
+def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> EvaluationResult:
     """Figures of a run's student, or of a module, on a data set's test split; data: None takes the run's own.
 
     The images are normalised and sized as the run had them. A Dataset that stands alone is the test split. keys: size,
@@ -166,10 +166,10 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = serialization.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
-    given = networks.Given()
-    if data is None and not isinstance(card, serialization.Card):
+    given = networks.Provided()
+    if data is None and not isinstance(card, serialization.ModelCard):
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
-    if data is None and isinstance(card, serialization.Card):
+    if data is None and isinstance(card, serialization.ModelCard):
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
         data = card.data
@@ -178,7 +178,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
         raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
     loaded = load_data(config, given.data)
-    if isinstance(card, serialization.Card):
+    if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
             ours, theirs = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
@@ -187,7 +187,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Fi
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = networks.Network(network, card.mean, card.std, known=card.known).wanted(loaded)
+        loaded = networks.LoadedNetwork(network, card.mean, card.std, known=card.known).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     task = networks.TASKS[loaded.task].of(loaded)
     refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)

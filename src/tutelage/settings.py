@@ -15,7 +15,7 @@ Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Suited(NamedTuple):
+class OptimizerSettings(NamedTuple):
     """An optimiser with its learning rate and decay."""
 
     optimizer: str
@@ -23,11 +23,11 @@ class Suited(NamedTuple):
     weight_decay: float
 
 
-DEFAULTS = {"sgd": Suited("sgd", 0.05, 5e-4), "adamw": Suited("adamw", 1e-3, 0.05)}
+DEFAULTS = {"sgd": OptimizerSettings("sgd", 0.05, 5e-4), "adamw": OptimizerSettings("adamw", 1e-3, 0.05)}
 """What each optimiser has where nothing is said."""
 
 
-class Settings(BaseModel):
+class TrainerSettings(BaseModel):
     """The trainer's options; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
@@ -170,7 +170,7 @@ class Settings(BaseModel):
             yield f"dot={self.dot}: momentum={self.momentum} ± {self.dot} must lie in 0 … 1"
 
 
-def refuse_accumulation(settings: Settings, steps: int) -> None:
+def refuse_accumulation(settings: TrainerSettings, steps: int) -> None:
     """Refuse to gather the gradients of more batches than an epoch has."""
     if settings.accumulate > steps:
         raise ConfigError(
@@ -178,7 +178,7 @@ def refuse_accumulation(settings: Settings, steps: int) -> None:
         )
 
 
-def course(settings: Settings, steps_an_epoch: int) -> Callable[[int], float]:
+def course(settings: TrainerSettings, steps_an_epoch: int) -> Callable[[int], float]:
     """The learning rate at a step, as a share of its peak: a linear rise, then cosine, steps of 1/10, or constant."""
     total = settings.epochs * steps_an_epoch
     rise = settings.rise * steps_an_epoch

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.cache import store as stores
 from tutelage.cache.codecs import storage
-from tutelage.cache.manifest import Tap, read
+from tutelage.cache.manifest import CachedTensor, read
 from tutelage.cache.store import Store, broken, plan, prune
 from tutelage.errors import CacheError, NotFinite
 
@@ -61,7 +61,7 @@ def test_maps_of_channels_last_networks_come_back_as_they_were(tmp_path):
 
 def test_large_rows_make_shards_of_fewer(monkeypatch):
     monkeypatch.setattr(stores, "SHARD_BYTES", 1000)
-    assert plan((10,), "exact", False, 8192) == Tap(shape=(10,), storage="exact", nhwc=False, rows=16)
+    assert plan((10,), "exact", False, 8192) == CachedTensor(shape=(10,), storage="exact", nhwc=False, rows=16)
     assert plan((10,), "fp16", False, 8192).rows == 32
     assert plan((10,), "int8", False, 8192).rows == 32  # 18 bytes
     assert plan((1000,), "exact", False, 8192).rows == 1

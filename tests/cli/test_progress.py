@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tutelage.runs import progress as module
-from tutelage.runs.progress import Progress
+from tutelage.runs.progress import ProgressDisplay
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def printed(monkeypatch):
     def play(rows, terminal=False, seeds=5, phase="student-2", phases=3) -> str:
         file = io.StringIO()
         monkeypatch.setattr(module, "console", lambda: Console(file=file, force_terminal=terminal, width=160))
-        with Progress(seeds) as progress:
+        with ProgressDisplay(seeds) as progress:
             progress.begin(phase, phases)
             for row in rows:
                 progress.note(row)
@@ -72,7 +72,7 @@ def test_warnings_and_notes_are_said_once(printed):
 def test_the_time_left_counts_the_phases_to_come(monkeypatch):
     clock = iter([0.0, 0.0, 0.0, 10.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    progress = Progress(1)
+    progress = ProgressDisplay(1)
     progress.begin("teacher", 3)
     progress.note({"kind": "begin", "steps": 10, "epochs": 4, "step": 0})
     progress.since = 0.0

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from tutelage.data import available, load
-from tutelage.data.image_files import Files
-from tutelage.data.splits import Stored
+from tutelage.data.image_files import ImageFileSplit
+from tutelage.data.splits import InMemorySplit
 
 
 def numbers(samples):
@@ -97,7 +97,7 @@ def test_folder_in_splits(tmp_path, made, val):
     data = load(f"folder:{made.photo_folder(tmp_path, splits=('train', val, 'test'), each=3)}")
     assert [len(s) for s in (data.train, data.val, data.test)] == [6, 6, 6]
     assert (data.classes, data.size, data.channels, data.augment) == (("cat", "dog"), (12, 12), 3, "crop-flip")
-    assert isinstance(data.train, Stored)
+    assert isinstance(data.train, InMemorySplit)
     with Image.open(tmp_path / "train" / "dog" / "0.png") as image:
         assert data.train.images[3].equal(torch.from_numpy(np.array(image)).permute(2, 0, 1))
 
@@ -126,7 +126,7 @@ def test_small_images_of_several_sizes_are_resized_to_the_largest(tmp_path, made
 def test_photos_stay_in_their_files(tmp_path, made):
     root = made.photo_folder(tmp_path, side=70)
     data = load(f"folder:{root}")
-    assert isinstance(data.train, Files)
+    assert isinstance(data.train, ImageFileSplit)
     assert (data.size, data.augment) == ((224, 224), "resized-crop")
     assert next(data.batches("train", 2)).inputs.shape == (2, 3, 224, 224)
     small = load(f"folder:{root}", size=28)
@@ -141,15 +141,17 @@ def test_evaluation_of_photos_takes_the_middle(tmp_path, made):
     edge[16:-16, 144:-144] = 255
     Image.fromarray(edge).save(root / "cat" / "0.png")
     data = load(f"folder:{root}")
-    x, _ = Files([root / "cat" / "0.png"], 3, (224, 224), labels=torch.zeros(1, dtype=torch.int64)).item(0, _plain())
+    x, _ = ImageFileSplit([root / "cat" / "0.png"], 3, (224, 224), labels=torch.zeros(1, dtype=torch.int64)).item(
+        0, _plain()
+    )
     assert data.size == (224, 224)
     assert (x == 255).all()
 
 
 def _plain():
-    from tutelage.data.splits import Look
+    from tutelage.data.splits import ViewSeed
 
-    return Look()
+    return ViewSeed()
 
 
 def _idx(path, array):
@@ -202,7 +204,7 @@ def test_cifar_files(tmp_path, monkeypatch, name, title, key):
 def test_segmentation_as_camvid_has_it(tmp_path, made):
     data = load(f"segmentation:{made.camvid(tmp_path)}", task="segmentation")
     assert (data.task, data.size, data.classes) == ("segmentation", (16, 24), ("road", "tree", "car"))
-    assert isinstance(data.train, Stored)
+    assert isinstance(data.train, InMemorySplit)
     batch = next(data.batches("test", 4))
     assert batch.targets.shape == (4, 16, 24)
     with Image.open(tmp_path / "testannot" / "0.png") as image:
@@ -227,7 +229,7 @@ def test_segmentation_in_files(tmp_path, made):
         made.picture(tmp_path / "images" / f"{i}.jpg", 30 + i, 40)
         made.mask(tmp_path / "masks" / f"{i}.png", np.indices((30 + i, 40)).sum(0) % 3)
     data = load(f"segmentation:{tmp_path}", size=(24, 32))
-    assert isinstance(data.train, Files)
+    assert isinstance(data.train, ImageFileSplit)
     assert [len(s) for s in (data.train, data.val, data.test)] == [7, 1, 2]
     assert next(data.batches("train", 3)).targets.shape == (3, 24, 32)
     cropped = next(load(f"segmentation:{tmp_path}", size=(24, 32), augment="resized-crop").batches("train", 3))

@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from tutelage.data import from_datasets
 from tutelage.data.items import image
-from tutelage.data.splits import Look
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError
 
 X = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)
@@ -36,7 +36,7 @@ class Items(Dataset):
 
 def first(item, **options):
     data = from_datasets(Items(item), classes=options.pop("classes", ["a", "b"]), **options)
-    return data.train.item(0, Look())
+    return data.train.item(0, ViewSeed())
 
 
 @pytest.mark.parametrize(

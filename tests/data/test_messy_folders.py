@@ -8,7 +8,7 @@ import pytest
 from tutelage.config.schema import read
 from tutelage.data import load
 from tutelage.errors import DataError, TutelageError, plain
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.preflight import check
 from tutelage.runs.run import Run
 
@@ -130,7 +130,7 @@ def test_other_files_are_counted_by_ending_in_the_run_and_in_check(photos):
             self.rows.append(row)
 
     heard, words = Heard(), [f"data=folder:{photos}", "student=cnn2", "teacher=cnn2", "size=8"]
-    Run(read(words=words), Given(callbacks=(heard,)), Path())
+    Run(read(words=words), Provided(callbacks=(heard,)), Path())
     assert [row for row in heard.rows if expected in row["message"]]
     assert [finding for finding in check(read(words=words)).findings if expected in finding.what]
 

@@ -11,8 +11,8 @@ from torchvision.transforms import functional as TF
 
 from tutelage.data import decode, load
 from tutelage.data.decode import Picture, spare, tensor_of
-from tutelage.data.image_files import Files
-from tutelage.data.splits import Look
+from tutelage.data.image_files import ImageFileSplit
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import DataError
 
 LABEL = torch.zeros(1, dtype=torch.int64)
@@ -38,7 +38,7 @@ def turned(path, image, orientation):
 
 
 def item(path, size, look=None, channels=3):
-    return Files([path], channels, size, labels=LABEL).item(0, look or Look())[0]
+    return ImageFileSplit([path], channels, size, labels=LABEL).item(0, look or ViewSeed())[0]
 
 
 def apart(one, other):
@@ -62,7 +62,7 @@ def test_crops_of_turned_photos_are_those_of_upright_ones(tmp_path, orientation,
     turned(tmp_path / "a.jpg", image, orientation)
     turned(tmp_path / "b.jpg", image, 1)
     for view in range(4):
-        look = Look(0, view, crop)
+        look = ViewSeed(0, view, crop)
         assert apart(item(tmp_path / "a.jpg", (56, 56), look), item(tmp_path / "b.jpg", (56, 56), look)) < 4
 
 
@@ -129,7 +129,7 @@ def at_full_size(path, size, look):
 def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, shape, how, size):
     smooth(*shape, cell=48).save(tmp_path / "a.jpg", quality=92, **how)
     picture = Picture(tmp_path / "a.jpg")
-    for look in [Look()] + [Look(3, view, True) for view in range(6)]:
+    for look in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
         assert apart(item(tmp_path / "a.jpg", size, look), at_full_size(tmp_path / "a.jpg", size, look)) < 2
     whole = 0, 0, picture.height, picture.width
     times = picture.decoded(spare(whole, size))[1]
@@ -140,7 +140,7 @@ def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, sha
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_kinds_of_jpegs_are_decoded_small(tmp_path, mode, channels):
     smooth(900, 1200, cell=48).convert(mode).save(tmp_path / "a.jpg", quality=92)
-    for look in [Look()] + [Look(3, view, True) for view in range(4)]:
+    for look in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(4)]:
         got = item(tmp_path / "a.jpg", (56, 56), look, channels)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decode, "SCALES", ())
@@ -156,7 +156,7 @@ def test_other_crops_are_to_the_bit_what_they_were(tmp_path):
         )
     for view in range(5):
         for name, size in (("a.png", (40, 40)), ("a.jpg", (224, 224))):
-            look = Look(1, view, True)
+            look = ViewSeed(1, view, True)
             assert item(tmp_path / name, size, look).equal(at_full_size(tmp_path / name, size, look))
 
 

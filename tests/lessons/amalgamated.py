@@ -16,7 +16,7 @@ from tutelage.losses.multi_teacher.ka import KA
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.schemes.last_feature import LastFeature, WithLast
+from tutelage.schemes.last_feature import LastFeature, LastFeaturePlayer
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch
 from tutelage.teachers.ensemble import Ensemble
@@ -85,7 +85,7 @@ def amtml(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], *vector.side("student_features"))
     alpha, temperature = vector.hyper["alpha"], vector.hyper["temperature"]
     mixed = {"name": "amtml", "temperature": temperature, "weight": 2 * alpha}
-    taught = player(WithLast, model, {"name": "ce", "weight": 1 - alpha}, mixed)
+    taught = player(LastFeaturePlayer, model, {"name": "ce", "weight": 1 - alpha}, mixed)
     teacher = Ensemble([Frozen(Says(z), TASK) for z in vector.inputs["teacher_logits"]])
     batch = seen(vector, 0, len(vector.inputs["target"]))
     scheme = wired(LastFeature(taught, teacher), batch)

@@ -8,7 +8,7 @@ from saying import Says, of
 
 from lessons.lesson import TASK, Lesson, seen, wired
 from tutelage.objective.terms import Terms
-from tutelage.schemes.blockwise import Blockwise, Fed
+from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer
 from tutelage.teachers.frozen import Frozen
 from tutelage.verify.vector import Vector
 
@@ -27,7 +27,7 @@ def lit(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], *features)
     teacher = Frozen(Says(vector.inputs["teacher_logits"], *vector.side("teacher_features")), TASK)
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(Blockwise(Fed(model, Terms.of(terms), TASK, copy=False), teacher), batch)
+    scheme = wired(Blockwise(BlockwisePlayer(model, Terms.of(terms), TASK, copy=False), teacher), batch)
     arrive = {f"student_features.{k}": of(model, f"layer{k + 1}") for k in range(len(features))}
     return Lesson([(scheme, batch)], arrive | {"student_logits": of(model)})
 

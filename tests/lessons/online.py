@@ -14,9 +14,9 @@ from lessons.lesson import TASK, Lesson, player, seen, wired
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme
-from tutelage.schemes.collaborative import Together
-from tutelage.schemes.collaborative_player import Group
-from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
+from tutelage.schemes.collaborative import Collaborative
+from tutelage.schemes.collaborative_player import CollaborativePlayer
+from tutelage.schemes.cross_layer import CrossLayer, CrossLayerPlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.peer_ensembles import named
 from tutelage.structures import Batch
@@ -38,7 +38,9 @@ def together(
 ) -> tuple[Any, Batch]:
     """Terms of several students; those of the vector's method, if none are named."""
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    return wired(Together(Group(models, Terms.of(terms), TASK, named(ensemble), split), **how), batch), batch
+    return wired(
+        Collaborative(CollaborativePlayer(models, Terms.of(terms), TASK, named(ensemble), split), **how), batch
+    ), batch
 
 
 def apart(logits: Tensor, *features: Tensor) -> dict[str, Says]:
@@ -162,7 +164,7 @@ def dcm(vector: Vector) -> Lesson:
     models = {name: Says(z[-1], *z[:-1], torch.zeros_like(z[-1])) for name, z in sides.items()}
     term = {"name": "dcm", "eps": 1e-8, **vector.hyper}
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    peers = {name: WithClassifiers(model, Terms.of(term), TASK, layers) for name, model in models.items()}
+    peers = {name: CrossLayerPlayer(model, Terms.of(term), TASK, layers) for name, model in models.items()}
     scheme = wired(CrossLayer(peers), batch)
     classes = sides["peer0"].shape[2]
     for peer in peers.values():

@@ -14,15 +14,15 @@ from lessons.lesson import TASK, Lesson, offline, player, seen, wired
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Turn
-from tutelage.schemes.in_batch_ensemble import BatchEnsemble, Embedding
-from tutelage.schemes.intermediate_feature import MiddleFeature, WithMiddle
-from tutelage.schemes.last_batch import LastBatch, Repeated
-from tutelage.schemes.mixup_self import Mixed, Mixing
-from tutelage.schemes.multi_exit import Exits, WithExits
+from tutelage.schemes.in_batch_ensemble import EmbeddingPlayer, InBatchEnsemble
+from tutelage.schemes.intermediate_feature import IntermediateFeature, IntermediateFeaturePlayer
+from tutelage.schemes.last_batch import LastBatch, RepeatedBatchPlayer
+from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf
+from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.pyramid_self_teacher import SelfTeacher, WithPyramid
-from tutelage.schemes.same_class import Paired, SameClass
-from tutelage.schemes.two_views import TwoViews, Viewed
+from tutelage.schemes.pyramid_self_teacher import PyramidPlayer, PyramidSelfTeacher
+from tutelage.schemes.same_class import PairPlayer, SameClass
+from tutelage.schemes.two_views import TwoViewPlayer, TwoViews
 from tutelage.structures import Batch
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
@@ -34,7 +34,7 @@ def bake(vector: Vector) -> Lesson:
     how = {"temperature": vector.hyper["temperature"], "omega": vector.hyper["omega"]}
     terms = {"name": "ce"}, {"name": "bake", "weight": vector.hyper["lamda"], **how}
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(BatchEnsemble(player(Embedding, model, *terms)), batch)
+    scheme = wired(InBatchEnsemble(player(EmbeddingPlayer, model, *terms)), batch)
     return Lesson([(scheme, batch)], {"student_logits": of(model), "student_features.0": lambda: torch.zeros(())})
 
 
@@ -56,7 +56,7 @@ def byot(vector: Vector) -> Lesson:
     batch = seen(vector, 0, samples)
     terms = Terms.of([{"name": "ce", "weight": 1 - alpha}, told, hint])
     layers = [f"layer{k}" for k in range(1, len(features) + 1)]
-    scheme = wired(Exits(WithExits(model, terms, TASK, layers)), batch)
+    scheme = wired(MultiExit(MultiExitPlayer(model, terms, TASK, layers)), batch)
     for head in scheme.players["student"].heads:
         head.bottleneck = nn.Identity()
         picking(head.fc, chosen(width + classes, width, classes))
@@ -72,7 +72,7 @@ def same_class(vector: Vector) -> Lesson:
     terms = {"name": "ce"}, {"name": "kd", "temperature": vector.hyper["temperature"], "weight": vector.hyper["lamda"]}
     batch = seen(vector, 0, 2 * samples, vector.inputs["target"].repeat(2))
     return Lesson(
-        [(wired(SameClass(player(Paired, model, *terms)), batch), batch)],
+        [(wired(SameClass(player(PairPlayer, model, *terms)), batch), batch)],
         {"student_logits": of(model, stop=samples), "companions": of(model, start=samples)},
     )
 
@@ -82,7 +82,7 @@ def two_views(vector: Vector) -> Lesson:
     both = {"name": "ddgsd", "global_mean": True, "temperature": vector.hyper["temperature"]}
     targets = vector.inputs["target"].repeat(2)
     batch = seen(vector, 0, len(targets), targets)
-    scheme = wired(TwoViews(player(Viewed, model, {"name": "ce", "weight": 0.5}, both)), batch)
+    scheme = wired(TwoViews(player(TwoViewPlayer, model, {"name": "ce", "weight": 0.5}, both)), batch)
     return Lesson([(scheme, batch)], {"student_logits": of(model), "student_features.0": of(model, "layer1")})
 
 
@@ -95,7 +95,7 @@ def last_batch(vector: Vector) -> Lesson:
     first = seen(vector, 0, 2 * old, vector.inputs["target"].repeat(2), asks={"parts": (old, old)})
     targets = torch.cat([vector.inputs["target"], vector.inputs["extra.current_target"]])
     second = seen(vector, 2 * old, old + new, targets, asks={"parts": (old, new)})
-    scheme = wired(LastBatch(player(Repeated, model, *terms)), first)
+    scheme = wired(LastBatch(player(RepeatedBatchPlayer, model, *terms)), first)
     list(scheme.turns(first, 0))
     arrive = {
         "student_logits": of(model, start=2 * old, stop=3 * old),
@@ -170,10 +170,10 @@ def zipf_ls(vector: Vector) -> Lesson:
 
 def uskd(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], vector.inputs["student_features.0"])
-    taught = player(WithMiddle, model, {"name": "uskd", "log_rank": True, **vector.hyper})
+    taught = player(IntermediateFeaturePlayer, model, {"name": "uskd", "log_rank": True, **vector.hyper})
     taught.layer = "layer1"
     batch = seen(vector, 0, len(vector.inputs["student_logits"]))
-    scheme = wired(MiddleFeature(taught), batch)
+    scheme = wired(IntermediateFeature(taught), batch)
     fc = taught.terms["uskd"].loss.fc
     fc.load_state_dict({name: vector.inputs[f"parameters.fc.{name}"] for name in ("weight", "bias")})
     arrive = {"student_logits": of(model), "student_features.0": of(model, "layer1")}
@@ -200,7 +200,7 @@ def frskd(vector: Vector) -> Lesson:
     kd = {"name": "kd", "temperature": hyper["temperature"], "weight": hyper["alpha"]}
     terms = Terms.of([{"name": "ce"}, kd, {"name": "at", "weight": hyper["beta"]}])
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(SelfTeacher(WithPyramid(model, terms, TASK, layers)), batch)
+    scheme = wired(PyramidSelfTeacher(PyramidPlayer(model, terms, TASK, layers)), batch)
     pyramid = Refines(vector.side("teacher_features"), vector.inputs["teacher_logits"])
     scheme.players["student"].pyramid = pyramid
     arrive = {f"student_features.{k}": of(model, layer) for k, layer in enumerate(layers)}
@@ -208,7 +208,7 @@ def frskd(vector: Vector) -> Lesson:
     return Lesson([(scheme, batch)], arrive | logits)
 
 
-class Drawn(Mixed):
+class Drawn(MixupSelf):
     """With a share and an order that are given."""
 
     given: tuple[float, Tensor]
@@ -231,7 +231,7 @@ def mixed(
     layers = [f"layer{k + 2}" for k in range(len(shallow))]
     samples = len(plain[0])
     batch = seen(vector, 0, samples, vector.inputs.get("target", torch.zeros(samples, dtype=torch.long)))
-    scheme = wired(Drawn(Mixing(model, Terms.of(terms), TASK, layers)), batch)
+    scheme = wired(Drawn(MixupPlayer(model, Terms.of(terms), TASK, layers)), batch)
     scheme.given = given
     player = scheme.players["student"]
     player.heads = nn.ModuleList(Split(x.shape[1]) for x in plain[:-1])

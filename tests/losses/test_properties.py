@@ -15,7 +15,7 @@ from torch import Tensor
 from tutelage.losses import base
 from tutelage.losses.base import INVARIANCES, Loss, Losses, Sequence
 from tutelage.utils import registry
-from tutelage.verify.checker import Judged
+from tutelage.verify.checker import VectorCheck
 from tutelage.verify.vector import read
 
 ENTRIES = registry.catalogue("losses")
@@ -321,6 +321,6 @@ def test_says_which_sides_are_lists(cls: type[Loss]) -> None:
 def test_says_what_it_is_held_to() -> None:
     """Those with a vector, and only those, are held to published numbers."""
     vectors = (Path(__file__).parents[1] / "vectors").glob("*.json")
-    backed = {type(part.loss) for path in vectors for _, part in Judged(read(path)).parts}
+    backed = {type(part.loss) for path in vectors for _, part in VectorCheck(read(path)).parts}
     for name, entry in ENTRIES.items():
         assert entry.backing == ("published numbers" if CATALOGUE[name] in backed else "the paper's formula"), name

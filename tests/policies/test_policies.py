@@ -11,14 +11,14 @@ from scipy.special import softmax
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.policies import Scheduled, in_words, policy, told
-from tutelage.policies.base import Samples, Schedule, Temperature, Weight
+from tutelage.policies import ScheduledTemperature, in_words, policy, told
+from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
 from tutelage.policies.sample_weight.easiest import Easiest
-from tutelage.policies.sample_weight.low_entropy import Sure
-from tutelage.policies.sample_weight.student_gap import Worse
+from tutelage.policies.sample_weight.low_entropy import LowEntropy
+from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
-from tutelage.policies.temperature.learned import Learned
+from tutelage.policies.temperature.learned import LearnedTemperature
 from tutelage.policies.temperature.standardised import Standardised
 from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.policies.weight.uncertainty import Uncertainty
@@ -38,7 +38,7 @@ def logits(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, dict[str, object]]:
     return s.requires_grad_(), t, {"targets": torch.randint(shape[1], shape[:1] + shape[2:]), "epoch": 2.5}
 
 
-def asked(part: Samples | Temperature, there: dict[str, object]) -> dict[str, object]:
+def asked(part: SampleWeight | Temperature, there: dict[str, object]) -> dict[str, object]:
     return {name: there[name] for name in (*part.asks(), *part.asks(True))}
 
 
@@ -58,9 +58,9 @@ def test_a_temperature_is_above_zero_and_softens_both_sides(cls: type[Temperatur
 
 
 @pytest.mark.parametrize("shape", BATCHES)
-@pytest.mark.parametrize("cls", of(Samples))
+@pytest.mark.parametrize("cls", of(SampleWeight))
 def test_what_samples_count_is_not_below_zero_and_no_matter_of_the_student(
-    cls: type[Samples], shape: tuple[int, ...]
+    cls: type[SampleWeight], shape: tuple[int, ...]
 ) -> None:
     s, t, there = logits(shape)
     part = cls()
@@ -83,7 +83,7 @@ def test_a_weight_passes_the_gradient_on_to_the_term_alone(cls: type[Weight]) ->
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_a_policy_survives_being_told(entry: registry.Entry) -> None:
     part = entry.load()()
-    again = policy("option", told(part), Schedule, Temperature, Weight, Samples)
+    again = policy("option", told(part), Schedule, Temperature, Weight, SampleWeight)
     assert type(again) is type(part)
     assert again.options() == part.options()
     assert in_words(part).startswith(entry.name)
@@ -122,7 +122,7 @@ def test_standardised_ignores_shift_and_scale() -> None:
 
 def test_a_learned_temperature_of_each_sample_rises_with_the_loss() -> None:
     s, t, _ = logits((6, 5))
-    part = Learned(by_sample=True)
+    part = LearnedTemperature(by_sample=True)
     part.build(s, t)
     tau = part(s, t)
     assert tau.shape == (6,)
@@ -136,10 +136,10 @@ def test_worse_and_sure_read_like_their_formulas() -> None:
     assert isinstance(y, Tensor)
     p, q = softmax(s.detach().numpy(), 1), softmax(t.numpy(), 1)
     ours, theirs = -np.log(p[range(6), y]), -np.log(q[range(6), y])
-    torch.testing.assert_close(Worse()(s, t, targets=y), torch.tensor(1 - np.exp(-ours / (theirs + 1e-7))))
+    torch.testing.assert_close(StudentGap()(s, t, targets=y), torch.tensor(1 - np.exp(-ours / (theirs + 1e-7))))
     sure = 1 + (q * np.log(q)).sum(1) / np.log(5)
-    torch.testing.assert_close(Sure()(s, t), torch.tensor(sure))
-    torch.testing.assert_close(Sure(right=True)(s, t, targets=y), torch.tensor(sure * (q.argmax(1) == y.numpy())))
+    torch.testing.assert_close(LowEntropy()(s, t), torch.tensor(sure))
+    torch.testing.assert_close(LowEntropy(right=True)(s, t, targets=y), torch.tensor(sure * (q.argmax(1) == y.numpy())))
 
 
 def test_the_easiest_samples_come_first_and_in_the_end_all() -> None:
@@ -190,5 +190,5 @@ def test_a_faulty_policy_is_refused(given: object, message: str) -> None:
 
 def test_a_scheduled_temperature_stays_above_zero() -> None:
     with pytest.raises(ConfigError, match="above 0"):
-        Scheduled(Ramp(4, 0, epochs=3))
-    assert Scheduled(Ramp(4, 1, epochs=3))(*logits((2, 3))[:2], epoch=1.0) == 3
+        ScheduledTemperature(Ramp(4, 0, epochs=3))
+    assert ScheduledTemperature(Ramp(4, 1, epochs=3))(*logits((2, 3))[:2], epoch=1.0) == 3

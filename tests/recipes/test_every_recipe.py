@@ -15,8 +15,8 @@ import tutelage
 from tutelage import models, recipes
 from tutelage.config.schema import read
 from tutelage.models import serialization
-from tutelage.nn.feature_extractor import Tapped
-from tutelage.runs.networks import Given
+from tutelage.nn.feature_extractor import FeatureExtractor
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
@@ -79,7 +79,7 @@ def files(folder: Path) -> dict[str, Path]:
 
 def made(run: tutelage.Finished) -> dict[str, tuple[Scheme, Batch]]:
     """The scheme of each phase, made again and wired, and a batch."""
-    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     found = {}
     for phase in again.phases():
         scheme, parts = again.scheme(phase)
@@ -103,7 +103,9 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
 
 def networks(scheme: Scheme) -> dict[str, nn.Module]:
     """All networks that take part: students by their names, others by their place."""
-    places = {m.model: path.removesuffix(".tapped") for path, m in scheme.named_modules() if isinstance(m, Tapped)}
+    places = {
+        m.model: path.removesuffix(".tapped") for path, m in scheme.named_modules() if isinstance(m, FeatureExtractor)
+    }
     students = {student.model: name for name, student in scheme.students().items()}
     return {name: model for model, name in (places | students).items()}
 

@@ -15,10 +15,10 @@ import tutelage
 from tutelage.config.schema import read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.models import serialization
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
-from tutelage.schemes.loss_pretraining import WithoutStudent
+from tutelage.schemes.loss_pretraining import LossPretraining
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch
 
@@ -33,7 +33,7 @@ def run(tmp_path_factory) -> tutelage.Finished:
 
 def made(run: tutelage.Finished, phase: str) -> Scheme:
     """The scheme of a phase, made again and wired."""
-    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
     return scheme
@@ -58,7 +58,7 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
 
 def test_the_first_stage_is_the_reconstruction_alone_and_leaves_the_student_untouched(run):
     scheme = made(run, "paraphraser-0")
-    assert isinstance(scheme, WithoutStudent)
+    assert isinstance(scheme, LossPretraining)
     calls = []
     for name, network in (("student", scheme.students()["student"].model), ("teacher", scheme.teacher.tapped.model)):
         network.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
@@ -109,7 +109,7 @@ def test_a_crash_in_either_stage_costs_no_bit(tmp_path: Path, run, monkeypatch, 
     keys = TINY | {"method": "ft_stages", "checkpoint_every": 0, "baseline": False, "teacher_epochs": 0}
     whole = tutelage.distill(**keys, out=str(tmp_path / "whole"))
     with monkeypatch.context() as patch:
-        patch.setattr(WithoutStudent if at == 2 else Offline, "after_step", crash)
+        patch.setattr(LossPretraining if at == 2 else Offline, "after_step", crash)
         with pytest.raises(Crash):
             tutelage.distill(**keys, out=str(tmp_path / "again"))
     again = tutelage.resume(tmp_path / "again")

@@ -19,7 +19,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aver import AVER
 from tutelage.models import serialization
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch, Outputs
@@ -46,7 +46,7 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
 
 def made(run: tutelage.Finished, phase: str) -> Scheme:
     """The scheme of a phase, made again and wired."""
-    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
     return scheme

@@ -13,12 +13,12 @@ from small import net
 import tutelage
 from tutelage import data as datasets
 from tutelage.config.schema import check
-from tutelage.data.data_module import Data
-from tutelage.data.splits import Look
+from tutelage.data.data_module import DataModule
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs import preflight
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
 
 METHODS = ["uhc", "ka", "cfl", "unified_heads"]
@@ -54,14 +54,14 @@ def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path: Path, nam
 def test_there_are_no_labels_in_it(name: str, tmp_path: Path, monkeypatch) -> None:
     keys = SMALL | {"method": name, "teacher_epochs": 0}
     whole = tutelage.distill(out=str(tmp_path / "a"), **keys)
-    batches = Data.batches
+    batches = DataModule.batches
 
     def unlabelled(self, split, *args, **options):
         for batch in batches(self, split, *args, **options):
             batch.targets = None if split == "train" and options.get("train", True) else batch.targets
             yield batch
 
-    monkeypatch.setattr(Data, "batches", unlabelled)
+    monkeypatch.setattr(DataModule, "batches", unlabelled)
     again = tutelage.distill(out=str(tmp_path / "b"), **keys)
     assert (again.folder / "student.safetensors").read_bytes() == (whole.folder / "student.safetensors").read_bytes()
 
@@ -98,7 +98,7 @@ def test_the_check_knows_them(runs: list[str]) -> None:
 
 def test_each_teacher_gets_images_of_its_own_size_and_normalisation(runs: list[str]) -> None:
     config = check({"teacher": runs, "method": "uhc", "limit": 100, "epochs": 1, "device": "cpu"})
-    run = Run(config, Given(), Path("nowhere"))
+    run = Run(config, Provided(), Path("nowhere"))
     scheme, parts = run.scheme(run.phases()[-1])
     batch = next(parts.data.batches("test", 8, train=False))
     first, second = scheme.teacher(batch).members
@@ -113,7 +113,7 @@ def test_each_teacher_gets_images_of_its_own_size_and_normalisation(runs: list[s
 
 def test_a_size_that_is_asked_for_wins(runs: list[str]) -> None:
     config = check({"teacher": runs, "method": "uhc", "teacher_size": 10, "limit": 100, "epochs": 1, "device": "cpu"})
-    run = Run(config, Given(), Path("nowhere"))
+    run = Run(config, Provided(), Path("nowhere"))
     scheme, _ = run.scheme(run.phases()[-1])
     assert [member.size for member in scheme.teacher.teachers()] == [10, 10]
 
@@ -165,7 +165,7 @@ def test_data_of_some_classes() -> None:
     assert part.fingerprint != whole.fingerprint
     again = part.train.take(torch.arange(5))
     assert torch.equal(again.labels, part.train.labels[:5])
-    assert torch.equal(next(again.read([torch.arange(5)], Look()))[1], part.train.labels[:5])
+    assert torch.equal(next(again.read([torch.arange(5)], ViewSeed()))[1], part.train.labels[:5])
 
 
 def digest(x: torch.Tensor) -> bytes:

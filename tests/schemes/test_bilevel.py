@@ -21,7 +21,7 @@ from tutelage.losses.response.tgeo_kd import TGeoKD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.bilevel import Bilevel
-from tutelage.schemes.lookahead import Quiz
+from tutelage.schemes.lookahead import MetaBatches
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 
@@ -31,7 +31,7 @@ RATE = 0.2
 def made(student=None, teacher=None, method=None, quiz=None, **options) -> Bilevel:
     player = Player(student or net("cnn2", 2), Terms.of(method or TGeoKD(hidden=3)), Classification())
     frozen = Frozen(teacher or net("cnn4", 1), Classification())
-    return Bilevel(player, frozen, quiz or Quiz(parted()[1], 16), lambda step: RATE, **options)
+    return Bilevel(player, frozen, quiz or MetaBatches(parted()[1], 16), lambda step: RATE, **options)
 
 
 def wired(**how):
@@ -122,7 +122,7 @@ def test_each_turn_teaches_its_own_and_the_student_goes_by_what_was_just_learned
 
 def test_policies_that_learn_nothing_stay_as_they_begin():
     rest, held = parted()
-    still, moved = (made(quiz=Quiz(held, 16), meta_lr=rate) for rate in (0.0, 0.05))
+    still, moved = (made(quiz=MetaBatches(held, 16), meta_lr=rate) for rate in (0.0, 0.05))
     for scheme in (still, moved):
         torch.manual_seed(3)
         fit(scheme, rest, epochs=2)

@@ -12,14 +12,14 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.online.dcm import DCM
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
+from tutelage.schemes.cross_layer import CrossLayer, CrossLayerPlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.tasks.classification import Classification
 
 
 def dcm(order=(0, 1), layers=()) -> CrossLayer:
     method, task = DCM(2.0, 3.0, 5.0, 1.5), Classification()
-    return CrossLayer({f"peer{k}": WithClassifiers(net("cnn2", k), Terms.of(method), task, layers) for k in order})
+    return CrossLayer({f"peer{k}": CrossLayerPlayer(net("cnn2", k), Terms.of(method), task, layers) for k in order})
 
 
 def wired(order=(0, 1), layers=()):
@@ -87,7 +87,7 @@ def test_the_order_of_the_peers_does_not_matter():
 def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
     batch, task = next(digits(32).batches("train", 8)), Classification()
     at = {"cnn2": [], "cnn4": ["layer2"]}
-    made = {name: WithClassifiers(net(name), Terms.of(DCM()), task, layers) for name, layers in at.items()}
+    made = {name: CrossLayerPlayer(net(name), Terms.of(DCM()), task, layers) for name, layers in at.items()}
     scheme = CrossLayer(made)
     scheme.wire(batch, 32)
     said = {name: player.say(batch) for name, player in made.items()}

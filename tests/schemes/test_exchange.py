@@ -15,7 +15,7 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.file_codistillation import Exchange
+from tutelage.schemes.file_codistillation import FileCodistillation
 from tutelage.tasks.classification import Classification
 
 TOGETHER = {
@@ -72,7 +72,7 @@ def test_two_runs_without_lag_are_one_codistillation_though_one_is_killed(tmp_pa
 
 def test_with_a_lag_it_hears_what_was_left_a_round_before(tmp_path):
     names = {"peer0": peers(), "peer1": peers()}
-    schemes = {me: Exchange(made, me, tmp_path, every=2, lag=1, wait=0.1) for me, made in names.items()}
+    schemes = {me: FileCodistillation(made, me, tmp_path, every=2, lag=1, wait=0.1) for me, made in names.items()}
     batch = next(digits(16).batches("train", 16))
     for scheme in schemes.values():
         scheme.wire(batch, 16)
@@ -94,12 +94,12 @@ def test_with_a_lag_it_hears_what_was_left_a_round_before(tmp_path):
 
 def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
     made = peers(3)
-    scheme = Exchange(made, "peer1", tmp_path)
+    scheme = FileCodistillation(made, "peer1", tmp_path)
     assert list(scheme.players) == ["student"]
     assert list(scheme.copies) == list(scheme.memory()) == ["peer0", "peer2"]
     assert scheme.students()["student"].model is made["peer1"].student.model
     fit(scheme, digits(32), epochs=1)  # fewer batches than a round: nobody is asked
-    other = Exchange(peers(3), "peer1", tmp_path)
+    other = FileCodistillation(peers(3), "peer1", tmp_path)
     with torch.no_grad():
         next(scheme.copies.parameters()).add_(1)
     other.recall(scheme.memory())
@@ -107,22 +107,22 @@ def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
 
 
 def test_a_peer_that_doesnt_come_is_said(tmp_path):
-    scheme = Exchange(peers(), "peer0", tmp_path, lag=0, wait=0.1)
+    scheme = FileCodistillation(peers(), "peer0", tmp_path, lag=0, wait=0.1)
     with pytest.raises(DataError, match=r"peer1-000001.safetensors hasn't come within 0.1 s"):
         scheme.renew(1)
 
 
 def test_another_runs_folder_and_other_models_are_refused(tmp_path):
-    Exchange(peers(), "peer0", tmp_path, run="one").renew(1)
-    Exchange(peers(), "peer0", tmp_path, run="one").renew(1)  # resumed
+    FileCodistillation(peers(), "peer0", tmp_path, run="one").renew(1)
+    FileCodistillation(peers(), "peer0", tmp_path, run="one").renew(1)  # resumed
     with pytest.raises(ConfigError, match="is of another run, one"):
-        Exchange(peers(), "peer0", tmp_path, run="two").renew(1)
+        FileCodistillation(peers(), "peer0", tmp_path, run="two").renew(1)
     wide = {f"peer{k}": Player(net("cnn4", k), Terms.of(1.0 * KD(1.0)), Classification()) for k in range(2)}
     with pytest.raises(CheckpointError, match="doesn't fit the peer"):
-        Exchange(wide, "peer1", tmp_path, lag=0, run="one").renew(1)
+        FileCodistillation(wide, "peer1", tmp_path, lag=0, run="one").renew(1)
     (tmp_path / "peer0-000001.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"safetensors is torn"):
-        Exchange(peers(), "peer1", tmp_path, lag=0, run="one").renew(1)
+        FileCodistillation(peers(), "peer1", tmp_path, lag=0, run="one").renew(1)
 
 
 @pytest.mark.parametrize(

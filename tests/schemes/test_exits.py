@@ -12,11 +12,11 @@ from tutelage import models
 from tutelage.errors import ModelError
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.nn.heads import Head
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.multi_exit import Exits, WithExits
+from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
@@ -27,8 +27,8 @@ METHOD = [
 ]
 
 
-def exits(method=METHOD, layers=()) -> Exits:
-    return Exits(WithExits(net("cnn2"), Terms.of(method), Classification(), layers))
+def exits(method=METHOD, layers=()) -> MultiExit:
+    return MultiExit(MultiExitPlayer(net("cnn2"), Terms.of(method), Classification(), layers))
 
 
 def wired(layers=()):
@@ -87,10 +87,10 @@ def test_heads_fit_any_model(name):
     torch.manual_seed(0)
     size = 224 if name.startswith("timm") else 32
     model = models.create(name, classes=5, channels=3, size=(size, size)).model
-    scheme = Exits(WithExits(model, Terms.of(METHOD), Classification()))
+    scheme = MultiExit(MultiExitPlayer(model, Terms.of(METHOD), Classification()))
     scheme.wire(Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2)), 8)
     player = scheme.players["student"]
-    assert len(player.heads) == len(Look(model, Batch(torch.randn(2, 3, size, size))).stages) - 1
+    assert len(player.heads) == len(ModelProfile(model, Batch(torch.randn(2, 3, size, size))).stages) - 1
     ((_, losses),) = scheme.turns(Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2)), 0)
     assert all(x.isfinite() for x in losses.values())
 
@@ -105,7 +105,7 @@ def test_a_head_reduces_by_the_stride_between_the_two():
 
 def test_the_heads_change_nothing_of_what_the_student_says():
     data = digits(32)
-    scheme = Exits(WithExits(net("cnn2"), Terms.of([{"name": "ce"}]), Classification()))
+    scheme = MultiExit(MultiExitPlayer(net("cnn2"), Terms.of([{"name": "ce"}]), Classification()))
     plain = Player(net("cnn2"), Terms.of([{"name": "ce"}]), Classification())
     batch = next(data.batches("train", 8))
     scheme.wire(batch, 32)

@@ -17,15 +17,15 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.mixup_self import Mixed, Mixing, drawn
+from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, drawn
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
 METHOD = recipes.load("mixskd")["method"]
 
 
-def mixed(method=METHOD, model=None, layers=(), **options) -> Mixed:
-    return Mixed(Mixing(model or net("cnn2"), Terms.of(method), Classification(), layers), **options)
+def mixed(method=METHOD, model=None, layers=(), **options) -> MixupSelf:
+    return MixupSelf(MixupPlayer(model or net("cnn2"), Terms.of(method), Classification(), layers), **options)
 
 
 def wired(**options):
@@ -134,7 +134,7 @@ def test_each_seed_of_a_run_mixes_otherwise():
         parts = SimpleNamespace(
             network=lambda: net("cnn2"), terms=lambda: Terms.of("ce"), task=Classification(), seed=seed
         )
-        return Mixed.of(parts, alpha=0.2)
+        return MixupSelf.of(parts, alpha=0.2)
 
     assert (of(4).seed, of(4).alpha, of(5).seed) == (4, 0.2, 5)
 

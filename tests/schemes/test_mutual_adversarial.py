@@ -16,12 +16,12 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.objective.terms import Terms
-from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
+from tutelage.schemes.mutual_adversarial import MapPlayer, MutualAdversarial
 from tutelage.tasks.classification import Classification
 
 
 def afd(networks, weight=0.5) -> MutualAdversarial:
-    peers = (Mapped(m, Terms.of(CE() + 1.0 * KD(3.0)), Classification()) for m in networks)
+    peers = (MapPlayer(m, Terms.of(CE() + 1.0 * KD(3.0)), Classification()) for m in networks)
     return MutualAdversarial({f"peer{k}": peer for k, peer in enumerate(peers)}, weight)
 
 

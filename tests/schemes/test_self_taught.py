@@ -20,27 +20,27 @@ from tutelage.losses.self_distillation.bake import BAKE
 from tutelage.losses.self_distillation.ddgsd import DDGSD
 from tutelage.losses.self_distillation.ps_kd import PSKD
 from tutelage.losses.self_distillation.uskd import USKD
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.dense_votes import DenseVotes, WithVotes
-from tutelage.schemes.in_batch_ensemble import BatchEnsemble, Embedding
-from tutelage.schemes.intermediate_feature import MiddleFeature, WithMiddle
-from tutelage.schemes.last_batch import LastBatch, Repeated
+from tutelage.schemes.dense_votes import DenseVotes, DenseVotesPlayer
+from tutelage.schemes.in_batch_ensemble import EmbeddingPlayer, InBatchEnsemble
+from tutelage.schemes.intermediate_feature import IntermediateFeature, IntermediateFeaturePlayer
+from tutelage.schemes.last_batch import LastBatch, RepeatedBatchPlayer
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.same_class import Paired, SameClass
-from tutelage.schemes.two_views import TwoViews, Viewed
+from tutelage.schemes.same_class import PairPlayer, SameClass
+from tutelage.schemes.two_views import TwoViewPlayer, TwoViews
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
 TASK = Classification()
 KINDS: dict[str, Any] = {
-    "same_class": (SameClass, Paired, CE() + 1.0 * KD(4.0)),
-    "two_views": (TwoViews, Viewed, 0.5 * CE() + DDGSD()),
-    "last_batch": (LastBatch, Repeated, CE() + 1.0 * KD(3.0)),
-    "batch_ensemble": (BatchEnsemble, Embedding, CE() + BAKE()),
-    "middle_feature": (MiddleFeature, WithMiddle, USKD()),
-    "dense_votes": (DenseVotes, WithVotes, CE() + ZipfLS()),
+    "same_class": (SameClass, PairPlayer, CE() + 1.0 * KD(4.0)),
+    "two_views": (TwoViews, TwoViewPlayer, 0.5 * CE() + DDGSD()),
+    "last_batch": (LastBatch, RepeatedBatchPlayer, CE() + 1.0 * KD(3.0)),
+    "batch_ensemble": (InBatchEnsemble, EmbeddingPlayer, CE() + BAKE()),
+    "middle_feature": (IntermediateFeature, IntermediateFeaturePlayer, USKD()),
+    "dense_votes": (DenseVotes, DenseVotesPlayer, CE() + ZipfLS()),
 }
 
 
@@ -146,7 +146,7 @@ def test_the_middle_feature_is_uskd_by_hand():
 @pytest.mark.parametrize("enlarge", [1, 2])
 @pytest.mark.parametrize("heads", [0, 1, 2])
 def test_dense_votes_are_zipf_ls_by_hand(heads: int, enlarge: int):
-    scheme = DenseVotes(WithVotes(net("cnn2"), Terms.of(0.7 * CE() + ZipfLS()), TASK, heads, 0.25, enlarge))
+    scheme = DenseVotes(DenseVotesPlayer(net("cnn2"), Terms.of(0.7 * CE() + ZipfLS()), TASK, heads, 0.25, enlarge))
     batch, model = next(digits(32).batches("train", 8)), net("cnn2").train()
     scheme.wire(batch, 32)
     losses = turn(scheme.train(), batch)
@@ -186,7 +186,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
     torch.manual_seed(0)
     size = 224 if name.startswith("timm") else 32
     model = models.create(name, classes=5, channels=3, size=(size, size)).model
-    scheme = DenseVotes(WithVotes(model, Terms.of(CE() + ZipfLS()), TASK))
+    scheme = DenseVotes(DenseVotesPlayer(model, Terms.of(CE() + ZipfLS()), TASK))
     batch = Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2))
     scheme.wire(batch, 8)
     player = scheme.players["student"]
@@ -208,7 +208,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
 def test_votes_are_refused_where_there_can_be_none(method, batch, said: str):
     student, data = (Dense(), batch()) if batch else (net("cnn2"), digits(32))
     with pytest.raises(ConfigError, match=said):
-        DenseVotes(WithVotes(student, Terms.of(method), TASK)).wire(next(data.batches("train", 8)), 32)
+        DenseVotes(DenseVotesPlayer(student, Terms.of(method), TASK)).wire(next(data.batches("train", 8)), 32)
 
 
 @pytest.mark.parametrize(("name", "forwards"), [("same_class", 2), ("two_views", 1), ("last_batch", 2)])
@@ -262,7 +262,7 @@ def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
 
 
 def test_features_are_refused_where_only_answers_are_remembered():
-    scheme = LastBatch(Repeated(net("cnn2"), Terms.of("at", TASK.truth()), TASK))
+    scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.of("at", TASK.truth()), TASK))
     with pytest.raises(ConfigError, match="remembers answers, no features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
 
@@ -278,4 +278,4 @@ def test_tf_kd_by_its_copy_trains_the_copy_as_the_student_alone():
 
 def test_an_embedding_is_what_enters_the_classifier():
     scheme, _, (batch, *_) = wired("batch_ensemble")
-    assert scheme.players["student"].embedding == Look(net("cnn2"), batch).embedding == "fc:in"
+    assert scheme.players["student"].embedding == ModelProfile(net("cnn2"), batch).embedding == "fc:in"

@@ -15,7 +15,7 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import bare
-from tutelage.schemes.pyramid_self_teacher import SelfTeacher, WithPyramid
+from tutelage.schemes.pyramid_self_teacher import PyramidPlayer, PyramidSelfTeacher
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
@@ -26,8 +26,8 @@ METHOD = [
 ]
 
 
-def self_teacher(method=METHOD, model=None, **options) -> SelfTeacher:
-    return SelfTeacher(WithPyramid(model or net("cnn2"), Terms.of(method), Classification(), **options))
+def self_teacher(method=METHOD, model=None, **options) -> PyramidSelfTeacher:
+    return PyramidSelfTeacher(PyramidPlayer(model or net("cnn2"), Terms.of(method), Classification(), **options))
 
 
 def wired(**options):

@@ -22,16 +22,16 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.phase import Phase
-from tutelage.runs.plan import Making
-from tutelage.runs.scheme_context import Parts
-from tutelage.schemes.distpro import DistPro
-from tutelage.schemes.l2t_ww import L2TWW
-from tutelage.schemes.lookahead import Quiz, Virtual, only
+from tutelage.runs.plan import RunPlan
+from tutelage.runs.scheme_context import RunSchemeContext
+from tutelage.schemes.distpro import DistProScheme
+from tutelage.schemes.l2t_ww import L2TWWScheme
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, only
 from tutelage.schemes.metadistil import MetaDistil
-from tutelage.schemes.metadistiller import MetaDistiller, Targeted
-from tutelage.settings import Settings
+from tutelage.schemes.metadistiller import MetaDistiller, SoftTargetPlayer
+from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
@@ -52,7 +52,7 @@ def parted(count: int = 64):
 def made(name: str, student=None, teacher=None, quiz=None, **options):
     student = student or net("cnn2", 2)
     frozen = Frozen(teacher or net("cnn4", 1), TASK)
-    quiz = quiz or Quiz(parted()[1], 16)
+    quiz = quiz or MetaBatches(parted()[1], 16)
 
     def rate(step: int) -> float:
         return RATE
@@ -60,10 +60,10 @@ def made(name: str, student=None, teacher=None, quiz=None, **options):
     if name == "metadistil":
         return MetaDistil(Player(student, Terms.of(KD(), CE()), TASK), frozen, quiz, rate, **options)
     if name == "l2t_ww":
-        return L2TWW(Player(student, Terms.of(l2t_ww.L2TWW(), CE()), TASK), frozen, rate, **options)
+        return L2TWWScheme(Player(student, Terms.of(l2t_ww.L2TWW(), CE()), TASK), frozen, rate, **options)
     if name == "metadistiller":
-        return MetaDistiller(Targeted(student, Terms.of(CE() + HydraKL()), TASK), quiz, rate, **options)
-    return DistPro(Player(student, Terms.of(distpro.DistPro(), CE()), TASK), frozen, quiz, rate, **options)
+        return MetaDistiller(SoftTargetPlayer(student, Terms.of(CE() + HydraKL()), TASK), quiz, rate, **options)
+    return DistProScheme(Player(student, Terms.of(distpro.DistPro(), CE()), TASK), frozen, quiz, rate, **options)
 
 
 LEARNED = {"metadistil": "teacher", "l2t_ww": "weights", "distpro": "weights", "metadistiller": "generator"}
@@ -123,7 +123,7 @@ def pooled(scheme, batch: Batch) -> list[Tensor]:
     return [x.mean((2, 3)).detach() for x in (first, teacher.layer2(first))]
 
 
-def l2t_ww_by_hand(scheme: L2TWW, batch: Batch, quiz: Batch) -> Tensor:
+def l2t_ww_by_hand(scheme: L2TWWScheme, batch: Batch, quiz: Batch) -> Tensor:
     nets, features = scheme.players["weights"], pooled(scheme, batch)
     pairs = torch.stack([F.linear(f, n.weight, n.bias) for n, f in zip(nets.pairs, features, strict=True)], 2)
     channels = [n(f).reshape(6, 2, -1).softmax(2) for n, f in zip(nets.channels, features, strict=True)]
@@ -143,7 +143,7 @@ def l2t_ww_by_hand(scheme: L2TWW, batch: Batch, quiz: Batch) -> Tensor:
     return F.cross_entropy(player.student.model(batch.inputs), batch.targets)
 
 
-def distpro_by_hand(scheme: DistPro, batch: Batch, quiz: Batch) -> Tensor:
+def distpro_by_hand(scheme: DistProScheme, batch: Batch, quiz: Batch) -> Tensor:
     a = scheme.players["weights"].logits.detach()
     shares = (a.exp() / a.exp().sum())[:4].reshape(1, 2, 2).repeat(6, 1, 1)
     player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
@@ -285,7 +285,7 @@ def test_forwards_of_a_batch(name, student, teacher):
 
 def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
     rest, held = parted()
-    scheme = made("metadistil", quiz=Quiz(held, 16), meta_lr=0.0)
+    scheme = made("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.0)
     teacher = scheme.players["teacher"]
     before = digest(teacher)
     assert digest(fit(scheme, rest, epochs=2)) == digest(fit(offline(rest), rest, epochs=2))
@@ -294,7 +294,7 @@ def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
 
 def test_a_teacher_that_learns_keeps_its_statistics():
     rest, held = parted()
-    scheme = made("metadistil", quiz=Quiz(held, 16), meta_lr=0.05)
+    scheme = made("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.05)
     model = scheme.players["teacher"].teacher.plain[0]
     before = copy.deepcopy(model)
     fit(scheme, rest)
@@ -306,7 +306,7 @@ def test_a_teacher_that_learns_keeps_its_statistics():
 @pytest.mark.parametrize("name", ["l2t_ww", "distpro"])
 def test_weights_that_learn_nothing_stay_alike(name):
     rest, held = parted()
-    scheme = made(name, quiz=Quiz(held, 16), meta_lr=0.0)
+    scheme = made(name, quiz=MetaBatches(held, 16), meta_lr=0.0)
     fit(scheme, rest)
     features = [torch.rand(3, width) for width in (4, 8, 16)]
     asks = scheme.weights_of(features)
@@ -343,7 +343,7 @@ def test_only_says_where_nothing_depends():
 
 def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
     player = Player(net("cnn2", 1), Terms.of(CE()), TASK)
-    virtual = Virtual(player)
+    virtual = LookaheadStudent(player)
     names = [name for name in virtual.weights if "fc" in name]
     virtual.step(sum(virtual.weights[name].pow(2).sum() for name in names), 0.5)
     for name, p in player.named_parameters():
@@ -356,14 +356,16 @@ def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
 
 def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     data = digits(64)
-    parts = Parts(Making(check({"method": "metadistil", "limit": 64, "augment": "none"}), Given(data=data)), PHASE)
+    parts = RunSchemeContext(
+        RunPlan(check({"method": "metadistil", "limit": 64, "augment": "none"}), Provided(data=data)), PHASE
+    )
     parts.network()
     held = parts.hold_out(0.25)
     assert (len(held.train), len(parts.data.train)) == (16, 48)
     rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", parts.data))}
     assert not rows["held"] & rows["rest"]
     assert rows["held"] | rows["rest"] == set(data.train.rows.tolist())
-    quiz, like = Quiz(held, 5, seed=1), Batch(torch.zeros(2, 1, 8, 8), epoch=1.5)
+    quiz, like = MetaBatches(held, 5, seed=1), Batch(torch.zeros(2, 1, 8, 8), epoch=1.5)
     assert quiz.steps == 3
     batches = [quiz.batch(step, like) for step in range(6)]
     assert all(torch.equal(quiz.batch(step, like).index, b.index) for step, b in enumerate(batches))
@@ -375,7 +377,7 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
 
 @pytest.mark.parametrize(("name", "lr", "beta"), [("distpro", 0.1, 0.5), ("l2t_ww", 1e-4, 0.9)])
 def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
-    (group,) = optimiser(wired(name)[0].players["weights"], Settings()).param_groups
+    (group,) = optimiser(wired(name)[0].players["weights"], TrainerSettings()).param_groups
     assert (group["lr"], group["betas"][0], group["weight_decay"]) == (lr, beta, 0.0)
 
 
@@ -384,9 +386,9 @@ def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
     lowest = {}
     for layers in (["layer1", "layer2"], ["layer1.2:in", "layer2.2:in"]):
         term = Term(distpro.DistPro(), student=layers, teacher=layers)
-        scheme = DistPro(
-            Player(net("cnn2", 2), Terms.of([term, CE()]), TASK), Frozen(net("cnn4", 1), TASK), Quiz(parted()[1], 16),
-            lambda step: RATE,
+        scheme = DistProScheme(
+            Player(net("cnn2", 2), Terms.of([term, CE()]), TASK), Frozen(net("cnn4", 1), TASK),
+            MetaBatches(parted()[1], 16), lambda step: RATE,
         )  # fmt: skip
         batch = next(parted()[0].batches("train", 8))
         scheme.wire(batch, 48)

@@ -17,9 +17,9 @@ from tutelage.errors import TutelageError
 from tutelage.models import serialization
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
-from tutelage.schemes.student_friendly import Branched, StudentFriendly
+from tutelage.schemes.student_friendly import BranchedPlayer, StudentFriendly
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
@@ -30,7 +30,9 @@ BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)
 def friendly(teacher="cnn8", student="cnn2", temperature=2.0) -> StudentFriendly:
     seeds = iter(range(1, 9))
     terms = Terms.of([Term(Classification().truth(), 1.0), Term(tutelage.KD(temperature), 3.0)])
-    scheme = StudentFriendly(Branched(net(teacher), terms, Classification(), lambda: net(student, next(seeds)), 0.5))
+    scheme = StudentFriendly(
+        BranchedPlayer(net(teacher), terms, Classification(), lambda: net(student, next(seeds)), 0.5)
+    )
     scheme.wire(BATCH, 20)
     return scheme.train()
 
@@ -86,7 +88,7 @@ def run(tmp_path_factory) -> tutelage.Finished:
 
 
 def test_one_word_trains_the_teacher_with_branches_and_leaves_bare_networks(run):
-    again = Run(read(run.folder / "config.yaml"), Given(), run.folder)
+    again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     phases = {phase.name: again.scheme(phase)[0] for phase in again.phases()}
     assert {name: type(scheme).__name__ for name, scheme in phases.items()} == {
         "teacher": "StudentFriendly", "alone-0": "Offline", "student-0": "Offline",

@@ -16,10 +16,10 @@ from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.terms import Terms
-from tutelage.schemes.collaborative import Together
-from tutelage.schemes.collaborative_player import Group
+from tutelage.schemes.collaborative import Collaborative
+from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.peer_ensembles import named
 from tutelage.structures import Outputs
 from tutelage.tasks.classification import Classification
@@ -27,16 +27,18 @@ from tutelage.tasks.classification import Classification
 DATA = digits(48)
 
 
-def together(method, count=3, ensemble="none", split="auto", rise=0.0, gradient=1.0, make=None, **options) -> Together:
+def together(
+    method, count=3, ensemble="none", split="auto", rise=0.0, gradient=1.0, make=None, **options
+) -> Collaborative:
     networks = {}
     for k in range(count):
         torch.manual_seed(k)
         networks[f"peer{k}"] = (make or Plain)()
-    group = Group(networks, Terms.of(method), Classification(), named(ensemble), split, gradient, rise)
-    return Together(group, options.pop("data", DATA), **options)
+    group = CollaborativePlayer(networks, Terms.of(method), Classification(), named(ensemble), split, gradient, rise)
+    return Collaborative(group, options.pop("data", DATA), **options)
 
 
-def wired(scheme: Together, epoch: float = 0.0):
+def wired(scheme: Collaborative, epoch: float = 0.0):
     batch = next(DATA.batches("train", 16))
     batch.epoch = epoch
     torch.manual_seed(7)
@@ -45,13 +47,13 @@ def wired(scheme: Together, epoch: float = 0.0):
     return scheme, scheme.players["peers"], batch
 
 
-def played(scheme: Together, batch) -> dict[str, float]:
+def played(scheme: Collaborative, batch) -> dict[str, float]:
     ((name, losses),) = scheme.turns(batch, 0)
     assert name == "peers"
     return {term: value.item() for term, value in losses.items()}
 
 
-def answers(group: Group, batch) -> list[torch.Tensor]:
+def answers(group: CollaborativePlayer, batch) -> list[torch.Tensor]:
     return [student.model(batch.inputs) for student in group.students().values()]
 
 
@@ -77,7 +79,7 @@ def test_okddip_is_the_loss_of_a_leader_and_its_peers():
     assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **asked))}, rel=1e-5)
 
 
-def fused(group: Group, batch) -> torch.Tensor:
+def fused(group: CollaborativePlayer, batch) -> torch.Tensor:
     """FFL's classifier, written out."""
     maps = [m.layer2(m.layer1(batch.inputs)) for m in (student.model for student in group.students().values())]
     by_channel, norm, _, mix, last, _ = group.ensemble.fuse
@@ -99,7 +101,7 @@ def test_ffl_takes_networks_in_any_order():
     for order in ((0, 1, 2), (2, 0, 1)):
         networks = {f"peer{k}": net("cnn2", k) for k in order}
         scheme, group, batch = wired(
-            Together(Group(networks, Terms.of(FFL()), Classification(), named("feature_fusion")))
+            Collaborative(CollaborativePlayer(networks, Terms.of(FFL()), Classification(), named("feature_fusion")))
         )
         fuse = group.ensemble.fuse
         with torch.no_grad():  # each network's maps meet weights of their own, wherever they stand
@@ -184,7 +186,9 @@ def test_kdcl_is_its_loss_of_separate_peers_in_any_order(variant):
     values = []
     for order in ((0, 1, 2), (2, 0, 1)):
         networks = {f"peer{k}": net("cnn2", k) for k in order}
-        scheme, group, batch = wired(Together(Group(networks, Terms.of(KDCL(variant)), Classification())))
+        scheme, group, batch = wired(
+            Collaborative(CollaborativePlayer(networks, Terms.of(KDCL(variant)), Classification()))
+        )
         z = torch.stack(answers(group, batch))
         values.append(played(scheme, batch)["kdcl"])
         assert values[-1] == pytest.approx(total(KDCL(variant)(z, targets=batch.targets)), rel=1e-5)
@@ -259,7 +263,7 @@ def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
 
 def test_the_trunk_is_trained_and_every_branch_too():
     networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
-    scheme = Together(Group(networks, Terms.of(ONE()), Classification(), named("gate"), "auto"))
+    scheme = Collaborative(CollaborativePlayer(networks, Terms.of(ONE()), Classification(), named("gate"), "auto"))
     fit(scheme, DATA, lr=0.1)
     trunk = next(iter(scheme.students().values())).model.layer1[0].weight
     assert not torch.equal(trunk, net("cnn2", 0).layer1[0].weight)
@@ -276,7 +280,7 @@ def test_what_cannot_be_is_refused():
         wired(together(OKDDip(), 2, "attention"))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(ModelError, match="no stage, whose map could be fused; use ensemble=fusion"):
-        named("feature_fusion").layers(Look(flat, next(DATA.batches("val", 2))))
+        named("feature_fusion").layers(ModelProfile(flat, next(DATA.batches("val", 2))))
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
         named("gates")
     with pytest.raises(ConfigError, match="at least two students, 1 given"):

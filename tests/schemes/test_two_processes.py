@@ -17,7 +17,7 @@ from small import Plain, settings
 from torch import nn
 
 from tutelage import data as datasets
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.lit import LIT
 from tutelage.losses.multi_teacher.aekd import AEKD
@@ -50,30 +50,30 @@ from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.schemes import peer_ensembles
 from tutelage.schemes.base import Scheme, SelfTaught
-from tutelage.schemes.blockwise import Blockwise, Fed
+from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer
 from tutelage.schemes.codistillation import Codistillation
-from tutelage.schemes.collaborative import Together
-from tutelage.schemes.collaborative_player import Group
-from tutelage.schemes.cross_layer import CrossLayer, WithClassifiers
-from tutelage.schemes.dense_votes import DenseVotes, WithVotes
-from tutelage.schemes.hydra import Headed, Hydra
-from tutelage.schemes.in_batch_ensemble import BatchEnsemble, Embedding
-from tutelage.schemes.intermediate_feature import MiddleFeature, WithMiddle
-from tutelage.schemes.last_batch import LastBatch, Repeated
-from tutelage.schemes.last_feature import WithLast
-from tutelage.schemes.multi_exit import Exits, WithExits
+from tutelage.schemes.collaborative import Collaborative
+from tutelage.schemes.collaborative_player import CollaborativePlayer
+from tutelage.schemes.cross_layer import CrossLayer, CrossLayerPlayer
+from tutelage.schemes.dense_votes import DenseVotes, DenseVotesPlayer
+from tutelage.schemes.hydra import Hydra, HydraPlayer
+from tutelage.schemes.in_batch_ensemble import EmbeddingPlayer, InBatchEnsemble
+from tutelage.schemes.intermediate_feature import IntermediateFeature, IntermediateFeaturePlayer
+from tutelage.schemes.last_batch import LastBatch, RepeatedBatchPlayer
+from tutelage.schemes.last_feature import LastFeaturePlayer
+from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.schemes.mutual import Mutual
-from tutelage.schemes.mutual_adversarial import Mapped, MutualAdversarial
+from tutelage.schemes.mutual_adversarial import MapPlayer, MutualAdversarial
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.pyramid_self_teacher import SelfTeacher, WithPyramid
-from tutelage.schemes.same_class import Paired, SameClass
-from tutelage.schemes.two_views import TwoViews, Viewed
+from tutelage.schemes.pyramid_self_teacher import PyramidPlayer, PyramidSelfTeacher
+from tutelage.schemes.same_class import PairPlayer, SameClass
+from tutelage.schemes.two_views import TwoViewPlayer, TwoViews
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.teachers.random_member import RandomTeacher
+from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
 from tutelage.training.fabric import make_fabric
 from tutelage.training.trainer import Trainer
@@ -83,7 +83,7 @@ ORDER = (0, 1, 2)
 STEPS = {"batch_size": 8, "epochs": 2, "lr": 0.1, "checkpoint_every": 0}
 
 
-def data() -> Data:
+def data() -> DataModule:
     return datasets.load("digits", limit=24, augment="shift")
 
 
@@ -130,7 +130,7 @@ def specialists() -> Scheme:
 
 def blockwise() -> Scheme:
     method = [CE(), KD(), Term(LIT(), 0.25, connector="identity")]
-    return Blockwise(Fed(plain(0), Terms.of(method), TASK), Frozen(plain(9), TASK))
+    return Blockwise(BlockwisePlayer(plain(0), Terms.of(method), TASK), Frozen(plain(9), TASK))
 
 
 def peers(
@@ -146,18 +146,18 @@ def together(
     ensemble: str, split: str | None, *method: Any, rise: float = 0.0, order: tuple[int, ...] = ORDER, **options: Any
 ) -> Scheme:
     networks = {f"peer{k}": plain(k) for k in order}
-    group = Group(networks, Terms.of(method), TASK, peer_ensembles.named(ensemble), split, rise=rise)
-    return Together(group, data(), **options)
+    group = CollaborativePlayer(networks, Terms.of(method), TASK, peer_ensembles.named(ensemble), split, rise=rise)
+    return Collaborative(group, data(), **options)
 
 
 CASES: Mapping[str, Callable[[], Scheme]] = {
     "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), Term(EnDD(), 0.01), gathered(AEKD())),
-    "their shares": partial(taught, Ensemble, CE(), AMTML(), player=WithLast),
+    "their shares": partial(taught, Ensemble, CE(), AMTML(), player=LastFeaturePlayer),
     "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
-    "a teacher drawn": partial(taught, RandomTeacher, CE(), KD()),
-    "teachers one after the other": partial(taught, partial(RandomTeacher, epochs=2.0), CE(), KD()),
+    "a teacher drawn": partial(taught, RandomMember, CE(), KD()),
+    "teachers one after the other": partial(taught, partial(RandomMember, epochs=2.0), CE(), KD()),
     "a moving average": own_average,
-    "hydra": partial(taught, Ensemble, HydraKL(), player=Headed, kind=Hydra),
+    "hydra": partial(taught, Ensemble, HydraKL(), player=HydraPlayer, kind=Hydra),
     "mutual": partial(peers, Mutual, CE(), DML(), KD()),
     "sequential": partial(peers, partial(Mutual, sequential=True), CE(), KD()),
     "codistillation": partial(peers, partial(Codistillation, every=3), CE(), KD()),
@@ -168,22 +168,22 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "gate": partial(together, "gate", "auto", ONE(), rise=1.0),
     "attention": partial(together, "attention", "auto", OKDDip()),
     "fusion": partial(together, "fusion", "auto", ONE(), Term(KD(3.0), 1.0), own_views=True, average=0.9),
-    "exits": lambda: Exits(
-        WithExits(plain(0), Terms.of([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
+    "exits": lambda: MultiExit(
+        MultiExitPlayer(plain(0), Terms.of([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
     ),
     "feature fusion": partial(together, "feature_fusion", "auto", FFL(), rise=1.0),
     "contrast": partial(together, "none", None, CE(), gathered(MCL()), others=1),
-    "across layers": partial(peers, CrossLayer, DCM(), player=WithClassifiers),
-    "before critics": partial(peers, MutualAdversarial, CE(), KD(), player=Mapped),
-    "pyramid": partial(alone, SelfTeacher, WithPyramid, CE(), KD(), 10.0 * AT()),
+    "across layers": partial(peers, CrossLayer, DCM(), player=CrossLayerPlayer),
+    "before critics": partial(peers, MutualAdversarial, CE(), KD(), player=MapPlayer),
+    "pyramid": partial(alone, PyramidSelfTeacher, PyramidPlayer, CE(), KD(), 10.0 * AT()),
     "blocks": blockwise,
     "teachers of other classes": specialists,
-    "same class": partial(alone, SameClass, Paired, CE(), KD()),
-    "two views": partial(alone, TwoViews, Viewed, CE(), gathered(DDGSD(feature_weight=1.0))),
-    "last batch": partial(alone, LastBatch, Repeated, CE(), KD()),
-    "batch ensemble": partial(alone, BatchEnsemble, Embedding, CE(), gathered(BAKE())),
-    "middle feature": partial(alone, MiddleFeature, WithMiddle, gathered(USKD(mu=1.0))),
-    "dense votes": partial(alone, DenseVotes, WithVotes, CE(), 1.0 * ZipfLS()),
+    "same class": partial(alone, SameClass, PairPlayer, CE(), KD()),
+    "two views": partial(alone, TwoViews, TwoViewPlayer, CE(), gathered(DDGSD(feature_weight=1.0))),
+    "last batch": partial(alone, LastBatch, RepeatedBatchPlayer, CE(), KD()),
+    "batch ensemble": partial(alone, InBatchEnsemble, EmbeddingPlayer, CE(), gathered(BAKE())),
+    "middle feature": partial(alone, IntermediateFeature, IntermediateFeaturePlayer, gathered(USKD(mu=1.0))),
+    "dense votes": partial(alone, DenseVotes, DenseVotesPlayer, CE(), 1.0 * ZipfLS()),
     "past predictions": lambda: Offline(Player(plain(0), Terms.of(PSKD()), TASK)),
     "online labels": lambda: Offline(Player(plain(0), Terms.of(OnlineLabelSmoothing()), TASK)),
 }

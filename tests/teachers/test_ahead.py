@@ -24,7 +24,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.prefetching import PrefetchingTeacher
 
 WAIT = 20.0
 
@@ -72,14 +72,14 @@ def _no_thread_is_left():
 
 
 def with_ahead(scheme, depth: int = 2, device: str | None = None):
-    scheme.teacher = Ahead(scheme.teacher, depth, device)
+    scheme.teacher = PrefetchingTeacher(scheme.teacher, depth, device)
     return scheme
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 9])
 def test_each_batch_gets_its_own_answer_in_order(depth):
     noting = Noting()
-    teacher = Ahead(noting, depth)
+    teacher = PrefetchingTeacher(noting, depth)
     answers = [teacher(batch).response.item() for batch in teacher.ahead(batches(5))]
     assert answers == [0, 1, 2, 3, 4]
     assert noting.heard == [0, 1, 2, 3, 4]
@@ -89,7 +89,7 @@ def test_each_batch_gets_its_own_answer_in_order(depth):
 
 def test_it_answers_so_many_batches_ahead_and_no_more():
     noting = Noting()
-    coming = Ahead(noting, 2).ahead(batches(9))
+    coming = PrefetchingTeacher(noting, 2).ahead(batches(9))
     next(coming)
     assert noting.has_heard(3)
     assert noting.heard == [0, 1, 2]
@@ -109,7 +109,7 @@ def test_the_student_does_not_wait_for_the_batches_to_come():
             assert (first if number == 0 else rest).wait(WAIT)
             return Outputs(torch.tensor([float(number)]))
 
-    teacher = Ahead(Slow(), 2)
+    teacher = PrefetchingTeacher(Slow(), 2)
     coming = teacher.ahead(batches(4))
     first.set()
     assert teacher(next(coming)).response.item() == 0
@@ -118,7 +118,7 @@ def test_the_student_does_not_wait_for_the_batches_to_come():
 
 
 def test_a_failure_is_raised_at_its_own_batch():
-    coming = Ahead(Noting(fail_at=2), 3).ahead(batches(6))
+    coming = PrefetchingTeacher(Noting(fail_at=2), 3).ahead(batches(6))
     assert [int(next(coming).index[0]) for _ in range(2)] == [0, 1]
     with pytest.raises(NotFinite, match="batch 2"):
         next(coming)
@@ -130,7 +130,7 @@ def test_a_failure_of_the_data_is_raised_and_ends_the_thread():
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(Ahead(Noting(), 1).ahead(broken()))
+        list(PrefetchingTeacher(Noting(), 1).ahead(broken()))
 
 
 def test_closing_it_early_drops_what_was_asked():
@@ -145,7 +145,7 @@ def test_closing_it_early_drops_what_was_asked():
             return told
 
     noting = Slow()
-    teacher = Ahead(noting, 4)
+    teacher = PrefetchingTeacher(noting, 4)
     coming = teacher.ahead(batches(9))
     next(coming)
     assert noting.has_heard(2)
@@ -155,7 +155,7 @@ def test_closing_it_early_drops_what_was_asked():
 
 def test_other_batches_and_layers_are_answered_too():
     noting = Noting()
-    teacher = Ahead(noting, 2)
+    teacher = PrefetchingTeacher(noting, 2)
     coming = teacher.ahead(batches(3))
     batch = next(coming)
     assert teacher(replace(batch, index=torch.tensor([7]))).response.item() == 7
@@ -167,7 +167,7 @@ def test_other_batches_and_layers_are_answered_too():
 
 def test_it_looks_ahead_in_any_epoch():
     noting = Noting()
-    teacher = Ahead(noting, 2)
+    teacher = PrefetchingTeacher(noting, 2)
     for _ in range(2):
         assert [teacher(batch).response.item() for batch in teacher.ahead(batches(3))] == [0, 1, 2]
     assert noting.heard == [0, 1, 2] * 2
@@ -216,7 +216,7 @@ def test_an_ensemble_answers_ahead():
 
 
 def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
-    teacher = Ahead(Frozen(net("cnn4", 1), Classification()), 0, "cpu")
+    teacher = PrefetchingTeacher(Frozen(net("cnn4", 1), Classification()), 0, "cpu")
     told = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
     assert told.response.device.type == told["layer1"].device.type == "cpu"
     look = teacher.look(Batch(torch.randn(2, 1, 8, 8)))
@@ -230,14 +230,14 @@ def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
 def test_what_cant_be_is_refused():
     student, task = net("cnn2", 1), Classification()
     with pytest.raises(ConfigError, match="MovingAverage changes in training"):
-        Ahead(MovingAverage(student, task))
+        PrefetchingTeacher(MovingAverage(student, task))
     with pytest.raises(ConfigError, match="Ensemble changes in training"):
-        Ahead(Ensemble([MovingAverage(student, task), Frozen(net("cnn2"), task)]))
+        PrefetchingTeacher(Ensemble([MovingAverage(student, task), Frozen(net("cnn2"), task)]))
     with pytest.raises(ConfigError, match="depth=-1"):
-        Ahead(Noting(), -1)
+        PrefetchingTeacher(Noting(), -1)
     for device in ("nonsense", "cuda:99"):
         with pytest.raises(ConfigError, match=f"teacher_device={device}"):
-            Ahead(Noting(), 2, device)
+            PrefetchingTeacher(Noting(), 2, device)
 
 
 def test_a_whole_run_finds_the_same_with_a_teacher_ahead(tmp_path):

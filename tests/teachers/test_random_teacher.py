@@ -14,7 +14,7 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
-from tutelage.teachers.random_member import RandomTeacher
+from tutelage.teachers.random_member import RandomMember
 
 TASK = Classification()
 
@@ -28,7 +28,7 @@ def scheme(teacher, method) -> Offline:
 
 
 def test_the_draw_is_a_function_of_seed_and_epoch_and_gives_all_the_same_chance():
-    teacher, same, other = (RandomTeacher(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
+    teacher, same, other = (RandomMember(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
     epochs = [k / 100 for k in range(3000)]
     draws = [teacher.drawn(e) for e in epochs]
     assert draws == [same.drawn(e) for e in epochs]
@@ -37,7 +37,7 @@ def test_the_draw_is_a_function_of_seed_and_epoch_and_gives_all_the_same_chance(
 
 
 def test_annealed_it_moves_from_the_first_to_the_last():
-    teacher = RandomTeacher(members(*[net("cnn2")] * 3), epochs=10)
+    teacher = RandomMember(members(*[net("cnn2")] * 3), epochs=10)
     begins, half, ends = ([teacher.drawn(at + k / 1000) for k in range(200)] for at in (0.0, 2.4, 10.0))
     assert begins.count(0) > 180
     assert set(half) == {0, 1}
@@ -46,7 +46,7 @@ def test_annealed_it_moves_from_the_first_to_the_last():
 
 
 def test_only_the_drawn_member_is_asked():
-    teacher = RandomTeacher(members(net("cnn4", 1), net("cnn4", 2)))
+    teacher = RandomMember(members(net("cnn4", 1), net("cnn4", 2)))
     calls = []
     for m, member in enumerate(teacher.teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
@@ -64,7 +64,7 @@ def test_only_the_drawn_member_is_asked():
 def test_it_teaches_by_response_and_by_features_to_the_same_bits_again():
     data = digits(48)
     students = [
-        fit(scheme(RandomTeacher(members(net("cnn4", 1), net("cnn4", 2)), seed), KD() + AT()), data, epochs=2)
+        fit(scheme(RandomMember(members(net("cnn4", 1), net("cnn4", 2)), seed), KD() + AT()), data, epochs=2)
         for seed in (0, 0, 1)
     ]
     assert digest(students[0]) == digest(students[1])
@@ -82,9 +82,9 @@ def test_it_teaches_by_response_and_by_features_to_the_same_bits_again():
 def test_faulty_ones_are_refused_before_training(networks, message):
     batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4), torch.arange(4))
     with pytest.raises(ConfigError, match=message):
-        scheme(RandomTeacher(members(*networks)), AT()).wire(batch, 10)
+        scheme(RandomMember(members(*networks)), AT()).wire(batch, 10)
 
 
 def test_a_course_of_no_epochs_is_refused():
     with pytest.raises(ConfigError, match="epochs=0"):
-        RandomTeacher(members(net("cnn2")), epochs=0)
+        RandomMember(members(net("cnn2")), epochs=0)

@@ -13,15 +13,15 @@ from small import digits, net
 
 from tutelage.config import schema
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
-from tutelage.teachers.base import Teacher, Wrapped
+from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.teachers.cached import Cached, Plan
 from tutelage.teachers.frozen import Frozen
-from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.projected import Projected
 
 DATA = digits(32)
@@ -49,16 +49,16 @@ for method in set(METHODS) - ASIDE:
     setattr(Asked, method, noting(method))
 
 
-class Plain(Wrapped):
+class Plain(TeacherWrapper):
     """As a user would begin one."""
 
 
 WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
     "plain": lambda teacher, folder: Plain(teacher),
     "projected": lambda teacher, folder: Projected(teacher, 3),
-    "ahead": lambda teacher, folder: Ahead(teacher, 2),
+    "ahead": lambda teacher, folder: PrefetchingTeacher(teacher, 2),
     "cached": lambda teacher, folder: Cached(teacher, DATA, Plan(folder)),
-    "all of them": lambda teacher, folder: Ahead(Cached(Projected(teacher, 3), DATA, Plan(folder)), 2),
+    "all of them": lambda teacher, folder: PrefetchingTeacher(Cached(Projected(teacher, 3), DATA, Plan(folder)), 2),
 }
 
 
@@ -85,7 +85,7 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     batch = next(DATA.batches("train", 4))
     look = outer.look(batch)
-    assert isinstance(look, Look)
+    assert isinstance(look, ModelProfile)
     narrow = wrapper in ("projected", "all of them")
     assert outer.facts.keys() == teacher.facts.keys() - ({"head", "heads"} if narrow else set())  # type: ignore[attr-defined]
     assert outer(batch, ["layer1"]).facts.keys() == outer.facts.keys()  # type: ignore[attr-defined]

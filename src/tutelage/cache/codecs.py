@@ -16,7 +16,7 @@ Parts = dict[str, Tensor]
 """A stored tensor's parts by name, each (rows, …); "" is the only part of one that is stored in one piece."""
 
 
-class Storage(ABC):
+class Codec(ABC):
     """Abstract: turns rows (N, …) of float32 into parts and back."""
 
     @abstractmethod
@@ -29,7 +29,7 @@ class Storage(ABC):
 
 
 @dataclass(frozen=True)
-class Cast(Storage):
+class Cast(Codec):
     """Rows in one dtype."""
 
     dtype: torch.dtype
@@ -44,7 +44,7 @@ class Cast(Storage):
 
 
 @dataclass(frozen=True)
-class Int8(Storage):
+class Int8(Codec):
     """Each row in 256 even steps from its least to its largest entry: q = round(255·(x − low)/(high − low))."""
 
     def encode(self, rows: Tensor) -> Parts:
@@ -63,7 +63,7 @@ class Int8(Storage):
 
 
 @dataclass(frozen=True)
-class Top(Storage):
+class Top(Codec):
     """The k largest logits along dim 1 in float16, and log Σ exp of the others, among which it is spread evenly.
 
     So the probabilities of the k and of the rest as a whole are kept, at temperature 1.
@@ -93,7 +93,7 @@ CASTS = {"exact": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "
 NAMES = (*CASTS, "int8", "topK (K a number)")
 
 
-def storage(name: str, classes: int | None = None) -> Storage:
+def storage(name: str, classes: int | None = None) -> Codec:
     """The storage of that name: exact (fp32), fp16, bf16, int8 (by row), or top5, top20, … of `classes` logits.
 
     Raises: ConfigError if there is none of that name, or if fewer than k + 1 classes have no k largest and a rest.

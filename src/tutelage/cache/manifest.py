@@ -22,7 +22,7 @@ RESPONSE = "response"
 Count = Annotated[int, Field(ge=1)]
 
 
-class Tap(BaseModel):
+class CachedTensor(BaseModel):
     """One thing that a teacher said: its response or a layer's feature.
 
     shape: of one sample, without the batch. storage: how rows are stored. nhwc: maps (C, H, W) lie as (H, W, C).
@@ -69,7 +69,7 @@ class Manifest(BaseModel):
     views: Count
     unit: Count
     versions: dict[str, str]
-    taps: dict[str, Tap] = {}
+    taps: dict[str, CachedTensor] = {}
     shards: dict[str, Shard] = {}
     error: dict[str, dict[str, float]] = {}
     sha256: str = ""

@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.codecs import Parts, Storage, storage
-from tutelage.cache.manifest import FILE, Manifest, Shard, Tap, is_response, refuse_other, shard_name
+from tutelage.cache.codecs import Codec, Parts, storage
+from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_other, shard_name
 from tutelage.cache.mmap import mapped
 from tutelage.errors import CacheError, NotFinite, TutelageError
 from tutelage.utils.files import sha256, write_atomically
@@ -33,8 +33,8 @@ SHARD_ROWS = 8192
 class Rows:
     """A view of a tap, every sample of it: its parts by shard, memory-mapped."""
 
-    tap: Tap
-    storage: Storage
+    tap: CachedTensor
+    storage: Codec
     parts: list[Parts]
 
     def __getitem__(self, index: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ class Store:
             self.manifest = manifests.read(self.folder)
             yield
 
-    def add(self, taps: dict[str, Tap]) -> None:
+    def add(self, taps: dict[str, CachedTensor]) -> None:
         """Make room for what the teacher says; a tap that is there stays as it is.
 
         Raises: CacheError if it is there in another shape or storage.
@@ -221,14 +221,14 @@ def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
     )
 
 
-def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> Tap:
+def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
     """How a tap of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
     one = storage(name, shape[0]).encode(torch.zeros(1, *shape))
     size = sum(x.numel() * x.element_size() for x in one.values())
     rows = unit
     while rows % 2 == 0 and rows * size > SHARD_BYTES:
         rows //= 2
-    return Tap(shape=tuple(shape), storage=name, nhwc=nhwc and not name.startswith("top"), rows=rows)
+    return CachedTensor(shape=tuple(shape), storage=name, nhwc=nhwc and not name.startswith("top"), rows=rows)
 
 
 def _kl(x: Tensor, stored: Tensor) -> float:

@@ -65,7 +65,7 @@ def _named(kind: Any) -> Iterator[str]:
             yield from _named(part)
 
 
-class Worded(TyperCommand):
+class TextCommand(TyperCommand):
     """A command that takes keys as words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -77,18 +77,18 @@ class Worded(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-class Keyed(Worded):
+class KeyValueCommand(TextCommand):
     """A command whose help lists the configuration's keys."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The usual help, then the keys."""
         from tutelage.config.schema import Config
-        from tutelage.settings import Settings
+        from tutelage.settings import TrainerSettings
         from tutelage.utils.console import say, table
 
         super().format_help(ctx, formatter)
-        own = {key: field for key, field in Config.model_fields.items() if key not in Settings.model_fields}
-        trainers = {key: Config.model_fields[key] for key in Settings.model_fields}
+        own = {key: field for key, field in Config.model_fields.items() if key not in TrainerSettings.model_fields}
+        trainers = {key: Config.model_fields[key] for key in TrainerSettings.model_fields}
         for title, fields in (("Keys: who teaches whom, on what", own), ("Keys: how it is trained", trainers)):
             table(title, ("key", "default", "range", "what it is"), [_row(key, f) for key, f in fields.items()])
             say("")

@@ -6,8 +6,8 @@ from typing import Any
 
 from tutelage.api import Finished, finished
 from tutelage.config.schema import Config
-from tutelage.runs.networks import Given
-from tutelage.runs.progress import Progress
+from tutelage.runs.networks import Provided
+from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences
 from tutelage.utils.console import duration, number, say, table
@@ -15,8 +15,8 @@ from tutelage.utils.console import duration, number, say, table
 
 def run(config: Config) -> None:
     """Fit with progress, then tell the outcome."""
-    with Progress(config.seeds) as progress:
-        folder = Run(config, Given(callbacks=(progress,))).fit()
+    with ProgressDisplay(config.seeds) as progress:
+        folder = Run(config, Provided(callbacks=(progress,))).fit()
     tell(finished(folder))
 
 

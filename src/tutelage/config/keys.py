@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from tutelage.config.kinds import Further
+from tutelage.config.kinds import ExtraStudent
 
 
 class Keys(TypedDict, total=False):
@@ -88,7 +88,7 @@ class Keys(TypedDict, total=False):
     """how often alone and taught are trained, for intervals"""
     baseline: bool
     """also train the student alone, with the same budget"""
-    students: list[Further]
+    students: list[ExtraStudent]
     """further students on the same batches and answers: a list of {name, student, method, seed}"""
     teacher_classes: Literal["parts"] | list[list[str]] | None
     """classes that each of several teachers learns where it is trained here: a list each, or parts (as many each);

@@ -18,7 +18,7 @@ Scheme = str | Annotated[Spec, Hints({"name": str})]
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))
-class Further(TypedDict, total=False):
+class ExtraStudent(TypedDict, total=False):
     """What a further student may be told."""
 
     name: Name
@@ -27,4 +27,4 @@ class Further(TypedDict, total=False):
     seed: Annotated[int, Field(ge=0, le=2**31)]
 
 
-FURTHER: Mapping[str, Any] = get_type_hints(Further, include_extras=True)
+FURTHER: Mapping[str, Any] = get_type_hints(ExtraStudent, include_extras=True)

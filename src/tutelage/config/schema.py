@@ -10,10 +10,10 @@ from pydantic import Field, ValidationError, field_validator
 
 from tutelage import recipes
 from tutelage.config import parsing, stages
-from tutelage.config.kinds import FURTHER, Further, Method, Scheme, Spec
+from tutelage.config.kinds import FURTHER, ExtraStudent, Method, Scheme, Spec
 from tutelage.config.methods import refuse_terms, specs
 from tutelage.errors import ConfigError, unknown
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, FrozenOnly, Hints, Later, Name, Place, Size
 from tutelage.utils.options import of_options
@@ -29,7 +29,7 @@ OFFLINE = "offline"
 """The scheme that is known without importing it, and with it torch."""
 
 
-class Config(Settings):
+class Config(TrainerSettings):
     """A whole run: who teaches whom, what, on which data, and how."""
 
     teacher: Place | Annotated[list[Place], Field(max_length=64)] | None = Field(
@@ -63,7 +63,7 @@ class Config(Settings):
     )
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
-    students: list[Annotated[Further, Hints(FURTHER)]] = Field(
+    students: list[Annotated[ExtraStudent, Hints(FURTHER)]] = Field(
         [],
         max_length=64,
         description="further students on the same batches and answers: a list of {name, student, method, seed}",
@@ -177,7 +177,7 @@ class Config(Settings):
 
     @field_validator("students")
     @classmethod
-    def _known_losses_of_students(cls, students: list[Further]) -> list[Further]:
+    def _known_losses_of_students(cls, students: list[ExtraStudent]) -> list[ExtraStudent]:
         refuse_terms(spec for further in students for spec in specs(further.get("method")))
         return students
 

@@ -35,7 +35,7 @@ Words = Mapping[str, Any]
 """The keys that a training has otherwise than the run."""
 
 
-class Left(NamedTuple):
+class StageReference(NamedTuple):
     """What an earlier training left: the network at its end, or as it was after so many epochs."""
 
     stage: str
@@ -47,7 +47,7 @@ def is_stage(name: Any) -> bool:
     return isinstance(name, str) and name.startswith(STAGE)
 
 
-def left(name: str) -> Left:
+def left(name: str) -> StageReference:
     """What "stage:NAME" or "stage:NAME@EPOCH" names.
 
     Raises: ConfigError if that is no epoch.
@@ -55,7 +55,7 @@ def left(name: str) -> Left:
     stage, at, epoch = name.removeprefix(STAGE).partition("@")
     if at and not EPOCH.fullmatch(epoch):
         raise ConfigError(f"{name}: expected a whole number of epochs after @, such as {STAGE}{stage}@10.")
-    return Left(stage, int(epoch) if at else None)
+    return StageReference(stage, int(epoch) if at else None)
 
 
 def named(words: Words) -> Iterator[tuple[str, str]]:
@@ -103,7 +103,7 @@ def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later
     return "" if wanted in ("teacher", *before) else unknown("stage", wanted, ["teacher", *before])
 
 
-def _misfit(key: str, named: Left, stage: Words, before: Mapping[str, Words], run: Words) -> str:
+def _misfit(key: str, named: StageReference, stage: Words, before: Mapping[str, Words], run: Words) -> str:
     """Why what this names won't be there, or doesn't fit."""
     theirs, teacher = before.get(named.stage, {}), run.get("teacher")
     if named.stage == "teacher":

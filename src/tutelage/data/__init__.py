@@ -1,8 +1,8 @@
 """Data by name, and its batches."""
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import from_datasets
 from tutelage.data.loading import available, load
-from tutelage.data.splits import Samples
+from tutelage.data.splits import Split
 
-__all__ = ["Data", "Samples", "available", "from_datasets", "load"]
+__all__ = ["DataModule", "Split", "available", "from_datasets", "load"]

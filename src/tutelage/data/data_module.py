@@ -18,8 +18,8 @@ from tutelage.data.augment import crop_flip
 from tutelage.data.batch_sampler import arranged, steps
 from tutelage.data.batch_sampler import walk as walked
 from tutelage.data.multitask_targets import spans
-from tutelage.data.scale import PIXELS, Came, Numbers, standard
-from tutelage.data.splits import IGNORE, Look, Samples
+from tutelage.data.scale import PIXELS, Numbers, SourceScale, standard
+from tutelage.data.splits import IGNORE, Split, ViewSeed
 from tutelage.errors import ConfigError, unknown
 from tutelage.structures import Batch
 
@@ -27,7 +27,7 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(eq=False)
-class Data:
+class DataModule:
     """A data set in three splits.
 
     name: as it was asked for. task: "classification", "segmentation", or "multi_task". channels, size (height, width):
@@ -50,14 +50,14 @@ class Data:
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    train: Samples
-    val: Samples
-    test: Samples
+    train: Split
+    val: Split
+    test: Split
     augment: str = "none"
     columns: Mapping[str, int] = field(default_factory=dict)
     of: str = ""
     notes: tuple[str, ...] = ()
-    came: Came = PIXELS
+    came: SourceScale = PIXELS
     loading: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class Data:
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
-        samples: Samples = getattr(self, split)
+        samples: Split = getattr(self, split)
         train = split == "train" if train is None else train
         walk = partial(
             walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world, weights=samples.weights
@@ -130,7 +130,7 @@ class Data:
                 return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
-            look = self._look(seed, len(parts) * epoch + number) if train else Look()
+            look = self._look(seed, len(parts) * epoch + number) if train else ViewSeed()
             streams.append(self._make(samples, part[start:], look, train, torch.device(device), memory_format, workers))
         return streams[0] if len(streams) == 1 else map(side_by_side, zip(*streams, strict=True))
 
@@ -149,7 +149,7 @@ class Data:
             batch.view = view
             yield batch
 
-    def column(self, name: str) -> Data:
+    def column(self, name: str) -> DataModule:
         """The data with the labels of one column alone, and the samples that have one there.
 
         Raises: ConfigError if there is no such column.
@@ -163,7 +163,7 @@ class Data:
         one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "of": name}
         return replace(self, train=train, val=val, test=test, **one)
 
-    def wanted(self, mean: Numbers, std: Numbers, known: bool = True) -> Data:
+    def wanted(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:
         """The data, normalised as a network wants it; as it comes, if it is said to be normalised and not by what.
 
         known: whether these are of pixels in [0, 1]; if not, the network wants floats as its own data had them.
@@ -190,10 +190,10 @@ class Data:
     def _words(self) -> set[str]:
         return {*alter.words(self.augment)}
 
-    def _look(self, seed: int, view: int) -> Look:
+    def _look(self, seed: int, view: int) -> ViewSeed:
         """How training looks at its samples."""
         further = tuple(word for word in alter.words(self.augment) if word not in alter.CROPS)
-        return Look(seed, view, "resized-crop" in self._words, further)
+        return ViewSeed(seed, view, "resized-crop" in self._words, further)
 
     @property
     def random(self) -> bool:
@@ -231,9 +231,9 @@ class Data:
 
     def _make(
         self,
-        samples: Samples,
+        samples: Split,
         lots: list[Tensor],
-        look: Look,
+        look: ViewSeed,
         train: bool,
         device: torch.device,
         memory_format: torch.memory_format | None,
@@ -246,7 +246,7 @@ class Data:
             x, y = self._resize(standard(x, self.mean, self.std, self.came), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
-    def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: Look) -> tuple[Tensor, Tensor]:
+    def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: ViewSeed) -> tuple[Tensor, Tensor]:
         """Up to an eighth of the image is cut off: the usual 4 of 32 pixels."""
         pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._words
         x = crop_flip(x, index, look.seed, look.view, pad, flip=flip)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from tutelage.data.augment import at_address
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.items import Field, Items, are_pixels, parts, refuse_fields, said
-from tutelage.data.loaders import Asked, asked_of
+from tutelage.data.loaders import LoaderSettings, asked_of
 from tutelage.data.own_classes import class_names, labels_said
-from tutelage.data.preparation import VAL, Found, made
+from tutelage.data.preparation import VAL, SourceData, made
 from tutelage.data.scale import Scale
-from tutelage.data.splits import IGNORE, Listed, Look
+from tutelage.data.splits import IGNORE, LazySplit, ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
 
 TASKS = ("classification", "segmentation")
@@ -40,7 +40,7 @@ def from_datasets(
     augment: str = "none",
     val_fraction: float = VAL,
     seed: int = 0,
-) -> Data:
+) -> DataModule:
     """Data of map-style Datasets, or of DataLoaders of such.
 
     They yield (x, y): x a tensor (C, H, W), uint8 or float, an array (H, W) or (H, W, C), or a PIL image, all of one
@@ -71,7 +71,7 @@ class Datasets:
     std: Sequence[float] | None = None
     normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None
     fields: tuple[Field, Field] | None = None
-    asked: dict[str, Asked] = field(init=False)
+    asked: dict[str, LoaderSettings] = field(init=False)
 
     def __post_init__(self) -> None:
         if "train" not in self.splits:
@@ -86,28 +86,28 @@ class Datasets:
         train = self.asked["train"]
         return {k: v for k, v in {"batch_size": train.batch_size, "workers": train.workers}.items() if v}
 
-    def data(self, *, task: str | None = None, size: tuple[int, int] | None = None, **options: Any) -> Data:
+    def data(self, *, task: str | None = None, size: tuple[int, int] | None = None, **options: Any) -> DataModule:
         """The Data, as a run asks for it."""
         names, only = class_names(self.asked["train"].dataset, self.classes, self.fields)
         found = self.found(names, task or "classification", size)
         return made(self.name, found, classes=only, loading=self.loading, **options)
 
-    def found(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> Found:
+    def found(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """What is in them, as the first sample of each shows it."""
         if task not in TASKS:
             raise ConfigError(unknown("task of Datasets", task, TASKS))
         items = Items(task, classes, self.fields)
-        mapped = {split: Mapped(asked, items, split) for split, asked in self.asked.items()}
-        first, _ = mapped["train"].item(0, Look())
+        mapped = {split: MapStyleSplit(asked, items, split) for split, asked in self.asked.items()}
+        first, _ = mapped["train"].item(0, ViewSeed())
         for samples in mapped.values():
             samples.like = first
             samples.probe()
-        pixels = are_pixels(parts(mapped["train"].got(0, Look()), self.fields)[0])
+        pixels = are_pixels(parts(mapped["train"].got(0, ViewSeed()), self.fields)[0])
         scale = Scale.of(first, pixels, self.mean, self.std, self.normalised)
-        return Found(task, classes, size or (first.shape[1], first.shape[2]), "none", mapped, scale=scale)
+        return SourceData(task, classes, size or (first.shape[1], first.shape[2]), "none", mapped, scale=scale)
 
 
-class Mapped(Listed):
+class MapStyleSplit(LazySplit):
     """The samples of a map-style Dataset; `rows`: those that belong (None: all that are asked for).
 
     like: an image, of whose channels and kind all have to be.
@@ -115,7 +115,7 @@ class Mapped(Listed):
 
     draws = True
 
-    def __init__(self, asked: Asked, items: Items, split: str, rows: Tensor | None = None) -> None:
+    def __init__(self, asked: LoaderSettings, items: Items, split: str, rows: Tensor | None = None) -> None:
         self.asked, self.items, self.split = asked, items, split
         every = torch.arange(len(asked.dataset)) if asked.rows is None else asked.rows
         self.rows = every if rows is None else rows
@@ -137,7 +137,7 @@ class Mapped(Listed):
         other.content = self.content
         return other
 
-    def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
         """The Dataset's item, checked."""
         got, row = self.got(number, look), int(self.rows[number])
         try:
@@ -152,7 +152,7 @@ class Mapped(Listed):
             raise DataError(f"{self.split}: sample {row} {error}") from error
         return x, y
 
-    def got(self, number: int, look: Look) -> Any:
+    def got(self, number: int, look: ViewSeed) -> Any:
         """The Dataset's item, as it comes."""
         row = int(self.rows[number])
         with at_address(look.seed, number, look.view):
@@ -168,7 +168,7 @@ class Mapped(Listed):
         some, masks = self._evenly(), self.items.task == "segmentation"
         with at_address(0, 0, 0):  # a target_transform may draw
             claims = [] if masks else labels_said(self.asked.dataset, self.items.classes)
-        truth = [self.item(n, Look())[1] for n in (some if claims or masks else some[:1])]
+        truth = [self.item(n, ViewSeed())[1] for n in (some if claims or masks else some[:1])]
         if masks and torch.cat([y.unique() for y in truth]).unique().tolist() == [0, IGNORE]:
             raise DataError(
                 f"{self.split}: the masks of {len(truth)} samples have only 0 and {IGNORE}, and {IGNORE} means that "
@@ -185,7 +185,7 @@ class Mapped(Listed):
         """Over the rows, 64 evenly spaced samples (for `content` all), and the weights by which they are drawn."""
         digest = hashlib.sha256(str(self.rows.tolist()).encode())
         for number in range(len(self)) if self.content else self._evenly():
-            for value in self.item(number, Look()):
+            for value in self.item(number, ViewSeed()):
                 digest.update(value.contiguous().numpy().data)
         if self.weights is not None:
             digest.update(self.weights.numpy().data)

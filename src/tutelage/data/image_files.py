@@ -13,14 +13,14 @@ from torch import Tensor
 from tutelage.data.augment import crop_box
 from tutelage.data.decode import Box, Opened, Picture, edges, spare, tensor_of, within
 from tutelage.data.masks import Masks
-from tutelage.data.splits import Listed, Look, Stored
+from tutelage.data.splits import InMemorySplit, LazySplit, ViewSeed
 from tutelage.errors import DataError, plain
 
 LONG = 16
 """In evaluation a photo counts up to so many times the length that the size asks."""
 
 
-class Files(Listed):
+class ImageFileSplit(LazySplit):
     """Images read from files when asked for; their classes, or their masks."""
 
     photos = True
@@ -54,7 +54,7 @@ class Files(Listed):
         taken.content = self.content
         return taken
 
-    def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
         """Decoded and brought to `size`: photos by crops, images with masks by resizing both."""
         picture = Picture(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
@@ -78,7 +78,7 @@ class Files(Listed):
             digest.update(str(self.masks.legend.meaning).encode())
         return digest.hexdigest()
 
-    def stored(self, shape: tuple[int, int]) -> Stored:
+    def stored(self, shape: tuple[int, int]) -> InMemorySplit:
         """All of them in memory, of this height and width."""
         from torchvision.transforms import functional as TF
 
@@ -90,7 +90,7 @@ class Files(Listed):
             images[number] = TF.resize(tensor_of(image), list(shape), antialias=True)
             if self.masks is not None:
                 targets[number] = self._mask(number, picture)[0]
-        return Stored(images, targets)
+        return InMemorySplit(images, targets)
 
     def _with_mask(self, picture: Picture, number: int, box: Box, flip: bool) -> tuple[Tensor, Tensor]:
         from torchvision.transforms import functional as TF

@@ -22,7 +22,7 @@ from tutelage.errors import DataError
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoaderSettings:
     """A Dataset, which of its rows count (None: all), how they are drawn (None: each once), and a loader's words."""
 
     dataset: Any
@@ -32,7 +32,7 @@ class Asked:
     workers: int = 0
 
 
-def asked_of(split: str, given: Any) -> Asked:
+def asked_of(split: str, given: Any) -> LoaderSettings:
     """What a map-style Dataset, or a DataLoader of one, asks for.
 
     Raises: DataError for streams, for what is no Dataset, and for a loader's words that can't be honoured.
@@ -46,7 +46,7 @@ def asked_of(split: str, given: Any) -> Asked:
         raise DataError(f"{split}: the Dataset's length can't be had ({type(error).__name__}: {error}).") from error
     if not count:
         raise DataError(f"{split}: the Dataset is empty: expected one sample or more.")
-    return _of_loader(split, given) if isinstance(given, DataLoader) else Asked(given)
+    return _of_loader(split, given) if isinstance(given, DataLoader) else LoaderSettings(given)
 
 
 REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -78,12 +78,14 @@ REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
 """What a loader may have, how that is seen, and the mend."""
 
 
-def _of_loader(split: str, loader: Any) -> Asked:
+def _of_loader(split: str, loader: Any) -> LoaderSettings:
     for what, (has, mend) in REFUSED.items():
         if has(loader):
             raise DataError(f"{split}: a DataLoader with {what}: {mend}.")
     rows, weights = _drawn(split, loader.sampler, len(loader.dataset))
-    return Asked(loader.dataset, rows, weights, loader.batch_size if split == "train" else None, loader.num_workers)
+    return LoaderSettings(
+        loader.dataset, rows, weights, loader.batch_size if split == "train" else None, loader.num_workers
+    )
 
 
 def _drawn(split: str, sampler: Any, count: int) -> tuple[Tensor | None, Tensor | None]:

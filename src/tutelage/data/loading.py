@@ -9,7 +9,7 @@ from functools import cache
 from types import ModuleType
 
 from tutelage.data import sources
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.listing import place
 from tutelage.data.preparation import VAL, made, pair
 from tutelage.errors import ConfigError, DataError, plain, unknown
@@ -43,7 +43,7 @@ def load(
     task: str | None = None,
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
-) -> Data:
+) -> DataModule:
     """Data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
     size: the side, "HEIGHTxWIDTH", or height and width of what models get (None: what suits the data). val: the
@@ -68,7 +68,7 @@ def load(
     data = made(
         name,
         found,
-        size=pair(size) if isinstance(found, Data) else None,
+        size=pair(size) if isinstance(found, DataModule) else None,
         val=val,
         seed=seed,
         limit=limit,

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from tutelage.data.alter import with_crop
 from tutelage.data.batch_sampler import few_per_class, stratified
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.scale import Scale
-from tutelage.data.splits import Chosen, Look, Samples, Stored
+from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils.key_types import sides
 
@@ -26,26 +26,26 @@ TEST = 0.2
 
 
 @dataclass
-class Found:
+class SourceData:
     """What a source found: the splits it has ("train" at least), and what suits the data; what is to be said of it."""
 
     task: str
     classes: tuple[str, ...]
     size: tuple[int, int]
     augment: str
-    splits: Mapping[str, Samples]
+    splits: Mapping[str, Split]
     scale: Scale = field(default_factory=Scale)
     columns: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
 
 
 def of_columns(
-    named: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Samples]
-) -> Found:
+    named: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Split]
+) -> SourceData:
     """What a source found of several labels for each sample: `named` has each column's class names, in order."""
     classes = tuple(f"{column}={name}" for column, names in named.items() for name in names)
     columns = {column: len(names) for column, names in named.items()}
-    return Found("multi_task", classes, size, augment, splits, columns=columns)
+    return SourceData("multi_task", classes, size, augment, splits, columns=columns)
 
 
 def class_lists(path: Path) -> list[list[str]]:
@@ -61,7 +61,7 @@ def class_lists(path: Path) -> list[list[str]]:
     return lists
 
 
-def complete(name: str, found: Found, val: float, seed: int) -> tuple[Samples, Samples, Samples]:
+def complete(name: str, found: SourceData, val: float, seed: int) -> tuple[Split, Split, Split]:
     """Train, val and test; a missing test is cut from train (a fifth, the same for any seed), then a missing val."""
     train, validation, test = (found.splits.get(split) for split in ("train", "val", "test"))
     assert train is not None
@@ -72,7 +72,7 @@ def complete(name: str, found: Found, val: float, seed: int) -> tuple[Samples, S
     return train, validation, test
 
 
-def cut(name: str, split: str, samples: Samples, fraction: float, seed: int) -> tuple[Samples, Samples]:
+def cut(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """What stays, and a part that has the classes in the same proportions."""
     count = max(1, round(fraction * len(samples)))
     if count >= len(samples):
@@ -81,13 +81,13 @@ def cut(name: str, split: str, samples: Samples, fraction: float, seed: int) -> 
     return samples.take(chosen[count:].sort().values), samples.take(chosen[:count].sort().values)
 
 
-def spread(samples: Samples, seed: int) -> Tensor:
+def spread(samples: Split, seed: int) -> Tensor:
     """A random order of which each beginning is a fair part: stratified if the classes are known."""
     strata = samples.strata
     return stratified(torch.zeros(len(samples), dtype=torch.int64) if strata is None else strata, seed)
 
 
-def fewer(name: str, train: Samples, limit: int | None, labels_per_class: int | None, seed: int) -> Samples:
+def fewer(name: str, train: Split, limit: int | None, labels_per_class: int | None, seed: int) -> Split:
     """At most so many samples for each class, then at most `limit` in all."""
     for option, value in (("limit", limit), ("labels_per_class", labels_per_class)):
         if value is not None and value < 1:
@@ -104,7 +104,7 @@ def fewer(name: str, train: Samples, limit: int | None, labels_per_class: int | 
     return train
 
 
-def of_classes(data: Data, names: Sequence[str]) -> Data:
+def of_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     """Only the samples of these classes, which are then all that there are, numbered in this order.
 
     Raises: ConfigError if a name isn't a class of the data, comes twice, or stands alone, or if samples have no single
@@ -121,16 +121,16 @@ def of_classes(data: Data, names: Sequence[str]) -> Data:
             "reading them; a Dataset says it by `targets`."
         )
     numbers = torch.tensor([names.index(name) if name in names else -1 for name in data.classes])
-    train, validation, test = (Chosen(samples, numbers) for samples in (data.train, data.val, data.test))
+    train, validation, test = (ClassSubset(samples, numbers) for samples in (data.train, data.val, data.test))
     return replace(data, classes=tuple(names), train=train, val=validation, test=test)
 
 
-def moments(samples: Samples, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def moments(samples: Split, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation by channel of images in [0, 1]; over `most` evenly spaced ones if read from files."""
-    count = len(samples) if isinstance(samples, Stored) else min(most, len(samples))
+    count = len(samples) if isinstance(samples, InMemorySplit) else min(most, len(samples))
     chosen = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
     pixels, total, squares, top = 0, torch.zeros(()), torch.zeros(()), 1.0
-    for images, _ in samples.read([chosen[i : i + 50] for i in range(0, count, 50)], Look()):
+    for images, _ in samples.read([chosen[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
         top = 1.0 if images.is_floating_point() else 255.0
         x = images.double().movedim(1, 0).flatten(1)
         pixels, total, squares = pixels + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
@@ -152,7 +152,7 @@ def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
 
 def made(
     name: str,
-    found: Found | Data,
+    found: SourceData | DataModule,
     *,
     size: tuple[int, int] | None = None,
     val: float = VAL,
@@ -163,16 +163,16 @@ def made(
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
     loading: Mapping[str, int] | None = None,
-) -> Data:
+) -> DataModule:
     """The Data of what was found, or of what is Data already, as it is asked for.
 
     Mean and deviation are those of train before it is limited.
     """
     if not 0 < val <= 0.5:
         raise ConfigError(f"val={val}: expected a fraction of train above 0, at most 0.5.")
-    if val != VAL and (isinstance(found, Data) or "val" in found.splits):
+    if val != VAL and (isinstance(found, DataModule) or "val" in found.splits):
         raise ConfigError(f"val={val}: {name!r} has a validation split already, leave it out.")
-    whole = found if isinstance(found, Data) else _completed(name, found, val, seed)
+    whole = found if isinstance(found, DataModule) else _completed(name, found, val, seed)
     whole = replace(
         whole,
         name=name,
@@ -186,7 +186,7 @@ def made(
     return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
 
 
-def _completed(name: str, found: Found, val: float, seed: int) -> Data:
+def _completed(name: str, found: SourceData, val: float, seed: int) -> DataModule:
     if len(found.classes) < 2:
         raise DataError(f"data {name!r} has the classes {list(found.classes)}: expected two or more.")
     train, validation, test = complete(name, found, val, seed)
@@ -196,7 +196,7 @@ def _completed(name: str, found: Found, val: float, seed: int) -> Data:
                 raise DataError(f"data {name!r}: no sample of {split} has a label in the column {column!r}: give some.")
     scale = found.scale
     mean, std = (scale.mean, scale.std) if scale.mean and scale.std else moments(train)
-    return Data(
+    return DataModule(
         name=name,
         task=found.task,
         classes=found.classes,

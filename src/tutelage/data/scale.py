@@ -18,7 +18,7 @@ SLACK = 0.5
 
 
 @dataclass(frozen=True)
-class Came:
+class SourceScale:
     """What the values of images are: pixels in [0, 1] (bytes over 255), or floats that are normalised already.
 
     said: "pixels"; "normalised", by mean and std if these are known; "unsaid" where nobody said which of them.
@@ -34,14 +34,14 @@ class Came:
         return self.said == "pixels" or self.mean is not None
 
 
-PIXELS = Came()
+PIXELS = SourceScale()
 
 
 @dataclass(frozen=True)
 class Scale:
     """How images come, and the mean and deviation, of pixels in [0, 1], that normalise them (None: to be measured)."""
 
-    came: Came = PIXELS
+    came: SourceScale = PIXELS
     mean: Numbers | None = None
     std: Numbers | None = None
 
@@ -62,7 +62,7 @@ class Scale:
             if normalised and (mean is not None or not floats):
                 what = "its images are pixels" if not floats else "mean and std are of pixels in [0, 1]"
                 raise ConfigError(f"normalised=True: {what}; leave it out, or say normalised=(mean, std).")
-            return cls(Came("normalised" if normalised else "unsaid"), (0.0,) * channels, (1.0,) * channels)
+            return cls(SourceScale("normalised" if normalised else "unsaid"), (0.0,) * channels, (1.0,) * channels)
         if normalised is False:
             if floats:
                 refuse_other(first)
@@ -71,10 +71,10 @@ class Scale:
             hint = "its images are pixels, leave it out" if not floats else "expected True, False or (mean, std)"
             raise ConfigError(f"normalised={normalised!r}: {hint}.")
         by = tuple(numbers(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True))
-        return cls(Came("normalised", *by), mean or by[0], std or by[1])
+        return cls(SourceScale("normalised", *by), mean or by[0], std or by[1])
 
 
-def standard(x: Tensor, mean: Numbers, std: Numbers, came: Came = PIXELS) -> Tensor:
+def standard(x: Tensor, mean: Numbers, std: Numbers, came: SourceScale = PIXELS) -> Tensor:
     """(pixel - mean) / std; pixels are x/top, top = 255 for uint8 and 1 for float, or what became x."""
     top = 1.0 if x.is_floating_point() else 255.0
     by = came.mean or (0.0,), came.std or (1.0,)

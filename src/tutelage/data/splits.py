@@ -20,7 +20,7 @@ IGNORE = 255
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewSeed:
     """How samples are looked at: the address of their randomness, whether photos are cropped by it, further words."""
 
     seed: int = 0
@@ -33,7 +33,7 @@ class Look:
         return altered(x, self.words, (self.seed, number, self.view)) if self.words else x
 
 
-class Samples(ABC):
+class Split(ABC):
     """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
 
     labels: (N,) int64, each sample's class, where samples have one that is known without reading them; else None.
@@ -69,12 +69,12 @@ class Samples(ABC):
         """(N,) int64, of which fair parts of the samples have the same shares; None if it isn't known."""
         return self.labels
 
-    def column(self, number: int) -> Samples:
+    def column(self, number: int) -> Split:
         """Those that have a label in this column, with it alone."""
         raise DataError(f"{type(self).__name__}: its samples have no label columns.")
 
     @abstractmethod
-    def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """For each lot of numbers, the images (B, C, H, W) and the targets (B, …)."""
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Samples(ABC):
         """The sha256 of what identifies the samples."""
 
 
-class Stored(Samples):
+class InMemorySplit(Split):
     """Images (N, C, H, W) and targets (N,), label columns (N, K) or masks (N, H, W) in memory.
 
     rows: those that belong (None: all).
@@ -105,10 +105,10 @@ class Stored(Samples):
             return self.labels
         return self.targets[self.rows].unique(dim=0, return_inverse=True)[1]
 
-    def column(self, number: int) -> Stored:
+    def column(self, number: int) -> InMemorySplit:
         """The same memory."""
         targets = self.targets[:, number]
-        return Stored(self.images, targets, self.rows[targets[self.rows] >= 0])
+        return InMemorySplit(self.images, targets, self.rows[targets[self.rows] >= 0])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -117,7 +117,7 @@ class Stored(Samples):
         """The same memory, other rows."""
         return type(self)(self.images, self.targets, self.rows[rows])
 
-    def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Copies of the rows, after the look's words; workers change nothing here."""
         for lot in lots:
             rows = self.rows[lot]
@@ -129,16 +129,16 @@ class Stored(Samples):
     def fingerprint(self) -> str:
         """Over every pixel and target."""
         digest = hashlib.sha256(str(tuple(self.images.shape[1:])).encode())
-        for images, targets in self.read(list(torch.arange(len(self))[:, None]), Look()):
+        for images, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
             digest.update(images.numpy().data)
             digest.update(targets.numpy().data)
         return digest.hexdigest()
 
 
-class Chosen(Samples):
+class ClassSubset(Split):
     """The samples of some classes, numbered anew; numbers: (C,) each class's new number, -1 for the others."""
 
-    def __init__(self, samples: Samples, numbers: Tensor) -> None:
+    def __init__(self, samples: Split, numbers: Tensor) -> None:
         assert samples.labels is not None
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
         self.numbers, self.draws, self.photos = numbers, samples.draws, samples.photos
@@ -161,7 +161,7 @@ class Chosen(Samples):
         """Some of them."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Images as they are, targets as the classes are numbered here."""
         for images, targets in self.samples.read(lots, look, workers):
             yield images, self.numbers[targets]
@@ -171,14 +171,14 @@ class Chosen(Samples):
         return hashlib.sha256(f"{self.samples.fingerprint()} {self.numbers.tolist()}".encode()).hexdigest()
 
 
-class Listed(Samples):
+class LazySplit(Split):
     """Abstract: samples that are read one by one, in worker processes if asked."""
 
     @abstractmethod
-    def item(self, number: int, look: Look) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
         """One image (C, H, W) with its target; DataError if it can't be read."""
 
-    def read(self, lots: Sequence[Tensor], look: Look, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Item by item, stacked; an item's DataError is raised here, also from a worker."""
         loader: Any = DataLoader(
             _Reader(self, look),
@@ -196,7 +196,7 @@ class Listed(Samples):
 class _Reader(Dataset[Any]):
     """Items, with an error as an item: raised in a worker it would arrive wrapped in a traceback."""
 
-    def __init__(self, samples: Listed, look: Look) -> None:
+    def __init__(self, samples: LazySplit, look: ViewSeed) -> None:
         self.samples, self.look = samples, look
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:

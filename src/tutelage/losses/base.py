@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.utils.dataclass_module import Declared
+from tutelage.utils.dataclass_module import DataclassModule
 
 Losses = Tensor | dict[str, Tensor]
 """What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""
@@ -30,7 +30,7 @@ INVARIANCES = {
 """What a loss may ignore."""
 
 
-class Loss(Declared):
+class Loss(DataclassModule):
     """Compares what the student and the teacher said; it doesn't reduce, weigh, detach, move or run models.
 
     `forward(student, teacher, *, …)` names by keyword

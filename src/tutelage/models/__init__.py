@@ -5,7 +5,7 @@
 83892
 """
 
-from tutelage.models.base import Made
+from tutelage.models.base import LoadedModel
 from tutelage.models.loading import available, create
 
-__all__ = ["Made", "available", "create"]
+__all__ = ["LoadedModel", "available", "create"]

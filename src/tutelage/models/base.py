@@ -11,7 +11,7 @@ FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
 
 
 @dataclass(frozen=True)
-class Request:
+class ModelRequest:
     """The arguments of `create`, the name without its prefix; local: whether the weights are a file."""
 
     name: str
@@ -33,7 +33,7 @@ class Request:
 
 
 @dataclass
-class Made:
+class LoadedModel:
     """A model, and how it came to be.
 
     name: as given. mean, std: the normalisation, by channel, of the published weights that were asked for; None if

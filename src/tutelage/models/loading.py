@@ -10,22 +10,22 @@ from pathlib import Path
 import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.models.base import FILE, Made, Request
+from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import load_into, read
 from tutelage.models.providers import SOURCES, refused
-from tutelage.models.zoo.base import Network
+from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import answer
 
 
-def families() -> Iterator[type[Network]]:
+def families() -> Iterator[type[ZooNetwork]]:
     """The built-in families: a file of this folder that defines a Network adds one."""
     for file in pkgutil.iter_modules([str(Path(__file__).parent / "zoo")]):
         module = importlib.import_module(f"tutelage.models.zoo.{file.name}")
         yield from (
             part
             for part in vars(module).values()
-            if isinstance(part, type) and issubclass(part, Network) and part.__module__ == module.__name__
-            if part is not Network
+            if isinstance(part, type) and issubclass(part, ZooNetwork) and part.__module__ == module.__name__
+            if part is not ZooNetwork
         )
 
 
@@ -44,7 +44,7 @@ def create(
     pretrained: bool | None = None,
     task: str = "classification",
     weights: str | Path | None = None,
-) -> Made:
+) -> LoadedModel:
     """The model of that name, for `classes` outputs and images of `channels` and `size` (height, width).
 
     name: a built-in (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
@@ -61,7 +61,9 @@ def create(
     source, colon, rest = name.partition(":")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
-    request = Request(rest if colon else name, classes, channels, size, task, pretrained, local=weights is not None)
+    request = ModelRequest(
+        rest if colon else name, classes, channels, size, task, pretrained, local=weights is not None
+    )
     made = SOURCES[source][1](request) if colon else built_in(request)
     made.name = name
     if weights is not None:
@@ -71,7 +73,7 @@ def create(
     return made
 
 
-def built_in(request: Request) -> Made:
+def built_in(request: ModelRequest) -> LoadedModel:
     """A network of this folder, with random weights."""
     name = request.name
     if request.pretrained and not request.local:
@@ -90,7 +92,7 @@ def built_in(request: Request) -> Made:
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{elsewhere(name)}"]
-            return Made(model, name, notes=notes if namesake else [])
+            return LoadedModel(model, name, notes=notes if namesake else [])
     known += [form for form, _ in SOURCES.values()]
     raise ConfigError(unknown("model", name, known, "tutelage list models") + elsewhere(name))
 
@@ -105,7 +107,7 @@ def elsewhere(name: str) -> str:
     return f" The network for photos of that name is {' or '.join(found)}." if found else ""
 
 
-def try_once(made: Made, request: Request) -> None:
+def try_once(made: LoadedModel, request: ModelRequest) -> None:
     """Refuse a model that can't take one image of the size asked for, or says another number of classes."""
     assert request.size is not None
     training, image = made.model.training, torch.zeros(1, request.channels, *request.size)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tutelage.errors import ModelError
-from tutelage.models.base import Made
+from tutelage.models.base import LoadedModel
 
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model_state", "model", "network", "net",
@@ -79,7 +79,7 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_into(made: Made, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
+def load_into(made: LoadedModel, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
     """Load a state dict; what doesn't fit the number of classes or channels is adapted, and said of the model.
 
     A classifier of another number of classes keeps its random weights. A first convolution of another number of

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models.base import FILE, Made, Request
+from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import cannot_download, hub, load_into, reachable
 
 
-def timm(request: Request) -> Made:
+def timm(request: ModelRequest) -> LoadedModel:
     """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, names published weights and takes them."""
     library = required("timm", "pip install 'tutelage[timm]'")
     refuse_dense("timm", request)
@@ -39,7 +39,7 @@ def timm(request: Request) -> Made:
     download = published and not request.local
     try:
         with hub(f"timm:{name}", FILE) if download else nullcontext():
-            made = Made(library.create_model(name, pretrained=download, **options), name, pretrained=download)
+            made = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise refused(f"timm:{name}", request, error) from error
     if published:
@@ -49,7 +49,7 @@ def timm(request: Request) -> Made:
     return made
 
 
-def torchvision(request: Request) -> Made:
+def torchvision(request: ModelRequest) -> LoadedModel:
     """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT takes those weights."""
     from torchvision import models
 
@@ -65,7 +65,7 @@ def torchvision(request: Request) -> Made:
         raise refused(f"torchvision:{name}", request, error) from error
     if request.channels != 3:
         replace_stem(model, request.channels)
-    made = Made(model, name)
+    made = LoadedModel(model, name)
     if not request.published(bool(tag)):
         return made
     choices, tag = models.get_model_weights(name), tag or "DEFAULT"
@@ -102,7 +102,7 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     model.set_submodule(path, new)
 
 
-def hugging_face(request: Request) -> Made:
+def hugging_face(request: ModelRequest) -> LoadedModel:
     """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
     library = required("transformers", "pip install transformers")
     refuse_dense("hf", request)
@@ -119,7 +119,7 @@ def hugging_face(request: Request) -> Made:
     return made
 
 
-def from_hub(library: Any, config: Any, request: Request, download: bool) -> Made:
+def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -> LoadedModel:
     """The classifier of that configuration for the classes and channels asked for; and the size, if untrained."""
     name, auto = request.name, library.AutoModelForImageClassification
     before, config.num_labels = config.num_labels, request.classes
@@ -127,11 +127,11 @@ def from_hub(library: Any, config: Any, request: Request, download: bool) -> Mad
     if not download:
         if request.size is not None and hasattr(config, "image_size"):
             config.image_size = request.size[0] if request.size[0] == request.size[1] else request.size
-        return Made(auto.from_config(config, trust_remote_code=False).float(), name)
+        return LoadedModel(auto.from_config(config, trust_remote_code=False).float(), name)
     model, report = auto.from_pretrained(
         name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
     )
-    made = Made(model.float(), name, pretrained=True)
+    made = LoadedModel(model.float(), name, pretrained=True)
     if before != request.classes:
         made.untrained.append(new_head(name, before, request))
     if trained_on != request.channels:
@@ -151,7 +151,7 @@ def processor_normalisation(library: Any, name: str) -> tuple[Any, Any]:
     return found.get("image_mean"), found.get("image_std")
 
 
-def own(request: Request) -> Made:
+def own(request: ModelRequest) -> LoadedModel:
     """What your own callable returns, as in python:my_package.models:small; called with classes= and channels=."""
     module_name, _, attribute = request.name.partition(":")
     if not module_name or not attribute:
@@ -186,10 +186,10 @@ def own(request: Request) -> Made:
         raise ModelError(f"python:{request.name} raised {type(error).__name__}: {error}.") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"python:{request.name} returned {type(model).__name__}, expected a torch.nn.Module.")
-    return Made(model, request.name)
+    return LoadedModel(model, request.name)
 
 
-SOURCES: dict[str, tuple[str, Callable[[Request], Made]]] = {
+SOURCES: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {
     "timm": ("timm:NAME[.TAG]", timm),
     "torchvision": ("torchvision:NAME[:WEIGHTS]", torchvision),
     "hf": ("hf:FOLDER_OR_ID", hugging_face),
@@ -205,7 +205,7 @@ def required(module: str, mend: str) -> Any:
         raise ModelError(f"{module} isn't installed: {mend}") from error
 
 
-def refuse_dense(source: str, request: Request) -> None:
+def refuse_dense(source: str, request: ModelRequest) -> None:
     """Only classifiers come from some sources."""
     if request.dense:
         raise ConfigError(
@@ -221,12 +221,12 @@ def not_found(source: str, kind: str, name: str, known: Iterable[str], how: str)
     return f"{source} has no {kind} {name!r}: {hint}`{how}` lists them."
 
 
-def new_head(name: str, before: int, request: Request) -> str:
+def new_head(name: str, before: int, request: ModelRequest) -> str:
     """The note on a replaced classifier."""
     return f"{name} was trained for {before} classes, not {request.classes}; its classifier begins anew."
 
 
-def refused(name: str, request: Request, error: Exception) -> ModelError:
+def refused(name: str, request: ModelRequest, error: Exception) -> ModelError:
     """The library's own refusal, with what was asked."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     size = "" if request.size is None else f", images of {request.size[0]}×{request.size[1]}"

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from tutelage import models
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models.preprocess import Preprocess
 from tutelage.utils import checksums, tensor_file
@@ -21,7 +21,7 @@ from tutelage.utils.files import write_atomically
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What rebuilds a network: its name, what it was made for, and the normalisation that it wants.
 
     columns: of data with several label columns, how many of the classes each has; column: the only one it was
@@ -50,14 +50,14 @@ class Card:
         return Preprocess(self.channels, self.size, self.mean, self.std, self.known, self.side, self.centred)
 
 
-def card_of(model: str, data: Data) -> Card:
+def card_of(model: str, data: DataModule) -> ModelCard:
     """The card of a model trained on this data."""
     facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
     centred = data.test.photos and data.task != "segmentation"
-    return Card(model, data.task, *facts, dict(data.columns), data.of, data.came.known, data.test.side, centred)
+    return ModelCard(model, data.task, *facts, dict(data.columns), data.of, data.came.known, data.test.side, centred)
 
 
-def save(path: Path, model: nn.Module, card: Card) -> None:
+def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
@@ -70,7 +70,7 @@ def save(path: Path, model: nn.Module, card: Card) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def card(path: str | Path) -> Card:
+def card(path: str | Path) -> ModelCard:
     """The card in a saved file.
 
     Raises: CheckpointError if the file isn't whole or isn't one of ours.
@@ -82,7 +82,7 @@ def card(path: str | Path) -> Card:
             header: dict[str, Any] = json.loads(file.read(min(length, 100_000_000)))
         fields: dict[str, Any] = json.loads(header["__metadata__"]["tutelage"])
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        return Card(**values)
+        return ModelCard(**values)
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}.") from error
     except (struct.error, ValueError, KeyError, TypeError) as error:

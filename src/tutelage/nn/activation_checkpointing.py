@@ -18,8 +18,8 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import Tapped
-from tutelage.nn.model_profile import Layer, first, trace
+from tutelage.nn.feature_extractor import FeatureExtractor
+from tutelage.nn.model_profile import LayerInfo, first, trace
 from tutelage.structures import Inputs
 
 SMALL = 1 / 8
@@ -29,7 +29,7 @@ COVER = 0.9
 """A part is divided if its own parts hold so much of its activations."""
 
 
-def recompute(student: Tapped, inputs: Inputs) -> None:
+def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
     """Keep a student's activations only at its blocks' inputs, until it is closed.
 
     Transformers without batch norm by their own switch, everything else by `blocks`.
@@ -56,7 +56,7 @@ def blocks(model: nn.Module, inputs: Inputs) -> list[str]:
     return _divided(model, "", layers, leaves)
 
 
-def _size(layer: Layer) -> int:
+def _size(layer: LayerInfo) -> int:
     return math.prod(layer.shape) * layer.calls
 
 
@@ -68,7 +68,7 @@ def _held(name: str, leaves: dict[str, int]) -> int:
     return sum(size for leaf, size in leaves.items() if _within(leaf, name) or leaf == name)
 
 
-def _divided(module: nn.Module, name: str, layers: dict[str, Layer], leaves: dict[str, int]) -> list[str]:
+def _divided(module: nn.Module, name: str, layers: dict[str, LayerInfo], leaves: dict[str, int]) -> list[str]:
     children = {f"{name}.{child}".removeprefix("."): m for child, m in module.named_children()}
     parts = {child: m for child, m in children.items() if sum(_within(leaf, child) for leaf in leaves) > 1}
     alike = isinstance(module, nn.Sequential) or max(Counter(map(type, parts.values())).values(), default=0) > 1

@@ -20,7 +20,7 @@ from tutelage.nn.token_grid import formed, module_of, split
 from tutelage.structures import Inputs, Outputs, response_of
 
 
-class Tapped(nn.Module):
+class FeatureExtractor(nn.Module):
     """A model whose forward returns Outputs: its response and the features of the named layers, in float32.
 
     Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, gives no tensor, or is overwritten in place
@@ -146,7 +146,7 @@ def undisturbed(*modules: nn.Module) -> Iterator[None]:
 def peek(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Outputs:
     """What a model says of some inputs, undisturbed, with those layers' features."""
     with undisturbed(model):
-        tapped = Tapped(model, layers)
+        tapped = FeatureExtractor(model, layers)
         try:
             return tapped(inputs)
         except (TutelageError, MemoryError):

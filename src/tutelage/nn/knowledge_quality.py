@@ -13,7 +13,7 @@ from tutelage.errors import DataError
 
 
 @dataclass(frozen=True)
-class Quality:
+class KnowledgeQuality:
     """Separation S, information I and efficiency E of a layer's features; `value` is Q = S + √(I·E)."""
 
     separation: float
@@ -26,7 +26,9 @@ class Quality:
         return self.separation + math.sqrt(self.information * self.efficiency)
 
 
-def knowledge_quality(features: Tensor, targets: Tensor, samples: int | None = None, kept: float = 0.95) -> Quality:
+def knowledge_quality(
+    features: Tensor, targets: Tensor, samples: int | None = None, kept: float = 0.95
+) -> KnowledgeQuality:
     r"""The knowledge quality of a layer, to choose which of the teacher's layers to distil from.
 
     S = mean_k mean_{i≠j in k} |cos_ij| − mean_{k≠l} mean_{i in k, j in l} |cos_ij|;
@@ -62,7 +64,7 @@ def knowledge_quality(features: Tensor, targets: Tensor, samples: int | None = N
     dimension = _axes(_shares(x), kept)
     alike = torch.stack([p.mean() for p in pairs]).mean()
     least = torch.stack([p.min() for p in pairs]).mean()
-    return Quality(
+    return KnowledgeQuality(
         separation=float(alike - torch.stack(across).mean()),
         information=float((1 - least).clamp_min(0) * _entropy([x[m] for m in members]) / math.log(5)),
         efficiency=float(2 * gap / size.clamp_min(1e-12)) * ((samples or len(x)) / math.pi) ** (1 / dimension),

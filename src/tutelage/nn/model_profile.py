@@ -13,13 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import Tapped, bared, call, channels_come_last, norm_widths, peek, undisturbed
+from tutelage.nn.feature_extractor import (
+    FeatureExtractor,
+    bared,
+    call,
+    channels_come_last,
+    norm_widths,
+    peek,
+    undisturbed,
+)
 from tutelage.nn.token_grid import spelled
 from tutelage.structures import Batch, Inputs
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerInfo:
     """A module that ran: its name, class, output shape without the batch, when it finished (0…1), its stage or None."""
 
     name: str
@@ -38,7 +46,7 @@ class Layer:
         return f"{self.name} {self.shape}"
 
 
-class Look:
+class ModelProfile:
     """A model seen on one example: its layers, its stages, its embedding, and any layer's feature on demand.
 
     members: the looks of several that answer as one.
@@ -59,7 +67,7 @@ class Look:
         self.stages = [layer for layer in self.layers if layer.stage is not None]
         self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)
         self.facts = _facts(model, self.embedding)
-        self.members: list[Look] = []
+        self.members: list[ModelProfile] = []
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
@@ -74,7 +82,7 @@ class Look:
         free = [parameter.requires_grad for parameter in self.model.parameters()]
         if free and all(free):
             return True
-        tapped = Tapped(self.model, [layer] if layer else [])
+        tapped = FeatureExtractor(self.model, [layer] if layer else [])
         try:
             with undisturbed(self.model), torch.enable_grad():
                 said = tapped(self.inputs)
@@ -82,7 +90,7 @@ class Look:
             tapped.close()
         return (said[layer] if layer else said.response).requires_grad
 
-    def answer(self, response: Tensor) -> Look:
+    def answer(self, response: Tensor) -> ModelProfile:
         """The same model, if it answered so: for members."""
         other = copy(self)
         other.response, other.members = response, []
@@ -96,7 +104,7 @@ def _facts(model: nn.Module, embedding: str) -> dict[str, Any]:
     return {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
 
 
-def _last(stages: Sequence[Layer]) -> str:
+def _last(stages: Sequence[LayerInfo]) -> str:
     """The name of the last stage, without prefix tokens; empty if there is none."""
     return "" if not stages else spelled(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
 
@@ -106,7 +114,7 @@ def first(inputs: Inputs, n: int) -> Inputs:
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 
 
-def trace(model: nn.Module, inputs: Inputs) -> list[Layer]:
+def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     """Every module that gives a tensor, in the order in which they finish, with the stages marked."""
     seen: dict[str, tuple[nn.Module, Tensor, int]] = {}
     calls: dict[str, int] = {}
@@ -122,7 +130,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[Layer]:
     _watch(model, inputs, note)
     widths = norm_widths(model)
     layers = [
-        Layer(
+        LayerInfo(
             name, type(module).__name__, _channels_first(tuple(out.shape[1:]), widths), (i + 1) / len(seen), calls[name]
         )
         for i, (name, (module, out, _)) in enumerate(seen.items())
@@ -130,7 +138,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[Layer]:
     sound = {name for name, (_, out, version) in seen.items() if out._version == version}  # not overwritten in place
     blocks = {name for name, (module, _, _) in seen.items() if any(list(m.parameters()) for m in module.children())}
     marks = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in sound], blocks))}
-    return [Layer(x.name, x.kind, x.shape, x.depth, x.calls, marks.get(x.name)) for x in layers]
+    return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, marks.get(x.name)) for x in layers]
 
 
 def _watch(model: nn.Module, inputs: Inputs, note: Callable[[str, nn.Module, object], None]) -> None:
@@ -152,11 +160,11 @@ def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]
     return (shape[2], shape[0], shape[1]) if channels_come_last(shape, widths) else shape
 
 
-def _stages(layers: Sequence[Layer], blocks: set[str]) -> list[Layer]:
+def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
     """The layer that ends each resolution; where all have one resolution (ViT), four blocks evenly by depth."""
     maps = [x for x in layers if len(x.shape) == 3 and x.calls == 1 and x.grid > 1]
     tokens = [x for x in layers if len(x.shape) == 2 and x.calls == 1 and x.grid > 1]
-    grids: dict[int, list[Layer]] = {}
+    grids: dict[int, list[LayerInfo]] = {}
     for x in maps:
         if x.grid <= min(grids, default=x.grid):  # a decoder that grows again begins no new stage
             grids.setdefault(x.grid, []).append(x)
@@ -169,7 +177,7 @@ def _stages(layers: Sequence[Layer], blocks: set[str]) -> list[Layer]:
     return _spread(_siblings(most), 4) or most[-1:]
 
 
-def _end(stage: Sequence[Layer], maps: Sequence[Layer], blocks: set[str]) -> Layer:
+def _end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: set[str]) -> LayerInfo:
     """The last block of one resolution, or its last layer; what lies in a block that reduces it belongs to the next."""
     grid = stage[0].grid
     inside = {x: {y.grid for y in maps if y.name.startswith(f"{x.name}.")} for x in maps if x.grid <= grid}
@@ -179,9 +187,9 @@ def _end(stage: Sequence[Layer], maps: Sequence[Layer], blocks: set[str]) -> Lay
     return next((x for x in reversed(own) if x.name in blocks), own[-1])
 
 
-def _siblings(layers: Sequence[Layer]) -> list[Layer]:
+def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """The largest family of sibling modules of one class and shape: a transformer's blocks."""
-    families: dict[tuple[str, str, tuple[int, ...]], list[Layer]] = {}
+    families: dict[tuple[str, str, tuple[int, ...]], list[LayerInfo]] = {}
     for x in layers:
         family = x.name.rstrip("0123456789")
         if family != x.name:
@@ -189,7 +197,7 @@ def _siblings(layers: Sequence[Layer]) -> list[Layer]:
     return max(families.values(), key=len, default=[])
 
 
-def _spread(layers: list[Layer], n: int) -> list[Layer]:
+def _spread(layers: list[LayerInfo], n: int) -> list[LayerInfo]:
     """n of them, evenly, the last among them."""
     n = min(n, len(layers))
     return [layers[round((i + 1) * len(layers) / n) - 1] for i in range(n)]
@@ -209,7 +217,7 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     return f"{names[-1]}:in" if names else ""
 
 
-def pair(student: Sequence[Layer], teacher: Sequence[Layer]) -> list[tuple[Layer, Layer]]:
+def pair(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
     """Pair two models' stages in order, so that resolutions and relative depths agree best.
 
     Each stage of the model with fewer gets one of the other's: of all increasing assignments the one with the smallest
@@ -221,7 +229,7 @@ def pair(student: Sequence[Layer], teacher: Sequence[Layer]) -> list[tuple[Layer
             raise ModelError(f"no stage was found in the {side}; name its layers (see `tutelage layers MODEL`).")
     few, many = sorted((student, teacher), key=len)
 
-    def cost(pairs: Sequence[tuple[Layer, Layer]]) -> float:
+    def cost(pairs: Sequence[tuple[LayerInfo, LayerInfo]]) -> float:
         return sum(abs(math.log2(a.grid / b.grid)) / 2 + abs(a.depth - b.depth) for a, b in pairs)
 
     best = min((list(zip(few, chosen, strict=True)) for chosen in combinations(many, len(few))), key=cost)

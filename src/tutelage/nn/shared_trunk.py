@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import Tapped, call, undisturbed
+from tutelage.nn.feature_extractor import FeatureExtractor, call, undisturbed
 from tutelage.nn.model_profile import trace
 from tutelage.structures import Inputs, Outputs
 
@@ -32,20 +32,20 @@ class Branches(nn.Module):
 
     def __init__(self, networks: Mapping[str, nn.Module], gradient: float = 1.0) -> None:
         super().__init__()
-        self.students = nn.ModuleDict({name: Tapped(network) for name, network in networks.items()})
+        self.students = nn.ModuleDict({name: FeatureExtractor(network) for name, network in networks.items()})
         self.gradient = gradient
         self.split = ""
         self.trunk: dict[str, int] = {}  # the outermost modules before the split, and how often each is called there
 
-    def tapped(self) -> dict[str, Tapped]:
+    def tapped(self) -> dict[str, FeatureExtractor]:
         """The networks by name."""
-        return {name: cast(Tapped, student) for name, student in self.students.items()}
+        return {name: cast(FeatureExtractor, student) for name, student in self.students.items()}
 
     def tap(self, layers: Sequence[str]) -> None:
         """Capture those layers, and what enters the split, in each."""
         entering = [f"{self.split}:in:patches"] if self.split else []
         for name, student in self.tapped().items():
-            self.students[name] = Tapped(student.close(), (*entering, *layers))
+            self.students[name] = FeatureExtractor(student.close(), (*entering, *layers))
 
     def forward(self, inputs: Inputs | list[Inputs]) -> list[Outputs]:
         """What each says; what they share runs once if they have the same inputs."""
@@ -63,7 +63,7 @@ class Branches(nn.Module):
         first = next(iter(self.tapped().values())).model
         return {first.get_submodule(name): calls for name, calls in self.trunk.items()}
 
-    def _scaled(self, student: Tapped, inputs: Inputs) -> Outputs:
+    def _scaled(self, student: FeatureExtractor, inputs: Inputs) -> Outputs:
         """What one says, its gradient scaled as it enters the trunk."""
         if self.gradient == 1.0 or not self.split:
             return student(inputs)
@@ -219,7 +219,7 @@ def parents(name: str) -> set[str]:
 
 def _alone_before(model: nn.Module, inputs: Inputs, split: str, trunk: Sequence[str]) -> list[str]:
     """The parameters before the split that aren't in a module of the trunk, such as a class token."""
-    tapped = Tapped(model, [f"{split}:in"])
+    tapped = FeatureExtractor(model, [f"{split}:in"])
     rest = {
         name: p
         for name, p in model.named_parameters()

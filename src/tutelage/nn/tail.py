@@ -13,7 +13,7 @@ from tutelage.nn.shared_trunk import order, parents, remembered, repeated
 from tutelage.structures import Inputs
 
 
-class Rest(nn.Module):
+class Tail(nn.Module):
     """What a network does after a layer; forward(feature) → response.
 
     The network's forward runs as it is, on zeros: the layer says the feature (channels first), and the other modules

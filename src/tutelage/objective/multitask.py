@@ -13,11 +13,11 @@ from torch import Tensor
 from tutelage.data.multitask_targets import spans
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, Losses
-from tutelage.nn.model_profile import Look
-from tutelage.policies.base import Samples, Temperature
-from tutelage.utils.dataclass_module import Declared
+from tutelage.nn.model_profile import ModelProfile
+from tutelage.policies.base import SampleWeight, Temperature
+from tutelage.utils.dataclass_module import DataclassModule
 
-UNBUILT = (Loss.build, Temperature.build, Samples.build)
+UNBUILT = (Loss.build, Temperature.build, SampleWeight.build)
 
 
 def by_column(
@@ -52,7 +52,9 @@ def by_column(
     return found
 
 
-def refuse(loss: Loss, policies: Sequence[Declared], sees: str, teacher: Look | None, sizes: Sequence[int]) -> None:
+def refuse(
+    loss: Loss, policies: Sequence[DataclassModule], sees: str, teacher: ModelProfile | None, sizes: Sequence[int]
+) -> None:
     """Refuse a loss that can't be taken column by column, if there are columns.
 
     Raises: ConfigError that says why.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.losses.base import Loss
-from tutelage.nn.model_profile import Layer, Look, pair
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
 from tutelage.nn.token_grid import module_of
 from tutelage.utils.options import Layers
 
@@ -19,7 +19,9 @@ def chosen(layers: Layers) -> list[str]:
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 
 
-def pairs_of(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look) -> list[tuple[str, str]]:
+def pairs_of(
+    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+) -> list[tuple[str, str]]:
     """The layer pairs asked for, or those that fit what the loss sees.
 
     Raises: ConfigError if the sides have not as many; ModelError for a layer that isn't there.
@@ -34,7 +36,9 @@ def pairs_of(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look
     return list(zip(ours, theirs, strict=True))
 
 
-def _fitting(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look) -> list[tuple[str, str]]:
+def _fitting(
+    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+) -> list[tuple[str, str]]:
     if wanted["student"] and wanted["teacher"]:
         return []
     if "teacher" in loss.lists:
@@ -50,15 +54,15 @@ def _fitting(loss: Loss, sees: str, wanted: Wanted, student: Look, teacher: Look
     return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
 
 
-def _named(look: Look, names: Sequence[str]) -> list[Layer]:
+def _named(look: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
     known = {layer.name: layer for layer in look.layers}
     return [known.get(module_of(name)) or _missing(name, known) for name in names]
 
 
-def _missing(name: str, known: Mapping[str, Layer]) -> Layer:
+def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
     raise ModelError(unknown("layer", name, known))
 
 
-def in_words(look: Look, name: str) -> str:
+def in_words(look: ModelProfile, name: str) -> str:
     """A layer with its kind and shape."""
     return str(next((layer for layer in look.layers if layer.name == name), name))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import Tapped, call
-from tutelage.nn.model_profile import Look, first
+from tutelage.nn.feature_extractor import FeatureExtractor, call
+from tutelage.nn.model_profile import ModelProfile, first
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -26,17 +26,17 @@ class Player(nn.Module):
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task) -> None:
         super().__init__()
-        self.student = Tapped(model)
+        self.student = FeatureExtractor(model)
         self.terms = terms
         self.task = task
         self.facts: dict[str, Any] = {}
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Choose layers and size connectors from one example; to be called before the optimiser is made.
 
         Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
         """
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         look.response = self.task.response(look.response, batch)
         self.terms.wire(look, teacher, batch, samples)
         self.terms.refuse_frozen(look)
@@ -45,7 +45,7 @@ class Player(nn.Module):
 
     def tap(self, heard: Sequence[str] = ()) -> None:
         """Capture the layers that its terms ask for, and those that others hear."""
-        self.student = Tapped(self.student.close(), (*self.terms.layers("student"), *heard))
+        self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *heard))
 
     def heard(self) -> tuple[str, ...]:
         """The teacher's layers that it asks for."""
@@ -78,19 +78,19 @@ class Player(nn.Module):
         """What gets an optimiser of its own, by name."""
         return {"": self}
 
-    def students(self) -> dict[str, Tapped]:
+    def students(self) -> dict[str, FeatureExtractor]:
         """The networks that the run is for, by name."""
         return {"student": self.student}
 
 
-class Aside(nn.Module):
+class AuxiliaryPlayer(nn.Module):
     """Abstract: what an optimiser trains beside the students, and which is none of them."""
 
     def optimised(self) -> dict[str, nn.Module]:
         """All of it."""
         return {"": self}
 
-    def students(self) -> dict[str, Tapped]:
+    def students(self) -> dict[str, FeatureExtractor]:
         """None."""
         return {}
 
@@ -130,12 +130,12 @@ class Peers(nn.Module):
         """Each peer."""
         return dict(self.players.items())
 
-    def students(self) -> dict[str, Tapped]:
+    def students(self) -> dict[str, FeatureExtractor]:
         """Each peer's network."""
         return {name: player.student for name, player in self.peers().items()}
 
 
-def refuse_single(students: Mapping[str, Tapped], batch: Batch, batch_size: int) -> None:
+def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
     """Refuse batches of one sample where a norm over the batch can't do with that.
 
     Raises: ConfigError that names the student and the key.
@@ -155,7 +155,7 @@ def refuse_single(students: Mapping[str, Tapped], batch: Batch, batch_size: int)
 
 def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:
     """Wire each one's terms to its neighbour, and let it capture what the others hear of it."""
-    looks = [Look(player.student.model, batch) for player in players]
+    looks = [ModelProfile(player.student.model, batch) for player in players]
     for i, player in enumerate(players):
         neighbour = copy.copy(looks[i - 1])
         neighbour.members = looks[:i] + looks[i + 1 :]

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Dense, Loss, Losses
 from tutelage.nn import connectors
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
 from tutelage.objective.pairing import chosen, in_words, pairs_of
-from tutelage.policies import Scheduled, policy
+from tutelage.policies import ScheduledTemperature, policy
 from tutelage.policies import told as told_of
-from tutelage.policies.base import Samples, Schedule, Temperature, Weight
+from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.dataclass_module import Declared, made
+from tutelage.utils.dataclass_module import DataclassModule, made
 from tutelage.utils.distributed import gathered, samples_of
 from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, Number, of_options
 from tutelage.utils.registry import catalogue_name, find
@@ -56,7 +56,7 @@ class Term(Checked, nn.Module):
         warmup: EpochsOrZero = 0.0,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
-        samples: Samples | Mapping[str, Any] | None = None,
+        samples: SampleWeight | Mapping[str, Any] | None = None,
         beside: NonNegative | None = None,
     ) -> None:
         super().__init__()
@@ -79,9 +79,9 @@ class Term(Checked, nn.Module):
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
         builds = {type(part).build for part in (loss, self.temperature, self.samples) if part is not None}
-        self.wired = self.sees == "response" and builds <= {Loss.build, Temperature.build, Samples.build}
+        self.wired = self.sees == "response" and builds <= {Loss.build, Temperature.build, SampleWeight.build}
 
-    def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
         self.wired = True
         name = type(self.loss).__name__
@@ -129,7 +129,7 @@ class Term(Checked, nn.Module):
         else:
             self.loss.build(said[0], told[0], samples)
 
-    def _refuse_single(self, looks: Mapping[str, Look | None]) -> None:
+    def _refuse_single(self, looks: Mapping[str, ModelProfile | None]) -> None:
         for side, look in looks.items():
             if side in self.loss.lists and not (look is not None and look.members):
                 raise ConfigError(
@@ -145,7 +145,7 @@ class Term(Checked, nn.Module):
         heads = [there["heads"][int(layer.partition(".")[0])] for layer in self.teacher_layers]
         return {"teacher_head_logits": connectors.head_logits(features, heads)}
 
-    def _side(self, side: str, said: Look | Outputs) -> Any:
+    def _side(self, side: str, said: ModelProfile | Outputs) -> Any:
         """A side's response, or the list of its members' if the loss takes such."""
         return [member.response for member in said.members] if side in self.loss.lists else said.response
 
@@ -170,7 +170,7 @@ class Term(Checked, nn.Module):
         """Whether maps come to its loss as they are, which flattens them."""
         return self.loss.flattens and any(self.wanted.values())
 
-    def _named(self, look: Look, layer: str) -> str:
+    def _named(self, look: ModelProfile, layer: str) -> str:
         """The layer, and as what its tokens are to be captured."""
         if self.loss.form == "map" or self.sees != self.loss.sees:
             return look.named(layer, "map")
@@ -241,18 +241,20 @@ class Term(Checked, nn.Module):
             return warm * self.weight(value, truth)
         return warm * (self.weight.at(epoch) if isinstance(self.weight, Schedule) else self.weight) * value
 
-    def policies(self) -> dict[str, Declared]:
+    def policies(self) -> dict[str, DataclassModule]:
         """How the logits are softened and what samples count, where that is asked for."""
         both = {"temperature": self.temperature, "samples": self.samples}
         return {word: given for word, given in both.items() if given is not None}
 
-    def _askers(self) -> list[Declared]:
+    def _askers(self) -> list[DataclassModule]:
         return [part for part in (self.loss, self.temperature, self.samples) if part is not None]
 
-    def _for(self, part: Declared, asked: Mapping[str, Any]) -> dict[str, Any]:
+    def _for(self, part: DataclassModule, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {name: asked[name] for name in self.asks[part] if name in asked}
 
-    def _wire_policies(self, student: Look, teacher: Look | None, batch: Batch, there: Mapping[str, Any]) -> None:
+    def _wire_policies(
+        self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, there: Mapping[str, Any]
+    ) -> None:
         """Build the policies, and refuse those that have nothing to work on."""
         if self.temperature is None and self.samples is None:
             return
@@ -276,7 +278,7 @@ class Term(Checked, nn.Module):
     def extra_repr(self) -> str:
         """Weight and wiring."""
         warm = f", warmup={self.warmup}" if self.warmup else ""
-        weight = "policy" if isinstance(self.weight, Declared) else self.weight
+        weight = "policy" if isinstance(self.weight, DataclassModule) else self.weight
         return f"weight={weight}{warm}" + "".join(f"\n{s} ← {t}" for s, t in self.pairs)
 
 
@@ -329,18 +331,18 @@ def _repeated(values: Mapping[str, Any], samples: int, rows: int, times_over: in
 
 
 def _weight(given: Any) -> float | Schedule | Weight:
-    if not isinstance(given, Mapping | Declared):
+    if not isinstance(given, Mapping | DataclassModule):
         return float(given)
     return cast("Schedule | Weight", policy("weight", given, Schedule, Weight))
 
 
 def _temperature(given: Any) -> Temperature:
     found = cast("Schedule | Temperature", policy("temperature", given, Schedule, Temperature))
-    return Scheduled(found) if isinstance(found, Schedule) else found
+    return ScheduledTemperature(found) if isinstance(found, Schedule) else found
 
 
-def _samples(given: Any) -> Samples:
-    return policy("samples", given, Samples)
+def _samples(given: Any) -> SampleWeight:
+    return policy("samples", given, SampleWeight)
 
 
 READ: dict[str, tuple[type, Callable[[Any], Any]]] = {
@@ -360,7 +362,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
     if not name:
         raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
     kind = find("losses", name).load()
-    if isinstance(options.get("temperature"), Mapping | Declared):
+    if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
     found = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
@@ -384,7 +386,7 @@ def spec_of(term: Term) -> dict[str, Any]:
         "connector": term.connector if term.connector != term.loss.connector else None,
         **{side: names or None for side, names in term.wanted.items()},
         **{word: told_of(given) for word, given in term.policies().items()},
-        "weight": told_of(term.weight) if isinstance(term.weight, Declared) else term.weight,
+        "weight": told_of(term.weight) if isinstance(term.weight, DataclassModule) else term.weight,
     }
     said = {key: value for key, value in {**term.loss.options(), **wiring}.items() if value is not None}
     plain = (str, int, float, bool, list, dict)

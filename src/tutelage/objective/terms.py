@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.base import Loss, Mix
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.term import Term, from_spec
 from tutelage.policies.base import Weight
 from tutelage.structures import Batch, Outputs
@@ -72,7 +72,7 @@ class Terms(nn.ModuleDict):
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
         return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
 
-    def refuse_frozen(self, student: Look) -> None:
+    def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
 
         Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
@@ -89,7 +89,7 @@ class Terms(nn.ModuleDict):
                     "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
                 )
 
-    def wire(self, student: Look, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Wire every term; the first fault names its term."""
         for name, term in self.named().items():
             try:
@@ -163,7 +163,7 @@ class Terms(nn.ModuleDict):
         return {name: weight for name, weight in found.items() if weight is not None}
 
 
-def refuse_other_classes(loss: Loss, teacher: Look | None) -> None:
+def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
     """Refuse to compare teachers one by one, class by class, that know different classes."""
     knows = teacher is not None and "columns" in teacher.facts
     if knows and "teacher" in loss.lists and loss.class_dim is not None and "columns" not in loss.asks(optional=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -9,13 +10,13 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.policies.base import Schedule, Temperature
-from tutelage.utils.dataclass_module import Declared, made
+from tutelage.utils.dataclass_module import DataclassModule, made
 from tutelage.utils.registry import catalogue_name, find
 
-P = TypeVar("P", bound=Declared)
+P = TypeVar("P", bound=DataclassModule)
 
 
-class Scheduled(Temperature):
+class ScheduledTemperature(Temperature):
     """The same temperature for all samples, by the epoch: τ = schedule(epoch).
 
     Raises: ConfigError if the schedule begins or ends at 0 or below.
@@ -43,23 +44,21 @@ def policy(word: str, given: Any, *kinds: type[P]) -> P:
             raise ConfigError(f"{word}={dict(given)}: a policy needs a name, such as {{name: ramp, epochs: 5}}.")
         given = made(find("policies", name).load(), name, options)
     if not isinstance(given, kinds):
-        raise ConfigError(
-            f"{word}={given!r}: expected a number or a {' or a '.join(k.__name__.lower() for k in kinds)} policy "
-            "(tutelage list policies)."
-        )
+        names = " or a ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower() for kind in kinds)
+        raise ConfigError(f"{word}={given!r}: expected a number or a {names} policy (tutelage list policies).")
     return given
 
 
-def in_words(given: float | Declared) -> float | str:
+def in_words(given: float | DataclassModule) -> float | str:
     """A number as it is, a policy as its name with its options."""
-    if not isinstance(given, Declared):
+    if not isinstance(given, DataclassModule):
         return given
     options = told(given)
     return f"{options.pop('name')}({', '.join(f'{key}={value}' for key, value in options.items())})"
 
 
-def told(given: Declared) -> dict[str, Any]:
+def told(given: DataclassModule) -> dict[str, Any]:
     """What `policy` makes it of."""
-    if isinstance(given, Scheduled):
+    if isinstance(given, ScheduledTemperature):
         return told(given.schedule)
     return {"name": catalogue_name(type(given))} | given.options()

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tutelage.utils.dataclass_module import Declared
+from tutelage.utils.dataclass_module import DataclassModule
 
 
-class Schedule(Declared):
+class Schedule(DataclassModule):
     """Abstract: a number that follows the epoch, for a term's weight or its temperature."""
 
     def at(self, epoch: float) -> float:
@@ -18,7 +18,7 @@ class Schedule(Declared):
         raise NotImplementedError
 
 
-class Temperature(Declared):
+class Temperature(DataclassModule):
     """Abstract: softens both sides' logits (B, C, …) before a loss that then needs no temperature of its own.
 
     `forward(student, teacher, *, …)` gives τ, one number or one a sample or position, (B, …); the loss sees s/τ and
@@ -38,7 +38,7 @@ class Temperature(Declared):
         return student / at, teacher / at, temperature**2 if self.square else torch.ones_like(temperature)
 
 
-class Weight(Declared):
+class Weight(DataclassModule):
     """Abstract: weighs a term; `forward(value, truth)` gives the weighted value.
 
     value (): the term's mean. truth (): the sum of the terms that need no teacher, a constant.
@@ -56,7 +56,7 @@ class Weight(Declared):
         """Take note of the gradient norms of the weighted term and of the terms that need no teacher."""
 
 
-class Samples(Declared):
+class SampleWeight(DataclassModule):
     """Abstract: what each sample or position counts in a term: `forward(student, teacher, *, …)` gives (B, …)."""
 
     paper: ClassVar[str] = ""

@@ -94,7 +94,7 @@ class Code(Block):
 
 
 @dataclass(frozen=True)
-class Card(Block):
+class SummaryCard(Block):
     """One model's summary: a large figure, what stands below it, and facts as (name, value)."""
 
     kind = "card"
@@ -107,7 +107,7 @@ class Card(Block):
 
 
 @dataclass(frozen=True)
-class Picture(Block):
+class ImageBlock(Block):
     """An example image, and what each model said of it as (css class, who, class, probability, right?)."""
 
     kind = "picture"
@@ -118,7 +118,7 @@ class Picture(Block):
 
 
 @dataclass(frozen=True)
-class Masks(Block):
+class MaskBlock(Block):
     """One example image beside its masks, as (who, source, alt)."""
 
     kind = "masks"
@@ -127,7 +127,7 @@ class Masks(Block):
 
 
 @dataclass(frozen=True)
-class Legend(Block):
+class LegendBlock(Block):
     """What colours mean, as (colour, name)."""
 
     kind = "legend"

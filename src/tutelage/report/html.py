@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tutelage.report import prediction_sections, summary_sections, training_sections, usage
 from tutelage.report.components import Missing, Section, escaped, soft
-from tutelage.report.run_record import Run, read
+from tutelage.report.run_record import RunRecord, read
 from tutelage.utils.files import write_text
 
-SECTIONS: dict[str, Callable[[Run], Section]] = {
+SECTIONS: dict[str, Callable[[RunRecord], Section]] = {
     "Result": summary_sections.result,
     "What was done": summary_sections.done,
     "Learning curves": training_sections.curves,
@@ -38,7 +38,7 @@ def write(run: Path) -> Path:
     return page
 
 
-def render(run: Run) -> str:
+def render(run: RunRecord) -> str:
     """The page as text; the same run gives the same text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.report.components import Block, Legend, Masks, Missing, Section
-from tutelage.report.run_record import ROLES, Run
+from tutelage.report.components import Block, LegendBlock, MaskBlock, Missing, Section
+from tutelage.report.run_record import ROLES, RunRecord
 
 PIXELS, SHOWN = 200, 24
 """A picture's longest side; so many classes are named by their colours."""
 IGNORE = 255
 
 
-def masks(run: Run) -> Section:
+def masks(run: RunRecord) -> Section:
     """Each image beside the truth and what each model makes of it."""
     examples = run.examples
     if examples is None or examples.masks is None:
@@ -36,11 +36,11 @@ def masks(run: Run) -> Section:
                 mask = np.where(truth == IGNORE, IGNORE, said[index])
                 seen |= set(np.unique(mask))
                 drawn.append((label, coloured(mask, count), f"mask of {index} by the model: {label.lower()}"))
-        rows.append(Masks(drawn))
+        rows.append(MaskBlock(drawn))
     named = [(colour(i, count), run.class_name(int(i))) for i in sorted(seen - {IGNORE})]
     more = [("#7777", f"and {len(named) - SHOWN} more classes")] if len(named) > SHOWN else []
     blank = [("transparent", "blank: unlabelled, which doesn't count")] if IGNORE in seen else []
-    legend = Legend([*named[:SHOWN], *more, *blank])
+    legend = LegendBlock([*named[:SHOWN], *more, *blank])
     intro = "Some test images, evenly spread over the split (first seed)." + examples.said
     return Section("Masks", intro, [legend, *rows])
 

@@ -11,8 +11,8 @@ from scipy.sparse import csr_array
 from tutelage.report.components import (
     Block,
     Figure,
+    ImageBlock,
     Missing,
-    Picture,
     Section,
     Table,
     WideFigure,
@@ -35,7 +35,7 @@ from tutelage.report.metrics import (
     recall,
     reliability,
 )
-from tutelage.report.run_record import ROLES, Predictions, Run
+from tutelage.report.run_record import ROLES, Predictions, RunRecord
 from tutelage.report.svg_charts import bars, diagonal, heat, stacked
 
 CLASSES, PAIRS, EXAMPLES, PIXELS, LONG = 20, 15, 15, 96, 18
@@ -48,7 +48,7 @@ STYLES = {
 SAID = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for name in STYLES))
 
 
-def told(run: Run, role: str) -> list[Predictions]:
+def told(run: RunRecord, role: str) -> list[Predictions]:
     """The predictions of a role, by seed."""
     return [phase.predictions for phase in run.of(role) if phase.predictions is not None]
 
@@ -61,7 +61,7 @@ def aligned(one: Predictions, other: Predictions) -> tuple[Array, Array, Any]:
     return one.probabilities[i], other.probabilities[j], one.targets[i]
 
 
-def agreeing(run: Run) -> Section:
+def agreeing(run: RunRecord) -> Section:
     """How far each student says what the teacher says."""
     teachers = told(run, "teacher")
     roles = [role for role in ("alone", "student") if told(run, role)]
@@ -92,7 +92,7 @@ def agreeing(run: Run) -> Section:
     return Section("Agreement with the teacher", lead, [figure])
 
 
-def calibration(run: Run) -> Section:
+def calibration(run: RunRecord) -> Section:
     """Whether a model that is 80 % sure is right 80 % of the time."""
     said = {role: told(run, role) for role in ROLES if told(run, role)}
     if not said:
@@ -118,14 +118,14 @@ def calibration(run: Run) -> Section:
     return Section("Calibration", lead, [*figures, table])
 
 
-def confusion(run: Run, role: str) -> csr_array | None:
+def confusion(run: RunRecord, role: str) -> csr_array | None:
     """The mean confusion of a role over its seeds."""
     tables = [phase.confusion for phase in run.of(role)]
     known = [table for table in tables if table is not None]
     return sum(known[1:], known[0]) / len(known) if known else None
 
 
-def classes(run: Run) -> Section:
+def classes(run: RunRecord) -> Section:
     """What teaching changed, class by class."""
     alone, taught = confusion(run, "alone"), confusion(run, "student")
     if alone is None or taught is None:
@@ -149,7 +149,7 @@ def classes(run: Run) -> Section:
     return Section("Gain by class", lead, [kind(f"Gain in {what}", drawing, table=table)])
 
 
-def has_long_names(run: Run, classes: int) -> bool:
+def has_long_names(run: RunRecord, classes: int) -> bool:
     """Whether a class's name takes more than a narrow column."""
     return any(len(run.class_name(i)) > LONG for i in range(classes))
 
@@ -158,7 +158,7 @@ def _points(value: float) -> str:
     return f"{100 * value:+.1f}".replace("-", "−")
 
 
-def confusions(run: Run) -> Section:
+def confusions(run: RunRecord) -> Section:
     """What is taken for what, and what teaching changed there."""
     role = next((r for r in ("student", "alone", "teacher") if confusion(run, r) is not None), None)
     if role is None:
@@ -193,7 +193,7 @@ def confusions(run: Run) -> Section:
     return Section("Confusions", "Means over seeds.", blocks)
 
 
-def examples(run: Run) -> Section:
+def examples(run: RunRecord) -> Section:
     """Test images on which the teacher and the student say different things; masks, where there are such."""
     if run.result.get("task") == "segmentation":
         return masks(run)
@@ -214,7 +214,7 @@ def examples(run: Run) -> Section:
         truth = int(found[0][2].targets[found[0][3]])
         answers = [(role, label, *_answer(run, said, at, truth)) for role, label, said, at in found]
         name = run.class_name(truth)
-        pictures.append(Picture(picture(image, PIXELS), f"test sample {int(index)}, of class {name}", name, answers))
+        pictures.append(ImageBlock(picture(image, PIXELS), f"test sample {int(index)}, of class {name}", name, answers))
     if not pictures:
         raise Missing("none of the example images is among the predictions")
     return Section(
@@ -224,6 +224,6 @@ def examples(run: Run) -> Section:
     )
 
 
-def _answer(run: Run, said: Predictions, at: int, truth: int) -> tuple[str, str, bool]:
+def _answer(run: RunRecord, said: Predictions, at: int, truth: int) -> tuple[str, str, bool]:
     best = int(said.probabilities[at].argmax())
     return run.class_name(best), share(said.probabilities[at, best].item()), best == truth

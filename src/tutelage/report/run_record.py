@@ -45,7 +45,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Phase:
+class PhaseRecord:
     """One training in a run: phase.json, the lines of metrics.jsonl, predictions and masks by sample, if any."""
 
     folder: str
@@ -68,22 +68,22 @@ class Phase:
 
 
 @dataclass
-class Run:
+class RunRecord:
     """A run folder in memory; `notes` says what couldn't be read."""
 
     path: Path
     result: dict[str, Any]
     config: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
-    phases: list[Phase] = field(default_factory=list)
+    phases: list[PhaseRecord] = field(default_factory=list)
     examples: Examples | None = None
     notes: list[str] = field(default_factory=list)
 
-    def of(self, role: str) -> list[Phase]:
+    def of(self, role: str) -> list[PhaseRecord]:
         """The phases of a role: "teacher", "alone" or "student"."""
         return [phase for phase in self.phases if phase.role == role]
 
-    def called(self, name: str) -> list[Phase]:
+    def called(self, name: str) -> list[PhaseRecord]:
         """The phases of a member of several teachers, or of a stage, by its name."""
         return [phase for phase in self.phases if name in (phase.folder, phase.folder.rpartition("-")[0])]
 
@@ -121,9 +121,9 @@ class Run:
         return str(names[i]) if i < len(names) else str(i)
 
 
-def read(path: Path) -> Run:
+def read(path: Path) -> RunRecord:
     """Read a run folder. Raises CheckpointError where it or its result.json is missing or torn."""
-    run = Run(path, _result(path))
+    run = RunRecord(path, _result(path))
     run.config = _try(run, path / "config.yaml", lambda p: yaml.safe_load(p.read_text("utf-8")), dict) or {}
     run.environment = _try(run, path / "environment.json", _json, dict) or {}
     for facts in sorted(path.glob("*/phase.json"), key=_order):
@@ -156,12 +156,12 @@ def _order(facts: Path) -> tuple[str, int]:
     return (name, int(seed)) if seed.isdigit() else (facts.parent.name, 0)
 
 
-def _phase(run: Run, folder: Path) -> Phase | None:
+def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
     facts = _try(run, folder / "phase.json", _json, dict)
     if facts is None:
         return None
     metrics = _try(run, folder / "metrics.jsonl", _lines, list) or []
-    return Phase(
+    return PhaseRecord(
         folder.name,
         str(facts.get("role")),
         facts,
@@ -172,7 +172,7 @@ def _phase(run: Run, folder: Path) -> Phase | None:
     )
 
 
-def _try(run: Run, file: Path, load: Callable[[Path], Any], kind: type[T]) -> T | None:
+def _try(run: RunRecord, file: Path, load: Callable[[Path], Any], kind: type[T]) -> T | None:
     """What `load` makes of a file; None if there is none, and a note beside it if it can't be read."""
     if not file.exists():
         return None

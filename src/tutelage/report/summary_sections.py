@@ -11,13 +11,13 @@ from tutelage.report.again import BUDGET, command
 from tutelage.report.components import (
     NB,
     Block,
-    Card,
     Code,
     Facts,
     Figure,
     Folded,
     Missing,
     Section,
+    SummaryCard,
     Table,
     Text,
     WideTable,
@@ -29,25 +29,25 @@ from tutelage.report.components import (
     mean,
     share,
 )
-from tutelage.report.run_record import ROLES, Run
-from tutelage.report.svg_charts import Row, intervals
+from tutelage.report.run_record import ROLES, RunRecord
+from tutelage.report.svg_charts import ChartRow, intervals
 from tutelage.utils.intervals import doubts, worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
 
-def student_name(run: Run) -> str:
+def student_name(run: RunRecord) -> str:
     """The student as the run names it."""
     return model_name(run, "student") or model_name(run, "alone") or "the student"
 
 
-def model_name(run: Run, role: str) -> str | None:
+def model_name(run: RunRecord, role: str) -> str | None:
     """A role's model as the configuration or the result names it; members of an ensemble are added up."""
     named = run.config.get("teacher" if role == "teacher" else "student") or run.summary(role).get("model")
     return " + ".join(map(str, named)) if isinstance(named, list) else str(named) if named else None
 
 
-def verdict(run: Run) -> tuple[str, str, str]:
+def verdict(run: RunRecord) -> tuple[str, str, str]:
     """(tone, badge, one sentence): what may be said of teaching, and how sure it is."""
     gain, name, unit = run.result.get("gain"), student_name(run), run.unit
     reached = {role: unit(run.summary(role).get(run.metric)) for role in ROLES}
@@ -80,7 +80,7 @@ def verdict(run: Run) -> tuple[str, str, str]:
     return kind, BADGES.get(kind, "Undecided"), sentence + (f" {few[0].upper()}{few[1:]}." if few else "")
 
 
-def headline(run: Run) -> str:
+def headline(run: RunRecord) -> str:
     """What came out, in two or three words: the gain, or the figure where nothing was compared."""
     gain, unit = run.result.get("gain"), run.unit
     if not gain:
@@ -95,12 +95,12 @@ def _zero(bounds: Any) -> str:
     return "which doesn't exclude zero: too little" if crosses else "too little"
 
 
-def _samples(run: Run) -> str:
+def _samples(run: RunRecord) -> str:
     size = run.data.get("test")
     return f" on {size} test samples" if size else ""
 
 
-def result(run: Run) -> Section:
+def result(run: RunRecord) -> Section:
     """Summary cards, each seed with the means and intervals, and the seeds side by side."""
     roles = [role for role in ROLES if is_number(run.summary(role).get(run.metric))]
     if not roles:
@@ -129,7 +129,7 @@ def result(run: Run) -> Section:
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
 
 
-def _weak(run: Run) -> list[Block]:
+def _weak(run: RunRecord) -> list[Block]:
     """A warning where the teacher is worse than the student alone."""
     teacher, alone = (run.summary(role).get(run.metric) for role in ("teacher", "alone"))
     if not (
@@ -145,7 +145,7 @@ def _weak(run: Run) -> list[Block]:
     ]
 
 
-def _columns(run: Run, roles: list[str]) -> list[Block]:
+def _columns(run: RunRecord, roles: list[str]) -> list[Block]:
     """Each label column's figures by model, if there are several."""
     figures = [run.summary(role).get("columns") or {} for role in roles]
     if not any(figures):
@@ -154,7 +154,7 @@ def _columns(run: Run, roles: list[str]) -> list[Block]:
     return [Table(f"Test {run.metric} by label column", ["Label", *map(run.label, roles)], rows)]
 
 
-def _others(run: Run) -> list[list[Any]]:
+def _others(run: RunRecord) -> list[list[Any]]:
     """Rows of what was trained before, and of the students beside the first."""
     return [
         [
@@ -173,16 +173,16 @@ def _classes(summary: dict[str, Any]) -> list[str]:
     return [f"classes {' '.join(names)}"] if 0 < len(names) <= 10 else [f"{len(names)} classes"] * bool(names)
 
 
-def _row(run: Run, role: str) -> Row:
+def _row(run: RunRecord, role: str) -> ChartRow:
     summary = run.summary(role)
     values = [v for v in summary.get("values") or summary.get("seeds") or [] if is_number(v)]
     bounds = summary.get("interval")
     reached = summary[run.metric]
     interval = (bounds[0], bounds[1]) if is_interval(bounds) else None
-    return Row(role, run.label(role), values or [reached], reached, interval)
+    return ChartRow(role, run.label(role), values or [reached], reached, interval)
 
 
-def _card(run: Run, role: str) -> Card:
+def _card(run: RunRecord, role: str) -> SummaryCard:
     summary = run.summary(role)
     bounds = run.unit.interval(summary.get("interval"))
     seeds = len(summary.get("values") or summary.get("seeds") or [1])
@@ -201,10 +201,10 @@ def _card(run: Run, role: str) -> Card:
     if is_number(summary.get("latency_ms")):
         facts.append(("One image takes", duration(summary["latency_ms"] / 1000)))
     model = model_name(run, role) or "–"
-    return Card(role, run.label(role), model, run.unit(summary.get(run.metric)), below, facts)
+    return SummaryCard(role, run.label(role), model, run.unit(summary.get(run.metric)), below, facts)
 
 
-def _ratio(run: Run) -> str:
+def _ratio(run: RunRecord) -> str:
     """What the student saves against the teacher, and what it keeps."""
     student = run.summary("student") or run.summary("alone")
     large, small = run.summary("teacher").get("parameters"), student.get("parameters")
@@ -220,7 +220,7 @@ def _ratio(run: Run) -> str:
     return f"{text}."
 
 
-def _pairs(run: Run) -> list[Block]:
+def _pairs(run: RunRecord) -> list[Block]:
     gain = run.result.get("gain") or {}
     differences = gain.get("values") or []
     if not differences:
@@ -241,7 +241,7 @@ def _pairs(run: Run) -> list[Block]:
     return [Table("The same seeds, alone and taught", ["Seed", "Alone", "Taught", "Difference"], rows)]
 
 
-def done(run: Run) -> Section:
+def done(run: RunRecord) -> Section:
     """The terms and layer pairs, the request in short, and the command that repeats it."""
     facts = next((p.facts for role in ("student", "alone", "teacher") for p in run.of(role)), {})
     blocks: list[Block] = []
@@ -286,7 +286,7 @@ def _options(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} = {_said(value)}" for name, value in options.items())
 
 
-def costs(run: Run) -> Section:
+def costs(run: RunRecord) -> Section:
     """What each kind of training took."""
     if not run.phases:
         raise Missing("the folder holds no phase.json")
@@ -317,12 +317,12 @@ COSTS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def _slowdown(run: Run) -> str:
+def _slowdown(run: RunRecord) -> str:
     alone, taught = (mean([p.facts.get("step_ms") for p in run.of(role)]) for role in ("alone", "student"))
     return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught else ""
 
 
-def settings(run: Run) -> Section:
+def settings(run: RunRecord) -> Section:
     """Everything that was asked for, and where it ran."""
     tables = [
         Table(caption, ["Name", "Value"], [[name, _said(value)] for name, value in values.items()])
@@ -334,7 +334,7 @@ def settings(run: Run) -> Section:
     return Section("Configuration and environment", "", [Folded(table) for table in tables])
 
 
-def notes(run: Run, missing: list[tuple[str, str]]) -> Section | None:
+def notes(run: RunRecord, missing: list[tuple[str, str]]) -> Section | None:
     """What isn't in the report, and why."""
     said = [*run.notes, *(f"{title}: {why}." for title, why in missing)]
     return Section("Left out", "", [Text(note, "note") for note in said]) if said else None

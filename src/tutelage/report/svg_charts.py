@@ -117,7 +117,7 @@ def _grid(across: Axis, up: Axis, x: str, tick: Callable[[float], str]) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class ChartRow:
     """One model's values by seed, their mean and its interval."""
 
     style: str
@@ -129,7 +129,7 @@ class Row:
 
 def intervals(
     about: str,
-    rows: Sequence[Row],
+    rows: Sequence[ChartRow],
     x: str,
     say: Callable[[float], str],
     tick: Callable[[float], str],

@@ -9,14 +9,14 @@ from typing import Any
 
 from tutelage.report.components import Block, Figure, Missing, Section, Table, Text, WideFigure, decimal, is_number
 from tutelage.report.metrics import spread
-from tutelage.report.run_record import Phase, Run
+from tutelage.report.run_record import PhaseRecord, RunRecord
 from tutelage.report.svg_charts import Line, Point, lines, needs_log, plain
 
 APART = 100.0
 """Terms whose gradients are further apart than this don't act together."""
 
 
-def curves(run: Run) -> Section:
+def curves(run: RunRecord) -> Section:
     """Validation metric and loss by epoch: the mean over seeds, each seed faint behind it, the teacher as a level."""
     figures = [f for name in dict.fromkeys([run.metric, "loss"]) if (f := _curve(run, name)) is not None]
     if not figures:
@@ -24,7 +24,7 @@ def curves(run: Run) -> Section:
     return Section("Learning curves", "On the validation split. Each seed is drawn faint behind the mean.", figures)
 
 
-def _curve(run: Run, name: str) -> Figure | None:
+def _curve(run: RunRecord, name: str) -> Figure | None:
     say = run.unit if name == run.metric else plain
     tick = run.unit.tick if name == run.metric else plain
     series: list[Line] = []
@@ -54,12 +54,12 @@ def _curve(run: Run, name: str) -> Figure | None:
     return Figure(f"Validation {name}", drawing, scale, legend, Table(f"Validation {name}", head, rows))
 
 
-def _validation(phase: Phase, name: str) -> list[Point]:
+def _validation(phase: PhaseRecord, name: str) -> list[Point]:
     lines_of = phase.lines("epoch")
     return [(e["epoch"], e["val"][name]) for e in lines_of if is_number((e.get("val") or {}).get(name))]
 
 
-def _level(run: Run, name: str) -> tuple[str, str, float] | None:
+def _level(run: RunRecord, name: str) -> tuple[str, str, float] | None:
     """The teacher's own figure on the validation split."""
     values = [v for phase in run.of("teacher") if is_number(v := (phase.facts.get("val") or {}).get(name))]
     return ("teacher", "Teacher", statistics.fmean(values)) if values else None
@@ -82,7 +82,7 @@ def thinned(points: Sequence[Point], most: int = 120) -> list[Point]:
     return [(statistics.fmean(x for x, _ in s), statistics.fmean(y for _, y in s)) for s in stretches]
 
 
-def losses(run: Run) -> Section:
+def losses(run: RunRecord) -> Section:
     """Each term's value by step, and the gradient of each weighted term with respect to the student."""
     phases = run.of("student") or run.of("alone") or run.of("teacher")
     values = _by_name(phases, "step", "losses")
@@ -96,7 +96,7 @@ def losses(run: Run) -> Section:
     return Section("Losses and gradients", f"Of {who}, by step; a mean over seeds.", blocks)
 
 
-def _by_name(phases: Sequence[Phase], kind: str, key: str) -> dict[str, list[list[Point]]]:
+def _by_name(phases: Sequence[PhaseRecord], kind: str, key: str) -> dict[str, list[list[Point]]]:
     """By term, each seed's points (step, value)."""
     found: dict[str, list[list[Point]]] = defaultdict(list)
     for phase in phases:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.report.components import Block, Code, Facts, Missing, Section, bytes_of, count, duration, is_number
-from tutelage.report.run_record import Run
+from tutelage.report.run_record import RunRecord
 
 ANSWERS = {
     "classification": "print(model.card.classes[int(answers[0].argmax())], float(answers[0].softmax(0).max()))",
@@ -11,7 +11,7 @@ ANSWERS = {
 }
 
 
-def use(run: Run) -> Section:
+def use(run: RunRecord) -> Section:
     """A program that asks the student, its latency and its file."""
     file = run.path / "student.safetensors"
     if not file.exists():
@@ -32,7 +32,7 @@ def use(run: Run) -> Section:
     return Section("Use the student", "Its weights are the first seed's.", blocks)
 
 
-def program(run: Run) -> str:
+def program(run: RunRecord) -> str:
     """Python that loads the student and asks it about an image."""
     named = str(run.config.get("student"))
     made = f", model={named.partition(':')[2]}(…)" if named.startswith("object:") else ""

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tutelage.runs import networks
 from tutelage.training.callbacks import Callback
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
 from tutelage.data.items import Field, said
 from tutelage.errors import ConfigError
@@ -23,7 +23,7 @@ from tutelage.objective.terms import Terms
 Numbers = Sequence[float]
 
 
-class Words(Keys, total=False):
+class RunKeys(Keys, total=False):
     """The keys of a run, and what may be said of Datasets beside them (tutelage.data.from_datasets)."""
 
     mean: Numbers | None
@@ -34,11 +34,11 @@ class Words(Keys, total=False):
 
 def apart(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
-) -> tuple[networks.Given, dict[str, Any]]:
+) -> tuple[networks.Provided, dict[str, Any]]:
     """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
     there = {"student": student, "teacher": teacher, "method": method}
     refuse_kinds(data=data, callbacks=callbacks, **{word: x for word, x in there.items() if x is not None})
-    given = networks.Given(callbacks=tuple(callbacks))
+    given = networks.Provided(callbacks=tuple(callbacks))
     method = list(method) if isinstance(method, tuple) else method
     asked: dict[str, Any] = {"method": method, **given_data(data, given, keys)}
     for role, value in (("student", student), ("teacher", teacher)):
@@ -53,11 +53,11 @@ def apart(
     return given, asked
 
 
-def given_data(data: Any, given: networks.Given, keys: dict[str, Any]) -> dict[str, Any]:
+def given_data(data: Any, given: networks.Provided, keys: dict[str, Any]) -> dict[str, Any]:
     """The data's name, and the keys that its loaders set; data that isn't a name goes to `given`."""
     if isinstance(data, str):
         return {"data": data}
-    if not isinstance(data, Data):
+    if not isinstance(data, DataModule):
         options = {k: keys.pop(k) for k in OF_DATASETS if k in keys}
         data = Datasets(_splits(data), **options)
     given.data = data
@@ -66,7 +66,7 @@ def given_data(data: Any, given: networks.Given, keys: dict[str, Any]) -> dict[s
 
 def alone_for_test(data: Any) -> Any:
     """A Dataset that is no pair or mapping of several, as a test split; all else as it is."""
-    if data is None or isinstance(data, str | Data | tuple | list | Mapping):
+    if data is None or isinstance(data, str | DataModule | tuple | list | Mapping):
         return data
     return {"train": data.dataset if isinstance(data, DataLoader) else data, "test": data}
 
@@ -119,7 +119,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a model's name, a run folder, a torch.nn.Module, made, or a list of names",
     ),
     "data": (
-        lambda value: isinstance(value, str | Data | IterableDataset | DataLoader) or hasattr(value, "__getitem__"),
+        lambda value: isinstance(value, str | DataModule | IterableDataset | DataLoader) or hasattr(value, "__getitem__"),
         "a name (`tutelage list data`), a Data, or map-style Datasets (train, test)",
     ),
     "method": (

@@ -19,16 +19,16 @@ from tutelage.runs import teacher_skill
 from tutelage.config.schema import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
 from tutelage.training.fabric import seed_everything
-from tutelage.runs.networks import Given
+from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
-from tutelage.teachers.prefetching import Ahead
+from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.cached import Cached
-from tutelage.teachers.random_member import RandomTeacher
+from tutelage.teachers.random_member import RandomMember
 
 ENGINES = ("processes", "ray")
 
 
-def build(config: Config, given: Given, engine: str = "processes") -> Iterator[tuple[Path, int]]:
+def build(config: Config, given: Provided, engine: str = "processes") -> Iterator[tuple[Path, int]]:
     """Build the views that a run's training would read; the cache's folder and each view, when it is there.
 
     Raises: ConfigError if the teacher isn't trained yet, or if Ray is asked for what it can't do; CacheError if what is
@@ -44,7 +44,7 @@ def build(config: Config, given: Given, engine: str = "processes") -> Iterator[t
             yield teacher.plan.folder, view
 
 
-def teachers_of(config: Config, given: Given | None = None) -> list[Cached]:
+def teachers_of(config: Config, given: Provided | None = None) -> list[Cached]:
     """The cached teacher of a run, or those of which one answers at a time, told what the run's training would ask for.
 
     Raises: ConfigError if it isn't trained yet.
@@ -60,8 +60,8 @@ def teachers_of(config: Config, given: Given | None = None) -> list[Cached]:
     scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
     data = parts.data
     teacher = getattr(scheme, "teacher", None)
-    teacher = teacher.teacher if isinstance(teacher, Ahead) else teacher
-    found = teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]
+    teacher = teacher.teacher if isinstance(teacher, PrefetchingTeacher) else teacher
+    found = teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]
     scheme.to(run.fabric.device)
     if config.channels_last and not config.sharded:
         scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits
@@ -78,7 +78,7 @@ def _here(teacher: Cached) -> Iterator[int]:
 # Ray
 
 
-def _refuse(config: Config, given: Given) -> None:
+def _refuse(config: Config, given: Provided) -> None:
     if config.devices > 1:
         raise ConfigError(f"devices={config.devices} with engine=ray: a cluster's devices are all taken; leave it out.")
     if given.teacher is not None or given.student is not None or given.data is not None or given.method is not None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.config import stages
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 
 
-def taught(teachers: Sequence[str], data: Data) -> list[str | None]:
+def taught(teachers: Sequence[str], data: DataModule) -> list[str | None]:
     """The label column that each of several teachers teaches; None: what all of the data is for.
 
     Raises: ConfigError if there are columns, and not a model or run folder for each.
@@ -26,7 +26,7 @@ def taught(teachers: Sequence[str], data: Data) -> list[str | None]:
     return [*columns]
 
 
-def refuse(name: str, card: serialization.Card | None, own: Data) -> None:
+def refuse(name: str, card: serialization.ModelCard | None, own: DataModule) -> None:
     """Refuse a saved network that wasn't trained on the column that it is to teach; own: the data of that column.
 
     Raises: ConfigError that says what it knows.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from tutelage import data as datasets
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
 from tutelage.data.preparation import made, pair
 from tutelage.errors import ConfigError
 
 
-def load_data(config: Config, given: Data | Datasets | None = None) -> Data:
+def load_data(config: Config, given: DataModule | Datasets | None = None) -> DataModule:
     """The data that a configuration names, or what was given in its place; only one label column if it says so.
 
     Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if what was given
@@ -31,7 +31,7 @@ def load_data(config: Config, given: Data | Datasets | None = None) -> Data:
     return data if config.column is None else data.column(config.column)
 
 
-def _loaded(config: Config, given: Data | Datasets | None) -> Data:
+def _loaded(config: Config, given: DataModule | Datasets | None) -> DataModule:
     keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint")
     options = {key: getattr(config, key) for key in keys}
     task = None if config.task == "auto" or config.column else config.task

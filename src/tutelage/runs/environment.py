@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from tutelage import __version__
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 
 
-def describe(fabric: Any, data: Data) -> dict[str, Any]:
+def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
     """What the run folder keeps of its surroundings."""
     cuda = torch.cuda.get_device_name() if fabric.device.type == "cuda" else None
     return {

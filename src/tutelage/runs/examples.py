@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from tutelage.utils import checksums
 from tutelage.nn.feature_extractor import answer, undisturbed
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.tasks.base import Task
 
 EXAMPLES, MASKS = 24, 6
 
 
-def write(folder: Path, data: Data) -> None:
+def write(folder: Path, data: DataModule) -> None:
     """examples.npz: samples where the student and the teacher answer differently, or those with masks."""
     if data.task == "segmentation":
         numbers = _spread_out(len(data.test))
@@ -32,7 +32,7 @@ def write(folder: Path, data: Data) -> None:
             _keep(folder / "examples.npz", index=numbers, **_images(data, numbers))
 
 
-def write_masks(path: Path, network: nn.Module, data: Data, task: Task) -> None:
+def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
     """What a network says of the samples that the report shows: index (K,), masks (K, H, W)."""
     numbers = _spread_out(len(data.test))
     device = next(network.parameters()).device
@@ -64,12 +64,12 @@ def _spread_out(count: int) -> np.ndarray[Any, Any]:
     return np.unique(np.linspace(0, count - 1, MASKS).round().astype(np.int64))
 
 
-def _of(data: Data, numbers: np.ndarray[Any, Any]) -> Data:
+def _of(data: DataModule, numbers: np.ndarray[Any, Any]) -> DataModule:
     """The data with those test samples alone."""
     return replace(data, test=data.test.take(torch.from_numpy(numbers)))
 
 
-def _images(data: Data, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
+def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
     """The test images of those numbers, uint8 (K, H, W, 3), and what has to be `said` of how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)

@@ -15,7 +15,7 @@ from tutelage.runs.finding import Finding, Level
 from tutelage.training.optimizers import suited
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, bare
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.training.trainer import Trainer
 
 FAR = 0.5
@@ -27,7 +27,7 @@ GROWN = 10.0
 """Losses so many times larger than at first won't come back."""
 
 
-def sizes(scheme: Scheme, settings: Settings) -> list[Finding]:
+def sizes(scheme: Scheme, settings: TrainerSettings) -> list[Finding]:
     """Whether a step along the gradients of the backward that was just done is of a sound length."""
     return list(chain(*(_size(name, part, settings) for name, part in _parts(scheme)))) or [
         Finding("ok", "the gradients' size suits the learning rate")
@@ -40,7 +40,7 @@ def _parts(scheme: Scheme) -> Iterator[tuple[str, torch.nn.Module]]:
             yield name, part
 
 
-def _size(name: str, part: torch.nn.Module, settings: Settings) -> Iterator[Finding]:
+def _size(name: str, part: torch.nn.Module, settings: TrainerSettings) -> Iterator[Finding]:
     moved = [p for p in part.parameters() if p.grad is not None]
     if not moved:
         return
@@ -63,7 +63,7 @@ class Enough(Exception):
     """So many steps were taken."""
 
 
-class _Watch(Callback):
+class _FirstStepsWatch(Callback):
     """The rows of the first steps; ends the training after so many."""
 
     def __init__(self, steps: int) -> None:
@@ -80,7 +80,7 @@ def take(run: Run, steps: int) -> list[Finding]:
     """Take the first steps of the student's training, with a copy and without files; what became of the losses."""
     phase = run.phases()[-1]
     settings = run.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
-    watch = _Watch(steps)
+    watch = _FirstStepsWatch(steps)
     run.rehearsing = True
     try:
         scheme, parts = run.scheme(phase)

@@ -17,7 +17,7 @@ from tutelage.config import stages
 from tutelage.models import serialization
 from tutelage.training.callbacks import Callback
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
 from tutelage.data.preparation import of_classes
 from tutelage.data.scale import numbers
@@ -39,18 +39,18 @@ TASKS: dict[str, type[Task]] = {
 
 
 @dataclass
-class Given:
+class Provided:
     """What was given as an object instead of by name: networks, data, terms, further callbacks."""
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
-    data: Data | Datasets | None = None
+    data: DataModule | Datasets | None = None
     method: Method | None = None
     callbacks: tuple[Callback, ...] = ()
 
 
 @dataclass
-class Network:
+class LoadedNetwork:
     """A network and what it wants of its images, and the classes that it knows; None: the data's own.
 
     known: whether mean and std are of pixels in [0, 1]; if not, it wants floats as its own data had them.
@@ -76,7 +76,7 @@ class Network:
                 + (", called once on an example." if parameters else ".")
             )
 
-    def wanted(self, data: Data) -> Data:
+    def wanted(self, data: DataModule) -> DataModule:
         """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
 
         Raises: ConfigError if nobody said how the data comes.
@@ -84,10 +84,10 @@ class Network:
         return data if self.mean is None or self.std is None else data.wanted(self.mean, self.std, self.known)
 
 
-class Networks:
+class NetworkLoader:
     """The networks of one run, as its configuration names them or as they were given, and its data."""
 
-    def __init__(self, config: Config, given: Given) -> None:
+    def __init__(self, config: Config, given: Provided) -> None:
         self.config, self.given = config, given
         self.data = load_data(config, given.data)
         for note in self.data.notes:
@@ -108,7 +108,7 @@ class Networks:
         for callback in self.given.callbacks:
             callback.note({"kind": kind, "message": message})
 
-    def data_with(self, config: Config) -> Data:
+    def data_with(self, config: Config) -> DataModule:
         """The data of a phase: those of its classes."""
         same = config.classes is None or config.classes == self.config.classes
         return self.data if same else of_classes(self.data, config.classes or [])
@@ -150,7 +150,7 @@ class Networks:
         number: int = 0,
         size: Size | None = None,
         classes: Sequence[str] | None = None,
-    ) -> Network:
+    ) -> LoadedNetwork:
         """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
 
         size: of the images that it is to get, if not the data's.
@@ -176,9 +176,9 @@ class Networks:
         )
         for message in (*made.untrained, *made.notes):
             self.note(message)
-        return Network(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
+        return LoadedNetwork(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
 
-    def wanted(self, network: Network, data: Data) -> Data:
+    def wanted(self, network: LoadedNetwork, data: DataModule) -> DataModule:
         """The data as a network wants it; says so where it can't be had."""
         told = network.wanted(data)
         if network.mean is not None and (told.mean, told.std) != (network.mean, network.std):
@@ -188,7 +188,7 @@ class Networks:
             )
         return told
 
-    def told(self, network: Network, config: Config) -> Network:
+    def told(self, network: LoadedNetwork, config: Config) -> LoadedNetwork:
         """A teacher's network with the normalisation that `teacher_mean` and `teacher_std` say.
 
         Raises: ConfigError if they don't fit the channels, or if the network or the data says otherwise.
@@ -210,22 +210,22 @@ class Networks:
             )
         return told
 
-    def _of_object(self, model: nn.Module) -> Network:
+    def _of_object(self, model: nn.Module) -> LoadedNetwork:
         """A given network, with what its card says if it was loaded from a run."""
         card = getattr(model, "card", None)
-        if not isinstance(card, serialization.Card):
-            return Network(model)
+        if not isinstance(card, serialization.ModelCard):
+            return LoadedNetwork(model)
         if card.classes != self.data.classes and sorted(card.classes) == sorted(self.data.classes):
             raise ConfigError(
                 f"{card.model} was trained on the same classes in another order: it knows {few(card.classes)}, "
                 f"{self.data.name} has {few(self.data.classes)}; use data in the same order."
             )
-        return Network(model, card.mean, card.std, card.size, known=card.known)
+        return LoadedNetwork(model, card.mean, card.std, card.size, known=card.known)
 
-    def of_run(self, path: str, known: tuple[str, ...] | None = None) -> Network:
+    def of_run(self, path: str, known: tuple[str, ...] | None = None) -> LoadedNetwork:
         """The network of a run folder, which must know just these classes if such are given."""
         model = serialization.load(path)
-        card: serialization.Card = model.card  # type: ignore[assignment]
+        card: serialization.ModelCard = model.card  # type: ignore[assignment]
         if known is not None and card.classes != known:
             how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
@@ -234,9 +234,9 @@ class Networks:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
-        return Network(model, card.mean, card.std, card.size, card.classes, card.known)
+        return LoadedNetwork(model, card.mean, card.std, card.size, card.classes, card.known)
 
-    def _of_stage(self, left: stages.Left, number: int) -> Network:
+    def _of_stage(self, left: stages.StageReference, number: int) -> LoadedNetwork:
         """What a phase of this run has left."""
         config, given = self.config, self.given
         if left.stage == "teacher":
@@ -264,14 +264,14 @@ class Networks:
         weights: str | None = None,
         epoch: int | None = None,
         classes: Sequence[str] | None = None,
-    ) -> Network:
+    ) -> LoadedNetwork:
         """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
         path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
         if self.rehearsing:
             return replace(self.network(name, weights, given, classes=classes), untrained="")
         model = serialization.load(path, copy.deepcopy(given))
-        card: serialization.Card = model.card  # type: ignore[assignment]
-        return Network(model, card.mean, card.std, card.size, card.classes, card.known)
+        card: serialization.ModelCard = model.card  # type: ignore[assignment]
+        return LoadedNetwork(model, card.mean, card.std, card.size, card.classes, card.known)
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""

@@ -21,13 +21,13 @@ from tutelage.models import serialization
 from tutelage.runs import examples
 from tutelage.utils import checksums
 from tutelage.nn.feature_extractor import answer, undisturbed
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
-from tutelage.training.evaluation import Figures, evaluate
+from tutelage.training.evaluation import EvaluationResult, evaluate
 from tutelage.utils.files import write_atomically
 from tutelage.policies import in_words
 from tutelage.schemes.base import Scheme
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import untrained
@@ -70,7 +70,7 @@ def finish(
     students: Mapping[str, nn.Module],
     scheme: Scheme | None,
     trainer: Any,
-    data: Data,
+    data: DataModule,
     task: Task,
     names: Mapping[str, str],
     batch_size: int,
@@ -132,7 +132,7 @@ def facts(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 
 
-def keep(path: Path, network: nn.Module, name: str, data: Data) -> None:
+def keep(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
     """Write a network that was trained on this data; name: its model's."""
     serialization.save(path, network, serialization.card_of(_buildable(name, network), data))
 
@@ -140,12 +140,12 @@ def keep(path: Path, network: nn.Module, name: str, data: Data) -> None:
 def _buildable(name: str, network: nn.Module) -> str:
     """The name by which a network can be made again; "object:…" if it was given as an object."""
     card = getattr(network, "card", None)
-    if isinstance(card, serialization.Card):
+    if isinstance(card, serialization.ModelCard):
         return card.model
     return name if name != "None" else f"object:{type(network).__name__}"
 
 
-def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int) -> Figures:
+def test(network: nn.Module, data: DataModule, task: Task, split: str, batch_size: int) -> EvaluationResult:
     """Figures on a split, with predictions unless there are too many to keep."""
     parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
@@ -153,7 +153,7 @@ def test(network: nn.Module, data: Data, task: Task, split: str, batch_size: int
     return evaluate(_network(network), batches, task, classes, keep=keep)
 
 
-def answer_of_one(network: nn.Module, data: Data, task: Task) -> Tensor:
+def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     """The response to one sample of the test split."""
     parameter, model = next(network.parameters(), torch.zeros(())), _network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
@@ -161,12 +161,12 @@ def answer_of_one(network: nn.Module, data: Data, task: Task) -> Tensor:
         return task.response(answer(model, batch.inputs), batch)
 
 
-def answers_classes(network: nn.Module, data: Data, task: Task) -> bool:
+def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
     return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
 
 
-def refuse_other(response: Tensor, data: Data, task: Task, who: str) -> None:
+def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:
     """Refuse a network whose response isn't of the data's classes.
 
     Raises: ModelError.
@@ -178,14 +178,14 @@ def refuse_other(response: Tensor, data: Data, task: Task, who: str) -> None:
         )
 
 
-def write_predictions(path: Path, figures: Figures) -> None:
+def write_predictions(path: Path, figures: EvaluationResult) -> None:
     """index, targets and probabilities as npz; nothing if there are none."""
     if figures.probabilities is None or figures.targets is None or figures.index is None:
         return
     _write(path, index=figures.index, targets=figures.targets, probabilities=figures.probabilities)
 
 
-def write_confusion(path: Path, figures: Figures) -> None:
+def write_confusion(path: Path, figures: EvaluationResult) -> None:
     """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
     truth, answer, count = figures.confusion
     _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(figures.classes))
@@ -202,7 +202,7 @@ def _network(network: nn.Module) -> nn.Module:
     return _Said(network) if isinstance(network, Teacher) else network
 
 
-def latency(network: nn.Module, data: Data, passes: int = 20, seconds: float = 0.5) -> float:
+def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
     """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
     parameter = next(network.parameters())
     x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
@@ -218,7 +218,7 @@ def latency(network: nn.Module, data: Data, passes: int = 20, seconds: float = 0
     return median(times[2:])
 
 
-def macs(network: nn.Module, data: Data) -> int:
+def macs(network: nn.Module, data: DataModule) -> int:
     """Multiply–accumulates of one sample's forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -229,7 +229,7 @@ def macs(network: nn.Module, data: Data) -> int:
     return counter.get_total_flops() // 2
 
 
-def _training(trainer: Any, scheme: Scheme | None, data: Data) -> dict[str, Any]:
+def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str, Any]:
     progress, settings = trainer.progress, trainer.settings
     step = progress.seconds / max(progress.step, 1)
     teacher = getattr(scheme, "teacher", None)
@@ -261,7 +261,7 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 
-def forward_seconds(teacher: Teacher, data: Data, settings: Settings) -> float:
+def forward_seconds(teacher: Teacher, data: DataModule, settings: TrainerSettings) -> float:
     """The shortest of three answers of the teacher."""
     views, view_seed = settings.views, settings.view_seed
     batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))

@@ -14,23 +14,23 @@ from tutelage.config import stages
 from tutelage.models import serialization
 from tutelage.utils import registry
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import of_classes
 from tutelage.errors import ConfigError
 from tutelage.config.kinds import Spec
 from tutelage.utils.key_types import sides
 from tutelage.config.methods import specs
-from tutelage.runs.networks import Network, Networks
-from tutelage.runs.scheme_context import Parts
+from tutelage.runs.networks import LoadedNetwork, NetworkLoader
+from tutelage.runs.scheme_context import RunSchemeContext
 from tutelage.runs.phase import Phase
 from tutelage.schemes.base import Scheme
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.projected import Projected
-from tutelage.teachers.random_member import RandomTeacher
+from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
 from tutelage.objective.terms import Terms
 
@@ -41,7 +41,7 @@ ALONE: dict[str, Any] = {
 """Words of a training by the ground truth alone."""
 
 
-class Making(Networks):
+class RunPlan(NetworkLoader):
     """The parts of one run, as its configuration names them or as they were given."""
 
     # what is trained, in which order
@@ -136,19 +136,19 @@ class Making(Networks):
         told = self.config.told({**phase.words, "method": []}, phase.name)  # losses that no name may find
         return told.model_copy(update={"method": self.config.method})
 
-    def settings(self, phase: Phase) -> Settings:
+    def settings(self, phase: Phase) -> TrainerSettings:
         """The trainer's, for one phase."""
         config = self.of(phase)
-        values = {key: getattr(config, key) for key in Settings.model_fields} | {"seed": phase.seed}
+        values = {key: getattr(config, key) for key in TrainerSettings.model_fields} | {"seed": phase.seed}
         if not self.data.random:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
-        return Settings(**values)
+        return TrainerSettings(**values)
 
     # what is trained with what
 
-    def scheme(self, phase: Phase) -> tuple[Scheme, Parts]:
+    def scheme(self, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
         """What a phase trains, and what it was made of."""
-        parts = Parts(self, phase)
+        parts = RunSchemeContext(self, phase)
         kind = registry.find("schemes", parts.config.scheme_name).load()
         return kind.of(parts, **parts.config.scheme_options), parts
 
@@ -163,7 +163,7 @@ class Making(Networks):
         named = [name for stage in self.config.stages for key, name in stages.named(stage) if key == "term_weights"]
         return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
 
-    def teacher(self, config: Config, number: int, data: Data, student: nn.Module | None = None) -> Teacher | None:
+    def teacher(self, config: Config, number: int, data: DataModule, student: nn.Module | None = None) -> Teacher | None:
         """The teacher that a configuration names, as the phases before left it; an average follows the student."""
         if config.teacher == "moving_average":
             assert student is not None
@@ -182,7 +182,7 @@ class Making(Networks):
         network = self.network(config.teacher, config.teacher_weights, given, number, config.teacher_size)
         return self.frozen(self.told(network, config), data)
 
-    def members(self, teachers: Sequence[str], number: int) -> list[Network]:
+    def members(self, teachers: Sequence[str], number: int) -> list[LoadedNetwork]:
         """The networks of several teachers; each one's classes are those of its label column, if there are such."""
         found = []
         for i, (name, column) in enumerate(zip(teachers, column_teachers.taught(teachers, self.data), strict=True)):
@@ -194,7 +194,7 @@ class Making(Networks):
             found.append(network)
         return found
 
-    def _several(self, networks: list[Network], config: Config, number: int, data: Data) -> Ensemble:
+    def _several(self, networks: list[LoadedNetwork], config: Config, number: int, data: DataModule) -> Ensemble:
         """Several teachers as one."""
         members: list[Teacher] = [self.frozen(network, data) for network in networks]
         classes = [network.classes or data.classes for network in networks]
@@ -206,7 +206,7 @@ class Making(Networks):
             course = config.epochs if config.ensemble == "annealed" else None
             if config.teacher_width:  # one answers at a time: each is as it will be compared
                 members = [Projected(member, config.teacher_width) for member in members]
-            return RandomTeacher(members, config.seed + number, course)
+            return RandomMember(members, config.seed + number, course)
         return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
 
     def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
@@ -220,7 +220,7 @@ class Making(Networks):
                     f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
                 )
 
-    def member(self, i: int, name: str, number: int) -> Network:
+    def member(self, i: int, name: str, number: int) -> LoadedNetwork:
         """One of several teachers, which may know some of the classes only."""
         if self.is_trained(name):
             return self.of_phase(f"teacher{i}", name, None, classes=self._known(i))
@@ -228,7 +228,7 @@ class Making(Networks):
             return self.of_run(name)
         return self.network(name, None, None, number, self.config.teacher_size)
 
-    def frozen(self, network: Network, data: Data) -> Frozen:
+    def frozen(self, network: LoadedNetwork, data: DataModule) -> Frozen:
         """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))

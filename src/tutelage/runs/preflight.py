@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.runs import first_steps, teacher_skill
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import TutelageError
 from tutelage.training.evaluation import evaluate
 from tutelage.runs.finding import Finding
@@ -22,7 +22,7 @@ from tutelage.runs.phase import forward_seconds, macs, peak_memory
 from tutelage.nn.activation_checkpointing import recompute
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, bare, short
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
 from tutelage.objective.terms import Terms
@@ -32,7 +32,7 @@ APART = 100.0
 """Gradient norms so many times apart drown one another."""
 
 
-def settings(config: Settings, student: nn.Module) -> list[Finding]:
+def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
     """Whether the student's learning rate and the length of its training are usual."""
     name, lr, _ = suited(config, student)
     low, high = USUAL[name]
@@ -46,7 +46,7 @@ def settings(config: Settings, student: nn.Module) -> list[Finding]:
     return found or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
 
 
-def batches(data: Data, batch_size: int) -> list[Finding]:
+def batches(data: DataModule, batch_size: int) -> list[Finding]:
     """Whether an epoch has more than one batch."""
     if batch_size > len(data.train):
         what = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
@@ -54,7 +54,7 @@ def batches(data: Data, batch_size: int) -> list[Finding]:
     return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
 
 
-def classes(data: Data) -> list[Finding]:
+def classes(data: DataModule) -> list[Finding]:
     """Whether each class has training samples."""
     if data.train.labels is None:
         return []
@@ -137,7 +137,7 @@ def gradients(scheme: Scheme) -> list[Finding]:
     return found or [Finding("ok", "everything trainable gets a gradient")]
 
 
-def evaluations(run: Run, scheme: Scheme, data: Data) -> list[Finding]:
+def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
     """Whether each student can be evaluated as it will be after each epoch and at the end: on a batch each."""
     for split in ("val", "test"):
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
@@ -155,7 +155,7 @@ def refusal(error: TutelageError) -> list[Finding]:
 class Trial:
     """One step of a run, tried: its networks, terms, costs and findings."""
 
-    data: Data
+    data: DataModule
     findings: list[Finding] = field(default_factory=list)
     student: nn.Module | None = None
     teacher: Teacher | None = None
@@ -220,7 +220,7 @@ def _try(run: Run, trial: Trial) -> None:
     trial.memory = peak_memory(run.fabric.device)
 
 
-def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: Data, batch: Batch) -> list[Finding]:
+def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:
     found = stillness(teacher) + answers(teacher(batch).response)
     config = run.of(run.phases()[-1])
     if config.teacher == "moving_average":

@@ -17,7 +17,7 @@ LINES = 8
 """Plain lines a phase."""
 
 
-class Progress(Callback):
+class ProgressDisplay(Callback):
     """Phase, epoch, validation figures, losses and the time left; what `auto` paired, notes and warnings.
 
     seeds: how many there are of each role; 0: unknown, then numbers are those of the folders.
@@ -44,7 +44,7 @@ class Progress(Callback):
         self.losses, self.figures = "", ""
         self.said: set[tuple[str, ...]] = set()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self.live:
             self.bar.start()
         return self

@@ -10,13 +10,13 @@ from typing import Any
 from tutelage.runs import examples
 from tutelage.utils import checksums
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.runs.phase import facts
 from tutelage.utils.intervals import interval, verdict, worse
 from tutelage.tasks.base import Task
 
 
-def write(folder: Path, config: Config, data: Data, task: Task) -> dict[str, Any]:
+def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
     """Gather the phases into result.json and examples.npz; returns the result."""
     phases = [facts(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
     result: dict[str, Any] = {

@@ -13,11 +13,11 @@ from tutelage.utils import checksums
 from tutelage.config.schema import Config, check, kinds, later
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
-from tutelage.runs.networks import Given, few
+from tutelage.runs.networks import Provided, few
 from tutelage.runs.run import GOING_ON, Run
 
 
-def resume(path: str | Path, given: Given | None = None, changes: Mapping[str, Any] | None = None) -> Path:
+def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
     """Go on with a run that was stopped or killed, or a finished one with more epochs; or write its result again.
 
     changes: keys that are to be others from now on. What is changed, there or in config.yaml, is recorded in
@@ -25,7 +25,7 @@ def resume(path: str | Path, given: Given | None = None, changes: Mapping[str, A
     Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or
     what it was given as an object isn't given again.
     """
-    folder, given = Path(path), given or Given()
+    folder, given = Path(path), given or Provided()
     config, record = _recorded(folder, changes or {})
     for role in ("student", "teacher"):
         name = getattr(config, role)

@@ -20,15 +20,15 @@ from tutelage.runs import environment, results, teacher_skill
 from tutelage.training import checkpoint, fsdp
 from tutelage.utils import checksums
 from tutelage.training.callbacks import Callback, JsonLines, Logger
-from tutelage.nn.feature_extractor import Tapped, peek
+from tutelage.nn.feature_extractor import FeatureExtractor, peek
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, Interrupted, ModelError, NotFinite
 from tutelage.training.fabric import seed_everything
 from tutelage.runs.folder import free, make
-from tutelage.runs.plan import Making
-from tutelage.runs.networks import Given
-from tutelage.runs.scheme_context import Parts
+from tutelage.runs.plan import RunPlan
+from tutelage.runs.networks import Provided
+from tutelage.runs.scheme_context import RunSchemeContext
 from tutelage.runs.phase import Phase, facts, finish, forget_peak, keep, refuse_other
 from tutelage.objective.player import refuse_single
 from tutelage.schemes.base import Scheme
@@ -42,11 +42,11 @@ GOING_ON = ("alone", "student")
 """Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
 
 
-class Run(Making):
+class Run(RunPlan):
     """One run: what its configuration names, made; its folder; its phases."""
 
-    def __init__(self, config: Config, given: Given | None = None, folder: Path | None = None) -> None:
-        super().__init__(config, given or Given())
+    def __init__(self, config: Config, given: Provided | None = None, folder: Path | None = None) -> None:
+        super().__init__(config, given or Provided())
         if folder is None:
             teacher_skill.refuse(self, *self.rehearse())
         self.folder = folder or self._new_folder()
@@ -88,7 +88,7 @@ class Run(Making):
         seed_everything(phase.seed)
         scheme, parts = self.scheme(phase)
 
-        def snapshot(epoch: int, networks: Mapping[str, Tapped]) -> None:
+        def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
             if self.fabric.is_global_zero:
                 first, name = next(iter(networks.values())), next(iter(parts.names.values()))
                 keep(folder / f"epoch-{epoch}.safetensors", first.model, name, parts.data)
@@ -118,7 +118,7 @@ class Run(Making):
 
     # what the configuration names, made
 
-    def rehearse(self, samples: int = 8) -> tuple[Scheme, Data, Batch]:
+    def rehearse(self, samples: int = 8) -> tuple[Scheme, DataModule, Batch]:
         """The student's scheme wired on a first batch, its data and that batch, with the teacher before its training.
 
         So whatever can't work is refused before there is a folder or anything is trained.
@@ -139,7 +139,7 @@ class Run(Making):
             self.rehearsing = False
         return wired
 
-    def _rehearsed(self, phase: Phase, samples: int) -> tuple[Scheme, Data, Batch]:
+    def _rehearsed(self, phase: Phase, samples: int) -> tuple[Scheme, DataModule, Batch]:
         seed_everything(phase.seed)
         scheme, parts = self.scheme(phase)
         data = parts.data
@@ -158,7 +158,7 @@ class Run(Making):
             fsdp.refuse(scheme)
         return scheme, data, batch
 
-    def _batch(self, scheme: Scheme, parts: Parts, samples: int) -> Batch:
+    def _batch(self, scheme: Scheme, parts: RunSchemeContext, samples: int) -> Batch:
         """The first so many training samples of the first epoch, as the trainer hands them out."""
         batch = next(iter(parts.data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
         batch.asks["epochs"] = parts.config.epochs

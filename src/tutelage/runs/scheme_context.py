@@ -13,12 +13,12 @@ from torch import nn
 from tutelage.cache.codecs import storage
 from tutelage.runs.teacher_cache import cached, refuse_changing
 from tutelage.config.schema import Config
-from tutelage.settings import Settings
-from tutelage.data.data_module import Data
+from tutelage.settings import TrainerSettings
+from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import cut
 from tutelage.errors import ConfigError
 from tutelage.training.fabric import seed_everything
-from tutelage.config.kinds import Further
+from tutelage.config.kinds import ExtraStudent
 from tutelage.config.methods import specs
 from tutelage.runs.phase import Phase
 from tutelage.objective.player import Player
@@ -29,17 +29,17 @@ from tutelage.teachers.projected import Projected
 from tutelage.objective.terms import Terms
 
 if TYPE_CHECKING:
-    from tutelage.runs.plan import Making
-    from tutelage.runs.networks import Network
+    from tutelage.runs.plan import RunPlan
+    from tutelage.runs.networks import LoadedNetwork
 
 
-class Parts:
+class RunSchemeContext:
     """The parts of one phase. `names`: the models of the networks that it gave, by player."""
 
-    def __init__(self, making: Making, phase: Phase) -> None:
+    def __init__(self, making: RunPlan, phase: Phase) -> None:
         self.making, self.phase = making.on(phase.words.get("column")), phase
         self.config: Config = making.of(phase)
-        self.settings: Settings = self.config
+        self.settings: TrainerSettings = self.config
         peers, method = self.config.peers, self.config.method
         self.peers = peers if isinstance(peers, int) else len(peers)
         self.method = None if method == Config.model_fields["method"].default else method
@@ -47,7 +47,7 @@ class Parts:
         self.task: Task = self.making.task
         self.seed = phase.seed
         self.names: dict[str, str] = {}
-        self._first: Network | None = None
+        self._first: LoadedNetwork | None = None
 
     @property
     def place(self) -> Path:
@@ -55,12 +55,12 @@ class Parts:
         return self.making.folder / self.phase.name
 
     @cached_property
-    def data(self) -> Data:
+    def data(self) -> DataModule:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
         return self.making.wanted(self._first, self.making.data_with(self.config))
 
-    def hold_out(self, share: float) -> Data:
+    def hold_out(self, share: float) -> DataModule:
         """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
         whole = self.data
         stay, out = cut(whole.name, "held-out samples", whole.train, share, self.config.seed)
@@ -142,12 +142,12 @@ class Parts:
         return found
 
 
-def further(config: Config) -> dict[str, Further]:
+def further(config: Config) -> dict[str, ExtraStudent]:
     """What the students beside the first are told, by name.
 
     Raises: ConfigError if two have one name.
     """
-    found: dict[str, Further] = {}
+    found: dict[str, ExtraStudent] = {}
     for spec in config.students:
         method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
         words = [spec.get("student"), method, spec.get("seed")]

@@ -10,11 +10,11 @@ import torch
 
 from tutelage.cache.manifest import key_of
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
-from tutelage.settings import Settings
+from tutelage.data.data_module import DataModule
+from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.cached import Cached, Plan, about, identity_of
-from tutelage.teachers.random_member import RandomTeacher
+from tutelage.teachers.random_member import RandomMember
 
 FOLDER = Path("caches")
 """Where caches without a name of their own go: DATA-KEY, so that runs which may share one do."""
@@ -25,16 +25,16 @@ def refuse_changing(teacher: Teacher) -> None:
 
     Raises: ConfigError that names it.
     """
-    for one in teacher.teachers() if isinstance(teacher, RandomTeacher) else [teacher]:
+    for one in teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]:
         identity_of(one)
 
 
-def cached(teacher: Teacher, data: Data, config: Config, settings: Settings, device: torch.device) -> Teacher:
+def cached(teacher: Teacher, data: DataModule, config: Config, settings: TrainerSettings, device: torch.device) -> Teacher:
     """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key.
 
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
     """
-    if isinstance(teacher, RandomTeacher):
+    if isinstance(teacher, RandomMember):
         for m, member in enumerate(teacher.teachers()):
             own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
             teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.config.schema import Config
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.data.multitask_targets import spans
-from tutelage.data.splits import Samples
+from tutelage.data.splits import Split
 from tutelage.errors import ConfigError
 from tutelage.runs.finding import Finding
 from tutelage.runs.phase import answers_classes, test
@@ -24,7 +24,7 @@ from tutelage.teachers.frozen import untrained
 from tutelage.structures import Batch
 
 if TYPE_CHECKING:
-    from tutelage.runs.plan import Making
+    from tutelage.runs.plan import RunPlan
 
 LOOKED_AT = 2000
 """Samples that the teacher is tried on."""
@@ -33,7 +33,7 @@ PIXELS = 16
 """The side of the images that the linear classifier gets."""
 
 
-def refuse(run: Making, scheme: Scheme, data: Data, batch: Batch) -> None:
+def refuse(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> None:
     """Refuse a teacher that came trained and can't teach; say what is doubtful.
 
     Raises: ConfigError for what `check` calls an error: its classifier is new, or a file was said to hold its weights
@@ -46,7 +46,7 @@ def refuse(run: Making, scheme: Scheme, data: Data, batch: Batch) -> None:
             run.note(f"{finding.what}; {finding.mend}", "warning")
 
 
-def judged(run: Making, scheme: Scheme, data: Data, batch: Batch) -> list[Finding]:
+def judged(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> list[Finding]:
     """What is to be said of the teacher's skill; nothing of one that follows the student."""
     teacher: Teacher | None = getattr(scheme, "teacher", None)
     config = run.of(run.phases()[-1])
@@ -69,7 +69,7 @@ def judged(run: Making, scheme: Scheme, data: Data, batch: Batch) -> list[Findin
     return found if certain else [replace(x, level="warning") if x.level == "error" else x for x in found]
 
 
-def is_trained(run: Making, config: Config) -> bool:
+def is_trained(run: RunPlan, config: Config) -> bool:
     """Whether a teacher is trained in the run."""
     names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
     members = any(phase.role == "member" for phase in run.phases())
@@ -80,7 +80,7 @@ def _called(config: Config) -> str:
     return " + ".join(config.teacher) if isinstance(config.teacher, list) else str(config.teacher)
 
 
-def _measured(run: Making, teacher: Teacher, data: Data) -> Iterator[Finding]:
+def _measured(run: RunPlan, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
     """By its figures on a part of the validation split."""
     device = run.fabric.device
     figures = test(teacher.to(device), replace(data, val=_part(data.val)), run.task, "val", run.config.batch_size)
@@ -93,7 +93,7 @@ def _measured(run: Making, teacher: Teacher, data: Data) -> Iterator[Finding]:
         yield from beside_linear(figures.values["accuracy"], linear(data))
 
 
-def _part(samples: Samples) -> Samples:
+def _part(samples: Split) -> Split:
     """Some of the samples, evenly."""
     return samples.take(torch.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).long())
 
@@ -123,7 +123,7 @@ def beside_linear(accuracy: float, least: float) -> list[Finding]:
     return [Finding("warning", what, "the student alone will be better: train it longer, or take a better one.")]
 
 
-def linear(data: Data) -> float:
+def linear(data: DataModule) -> float:
     """The accuracy on the validation split of a linear classifier of images made small, by ridge regression."""
     from sklearn.linear_model import RidgeClassifier
 
@@ -132,7 +132,7 @@ def linear(data: Data) -> float:
     return float(RidgeClassifier().fit(x, y).score(seen, truth)) if len(y.unique()) > 1 else 0.0
 
 
-def _small(data: Data, split: str) -> tuple[Tensor, Tensor]:
+def _small(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
     images, labels = [], []
     for batch in data.batches(split, 256, train=False):
         assert isinstance(batch.inputs, Tensor)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
@@ -23,7 +23,7 @@ from tutelage.utils.options import Checked
 Turn = tuple[str, dict[str, Tensor]]
 
 
-class Parts(Protocol):
+class SchemeContext(Protocol):
     """What a scheme is made of, as one phase of a run names it: fresh networks and terms each time, and a teacher.
 
     Ask for the first network before the data: these are normalised as it wants them. seed: the phase's own;
@@ -31,7 +31,7 @@ class Parts(Protocol):
     default; frozen_only: the keys that are set and for a teacher that stays as it is.
     """
 
-    settings: Settings
+    settings: TrainerSettings
     task: Task
     seed: int
     peers: int
@@ -43,10 +43,10 @@ class Parts(Protocol):
         """The folder of the training."""
 
     @property
-    def data(self) -> Data:
+    def data(self) -> DataModule:
         """The phase's data."""
 
-    def hold_out(self, share: float) -> Data:
+    def hold_out(self, share: float) -> DataModule:
         """Take a share of the training samples out of the phase's data; the data that has them for training."""
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
@@ -82,7 +82,7 @@ class Scheme(Checked, nn.Module):
     """Whether a teacher that is already there belongs to it."""
 
     @classmethod
-    def of(cls, parts: Parts) -> Scheme:
+    def of(cls, parts: SchemeContext) -> Scheme:
         """Made of a run's parts; further keyword parameters are its options in a configuration."""
         raise ConfigError(f"scheme={cls.__name__} can't be made from a configuration; make it in Python.")
 
@@ -101,7 +101,7 @@ class Scheme(Checked, nn.Module):
     def after_step(self) -> None:
         """Called after each batch's turns."""
 
-    def students(self) -> dict[str, Tapped]:
+    def students(self) -> dict[str, FeatureExtractor]:
         """The networks that the run is for, by name."""
         return {
             name if own == "student" else own: student
@@ -157,7 +157,7 @@ class SelfTaught(Scheme):
         yield "student", self.players["student"](batch)
 
 
-def peer_names(parts: Parts) -> list[str]:
+def peer_names(parts: SchemeContext) -> list[str]:
     """peer0, peer1 …, as many as the run has."""
     return [f"peer{k}" for k in range(parts.peers)]
 

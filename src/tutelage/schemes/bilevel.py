@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.objective.player import Aside, Player
-from tutelage.policies.base import Samples
-from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.objective.player import AuxiliaryPlayer, Player
+from tutelage.policies.base import SampleWeight
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -30,13 +30,13 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     """
 
     def __init__(
-        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3
+        self, student: Player, teacher: Teacher | None, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 1e-3
     ) -> None:
         super().__init__(student, teacher)
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
+    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
         """The student and its teacher."""
         refuse(cls, parts.settings)
         network = parts.network()
@@ -52,7 +52,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
             raise ConfigError(
                 "scheme=bilevel: no policy of samples in the method learns; use tgeo_kd, or samples={name: geometry}."
             )
-        self.players["policies"] = Learned(list(found.values()), self.meta_lr)
+        self.players["policies"] = MetaParameters(list(found.values()), self.meta_lr)
         for parameter in found.values():
             parameter.requires_grad_(False)
         self._lesson(batch, None if self.teacher is None else self.teacher(batch, self.layers), 0)
@@ -63,7 +63,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         return {
             f"{path}.{name}": parameter
             for path, module in student.named_modules()
-            if isinstance(module, Samples)
+            if isinstance(module, SampleWeight)
             for name, parameter in module.named_parameters()
         }
 
@@ -79,13 +79,13 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     def _lesson(self, batch: Batch, told: Outputs | None, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the policies alone."""
         learned = bare(self.players["policies"]).learned
-        virtual = Virtual(bare(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
+        virtual = LookaheadStudent(bare(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
         losses = virtual.losses(batch, told)
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
         return only(virtual.error(self.quiz.batch(step, batch)), learned)
 
 
-class Learned(Aside):
+class MetaParameters(AuxiliaryPlayer):
     """A player of parameters alone, which begin as these; no student."""
 
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import channels_come_last, norm_widths
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.shared_trunk import order, parents
 from tutelage.nn.token_grid import split
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, Scheme
+from tutelage.schemes.base import Scheme, SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
@@ -35,7 +35,7 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
     """
 
     @classmethod
-    def of(cls, parts: Parts, copy: bool = True) -> Blockwise:
+    def of(cls, parts: SchemeContext, copy: bool = True) -> Blockwise:
         """The student and its teacher."""
         settings = parts.settings
         if settings.compile or settings.recompute or settings.sharded:
@@ -44,10 +44,10 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
                 "or divided: leave compile, recompute and strategy out."
             )
         network = parts.network()
-        return cls(Fed(network, parts.terms(), parts.task, copy), parts.teacher(network))
+        return cls(BlockwisePlayer(network, parts.terms(), parts.task, copy), parts.teacher(network))
 
 
-class Fed(Player):
+class BlockwisePlayer(Player):
     """A student that says its answer, and what its layers give where each block gets the teacher's feature.
 
     Raises: ConfigError if no term compares layers, if two that it compares differ in shape, or if the teacher lacks
@@ -59,7 +59,7 @@ class Fed(Player):
         self.copy = copy
         self.copied: list[str] = []
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Choose layers as every player does, and see that they can stand for each other."""
         super().wire(teacher, batch, samples)
         terms = self.terms.named().values()
@@ -70,7 +70,7 @@ class Fed(Player):
         ]
         if teacher is None or not pairs:
             raise ConfigError("scheme=blockwise has blocks where a term compares layers: add one (method=lit).")
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         for ours, theirs in pairs:
             mine, other = (tuple(x.shape[1:]) for x in (look.feature(ours), teacher.feature(theirs)))
             if mine != other:
@@ -109,7 +109,7 @@ class Fed(Player):
             module.requires_grad_(False)
         self.train(self.training)
 
-    def train(self, mode: bool = True) -> Fed:
+    def train(self, mode: bool = True) -> BlockwisePlayer:
         """All but what was copied."""
         super().train(mode)
         for name in self.copied:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.objective.player import Player, wire_peers
-from tutelage.schemes.base import Parts, Scheme, Turn, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
 from tutelage.utils.options import Count
@@ -38,7 +38,7 @@ class Codistillation(Scheme):
         self.every = every
 
     @classmethod
-    def of(cls, parts: Parts, every: Count = 50) -> Codistillation:
+    def of(cls, parts: SchemeContext, every: Count = 50) -> Codistillation:
         """As many peers as the run has."""
         return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, every)
 

@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.nn.feature_extractor import undisturbed
-from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
-from tutelage.schemes.collaborative_player import Group, spoken
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare, peer_names
+from tutelage.schemes.collaborative_player import CollaborativePlayer, spoken
 from tutelage.schemes.peer_ensembles import Name, named
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.utils.options import FewOrZero, Layer, Share, ShareBelowOne
 
 
-class Together(Scheme):
+class Collaborative(Scheme):
     """Students with one loss over all that they say, apart or as branches of one network; each ends as a whole network.
 
     split: the first layer of which each has its own ("auto": those after the last stage but one); None: all layers.
@@ -32,12 +32,14 @@ class Together(Scheme):
     Raises: ConfigError for fewer than two students, or an unknown ensemble.
     """
 
+    name = "together"
+
     takes_teacher: ClassVar[bool] = False
 
     def __init__(
         self,
-        group: Group,
-        data: Data | None = None,
+        group: CollaborativePlayer,
+        data: DataModule | None = None,
         seed: int = 0,
         own_views: bool = False,
         average: ShareBelowOne | None = None,
@@ -55,7 +57,7 @@ class Together(Scheme):
     @classmethod
     def of(
         cls,
-        parts: Parts,
+        parts: SchemeContext,
         split: Layer | None = None,
         ensemble: Name = "none",
         scale_gradient: bool = False,
@@ -63,7 +65,7 @@ class Together(Scheme):
         own_views: bool = False,
         average: ShareBelowOne | None = None,
         others: FewOrZero = 0,
-    ) -> Together:
+    ) -> Collaborative:
         """As many as the run has peers."""
         settings, names = parts.settings, peer_names(parts)
         if split is not None and (settings.compile or settings.recompute or settings.sharded):
@@ -76,19 +78,21 @@ class Together(Scheme):
         if not any(term.loss.lists for term in terms.named().values()):
             terms = parts.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
-        group = Group(networks, terms, parts.task, named(ensemble), split, gradient, rise * settings.epochs)
+        group = CollaborativePlayer(
+            networks, terms, parts.task, named(ensemble), split, gradient, rise * settings.epochs
+        )
         return cls(group, parts.data, parts.seed, own_views and parts.data.random, average, others)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the branches, size the ensemble and the terms."""
-        group: Group = bare(self.players["peers"])
+        group: CollaborativePlayer = bare(self.players["peers"])
         group.wire(batch, samples)
         if self.decay is not None:
             self.average = _Average(group.branches, self.decay)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn for all."""
-        group: Group = bare(self.players["peers"])
+        group: CollaborativePlayer = bare(self.players["peers"])
         inputs = self._views(batch, len(group.students())) if self.own_views else None
         losses = [term.loss for term in group.together.named().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
@@ -107,17 +111,17 @@ class Together(Scheme):
         return [x, *(next(iter(batches)).inputs for batches in made)]
 
     @torch.no_grad()
-    def _averages(self, group: Group, batch: Batch, inputs: list[Inputs] | None) -> list[Outputs] | None:
+    def _averages(self, group: CollaborativePlayer, batch: Batch, inputs: list[Inputs] | None) -> list[Outputs] | None:
         return None if self.average is None else spoken(self.average, group.task, batch, inputs)
 
-    def _measured(self, group: Group, batch: Batch) -> Tensor:
+    def _measured(self, group: CollaborativePlayer, batch: Batch) -> Tensor:
         """The weights by the errors on the validation split as the epoch begins."""
         epoch = int(batch.epoch)
         if self.weights_of is None or self.weights_of[0] != epoch:
             self.weights_of = epoch, self._weights(group)
         return self.weights_of[1].to(group.device())
 
-    def _weights(self, group: Group) -> Tensor:
+    def _weights(self, group: CollaborativePlayer) -> Tensor:
         assert self.data is not None, "its validation split is what they are weighed by"
         errors: list[Tensor] = []
         with undisturbed(group):

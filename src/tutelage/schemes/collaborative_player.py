@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.feature_extractor import Tapped, undisturbed
-from tutelage.nn.model_profile import Look
+from tutelage.nn.feature_extractor import FeatureExtractor, undisturbed
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.shared_trunk import Branches
 from tutelage.objective.terms import Terms
 from tutelage.policies.schedule.ramp import Ramp
-from tutelage.schemes.peer_ensembles import Ensemble
+from tutelage.schemes.peer_ensembles import PeerEnsemble
 from tutelage.schemes.two_views import embedded
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 
 
-class Group(nn.Module):
+class CollaborativePlayer(nn.Module):
     """Students and what speaks for them all, with one optimiser.
 
     forward(batch, inputs, told) → {term: weighted scalar}. Terms whose loss takes a list see the whole group: what
@@ -37,7 +37,7 @@ class Group(nn.Module):
         networks: Mapping[str, nn.Module],
         terms: Terms,
         task: Task,
-        ensemble: Ensemble | None = None,
+        ensemble: PeerEnsemble | None = None,
         split: str | None = None,
         gradient: float = 1.0,
         rise: float = 0.0,
@@ -45,7 +45,7 @@ class Group(nn.Module):
         super().__init__()
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
-        self.ensemble = ensemble or Ensemble()
+        self.ensemble = ensemble or PeerEnsemble()
         joint = {name: term for name, term in terms.named().items() if term.loss.lists}
         self.together = Terms({name: term for name, term in joint.items() if term.loss.sees != "embedding"})
         self.embedded = Terms({name: term for name, term in joint.items() if term.loss.sees == "embedding"})
@@ -58,7 +58,7 @@ class Group(nn.Module):
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the networks, and size the ensemble and the terms from one example."""
         first = next(iter(self.students().values())).model
-        look = Look(first, batch)
+        look = ModelProfile(first, batch)
         if self.split is not None:
             self.branches.share(look.inputs, self.split)
         layers = self.ensemble.layers(look)
@@ -123,7 +123,7 @@ class Group(nn.Module):
         """Where it is."""
         return next(self.parameters()).device
 
-    def students(self) -> dict[str, Tapped]:
+    def students(self) -> dict[str, FeatureExtractor]:
         """Each one's whole network."""
         return self.branches.tapped()
 
@@ -134,7 +134,7 @@ def spoken(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] |
     return [Outputs(task.response(one.response, batch), one.features) for one in said]
 
 
-def heard(look: Look, said: Outputs | None) -> Any:
+def heard(look: ModelProfile, said: Outputs | None) -> Any:
     """A look at a network that says this."""
     if said is None:
         return None

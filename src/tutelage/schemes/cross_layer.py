@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tutelage.nn.feature_extractor import single
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.pairing import chosen
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme, peer_names
-from tutelage.schemes.multi_exit import WithExits
+from tutelage.schemes.base import Scheme, SchemeContext, peer_names
+from tutelage.schemes.multi_exit import MultiExitPlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layers
@@ -28,23 +28,23 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
     name = "cross_layer"
 
     @classmethod
-    def of(cls, parts: Parts, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
+    def of(cls, parts: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
         """As many peers as the run has."""
         at = chosen(layers)
         return cls(
             {
-                name: WithClassifiers(parts.network(k, name), parts.terms(), parts.task, at)
+                name: CrossLayerPlayer(parts.network(k, name), parts.terms(), parts.task, at)
                 for k, name in enumerate(peer_names(parts))
             }
         )
 
 
-class WithClassifiers(WithExits):
+class CrossLayerPlayer(MultiExitPlayer):
     """A peer with exits, that says what each of its classifiers says."""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Make the exits, and wire the terms to a peer."""
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         ours = look.answer(look.response)
         ours.members = [*(look.answer(logits) for _, logits in self.grow(look)), look]
         self.terms.wire(ours, teacher, batch, samples)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import single
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import Checked, Few, FewOrZero, NonNegative
@@ -36,12 +36,14 @@ class DenseVotes(SelfTaught):
     name = "dense_votes"
 
     @classmethod
-    def of(cls, parts: Parts, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1) -> DenseVotes:
+    def of(
+        cls, parts: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
+    ) -> DenseVotes:
         """The student."""
-        return cls(WithVotes(parts.network(), parts.terms(), parts.task, heads, head_weight, enlarge))
+        return cls(DenseVotesPlayer(parts.network(), parts.terms(), parts.task, heads, head_weight, enlarge))
 
 
-class WithVotes(Checked, Player):
+class DenseVotesPlayer(Checked, Player):
     """A student with linear classifiers on its last stages."""
 
     def __init__(
@@ -56,13 +58,13 @@ class WithVotes(Checked, Player):
         super().__init__(model, terms, task)
         self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the stages and make the classifiers.
 
         Raises: ModelError if there is no stage; ConfigError if the student answers by position, or no term asks for
         votes.
         """
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         if look.response.dim() != 2:
             raise ConfigError(
                 f"scheme=dense_votes: the answer is {shape_of(look.response)}, expected one a sample; scheme=offline "
@@ -110,7 +112,7 @@ class WithVotes(Checked, Player):
         return counts
 
 
-def reader(look: Look, feature: Tensor) -> str:
+def reader(look: ModelProfile, feature: Tensor) -> str:
     """The model's linear classifier, if it reads this feature's mean over positions; empty if it doesn't."""
     name, at, _ = look.embedding.partition(":in")
     read, mean = look.feature(look.embedding), feature.mean((2, 3))

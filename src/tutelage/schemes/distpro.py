@@ -6,15 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, rate_of, refuse
-from tutelage.schemes.meta_weighting import Weighed, Weights
+from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, rate_of, refuse
+from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
 from tutelage.utils.options import LearningRate, ShareBetween
 
 
-class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
+class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by name
     """The weights of the paths between layers learn from how the student, after a step by them, does on a quiz.
 
     θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.
@@ -28,13 +28,13 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
     name = "distpro"
 
     def __init__(
-        self, student: Player, teacher: Teacher | None, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 0.1
+        self, student: Player, teacher: Teacher | None, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 0.1
     ) -> None:
         super().__init__(student, teacher, Paths(meta_lr), rate)
         self.quiz = quiz
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistPro:
+    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistProScheme:
         """The student and its teacher."""
         refuse(cls, parts.settings)
         network = parts.network()
@@ -42,13 +42,13 @@ class DistPro(Weighed, Scheme):  # the registry looks for Scheme by name
         teacher = parts.teacher(network)
         return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
 
-    def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
         """By all terms, on the quiz."""
         virtual.step(torch.stack(list(virtual.losses(batch, told).values())).sum(), self.rate(step))
         return virtual.error(self.quiz.batch(step, batch))
 
 
-class Paths(Weights):
+class Paths(WeightNetwork):
     """A share for each path and one for none of them: α = softmax(a), a learned, whatever the sample; all begin alike.
 
     The share of none is our reading: with it all paths together may lose weight. So are those of paths that the loss

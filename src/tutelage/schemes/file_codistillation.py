@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from tutelage.errors import CheckpointError, ConfigError, DataError
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, peer_names
 from tutelage.schemes.codistillation import Codistillation, copied
 from tutelage.utils import tensor_file
 from tutelage.utils.files import write_atomically
 from tutelage.utils.options import Count, FewOrZero, Positive
 
 
-class Exchange(Codistillation, Scheme):
+class FileCodistillation(Codistillation, Scheme):
     """One peer a run: it learns from what the others have left in a folder, and leaves its own weights there.
 
     At the batch r·every (r = 1, 2, …) it leaves its weights of round r and takes the others' of round r − lag, as soon
@@ -30,6 +30,8 @@ class Exchange(Codistillation, Scheme):
     the newest that there are: here a run can be repeated, and resumed bit by bit.
     Raises: ConfigError if `me` is none of the peers, or a number is out of range; DataError if the others don't come.
     """
+
+    name = "exchange"
 
     def __init__(
         self,
@@ -49,13 +51,13 @@ class Exchange(Codistillation, Scheme):
     @classmethod
     def of(
         cls,
-        parts: Parts,
+        parts: SchemeContext,
         every: Count = 50,
         folder: str | None = None,
         me: FewOrZero = 0,
         lag: FewOrZero = 1,
         wait: Positive = 600.0,
-    ) -> Exchange:
+    ) -> FileCodistillation:
         """As many peers as the run has, of which this run trains the one with the number `me`."""
         names = peer_names(parts)
         if folder is None:

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme, bare
+from tutelage.schemes.base import Scheme, SchemeContext, bare
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
 
-class Headed(Player):
+class HydraPlayer(Player):
     """A student with one linear classifier for each teacher, which `merge` makes one.
 
     What it says is the mean of the heads' logits; its members are the heads. Its own classifier is no part of training:
@@ -25,11 +25,11 @@ class Headed(Player):
     Raises: ConfigError if there aren't several teachers, or if the network has no linear classifier.
     """
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Make the heads, then choose layers as every player does."""
         if teacher is None or not teacher.members:
             raise ConfigError("scheme=hydra has a head for each teacher: name several (teacher=[a, b]).")
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         self.trunk, at, _ = look.embedding.partition(":in")
         if not at:
             raise ConfigError("scheme=hydra: the student has no linear classifier that could become several heads.")
@@ -38,7 +38,7 @@ class Headed(Player):
             cast(nn.Linear, head).reset_parameters()
         self.classifier().requires_grad_(False)
         self.merge()
-        look.response = self.task.response(Look(self.student.model, batch).response, batch)
+        look.response = self.task.response(ModelProfile(self.student.model, batch).response, batch)
         look.members = [SimpleNamespace(response=look.response) for _ in self.heads]  # type: ignore[misc]
         self.terms.wire(look, teacher, batch, samples)
         self.facts = look.facts
@@ -70,10 +70,10 @@ class Hydra(Offline, Scheme):  # the registry looks for Scheme by name
     """
 
     @classmethod
-    def of(cls, parts: Parts) -> Hydra:
+    def of(cls, parts: SchemeContext) -> Hydra:
         """The student and its teachers."""
         network = parts.network()
-        return cls(Headed(network, parts.terms(), parts.task), parts.teacher(network))
+        return cls(HydraPlayer(network, parts.terms(), parts.task), parts.teacher(network))
 
     def after_step(self) -> None:
         """Keep the student's own classifier the mean of the heads."""

@@ -7,15 +7,15 @@ from dataclasses import replace
 from torch import Tensor
 
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.two_views import embedded
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Few
 
 
-class BatchEnsemble(SelfTaught):
+class InBatchEnsemble(SelfTaught):
     """Each sample comes with several others of its class; the student's embeddings tell who is like whom.
 
     The terms get the `embedding` (B, D) of the batch beside what the student says of it.
@@ -28,19 +28,19 @@ class BatchEnsemble(SelfTaught):
         super().__init__(player, order="grouped", each=others)
 
     @classmethod
-    def of(cls, parts: Parts, others: Few = 3) -> BatchEnsemble:
+    def of(cls, parts: SchemeContext, others: Few = 3) -> InBatchEnsemble:
         """The student; others: how many of its class come with each sample."""
-        return cls(Embedding(parts.network(), parts.terms(), parts.task), others)
+        return cls(EmbeddingPlayer(parts.network(), parts.terms(), parts.task), others)
 
 
-class Embedding(Player):
+class EmbeddingPlayer(Player):
     """Its terms get its embedding."""
 
     embedding = ""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the embedding."""
-        look = embedded(Look(self.student.model, batch))
+        look = embedded(ModelProfile(self.student.model, batch))
         self.embedding = look.embedding
         self.facts = look.facts
         self.terms.wire(look, None, self.with_embedding(batch, look.feature(look.embedding)), samples)

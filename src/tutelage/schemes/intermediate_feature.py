@@ -6,14 +6,14 @@ from torch import Tensor
 
 from tutelage.errors import ModelError
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layer
 
 
-class MiddleFeature(SelfTaught):
+class IntermediateFeature(SelfTaught):
     """Losses that take a list of the student get [logits (B, C), middle feature (B, D)], averaged over positions.
 
     layer: the middle feature's; "auto" takes the stage before the last.
@@ -23,20 +23,20 @@ class MiddleFeature(SelfTaught):
     name = "middle_feature"
 
     @classmethod
-    def of(cls, parts: Parts, layer: Layer = "auto") -> MiddleFeature:
+    def of(cls, parts: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
         """The student."""
-        player = WithMiddle(parts.network(), parts.terms(), parts.task)
+        player = IntermediateFeaturePlayer(parts.network(), parts.terms(), parts.task)
         player.layer = layer
         return cls(player)
 
 
-class WithMiddle(Player):
+class IntermediateFeaturePlayer(Player):
     """Says its answer and a middle feature."""
 
     layer = "auto"
     form = "patches"
 
-    def found(self, look: Look) -> str:
+    def found(self, look: ModelProfile) -> str:
         """The stage before the last.
 
         Raises: ModelError if there are fewer than two.
@@ -49,9 +49,9 @@ class WithMiddle(Player):
         """The feature as the losses get it, (B, D)."""
         return as_vector(feature)
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layer, unless it is named."""
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         self.layer = look.named(self.found(look) if self.layer == "auto" else self.layer, self.form)
         self.facts = look.facts
         look.members = [look.answer(look.response), look.answer(self.pooled(look.feature(self.layer)))]

@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.lookahead import Rate, Virtual, rate_of, refuse
-from tutelage.schemes.meta_weighting import Weighed, Weights
+from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse
+from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
 from tutelage.utils.options import Few, LearningRate, NonNegative, Share
 
 
-class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
+class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by name
     """Networks weigh the pairs of layers and the teacher's channels; they learn from the student a few steps ahead.
 
     Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, of the terms that need the
@@ -48,13 +48,13 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def of(
         cls,
-        parts: Parts,
+        parts: SchemeContext,
         steps: Few = 2,
         meta_lr: LearningRate = 1e-4,
         momentum: Share = 0.9,
         decay: Share = 1e-4,
         begin: NonNegative | None = None,
-    ) -> L2TWW:
+    ) -> L2TWWScheme:
         """The student and its teacher."""
         refuse(cls, parts.settings)
         network = parts.network()
@@ -63,7 +63,7 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
             Player(network, parts.terms(), parts.task), teacher, rate_of(parts), steps, meta_lr, momentum, decay, begin
         )
 
-    def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
         """By the features, then by the truth."""
         how = self.rate(step), self.momentum, self.decay
         for _ in range(self.steps):
@@ -72,7 +72,7 @@ class L2TWW(Weighed, Scheme):  # the registry looks for Scheme by name
         return virtual.error(batch)
 
 
-class Nets(Weights):
+class Nets(WeightNetwork):
     """λ_ij = ReLU6(A_j t̄_j)_i and w_ij = softmax_c(B_j t̄_j)_i of each teacher's layer averaged over positions, t̄_j.
 
     One linear layer each; all pairs begin alike, at `begin` or adding up to 1, and all channels of a pair.

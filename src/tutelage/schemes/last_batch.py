@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, SelfTaught, Turn
+from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.distributed import all_of
 
@@ -33,9 +33,9 @@ class LastBatch(SelfTaught):
         self.last: Tensor | None = None
 
     @classmethod
-    def of(cls, parts: Parts) -> LastBatch:
+    def of(cls, parts: SchemeContext) -> LastBatch:
         """The student."""
-        return cls(Repeated(parts.network(), parts.terms(), parts.task))
+        return cls(RepeatedBatchPlayer(parts.network(), parts.terms(), parts.task))
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn; then what was said of the new half is remembered."""
@@ -53,12 +53,12 @@ class LastBatch(SelfTaught):
             self.last = memory["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
 
 
-class Repeated(Player):
+class RepeatedBatchPlayer(Player):
     """Its batches are repeated samples, then new ones."""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """It is its own teacher."""
-        super().wire(Look(self.student.model, batch), batch, samples)
+        super().wire(ModelProfile(self.student.model, batch), batch, samples)
         if self.terms.layers("teacher"):
             raise ConfigError("scheme=last_batch remembers answers, no features: use losses of responses, such as kd.")
 

@@ -6,9 +6,9 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import as_map
-from tutelage.nn.model_profile import Look
-from tutelage.schemes.base import Parts, Scheme
-from tutelage.schemes.intermediate_feature import WithMiddle
+from tutelage.nn.model_profile import ModelProfile
+from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.intermediate_feature import IntermediateFeaturePlayer
 from tutelage.schemes.offline import Offline
 from tutelage.utils.options import Layer
 
@@ -24,23 +24,23 @@ class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
     name = "last_feature"
 
     @classmethod
-    def of(cls, parts: Parts, layer: Layer = "auto") -> LastFeature:
+    def of(cls, parts: SchemeContext, layer: Layer = "auto") -> LastFeature:
         """The student and its teacher."""
         network = parts.network()
         teacher = parts.teacher(network)
         if parts.further():
             raise ConfigError("scheme=last_feature has one student: leave out students=.")
-        player = WithLast(network, parts.terms(), parts.task)
+        player = LastFeaturePlayer(network, parts.terms(), parts.task)
         player.layer = layer
         return cls(player, teacher)
 
 
-class WithLast(WithMiddle):
+class LastFeaturePlayer(IntermediateFeaturePlayer):
     """Says its answer and its last map, pooled."""
 
     form = "map"
 
-    def found(self, look: Look) -> str:
+    def found(self, look: ModelProfile) -> str:
         """The last stage.
 
         Raises: ModelError if there is none.

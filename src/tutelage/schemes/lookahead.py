@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, ModelError
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, Scheme
-from tutelage.settings import DEFAULTS, Settings, course
+from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.settings import DEFAULTS, TrainerSettings, course
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.registry import catalogue_name
 
@@ -24,7 +24,7 @@ Rate = Callable[[int], float]
 """The learning rate at a step."""
 
 
-class Virtual:
+class LookaheadStudent:
     """A player's weights and buffers apart from it, and steps of them: θ ← θ − η ∇_θ L(θ, φ), as a function of φ.
 
     What is computed with them reaches φ by the gradients of all steps, and never the player. given: what of φ stands in
@@ -108,10 +108,10 @@ def _gradients(value: Tensor, parameters: Sequence[Tensor], **how: Any) -> Seque
     return found
 
 
-class Quiz:
+class MetaBatches:
     """Samples that the student isn't trained on, a batch of them for each step: by the seed and the step alone."""
 
-    def __init__(self, data: Data, batch_size: int, seed: int = 0) -> None:
+    def __init__(self, data: DataModule, batch_size: int, seed: int = 0) -> None:
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.steps = data.steps(batch_size)
 
@@ -127,7 +127,7 @@ class Quiz:
         return replace(next(iter(found)), epoch=like.epoch)
 
 
-def held_out(parts: Parts, share: float) -> Quiz:
+def held_out(parts: SchemeContext, share: float) -> MetaBatches:
     """A share of the training samples, held out of the phase's data.
 
     Raises: ConfigError if the share makes less than two samples.
@@ -135,17 +135,17 @@ def held_out(parts: Parts, share: float) -> Quiz:
     held = parts.hold_out(share)
     if len(held.train) < 2:
         raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
-    return Quiz(held, parts.settings.batch_size, parts.seed)
+    return MetaBatches(held, parts.settings.batch_size, parts.seed)
 
 
-def rate_of(parts: Parts) -> Rate:
+def rate_of(parts: SchemeContext) -> Rate:
     """The learning rate of the student's plain gradient descent at each step."""
     settings = parts.settings
     share, lr = course(settings, parts.data.steps(settings.batch_size)), settings.lr or DEFAULTS["sgd"].lr
     return lambda step: lr * share(step)
 
 
-def refuse(scheme: type[Scheme], settings: Settings) -> None:
+def refuse(scheme: type[Scheme], settings: TrainerSettings) -> None:
     """Refuse what doesn't go with a gradient through a step."""
     barred = {
         "devices": settings.devices > 1,

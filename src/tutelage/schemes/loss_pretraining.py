@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme
+from tutelage.schemes.base import Scheme, SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
 
-class WithoutStudent(Offline, Scheme):  # the registry looks for Scheme by name
+class LossPretraining(Offline, Scheme):  # the registry looks for Scheme by name
     """The terms' own parts (a paraphraser) learn from the teacher's features alone; the student waits, untouched.
 
     Terms get the teacher's layers on both sides. A later stage takes the parts over by `term_weights: stage:NAME`.
@@ -21,19 +21,19 @@ class WithoutStudent(Offline, Scheme):  # the registry looks for Scheme by name
     name = "without_student"
 
     @classmethod
-    def of(cls, parts: Parts) -> WithoutStudent:
+    def of(cls, parts: SchemeContext) -> LossPretraining:
         """The student that waits, and the teacher."""
         network = parts.network()
-        return cls(Waiting(network, parts.terms(truth=False), parts.task), parts.teacher(network))
+        return cls(TeacherOnlyPlayer(network, parts.terms(truth=False), parts.task), parts.teacher(network))
 
 
-class Waiting(Player):
+class TeacherOnlyPlayer(Player):
     """Terms that hear the teacher in the student's place.
 
     Raises: ConfigError if there is no teacher, or nothing to train.
     """
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Wire the terms to the teacher on both sides."""
         if teacher is None:
             raise ConfigError("scheme=without_student learns from a teacher's features: name one (teacher=…).")

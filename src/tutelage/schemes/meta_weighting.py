@@ -12,15 +12,15 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_vector
-from tutelage.objective.player import Aside, Player
+from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Turn, bare
-from tutelage.schemes.lookahead import Rate, Virtual, only
+from tutelage.schemes.lookahead import LookaheadStudent, Rate, only
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
 
 
-class Weights(Aside):
+class WeightNetwork(AuxiliaryPlayer):
     """Abstract: a player that says, from the teacher's features, how much pairs of layers count; it is no student.
 
     forward(features (B, C) by the teacher's layer) → what a loss asks for by keyword: `gives`.
@@ -38,10 +38,10 @@ class Weights(Aside):
         """Make its parameters for so many layers of the student, and the teacher's of these widths."""
 
 
-class Weighed(Offline):
+class MetaWeighted(Offline):
     """Abstract: the weights learn from the error of the student a few steps ahead; then the student learns by them."""
 
-    def __init__(self, student: Player, teacher: Teacher | None, weights: Weights, rate: Rate) -> None:
+    def __init__(self, student: Player, teacher: Teacher | None, weights: WeightNetwork, rate: Rate) -> None:
         super().__init__(student, teacher)
         self.weights_of, self.rate = weights, rate
         self.taught: tuple[str, ...] = ()
@@ -79,12 +79,12 @@ class Weighed(Offline):
         yield "student", self.players["student"](weighed, told)
 
     @abstractmethod
-    def ahead_of(self, virtual: Virtual, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
         """The student's error after the steps that it doesn't take."""
 
     def _lesson(self, batch: Batch, told: Outputs, step: int) -> Tensor:
         """The same, with a gradient to the weights alone."""
-        error = self.ahead_of(Virtual(bare(self.players["student"])), self._weighed(batch, told), told, step)
+        error = self.ahead_of(LookaheadStudent(bare(self.players["student"])), self._weighed(batch, told), told, step)
         return only(error, self.weights_of.parameters())
 
     def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.objective.player import Aside, Player
-from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
+from tutelage.objective.player import AuxiliaryPlayer, Player
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
 from tutelage.utils.options import LearningRate, ShareBetween
@@ -30,14 +30,16 @@ class MetaDistil(Scheme):
 
     name = "metadistil"
 
-    def __init__(self, student: Player, teacher: Frozen, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3) -> None:
+    def __init__(
+        self, student: Player, teacher: Frozen, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 1e-3
+    ) -> None:
         super().__init__()
-        self.players = nn.ModuleDict({"student": student, "teacher": Learning(teacher, meta_lr)})
+        self.players = nn.ModuleDict({"student": student, "teacher": TrainableTeacher(teacher, meta_lr)})
         self.quiz, self.rate = quiz, rate
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
+    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
         """The student, and the teacher as it was trained."""
         refuse(cls, parts.settings)
         if parts.frozen_only:
@@ -70,13 +72,13 @@ class MetaDistil(Scheme):
 
     def _lesson(self, batch: Batch, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the teacher alone."""
-        teacher, virtual = bare(self.players["teacher"]), Virtual(bare(self.players["student"]))
+        teacher, virtual = bare(self.players["teacher"]), LookaheadStudent(bare(self.players["student"]))
         losses = virtual.losses(batch, teacher(batch, self.layers))
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
         return only(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
 
 
-class Learning(Aside):
+class TrainableTeacher(AuxiliaryPlayer):
     """A player that is a teacher, in eval mode, and no student."""
 
     def __init__(self, teacher: Frozen, rate: float) -> None:

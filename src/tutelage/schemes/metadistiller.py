@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_map, resized
 from tutelage.nn.feature_extractor import undisturbed
-from tutelage.nn.model_profile import Look
-from tutelage.objective.player import Aside
-from tutelage.schemes.base import Parts, Scheme, Turn, bare
-from tutelage.schemes.lookahead import Quiz, Rate, Virtual, held_out, only, rate_of, refuse
-from tutelage.schemes.multi_exit import WithExits, added
+from tutelage.nn.model_profile import ModelProfile
+from tutelage.objective.player import AuxiliaryPlayer
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
+from tutelage.schemes.multi_exit import MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import LearningRate, ShareBetween
 
@@ -43,18 +43,18 @@ class MetaDistiller(Scheme):
     name = "metadistiller"
     takes_teacher: ClassVar[bool] = False
 
-    def __init__(self, student: Targeted, quiz: Quiz, rate: Rate, meta_lr: LearningRate = 1e-3) -> None:
+    def __init__(self, student: SoftTargetPlayer, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 1e-3) -> None:
         super().__init__()
         self.players = nn.ModuleDict({"student": student, "generator": Generator(meta_lr)})
         self.quiz, self.rate = quiz, rate
 
     @classmethod
-    def of(cls, parts: Parts, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistiller:
+    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistiller:
         """The student."""
         refuse(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
-        return cls(Targeted(network, parts.terms(), parts.task), held, rate_of(parts), meta_lr)
+        return cls(SoftTargetPlayer(network, parts.terms(), parts.task), held, rate_of(parts), meta_lr)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Make the heads and the generator; refuse a method that gives it no gradient."""
@@ -73,17 +73,17 @@ class MetaDistiller(Scheme):
     def _lesson(self, batch: Batch, step: int) -> Tensor:
         """The exits' errors on the quiz after the student's step, with a gradient to the generator alone."""
         student, generator = bare(self.players["student"]), bare(self.players["generator"])
-        virtual = Virtual(student)
+        virtual = LookaheadStudent(student)
         virtual.step(torch.stack(list(virtual.losses(batch, generator).values())).sum(), self.rate(step))
         losses = virtual.losses(self.quiz.batch(step, batch), generator)
         truths = [losses[name] for name, term in student.terms.named().items() if not term.loss.needs_teacher]
         return only(torch.stack(truths).sum(), generator.parameters())
 
 
-class Targeted(WithExits):
+class SoftTargetPlayer(MultiExitPlayer):
     """A student with exits, each of which, and itself, has a target of its own."""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the heads, and wire the terms to what they say."""
         ours, look = self.looks(batch)
         ours.members.append(look.answer(look.response))
@@ -108,7 +108,7 @@ class Targeted(WithExits):
             return self.terms(ours, generated, batch, mask, truths)
 
 
-class Generator(Aside):
+class Generator(AuxiliaryPlayer):
     """A player: a pyramid that goes from the deepest feature to the shallowest, with a classifier at each; no student.
 
     p_K = c_K(f_K), p_k = c_k(f_k) + p_{k+1} in its size;  g_k = fc_k(mean_hw relu(p_k)), c 1×1 convolutions.

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import Tapped, single
+from tutelage.nn.feature_extractor import FeatureExtractor, single
 from tutelage.nn.heads import Aggregate
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.pairing import chosen
-from tutelage.schemes.base import Parts, SelfTaught, Turn
-from tutelage.schemes.multi_exit import ExitsLook, WithExits, added
+from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
+from tutelage.schemes.multi_exit import ExitsLook, MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layers, Positive
 
 
-class Mixed(SelfTaught):
+class MixupSelf(SelfTaught):
     """What is said of x̃ = λx + (1 − λ)x' and the mix of what is said of x and x' teach each other, at exits too.
 
     x' is the batch in another order, λ ~ Beta(α, α), both drawn for each step. Heads classify at the ends of the stages
@@ -37,14 +37,16 @@ class Mixed(SelfTaught):
     Raises: ConfigError if α isn't above 0.
     """
 
-    def __init__(self, player: Mixing, alpha: Positive = 0.4, seed: int = 0) -> None:
+    name = "mixed"
+
+    def __init__(self, player: MixupPlayer, alpha: Positive = 0.4, seed: int = 0) -> None:
         super().__init__(player)
         self.alpha, self.seed = float(alpha), seed
 
     @classmethod
-    def of(cls, parts: Parts, alpha: Positive = 0.4, layers: Layers = "auto") -> Mixed:
+    def of(cls, parts: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
         """The student."""
-        return cls(Mixing(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
+        return cls(MixupPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""
@@ -58,17 +60,17 @@ def drawn(alpha: float, count: int, seed: int, step: int) -> tuple[float, Tensor
     return float(chance.beta(alpha, alpha)), torch.from_numpy(chance.permutation(count))
 
 
-class Mixing(WithExits):
+class MixupPlayer(MultiExitPlayer):
     """A student with heads on middle layers and a self-teacher on all of them; mixes its batches."""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the heads and the self-teacher, and wire the terms to their features.
 
         Raises: ModelError if there is no layer to put a head on; ConfigError if the student answers by position, its
         inputs can't be mixed, or a term asks what a mixture has two of.
         """
         self._refuse(batch)
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         said = self.grow(look)
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(said)}
         self.names = [*exits, self.deepest]
@@ -84,7 +86,7 @@ class Mixing(WithExits):
 
     def tap(self, heard: Sequence[str] = ()) -> None:
         """Capture just what is heard: the terms' layers aren't all the student's."""
-        self.student = Tapped(self.student.close(), heard)
+        self.student = FeatureExtractor(self.student.close(), heard)
 
     def _refuse(self, batch: Batch) -> None:
         if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():

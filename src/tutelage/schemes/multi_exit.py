@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
-from tutelage.nn.feature_extractor import Tapped, single
+from tutelage.nn.feature_extractor import FeatureExtractor, single
 from tutelage.nn.heads import Head
-from tutelage.nn.model_profile import Layer, Look
+from tutelage.nn.model_profile import LayerInfo, ModelProfile
 from tutelage.nn.token_grid import module_of
 from tutelage.objective.pairing import chosen
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import Layers
 
 
-class Exits(SelfTaught):
+class MultiExit(SelfTaught):
     """Classifiers on middle layers learn from the truth and from the last one; in the end they are left out.
 
     Terms without a teacher are added up over all exits, the last one's among them. Losses that take a list of the
@@ -32,13 +32,15 @@ class Exits(SelfTaught):
     Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094 (BYOT).
     """
 
+    name = "exits"
+
     @classmethod
-    def of(cls, parts: Parts, layers: Layers = "auto") -> Exits:
+    def of(cls, parts: SchemeContext, layers: Layers = "auto") -> MultiExit:
         """The student."""
-        return cls(WithExits(parts.network(), parts.terms(), parts.task, chosen(layers)))
+        return cls(MultiExitPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)))
 
 
-class WithExits(Player):
+class MultiExitPlayer(Player):
     """A student with heads on middle layers; layers: none to find them."""
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = ()) -> None:
@@ -47,7 +49,7 @@ class WithExits(Player):
         self.deepest = ""
         self.heads = nn.ModuleList()
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the heads, and wire the terms to their features."""
         ours, look = self.looks(batch)
         names = list(ours.features)
@@ -58,12 +60,12 @@ class WithExits(Player):
         own = [layer for layer in self.terms.layers("student") if layer not in names]
         self.tap_exits([*own, *self.terms.layers("teacher")])
 
-    def looks(self, batch: Batch) -> tuple[ExitsLook, Look]:
+    def looks(self, batch: Batch) -> tuple[ExitsLook, ModelProfile]:
         """The student with its exits, which are made, as members, and by itself.
 
         Raises: as `grow`.
         """
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         said = self.grow(look)
         ours = ExitsLook(look, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
         ours.members = [look.answer(logits) for _, logits in said]
@@ -72,9 +74,9 @@ class WithExits(Player):
 
     def tap_exits(self, layers: Sequence[str] = ()) -> None:
         """Capture what the exits and the deepest read, and these layers."""
-        self.student = Tapped(self.student.close(), (*self.exits, self.deepest, *layers))
+        self.student = FeatureExtractor(self.student.close(), (*self.exits, self.deepest, *layers))
 
-    def grow(self, look: Look) -> list[tuple[Tensor, Tensor]]:
+    def grow(self, look: ModelProfile) -> list[tuple[Tensor, Tensor]]:
         """Find the layers and make the heads; what these say of the example.
 
         Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
@@ -89,7 +91,7 @@ class WithExits(Player):
         self.heads.train()
         return said
 
-    def _find(self, look: Look) -> None:
+    def _find(self, look: ModelProfile) -> None:
         stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
         for layer in self.exits:
             if module_of(layer) not in known:
@@ -119,13 +121,13 @@ def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([one[name] for one in losses]).sum() for name in losses[0]}
 
 
-class ExitsLook(Look):
+class ExitsLook(ModelProfile):
     """A look at a model with the exits' features among its layers."""
 
-    def __init__(self, look: Look, features: Mapping[str, Tensor]) -> None:
+    def __init__(self, look: ModelProfile, features: Mapping[str, Tensor]) -> None:
         self.__dict__.update(vars(look))
         self.features = features
-        self.layers = [*look.layers, *(Layer(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
+        self.layers = [*look.layers, *(LayerInfo(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
 
     def learns(self, layer: str = "") -> bool:
         """It does: what is made of the student's features is learned beside it."""

@@ -10,9 +10,9 @@ from torch.func import functional_call
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import Conv1x1, as_map
 from tutelage.nn.feature_extractor import single, undisturbed
-from tutelage.nn.model_profile import Look
-from tutelage.objective.player import Aside, Peers, Player
-from tutelage.schemes.base import Parts, Scheme, Turn, bare, peer_names
+from tutelage.nn.model_profile import ModelProfile
+from tutelage.objective.player import AuxiliaryPlayer, Peers, Player
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare, peer_names
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Positive
 
@@ -31,20 +31,20 @@ class MutualAdversarial(Scheme):
     name = "mutual_adversarial"
     takes_teacher = False
 
-    def __init__(self, peers: Mapping[str, Mapped], weight: Positive = 0.1) -> None:
+    def __init__(self, peers: Mapping[str, MapPlayer], weight: Positive = 0.1) -> None:
         super().__init__()
         if len(peers) < 2:
             raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
         critics = Critics()
-        self.players = nn.ModuleDict({"peers": Disguised(peers, critics, weight), "critics": critics})
+        self.players = nn.ModuleDict({"peers": AdversarialPeers(peers, critics, weight), "critics": critics})
 
     @classmethod
-    def of(cls, parts: Parts, weight: Positive = 0.1) -> MutualAdversarial:
+    def of(cls, parts: SchemeContext, weight: Positive = 0.1) -> MutualAdversarial:
         """As many peers as the run has."""
         if parts.settings.sharded:
             raise ConfigError("scheme=mutual_adversarial: critics can't be divided over devices: use strategy=ddp.")
         networks = {name: parts.network(k, name) for k, name in enumerate(peer_names(parts))}
-        return cls({name: Mapped(model, parts.terms(), parts.task) for name, model in networks.items()}, weight)
+        return cls({name: MapPlayer(model, parts.terms(), parts.task) for name, model in networks.items()}, weight)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour, then size the critics."""
@@ -57,18 +57,18 @@ class MutualAdversarial(Scheme):
         yield "critics", self.players["critics"](maps)
 
 
-class Mapped(Player):
+class MapPlayer(Player):
     """A peer whose last map is heard, through a convolution to a common shape if the peers' maps differ."""
 
     layer = ""
     transfer: nn.Module
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the map.
 
         Raises: ModelError if the network has none.
         """
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         if not look.stages:
             raise ModelError(f"{type(self.student.model).__name__} has no stage, whose map critics could judge.")
         self.layer = look.named(look.stages[-1].name, "map")
@@ -88,7 +88,7 @@ class Mapped(Player):
         self.transfer = nn.Identity() if same else Conv1x1(own, common).to(own)
 
 
-class Critics(Aside):
+class Critics(AuxiliaryPlayer):
     """For each peer a critic, two 3×3 convolutions with LeakyReLU between: 1 at each position of the next peer's maps.
 
     forward(maps) → {peer: (1 − D_k(F_k+1))² + D_k(F_k)²}.
@@ -122,10 +122,10 @@ class Critics(Aside):
         return (1 - single(score)).square().mean()
 
 
-class Disguised(Peers):
+class AdversarialPeers(Peers):
     """Peers before critics; forward(batch) → their losses, and their maps without graph."""
 
-    def __init__(self, players: Mapping[str, Mapped], critics: Critics, weight: float) -> None:
+    def __init__(self, players: Mapping[str, MapPlayer], critics: Critics, weight: float) -> None:
         super().__init__(players)
         self.critics = [critics]  # in a list: no part of these, so not trained in their turn
         self.weight = weight
@@ -141,7 +141,7 @@ class Disguised(Peers):
             player.fit(maps[name], common)
         self.critics[0].build(maps, common)
 
-    def mapped(self) -> dict[str, Mapped]:
+    def mapped(self) -> dict[str, MapPlayer]:
         """The peers by name."""
         return self.peers()  # type: ignore[return-value]
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, Scheme, Turn, bare
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
 from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 
@@ -26,7 +26,7 @@ class Offline(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parts: Parts) -> Offline:
+    def of(cls, parts: SchemeContext) -> Offline:
         """The student, those beside it, and the teacher."""
         network = parts.network()
         teacher = parts.teacher(network)

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.blocks import BatchNorm
 from tutelage.nn.connectors import as_map, as_vector, resized
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Outputs
 
 Pairs = dict[str, tuple[Outputs, list[Outputs]]]
 """Who learns, and from whom, by name."""
 
 
-class Ensemble(nn.Module):
+class PeerEnsemble(nn.Module):
     """The students themselves: each learns from the others' mean logits, a constant.
 
     rises: the number of the group's loss that weighs what the students teach each other.
@@ -27,7 +27,7 @@ class Ensemble(nn.Module):
 
     rises: ClassVar[str] = ""
 
-    def layers(self, look: Look) -> list[str]:
+    def layers(self, look: ModelProfile) -> list[str]:
         """The layers that it hears."""
         return []
 
@@ -49,7 +49,7 @@ class Ensemble(nn.Module):
         return {name: (one, [Outputs(torch.stack(others[name]).mean(0))]) for name, one in said.items()}
 
 
-class Gate(Ensemble):
+class Gate(PeerEnsemble):
     r"""z_e = Σ_i g_i z_i, g = softmax(ReLU(BN(W · GAP(trunk) + b))): what the students share decides whom to hear.
 
     Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606
@@ -75,12 +75,12 @@ class Gate(Ensemble):
         return Outputs(said[0].response, members=said), Outputs(weighed)
 
 
-class _Embedded(Ensemble):
+class _EmbeddedEnsemble(PeerEnsemble):
     """Hears what enters the students' classifiers."""
 
     embedding: str
 
-    def layers(self, look: Look) -> list[str]:
+    def layers(self, look: ModelProfile) -> list[str]:
         if not look.embedding:
             raise ModelError(
                 f"{type(look.model).__name__} has no linear classifier, whose input this ensemble hears; use "
@@ -92,7 +92,7 @@ class _Embedded(Ensemble):
         return [as_vector(one[self.embedding]) for one in said]
 
 
-class Attention(_Embedded):
+class Attention(_EmbeddedEnsemble):
     """The first student leads and matches the others' mean; of the others each asks each: query, key = W f.
 
     Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; projections to an eighth of the feature.
@@ -120,7 +120,7 @@ class Attention(_Embedded):
         return leader, Outputs(mean, facts=facts, members=peers)
 
 
-class Fusion(_Embedded):
+class Fusion(_EmbeddedEnsemble):
     """z_e = W [f_1; …; f_K]: a classifier of all students' features at once.
 
     Paper: Wu, Gong. AAAI 2021. arXiv:2006.04147
@@ -140,7 +140,7 @@ class Fusion(_Embedded):
         return Outputs(said[0].response, members=said), Outputs(fused)
 
 
-class FeatureFusion(Ensemble):
+class FeatureFusion(PeerEnsemble):
     r"""z_f = W · GAP(conv1×1(conv3×3([F_1; …; F_K]))): a classifier of the last maps, fused.
 
     The 3×3 convolution is by channel, both are followed by batch norm and ReLU; maps are pooled to the smallest one's
@@ -151,7 +151,7 @@ class FeatureFusion(Ensemble):
     rises = "consistency_weight"
     layer: str
 
-    def layers(self, look: Look) -> list[str]:
+    def layers(self, look: ModelProfile) -> list[str]:
         """The end of the last stage."""
         if not look.stages:
             raise ModelError(
@@ -185,8 +185,8 @@ class FeatureFusion(Ensemble):
 
 Name = Literal["none", "gate", "attention", "fusion", "feature_fusion"]
 
-ENSEMBLES: dict[str, type[Ensemble]] = {
-    "none": Ensemble,
+ENSEMBLES: dict[str, type[PeerEnsemble]] = {
+    "none": PeerEnsemble,
     "gate": Gate,
     "attention": Attention,
     "fusion": Fusion,
@@ -194,7 +194,7 @@ ENSEMBLES: dict[str, type[Ensemble]] = {
 }
 
 
-def named(name: str) -> Ensemble:
+def named(name: str) -> PeerEnsemble:
     """The ensemble of that name."""
     if name not in ENSEMBLES:
         raise ConfigError(unknown("ensemble", name, ENSEMBLES))

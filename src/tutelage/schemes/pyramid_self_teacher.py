@@ -11,19 +11,19 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import single
 from tutelage.nn.feature_pyramid import Pyramid
-from tutelage.nn.model_profile import Layer, Look
+from tutelage.nn.model_profile import LayerInfo, ModelProfile
 from tutelage.nn.token_grid import module_of
 from tutelage.objective.pairing import chosen
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.multi_exit import added
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import Checked, Few, Layers
 
 
-class SelfTeacher(SelfTaught):
+class PyramidSelfTeacher(SelfTaught):
     """A pyramid refines the student's stages and classifies; it teaches the student, and is left out in the end.
 
     Terms without a teacher are added up over the student and the pyramid, whose gradient goes on into the student. For
@@ -36,12 +36,12 @@ class SelfTeacher(SelfTaught):
     name = "self_teacher"
 
     @classmethod
-    def of(cls, parts: Parts, layers: Layers = "auto", width: Few = 2, depth: Few = 2) -> SelfTeacher:
+    def of(cls, parts: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2) -> PyramidSelfTeacher:
         """The student."""
-        return cls(WithPyramid(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
+        return cls(PyramidPlayer(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
 
 
-class WithPyramid(Checked, Player):
+class PyramidPlayer(Checked, Player):
     """A student with a pyramid on some layers; layers: none to find them.
 
     Raises: ConfigError if width or depth isn't a whole number above 0.
@@ -53,13 +53,13 @@ class WithPyramid(Checked, Player):
         super().__init__(model, terms, task)
         self.layers, self.width, self.depth = list(layers), width, depth
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the pyramid, and wire the terms to what it says.
 
         Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student answers by position,
         or a layer is neither a map nor tokens of a known grid.
         """
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         if look.response.dim() != 2:
             raise ConfigError(f"scheme=self_teacher: the answer is {shape_of(look.response)}, expected one a sample.")
         self._find(look)
@@ -72,7 +72,7 @@ class WithPyramid(Checked, Player):
         self.terms.wire(look, Refined(look, refined, logits), batch, samples)
         self.tap(self.layers)
 
-    def _find(self, look: Look) -> None:
+    def _find(self, look: ModelProfile) -> None:
         known = {layer.name: layer for layer in look.layers}
         for layer in self.layers:
             if module_of(layer) not in known:
@@ -97,14 +97,14 @@ class WithPyramid(Checked, Player):
             return self.terms(said, told, batch, mask, truths)
 
 
-class Refined(Look):
+class Refined(ModelProfile):
     """A look at a pyramid on a model: its stages are the model's, refined."""
 
-    def __init__(self, look: Look, refined: Sequence[Tensor], response: Tensor) -> None:
+    def __init__(self, look: ModelProfile, refined: Sequence[Tensor], response: Tensor) -> None:
         self.__dict__.update(vars(look))
         self.features = {f"refined{k}": x for k, x in enumerate(refined)}
         self.stages = self.layers = [
-            Layer(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
+            LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
             for k, (stage, (name, x)) in enumerate(zip(look.stages, self.features.items(), strict=True))
         ]
         self.response, self.embedding, self.facts, self.members = response, self.stages[-1].name, {}, []

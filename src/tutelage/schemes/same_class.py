@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 
 
@@ -24,17 +24,17 @@ class SameClass(SelfTaught):
         super().__init__(player, order="pairs")
 
     @classmethod
-    def of(cls, parts: Parts) -> SameClass:
+    def of(cls, parts: SchemeContext) -> SameClass:
         """The student."""
-        return cls(Paired(parts.network(), parts.terms(), parts.task))
+        return cls(PairPlayer(parts.network(), parts.terms(), parts.task))
 
 
-class Paired(Player):
+class PairPlayer(Player):
     """Its batches are samples, then a companion of each."""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Its own layers are its teacher's too."""
-        super().wire(Look(self.student.model, batch), batch, samples)
+        super().wire(ModelProfile(self.student.model, batch), batch, samples)
         self.tap(self.terms.layers("teacher"))
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

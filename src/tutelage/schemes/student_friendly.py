@@ -11,12 +11,12 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn import connectors
 from tutelage.nn.feature_extractor import single
-from tutelage.nn.model_profile import Look, pair
-from tutelage.nn.tail import Rest
+from tutelage.nn.model_profile import ModelProfile, pair
+from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import NonNegative, Temperature
@@ -41,7 +41,7 @@ class StudentFriendly(SelfTaught):
     @classmethod
     def of(
         cls,
-        parts: Parts,
+        parts: SchemeContext,
         student: str | None = None,
         agreement: NonNegative = 3.0,
         branches: NonNegative = 1.0,
@@ -57,10 +57,10 @@ class StudentFriendly(SelfTaught):
             )
         terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])
         network = parts.network()
-        return cls(Branched(network, terms, parts.task, lambda: parts.pupil(student), branches))
+        return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.pupil(student), branches))
 
 
-class Branched(Player):
+class BranchedPlayer(Player):
     """A network with branches of its student, which `make` gives afresh; weight: of the branches' own truth."""
 
     def __init__(
@@ -71,11 +71,11 @@ class Branched(Player):
         self.ends: list[str] = []
         self.branches = nn.ModuleList()
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Pair the stages and graft the branches."""
-        look = Look(self.student.model, batch)
+        look = ModelProfile(self.student.model, batch)
         device = look.response.device
-        pupil = Look(self.make().to(device), batch)
+        pupil = ModelProfile(self.make().to(device), batch)
         pairs = pair(pupil.stages, look.stages)[:-1]
         if not pairs:
             raise ModelError(
@@ -85,7 +85,7 @@ class Branched(Player):
         self.ends = [theirs.name for _, theirs in pairs]
         for ours, theirs in pairs:
             connect = connectors.make("conv1x1", look.feature(theirs.name), pupil.feature(ours.name))
-            self.branches.append(nn.Sequential(connect, Rest(self.make().to(device), ours.name, look.inputs)))
+            self.branches.append(nn.Sequential(connect, Tail(self.make().to(device), ours.name, look.inputs)))
         look.response = self.task.response(look.response, batch)
         self.terms.wire(look, look, batch, samples)
         self.facts = look.facts

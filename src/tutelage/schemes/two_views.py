@@ -6,9 +6,9 @@ from torch import Tensor
 
 from tutelage.errors import ModelError
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Parts, SelfTaught
+from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 
 
@@ -26,19 +26,19 @@ class TwoViews(SelfTaught):
         super().__init__(player, copies=2)
 
     @classmethod
-    def of(cls, parts: Parts) -> TwoViews:
+    def of(cls, parts: SchemeContext) -> TwoViews:
         """The student."""
-        return cls(Viewed(parts.network(), parts.terms(), parts.task))
+        return cls(TwoViewPlayer(parts.network(), parts.terms(), parts.task))
 
 
-class Viewed(Player):
+class TwoViewPlayer(Player):
     """Its batches are one view of the samples, then another one."""
 
     embedding = ""
 
-    def wire(self, teacher: Look | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """The two sides are the halves of what it says."""
-        look = embedded(Look(self.student.model, batch))
+        look = embedded(ModelProfile(self.student.model, batch))
         self.embedding = look.embedding
         self.facts = look.facts
         look.members = [look.answer(look.response), look.answer(as_vector(look.feature(look.embedding)))]
@@ -54,7 +54,7 @@ class Viewed(Player):
         return self.compare(said, told, batch)
 
 
-def embedded(look: Look) -> Look:
+def embedded(look: ModelProfile) -> ModelProfile:
     """The same; refuses a model without an embedding."""
     if not look.embedding:
         raise ModelError(

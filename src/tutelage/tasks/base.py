@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.losses.base import Loss
 from tutelage.structures import Batch
 
@@ -24,7 +24,7 @@ class Task(ABC):
     positions: ClassVar[int] = 0
 
     @classmethod
-    def of(cls, data: Data) -> Self:
+    def of(cls, data: DataModule) -> Self:
         """The task that this data is for."""
         return cls()
 

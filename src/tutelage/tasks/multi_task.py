@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
 from tutelage.tasks.base import Task
@@ -25,7 +25,7 @@ class MultiTask(Task):
         self.columns = columns
 
     @classmethod
-    def of(cls, data: Data) -> Self:
+    def of(cls, data: DataModule) -> Self:
         """The data's columns."""
         return cls(data.columns)
 
@@ -35,6 +35,6 @@ class MultiTask(Task):
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
         """accuracy, accuracy/NAME of each column, and the confusion matrix, where columns have no common cells."""
-        from tutelage.tasks.multitask_metrics import ColumnFigures
+        from tutelage.tasks.multitask_metrics import MultiTaskMetrics
 
-        return ColumnFigures(self.columns, sync_on_compute=shared)
+        return MultiTaskMetrics(self.columns, sync_on_compute=shared)

@@ -12,7 +12,7 @@ from tutelage.data.multitask_targets import by_label, spans
 from tutelage.tasks.confusion import Confusion
 
 
-class ColumnFigures(Confusion):
+class MultiTaskMetrics(Confusion):
     """The confusion of each column's classes among themselves, and the accuracies that follow from it."""
 
     def __init__(self, columns: Mapping[str, int], **options: Any) -> None:

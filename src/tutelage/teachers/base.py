@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Checked
 
@@ -21,7 +21,7 @@ class Teacher(Checked, nn.Module):
         """The response, and the features of those layers."""
 
     @abstractmethod
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """Its layers and stages on an example."""
 
     def teachers(self) -> list[Teacher]:
@@ -61,7 +61,7 @@ class Teacher(Checked, nn.Module):
         return super().train(False)
 
 
-class Wrapped(Teacher):
+class TeacherWrapper(Teacher):
     """Abstract: another teacher, of which a subclass says otherwise what it changes; all else is that teacher's own."""
 
     def __init__(self, teacher: Teacher) -> None:
@@ -77,7 +77,7 @@ class Wrapped(Teacher):
         """What the teacher says."""
         return self.teacher(batch, layers)
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The teacher's."""
         return self.teacher.look(batch)
 

@@ -13,13 +13,13 @@ from filelock import Timeout
 from torch import Tensor
 
 from tutelage.cache.codecs import feature_storage
-from tutelage.cache.manifest import RESPONSE, Shard, Tap, is_response, shard_name
+from tutelage.cache.manifest import RESPONSE, CachedTensor, Shard, is_response, shard_name
 from tutelage.cache.store import Rows, Store, plan
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import CacheError, ConfigError
 from tutelage.nn.connectors import as_vector
 from tutelage.structures import Batch, Outputs
-from tutelage.teachers.base import Teacher, Wrapped
+from tutelage.teachers.base import Teacher, TeacherWrapper
 
 POOLED = "mean:"
 """What stands before a layer's name where its mean over positions is kept."""
@@ -42,7 +42,7 @@ class Plan:
     workers: int = 0
 
 
-class Cached(Wrapped):
+class Cached(TeacherWrapper):
     """A teacher that doesn't change, asked once about each view of each training sample and then read from disk.
 
     A view that isn't there yet is built when its first batch comes: all samples in their order, unit by unit, each
@@ -54,7 +54,7 @@ class Cached(Wrapped):
     Raises: ConfigError if the teacher changes in training; CacheError if what is on disk isn't what was asked for.
     """
 
-    def __init__(self, teacher: Teacher, data: Data, plan: Plan) -> None:
+    def __init__(self, teacher: Teacher, data: DataModule, plan: Plan) -> None:
         super().__init__(teacher)
         self.data, self.plan = data, plan
         self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
@@ -124,7 +124,7 @@ class Cached(Wrapped):
         count, unit = len(self.data.train), self.store.manifest.unit
         return [(first, min(first + unit, count)) for first in range(0, count, unit)]
 
-    def _missing(self, view: int, first: int, last: int) -> dict[str, Tap]:
+    def _missing(self, view: int, first: int, last: int) -> dict[str, CachedTensor]:
         """The taps of which these samples aren't all there."""
         found = {}
         for name in self.taps:
@@ -162,7 +162,7 @@ class Cached(Wrapped):
                 every[tap] = as_vector(told[layer]) if tap.startswith(POOLED) else told[layer]
         return {tap: every[tap].float() for tap in taps}
 
-    def _unit(self, view: int, first: int, last: int, taps: dict[str, Tap]) -> dict[str, Shard]:
+    def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:
         """Ask the teacher about some samples, and write the shards that they make."""
         kept: dict[str, list[Tensor]] = {tap: [] for tap in taps}
         shards: dict[str, Shard] = {}
@@ -194,7 +194,7 @@ def identity_of(teacher: Teacher) -> dict[str, Any]:
     """
     identity = teacher.identity()
     if identity is None:
-        while isinstance(teacher, Wrapped):
+        while isinstance(teacher, TeacherWrapper):
             teacher = teacher.teacher
         raise ConfigError(
             f"{type(teacher).__name__} changes while it teaches, so its answers can't be cached; use cache=false."
@@ -202,7 +202,7 @@ def identity_of(teacher: Teacher) -> dict[str, Any]:
     return identity
 
 
-def about(identity: dict[str, Any], data: Data, plan: Plan) -> dict[str, Any]:
+def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, Any]:
     """What a cache's numbers depend on."""
     return {
         "teacher": identity,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
 
@@ -62,7 +62,7 @@ class Ensemble(Teacher):
         members = [member.identity() for member in self.teachers()]
         return None if None in members else {"average": self.average, "members": members}
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """All members' layers; the stages and the embedding are the first member's."""
         looks = [teacher.look(batch) for teacher in self.teachers()]
         look = Looks(looks, self._mean([look.response for look in looks]))
@@ -84,10 +84,10 @@ class Ensemble(Teacher):
             member.recall(memory[str(m)])
 
 
-class Looks(Look):
+class Looks(ModelProfile):
     """Several looks as one, with each one's layers under its number."""
 
-    def __init__(self, looks: list[Look], response: Tensor) -> None:
+    def __init__(self, looks: list[ModelProfile], response: Tensor) -> None:
         self.members, self.response = looks, response
         heads = [look.facts.get("head") for look in looks]
         self.facts = {} if None in heads else {"heads": heads}

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
 from tutelage.nn.batch_norm_folding import fold
-from tutelage.nn.feature_extractor import Tapped, bared
-from tutelage.nn.model_profile import Look
+from tutelage.nn.feature_extractor import FeatureExtractor, bared
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
@@ -55,7 +55,7 @@ class Frozen(Teacher):
         self.scale: Tensor | None
         self.shift: Tensor | None
         self.plain = [bared(model).requires_grad_(False)]  # in a list: when folded, it is no part of what runs
-        self.tapped = Tapped(model)
+        self.tapped = FeatureExtractor(model)
         self.task = task
         self.dtype = PRECISIONS[precision]
         self.folded = folded
@@ -100,7 +100,7 @@ class Frozen(Teacher):
         if self.folded:
             model = _sharing_tensors(model)
             fold(model, inputs, layers)
-        self.tapped = Tapped(model, layers).eval()
+        self.tapped = FeatureExtractor(model, layers).eval()
 
     def _autocast(self, inputs: Inputs) -> AbstractContextManager[Any]:
         device = (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).device
@@ -139,10 +139,10 @@ class Frozen(Teacher):
             **({} if self.size is None else {"size": self.size}),
         }
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The network's layers; from then on its answers tell its facts too."""
         try:
-            look = Look(self.plain[0], self.seen(batch))
+            look = ModelProfile(self.plain[0], self.seen(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.facts = look.facts

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
@@ -39,7 +39,7 @@ class MovingAverage(Teacher):
         """What the average says."""
         return self.teacher(batch, layers)
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The student's layers."""
         return self.teacher.look(batch)
 

@@ -10,20 +10,22 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs, move
-from tutelage.teachers.base import Teacher, Wrapped
+from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.utils.options import FewOrZero
 
 Asked = tuple[Batch, "Future[Outputs]"]
 
 
-class Ahead(Wrapped):
+class PrefetchingTeacher(TeacherWrapper):
     """Answers up to `depth` batches ahead, in a thread of its own, and on a device of its own if it is given one.
 
     The answers are those of the teacher itself, on the device of the batch. A failure is raised at its own batch.
     Raises: ConfigError if depth is negative, the device isn't there, or training changes the teacher (moving average).
     """
+
+    name = "ahead"
 
     def __init__(self, teacher: Teacher, depth: FewOrZero = 2, device: str | None = None) -> None:
         super().__init__(teacher)
@@ -75,13 +77,13 @@ class Ahead(Wrapped):
         self.answered = batch, tuple(layers), answer.result()
         return batch
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The teacher's, with features on the device of the batch."""
         if self.device is None:
             return self.teacher.look(batch)
         return Fetched(self.teacher.look(batch.to(self.device)), _device(batch))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Ahead:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
         """Stay on its own device."""
         device = self.device
         return super()._apply(fn if device is None else lambda x: fn(x).to(device), recurse)  # type: ignore[no-untyped-call]
@@ -89,13 +91,13 @@ class Ahead(Wrapped):
 
 def placed(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher | None:
     """The teacher so many batches ahead of the student and on a device of its own, as far as there are any."""
-    return Ahead(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
+    return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 
 
-class Fetched(Look):
+class Fetched(ModelProfile):
     """A look whose tensors are brought to another device."""
 
-    def __init__(self, look: Look, device: torch.device) -> None:
+    def __init__(self, look: ModelProfile, device: torch.device) -> None:
         self.__dict__.update(vars(look))
         self.look, self.device = look, device
         self.response, self.facts = move(look.response, device), move(look.facts, device)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
-from tutelage.teachers.base import Teacher, Wrapped
+from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.utils.options import Width
 
 
-class Projected(Wrapped):
+class Projected(TeacherWrapper):
     r"""Another teacher, with the features of more than `width` channels projected to so many.
 
     x' = √(C/width)·Qᵀx at each position, Q (C, width) with orthonormal columns: fixed, random, the same in every run.
@@ -47,7 +47,7 @@ class Projected(Wrapped):
         features = {layer: project(x, self.width) for layer, x in told.features.items()}
         return Outputs(told.response, features, _without_heads(told.facts), [self._narrow(x) for x in told.members])
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The teacher's, with its features projected and without its classifier."""
         return Narrow(self.teacher.look(batch), self.width)
 
@@ -57,10 +57,10 @@ class Projected(Wrapped):
         return None if identity is None else {"teacher": identity, "width": self.width}
 
 
-class Narrow(Look):
+class Narrow(ModelProfile):
     """A look whose features are projected."""
 
-    def __init__(self, look: Look, width: int) -> None:
+    def __init__(self, look: ModelProfile, width: int) -> None:
         self.__dict__.update(vars(look))
         self.look, self.width, self.facts = look, width, _without_heads(look.facts)
         self.members = [Narrow(member, width) for member in look.members]

@@ -6,14 +6,14 @@ import random
 from collections.abc import Sequence
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.utils.options import Epochs
 
 
-class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by name
+class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
     """Several teachers of which one answers each batch, drawn anew: all have the same chance.
 
     With `epochs` the draw moves from the first to the last within so many: at x = (M − 1)·min(epoch/epochs, 1) it is
@@ -31,7 +31,7 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
     def __init__(self, members: Sequence[Teacher], seed: int = 0, epochs: Epochs | None = None) -> None:
         super().__init__(members)
         self.seed, self.epochs = seed, epochs
-        self.looks: list[Look] = []
+        self.looks: list[ModelProfile] = []
 
     def drawn(self, epoch: float) -> int:
         """The member that teaches when training is so many epochs far."""
@@ -50,7 +50,7 @@ class RandomTeacher(Ensemble, Teacher):  # the registry looks for Teacher by nam
     def identity(self) -> None:
         """None: which one answers changes in training."""
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """The first member's."""
         self.looks = [teacher.look(batch) for teacher in self.teachers()]
         self._mean([look.response for look in self.looks])  # refuses different classes

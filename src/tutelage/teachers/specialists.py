@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError, unknown
-from tutelage.nn.model_profile import Look
+from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
@@ -49,7 +49,7 @@ class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name
             joined[:, columns] += response
         return joined / torch.tensor(self.counts, device=first.device).view(-1, *[1] * (first.dim() - 2))
 
-    def look(self, batch: Batch) -> Look:
+    def look(self, batch: Batch) -> ModelProfile:
         """As of several teachers, and which classes each one knows."""
         look = super().look(batch)
         self.facts = look.facts = {**look.facts, "columns": self.columns}

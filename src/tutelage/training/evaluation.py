@@ -20,7 +20,7 @@ from tutelage.tasks.base import Task
 
 
 @dataclass
-class Figures:
+class EvaluationResult:
     """A network's figures on a split: by name (accuracy, loss …), the confusion, and its predictions if kept.
 
     confusion: (3, N), each pair of truth and answer that occurs, and how often; `matrix()` is the same as a (C, C).
@@ -42,7 +42,7 @@ class Figures:
 
 def evaluate(
     model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *, keep: bool = False, shared: bool = False
-) -> Figures:
+) -> EvaluationResult:
     """Run a network over a split in eval mode.
 
     keep: keep every sample's probabilities (one label each). shared: each process has a part; figures are of all.
@@ -75,7 +75,7 @@ def evaluate(
             f"the network's answers are not finite numbers ({figures}); was it trained, is the input sound?"
         )
     parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
-    return Figures(figures, confusion, classes, *parts)
+    return EvaluationResult(figures, confusion, classes, *parts)
 
 
 def answered(model: nn.Module, batch: Batch) -> Tensor:

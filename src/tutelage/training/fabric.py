@@ -10,10 +10,10 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from tutelage.errors import ConfigError
-from tutelage.settings import Settings
+from tutelage.settings import TrainerSettings
 
 
-def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
+def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
     """Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
@@ -47,7 +47,7 @@ def make_fabric(settings: Settings, start: Literal["popen", "spawn", "fork"] = "
         raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
 
 
-def _precision(settings: Settings) -> Any:
+def _precision(settings: TrainerSettings) -> Any:
     """Autocast, if any. Fabric would turn what a forward is given to half precision too: the teacher's answers."""
     from lightning.fabric.plugins.precision import MixedPrecision, Precision
 

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from tutelage.errors import ConfigError
 from tutelage.nn.activation_checkpointing import blocks
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.token_grid import split
 from tutelage.objective.term import Term
 from tutelage.policies.base import Weight
@@ -53,7 +53,7 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
     """
     from torch.distributed.fsdp import fully_shard
 
-    for student in [m for m in player.modules() if isinstance(m, Tapped)]:
+    for student in [m for m in player.modules() if isinstance(m, FeatureExtractor)]:
         places = [split(layer)[0] for layer in student.layers]
         for name in blocks(student.model, inputs):
             inside = any(place.startswith(f"{name}.") for place in places) or f"{name}:in" in places
@@ -98,7 +98,7 @@ def _as(like: Any, value: Any) -> Any:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def hollow(student: Tapped) -> Tapped:
+def hollow(student: FeatureExtractor) -> FeatureExtractor:
     """A copy without weights, to be made before they are divided."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in student.parameters()
@@ -106,7 +106,7 @@ def hollow(student: Tapped) -> Tapped:
     return copy.deepcopy(student, memo)
 
 
-def filled(copied: Tapped, student: Tapped) -> Tapped:
+def filled(copied: FeatureExtractor, student: FeatureExtractor) -> FeatureExtractor:
     """A copy without weights (which stays so), given the student's, whole; every process must call it."""
     made = copy.deepcopy(copied)
     device = next(student.parameters()).device

@@ -11,15 +11,15 @@ from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.terms import Terms
-from tutelage.settings import DEFAULTS, Settings, Suited, course
+from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, course
 
 USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
 """Learning rates that are usual with each optimiser."""
 
 
-def suited(settings: Settings, module: nn.Module) -> Suited:
+def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
     """What the settings say, or leave open and suits the module; its `own_settings` win over them."""
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     name = settings.optimizer
@@ -27,18 +27,18 @@ def suited(settings: Settings, module: nn.Module) -> Suited:
         bears = settings.lr is None or settings.lr <= USUAL["adamw"][1]
         name = "adamw" if bears and not settings.dot and _has_layer_norms(module) else "sgd"
     default, decay = DEFAULTS[name], settings.weight_decay
-    return Suited(
+    return OptimizerSettings(
         name, default.lr if settings.lr is None else settings.lr, default.weight_decay if decay is None else decay
     )
 
 
 def _has_layer_norms(module: nn.Module) -> bool:
     """Whether a network in it has; connectors and losses decide nothing."""
-    networks: list[nn.Module] = [m for m in module.modules() if isinstance(m, Tapped)]
+    networks: list[nn.Module] = [m for m in module.modules() if isinstance(m, FeatureExtractor)]
     return any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for network in networks or [module] for m in network.modules())
 
 
-def optimiser(module: nn.Module, settings: Settings) -> Optimizer:
+def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
     """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
     name, lr, decay = suited(settings, module)
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
@@ -96,7 +96,7 @@ def taught_by(terms: Mapping[str, Terms]) -> set[str]:
     return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
 
 
-def scheduler(optimizer: Optimizer, settings: Settings, steps_an_epoch: int) -> LambdaLR:
+def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
     """Steps the optimiser's learning rate along its course."""
     return LambdaLR(optimizer, course(settings, steps_an_epoch))
 

@@ -21,14 +21,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.data.data_module import Data
+from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, Interrupted, TutelageError
 from tutelage.nn.activation_checkpointing import recompute
-from tutelage.nn.feature_extractor import Tapped
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import refuse_single
 from tutelage.objective.term import Term
 from tutelage.schemes.base import Scheme, bare, short
-from tutelage.settings import Settings, refuse_accumulation
+from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.training import checkpoint, fsdp
@@ -39,7 +39,7 @@ from tutelage.training.fabric import make_fabric
 from tutelage.training.gradient_norms import gradient_norms, refuse_infinite
 from tutelage.training.optimizers import averages, go_on, optimiser, scheduler, taught_by
 from tutelage.utils.distributed import all_of
-from tutelage.utils.signals import Wish, listening
+from tutelage.utils.signals import StopRequest, listening
 
 NORM_POINTS = 5
 
@@ -52,12 +52,12 @@ class Trainer:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: TrainerSettings,
         task: Task,
         folder: Path | None = None,
         callbacks: Sequence[Callback] = (),
         fabric: Any = None,
-        snapshot: Callable[[int, Mapping[str, Tapped]], None] = lambda epoch, networks: None,
+        snapshot: Callable[[int, Mapping[str, FeatureExtractor]], None] = lambda epoch, networks: None,
     ) -> None:
         self.settings, self.task, self.folder = settings, task, folder
         self.callbacks = list(callbacks)
@@ -66,11 +66,11 @@ class Trainer:
         self.progress = Progress()
         self.best_weights: dict[str, Any] | None = None
         self.pending: list[dict[str, Tensor]] = []
-        self.wish = Wish()
+        self.wish = StopRequest()
 
     # the whole
 
-    def fit(self, scheme: Scheme, data: Data) -> dict[str, nn.Module]:
+    def fit(self, scheme: Scheme, data: DataModule) -> dict[str, nn.Module]:
         """Train; returns the students that are the result, by name: bare modules in eval mode."""
         settings = self.settings
         self.steps = data.steps(settings.batch_size // self.fabric.world_size, self.fabric.world_size)
@@ -91,7 +91,7 @@ class Trainer:
         self._note({"kind": "end", "step": self.progress.step, "seconds": self.progress.seconds})
         return self._result(scheme)
 
-    def _set_up(self, scheme: Scheme, data: Data) -> None:
+    def _set_up(self, scheme: Scheme, data: DataModule) -> None:
         settings, fabric = self.settings, self.fabric
         self.batching = scheme.batching
         self.layout = torch.channels_last if settings.channels_last and not settings.sharded else None
@@ -112,7 +112,7 @@ class Trainer:
             for student in self.students.values():  # after the averages were copied from them
                 recompute(student, example.inputs)
         if settings.compile:
-            for tapped in (m for m in scheme.modules() if isinstance(m, Tapped)):
+            for tapped in (m for m in scheme.modules() if isinstance(m, FeatureExtractor)):
                 tapped.compile()
         self.optimisers: dict[str, list[Any]] = {}
         self.parts: dict[str, list[nn.Module]] = {}
@@ -132,7 +132,7 @@ class Trainer:
 
     # an epoch, a batch, a turn
 
-    def _epoch(self, scheme: Scheme, data: Data, batches: Iterator[Batch]) -> None:
+    def _epoch(self, scheme: Scheme, data: DataModule, batches: Iterator[Batch]) -> None:
         began, progress, settings = time.perf_counter(), self.progress, self.settings
         if progress.position == 0 and self._norms_are_due():
             batches = self._with_norms(scheme, batches)
@@ -158,7 +158,7 @@ class Trainer:
         progress.position = 0
         progress.seconds += time.perf_counter() - began
 
-    def _batches(self, data: Data, split: str, epoch: int, start: int, shared: bool = True) -> Generator[Batch]:
+    def _batches(self, data: DataModule, split: str, epoch: int, start: int, shared: bool = True) -> Generator[Batch]:
         settings, fabric = self.settings, self.fabric
         batches = data.batches(
             split,
@@ -275,7 +275,7 @@ class Trainer:
         means = self.fabric.all_reduce(torch.tensor(list(norms.values())), reduce_op="mean")
         return dict(zip(norms, means.tolist(), strict=True))
 
-    def _validate(self, scheme: Scheme, data: Data) -> None:
+    def _validate(self, scheme: Scheme, data: DataModule) -> None:
         progress = self.progress
         networks = self.networks()
         name, student = next(iter(networks.items()))
@@ -302,11 +302,13 @@ class Trainer:
                     n: {k: v.detach().clone() for k, v in s.state_dict().items()} for n, s in networks.items()
                 }
 
-    def networks(self) -> dict[str, Tapped]:
+    def networks(self) -> dict[str, FeatureExtractor]:
         """What is validated and becomes the result: the students, whole copies of them, or their moving averages."""
         if self.settings.sharded:
             return {name: fsdp.filled(self.hollow[name], student) for name, student in self.students.items()}
-        return {name: cast(Tapped, average.module) for name, average in self.averages.items()} or self.students
+        return {
+            name: cast(FeatureExtractor, average.module) for name, average in self.averages.items()
+        } or self.students
 
     def _patience_is_out(self) -> bool:
         patience = self.settings.patience

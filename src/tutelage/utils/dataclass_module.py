@@ -14,7 +14,7 @@ from tutelage.utils.options import Checked, refuse
 
 
 @dataclass_transform()
-class Declared(Checked, nn.Module):
+class DataclassModule(Checked, nn.Module):
     """A module that is its annotated fields: subclassing makes it a dataclass, which holds values to annotations."""
 
     if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Declared(Checked, nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options().items())
 
 
-def positive(declared: Declared, *names: str) -> None:
+def positive(declared: DataclassModule, *names: str) -> None:
     """Refuse a field that isn't above zero."""
     for name in names:
         value = getattr(declared, name)

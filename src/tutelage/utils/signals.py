@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass
-class Wish:
+class StopRequest:
     """The number of the signal that asked for a stop; 0: none did."""
 
     number: int = 0
@@ -23,7 +23,7 @@ class Wish:
 
 
 @contextmanager
-def listening(wish: Wish) -> Iterator[None]:
+def listening(wish: StopRequest) -> Iterator[None]:
     """While inside, the first signal is noted in `wish`; a second one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

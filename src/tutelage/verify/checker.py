@@ -20,7 +20,7 @@ from tutelage.nn import connectors
 from tutelage.utils import registry
 from tutelage.utils.options import fault, taken
 from tutelage.verify import references
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector, read
 
 LOSS_TOLERANCE = 1e-6
@@ -51,7 +51,7 @@ def judge(path: Path) -> Outcome:
     """Check one vector."""
     try:
         vector = read(path)
-        return Outcome(path.stem, tuple(Judged(vector).faults()))
+        return Outcome(path.stem, tuple(VectorCheck(vector).faults()))
     except TutelageError as error:
         return Outcome(path.stem, (str(error),))
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
@@ -61,19 +61,19 @@ def judge(path: Path) -> Outcome:
 
 
 @cache
-def table() -> dict[str, Row]:
+def table() -> dict[str, Reference]:
     """Every row, by the published method's name."""
-    found: dict[str, Row] = {}
+    found: dict[str, Reference] = {}
     for file in iter_modules(references.__path__):
         found |= import_module(f"{references.__name__}.{file.name}").ROWS
     return found
 
 
-class Judged:
+class VectorCheck:
     """One vector, computed with our losses."""
 
     def __init__(self, vector: Vector) -> None:
-        self.row = row = table().get(vector.method, Row())
+        self.row = row = table().get(vector.method, Reference())
         self.given = list(vector.inputs)
         if row.derive:
             for x in vector.inputs.values():
@@ -81,7 +81,7 @@ class Judged:
             vector = row.derive(vector)
         self.vector = vector
         weighed = row.combine(vector) if row.combine else [(1.0, row)]
-        self.parts = [(weight, Computed(vector, one)) for weight, one in weighed]
+        self.parts = [(weight, LossEvaluation(vector, one)) for weight, one in weighed]
 
     def faults(self) -> Iterator[str]:
         """What differs, with the figures."""
@@ -118,10 +118,10 @@ class Judged:
             yield f"gradient of {name} differs by {off:.3g}, its largest entry is {expected.abs().max().item():.3g}"
 
 
-class Computed:
+class LossEvaluation:
     """One of our losses on a vector's inputs."""
 
-    def __init__(self, vector: Vector, row: Row) -> None:
+    def __init__(self, vector: Vector, row: Reference) -> None:
         self.vector, self.row = vector, row
         cls = registry.find("losses", row.loss or vector.method).load()
         options = row.options(vector) if callable(row.options) else row.options

@@ -13,7 +13,7 @@ from tutelage.verify.vector import Vector
 
 
 @dataclass(frozen=True)
-class Row:
+class Reference:
     """The names of one published method.
 
     loss: ours; empty for the method's own name. fields: hyper-parameter → our field, where they differ (the task's
@@ -47,7 +47,7 @@ class Row:
     teacher_sides: Callable[[list[Tensor]], Any] | None = None
     scale: Callable[[Vector], float] = lambda vector: 1.0
     reduce: Callable[[Tensor], Tensor] = lambda values: values.mean()
-    combine: Callable[[Vector], list[tuple[float, Row]]] | None = None
+    combine: Callable[[Vector], list[tuple[float, Reference]]] | None = None
     prepare: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, asked: asked
     added: Callable[[Vector], Tensor | float] = lambda vector: 0.0
     derive: Callable[[Vector], Vector] | None = None

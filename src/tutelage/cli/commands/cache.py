@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.arguments import Keyed, Words, read
+from tutelage.cli.arguments import KeyValueCommand, Words, read
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def cache() -> None:
     """
 
 
-@app.command(cls=Keyed, help=BUILD)
+@app.command(cls=KeyValueCommand, help=BUILD)
 def build(words: Words = None) -> None:
     """Build what isn't there yet."""
     engines = [word.partition("=")[2] for word in words or [] if word.startswith("engine=")]

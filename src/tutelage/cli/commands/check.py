@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tutelage.cli.arguments import Keyed, Words, read
+from tutelage.cli.arguments import KeyValueCommand, Words, read
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Examples:
 """
 
 
-@app.command(cls=Keyed, help=EXAMPLES)
+@app.command(cls=KeyValueCommand, help=EXAMPLES)
 def check(words: Words = None) -> None:
     """Try it, print what was found."""
     steps = [word for word in words or [] if word.startswith("steps=")]

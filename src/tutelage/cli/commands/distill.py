@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.arguments import Keyed, Words, read
+from tutelage.cli.arguments import KeyValueCommand, Words, read
 
 app = typer.Typer(add_completion=False)
 
@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@app.command(cls=Keyed, help=EXAMPLES)
+@app.command(cls=KeyValueCommand, help=EXAMPLES)
 def distill(words: Words = None) -> None:
     """Run it with progress, then tell the outcome."""
     config = read(words)

@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 DEFAULTS = {"channels": 3, "classes": 10}
 
 
-class Keys(BaseModel):
+class LayersKeys(BaseModel):
     """What a network is looked at with."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -52,12 +52,12 @@ def layers(
     """
     import torch
 
-    from tutelage.nn.model_profile import Look
+    from tutelage.nn.model_profile import ModelProfile
     from tutelage.structures import Batch
     from tutelage.utils.console import number, say, table
 
     network, shape = _made(model, words or [])
-    look = Look(network, Batch(torch.randn(2, *shape)))
+    look = ModelProfile(network, Batch(torch.randn(2, *shape)))
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
         for x in look.layers
@@ -80,13 +80,13 @@ def _keys(words: list[str]) -> dict[str, Any]:
 
     Raises: ConfigError that lists every fault.
     """
-    given = pairs(words, {key: field.annotation for key, field in Keys.model_fields.items()})
-    if wrong := [key for key in given if key not in Keys.model_fields]:
+    given = pairs(words, {key: field.annotation for key, field in LayersKeys.model_fields.items()})
+    if wrong := [key for key in given if key not in LayersKeys.model_fields]:
         raise ConfigError(f"{', '.join(wrong)}: expected data=, size=, channels= or classes=.")
     try:
-        return Keys(**given).model_dump(exclude_none=True)
+        return LayersKeys(**given).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise ConfigError(faults(error, Keys.model_fields, given)) from error
+        raise ConfigError(faults(error, LayersKeys.model_fields, given)) from error
 
 
 def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
@@ -97,7 +97,7 @@ def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]
     keys = _keys(words)
     if serialization.is_run(model):
         network = serialization.load(model)
-        card: serialization.Card = network.card  # type: ignore[assignment]
+        card: serialization.ModelCard = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
     wanted = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.arguments import Worded
+from tutelage.cli.arguments import TextCommand
 from tutelage.config.schema import later, pairs
 
 app = typer.Typer(add_completion=False)
@@ -25,7 +25,7 @@ Examples:
 """
 
 
-@app.command(cls=Worded, help=HELP)
+@app.command(cls=TextCommand, help=HELP)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/digits-kd-1.")],
     words: Annotated[
@@ -37,9 +37,9 @@ def resume(
     from tutelage.api import finished
     from tutelage.cli.summary import tell
     from tutelage.runs import resuming
-    from tutelage.runs.networks import Given
-    from tutelage.runs.progress import Progress
+    from tutelage.runs.networks import Provided
+    from tutelage.runs.progress import ProgressDisplay
 
-    with Progress() as progress:
-        folder = resuming.resume(run, Given(callbacks=(progress,)), changes)
+    with ProgressDisplay() as progress:
+        folder = resuming.resume(run, Provided(callbacks=(progress,)), changes)
     tell(finished(folder))

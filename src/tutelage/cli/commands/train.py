@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.arguments import Keyed, Words, read
+from tutelage.cli.arguments import KeyValueCommand, Words, read
 from tutelage.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
@@ -21,7 +21,7 @@ Examples:
 """
 
 
-@app.command(cls=Keyed, help=EXAMPLES)
+@app.command(cls=KeyValueCommand, help=EXAMPLES)
 def train(words: Words = None) -> None:
     """Run it with progress, then tell the outcome."""
     for word in words or []:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.data.preparation import Found, of_columns
-from tutelage.data.splits import Stored
+from tutelage.data.preparation import SourceData, of_columns
+from tutelage.data.splits import InMemorySplit
 
 NAMES = {
     "digits": "1,797 handwritten digits, 8×8 grey, 10 classes (UCI); part of scikit-learn, nothing to download",
@@ -13,7 +13,7 @@ NAMES = {
 }
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
+def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     """The digits, their 17 grey levels spread over 0 … 255."""
     from sklearn.datasets import load_digits
 
@@ -21,7 +21,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     images = torch.from_numpy(digits.images)[:, None].mul(255 / 16).round().byte()
     classes, y = tuple(str(name) for name in digits.target_names), torch.from_numpy(digits.target)
     if kind == "digits":
-        return Found("classification", classes, size or (8, 8), "shift", {"train": Stored(images, y)})
+        return SourceData("classification", classes, size or (8, 8), "shift", {"train": InMemorySplit(images, y)})
     named = {"digit": classes, "parity": ("even", "odd"), "five": ("below five", "five or more")}
-    samples = Stored(images, torch.stack([y, y % 2, (y >= 5).long()], dim=1))
+    samples = InMemorySplit(images, torch.stack([y, y % 2, (y >= 5).long()], dim=1))
     return of_columns(named, size or (8, 8), "shift", {"train": samples})

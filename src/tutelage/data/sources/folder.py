@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from tutelage.data.decode import Probe, probe
-from tutelage.data.image_files import Files
+from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.listing import (
     SPLITS,
     Listing,
@@ -22,8 +22,8 @@ from tutelage.data.listing import (
     some,
     with_masks,
 )
-from tutelage.data.preparation import Found
-from tutelage.data.splits import Samples
+from tutelage.data.preparation import SourceData
+from tutelage.data.splits import Split
 from tutelage.errors import DataError, plain
 
 NAMES = {"folder:PATH": "images in one folder a class; in train/, val/ and test/ if the data is split"}
@@ -39,7 +39,7 @@ def suits(path: Path) -> bool:
     return path.is_dir()
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
+def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     """Images up to 64 pixels are decoded once and held in memory; larger ones are photos, read when asked for."""
     root = place(where)
     roots, notes = _splits(root)
@@ -53,7 +53,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     shape = size or (seen.largest if max(seen.largest) <= SMALL else PHOTO)
     splits = {split: _samples(list(of_class.values()), seen, shape, small) for split, of_class in found.items()}
     notes += left_out(f"folder:{where}", listings) + doubles(f"folder:{where}", listings)
-    return Found("classification", classes, shape, "crop-flip" if small else "resized-crop", splits, notes=notes)
+    return SourceData("classification", classes, shape, "crop-flip" if small else "resized-crop", splits, notes=notes)
 
 
 def _splits(root: Path) -> tuple[dict[str, Path], list[str]]:
@@ -142,7 +142,7 @@ def _refuse(root: Path, found: Mapping[str, Classes]) -> None:
     refuse_shared(root, {f"{split}/{name}": x for split, classes in found.items() for name, x in classes.items()})
 
 
-def _samples(of_class: list[Listing], seen: Probe, size: tuple[int, int], small: bool) -> Samples:
+def _samples(of_class: list[Listing], seen: Probe, size: tuple[int, int], small: bool) -> Split:
     labels = torch.tensor([label for label, listing in enumerate(of_class) for _ in listing.paths])
-    files = Files([path for listing in of_class for path in listing.paths], seen.channels, size, labels=labels)
+    files = ImageFileSplit([path for listing in of_class for path in listing.paths], seen.channels, size, labels=labels)
     return files.stored(seen.largest) if small else files

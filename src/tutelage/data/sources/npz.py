@@ -9,8 +9,8 @@ import torch
 
 from tutelage.data import multitask_targets
 from tutelage.data.listing import place
-from tutelage.data.preparation import Found, class_lists, of_columns
-from tutelage.data.splits import Stored
+from tutelage.data.preparation import SourceData, class_lists, of_columns
+from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
 
 NAMES = {"npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test); `classes` there or in classes.json"}
@@ -25,7 +25,7 @@ def suits(path: Path) -> bool:
     return path.suffix == ".npz" and path.is_file()
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
+def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     """x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; y (N,) integers from 0.
 
     With `columns`, the names of K labels: y (N, K), -1 or -100 where there is none, and class names in classes_NAME.
@@ -50,7 +50,9 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     augment = "shift" if shape[0] == 1 else "crop-flip"
     size = size or (shape[1], shape[2])
     return (
-        of_columns(named, size, augment, splits) if named else Found("classification", classes, size, augment, splits)
+        of_columns(named, size, augment, splits)
+        if named
+        else SourceData("classification", classes, size, augment, splits)
     )
 
 
@@ -95,7 +97,7 @@ def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
-def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Stored:
+def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> InMemorySplit:
     """sizes: how many classes each label has."""
     if f"y_{split}" not in arrays:
         raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
@@ -108,7 +110,7 @@ def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -
     for top, classes in zip(y.view(len(y), -1).amax(0).tolist(), sizes, strict=True):
         if top >= classes:
             raise DataError(f"{plain(path)}: {key} has the label {top}, beyond the {classes} classes of train.")
-    return Stored(_images(path, f"x_{split}", x), y)
+    return InMemorySplit(_images(path, f"x_{split}", x), y)
 
 
 def _images(path: Path, key: str, x: Array) -> torch.Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tutelage.data.decode import probe
-from tutelage.data.image_files import Files
+from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.listing import Listing, folders, images_in, left_out, place, refuse_shared, some, with_masks
 from tutelage.data.masks import Masks, legend, legend_of
-from tutelage.data.preparation import Found
+from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
 
@@ -27,7 +27,7 @@ def suits(path: Path) -> bool:
     return path.is_dir() and bool(with_masks(path))
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
+def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     """Images of one size up to 256 pixels are decoded once and held in memory, others are read when asked for."""
     root = place(where)
     listings = {split: (images_in(images), images_in(masks)) for split, (images, masks) in _splits(root).items()}
@@ -40,12 +40,14 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
     small = alike and seen.fits(SMALL, sum(map(len, pairs.values())))
     shape = size or (seen.largest if alike else PHOTO)
     files = {
-        split: Files([i for i, _ in found], seen.channels, shape, masks=Masks(tuple(m for _, m in found), known))
+        split: ImageFileSplit(
+            [i for i, _ in found], seen.channels, shape, masks=Masks(tuple(m for _, m in found), known)
+        )
         for split, found in pairs.items()
     }
     splits = {split: f.stored(seen.largest) for split, f in files.items()} if small else files
     notes = left_out(f"segmentation:{where}", [listing for both in listings.values() for listing in both])
-    return Found("segmentation", known.classes, shape, "crop-flip", splits, notes=notes)
+    return SourceData("segmentation", known.classes, shape, "crop-flip", splits, notes=notes)
 
 
 def _splits(root: Path) -> dict[str, tuple[Path, Path]]:

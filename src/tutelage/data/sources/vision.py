@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from tutelage.data.listing import place
-from tutelage.data.preparation import Found
-from tutelage.data.splits import Stored
+from tutelage.data.preparation import SourceData
+from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
 
 _IDX = "{train,t10k}-{images-idx3,labels-idx1}-ubyte"
@@ -21,7 +21,7 @@ _SETS = {  # name: (torchvision's class, augmentation, the files below PATH)
 NAMES = {f"{name}:PATH": f"{title}; needs PATH/{files}" for name, (title, _, files) in _SETS.items()}
 
 
-def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
+def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     """The published train and test splits."""
     import torchvision
 
@@ -36,10 +36,10 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> Found:
         ) from error
     splits = {"train": _stored(train), "test": _stored(test)}
     height, width = splits["train"].images.shape[-2:]
-    return Found("classification", tuple(train.classes), size or (height, width), augment, splits)
+    return SourceData("classification", tuple(train.classes), size or (height, width), augment, splits)
 
 
-def _stored(dataset: Any) -> Stored:
+def _stored(dataset: Any) -> InMemorySplit:
     images = torch.as_tensor(dataset.data)
     images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
-    return Stored(images.contiguous(), torch.as_tensor(dataset.targets))
+    return InMemorySplit(images.contiguous(), torch.as_tensor(dataset.targets))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.policies.temperature.learned import Learned
+from tutelage.policies.temperature.learned import LearnedTemperature
 from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Temperature
 
 
@@ -35,7 +35,7 @@ class CTKD(Response):
     by_sample: bool = False
 
     def __post_init__(self) -> None:
-        self.temperature = Learned(**self.options())
+        self.temperature = LearnedTemperature(**self.options())
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.temperature.build(student, teacher)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, same_shape
 from tutelage.losses.functional.divergence import soft_ce
-from tutelage.policies.sample_weight.student_gap import Worse
+from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.utils.options import Temperature
 
 
@@ -14,7 +14,7 @@ class WSLD(Response):
     r"""Soft labels, weighted by how much worse than the teacher the student answers a sample.
 
     L = w·T²·(−Σ_c softmax(t/T)_c · log softmax(s/T)_c),  w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), w without gradient:
-    the policy `Worse`.
+    the policy `StudentGap`.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; returns (B, …).
     Paper: Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650; the weight of 2.25 and T = 4
@@ -30,7 +30,7 @@ class WSLD(Response):
     temperature: Temperature = 4.0
 
     def __post_init__(self) -> None:
-        self.weight = Worse()
+        self.weight = StudentGap()
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
         same_shape(self, student, teacher)

@@ -18,7 +18,7 @@ USUAL = 10_000
 """Depth times width squared, up to which no network of a name comes near that many."""
 
 
-class Network(nn.Module):
+class ZooNetwork(nn.Module):
     """A network that goes by a name; `Net(classes, channels=3, …)` makes it.
 
     pattern: the regular expression of its names, whose named groups are constructor arguments. form: the same for

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import Network, conv_bn, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled
 
 
-class CNN(Network):
+class CNN(ZooNetwork):
     """A small plain network: three stages, layer1 … layer3, of one 3×3 convolution, W, 2W and 4W wide.
 
     Shapes: (B, channels, H, W), any H and W → (B, classes).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.models.zoo.base import Network, conv_bn, kaiming, pooled, small
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled, small
 
 EXPANSION = 6
 
@@ -27,7 +27,7 @@ class InvertedResidual(nn.Module):
         return x + self.conv(x) if self.same else self.conv(x)
 
 
-class MobileNetV2(Network):
+class MobileNetV2(ZooNetwork):
     """MobileNetV2 for small images: four stages, layer1 … layer4, of inverted residuals, and a 1280-wide head.
 
     As in the benchmark, the stages' strides are 1, 2, 2, 2 after a stem of stride 2 (the paper's first stage halves

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import Network, conv_bn, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled
 
 
 class BasicBlock(nn.Module):
@@ -25,7 +25,7 @@ class BasicBlock(nn.Module):
         return F.relu(out + self.downsample(x))
 
 
-class ResNet(Network):
+class ResNet(ZooNetwork):
     """ResNet for small images: a 3×3 stem and three stages, layer1 … layer3, of (depth − 2)/6 basic blocks.
 
     The stages are 16k, 32k and 64k wide, the stem 16, or 32 if k is 4 or more; where the shape changes the shortcut is

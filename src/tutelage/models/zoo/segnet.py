@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import Network, conv_bn, kaiming
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming
 
 
-class SegNet(Network):
+class SegNet(ZooNetwork):
     """A small segmentation network: stages layer1 … layer4, W, 2W, 4W, 8W wide, each half the last's size.
 
     The decoder brings each stage to the width of the one before (1×1), enlarges it bilinearly and adds it:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.models.zoo.base import Network, conv_bn, pooled, shuffled
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, pooled, shuffled
 
 GROUPS = 3
 STEM = 24
@@ -34,7 +34,7 @@ class ShuffleUnit(nn.Module):
         return F.relu(torch.cat([out, F.avg_pool2d(x, 3, stride=2, padding=1)], 1))
 
 
-class ShuffleNetV1(Network):
+class ShuffleNetV1(ZooNetwork):
     """ShuffleNet with 3 groups, for small images: a 1×1 stem and three stages, layer1 … layer3, 240, 480, 960 wide.
 
     As in the benchmark there is a relu after the second convolution of a unit, which the paper leaves out, and the

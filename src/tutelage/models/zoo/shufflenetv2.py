@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import Network, conv_bn, pooled, shuffled
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, pooled, shuffled
 
 WIDTHS = {0.5: (48, 96, 192, 1024), 1: (116, 232, 464, 1024), 1.5: (176, 352, 704, 1024), 2: (244, 488, 976, 2048)}
 
@@ -48,7 +48,7 @@ class DownUnit(nn.Module):
         return shuffled(torch.cat([self.left(x), self.right(x)], 1), 2)
 
 
-class ShuffleNetV2(Network):
+class ShuffleNetV2(ZooNetwork):
     """ShuffleNetV2 for small images: a 1×1 stem and three stages, layer1 … layer3, of 4, 8 and 4 units.
 
     As in the benchmark the stem neither strides nor pools, and the weights begin with torch's defaults.

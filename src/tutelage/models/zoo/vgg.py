@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models.zoo.base import Network, kaiming, pooled, small
+from tutelage.models.zoo.base import ZooNetwork, kaiming, pooled, small
 
 CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 
 
-class VGG(Network):
+class VGG(ZooNetwork):
     """VGG with batch norm and a single linear classifier: five stages, layer1 … layer5, of 3×3 convolutions.
 
     The map is halved before layer2, layer3 and layer4, and before layer5 if the image is 64 pixels or more.

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import Network, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, kaiming, pooled
 
 
 class WideBlock(nn.Module):
@@ -27,7 +27,7 @@ class WideBlock(nn.Module):
         return out + (x if self.shortcut is None else self.shortcut(active))
 
 
-class WideResNet(Network):
+class WideResNet(ZooNetwork):
     """Wide ResNet: three stages, layer1 … layer3, of (depth − 4)/6 pre-activation blocks, 16k, 32k and 64k wide.
 
     A stage's map is not yet normalised and activated: the next stage does that. No dropout, as in the benchmark.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.policies.base import Samples
+from tutelage.policies.base import SampleWeight
 
 
-class Confidence(Samples):
+class Confidence(SampleWeight):
     r"""Each sample counts as the teacher's largest probability of it, against the batch's mean.
 
     w = max_c p_c / mean_batch max_c p_c, p = softmax(t), without gradient. On the cross-entropy with the labels it is

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.policies.base import Samples
+from tutelage.policies.base import SampleWeight
 from tutelage.utils.options import Epochs, ShareAboveZero
 
 
-class Easiest(Samples):
+class Easiest(SampleWeight):
     r"""Only the share of samples that are easiest to the teacher, growing in training: a curriculum by difficulty.
 
     r = start + (1 − start)·min(epoch/epochs, 1);  w = 1/r for the ⌈r·B⌉ samples or positions with the least CE(t, y),

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.policies.base import Samples
+from tutelage.policies.base import SampleWeight
 from tutelage.utils.options import Width
 
 
-class Geometry(Samples):
+class Geometry(SampleWeight):
     r"""A learned share of the teacher in each sample, from where student, teacher and truth lie.
 
     S, T = softmax(s), softmax(t), G the true class's indicator, T̄ the teacher's mean of that class;

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.policies.base import Samples
+from tutelage.policies.base import SampleWeight
 from tutelage.utils.options import Temperature
 
 
-class Sure(Samples):
+class LowEntropy(SampleWeight):
     r"""The more, the surer the teacher is.
 
     w = 1 − H(softmax(t/T))/log C, H the entropy; 1 for a one-hot answer, 0 for a uniform one. Without gradient.
@@ -20,6 +20,7 @@ class Sure(Samples):
     Paper: Kwon, Na, Lee, Kim. ICASSP 2020 (EBKD) weighs teachers by their entropy; this weighs samples by it.
     """
 
+    name = "sure"
     paper = "Kwon, Na, Lee, Kim. ICASSP 2020"
 
     temperature: Temperature = 1.0

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.policies.base import Samples
+from tutelage.policies.base import SampleWeight
 
 
-class Worse(Samples):
+class StudentGap(SampleWeight):
     r"""The more, the worse the student answers than the teacher does.
 
     w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), without gradient.
@@ -18,6 +18,7 @@ class Worse(Samples):
     Paper: Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650 (WSLD).
     """
 
+    name = "worse"
     paper = "Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650"
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from tutelage.policies.base import Temperature
 from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Positive
 
 
-class Learned(Temperature):
+class LearnedTemperature(Temperature):
     r"""A temperature that is trained against the student: it seeks what is hardest to match.
 
     τ = t_start + t_end·σ(θ), where θ's gradient is multiplied by λ(e) = λ_end·½(1 − cos(π·min(e/ramp, 1))): by λ_end at
@@ -23,6 +23,7 @@ class Learned(Temperature):
     Raises: ConfigError if t_start isn't above 0, or t_end or ramp is below 0.
     """
 
+    name = "learned"
     paper = "Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231"
 
     t_start: Positive = 1.0

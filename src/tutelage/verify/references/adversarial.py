@@ -10,10 +10,10 @@ from torch import Tensor
 
 from tutelage.losses.adversarial.attack import perturb
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
+Weighted = list[tuple[float, Reference]]
 Model = Callable[[Tensor], Tensor]
 CLEAN = {"clean_student_logits": "student_clean", "teacher_adv_logits": "teacher_adversarial"}
 
@@ -54,32 +54,35 @@ def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
 def ard(vector: Vector) -> Weighted:
     """KD of the clean teacher to the attacked student, and the truth of the clean images."""
     alpha = vector.hyper["alpha"]
-    return [(alpha, Row("kd", scale=per_class)), (1 - alpha, Row("ce", student="extra.clean_student_logits"))]
+    return [
+        (alpha, Reference("kd", scale=per_class)),
+        (1 - alpha, Reference("ce", student="extra.clean_student_logits")),
+    ]
 
 
 def iad(vector: Vector) -> Weighted:
     """The teacher and the student's clean answers, and the truth of the clean images."""
     alpha = vector.hyper["alpha"]
-    truth = Row("ce", student="extra.clean_student_logits")
-    return [(alpha, Row("iad", options={"weigh_teacher": False}, asks=CLEAN)), (1 - alpha, truth)]
+    truth = Reference("ce", student="extra.clean_student_logits")
+    return [(alpha, Reference("iad", options={"weigh_teacher": False}, asks=CLEAN)), (1 - alpha, truth)]
 
 
 def iad_ii(vector: Vector) -> Weighted:
     """The truth, the robust teacher with the student's clean answers, and a teacher that wasn't made robust."""
     first, second = vector.hyper["alpha1"], vector.hyper["alpha2"]
     options = {"adversarial": True, "gamma": vector.hyper["temperature"] ** 2}
-    robust = Row("iad", teacher="extra.teacher_adv_logits", options=options, asks=CLEAN)
-    standard = Row("kd", teacher="extra.standard_teacher_adv_logits")
-    return [(1 - first - second, Row("ce")), (first, robust), (second, standard)]
+    robust = Reference("iad", teacher="extra.teacher_adv_logits", options=options, asks=CLEAN)
+    standard = Reference("kd", teacher="extra.standard_teacher_adv_logits")
+    return [(1 - first - second, Reference("ce")), (first, robust), (second, standard)]
 
 
 ROWS = {
-    "adaad": Row(derive=lambda vector: attacked(vector, through_teacher=True), asks=CLEAN, scale=per_class),
-    "ard": Row(combine=ard),
-    "iad": Row(combine=iad),
-    "iad_ii": Row(combine=iad_ii),
-    "rslad": Row(options={"eps": 1e-5}, asks={"clean_student_logits": "student_clean"}, scale=per_class),
-    "rslad_attack": Row(
+    "adaad": Reference(derive=lambda vector: attacked(vector, through_teacher=True), asks=CLEAN, scale=per_class),
+    "ard": Reference(combine=ard),
+    "iad": Reference(combine=iad),
+    "iad_ii": Reference(combine=iad_ii),
+    "rslad": Reference(options={"eps": 1e-5}, asks={"clean_student_logits": "student_clean"}, scale=per_class),
+    "rslad_attack": Reference(
         "kd", options={"temperature": 1.0}, derive=lambda vector: attacked(vector, through_teacher=False)
     ),
 }

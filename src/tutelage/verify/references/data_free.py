@@ -6,11 +6,11 @@ import math
 
 from torch import Tensor
 
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import constants
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
+Weighted = list[tuple[float, Reference]]
 CODE = {"reverse": True, "floor": 0.01}
 
 
@@ -23,7 +23,7 @@ def cmi(vector: Vector) -> Weighted:
         first = hyper.whole("synthesis_batch_size") if bank else len(tensors[0])
         return [x for x in (tensors[0][:first], tensors[0][first:]) if len(x)]
 
-    contrast = Row(
+    contrast = Reference(
         "cmi_contrast",
         options={"temperature": hyper["cr_T"]},
         student="extra.proj_local_feature",
@@ -31,22 +31,22 @@ def cmi(vector: Vector) -> Weighted:
         together=True,
         sides=split,
     )
-    one_hot = Row("ce", student="teacher_logits")
-    return [(hyper["oh"], one_hot), (-hyper["adv"], Row("cmi_adversarial")), (hyper["cr"], contrast)]
+    one_hot = Reference("ce", student="teacher_logits")
+    return [(hyper["oh"], one_hot), (-hyper["adv"], Reference("cmi_adversarial")), (hyper["cr"], contrast)]
 
 
 def dafl(vector: Vector) -> Weighted:
     """The generator's loss, with log₁₀, and the student's, for which the teacher is a constant."""
     hyper = vector.hyper
     options = {"one_hot": hyper["oh"], "balance": hyper["ie"] / math.log(10), "activation": hyper["a"]}
-    made = Row(
+    made = Reference(
         "dafl",
         options=options,
         student="teacher_logits teacher_features",
         together=True,
         teacher_sides=lambda tensors: None,
     )
-    learned = Row(
+    learned = Reference(
         "kd", options={"temperature": 1.0}, student="student_logits", teacher="teacher_logits", teacher_sides=constants
     )
     return [(1.0, made), (1.0, learned)]
@@ -55,30 +55,30 @@ def dafl(vector: Vector) -> Weighted:
 def dfad(vector: Vector) -> Weighted:
     """Minimised by the student, maximised by the generator."""
     generator = vector.hyper.one_of("phase", "student", "generator") == "generator"
-    return [(-1.0, Row("dfad")) if generator else (1.0, Row("dfad", teacher_sides=constants))]
+    return [(-1.0, Reference("dfad")) if generator else (1.0, Reference("dfad", teacher_sides=constants))]
 
 
 def zskt(vector: Vector) -> Weighted:
     """KD averaged over classes and without T², of the student with attention maps, of the generator with less of it."""
     temperature = vector.hyper["temperature"]
     weight = 1 / (vector.inputs["teacher_logits"].shape[1] * temperature**2)
-    kd = Row("kd", student="student_logits", teacher="teacher_logits")
+    kd = Reference("kd", student="student_logits", teacher="teacher_logits")
     if vector.hyper.one_of("phase", "student", "generator") == "generator":
         return [(-weight, kd)]
-    return [(weight, kd), (vector.hyper["AT_beta"], Row("at"))]
+    return [(weight, kd), (vector.hyper["AT_beta"], Reference("at"))]
 
 
 ROWS = {
-    "adaptive_deepinversion_js": Row("adi", options=CODE, scale=lambda vector: vector.hyper["adi_scale"]),
-    "cmi": Row(combine=cmi, added=lambda vector: vector.hyper["bn"] * vector.inputs["extra.bn_loss"]),
-    "dafl": Row(combine=dafl),
-    "deepinversion_bn": Row(
+    "adaptive_deepinversion_js": Reference("adi", options=CODE, scale=lambda vector: vector.hyper["adi_scale"]),
+    "cmi": Reference(combine=cmi, added=lambda vector: vector.hyper["bn"] * vector.inputs["extra.bn_loss"]),
+    "dafl": Reference(combine=dafl),
+    "deepinversion_bn": Reference(
         fields={"first_bn_multiplier": "first"},
         asks={"running_mean": "means", "running_var": "variances"},
         together=True,
     ),
-    "dfad": Row(combine=dfad),
-    "image_prior_tv": Row("total_variation", fields={"tv_l1": "l1", "tv_l2": "l2"}, student="extra.image"),
-    "jsdiv_datafree": Row("jensen_shannon", options=CODE),
-    "zskt": Row(combine=zskt),
+    "dfad": Reference(combine=dfad),
+    "image_prior_tv": Reference("total_variation", fields={"tv_l1": "l1", "tv_l2": "l2"}, student="extra.image"),
+    "jsdiv_datafree": Reference("jensen_shannon", options=CODE),
+    "zskt": Reference(combine=zskt),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
 
@@ -43,28 +43,28 @@ def on_image(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 ROWS = {
-    "cirkd_memory": Row(
+    "cirkd_memory": Reference(
         options=lambda vector: {
             "num_classes": len(vector.inputs["extra.pixel_queue"]),
             "pixel_memory": 1,
             "region_memory": 1,
         }
     ),
-    "cirkd_minibatch": Row(),
-    "cwd": Row(scale=weighted),
-    "dsd": Row(),
-    "fgd": Row(
+    "cirkd_minibatch": Reference(),
+    "cwd": Reference(scale=weighted),
+    "dsd": Reference(),
+    "fgd": Reference(
         fields={"lambda": "lambda_"},
         state={r"^conv_mask_(s|t)\.": r"context_\1.mask.", r"^channel_add_conv_(s|t)\.": r"context_\1.add."},
         prepare=padded_boxes,
     ),
-    "fakd": Row(),
-    "fgfi": Row(prepare=on_image, describes=("sizes", "ratios")),  # of which given anchors are
-    "ifvd": Row(),
-    "ld": Row(scale=over_bins),
-    "pixel_kd": Row("kd"),
-    "pkd": Row(scale=weighted, fields={"resize_stu": "resize_student"}),
-    "skd_pairwise": Row(options={"detach_norm": True}),
-    "skd_pairwise_cirkd": Row("skd_pairwise"),
-    "skd_pixelwise": Row("soft_ce", options={"temperature": 1.0}, scale=whole_batch),
+    "fakd": Reference(),
+    "fgfi": Reference(prepare=on_image, describes=("sizes", "ratios")),  # of which given anchors are
+    "ifvd": Reference(),
+    "ld": Reference(scale=over_bins),
+    "pixel_kd": Reference("kd"),
+    "pkd": Reference(scale=weighted, fields={"resize_stu": "resize_student"}),
+    "skd_pairwise": Reference(options={"detach_norm": True}),
+    "skd_pairwise_cirkd": Reference("skd_pairwise"),
+    "skd_pixelwise": Reference("soft_ce", options={"temperature": 1.0}, scale=whole_batch),
 }

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tutelage.nn import connectors
 from tutelage.nn.token_grid import Grid
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
 
@@ -26,13 +26,13 @@ def projection(vector: Vector) -> dict[str, str]:
     return {"projection": "each" if vector.among("parameters") else "none"}
 
 
-def lit(vector: Vector) -> list[tuple[float, Row]]:
+def lit(vector: Vector) -> list[tuple[float, Reference]]:
     """Half of the labels' and the teacher's answers' loss, and of the distances between blocks."""
     alpha, beta = vector.hyper["alpha"] * vector.hyper["beta"] / 2, vector.hyper["beta"] / 2
     square = vector.hyper["temperature"] ** 2
-    soft = Row("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
-    truth = Row("ce", student="student_logits", teacher_sides=nobody)
-    return [(alpha, truth), (beta - alpha, soft), (0.5 - beta, Row("lit"))]
+    soft = Reference("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
+    truth = Reference("ce", student="student_logits", teacher_sides=nobody)
+    return [(alpha, truth), (beta - alpha, soft), (0.5 - beta, Reference("lit"))]
 
 
 def pairs_by_teacher(vector: Vector) -> dict[str, str]:
@@ -58,23 +58,26 @@ def weights_by_pair(vector: Vector) -> Vector:
     return replace(vector, inputs=vector.inputs | stacked | {"by_pair": by_pair})
 
 
-def timm_feature(vector: Vector) -> list[tuple[float, Row]]:
+def timm_feature(vector: Vector) -> list[tuple[float, Reference]]:
     """The task's loss and the feature's."""
-    feature = Row("hidden_state", options=projection, state=PROJECTIONS)
+    feature = Reference("hidden_state", options=projection, state=PROJECTIONS)
     return [
-        (vector.hyper["task_loss_weight"], Row("ce", student="student_logits")),
+        (vector.hyper["task_loss_weight"], Reference("ce", student="student_logits")),
         (vector.hyper["distill_loss_weight"], feature),
     ]
 
 
-def tinybert(vector: Vector) -> list[tuple[float, Row]]:
+def tinybert(vector: Vector) -> list[tuple[float, Reference]]:
     """Attentions and hidden states, with every k-th of the teacher's layers."""
     layers = len(vector.side("extra.student_attentions"))
     step = len(vector.side("extra.teacher_attentions")) // layers
     attentions = " ".join(f"extra.teacher_attentions.{(i + 1) * step - 1}" for i in range(layers))
     states = " ".join(f"teacher_features.{i * step}" for i in range(layers + 1))
-    hidden = Row("hidden_state", options={"projection": "shared"}, state=PROJECTIONS, teacher=states)
-    return [(1.0, Row("attention_mse", student="extra.student_attentions", teacher=attentions)), (layers + 1, hidden)]
+    hidden = Reference("hidden_state", options={"projection": "shared"}, state=PROJECTIONS, teacher=states)
+    return [
+        (1.0, Reference("attention_mse", student="extra.student_attentions", teacher=attentions)),
+        (layers + 1, hidden),
+    ]
 
 
 def patch_maps(features: list[Tensor]) -> list[Tensor]:
@@ -95,43 +98,43 @@ def both_heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 ROWS = {
-    "ab": Row(scale=lambda vector: 3 / 1000),
-    "afd": Row(fields={"att_f": "ratio"}),
-    "bert_pkd": Row("patient_kd"),
-    "cankd": Row(
+    "ab": Reference(scale=lambda vector: 3 / 1000),
+    "afd": Reference(fields={"att_f": "ratio"}),
+    "bert_pkd": Reference("patient_kd"),
+    "cankd": Reference(
         scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
         state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
         describes=("parameters.W.0.bias",),  # which the batch norm after it takes away
     ),
-    "cat_kd": Row(prepare=both_heads),
-    "cosine_hidden": Row("hidden_state", options={"kind": "cosine", "projection": "none"}),
-    "distillkit_hidden_state": Row("hidden_state", options=projection, state=PROJECTIONS),
-    "fitnet_hint": Row(
+    "cat_kd": Reference(prepare=both_heads),
+    "cosine_hidden": Reference("hidden_state", options={"kind": "cosine", "projection": "none"}),
+    "distillkit_hidden_state": Reference("hidden_state", options=projection, state=PROJECTIONS),
+    "fitnet_hint": Reference(
         "fitnet", connector=lambda vector: partial(connectors.Regressor, use_relu=vector.hyper.get("use_relu", True))
     ),
-    "ft": Row(fields={"p1": "power", "p2": "p"}, options={"rate": 0, "factor_weight": 1.0}),
-    "ft_official": Row("ft", fields={"beta": "factor_weight"}, options={"rate": 0}),
-    "ickd": Row(state={r"^embed_s\.conv2d\.": "embed.0.", r"^embed_s\.l2norm\.": "embed.1."}),
-    "l2t_ww": Row(
+    "ft": Reference(fields={"p1": "power", "p2": "p"}, options={"rate": 0, "factor_weight": 1.0}),
+    "ft_official": Reference("ft", fields={"beta": "factor_weight"}, options={"rate": 0}),
+    "ickd": Reference(state={r"^embed_s\.conv2d\.": "embed.0.", r"^embed_s\.l2norm\.": "embed.1."}),
+    "l2t_ww": Reference(
         scale=lambda vector: float(vector.hyper["beta"]),
         state=pairs_by_teacher,
         together=True,
         derive=weights_by_pair,
         asks={"by_pair": "pair_weights", "by_layer": "channel_weights"},
     ),
-    "lit": Row(combine=lit),
-    "mgd": Row(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
-    "manifold": Row(describes=("extra.order",)),  # what rand sorts to
-    "norm": Row(),
-    "ofd": Row(
+    "lit": Reference(combine=lit),
+    "mgd": Reference(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
+    "manifold": Reference(describes=("extra.order",)),  # what rand sorts to
+    "norm": Reference(),
+    "ofd": Reference(
         asks={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
         state={r"^connector(\d+)/": r"connectors.\1."},
         scale=lambda vector: 1 / vector.hyper["scale"],
     ),
-    "pad": Row(stand_ins={"log_variance": lambda vector: lambda student: vector.inputs["extra.log_variance"]}),
-    "reviewkd_abf": Row("reviewkd", fields={"mid_channel": "mid_channels"}, state={r"^abf(\d+)/": r"abfs.\1."}),
-    "reviewkd_hcl": Row("hcl"),
-    "semckd": Row(
+    "pad": Reference(stand_ins={"log_variance": lambda vector: lambda student: vector.inputs["extra.log_variance"]}),
+    "reviewkd_abf": Reference("reviewkd", fields={"mid_channel": "mid_channels"}, state={r"^abf(\d+)/": r"abfs.\1."}),
+    "reviewkd_hcl": Reference("hcl"),
+    "semckd": Reference(
         fields={"soft": "temperature"},
         options=lambda vector: {"batch_size": len(vector.side("student_features")[0])},
         state={
@@ -142,7 +145,7 @@ ROWS = {
             r"^regressor(\d)(\d)\.regressor\.": r"projectors.\1_\2.",
         },
     ),
-    "show_attend_distill": Row(
+    "show_attend_distill": Reference(
         state={
             r"^linear_trans_t\.query_layer\.": "queries.",
             r"^linear_trans_s\.key_layer\.": "keys.",
@@ -153,25 +156,27 @@ ROWS = {
             "^p_s$": "student_places",
         }
     ),
-    "simkd": Row(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
-    "srrl": Row(
+    "simkd": Reference(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
+    "srrl": Reference(
         fields={"weight": "response_weight"},
         asks={"teacher_logits": "teacher_response"},
         state={r"^Connectors\.": "embed."},
         prepare=partial(head, "fc_t"),
     ),
-    "textbrewer_att_ce": Row("attention_ce", options=TEXTBREWER),
-    "textbrewer_att_ce_mean": Row("attention_ce", options={"heads": "mean", **TEXTBREWER}),
-    "textbrewer_att_mse": Row("attention_mse", options=TEXTBREWER),
-    "textbrewer_att_mse_sum": Row("attention_mse", options={"heads": "sum", **TEXTBREWER}),
-    "textbrewer_fsp": Row("fsp"),
-    "textbrewer_hid_mse": Row("hidden_state", options={"projection": "none"}),
-    "textbrewer_mmd": Row("token_mmd"),
-    "timm_feature": Row(combine=timm_feature),
-    "tinybert_intermediate": Row(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
-    "vid": Row(describes=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
-    "vkd": Row(stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}),
-    "vitkd": Row(
+    "textbrewer_att_ce": Reference("attention_ce", options=TEXTBREWER),
+    "textbrewer_att_ce_mean": Reference("attention_ce", options={"heads": "mean", **TEXTBREWER}),
+    "textbrewer_att_mse": Reference("attention_mse", options=TEXTBREWER),
+    "textbrewer_att_mse_sum": Reference("attention_mse", options={"heads": "sum", **TEXTBREWER}),
+    "textbrewer_fsp": Reference("fsp"),
+    "textbrewer_hid_mse": Reference("hidden_state", options={"projection": "none"}),
+    "textbrewer_mmd": Reference("token_mmd"),
+    "timm_feature": Reference(combine=timm_feature),
+    "tinybert_intermediate": Reference(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
+    "vid": Reference(describes=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
+    "vkd": Reference(
+        stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}
+    ),
+    "vitkd": Reference(
         fields={"lambda": "masked"},
         state={r"^align2\.": "align.", r"^align\.(?=weight|bias)": "align.2."},
         sides=patch_maps,

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
+Weighted = list[tuple[float, Reference]]
 
 
 def dgkd(vector: Vector) -> Weighted:
     """The divergences averaged over classes and added over teachers, beside 1 − λ of the truth."""
     weight = vector.hyper["lambda"]
-    taught = Row("aver", options={"class_mean": True})
-    truth: Weighted = [(1 - weight, Row("ce", teacher_sides=nobody))] if vector.get("target") is not None else []
+    taught = Reference("aver", options={"class_mean": True})
+    truth: Weighted = [(1 - weight, Reference("ce", teacher_sides=nobody))] if vector.get("target") is not None else []
     return [*truth, (weight * len(vector.inputs["teacher_logits"]), taught)]
 
 
 def amtml(vector: Vector) -> Weighted:
     """2α of the mixed answer's divergence, 1 − α of CE."""
     alpha = vector.hyper["alpha"]
-    mixed = Row(
+    mixed = Reference(
         "amtml",
         student="student_logits student_features",
         state={"^W$": "v"},
@@ -28,24 +28,24 @@ def amtml(vector: Vector) -> Weighted:
         sides=lambda tensors: [tensors[0], tensors[1].flatten(2).amax(2) if tensors[1].dim() > 2 else tensors[1]],
         teacher_sides=lambda tensors: tensors[0] if len(tensors) == 1 else tensors,
     )
-    return [(2 * alpha, mixed), (1 - alpha, Row("ce", student="student_logits"))]
+    return [(2 * alpha, mixed), (1 - alpha, Reference("ce", student="student_logits"))]
 
 
 def ka(vector: Vector) -> Weighted:
     """One layer of the student, once for each teacher."""
     student = " ".join(["student_features"] * len(vector.side("teacher_features")))
     parts = {"^enc": "encoders.0", "^fam": "aligners.0", "^dec": "decoders.0"}
-    return [(1.0, Row("ka", student=student, state=parts))]
+    return [(1.0, Reference("ka", student=student, state=parts))]
 
 
 ROWS = {
-    "amtml": Row(combine=amtml),
-    "aekd": Row(fields={"svm_norm": "normalise"}, describes=("target",)),
-    "aver": Row(describes=("target",)),
-    "ebkd": Row(describes=("target",)),
-    "camkd_feature": Row(together=True),
-    "camkd_logit": Row("camkd"),
-    "dgkd": Row(combine=dgkd),
-    "cfl_mmd": Row(),
-    "ka": Row(combine=ka),
+    "amtml": Reference(combine=amtml),
+    "aekd": Reference(fields={"svm_norm": "normalise"}, describes=("target",)),
+    "aver": Reference(describes=("target",)),
+    "ebkd": Reference(describes=("target",)),
+    "camkd_feature": Reference(together=True),
+    "camkd_logit": Reference("camkd"),
+    "dgkd": Reference(combine=dgkd),
+    "cfl_mmd": Reference(),
+    "ka": Reference(combine=ka),
 }

@@ -9,20 +9,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tutelage.schemes.peer_ensembles import Attention, Ensemble, FeatureFusion, Gate
+from tutelage.schemes.peer_ensembles import Attention, FeatureFusion, Gate, PeerEnsemble
 from tutelage.structures import Outputs
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import part
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
+Weighted = list[tuple[float, Reference]]
 EPS = {"eps": 1e-7}
 
 
 def dml(vector: Vector) -> Weighted:
     """CE, and the divergences summed over peers."""
     peers = vector.inputs["extra.peer_logits"].shape[0]
-    return [(1.0, Row("ce")), (peers, Row("dml", teacher="extra.peer_logits", options={"eps": 1e-8}))]
+    return [(1.0, Reference("ce")), (peers, Reference("dml", teacher="extra.peer_logits", options={"eps": 1e-8}))]
 
 
 def pcl(vector: Vector) -> Weighted:
@@ -30,18 +30,18 @@ def pcl(vector: Vector) -> Weighted:
     peers, weight = range(len(vector.inputs["student_logits"])), vector.hyper["w"]
     share = weight / (len(peers) - 1)
     averages = [
-        (share, Row("kd", teacher="extra.average_logits", sides=part(k), teacher_sides=part(j)))
+        (share, Reference("kd", teacher="extra.average_logits", sides=part(k), teacher_sides=part(j)))
         for k in peers
         for j in peers
         if j != k
     ]
-    return [(1.0, Row("one", fields={"w": "consistency_weight"})), *averages]
+    return [(1.0, Reference("one", fields={"w": "consistency_weight"})), *averages]
 
 
 class _Leads(nn.Module):
     """What an ensemble makes of what is said, as a forward."""
 
-    def __init__(self, ensemble: Ensemble) -> None:
+    def __init__(self, ensemble: PeerEnsemble) -> None:
         super().__init__()
         self.ensemble = ensemble
 
@@ -51,7 +51,7 @@ class _Leads(nn.Module):
         return told
 
 
-def led(vector: Vector, ensemble: Ensemble, said: list[Outputs], names: Mapping[str, str]) -> Outputs:
+def led(vector: Vector, ensemble: PeerEnsemble, said: list[Outputs], names: Mapping[str, str]) -> Outputs:
     """What an ensemble, with the vector's weights, makes of what several say; names: theirs → ours, of its modules."""
     ensemble.build(said, "layer", ["layer"])
     weights = {}
@@ -99,17 +99,17 @@ def none(tensors: list[Tensor]) -> None:
 
 
 ROWS = {
-    "cl_ilr": Row("dml_joint", options={"pairwise": False, **EPS}),
-    "dcm": Row(options={"eps": 1e-8}),
-    "dml": Row(combine=dml),
-    "dml_joint": Row(options=EPS),
-    "ffl": Row(options=EPS),
-    "ffl_fusion": Row("ffl", student="student_logits", teacher="extra.fused", derive=fused),
-    "kdcl": Row(fields={"lambda": "strength"}),
-    "mcl": Row(state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, together=True, teacher_sides=none),
-    "okddip": Row(teacher="extra.peer_logits", options=peers_alpha),
-    "okddip_attention": Row("okddip", options=peers_alpha, derive=attending),
-    "one": Row(teacher="extra.ensemble_logits", options=EPS),
-    "one_gate": Row("one", teacher="extra.ensemble_logits", options=EPS, derive=gated),
-    "pcl": Row(combine=pcl),
+    "cl_ilr": Reference("dml_joint", options={"pairwise": False, **EPS}),
+    "dcm": Reference(options={"eps": 1e-8}),
+    "dml": Reference(combine=dml),
+    "dml_joint": Reference(options=EPS),
+    "ffl": Reference(options=EPS),
+    "ffl_fusion": Reference("ffl", student="student_logits", teacher="extra.fused", derive=fused),
+    "kdcl": Reference(fields={"lambda": "strength"}),
+    "mcl": Reference(state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, together=True, teacher_sides=none),
+    "okddip": Reference(teacher="extra.peer_logits", options=peers_alpha),
+    "okddip_attention": Reference("okddip", options=peers_alpha, derive=attending),
+    "one": Reference(teacher="extra.ensemble_logits", options=EPS),
+    "one_gate": Reference("one", teacher="extra.ensemble_logits", options=EPS, derive=gated),
+    "pcl": Reference(combine=pcl),
 }

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 
-ROWS = {"fpd": Row(options={"weigh_maps": True})}
+ROWS = {"fpd": Reference(options={"weigh_maps": True})}

@@ -6,29 +6,29 @@ from typing import Any
 
 from torch import Tensor
 
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
 
-def whole_irg(vector: Vector) -> list[tuple[float, Row]]:
+def whole_irg(vector: Vector) -> list[tuple[float, Reference]]:
     """Vertices, edges of every layer, and transformations between the maps."""
     hyper, layers = vector.hyper, vector.side("student_features")
     maps = [str(i) for i, x in enumerate(layers) if x.dim() == 4]
     student, teacher = (" ".join(f"{side}_features.{i}" for i in maps) for side in ("student", "teacher"))
     return [
-        (hyper["w_vert"], Row("logit_mse", student="student_logits", teacher="teacher_logits")),
-        (hyper["w_edge"] / len(layers), Row("irg_edge")),
-        (hyper["w_tran"], Row("irg_transformation", student=student, teacher=teacher)),
+        (hyper["w_vert"], Reference("logit_mse", student="student_logits", teacher="teacher_logits")),
+        (hyper["w_edge"] / len(layers), Reference("irg_edge")),
+        (hyper["w_tran"], Reference("irg_transformation", student=student, teacher=teacher)),
     ]
 
 
-def dino(vector: Vector) -> list[tuple[float, Row]]:
+def dino(vector: Vector) -> list[tuple[float, Reference]]:
     """Published crop by crop, ours image by image."""
     images = len(vector.side("teacher_logits")[0]) // 2
     return [
         (
             1.0,
-            Row(
+            Reference(
                 "dino",
                 fields={
                     "student_temp": "student_temperature",
@@ -65,16 +65,16 @@ def fours(sides: list[Tensor]) -> list[Tensor]:
 
 
 ROWS = {
-    "cc_kernel": Row("cc", fields={"P_order": "order"}),
-    "cc_repdistiller": Row(
+    "cc_kernel": Reference("cc", fields={"P_order": "order"}),
+    "cc_repdistiller": Reference(
         "cc_neighbours",
         fields={"feat_dim": "dim"},
         state={r"^embed_s\.": "embed_student.", r"^embed_t\.": "embed_teacher."},
     ),
-    "compress": Row(
+    "compress": Reference(
         options=own_bank, state={"^teacher_memory": "teacher_bank.rows", "^student_memory": "student_bank.rows"}
     ),
-    "crd": Row(
+    "crd": Reference(
         fields={"feat_dim": "dim", "nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"},
         samples="n_data",
         describes=("nce_k",),  # as many as contrast_index has
@@ -87,14 +87,14 @@ ROWS = {
             r"^Z_v2": "z_teacher",
         },
     ),
-    "dino": Row(combine=dino, describes=("ncrops", "nepochs")),
-    "irg": Row(combine=whole_irg),
-    "lightly_queue": Row(options={"normalise": False}),
-    "lsp": Row(sides=graph, prepare=lambda vector, asked: {"adjacency": asked["adjacency"].unsqueeze(0)}),
-    "minilm_relation": Row(),
-    "relative_teacher": Row(options={"frobenius": True}),
-    "seed": Row(prepare=columns),
-    "sskd": Row(
+    "dino": Reference(combine=dino, describes=("ncrops", "nepochs")),
+    "irg": Reference(combine=whole_irg),
+    "lightly_queue": Reference(options={"normalise": False}),
+    "lsp": Reference(sides=graph, prepare=lambda vector, asked: {"adjacency": asked["adjacency"].unsqueeze(0)}),
+    "minilm_relation": Reference(),
+    "relative_teacher": Reference(options={"frobenius": True}),
+    "seed": Reference(prepare=columns),
+    "sskd": Reference(
         student="student_logits student_features",
         teacher="teacher_logits teacher_features",
         sides=fours,

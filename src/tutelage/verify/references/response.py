@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tutelage.policies.temperature.standardised import standardised
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import nobody
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
+Weighted = list[tuple[float, Reference]]
 
 
 def samples(vector: Vector) -> float:
@@ -29,21 +29,24 @@ def per_class(vector: Vector) -> float:
 def with_truth(vector: Vector) -> Weighted:
     """(1 − α)·CE + α·KD."""
     alpha = vector.hyper["alpha"]
-    return [(1 - alpha, Row("ce")), (alpha, Row("kd"))]
+    return [(1 - alpha, Reference("ce")), (alpha, Reference("kd"))]
 
 
 def deit(vector: Vector) -> Weighted:
     """(1 − α)·CE of the class head, and α of the distillation head's loss; the soft one is averaged over classes."""
     alpha = vector.hyper["alpha"]
     return _heads(
-        1 - alpha, alpha, vector.hyper.one_of("distillation_type", *KINDS), Row("kd", student=HEAD, scale=per_class)
+        1 - alpha,
+        alpha,
+        vector.hyper.one_of("distillation_type", *KINDS),
+        Reference("kd", student=HEAD, scale=per_class),
     )
 
 
 def timm_token(vector: Vector) -> Weighted:
     """The same at two weights, the soft one summed over classes."""
     weights = vector.hyper["task_loss_weight"], vector.hyper["distill_loss_weight"]
-    return _heads(*weights, vector.hyper.one_of("distill_type", *KINDS), Row("kd", student=HEAD))
+    return _heads(*weights, vector.hyper.one_of("distill_type", *KINDS), Reference("kd", student=HEAD))
 
 
 HEAD = "extra.dist_logits"
@@ -51,27 +54,27 @@ KINDS = "none", "soft", "hard"
 SOFT = ("temperature",)  # of which a hard label knows nothing, and a power that is given
 
 
-def _heads(task: float, distill: float, kind: str, soft: Row) -> Weighted:
+def _heads(task: float, distill: float, kind: str, soft: Reference) -> Weighted:
     if kind == "none":
-        return [(1.0, Row("ce"))]
-    return [(task, Row("ce")), (distill, Row("hard_label", student=HEAD) if kind == "hard" else soft)]
+        return [(1.0, Reference("ce"))]
+    return [(task, Reference("ce")), (distill, Reference("hard_label", student=HEAD) if kind == "hard" else soft)]
 
 
 def timm_logit(vector: Vector) -> Weighted:
     """CE and KD at two weights."""
-    return [(vector.hyper["task_loss_weight"], Row("ce")), (vector.hyper["distill_loss_weight"], Row("kd"))]
+    return [(vector.hyper["task_loss_weight"], Reference("ce")), (vector.hyper["distill_loss_weight"], Reference("kd"))]
 
 
 def lwf(vector: Vector) -> Weighted:
     """CE over all classes, and α of the old ones'."""
-    return [(1.0, Row("ce")), (vector.hyper["alpha"], Row("lwf"))]
+    return [(1.0, Reference("ce")), (vector.hyper["alpha"], Reference("lwf"))]
 
 
 def hsakd(vector: Vector) -> Weighted:
     """Every classifier's divergence, and the truth of the unturned images, the first of each one's versions."""
     versions = len(vector.side("student_logits")[0]) // len(vector.inputs["target"])
-    truth = Row("ce", student="student_logits.0", sides=lambda z: [z[0][::versions]], teacher_sides=nobody)
-    return [(1.0, truth), (1.0, Row("hsakd", together=True))]
+    truth = Reference("ce", student="student_logits.0", sides=lambda z: [z[0][::versions]], teacher_sides=nobody)
+    return [(1.0, truth), (1.0, Reference("hsakd", together=True))]
 
 
 def mlkd(vector: Vector) -> Weighted:
@@ -79,13 +82,16 @@ def mlkd(vector: Vector) -> Weighted:
     student, teacher = "extra.student_logits_strong", "extra.teacher_logits_strong"
     first = vector.hyper["temperature"]
     truth, taught = vector.hyper["ce_loss_weight"], vector.hyper["kd_loss_weight"]
-    weak = Row("mlkd", options={"temperatures": (first, 3.0, 5.0, 2.0, 6.0), "keep": "share"})
+    weak = Reference("mlkd", options={"temperatures": (first, 3.0, 5.0, 2.0, 6.0), "keep": "share"})
     return [
-        (truth, Row("ce")),
-        (truth, Row("ce", student=student)),
+        (truth, Reference("ce")),
+        (truth, Reference("ce", student=student)),
         (taught, weak),
-        *((taught, Row("kd", options={"temperature": t}, student=student, teacher=teacher)) for t in (first, 3.0, 5.0)),
-        *((taught, Row("kd", options={"temperature": t})) for t in (2.0, 6.0)),
+        *(
+            (taught, Reference("kd", options={"temperature": t}, student=student, teacher=teacher))
+            for t in (first, 3.0, 5.0)
+        ),
+        *((taught, Reference("kd", options={"temperature": t})) for t in (2.0, 6.0)),
     ]
 
 
@@ -148,21 +154,23 @@ def all_candidates(vector: Vector) -> Mapping[str, Any]:
 
 
 ROWS = {
-    "annealing_kd": Row(describes=("T",)),
-    "ctkd": Row(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
-    "deit_hard": Row(combine=deit, describes=SOFT),
-    "deit_soft": Row(combine=deit, describes=SOFT),
-    "fkd": Row(options=kept, prepare=log_kept, describes=("top",)),  # as many as are given
-    "hsakd": Row(combine=hsakd),
-    "kd_total": Row(combine=with_truth),
-    "listmle": Row(options={"eps": 1e-10}, prepare=unpadded),
-    "listnet": Row(options={"eps": 1e-10}, prepare=unpadded),
-    "logit_mse": Row(describes=("target",)),
-    "logit_standardization": Row("kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])),
-    "logit_standardization_dkd": Row("dkd", sides=standardise),
-    "lwf": Row(combine=lwf),
-    "mlkd": Row(combine=mlkd),
-    "ranking_distillation": Row(
+    "annealing_kd": Reference(describes=("T",)),
+    "ctkd": Reference(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
+    "deit_hard": Reference(combine=deit, describes=SOFT),
+    "deit_soft": Reference(combine=deit, describes=SOFT),
+    "fkd": Reference(options=kept, prepare=log_kept, describes=("top",)),  # as many as are given
+    "hsakd": Reference(combine=hsakd),
+    "kd_total": Reference(combine=with_truth),
+    "listmle": Reference(options={"eps": 1e-10}, prepare=unpadded),
+    "listnet": Reference(options={"eps": 1e-10}, prepare=unpadded),
+    "logit_mse": Reference(describes=("target",)),
+    "logit_standardization": Reference(
+        "kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
+    ),
+    "logit_standardization_dkd": Reference("dkd", sides=standardise),
+    "lwf": Reference(combine=lwf),
+    "mlkd": Reference(combine=mlkd),
+    "ranking_distillation": Reference(
         student="extra.candidate_scores",
         fields={"lambda": "sharpness"},
         options=all_candidates,
@@ -170,15 +178,15 @@ ROWS = {
         prepare=sampled,
         describes=("mu", "num_items"),  # of items that were sampled, if there are any
     ),
-    "ranknet": Row(prepare=unpadded),
-    "rrd": Row(scale=samples),
-    "textbrewer_kd_ce": Row("soft_ce", sides=classes_last, prepare=each_temperature),
-    "textbrewer_kd_mse": Row("logit_mse", sides=classes_last, prepare=each_temperature),
-    "timm_logit": Row(combine=timm_logit),
-    "timm_token": Row(combine=timm_token, describes=SOFT),
-    "ttm": Row(options=sharpness, describes=SOFT),
-    "tinybert_prediction": Row("soft_ce", sides=classes_last, scale=per_class),
-    "wkd_l": Row(prepare=classifier),
-    "wttm": Row("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, describes=SOFT),
-    "wsld": Row(scale=lambda vector: float(vector.hyper["alpha"])),
+    "ranknet": Reference(prepare=unpadded),
+    "rrd": Reference(scale=samples),
+    "textbrewer_kd_ce": Reference("soft_ce", sides=classes_last, prepare=each_temperature),
+    "textbrewer_kd_mse": Reference("logit_mse", sides=classes_last, prepare=each_temperature),
+    "timm_logit": Reference(combine=timm_logit),
+    "timm_token": Reference(combine=timm_token, describes=SOFT),
+    "ttm": Reference(options=sharpness, describes=SOFT),
+    "tinybert_prediction": Reference("soft_ce", sides=classes_last, scale=per_class),
+    "wkd_l": Reference(prepare=classifier),
+    "wttm": Reference("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, describes=SOFT),
+    "wsld": Reference(scale=lambda vector: float(vector.hyper["alpha"])),
 }

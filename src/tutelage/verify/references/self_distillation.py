@@ -10,17 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Loss
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.sides import apart, constants, nobody, only, part, split
 from tutelage.verify.vector import Vector
 
-Weighted = list[tuple[float, Row]]
-TRUTH = Row("ce", student="student_logits")
+Weighted = list[tuple[float, Reference]]
+TRUTH = Reference("ce", student="student_logits")
 
 
 def bake(vector: Vector) -> Weighted:
     """CE and the batch's ensemble."""
-    one = Row("bake", student="student_logits", asks={"student_features.0": "embedding"})
+    one = Reference("bake", student="student_logits", asks={"student_features.0": "embedding"})
     return [(1.0, TRUTH), (vector.hyper["lamda"], one)]
 
 
@@ -28,7 +28,7 @@ def byot(vector: Vector) -> Weighted:
     """CE of every exit, the deepest exit's probabilities and its feature; the feature's distance is a sum."""
     alpha, shallow = vector.hyper["alpha"], "extra.middle_logits"
     deepest = " ".join(["extra.final_feature"] * len(vector.side("student_features")))
-    taught = Row(
+    taught = Reference(
         "byot",
         options={"entropy": False},
         student=shallow,
@@ -37,14 +37,14 @@ def byot(vector: Vector) -> Weighted:
         sides=split,
         teacher_sides=only,
     )
-    hint = Row("byot_hint", options={"active": True}, teacher=deepest, reduce=lambda values: values.sum())
-    truths = [(1 - alpha, TRUTH), (1 - alpha, Row("ce", student=shallow, sides=split, teacher_sides=list))]
+    hint = Reference("byot_hint", options={"active": True}, teacher=deepest, reduce=lambda values: values.sum())
+    truths = [(1 - alpha, TRUTH), (1 - alpha, Reference("ce", student=shallow, sides=split, teacher_sides=list))]
     return [*truths, (alpha, taught), (vector.hyper["beta"], hint)]
 
 
 def cs_kd(vector: Vector) -> Weighted:
     """CE, and KD with another sample of the class as the teacher."""
-    return [(1.0, TRUTH), (vector.hyper["lamda"], Row("kd", teacher="extra.pair_logits"))]
+    return [(1.0, TRUTH), (vector.hyper["lamda"], Reference("kd", teacher="extra.pair_logits"))]
 
 
 def halves(tensors: list[Tensor], half: int) -> list[Tensor]:
@@ -55,7 +55,7 @@ def halves(tensors: list[Tensor], half: int) -> list[Tensor]:
 def ddgsd(vector: Vector) -> Weighted:
     """Half of both views' CE, and what they say of each other."""
     both = "student_logits student_features"
-    views = Row(
+    views = Reference(
         "ddgsd",
         options={"global_mean": True},
         student=both,
@@ -64,15 +64,15 @@ def ddgsd(vector: Vector) -> Weighted:
         sides=lambda tensors: halves(tensors, 0),
         teacher_sides=lambda tensors: halves(tensors, 1),
     )
-    twice = Row("ce", student="student_logits", prepare=lambda v, asked: {"targets": asked["targets"].repeat(2)})
+    twice = Reference("ce", student="student_logits", prepare=lambda v, asked: {"targets": asked["targets"].repeat(2)})
     return [(0.5, twice), (1.0, views)]
 
 
 def dlb(vector: Vector) -> Weighted:
     """CE of both batches, and KD with the last iteration's own logits as the teacher."""
-    now = Row("ce", student="extra.current_logits", asks={"current_target": "targets"})
+    now = Reference("ce", student="extra.current_logits", asks={"current_target": "targets"})
     before, after = (len(vector.inputs[name]) for name in ("student_logits", "extra.current_logits"))
-    taught = Row("kd", teacher="extra.previous_logits")
+    taught = Reference("kd", teacher="extra.previous_logits")
     size = before + after
     return [(before / size, TRUTH), (after / size, now), (vector.hyper["alpha"], taught)]
 
@@ -80,16 +80,16 @@ def dlb(vector: Vector) -> Weighted:
 def frskd(vector: Vector) -> Weighted:
     """CE of the student and of the pyramid, which is a constant where it teaches answers and attention maps."""
     hyper = vector.hyper
-    kd = Row("kd", student="student_logits", teacher="teacher_logits", teacher_sides=constants)
-    maps = Row("at", student="student_features", teacher="teacher_features", teacher_sides=constants)
-    truths = [(1.0, Row("ce", student=f"{side}_logits", teacher_sides=nobody)) for side in ("student", "teacher")]
+    kd = Reference("kd", student="student_logits", teacher="teacher_logits", teacher_sides=constants)
+    maps = Reference("at", student="student_features", teacher="teacher_features", teacher_sides=constants)
+    truths = [(1.0, Reference("ce", student=f"{side}_logits", teacher_sides=nobody)) for side in ("student", "teacher")]
     return [*truths, (hyper["alpha"], kd), (hyper["beta"], maps)]
 
 
 def mean_teacher(vector: Vector) -> Weighted:
     """Either of the two consistency costs."""
     squared = vector.hyper.one_of("consistency_type", "mse", "kl") == "mse"
-    row = Row("consistency") if squared else Row("kd", options={"temperature": 1.0})
+    row = Reference("consistency") if squared else Reference("kd", options={"temperature": 1.0})
     return [(vector.hyper["consistency_weight"], row)]
 
 
@@ -118,22 +118,22 @@ def mixskd(vector: Vector) -> Weighted:
     def other(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
         return {"targets": asked["targets"][vector.inputs["extra.order"]]}
 
-    answers = [Row("ce", student=mixture, sides=part(k), teacher_sides=nobody) for k in heads]
+    answers = [Reference("ce", student=mixture, sides=part(k), teacher_sides=nobody) for k in heads]
     truths = [(1.0, replace(row, student="student_logits")) for row in answers]
-    answers += [Row("ce", student=name) for name in above.values()]
+    answers += [Reference("ce", student=name) for name in above.values()]
     if counts:
         truths += [(share, row) for row in answers]
         truths += [(1 - share, replace(row, prepare=other)) for row in answers]
     pairs = [
-        Row("kd", student=one, teacher=told, sides=part(k), teacher_sides=apart(part(k)))
+        Reference("kd", student=one, teacher=told, sides=part(k), teacher_sides=apart(part(k)))
         for one, told in ((mixed, mixture), (mixture, mixed))
         for k in heads[:-1]
     ]
     pairs += [
-        Row("kd", student=own, teacher=above[name], sides=part(heads[-1]), teacher_sides=constants)
+        Reference("kd", student=own, teacher=above[name], sides=part(heads[-1]), teacher_sides=constants)
         for own, name in ((mixed, "mixture"), (mixture, "mixed"))
     ]
-    maps = Row("fitnet", student="extra.mixed_features", teacher="extra.mixture_features")
+    maps = Reference("fitnet", student="extra.mixed_features", teacher="extra.mixture_features")
     return [*truths, *((1.0, row) for row in pairs), (1.0, maps)]
 
 
@@ -147,8 +147,10 @@ def noisy_student(vector: Vector) -> Weighted:
     smoothing, temperature = vector.hyper["label_smoothing"], vector.hyper["teacher_softmax_temp"]
     kind = {"hard": True} if temperature == -1 else {"temperature": temperature}
     options = {"probabilities": True, "smoothing": smoothing, **kind}
-    pseudo = Row("noisy_student", options=options, student="extra.unlabeled_logits", teacher="extra.teacher_probs")
-    return [(1.0, Row("ce", options={"smoothing": smoothing})), (vector.hyper["unlabel_ratio"], pseudo)]
+    pseudo = Reference(
+        "noisy_student", options=options, student="extra.unlabeled_logits", teacher="extra.teacher_probs"
+    )
+    return [(1.0, Reference("ce", options={"smoothing": smoothing})), (vector.hyper["unlabel_ratio"], pseudo)]
 
 
 def numbered(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def per_class(vector: Vector) -> float:
 def tf_kd_reg(vector: Vector) -> Weighted:
     """CE and the virtual teacher."""
     alpha = vector.hyper["reg_alpha"]
-    virtual = Row(
+    virtual = Reference(
         "tf_kd_reg", fields={"reg_temperature": "temperature"}, options={"of_probabilities": True}, scale=per_class
     )
     return [(1 - alpha, TRUTH), (alpha * vector.hyper["multiplier"], virtual)]
@@ -181,7 +183,7 @@ def tf_kd_reg(vector: Vector) -> Weighted:
 def tf_kd_self(vector: Vector) -> Weighted:
     """CE and KD with a copy of itself as the teacher."""
     alpha = vector.hyper["alpha"]
-    return [(1 - alpha, TRUTH), (alpha * vector.hyper["multiplier"], Row("kd", scale=per_class))]
+    return [(1 - alpha, TRUTH), (alpha * vector.hyper["multiplier"], Reference("kd", scale=per_class))]
 
 
 def votes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
@@ -194,30 +196,30 @@ def votes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 ROWS = {
-    "bake": Row(combine=bake),
-    "byot": Row(combine=byot),
-    "cs_kd": Row(combine=cs_kd),
-    "ddgsd": Row(combine=ddgsd),
-    "dlb": Row(combine=dlb),
-    "frskd": Row(combine=frskd),
-    "mean_teacher": Row(combine=mean_teacher),
-    "mixskd": Row(derive=mixtures, combine=mixskd),
-    "mixskd_discriminator": Row(
+    "bake": Reference(combine=bake),
+    "byot": Reference(combine=byot),
+    "cs_kd": Reference(combine=cs_kd),
+    "ddgsd": Reference(combine=ddgsd),
+    "dlb": Reference(combine=dlb),
+    "frskd": Reference(combine=frskd),
+    "mean_teacher": Reference(combine=mean_teacher),
+    "mixskd": Reference(derive=mixtures, combine=mixskd),
+    "mixskd_discriminator": Reference(
         options=hidden,
         state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"},
         together=True,
         describes=("hidden",),
     ),
-    "noisy_student": Row(combine=noisy_student),
-    "online_label_smoothing": Row(before=epoch_before),
-    "ps_kd": Row(
+    "noisy_student": Reference(combine=noisy_student),
+    "online_label_smoothing": Reference(before=epoch_before),
+    "ps_kd": Reference(
         fields={"alpha_T": "alpha", "end_epoch": "epochs"},
         samples=lambda vector: len(vector.inputs["student_logits"]),
         state={"previous_predictions": "predictions"},
         prepare=numbered,
     ),
-    "tf_kd_reg": Row(combine=tf_kd_reg),
-    "tf_kd_self": Row(combine=tf_kd_self),
-    "zipf_ls": Row(prepare=votes, describes=("dense",)),
-    "uskd": Row(options={"log_rank": True}, student="student_logits student_features", together=True),
+    "tf_kd_reg": Reference(combine=tf_kd_reg),
+    "tf_kd_self": Reference(combine=tf_kd_self),
+    "zipf_ls": Reference(prepare=votes, describes=("dense",)),
+    "uskd": Reference(options={"log_rank": True}, student="student_logits student_features", together=True),
 }

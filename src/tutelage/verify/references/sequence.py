@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import IGNORED
-from tutelage.verify.reference import Row
+from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
 DISTILLM = {"lam": "skew"}
@@ -42,12 +42,12 @@ def gkd_labels(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     return asked if vector.hyper.get("use_labels", True) else {}
 
 
-def symmetric(vector: Vector) -> list[tuple[float, Row]]:
+def symmetric(vector: Vector) -> list[tuple[float, Reference]]:
     """Cross-entropy and reverse KL."""
     lam = vector.hyper["lam"]
     return [
-        (1 - lam, Row("skew_kl", options={"skew": 0.0, "entropy": False})),
-        (lam, Row("skew_rkl", options={"skew": 0.0})),
+        (1 - lam, Reference("skew_kl", options={"skew": 0.0, "entropy": False})),
+        (lam, Reference("skew_rkl", options={"skew": 0.0})),
     ]
 
 
@@ -72,17 +72,20 @@ def vocabularies(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def uld(vector: Vector) -> list[tuple[float, Row]]:
+def uld(vector: Vector) -> list[tuple[float, Reference]]:
     """The next token, and the sorted probabilities."""
     shift = {"shift": True}
     return [
-        (vector.hyper["crossentropy_weight"], Row("token_ce", options=shift)),
-        (vector.hyper["distillation_weight"], Row("uld", options=shift, asks={"teacher_target": "teacher_targets"})),
+        (vector.hyper["crossentropy_weight"], Reference("token_ce", options=shift)),
+        (
+            vector.hyper["distillation_weight"],
+            Reference("uld", options=shift, asks={"teacher_target": "teacher_targets"}),
+        ),
     ]
 
 
 ROWS = {
-    "distillm2": Row(
+    "distillm2": Reference(
         fields={
             "base_alpha_1": "skew",
             "base_alpha_2": "reverse_skew",
@@ -97,25 +100,27 @@ ROWS = {
         prepare=chosen_first,
         scale=lambda vector: 2.0,
     ),
-    "dskd": Row(fields=PROJECTIONS, prepare=heads, scale=tokens),
-    "dskd_cma": Row(fields=PROJECTIONS, asks={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total),
-    "forward_kl_lm": Row("skew_kl", options={"skew": 0.0, "entropy": False}),
-    **{f"gkd_jsd_{end}": Row("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
-    "js_lm": Row("gkd", options=lambda vector: {"beta": 1 - vector.hyper["lam"]}),
-    "reverse_kl_lm": Row("skew_rkl", options={"skew": 0.0}),
-    "skew_kl": Row(fields=DISTILLM, options={"entropy": False}),
-    "skew_rkl": Row(fields=DISTILLM),
+    "dskd": Reference(fields=PROJECTIONS, prepare=heads, scale=tokens),
+    "dskd_cma": Reference(
+        fields=PROJECTIONS, asks={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total
+    ),
+    "forward_kl_lm": Reference("skew_kl", options={"skew": 0.0, "entropy": False}),
+    **{f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
+    "js_lm": Reference("gkd", options=lambda vector: {"beta": 1 - vector.hyper["lam"]}),
+    "reverse_kl_lm": Reference("skew_rkl", options={"skew": 0.0}),
+    "skew_kl": Reference(fields=DISTILLM, options={"entropy": False}),
+    "skew_rkl": Reference(fields=DISTILLM),
     **{
-        f"sparse_topk_{name}": Row("sparse_topk", options={"divergence": name}, scale=tokens)
+        f"sparse_topk_{name}": Reference("sparse_topk", options={"divergence": name}, scale=tokens)
         for name in ("jsd", "kl", "tvd")
     },
-    "symmetric_kl_lm": Row(combine=symmetric),
-    "taid": Row(
+    "symmetric_kl_lm": Reference(combine=symmetric),
+    "taid": Reference(
         fields={"num_train_steps": "epochs"},
         options=lambda vector: {"adaptive": not vector.hyper["disable_adaptive"], "entropy": False},
         asks={"global_step": "epoch"},
         state={r"^prev_loss": "previous_loss"},
     ),
-    "tvd_lm": Row("tvd"),
-    "uld": Row(combine=uld),
+    "tvd_lm": Reference("tvd"),
+    "uld": Reference(combine=uld),
 }
