@@ -58,9 +58,9 @@ class Given(Teacher):
         super().__init__()
         self.teacher, self.told = teacher, Outputs(torch.zeros(()))
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's."""
-        return self.teacher.look(batch)
+        return self.teacher.profile(batch)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Once from the teacher, then from memory."""
@@ -202,7 +202,7 @@ def cold(folder: Path, limit: Path) -> float:
     lots = cycle(torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(BATCH))
 
     class Reading(Teacher):
-        def look(self, batch: Batch) -> ModelProfile:
+        def profile(self, batch: Batch) -> ModelProfile:
             raise NotImplementedError
 
         def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:

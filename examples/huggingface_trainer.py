@@ -94,7 +94,7 @@ def main(epochs: int = 5, folder: str = "huggingface") -> dict[str, float]:
     batch = Batch({"pixel_values": example["pixel_values"]}, example["labels"])
     teacher = Frozen(large, task)
     player = Player(small, Terms.of(KD() + 10 * AT(), task.truth()), task)
-    player.wire(teacher.look(batch), batch, samples=len(train))
+    player.wire(teacher.profile(batch), batch, samples=len(train))
     before = accuracy(small, test)
     trainer = DistilTrainer(
         player, arguments, train_dataset=train, eval_dataset=test, teacher=teacher, compute_metrics=metrics

@@ -20,7 +20,7 @@ class Distilled(LightningModule):
         task, batch = Classification(), Batch(*example)
         self.teacher = Frozen(teacher, task)
         self.player = Player(student, Terms.of(method, task.truth()), task)
-        self.player.wire(self.teacher.look(batch), batch, samples)
+        self.player.wire(self.teacher.profile(batch), batch, samples)
 
     def training_step(self, batch: Any, number: int) -> Tensor:
         batch = Batch(*batch)

@@ -78,7 +78,7 @@ class Adversarial(Scheme):
         self.players = nn.ModuleDict({"student": Challenged(player, critic), "critic": critic})
 
     def wire(self, batch: Batch, samples: int) -> None:
-        self.player.wire(self.teacher.look(batch), batch, samples)
+        self.player.wire(self.teacher.profile(batch), batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
         told = self.teacher(batch, self.player.terms.layers("teacher"))

@@ -173,7 +173,7 @@ def test_inputs_by_name_are_taken_as_such():
     model = Named()
     assert evaluate(model, batches, task_of(data), 10).values["loss"] > 0
     teacher, taught = Frozen(model, task_of(data)), player(Named(), data)
-    taught.wire(teacher.look(batches[0]), batches[0], 32)
+    taught.wire(teacher.profile(batches[0]), batches[0], 32)
     assert set(taught(batches[0], teacher(batches[0]))) == {"ce", "kd"}
 
 

@@ -88,7 +88,7 @@ def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
     teacher = Frozen(make().eval(), task)
     terms = Terms.of([{"name": type(loss).__name__.lower(), "student": layer, "teacher": layer, "weight": 1.0}])
     player = Player(make(), terms, task)
-    player.wire(teacher.look(batch), batch, 4)
+    player.wire(teacher.profile(batch), batch, 4)
     (term,) = player.terms.named().values()
     assert {split(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
     sum(player(batch, teacher(batch, player.heard())).values()).backward()
@@ -134,7 +134,7 @@ def test_names() -> None:
     assert split("blocks.3:in:map") == ("blocks.3:in", "map")
     assert split("blocks.3:in") == ("blocks.3:in", "")
     assert module_of("blocks.3:in:2x8+1") == "blocks.3"
-    look = ModelProfile(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
-    assert look.named("blocks.1", "map") == "blocks.1:map"
-    assert look.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
-    assert look.named("patch_embed.proj", "map") == "patch_embed.proj"
+    profile = ModelProfile(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
+    assert profile.named("blocks.1", "map") == "blocks.1:map"
+    assert profile.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
+    assert profile.named("patch_embed.proj", "map") == "patch_embed.proj"

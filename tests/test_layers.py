@@ -13,7 +13,7 @@ from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair, trace
 from tutelage.structures import Batch
 
 
-def look(model: nn.Module, side: int, channels: int = 3) -> ModelProfile:
+def profile(model: nn.Module, side: int, channels: int = 3) -> ModelProfile:
     return ModelProfile(model, Batch(torch.zeros(2, channels, side, side)))
 
 
@@ -35,12 +35,12 @@ def names(found: ModelProfile) -> list[str]:
     ],
 )
 def test_built_in_networks(name, stages, embedding):
-    found = look(models.create(name, classes=10).model, 32)
+    found = profile(models.create(name, classes=10).model, 32)
     assert (names(found), found.embedding) == (stages, embedding)
 
 
 def test_a_segmentation_networks_decoder_begins_no_stage():
-    found = look(models.create("seg8", classes=4, task="segmentation").model, 32)
+    found = profile(models.create("seg8", classes=4, task="segmentation").model, 32)
     assert names(found) == ["layer1", "layer2", "layer3", "layer4"]
 
 
@@ -70,7 +70,7 @@ def test_a_segmentation_networks_decoder_begins_no_stage():
 def test_timm_networks(name, options, side, stages, embedding):
     import timm
 
-    found = look(timm.create_model(name, num_classes=5, **options), side)
+    found = profile(timm.create_model(name, num_classes=5, **options), side)
     assert (names(found), found.embedding) == (stages, embedding)
 
 
@@ -85,13 +85,13 @@ def test_timm_networks(name, options, side, stages, embedding):
 def test_torchvision_networks(name, stages, embedding):
     import torchvision
 
-    found = look(getattr(torchvision.models, name)(weights=None, num_classes=5), 64)
+    found = profile(getattr(torchvision.models, name)(weights=None, num_classes=5), 64)
     assert (names(found), found.embedding) == (stages, embedding)
 
 
 def test_a_plain_sequence_ends_before_each_reduction():
     layers = [nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(True), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(True), nn.Flatten()]
-    found = look(nn.Sequential(*layers, nn.Linear(128, 5)), 8)
+    found = profile(nn.Sequential(*layers, nn.Linear(128, 5)), 8)
     assert (names(found), found.embedding) == (["1", "3"], "5:in")
 
 
@@ -106,7 +106,7 @@ def test_an_overwritten_layer_ends_no_stage():
         def forward(self, x: Tensor) -> Tensor:
             return self.b(self.relu(self.a(x))).mean((2, 3))
 
-    assert names(look(Net(), 8)) == ["relu", "b"]
+    assert names(profile(Net(), 8)) == ["relu", "b"]
 
 
 def test_layers_are_listed_as_they_finish_with_shapes_and_calls():
@@ -124,7 +124,7 @@ def test_layers_are_listed_as_they_finish_with_shapes_and_calls():
 def test_looking_shows_any_layer_and_changes_nothing():
     model = net("cnn2")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = look(model, 8, 1)
+    found = profile(model, 8, 1)
     assert found.feature("fc:in").shape == (2, 8)
     assert found.response.shape == (2, 10)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -165,7 +165,7 @@ def test_a_vit_pairs_with_a_cnn_by_depth():
     import timm
 
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, embed_dim=12, num_heads=2, num_classes=5)
-    found = pair(look(models.create("resnet8", classes=5).model, 32).stages, look(vit, 32).stages)
+    found = pair(profile(models.create("resnet8", classes=5).model, 32).stages, profile(vit, 32).stages)
     assert [s.name for s, _ in found] == ["layer1", "layer2", "layer3"]
     assert [t.name for _, t in found] == sorted((t.name for _, t in found), key=lambda n: int(n.split(".")[1]))
 
@@ -175,7 +175,7 @@ def test_a_model_without_stages_is_told_to_name_layers():
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3))
 
-    found = look(Rule(), 8)
+    found = profile(Rule(), 8)
     assert (found.stages, found.embedding) == ([], "")
     with pytest.raises(ModelError, match="no stage was found in the teacher; name its layers"):
         pair(ladder(8), found.stages)

@@ -34,7 +34,7 @@ def test_a_player_alone_says_its_weighted_losses():
 def test_only_the_student_and_its_connectors_are_optimised():
     made = player(1, FitNet())
     teacher = net("cnn4", 2)
-    made.wire(Frozen(teacher, Classification()).look(BATCH), BATCH, 6)
+    made.wire(Frozen(teacher, Classification()).profile(BATCH), BATCH, 6)
     mine = {id(p) for p in made.optimised()[""].parameters()}
     assert mine.isdisjoint(id(p) for p in teacher.parameters())
     assert mine.issuperset(id(p) for p in made.student.model.parameters())

@@ -37,7 +37,7 @@ def taught(loss: nn.Module, gather: bool) -> tuple[Player, Frozen]:
     task = Classification()
     teacher = Frozen(Plain(width=6), task)
     player = Player(Plain(), Terms.of(Term(loss, gather=gather)), task)
-    player.wire(teacher.look(BATCH), BATCH, samples=20)
+    player.wire(teacher.profile(BATCH), BATCH, samples=20)
     return player, teacher
 
 

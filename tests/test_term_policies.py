@@ -36,7 +36,7 @@ def wired(method: object, truth: bool = True) -> tuple[Player, Outputs]:
     task = Classification()
     teacher = Frozen(net("cnn4", 2).eval(), task)
     player = Player(net("cnn2", 1), Terms.of(method, task.truth() if truth else None), task)
-    player.wire(teacher.look(BATCH), BATCH, samples=20)
+    player.wire(teacher.profile(BATCH), BATCH, samples=20)
     return player, teacher(BATCH, player.terms.layers("teacher"))
 
 

@@ -108,7 +108,7 @@ def taught(cls: type[Loss], networks: tuple[nn.Module, Frozen], batch: Batch, **
     model.zero_grad()
     player = Player(model, Terms.of(Term(cls(), **wiring)), Classification())
     try:
-        player.wire(teacher.look(batch), batch, samples=40)
+        player.wire(teacher.profile(batch), batch, samples=40)
         told = teacher(batch, player.terms.layers("teacher"))
         value = torch.stack(list(player(batch, told).values())).sum()
         value.backward()

@@ -106,8 +106,8 @@ def test_two_ranks_share_an_epoch(asked):
 def test_views_repeat_and_an_order_without_classes_is_refused():
     data = digits()
     zero, one, two = (next(data.batches("train", 16, epoch=e, views=2, copies=2)) for e in range(3))
-    looks = {int(i): x for b in (zero,) for i, x in zip(b.index, b.inputs, strict=True)}
-    again = [(looks[int(i)], x) for i, x in zip(two.index, two.inputs, strict=True) if int(i) in looks]
+    profiles = {int(i): x for b in (zero,) for i, x in zip(b.index, b.inputs, strict=True)}
+    again = [(profiles[int(i)], x) for i, x in zip(two.index, two.inputs, strict=True) if int(i) in profiles]
     assert again
     assert not torch.equal(zero.inputs, one.inputs)
     assert any(a.equal(b) for a, b in again)

@@ -37,8 +37,8 @@ def turned(path, image, orientation):
     lying.save(path, exif=exif, **how)
 
 
-def item(path, size, look=None, channels=3):
-    return ImageFileSplit([path], channels, size, labels=LABEL).item(0, look or ViewSeed())[0]
+def item(path, size, profile=None, channels=3):
+    return ImageFileSplit([path], channels, size, labels=LABEL).item(0, profile or ViewSeed())[0]
 
 
 def apart(one, other):
@@ -62,8 +62,8 @@ def test_crops_of_turned_photos_are_those_of_upright_ones(tmp_path, orientation,
     turned(tmp_path / "a.jpg", image, orientation)
     turned(tmp_path / "b.jpg", image, 1)
     for view in range(4):
-        look = ViewSeed(0, view, crop)
-        assert apart(item(tmp_path / "a.jpg", (56, 56), look), item(tmp_path / "b.jpg", (56, 56), look)) < 4
+        profile = ViewSeed(0, view, crop)
+        assert apart(item(tmp_path / "a.jpg", (56, 56), profile), item(tmp_path / "b.jpg", (56, 56), profile)) < 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -116,11 +116,11 @@ def test_deep_photos_are_refused_before_anything_is_trained(tmp_path, made, mode
         load(f"folder:{root}")
 
 
-def at_full_size(path, size, look):
+def at_full_size(path, size, profile):
     """The same crop, decoded whole."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decode, "SCALES", ())
-        return item(path, size, look)
+        return item(path, size, profile)
 
 
 @pytest.mark.parametrize("shape", [(1200, 1600), (1201, 1607), (300, 2000)])
@@ -129,8 +129,8 @@ def at_full_size(path, size, look):
 def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, shape, how, size):
     smooth(*shape, cell=48).save(tmp_path / "a.jpg", quality=92, **how)
     picture = Picture(tmp_path / "a.jpg")
-    for look in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
-        assert apart(item(tmp_path / "a.jpg", size, look), at_full_size(tmp_path / "a.jpg", size, look)) < 2
+    for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
+        assert apart(item(tmp_path / "a.jpg", size, profile), at_full_size(tmp_path / "a.jpg", size, profile)) < 2
     whole = 0, 0, picture.height, picture.width
     times = picture.decoded(spare(whole, size))[1]
     assert times == max(t for t in (1, *decode.SCALES) if t <= spare(whole, size))
@@ -140,11 +140,11 @@ def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, sha
 @pytest.mark.parametrize("channels", [1, 3])
 def test_all_kinds_of_jpegs_are_decoded_small(tmp_path, mode, channels):
     smooth(900, 1200, cell=48).convert(mode).save(tmp_path / "a.jpg", quality=92)
-    for look in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(4)]:
-        got = item(tmp_path / "a.jpg", (56, 56), look, channels)
+    for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(4)]:
+        got = item(tmp_path / "a.jpg", (56, 56), profile, channels)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(decode, "SCALES", ())
-            assert apart(got, item(tmp_path / "a.jpg", (56, 56), look, channels)) < 2
+            assert apart(got, item(tmp_path / "a.jpg", (56, 56), profile, channels)) < 2
 
 
 def test_other_crops_are_to_the_bit_what_they_were(tmp_path):
@@ -156,8 +156,8 @@ def test_other_crops_are_to_the_bit_what_they_were(tmp_path):
         )
     for view in range(5):
         for name, size in (("a.png", (40, 40)), ("a.jpg", (224, 224))):
-            look = ViewSeed(1, view, True)
-            assert item(tmp_path / name, size, look).equal(at_full_size(tmp_path / name, size, look))
+            profile = ViewSeed(1, view, True)
+            assert item(tmp_path / name, size, profile).equal(at_full_size(tmp_path / name, size, profile))
 
 
 def test_masks_follow_photos_that_are_decoded_small(tmp_path, made):

@@ -59,11 +59,11 @@ def test_stages_are_the_benchmarks(name, shapes):
     """Each layerN's output is the stage's map, is used once, and nothing later writes into it."""
     model, seen = create(name, classes=4).model.eval(), []
 
-    def look(_module, _inputs, output):
+    def profile(_module, _inputs, output):
         seen.append((output, output.clone()))
 
     for index in range(len(shapes)):
-        model.get_submodule(f"layer{index + 1}").register_forward_hook(look)
+        model.get_submodule(f"layer{index + 1}").register_forward_hook(profile)
     model(torch.randn(1, 3, 32, 32))
     assert [tuple(output.shape[1:]) for output, _ in seen] == shapes
     assert all(torch.equal(output, copy) for output, copy in seen)

@@ -49,7 +49,7 @@ class Noting(Teacher):
             raise NotFinite(f"batch {number}")
         return Outputs(torch.tensor([float(number)]))
 
-    def look(self, batch):
+    def profile(self, batch):
         raise NotImplementedError
 
     def has_heard(self, count: int) -> bool:
@@ -219,9 +219,9 @@ def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
     teacher = PrefetchingTeacher(Frozen(net("cnn4", 1), Classification()), 0, "cpu")
     told = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
     assert told.response.device.type == told["layer1"].device.type == "cpu"
-    look = teacher.look(Batch(torch.randn(2, 1, 8, 8)))
-    assert look.feature("layer1").shape[0] == 2
-    assert look.facts["head"][0].shape[0] == 10
+    profile = teacher.profile(Batch(torch.randn(2, 1, 8, 8)))
+    assert profile.feature("layer1").shape[0] == 2
+    assert profile.facts["head"][0].shape[0] == 10
     teacher.device = torch.device("meta")
     teacher.to("cpu")
     assert {p.device.type for p in teacher.parameters()} == {"meta"}

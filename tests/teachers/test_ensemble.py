@@ -40,12 +40,12 @@ def test_features_are_the_members_own():
 
 
 def test_looking_shows_all_layers_and_the_firsts_stages():
-    look = Ensemble(members(net("cnn4", 1), net("cnn2", 2))).look(BATCH)
-    assert [x.name for x in look.stages] == ["0.layer1", "0.layer2", "0.layer3"]
-    assert look.embedding == "0.fc:in"
-    assert look.feature("1.layer1").shape[1] == 2
-    assert look.feature("0.layer1").shape[1] == 4
-    assert {"0.layer1.0", "1.layer1.0"} <= {x.name for x in look.layers}
+    profile = Ensemble(members(net("cnn4", 1), net("cnn2", 2))).profile(BATCH)
+    assert [x.name for x in profile.stages] == ["0.layer1", "0.layer2", "0.layer3"]
+    assert profile.embedding == "0.fc:in"
+    assert profile.feature("1.layer1").shape[1] == 2
+    assert profile.feature("0.layer1").shape[1] == 4
+    assert {"0.layer1.0", "1.layer1.0"} <= {x.name for x in profile.layers}
 
 
 def test_it_teaches_by_response_and_by_features():

@@ -50,7 +50,7 @@ def test_it_sees_images_in_its_own_normalisation():
     teacher = Frozen(network, Classification(), [std / theirs_std], [(mean - theirs_mean) / theirs_std])
     expected = network((pixels - theirs_mean) / theirs_std)
     assert torch.allclose(teacher(ours).response, expected, atol=1e-6)
-    assert torch.allclose(teacher.look(ours).response, expected[:2], atol=1e-6)
+    assert torch.allclose(teacher.profile(ours).response, expected[:2], atol=1e-6)
 
 
 def test_answers_that_are_not_numbers_are_refused_at_once_with_the_teachers_name():
@@ -85,10 +85,10 @@ def test_answers_that_cease_to_be_numbers_are_found_in_the_term():
 def test_tells_its_classifier_to_losses_that_ask():
     """`head` comes with the answers once the layers were looked at, and gives the logits from the embedding."""
     teacher = Frozen(net("cnn4", 1), Classification())
-    look = teacher.look(BATCH)
-    told = teacher(BATCH, [look.embedding])
+    profile = teacher.profile(BATCH)
+    told = teacher(BATCH, [profile.embedding])
     weight, bias = told.facts["head"]
-    torch.testing.assert_close(told[look.embedding] @ weight.T + bias, told.response)
+    torch.testing.assert_close(told[profile.embedding] @ weight.T + bias, told.response)
 
 
 # cheaper
@@ -130,7 +130,7 @@ def test_folded_it_answers_the_same_and_leaves_the_given_network_as_it_is():
     network = net("cnn4", 1).eval()
     before, layers = digest(network), ["layer1", "layer2", "fc:in"]
     plain, folded = (Frozen(network, Classification(), folded=f) for f in (False, True))
-    look = folded.look(BATCH)
+    profile = folded.profile(BATCH)
     told, expected = folded(BATCH, layers), plain(BATCH, layers)
     torch.testing.assert_close(told.response, expected.response, rtol=1e-5, atol=1e-5)
     for layer in layers:
@@ -138,9 +138,9 @@ def test_folded_it_answers_the_same_and_leaves_the_given_network_as_it_is():
     assert digest(network) == before
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     assert not any(m.training for m in folded.modules())
-    again = folded.look(BATCH)
-    assert [x.name for x in again.layers] == [x.name for x in look.layers]
-    assert {x.kind for x in again.layers} == {x.kind for x in look.layers}
+    again = folded.profile(BATCH)
+    assert [x.name for x in again.layers] == [x.name for x in profile.layers]
+    assert {x.kind for x in again.layers} == {x.kind for x in profile.layers}
 
 
 def test_folded_it_gives_any_layers_own_feature_whatever_was_asked_before():
@@ -159,7 +159,7 @@ def test_folded_it_moves_with_what_it_was_folded_from():
     folded(BATCH)
     folded.double()
     batch = Batch(BATCH.inputs.double())
-    assert folded.look(batch).response.dtype == torch.float64
+    assert folded.profile(batch).response.dtype == torch.float64
     assert folded(batch, ["layer1"])["layer1"].dtype == torch.float64
 
 

@@ -41,9 +41,9 @@ def test_a_teacher_says_the_same_with_narrow_features():
     told, narrow = teacher(batch, ["layer3"]), Projected(teacher, 5)(batch, ["layer3"])
     assert torch.equal(told.response, narrow.response)
     assert torch.equal(narrow["layer3"], project(told["layer3"], 5))
-    look = Projected(teacher, 5).look(batch)
-    assert look.feature("layer3").shape[1] == 5
-    assert look.facts == {}
+    profile = Projected(teacher, 5).profile(batch)
+    assert profile.feature("layer3").shape[1] == 5
+    assert profile.facts == {}
 
 
 def test_refuses_what_cannot_be():

@@ -36,9 +36,9 @@ def test_the_joined_answer_is_the_mean_of_those_who_know():
 
 def test_the_columns_are_a_fact_and_part_of_the_identity():
     teacher = specialists("dab", "ca")
-    look = teacher.look(BATCH)
-    assert look.facts["columns"] == teacher(BATCH).facts["columns"] == [[3, 0, 1], [2, 0]]
-    assert "heads" in look.facts
+    profile = teacher.profile(BATCH)
+    assert profile.facts["columns"] == teacher(BATCH).facts["columns"] == [[3, 0, 1], [2, 0]]
+    assert "heads" in profile.facts
     other = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
     assert other.identity() != teacher.identity()
 

@@ -64,7 +64,7 @@ WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
 
 def arguments(name: str) -> tuple[Any, ...]:
     batch = next(DATA.batches("val", 4))
-    given = {"forward": (batch,), "look": (batch,), "asked": (["layer2"],), "recall": ({},), "ahead": (iter([batch]),)}
+    given = {"forward": (batch,), "profile": (batch,), "asked": (["layer2"],), "recall": ({},), "ahead": (iter([batch]),)}
     return given.get(name, ())
 
 
@@ -84,8 +84,8 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
     teacher = Frozen(net("cnn4", 1), Classification())
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     batch = next(DATA.batches("train", 4))
-    look = outer.look(batch)
-    assert isinstance(look, ModelProfile)
+    profile = outer.profile(batch)
+    assert isinstance(profile, ModelProfile)
     narrow = wrapper in ("projected", "all of them")
     assert outer.facts.keys() == teacher.facts.keys() - ({"head", "heads"} if narrow else set())  # type: ignore[attr-defined]
     assert outer(batch, ["layer1"]).facts.keys() == outer.facts.keys()  # type: ignore[attr-defined]

@@ -130,8 +130,10 @@ class DataModule:
                 return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
-            look = self._look(seed, len(parts) * epoch + number) if train else ViewSeed()
-            streams.append(self._make(samples, part[start:], look, train, torch.device(device), memory_format, workers))
+            augmentation = self._look(seed, len(parts) * epoch + number) if train else ViewSeed()
+            streams.append(
+                self._make(samples, part[start:], augmentation, train, torch.device(device), memory_format, workers)
+            )
         return streams[0] if len(streams) == 1 else map(side_by_side, zip(*streams, strict=True))
 
     def viewed(
@@ -144,8 +146,8 @@ class DataModule:
         workers: int = 0,
     ) -> Iterator[Batch]:
         """Batches of these training samples, as one of the counted views shows them."""
-        look = self._look(view_seed, view)
-        for batch in self._make(self.train, lots, look, True, torch.device(device), memory_format, workers):
+        augmentation = self._look(view_seed, view)
+        for batch in self._make(self.train, lots, augmentation, True, torch.device(device), memory_format, workers):
             batch.view = view
             yield batch
 
@@ -233,25 +235,25 @@ class DataModule:
         self,
         samples: Split,
         lots: list[Tensor],
-        look: ViewSeed,
+        augmentation: ViewSeed,
         train: bool,
         device: torch.device,
         memory_format: torch.memory_format | None,
         workers: int,
     ) -> Iterator[Batch]:
-        for index, (x, y) in zip(lots, samples.read(lots, look, workers), strict=True):
+        for index, (x, y) in zip(lots, samples.read(lots, augmentation, workers), strict=True):
             index, x, y = index.to(device), x.to(device), y.to(device)
             if train and self._words & {"shift", "crop-flip"}:
-                x, y = self._crop_flip(x, y, index, look)
+                x, y = self._crop_flip(x, y, index, augmentation)
             x, y = self._resize(standard(x, self.mean, self.std, self.came), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
-    def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, look: ViewSeed) -> tuple[Tensor, Tensor]:
+    def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
         """Up to an eighth of the image is cut off: the usual 4 of 32 pixels."""
         pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._words
-        x = crop_flip(x, index, look.seed, look.view, pad, flip=flip)
+        x = crop_flip(x, index, augmentation.seed, augmentation.view, pad, flip=flip)
         if self.task == "segmentation":
-            y = crop_flip(y[:, None], index, look.seed, look.view, pad, flip=flip, fill=IGNORE)[:, 0]
+            y = crop_flip(y[:, None], index, augmentation.seed, augmentation.view, pad, flip=flip, fill=IGNORE)[:, 0]
         return x, y
 
     def _resize(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

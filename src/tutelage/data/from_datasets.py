@@ -137,9 +137,9 @@ class MapStyleSplit(LazySplit):
         other.content = self.content
         return other
 
-    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
         """The Dataset's item, checked."""
-        got, row = self.got(number, look), int(self.rows[number])
+        got, row = self.got(number, augmentation), int(self.rows[number])
         try:
             x, y = self.items.sample(got)
             self._compare(x)
@@ -152,10 +152,10 @@ class MapStyleSplit(LazySplit):
             raise DataError(f"{self.split}: sample {row} {error}") from error
         return x, y
 
-    def got(self, number: int, look: ViewSeed) -> Any:
+    def got(self, number: int, augmentation: ViewSeed) -> Any:
         """The Dataset's item, as it comes."""
         row = int(self.rows[number])
-        with at_address(look.seed, number, look.view):
+        with at_address(augmentation.seed, number, augmentation.view):
             try:
                 return self.asked.dataset[row]
             except Exception as error:  # the user's code may raise anything

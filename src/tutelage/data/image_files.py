@@ -54,16 +54,16 @@ class ImageFileSplit(LazySplit):
         taken.content = self.content
         return taken
 
-    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
         """Decoded and brought to `size`: photos by crops, images with masks by resizing both."""
         picture = Picture(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
-        if look.crop:
-            *box, flip = crop_box(look.seed, number, look.view, picture.height, picture.width)  # type: ignore[assignment]
+        if augmentation.crop:
+            *box, flip = crop_box(augmentation.seed, number, augmentation.view, picture.height, picture.width)  # type: ignore[assignment]
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
         assert self.labels is not None
-        x = self._cropped(picture, box, flip) if look.crop else centred(picture, self.channels, self.size)
+        x = self._cropped(picture, box, flip) if augmentation.crop else centred(picture, self.channels, self.size)
         return tensor_of(x), self.labels[number]
 
     def fingerprint(self) -> str:

@@ -74,7 +74,7 @@ class Split(ABC):
         raise DataError(f"{type(self).__name__}: its samples have no label columns.")
 
     @abstractmethod
-    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """For each lot of numbers, the images (B, C, H, W) and the targets (B, …)."""
 
     @abstractmethod
@@ -117,13 +117,13 @@ class InMemorySplit(Split):
         """The same memory, other rows."""
         return type(self)(self.images, self.targets, self.rows[rows])
 
-    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Copies of the rows, after the look's words; workers change nothing here."""
         for lot in lots:
             rows = self.rows[lot]
             images = self.images[rows]
-            if look.words:
-                images = torch.stack([look.altered(x, int(n)) for x, n in zip(images, lot, strict=True)])
+            if augmentation.words:
+                images = torch.stack([augmentation.altered(x, int(n)) for x, n in zip(images, lot, strict=True)])
             yield images, self.targets[rows].long()
 
     def fingerprint(self) -> str:
@@ -161,9 +161,9 @@ class ClassSubset(Split):
         """Some of them."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Images as they are, targets as the classes are numbered here."""
-        for images, targets in self.samples.read(lots, look, workers):
+        for images, targets in self.samples.read(lots, augmentation, workers):
             yield images, self.numbers[targets]
 
     def fingerprint(self) -> str:
@@ -175,13 +175,13 @@ class LazySplit(Split):
     """Abstract: samples that are read one by one, in worker processes if asked."""
 
     @abstractmethod
-    def item(self, number: int, look: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
         """One image (C, H, W) with its target; DataError if it can't be read."""
 
-    def read(self, lots: Sequence[Tensor], look: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Item by item, stacked; an item's DataError is raised here, also from a worker."""
         loader: Any = DataLoader(
-            _Reader(self, look),
+            _Reader(self, augmentation),
             batch_sampler=[lot.tolist() for lot in lots],
             num_workers=workers,
             collate_fn=_stack,
@@ -196,13 +196,13 @@ class LazySplit(Split):
 class _Reader(Dataset[Any]):
     """Items, with an error as an item: raised in a worker it would arrive wrapped in a traceback."""
 
-    def __init__(self, samples: LazySplit, look: ViewSeed) -> None:
-        self.samples, self.look = samples, look
+    def __init__(self, samples: LazySplit, augmentation: ViewSeed) -> None:
+        self.samples, self.augmentation = samples, augmentation
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
         try:
-            x, y = self.samples.item(number, self.look)
-            return self.look.altered(x, number), y
+            x, y = self.samples.item(number, self.augmentation)
+            return self.augmentation.altered(x, number), y
         except DataError as error:
             return error
 

@@ -47,15 +47,18 @@ def _fitting(
         return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
     if sees == "embedding":
         return [(student.embedding, teacher.embedding)]
-    ends = [_named(look, wanted[side]) or look.stages for side, look in (("student", student), ("teacher", teacher))]
+    ends = [
+        _named(profile, wanted[side]) or profile.stages
+        for side, profile in (("student", student), ("teacher", teacher))
+    ]
     pairs = [(s.name, t.name) for s, t in pair(*ends)]
     if any(wanted.values()) or sees in ("stages", "review"):
         return pairs
     return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
 
 
-def _named(look: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
-    known = {layer.name: layer for layer in look.layers}
+def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
+    known = {layer.name: layer for layer in profile.layers}
     return [known.get(module_of(name)) or _missing(name, known) for name in names]
 
 
@@ -63,6 +66,6 @@ def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
     raise ModelError(unknown("layer", name, known))
 
 
-def in_words(look: ModelProfile, name: str) -> str:
+def in_words(profile: ModelProfile, name: str) -> str:
     """A layer with its kind and shape."""
-    return str(next((layer for layer in look.layers if layer.name == name), name))
+    return str(next((layer for layer in profile.layers if layer.name == name), name))

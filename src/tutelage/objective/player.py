@@ -36,11 +36,11 @@ class Player(nn.Module):
 
         Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
         """
-        look = ModelProfile(self.student.model, batch)
-        look.response = self.task.response(look.response, batch)
-        self.terms.wire(look, teacher, batch, samples)
-        self.terms.refuse_frozen(look)
-        self.facts = look.facts
+        profile = ModelProfile(self.student.model, batch)
+        profile.response = self.task.response(profile.response, batch)
+        self.terms.wire(profile, teacher, batch, samples)
+        self.terms.refuse_frozen(profile)
+        self.facts = profile.facts
         self.tap()
 
     def tap(self, heard: Sequence[str] = ()) -> None:
@@ -155,10 +155,10 @@ def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_
 
 def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:
     """Wire each one's terms to its neighbour, and let it capture what the others hear of it."""
-    looks = [ModelProfile(player.student.model, batch) for player in players]
+    profiles = [ModelProfile(player.student.model, batch) for player in players]
     for i, player in enumerate(players):
-        neighbour = copy.copy(looks[i - 1])
-        neighbour.members = looks[:i] + looks[i + 1 :]
+        neighbour = copy.copy(profiles[i - 1])
+        neighbour.members = profiles[:i] + profiles[i + 1 :]
         player.wire(neighbour, batch, samples)
     for player in players:
         player.tap([layer for other in players if other is not player for layer in other.terms.layers("teacher")])

@@ -129,9 +129,9 @@ class Term(Checked, nn.Module):
         else:
             self.loss.build(said[0], told[0], samples)
 
-    def _refuse_single(self, looks: Mapping[str, ModelProfile | None]) -> None:
-        for side, look in looks.items():
-            if side in self.loss.lists and not (look is not None and look.members):
+    def _refuse_single(self, profiles: Mapping[str, ModelProfile | None]) -> None:
+        for side, profile in profiles.items():
+            if side in self.loss.lists and not (profile is not None and profile.members):
                 raise ConfigError(
                     f"{type(self.loss).__name__} takes a list for the {side} (of peers, exits, views or several "
                     "teachers), and there is one: name several teachers (teacher=[a, b]), or a scheme that gives what "
@@ -170,11 +170,11 @@ class Term(Checked, nn.Module):
         """Whether maps come to its loss as they are, which flattens them."""
         return self.loss.flattens and any(self.wanted.values())
 
-    def _named(self, look: ModelProfile, layer: str) -> str:
+    def _named(self, profile: ModelProfile, layer: str) -> str:
         """The layer, and as what its tokens are to be captured."""
         if self.loss.form == "map" or self.sees != self.loss.sees:
-            return look.named(layer, "map")
-        return look.named(layer, "patches") if self.as_vectors() or self.connector == "linear" else layer
+            return profile.named(layer, "map")
+        return profile.named(layer, "patches") if self.as_vectors() or self.connector == "linear" else layer
 
     def _formed(self, feature: Tensor) -> Tensor:
         if self.loss.form == "map":

@@ -70,21 +70,23 @@ class BlockwisePlayer(Player):
         ]
         if teacher is None or not pairs:
             raise ConfigError("scheme=blockwise has blocks where a term compares layers: add one (method=lit).")
-        look = ModelProfile(self.student.model, batch)
+        profile = ModelProfile(self.student.model, batch)
         for ours, theirs in pairs:
-            mine, other = (tuple(x.shape[1:]) for x in (look.feature(ours), teacher.feature(theirs)))
+            mine, other = (tuple(x.shape[1:]) for x in (profile.feature(ours), teacher.feature(theirs)))
             if mine != other:
                 raise ConfigError(
                     f"scheme=blockwise: the student's {ours} gives {mine} and the teacher's {theirs} {other}, and the "
                     "next block takes either, so they must be alike: use a student as wide as its teacher and less "
                     "deep, such as resnet8 of resnet20."
                 )
-        ran = [layer.name for layer in look.layers]
+        ran = [layer.name for layer in profile.layers]
         last = max((ours for ours, _ in pairs), key=ran.index)
         self.fed = {ours: theirs for ours, theirs in pairs if ours != last}
         if self.copy:
             self.copied = around(
-                self.student.model, look.inputs, [*(ours for ours, _ in pairs), *(stage.name for stage in look.stages)]
+                self.student.model,
+                profile.inputs,
+                [*(ours for ours, _ in pairs), *(stage.name for stage in profile.stages)],
             )
             first = teacher.members[0] if teacher.members else teacher  # of several the first one's stages are compared
             self._take_over(first.model)

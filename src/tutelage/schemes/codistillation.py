@@ -47,7 +47,7 @@ class Codistillation(Scheme):
         wire_peers(list(self.peers.values()), batch, samples)
         for teacher in self.copies.values():
             assert isinstance(teacher, Frozen)
-            teacher.look(batch)
+            teacher.profile(batch)
         self.heard: dict[str, list[str]] = {
             name: [layer for other, p in self.peers.items() if other != name for layer in p.terms.layers("teacher")]
             for name in self.peers

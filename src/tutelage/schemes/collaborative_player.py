@@ -58,13 +58,13 @@ class CollaborativePlayer(nn.Module):
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the networks, and size the ensemble and the terms from one example."""
         first = next(iter(self.students().values())).model
-        look = ModelProfile(first, batch)
+        profile = ModelProfile(first, batch)
         if self.split is not None:
-            self.branches.share(look.inputs, self.split)
-        layers = self.ensemble.layers(look)
-        self.embedding = embedded(look).embedding if self.embedded else ""
+            self.branches.share(profile.inputs, self.split)
+        layers = self.ensemble.layers(profile)
+        self.embedding = embedded(profile).embedding if self.embedded else ""
         self.branches.tap([*layers, *([self.embedding] if self.embedded else [])])
-        example = replace(batch, inputs=look.inputs)
+        example = replace(batch, inputs=profile.inputs)
         with undisturbed(self):
             said = self.say(example)
         self.ensemble.build(said, self.branches.split, layers)
@@ -72,11 +72,11 @@ class CollaborativePlayer(nn.Module):
         with undisturbed(self):
             ours, theirs = self.ensemble.lead(said)
             pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
-        self.together.wire(heard(look, ours), heard(look, theirs), batch, samples)
+        self.together.wire(heard(profile, ours), heard(profile, theirs), batch, samples)
         if self.embedded:
-            self.embedded.wire(heard(look, self.embeddings(said)), None, batch, samples)
+            self.embedded.wire(heard(profile, self.embeddings(said)), None, batch, samples)
         for one, told in list(pairs.values())[:1]:
-            self.each.wire(heard(look, one), heard(look, told[0]), batch, samples)
+            self.each.wire(heard(profile, one), heard(profile, told[0]), batch, samples)
 
     def say(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """What each student says."""
@@ -134,10 +134,10 @@ def spoken(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] |
     return [Outputs(task.response(one.response, batch), one.features) for one in said]
 
 
-def heard(look: ModelProfile, said: Outputs | None) -> Any:
+def heard(profile: ModelProfile, said: Outputs | None) -> Any:
     """A look at a network that says this."""
     if said is None:
         return None
-    made: Any = copy.copy(look)
+    made: Any = copy.copy(profile)
     made.response, made.facts, made.members = said.response, said.facts, said.members
     return made

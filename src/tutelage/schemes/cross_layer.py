@@ -44,11 +44,11 @@ class CrossLayerPlayer(MultiExitPlayer):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Make the exits, and wire the terms to a peer."""
-        look = ModelProfile(self.student.model, batch)
-        ours = look.answer(look.response)
-        ours.members = [*(look.answer(logits) for _, logits in self.grow(look)), look]
+        profile = ModelProfile(self.student.model, batch)
+        ours = profile.answer(profile.response)
+        ours.members = [*(profile.answer(logits) for _, logits in self.grow(profile)), profile]
         self.terms.wire(ours, teacher, batch, samples)
-        self.facts = look.facts
+        self.facts = profile.facts
         self.tap()
 
     def tap(self, heard: Sequence[str] = ()) -> None:

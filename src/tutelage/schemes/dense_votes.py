@@ -64,25 +64,26 @@ class DenseVotesPlayer(Checked, Player):
         Raises: ModelError if there is no stage; ConfigError if the student answers by position, or no term asks for
         votes.
         """
-        look = ModelProfile(self.student.model, batch)
-        if look.response.dim() != 2:
+        profile = ModelProfile(self.student.model, batch)
+        if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=dense_votes: the answer is {shape_of(look.response)}, expected one a sample; scheme=offline "
+                f"scheme=dense_votes: the answer is {shape_of(profile.response)}, expected one a sample; "
+                "scheme=offline "
                 "ranks what each position answers."
             )
         self.truths = [name for name, term in self.terms.named().items() if "votes" not in term.asks[term.loss]]
         if len(self.truths) == len(self.terms):
             raise ConfigError("scheme=dense_votes: no term goes by votes; use one that does (zipf_ls).")
-        if not look.stages:
+        if not profile.stages:
             raise ModelError("scheme=dense_votes: no stage was found in the student; scheme=offline needs none.")
-        self.layers = [look.named(stage.name, "map") for stage in look.stages[-1 - self.before_last :]]
-        features = [look.feature(layer) for layer in self.layers]
-        self.own = reader(look, features[-1])
+        self.layers = [profile.named(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
+        features = [profile.feature(layer) for layer in self.layers]
+        self.own = reader(profile, features[-1])
         headed = features[:-1] if self.own else features
-        self.heads = nn.ModuleList(nn.Linear(x.shape[1], look.response.shape[1]) for x in headed).to(features[-1])
-        self.facts = look.facts
-        self.terms.wire(look, None, replace(batch, asks=batch.asks | {"votes": look.response}), samples)
-        self.terms.refuse_frozen(look)
+        self.heads = nn.ModuleList(nn.Linear(x.shape[1], profile.response.shape[1]) for x in headed).to(features[-1])
+        self.facts = profile.facts
+        self.terms.wire(profile, None, replace(batch, asks=batch.asks | {"votes": profile.response}), samples)
+        self.terms.refuse_frozen(profile)
         self.tap(self.layers)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
@@ -112,9 +113,9 @@ class DenseVotesPlayer(Checked, Player):
         return counts
 
 
-def reader(look: ModelProfile, feature: Tensor) -> str:
+def reader(profile: ModelProfile, feature: Tensor) -> str:
     """The model's linear classifier, if it reads this feature's mean over positions; empty if it doesn't."""
-    name, at, _ = look.embedding.partition(":in")
-    read, mean = look.feature(look.embedding), feature.mean((2, 3))
+    name, at, _ = profile.embedding.partition(":in")
+    read, mean = profile.feature(profile.embedding), feature.mean((2, 3))
     same = bool(at) and read.shape == mean.shape and torch.allclose(read, mean, rtol=1e-4, atol=1e-5)
     return name if same else ""

@@ -29,8 +29,8 @@ class HydraPlayer(Player):
         """Make the heads, then choose layers as every player does."""
         if teacher is None or not teacher.members:
             raise ConfigError("scheme=hydra has a head for each teacher: name several (teacher=[a, b]).")
-        look = ModelProfile(self.student.model, batch)
-        self.trunk, at, _ = look.embedding.partition(":in")
+        profile = ModelProfile(self.student.model, batch)
+        self.trunk, at, _ = profile.embedding.partition(":in")
         if not at:
             raise ConfigError("scheme=hydra: the student has no linear classifier that could become several heads.")
         self.heads = nn.ModuleList(copy.deepcopy(self.classifier()) for _ in teacher.members)
@@ -38,10 +38,10 @@ class HydraPlayer(Player):
             cast(nn.Linear, head).reset_parameters()
         self.classifier().requires_grad_(False)
         self.merge()
-        look.response = self.task.response(ModelProfile(self.student.model, batch).response, batch)
-        look.members = [SimpleNamespace(response=look.response) for _ in self.heads]  # type: ignore[misc]
-        self.terms.wire(look, teacher, batch, samples)
-        self.facts = look.facts
+        profile.response = self.task.response(ModelProfile(self.student.model, batch).response, batch)
+        profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
+        self.terms.wire(profile, teacher, batch, samples)
+        self.facts = profile.facts
         self.tap([f"{self.trunk}:in"])
 
     def classifier(self) -> nn.Linear:

@@ -40,11 +40,11 @@ class EmbeddingPlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the embedding."""
-        look = embedded(ModelProfile(self.student.model, batch))
-        self.embedding = look.embedding
-        self.facts = look.facts
-        self.terms.wire(look, None, self.with_embedding(batch, look.feature(look.embedding)), samples)
-        self.tap([look.embedding])
+        profile = embedded(ModelProfile(self.student.model, batch))
+        self.embedding = profile.embedding
+        self.facts = profile.facts
+        self.terms.wire(profile, None, self.with_embedding(batch, profile.feature(profile.embedding)), samples)
+        self.tap([profile.embedding])
 
     def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:
         """The batch, with the feature as vectors for losses that ask."""

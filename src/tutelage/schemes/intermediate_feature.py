@@ -36,14 +36,14 @@ class IntermediateFeaturePlayer(Player):
     layer = "auto"
     form = "patches"
 
-    def found(self, look: ModelProfile) -> str:
+    def found(self, profile: ModelProfile) -> str:
         """The stage before the last.
 
         Raises: ModelError if there are fewer than two.
         """
-        if len(look.stages) < 2:
+        if len(profile.stages) < 2:
             raise ModelError("the student has no stage before its last; name the layer (scheme={name: …, layer: …}).")
-        return look.stages[-2].name
+        return profile.stages[-2].name
 
     def pooled(self, feature: Tensor) -> Tensor:
         """The feature as the losses get it, (B, D)."""
@@ -51,11 +51,11 @@ class IntermediateFeaturePlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layer, unless it is named."""
-        look = ModelProfile(self.student.model, batch)
-        self.layer = look.named(self.found(look) if self.layer == "auto" else self.layer, self.form)
-        self.facts = look.facts
-        look.members = [look.answer(look.response), look.answer(self.pooled(look.feature(self.layer)))]
-        self.terms.wire(look, teacher, batch, samples)
+        profile = ModelProfile(self.student.model, batch)
+        self.layer = profile.named(self.found(profile) if self.layer == "auto" else self.layer, self.form)
+        self.facts = profile.facts
+        profile.members = [profile.answer(profile.response), profile.answer(self.pooled(profile.feature(self.layer)))]
+        self.terms.wire(profile, teacher, batch, samples)
         self.tap([self.layer])
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

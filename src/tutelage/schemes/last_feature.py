@@ -40,14 +40,14 @@ class LastFeaturePlayer(IntermediateFeaturePlayer):
 
     form = "map"
 
-    def found(self, look: ModelProfile) -> str:
+    def found(self, profile: ModelProfile) -> str:
         """The last stage.
 
         Raises: ModelError if there is none.
         """
-        if not look.stages:
+        if not profile.stages:
             raise ModelError("the student has no stage; name the layer (scheme={name: last_feature, layer: …}).")
-        return look.stages[-1].name
+        return profile.stages[-1].name
 
     def pooled(self, feature: Tensor) -> Tensor:
         """The largest of each channel."""

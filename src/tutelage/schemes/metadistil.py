@@ -59,7 +59,7 @@ class MetaDistil(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors; refuse a method that gives the teacher no gradient."""
         student, teacher = bare(self.players["student"]), bare(self.players["teacher"])
-        student.wire(teacher.teacher.look(batch), batch, samples)
+        student.wire(teacher.teacher.profile(batch), batch, samples)
         self.layers = student.terms.layers("teacher")
         self._lesson(batch, 0)
 

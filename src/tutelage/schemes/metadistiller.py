@@ -85,10 +85,10 @@ class SoftTargetPlayer(MultiExitPlayer):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the heads, and wire the terms to what they say."""
-        ours, look = self.looks(batch)
-        ours.members.append(look.answer(look.response))
-        look.members = ours.members
-        self.terms.wire(ours, look, batch, samples)
+        ours, profile = self.profiles(batch)
+        ours.members.append(profile.answer(profile.response))
+        profile.members = ours.members
+        self.terms.wire(ours, profile, batch, samples)
         if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
             raise ConfigError("scheme=metadistiller teaches by answers: take a loss of lists of them (method=hydra).")
         self.tap_exits()

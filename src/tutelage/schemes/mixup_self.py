@@ -70,16 +70,16 @@ class MixupPlayer(MultiExitPlayer):
         inputs can't be mixed, or a term asks what a mixture has two of.
         """
         self._refuse(batch)
-        look = ModelProfile(self.student.model, batch)
-        said = self.grow(look)
+        profile = ModelProfile(self.student.model, batch)
+        said = self.grow(profile)
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(said)}
         self.names = [*exits, self.deepest]
-        ours = ExitsLook(look, exits)
-        self.self_teacher = Aggregate([ours.feature(name) for name in self.names], look.response.shape[1])
+        ours = ExitsLook(profile, exits)
+        self.self_teacher = Aggregate([ours.feature(name) for name in self.names], profile.response.shape[1])
         for term in self.terms.named().values():
             if term.sees != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": self.names, "teacher": self.names}
-        self.facts = look.facts
+        self.facts = profile.facts
         self.terms.wire(ours, ours, batch, samples)
         asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
         self.tap([*self.exits, self.deepest, *sorted(asked)])

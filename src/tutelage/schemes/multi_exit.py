@@ -51,56 +51,56 @@ class MultiExitPlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Find the layers, make the heads, and wire the terms to their features."""
-        ours, look = self.looks(batch)
+        ours, profile = self.profiles(batch)
         names = list(ours.features)
         for term in self.terms.named().values():
             if term.sees != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
-        self.terms.wire(ours, look, batch, samples)
+        self.terms.wire(ours, profile, batch, samples)
         own = [layer for layer in self.terms.layers("student") if layer not in names]
         self.tap_exits([*own, *self.terms.layers("teacher")])
 
-    def looks(self, batch: Batch) -> tuple[ExitsLook, ModelProfile]:
+    def profiles(self, batch: Batch) -> tuple[ExitsLook, ModelProfile]:
         """The student with its exits, which are made, as members, and by itself.
 
         Raises: as `grow`.
         """
-        look = ModelProfile(self.student.model, batch)
-        said = self.grow(look)
-        ours = ExitsLook(look, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
-        ours.members = [look.answer(logits) for _, logits in said]
-        self.facts = look.facts
-        return ours, look
+        profile = ModelProfile(self.student.model, batch)
+        said = self.grow(profile)
+        ours = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
+        ours.members = [profile.answer(logits) for _, logits in said]
+        self.facts = profile.facts
+        return ours, profile
 
     def tap_exits(self, layers: Sequence[str] = ()) -> None:
         """Capture what the exits and the deepest read, and these layers."""
         self.student = FeatureExtractor(self.student.close(), (*self.exits, self.deepest, *layers))
 
-    def grow(self, look: ModelProfile) -> list[tuple[Tensor, Tensor]]:
+    def grow(self, profile: ModelProfile) -> list[tuple[Tensor, Tensor]]:
         """Find the layers and make the heads; what these say of the example.
 
         Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
         """
-        self._find(look)
-        if look.response.dim() != 2:
-            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(look.response)}.")
-        deep, features = look.feature(self.deepest), [look.feature(layer) for layer in self.exits]
-        self.heads = nn.ModuleList(Head(feature, deep, look.response.shape[1]) for feature in features)
+        self._find(profile)
+        if profile.response.dim() != 2:
+            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(profile.response)}.")
+        deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
+        self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)
         with torch.no_grad():
             said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
         return said
 
-    def _find(self, look: ModelProfile) -> None:
-        stages, known = [stage.name for stage in look.stages], [layer.name for layer in look.layers]
+    def _find(self, profile: ModelProfile) -> None:
+        stages, known = [stage.name for stage in profile.stages], [layer.name for layer in profile.layers]
         for layer in self.exits:
             if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         self.exits = self.exits or stages[:-1]
         if not self.exits:
             raise ModelError("no stage was found before the last; name layers (scheme={name: exits, layers: […]}).")
-        self.exits = [look.named(layer, "map") for layer in self.exits]
-        self.deepest = look.named(stages[-1], "map") if stages else self.exits[-1]
+        self.exits = [profile.named(layer, "map") for layer in self.exits]
+        self.deepest = profile.named(stages[-1], "map") if stages else self.exits[-1]
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
@@ -124,10 +124,10 @@ def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 class ExitsLook(ModelProfile):
     """A look at a model with the exits' features among its layers."""
 
-    def __init__(self, look: ModelProfile, features: Mapping[str, Tensor]) -> None:
-        self.__dict__.update(vars(look))
+    def __init__(self, profile: ModelProfile, features: Mapping[str, Tensor]) -> None:
+        self.__dict__.update(vars(profile))
         self.features = features
-        self.layers = [*look.layers, *(LayerInfo(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
+        self.layers = [*profile.layers, *(LayerInfo(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
 
     def learns(self, layer: str = "") -> bool:
         """It does: what is made of the student's features is learned beside it."""

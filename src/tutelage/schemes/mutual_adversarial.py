@@ -68,10 +68,10 @@ class MapPlayer(Player):
 
         Raises: ModelError if the network has none.
         """
-        look = ModelProfile(self.student.model, batch)
-        if not look.stages:
+        profile = ModelProfile(self.student.model, batch)
+        if not profile.stages:
             raise ModelError(f"{type(self.student.model).__name__} has no stage, whose map critics could judge.")
-        self.layer = look.named(look.stages[-1].name, "map")
+        self.layer = profile.named(profile.stages[-1].name, "map")
         super().wire(teacher, batch, samples)
 
     def tap(self, heard: Sequence[str] = ()) -> None:

@@ -36,9 +36,9 @@ class Offline(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, hear the teacher once."""
         players = [bare(player) for player in self.players.values()]
-        look = None if self.teacher is None else self.teacher.look(batch)
+        profile = None if self.teacher is None else self.teacher.profile(batch)
         for player in players:
-            player.wire(look, batch, samples)
+            player.wire(profile, batch, samples)
         asked = {layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.heard()}
         self.layers = tuple(asked)
         if self.teacher is not None:

@@ -27,7 +27,7 @@ class PeerEnsemble(nn.Module):
 
     rises: ClassVar[str] = ""
 
-    def layers(self, look: ModelProfile) -> list[str]:
+    def layers(self, profile: ModelProfile) -> list[str]:
         """The layers that it hears."""
         return []
 
@@ -80,13 +80,13 @@ class _EmbeddedEnsemble(PeerEnsemble):
 
     embedding: str
 
-    def layers(self, look: ModelProfile) -> list[str]:
-        if not look.embedding:
+    def layers(self, profile: ModelProfile) -> list[str]:
+        if not profile.embedding:
             raise ModelError(
-                f"{type(look.model).__name__} has no linear classifier, whose input this ensemble hears; use "
+                f"{type(profile.model).__name__} has no linear classifier, whose input this ensemble hears; use "
                 "ensemble=gate, or another student."
             )
-        return [look.embedding]
+        return [profile.embedding]
 
     def embeddings(self, said: Sequence[Outputs]) -> list[Tensor]:
         return [as_vector(one[self.embedding]) for one in said]
@@ -151,14 +151,15 @@ class FeatureFusion(PeerEnsemble):
     rises = "consistency_weight"
     layer: str
 
-    def layers(self, look: ModelProfile) -> list[str]:
+    def layers(self, profile: ModelProfile) -> list[str]:
         """The end of the last stage."""
-        if not look.stages:
+        if not profile.stages:
             raise ModelError(
-                f"{type(look.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which fuses "
+                f"{type(profile.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which "
+                "fuses "
                 "what enters the classifiers."
             )
-        return [look.named(look.stages[-1].name, "map")]
+        return [profile.named(profile.stages[-1].name, "map")]
 
     def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Both convolutions and the classifier."""

@@ -59,26 +59,28 @@ class PyramidPlayer(Checked, Player):
         Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student answers by position,
         or a layer is neither a map nor tokens of a known grid.
         """
-        look = ModelProfile(self.student.model, batch)
-        if look.response.dim() != 2:
-            raise ConfigError(f"scheme=self_teacher: the answer is {shape_of(look.response)}, expected one a sample.")
-        self._find(look)
-        features = [look.feature(layer) for layer in self.layers]
-        self.pyramid = Pyramid(features, look.response.shape[1], self.width, self.depth)
+        profile = ModelProfile(self.student.model, batch)
+        if profile.response.dim() != 2:
+            raise ConfigError(
+                f"scheme=self_teacher: the answer is {shape_of(profile.response)}, expected one a sample."
+            )
+        self._find(profile)
+        features = [profile.feature(layer) for layer in self.layers]
+        self.pyramid = Pyramid(features, profile.response.shape[1], self.width, self.depth)
         with torch.no_grad():
             refined, logits = self.pyramid.eval()(features)
         self.pyramid.train()
-        self.facts = look.facts
-        self.terms.wire(look, Refined(look, refined, logits), batch, samples)
+        self.facts = profile.facts
+        self.terms.wire(profile, Refined(profile, refined, logits), batch, samples)
         self.tap(self.layers)
 
-    def _find(self, look: ModelProfile) -> None:
-        known = {layer.name: layer for layer in look.layers}
+    def _find(self, profile: ModelProfile) -> None:
+        known = {layer.name: layer for layer in profile.layers}
         for layer in self.layers:
             if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
-        look.stages = [known[module_of(layer)] for layer in self.layers] or look.stages
-        self.layers = [look.named(layer, "map") for layer in self.layers or [stage.name for stage in look.stages]]
+        profile.stages = [known[module_of(layer)] for layer in self.layers] or profile.stages
+        self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in profile.stages]]
         if len(self.layers) < 2:
             raise ModelError(
                 f"scheme=self_teacher refines two stages or more and has {', '.join(self.layers) or 'none'}; name "
@@ -100,12 +102,12 @@ class PyramidPlayer(Checked, Player):
 class Refined(ModelProfile):
     """A look at a pyramid on a model: its stages are the model's, refined."""
 
-    def __init__(self, look: ModelProfile, refined: Sequence[Tensor], response: Tensor) -> None:
-        self.__dict__.update(vars(look))
+    def __init__(self, profile: ModelProfile, refined: Sequence[Tensor], response: Tensor) -> None:
+        self.__dict__.update(vars(profile))
         self.features = {f"refined{k}": x for k, x in enumerate(refined)}
         self.stages = self.layers = [
             LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
-            for k, (stage, (name, x)) in enumerate(zip(look.stages, self.features.items(), strict=True))
+            for k, (stage, (name, x)) in enumerate(zip(profile.stages, self.features.items(), strict=True))
         ]
         self.response, self.embedding, self.facts, self.members = response, self.stages[-1].name, {}, []
 

@@ -73,22 +73,23 @@ class BranchedPlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Pair the stages and graft the branches."""
-        look = ModelProfile(self.student.model, batch)
-        device = look.response.device
+        profile = ModelProfile(self.student.model, batch)
+        device = profile.response.device
         pupil = ModelProfile(self.make().to(device), batch)
-        pairs = pair(pupil.stages, look.stages)[:-1]
+        pairs = pair(pupil.stages, profile.stages)[:-1]
         if not pairs:
             raise ModelError(
-                f"scheme=student_friendly: {type(pupil.model).__name__} and {type(look.model).__name__} have no stages "
+                f"scheme=student_friendly: {type(pupil.model).__name__} and {type(profile.model).__name__} have no "
+                "stages "
                 "that pair before the last one, after which a branch of the student could begin; use other models."
             )
         self.ends = [theirs.name for _, theirs in pairs]
         for ours, theirs in pairs:
-            connect = connectors.make("conv1x1", look.feature(theirs.name), pupil.feature(ours.name))
-            self.branches.append(nn.Sequential(connect, Tail(self.make().to(device), ours.name, look.inputs)))
-        look.response = self.task.response(look.response, batch)
-        self.terms.wire(look, look, batch, samples)
-        self.facts = look.facts
+            connect = connectors.make("conv1x1", profile.feature(theirs.name), pupil.feature(ours.name))
+            self.branches.append(nn.Sequential(connect, Tail(self.make().to(device), ours.name, profile.inputs)))
+        profile.response = self.task.response(profile.response, batch)
+        self.terms.wire(profile, profile, batch, samples)
+        self.facts = profile.facts
         self.tap(self.ends)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

@@ -38,12 +38,15 @@ class TwoViewPlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """The two sides are the halves of what it says."""
-        look = embedded(ModelProfile(self.student.model, batch))
-        self.embedding = look.embedding
-        self.facts = look.facts
-        look.members = [look.answer(look.response), look.answer(as_vector(look.feature(look.embedding)))]
-        self.terms.wire(look, look, batch, samples)
-        self.tap([look.embedding])
+        profile = embedded(ModelProfile(self.student.model, batch))
+        self.embedding = profile.embedding
+        self.facts = profile.facts
+        profile.members = [
+            profile.answer(profile.response),
+            profile.answer(as_vector(profile.feature(profile.embedding))),
+        ]
+        self.terms.wire(profile, profile, batch, samples)
+        self.tap([profile.embedding])
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of both views."""
@@ -54,10 +57,10 @@ class TwoViewPlayer(Player):
         return self.compare(said, told, batch)
 
 
-def embedded(look: ModelProfile) -> ModelProfile:
+def embedded(profile: ModelProfile) -> ModelProfile:
     """The same; refuses a model without an embedding."""
-    if not look.embedding:
+    if not profile.embedding:
         raise ModelError(
             "no embedding was found in the student: no linear layer makes its answer, and it has no stages."
         )
-    return look
+    return profile

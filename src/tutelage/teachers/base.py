@@ -21,7 +21,7 @@ class Teacher(Checked, nn.Module):
         """The response, and the features of those layers."""
 
     @abstractmethod
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """Its layers and stages on an example."""
 
     def teachers(self) -> list[Teacher]:
@@ -77,9 +77,9 @@ class TeacherWrapper(Teacher):
         """What the teacher says."""
         return self.teacher(batch, layers)
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's."""
-        return self.teacher.look(batch)
+        return self.teacher.profile(batch)
 
     def teachers(self) -> list[Teacher]:
         """Those of the teacher, if it is several."""

@@ -62,12 +62,12 @@ class Ensemble(Teacher):
         members = [member.identity() for member in self.teachers()]
         return None if None in members else {"average": self.average, "members": members}
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """All members' layers; the stages and the embedding are the first member's."""
-        looks = [teacher.look(batch) for teacher in self.teachers()]
-        look = Looks(looks, self._mean([look.response for look in looks]))
-        self.facts = look.facts
-        return look
+        profiles = [teacher.profile(batch) for teacher in self.teachers()]
+        profile = Looks(profiles, self._mean([profile.response for profile in profiles]))
+        self.facts = profile.facts
+        return profile
 
     def after_step(self) -> None:
         """Tell the members."""
@@ -87,13 +87,13 @@ class Ensemble(Teacher):
 class Looks(ModelProfile):
     """Several looks as one, with each one's layers under its number."""
 
-    def __init__(self, looks: list[ModelProfile], response: Tensor) -> None:
-        self.members, self.response = looks, response
-        heads = [look.facts.get("head") for look in looks]
+    def __init__(self, profiles: list[ModelProfile], response: Tensor) -> None:
+        self.members, self.response = profiles, response
+        heads = [profile.facts.get("head") for profile in profiles]
         self.facts = {} if None in heads else {"heads": heads}
-        self.layers = [replace(x, name=f"{m}.{x.name}") for m, look in enumerate(looks) for x in look.layers]
-        self.stages = [replace(x, name=f"0.{x.name}") for x in looks[0].stages]
-        self.embedding = f"0.{looks[0].embedding}"
+        self.layers = [replace(x, name=f"{m}.{x.name}") for m, profile in enumerate(profiles) for x in profile.layers]
+        self.stages = [replace(x, name=f"0.{x.name}") for x in profiles[0].stages]
+        self.embedding = f"0.{profiles[0].embedding}"
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a member's layer."""

@@ -139,15 +139,15 @@ class Frozen(Teacher):
             **({} if self.size is None else {"size": self.size}),
         }
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The network's layers; from then on its answers tell its facts too."""
         try:
-            look = ModelProfile(self.plain[0], self.seen(batch))
+            profile = ModelProfile(self.plain[0], self.seen(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
-        self.facts = look.facts
-        look.response = self.task.response(look.response, batch)
-        return look
+        self.facts = profile.facts
+        profile.response = self.task.response(profile.response, batch)
+        return profile
 
 
 def untrained(teacher: nn.Module) -> str:

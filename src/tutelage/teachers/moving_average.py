@@ -39,9 +39,9 @@ class MovingAverage(Teacher):
         """What the average says."""
         return self.teacher(batch, layers)
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The student's layers."""
-        return self.teacher.look(batch)
+        return self.teacher.profile(batch)
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -77,11 +77,11 @@ class PrefetchingTeacher(TeacherWrapper):
         self.answered = batch, tuple(layers), answer.result()
         return batch
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's, with features on the device of the batch."""
         if self.device is None:
-            return self.teacher.look(batch)
-        return Fetched(self.teacher.look(batch.to(self.device)), _device(batch))
+            return self.teacher.profile(batch)
+        return Fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
         """Stay on its own device."""
@@ -97,15 +97,15 @@ def placed(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher |
 class Fetched(ModelProfile):
     """A look whose tensors are brought to another device."""
 
-    def __init__(self, look: ModelProfile, device: torch.device) -> None:
-        self.__dict__.update(vars(look))
-        self.look, self.device = look, device
-        self.response, self.facts = move(look.response, device), move(look.facts, device)
-        self.members = [Fetched(member, device) for member in look.members]
+    def __init__(self, profile: ModelProfile, device: torch.device) -> None:
+        self.__dict__.update(vars(profile))
+        self.profile, self.device = profile, device
+        self.response, self.facts = move(profile.response, device), move(profile.facts, device)
+        self.members = [Fetched(member, device) for member in profile.members]
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
-        return self.look.feature(layer).to(self.device)
+        return self.profile.feature(layer).to(self.device)
 
 
 def _device(batch: Batch) -> torch.device:

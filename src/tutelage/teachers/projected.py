@@ -47,9 +47,9 @@ class Projected(TeacherWrapper):
         features = {layer: project(x, self.width) for layer, x in told.features.items()}
         return Outputs(told.response, features, _without_heads(told.facts), [self._narrow(x) for x in told.members])
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's, with its features projected and without its classifier."""
-        return Narrow(self.teacher.look(batch), self.width)
+        return Narrow(self.teacher.profile(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """The teacher's, and the width."""
@@ -60,14 +60,14 @@ class Projected(TeacherWrapper):
 class Narrow(ModelProfile):
     """A look whose features are projected."""
 
-    def __init__(self, look: ModelProfile, width: int) -> None:
-        self.__dict__.update(vars(look))
-        self.look, self.width, self.facts = look, width, _without_heads(look.facts)
-        self.members = [Narrow(member, width) for member in look.members]
+    def __init__(self, profile: ModelProfile, width: int) -> None:
+        self.__dict__.update(vars(profile))
+        self.profile, self.width, self.facts = profile, width, _without_heads(profile.facts)
+        self.members = [Narrow(member, width) for member in profile.members]
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
-        return project(self.look.feature(layer), self.width)
+        return project(self.profile.feature(layer), self.width)
 
 
 def _without_heads(facts: dict[str, Any]) -> dict[str, Any]:

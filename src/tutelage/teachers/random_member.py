@@ -31,7 +31,7 @@ class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
     def __init__(self, members: Sequence[Teacher], seed: int = 0, epochs: Epochs | None = None) -> None:
         super().__init__(members)
         self.seed, self.epochs = seed, epochs
-        self.looks: list[ModelProfile] = []
+        self.profiles: list[ModelProfile] = []
 
     def drawn(self, epoch: float) -> int:
         """The member that teaches when training is so many epochs far."""
@@ -50,22 +50,22 @@ class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
     def identity(self) -> None:
         """None: which one answers changes in training."""
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """The first member's."""
-        self.looks = [teacher.look(batch) for teacher in self.teachers()]
-        self._mean([look.response for look in self.looks])  # refuses different classes
-        return self.looks[0]
+        self.profiles = [teacher.profile(batch) for teacher in self.teachers()]
+        self._mean([profile.response for profile in self.profiles])  # refuses different classes
+        return self.profiles[0]
 
     def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Tell the members; refuse layers that they don't share."""
         for layer in layers:
-            shapes = [tuple(look.feature(layer).shape[1:]) for look in self.looks]
+            shapes = [tuple(profile.feature(layer).shape[1:]) for profile in self.profiles]
             if len(set(shapes)) > 1:
                 raise ConfigError(
                     f"layer {layer} is {', '.join(map(str, shapes))} in the teachers, of which one answers at a time: "
                     "take teachers of one architecture, or compare responses alone."
                 )
-        self.looks = []
+        self.profiles = []
         for teacher in self.teachers():
             teacher.asked(layers, vectors, members)
 

@@ -49,11 +49,11 @@ class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name
             joined[:, columns] += response
         return joined / torch.tensor(self.counts, device=first.device).view(-1, *[1] * (first.dim() - 2))
 
-    def look(self, batch: Batch) -> ModelProfile:
+    def profile(self, batch: Batch) -> ModelProfile:
         """As of several teachers, and which classes each one knows."""
-        look = super().look(batch)
-        self.facts = look.facts = {**look.facts, "columns": self.columns}
-        return look
+        profile = super().profile(batch)
+        self.facts = profile.facts = {**profile.facts, "columns": self.columns}
+        return profile
 
     def identity(self) -> dict[str, Any] | None:
         """The members', and their classes."""

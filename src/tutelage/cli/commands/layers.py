@@ -57,17 +57,17 @@ def layers(
     from tutelage.utils.console import number, say, table
 
     network, shape = _made(model, words or [])
-    look = ModelProfile(network, Batch(torch.randn(2, *shape)))
+    profile = ModelProfile(network, Batch(torch.randn(2, *shape)))
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
-        for x in look.layers
+        for x in profile.layers
         if everything or x.stage is not None or _is_block(network.get_submodule(x.name))
     ]
     table("", ("layer", "class", "output", "stage", "calls"), rows)
     parameters = number(sum(p.numel() for p in network.parameters()))
     say(
         f"{model}: {parameters} parameters, input {' × '.join(map(str, shape))}, "
-        f"{len(rows)} of {len(look.layers)} layers shown; embedding: {look.embedding or 'none'}"
+        f"{len(rows)} of {len(profile.layers)} layers shown; embedding: {profile.embedding or 'none'}"
     )
 
 
