@@ -65,7 +65,11 @@ def asked(cls: type[Loss]) -> dict[str, Any] | None:
         "epoch": 1.0,
         "head": (torch.randn(CLASSES, 64), torch.randn(CLASSES)),
     }
-    return None if cls.lists or not {*cls.asks()} <= {*known} else {name: known[name] for name in cls.asks()}
+    return (
+        None
+        if cls.lists or not {*cls.required_inputs()} <= {*known}
+        else {name: known[name] for name in cls.required_inputs()}
+    )
 
 
 def both_ways(loss: Callable[..., Any], given: Pairs, asks: dict[str, Any]) -> Call:

@@ -142,7 +142,9 @@ def _default(field: Any) -> str:
 
 def facts(loss: Any) -> list[list[str]]:
     """What a loss says of itself."""
-    asks = [f"`{name}`" for name in loss.asks()] + [f"`{name}` if it is there" for name in loss.asks(optional=True)]
+    asks = [f"`{name}`" for name in loss.required_inputs()] + [
+        f"`{name}` if it is there" for name in loss.required_inputs(optional=True)
+    ]
     return [
         ["compares", loss.sees + (f", as {loss.form}s" if loss.form else "")],
         ["asks of the batch", ", ".join(asks) or "nothing"],
@@ -181,7 +183,7 @@ def needs(loss: type[Loss]) -> str:
     """What it compares, what it asks for and what it builds."""
     sees = loss.sees + (f" as {loss.form}s" if loss.form else "")
     lists = [f"a list on the {side}'s side" for side in loss.lists]
-    asks = [f"`{name}`" for name in loss.asks()]
+    asks = [f"`{name}`" for name in loss.required_inputs()]
     connector = [f"connector `{loss.connector}`"] if loss.connector else []
     return "; ".join([sees, *lists, *asks, *connector, *filter(None, [own_parts(loss)])])
 

@@ -45,7 +45,7 @@ def program(loss: type[Loss]) -> str:
         if loss.sees == "review":
             side = "[torch.randn(6, 5, side, side) for side in (8, 4, 1)]"
         lines += [f"student = {side}", f"teacher = {side}"]
-        asked = "".join(f", {name}={ASKED[name]}" for name in loss.asks())
+        asked = "".join(f", {name}={ASKED[name]}" for name in loss.required_inputs())
         if loss.sees == "response" and not flat:
             asked = asked.replace("torch.randint(5, (6,))", "torch.randint(5, (6, 4, 4))")
     lines.append(f"loss = {loss.__name__}()")

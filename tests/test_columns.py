@@ -100,7 +100,7 @@ def test_bams_gradient_is_that_of_the_annealed_target() -> None:
 def test_a_columns_loss_has_no_gradient_on_the_others_logits(loss) -> None:
     one = torch.tensor([[2, -1], [1, -1], [0, -1]])
     said, told = torch.randn(3, 5, requires_grad=True), torch.randn(3, 5)
-    if not loss.asks():  # it takes all samples: let the second column agree
+    if not loss.required_inputs():  # it takes all samples: let the second column agree
         told[:, 3:] = said.detach()[:, 3:]
     term = Term(loss, 1.0)
     term.columns = SIZES

@@ -49,7 +49,7 @@ def test_a_temperature_of_each_sample_is_that_samples_loss_at_its_temperature(lo
     by_hand = []
     for i, t in enumerate(tau.tolist()):
         one = type(loss)(temperature=t)
-        asked = {"targets": BATCH.targets[i : i + 1]} if one.asks() else {}
+        asked = {"targets": BATCH.targets[i : i + 1]} if one.required_inputs() else {}
         value = one(said.response[i : i + 1], told.response[i : i + 1], **asked)
         by_hand.append(sum(v.sum() for v in value.values()) if isinstance(value, dict) else value.sum())
     torch.testing.assert_close(next(iter(values.values())), 2 * torch.stack(by_hand).mean())

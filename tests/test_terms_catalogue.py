@@ -26,7 +26,7 @@ GIVEN = {"inputs", "targets", "index", "epoch", "head", "student_head", "teacher
 
 def plain(cls: type[Loss]) -> bool:
     """Whether it compares what two networks of a plain run say, and asks for nothing more."""
-    return not cls.lists and {*cls.asks()} <= GIVEN and cls.example() is None
+    return not cls.lists and {*cls.required_inputs()} <= GIVEN and cls.example() is None
 
 
 def chosen(*facts) -> list:
@@ -137,7 +137,7 @@ def test_any_two_networks_are_compared_without_a_number_typed(cls, networks, bat
 @pytest.mark.parametrize("cls", chosen(lambda cls: not plain(cls) or not formed(cls)))
 def test_what_a_plain_run_does_not_give_is_refused_or_goes(cls, networks, batch):
     """Never a traceback from within: a loss works, or a ConfigError says what it takes."""
-    unknown = [ask for ask in cls.asks() if ask not in GIVEN]
+    unknown = [ask for ask in cls.required_inputs() if ask not in GIVEN]
     try:
         taught(cls, networks, batch)
     except ConfigError as error:

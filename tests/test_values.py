@@ -10,7 +10,7 @@ from tutelage.structures import Batch, Outputs, response_of
 
 
 def test_a_batch_says_only_what_it_has():
-    batch = Batch(torch.zeros(3, 1), index=torch.arange(3), epoch=0.0, asks={"boxes": 1, "nothing": None})
+    batch = Batch(torch.zeros(3, 1), index=torch.arange(3), epoch=0.0, extras={"boxes": 1, "nothing": None})
     assert set(batch.available()) == {"inputs", "index", "epoch", "boxes"}
     assert len(batch) == 3
     assert len(Batch({"image": torch.zeros(5, 1)})) == 5
@@ -18,12 +18,12 @@ def test_a_batch_says_only_what_it_has():
 
 def test_a_batch_moves_whole_and_takes_its_layout():
     nested = {"text": {"ids": torch.zeros(2)}, "word": "as it is"}
-    batch = Batch({"image": torch.zeros(2, 3, 4, 4), "age": torch.zeros(2, 1)}, torch.zeros(2), asks=nested)
+    batch = Batch({"image": torch.zeros(2, 3, 4, 4), "age": torch.zeros(2, 1)}, torch.zeros(2), extras=nested)
     moved = batch.to("meta", torch.channels_last)
     assert moved.inputs["image"].is_contiguous(memory_format=torch.channels_last)
     assert {moved.inputs["age"].device.type, moved.targets.device.type} == {"meta"}
-    assert moved.asks["text"]["ids"].device.type == "meta"
-    assert moved.asks["word"] == "as it is"
+    assert moved.extras["text"]["ids"].device.type == "meta"
+    assert moved.extras["word"] == "as it is"
     assert batch.targets.device.type == "cpu"
 
 

@@ -43,7 +43,7 @@ class Batch:
     epoch: float = 0.0
     view: int | None = None
     columns: tuple[int, ...] = ()
-    asks: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """The same batch on a device; 4-D inputs in `memory_format` if given."""
@@ -53,12 +53,18 @@ class Batch:
 
         inputs = move(self.inputs, device)
         inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
-        targets, index, asks = (move(value, device) for value in (self.targets, self.index, self.asks))
-        return replace(self, inputs=inputs, targets=targets, index=index, asks=asks)
+        targets, index, extras = (move(value, device) for value in (self.targets, self.index, self.extras))
+        return replace(self, inputs=inputs, targets=targets, index=index, extras=extras)
 
     def available(self) -> dict[str, Any]:
         """What a loss may ask for by keyword, by name."""
-        known = {"inputs": self.inputs, "targets": self.targets, "index": self.index, "epoch": self.epoch, **self.asks}
+        known = {
+            "inputs": self.inputs,
+            "targets": self.targets,
+            "index": self.index,
+            "epoch": self.epoch,
+            **self.extras,
+        }
         return {name: value for name, value in known.items() if value is not None}
 
     def part(self, start: int, stop: int) -> Batch:
@@ -68,8 +74,8 @@ class Batch:
             return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
 
         inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
-        asks = {name: of(value) for name, value in self.asks.items()}
-        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), asks=asks)
+        extras = {name: of(value) for name, value in self.extras.items()}
+        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), extras=extras)
 
     def __len__(self) -> int:
         first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))

@@ -60,9 +60,9 @@ def test_half_of_an_overlapping_batch_is_the_new_half_of_the_one_before():
     epochs = [list(data.batches("train", 16, epoch=e, order="overlapping")) for e in (0, 1)]
     batches = [batch for epoch in epochs for batch in epoch]
     for before, batch in pairwise(batches):
-        new = before.index[before.asks["parts"][0] :]
-        assert batch.index[: batch.asks["parts"][0]].equal(new)
-    assert torch.cat([b.index[b.asks["parts"][0] :] for b in epochs[0]]).unique().numel() == len(data.train)
+        new = before.index[before.extras["parts"][0] :]
+        assert batch.index[: batch.extras["parts"][0]].equal(new)
+    assert torch.cat([b.index[b.extras["parts"][0] :] for b in epochs[0]]).unique().numel() == len(data.train)
     assert not batches[1].part(0, 16).inputs.equal(batches[0].inputs[-16:]), "augmented otherwise"
 
 
@@ -94,11 +94,11 @@ def test_two_ranks_share_an_epoch(asked):
     if asked.get("order") in ("pairs", "grouped"):
         alone = {}
         for batch in data.batches("train", 16, epoch=1, **asked):
-            first, rest = batch.asks["parts"][:2]
+            first, rest = batch.extras["parts"][:2]
             near = batch.index[first : first + rest].view(first, -1)
             alone |= dict(zip(batch.index[:first].tolist(), near.tolist(), strict=True))
         for batch in (b for rank in ranks for b in rank):
-            first, rest = batch.asks["parts"][:2]
+            first, rest = batch.extras["parts"][:2]
             near = batch.index[first : first + rest].view(first, -1).tolist()
             assert [alone[i] for i in batch.index[:first].tolist()] == near, "companions don't depend on the ranks"
 

@@ -92,9 +92,9 @@ def last_batch(vector: Vector) -> Lesson:
     before, (old, new) = vector.inputs["extra.previous_logits"], (len(again), len(now))
     model = Says(torch.cat([before, before, again, now]))
     terms = {"name": "ce"}, {"name": "kd", "temperature": vector.hyper["temperature"], "weight": vector.hyper["alpha"]}
-    first = seen(vector, 0, 2 * old, vector.inputs["target"].repeat(2), asks={"parts": (old, old)})
+    first = seen(vector, 0, 2 * old, vector.inputs["target"].repeat(2), extras={"parts": (old, old)})
     targets = torch.cat([vector.inputs["target"], vector.inputs["extra.current_target"]])
-    second = seen(vector, 2 * old, old + new, targets, asks={"parts": (old, new)})
+    second = seen(vector, 2 * old, old + new, targets, extras={"parts": (old, new)})
     scheme = wired(LastBatch(player(RepeatedBatchPlayer, model, *terms)), first)
     list(scheme.turns(first, 0))
     arrive = {

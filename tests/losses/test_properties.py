@@ -73,7 +73,7 @@ def examples(
             "inputs": torch.randn(size, 3, 8, 8, dtype=dtype),
             "head": (torch.randn(7, C, dtype=dtype), torch.randn(7, dtype=dtype)),
         }
-        asked = {name: known[name] for name in cls.asks()}
+        asked = {name: known[name] for name in cls.required_inputs()}
         if cls.sees == "review":
             lists = [[make((C, side, side), dtype, scale, size) for side in (8, 4, 1)] for _ in range(2)]
             yield Example(*lists, asked)

@@ -39,7 +39,7 @@ def logits(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, dict[str, object]]:
 
 
 def asked(part: SampleWeight | Temperature, there: dict[str, object]) -> dict[str, object]:
-    return {name: there[name] for name in (*part.asks(), *part.asks(True))}
+    return {name: there[name] for name in (*part.required_inputs(), *part.required_inputs(True))}
 
 
 @pytest.mark.parametrize("shape", BATCHES)

@@ -119,7 +119,9 @@ def test_each_member_answers_once_and_the_loss_gets_their_answers(loss) -> None:
         told = [member.plain[0](batch.inputs) for member in made.teacher.teachers()]
     said = made.players["student"].student.model(batch.inputs)
     asked = {"targets": batch.targets, "epoch": 0.0}
-    by_hand = loss(said, told, **{k: asked[k] for k in (*loss.asks(), *loss.asks(optional=True))}).mean()
+    by_hand = loss(
+        said, told, **{k: asked[k] for k in (*loss.required_inputs(), *loss.required_inputs(optional=True))}
+    ).mean()
     value = turn[1][next(name for name in turn[1] if name != "ce")]
     assert torch.allclose(value, by_hand, atol=1e-6)
     value.backward()

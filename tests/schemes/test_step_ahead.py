@@ -138,7 +138,7 @@ def l2t_ww_by_hand(scheme: L2TWWScheme, batch: Batch, quiz: Batch) -> Tensor:
         sgd.step()
 
     for _ in range(2):
-        step(player(replace(batch, asks=asks), told)["l2t_ww"])
+        step(player(replace(batch, extras=asks), told)["l2t_ww"])
     step(F.cross_entropy(player.student.model(batch.inputs), batch.targets))
     return F.cross_entropy(player.student.model(batch.inputs), batch.targets)
 
@@ -147,7 +147,7 @@ def distpro_by_hand(scheme: DistProScheme, batch: Batch, quiz: Batch) -> Tensor:
     a = scheme.players["weights"].logits.detach()
     shares = (a.exp() / a.exp().sum())[:4].reshape(1, 2, 2).repeat(6, 1, 1)
     player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
-    stepped(player, lambda p: sum(p(replace(batch, asks={"pair_weights": shares}), told).values()))
+    stepped(player, lambda p: sum(p(replace(batch, extras={"pair_weights": shares}), told).values()))
     return F.cross_entropy(player.student.model(quiz.inputs), quiz.targets)
 
 
@@ -262,7 +262,7 @@ def _told(name, scheme, player, batch):
     told = (learned if name == "metadistil" else scheme.teacher)(batch, scheme.layers)
     features = [told[layer].mean((2, 3)) for layer in scheme.layers]
     asks = {} if name == "metadistil" else learned(features)
-    return player(replace(batch, asks=asks), told)
+    return player(replace(batch, extras=asks), told)
 
 
 @pytest.mark.parametrize(

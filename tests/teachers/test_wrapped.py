@@ -64,7 +64,13 @@ WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
 
 def arguments(name: str) -> tuple[Any, ...]:
     batch = next(DATA.batches("val", 4))
-    given = {"forward": (batch,), "profile": (batch,), "asked": (["layer2"],), "recall": ({},), "ahead": (iter([batch]),)}
+    given = {
+        "forward": (batch,),
+        "profile": (batch,),
+        "asked": (["layer2"],),
+        "recall": ({},),
+        "ahead": (iter([batch]),),
+    }
     return given.get(name, ())
 
 

@@ -270,8 +270,8 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     targets = [part.targets for part in parts if part.targets is not None]
     index = [part.index for part in parts if part.index is not None]
     inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
-    asks = {"parts": tuple(map(len, parts))}
-    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, asks=asks)
+    extras = {"parts": tuple(map(len, parts))}
+    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras)
 
 
 def _at_least(least: int, **numbers: int) -> None:

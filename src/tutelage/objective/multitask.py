@@ -25,7 +25,7 @@ def by_column(
     sizes: Sequence[int],
     student: Any,
     teacher: Any,
-    asked: dict[str, Any],
+    loss_kwargs: dict[str, Any],
 ) -> Losses:
     """What `compare` says of each of K columns, over K: their means add up to the mean over the columns.
 
@@ -33,16 +33,16 @@ def by_column(
     samples without a label in the column are left out; a column in which none has one has no values.
     """
     if not sizes:
-        return compare(student, teacher, asked)
+        return compare(student, teacher, loss_kwargs)
     found: dict[str, Tensor] = {}
     for number, span in enumerate(spans(sizes)):
-        sides, these = [_cut(student, span), _cut(teacher, span)], dict(asked)
+        sides, these = [_cut(student, span), _cut(teacher, span)], dict(loss_kwargs)
         if "teacher_response" in these:
             these["teacher_response"] = _cut(these["teacher_response"], span)
-        known = asked["targets"][:, number] >= 0 if "targets" in asked else None
+        known = loss_kwargs["targets"][:, number] >= 0 if "targets" in loss_kwargs else None
         some = known is None or bool(known.any())
         if known is not None:
-            these["targets"] = asked["targets"][:, number].clamp(min=0)
+            these["targets"] = loss_kwargs["targets"][:, number].clamp(min=0)
         if known is not None and some:
             these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
             sides = [rows(side, known) for side in sides]
@@ -62,7 +62,7 @@ def refuse(
     if not sizes:
         return
     name, parts = type(loss).__name__, (loss, *policies)
-    asks = {ask for part in parts for optional in (False, True) for ask in part.asks(optional)}
+    asks = {ask for part in parts for optional in (False, True) for ask in part.required_inputs(optional)}
     if (sees != "response" and "targets" in asks) or "peer_weights" in asks:
         raise ConfigError(f"{name} asks for one class of each sample, and here are several label columns (column=…).")
     if sees == "response" and not (loss.rows and all(getattr(type(part), "build", None) in UNBUILT for part in parts)):

@@ -68,7 +68,9 @@ class Term(Checked, nn.Module):
         self.beside = loss.beside if beside is None else float(beside)
         self.gather = gather
         self.sees = loss.sees
-        self.asks = {part: (*part.asks(), *part.asks(optional=True)) for part in self._askers()}
+        self.loss_inputs = {
+            part: (*part.required_inputs(), *part.required_inputs(optional=True)) for part in self._askers()
+        }
         self.wanted = {"student": chosen(student), "teacher": chosen(teacher)}
         self.connector = connector if connector is not None else loss.connector
         if isinstance(self.connector, str) and self.connector:
@@ -88,7 +90,9 @@ class Term(Checked, nn.Module):
         self._refuse_single({"student": student, "teacher": teacher})
         answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
         there = _available(batch, Outputs(student.response, facts=student.facts), answer)
-        missing = [ask for part in self._askers() for ask in part.asks() if OF_FACT.get(ask, ask) not in there]
+        missing = [
+            ask for part in self._askers() for ask in part.required_inputs() if OF_FACT.get(ask, ask) not in there
+        ]
         if missing:
             raise ConfigError(
                 f"{name} asks for {', '.join(missing)}, which this data and teacher don't give; "
@@ -140,7 +144,7 @@ class Term(Checked, nn.Module):
 
     def _read_by_heads(self, features: list[Tensor], there: Mapping[str, Any]) -> dict[str, Any]:
         """What each teacher's own classifier makes of the student's features, if the loss asks for it."""
-        if "teacher_head_logits" not in self.asks[self.loss]:
+        if "teacher_head_logits" not in self.loss_inputs[self.loss]:
             return {}
         heads = [there["heads"][int(layer.partition(".")[0])] for layer in self.teacher_layers]
         return {"teacher_head_logits": connectors.head_logits(features, heads)}
@@ -195,14 +199,18 @@ class Term(Checked, nn.Module):
                 "Terms.wire or Player.wire with an example first, or train it by a Trainer."
             )
         available = _available(batch, said, told)
-        asked = {name: available[name] for names in self.asks.values() for name in names if name in available}
+        loss_kwargs = {
+            name: available[name] for names in self.loss_inputs.values() for name in names if name in available
+        }
         if self.sees == "response":
             response, answer = self._side("student", said), None if told is None else self._side("teacher", told)
             if self.gather:
-                response, answer, asked, mask = gathered([response, answer, asked, mask], samples_of(response))
+                response, answer, loss_kwargs, mask = gathered(
+                    [response, answer, loss_kwargs, mask], samples_of(response)
+                )
             if mask is not None and self.loss.rows:
-                response, answer, asked = (multitask.rows(side, mask) for side in (response, answer, asked))
-            values = self._compare(response, answer, asked)
+                response, answer, loss_kwargs = (multitask.rows(side, mask) for side in (response, answer, loss_kwargs))
+            values = self._compare(response, answer, loss_kwargs)
             ragged = mask is not None or self.loss.ragged or bool(self.columns)
             return self._weighed(mean(values, ragged), batch.epoch, truth)
         assert told is not None
@@ -210,29 +218,31 @@ class Term(Checked, nn.Module):
         theirs = [self._formed(told[layer]) for layer in self.teacher_layers]
         if self.connectors:
             ours = [connect(x) for connect, x in zip(self.connectors, ours, strict=True)]
-        asked |= self._read_by_heads(ours, available)
+        loss_kwargs |= self._read_by_heads(ours, available)
         if self.gather:
-            ours, theirs, asked = gathered([ours, theirs, asked], len(said.response))
+            ours, theirs, loss_kwargs = gathered([ours, theirs, loss_kwargs], len(said.response))
         if self.loss.sees == "review":
-            value = mean(self.loss(ours, theirs, **asked))
+            value = mean(self.loss(ours, theirs, **loss_kwargs))
         else:
-            value = torch.stack([mean(self.loss(s, t, **asked)) for s, t in zip(ours, theirs, strict=True)]).sum()
+            value = torch.stack([mean(self.loss(s, t, **loss_kwargs)) for s, t in zip(ours, theirs, strict=True)]).sum()
         return self._weighed(value, batch.epoch, truth)
 
-    def _compare(self, student: Any, teacher: Any, asked: dict[str, Any]) -> Losses:
+    def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> Losses:
         """The loss of two responses, each label column by itself."""
-        return multitask.by_column(self._compared, self.columns, student, teacher, asked)
+        return multitask.by_column(self._compared, self.columns, student, teacher, loss_kwargs)
 
-    def _compared(self, student: Tensor, teacher: Tensor | None, asked: dict[str, Any]) -> Losses:
+    def _compared(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> Losses:
         """The loss of two responses, as the policies soften them and count their samples."""
         factor: Tensor | None = None
         if self.samples is not None:
-            factor = self.samples(student, teacher, **self._for(self.samples, asked))
+            factor = self.samples(student, teacher, **self._for(self.samples, loss_kwargs))
         if self.temperature is not None:
             assert teacher is not None
-            student, teacher, square = self.temperature.soften(student, teacher, **self._for(self.temperature, asked))
+            student, teacher, square = self.temperature.soften(
+                student, teacher, **self._for(self.temperature, loss_kwargs)
+            )
             factor = square if factor is None else factor * square
-        values = self.loss(student, teacher, **self._for(self.loss, asked))
+        values = self.loss(student, teacher, **self._for(self.loss, loss_kwargs))
         return values if factor is None else times(values, factor)
 
     def _weighed(self, value: Tensor, epoch: float, truth: Tensor | None) -> Tensor:
@@ -249,8 +259,8 @@ class Term(Checked, nn.Module):
     def _askers(self) -> list[DataclassModule]:
         return [part for part in (self.loss, self.temperature, self.samples) if part is not None]
 
-    def _for(self, part: DataclassModule, asked: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: asked[name] for name in self.asks[part] if name in asked}
+    def _for(self, part: DataclassModule, loss_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: loss_kwargs[name] for name in self.loss_inputs[part] if name in loss_kwargs}
 
     def _wire_policies(
         self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, there: Mapping[str, Any]
@@ -269,10 +279,10 @@ class Term(Checked, nn.Module):
         if self.samples is not None:
             self.samples.build(ours, theirs)
         probe = copy.deepcopy(self).eval()
-        asked = {name: there[name] for names in self.asks.values() for name in names if name in there}
+        loss_kwargs = {name: there[name] for names in self.loss_inputs.values() for name in names if name in there}
         with torch.no_grad():
             for times_over in (1, 2):  # a value for each class shows itself in one of them
-                of_these = _repeated(asked, len(batch), len(ours), times_over)
+                of_these = _repeated(loss_kwargs, len(batch), len(ours), times_over)
                 probe._compare(torch.cat([ours] * times_over), torch.cat([theirs] * times_over), of_these)
 
     def extra_repr(self) -> str:

@@ -70,7 +70,7 @@ class Terms(nn.ModuleDict):
     def hears_answers(self) -> bool:
         """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
-        return any(term.sees == "response" or ANSWERS & set(chain(*term.asks.values())) for term in taught)
+        return any(term.sees == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
@@ -166,7 +166,12 @@ class Terms(nn.ModuleDict):
 def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
     """Refuse to compare teachers one by one, class by class, that know different classes."""
     knows = teacher is not None and "columns" in teacher.facts
-    if knows and "teacher" in loss.lists and loss.class_dim is not None and "columns" not in loss.asks(optional=True):
+    if (
+        knows
+        and "teacher" in loss.lists
+        and loss.class_dim is not None
+        and "columns" not in loss.required_inputs(optional=True)
+    ):
         raise ConfigError(
             f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
             "use uhc, or kd with their joined answer."

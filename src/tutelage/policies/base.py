@@ -31,9 +31,9 @@ class Temperature(DataclassModule):
     def build(self, student: Tensor, teacher: Tensor) -> None:
         """Make the learned parts from an example of both sides' logits."""
 
-    def soften(self, student: Tensor, teacher: Tensor, **asked: object) -> tuple[Tensor, Tensor, Tensor]:
+    def soften(self, student: Tensor, teacher: Tensor, **loss_kwargs: object) -> tuple[Tensor, Tensor, Tensor]:
         """Both sides softened, and the factor of what the loss says."""
-        temperature = torch.as_tensor(self(student, teacher, **asked), dtype=student.dtype, device=student.device)
+        temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
         at = by_position(temperature, student)
         return student / at, teacher / at, temperature**2 if self.square else torch.ones_like(temperature)
 

@@ -161,7 +161,7 @@ class Run(RunPlan):
     def _batch(self, scheme: Scheme, parts: RunSchemeContext, samples: int) -> Batch:
         """The first so many training samples of the first epoch, as the trainer hands them out."""
         batch = next(iter(parts.data.batches("train", samples, seed=self.config.seed, **scheme.batching)))
-        batch.asks["epochs"] = parts.config.epochs
+        batch.extras["epochs"] = parts.config.epochs
         return batch
 
     def _check_classes(self, scheme: Scheme, batch: Batch, names: Mapping[str, str]) -> None:

@@ -96,7 +96,7 @@ class Collaborative(Scheme):
         inputs = self._views(batch, len(group.students())) if self.own_views else None
         losses = [term.loss for term in group.together.named().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
-            batch.asks["peer_weights"] = self._measured(group, batch)
+            batch.extras["peer_weights"] = self._measured(group, batch)
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))
 
     def _views(self, batch: Batch, count: int) -> list[Inputs]:

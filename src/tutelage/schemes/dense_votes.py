@@ -71,7 +71,7 @@ class DenseVotesPlayer(Checked, Player):
                 "scheme=offline "
                 "ranks what each position answers."
             )
-        self.truths = [name for name, term in self.terms.named().items() if "votes" not in term.asks[term.loss]]
+        self.truths = [name for name, term in self.terms.named().items() if "votes" not in term.loss_inputs[term.loss]]
         if len(self.truths) == len(self.terms):
             raise ConfigError("scheme=dense_votes: no term goes by votes; use one that does (zipf_ls).")
         if not profile.stages:
@@ -82,7 +82,7 @@ class DenseVotesPlayer(Checked, Player):
         headed = features[:-1] if self.own else features
         self.heads = nn.ModuleList(nn.Linear(x.shape[1], profile.response.shape[1]) for x in headed).to(features[-1])
         self.facts = profile.facts
-        self.terms.wire(profile, None, replace(batch, asks=batch.asks | {"votes": profile.response}), samples)
+        self.terms.wire(profile, None, replace(batch, extras=batch.extras | {"votes": profile.response}), samples)
         self.terms.refuse_frozen(profile)
         self.tap(self.layers)
 
@@ -91,7 +91,7 @@ class DenseVotesPlayer(Checked, Player):
         said = self.say(batch)
         maps = [said[layer] for layer in self.layers]
         answers = [Outputs(single(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
-        counted = replace(batch, asks=batch.asks | {"votes": self.votes(maps, said.response)})
+        counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, said.response)})
         losses = self.compare(said, None, counted)
         with torch.autocast(said.response.device.type, enabled=False):
             for name in self.truths:

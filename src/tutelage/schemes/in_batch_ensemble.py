@@ -48,7 +48,7 @@ class EmbeddingPlayer(Player):
 
     def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:
         """The batch, with the feature as vectors for losses that ask."""
-        return replace(batch, asks=batch.asks | {"embedding": as_vector(feature)})
+        return replace(batch, extras=batch.extras | {"embedding": as_vector(feature)})
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""

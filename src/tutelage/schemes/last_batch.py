@@ -66,7 +66,7 @@ class RepeatedBatchPlayer(Player):
         self, batch: Batch, last: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The terms, and what it says of the new samples, without gradient."""
-        repeated = batch.asks["parts"][0]
+        repeated = batch.extras["parts"][0]
         old = batch.part(0, repeated)
         now, again = (self.say(part).response for part in (batch.part(repeated, len(batch)), old))
         last = again if last is None else last.to(again)

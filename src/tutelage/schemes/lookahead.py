@@ -34,7 +34,7 @@ class LookaheadStudent:
 
     def __init__(self, player: Player, given: Mapping[str, Tensor] | None = None) -> None:
         for name, term in player.terms.named().items():
-            if any("student_head" in asks for asks in term.asks.values()):
+            if any("student_head" in asks for asks in term.loss_inputs.values()):
                 raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
         self.doing = _Doing(player)
         self.truth = Terms.of(None, player.task.truth())

@@ -52,9 +52,9 @@ class MetaWeighted(Offline):
         Raises: ConfigError if there isn't just one term that asks for them.
         """
         gives = self.weights_of.gives
-        super().wire(replace(batch, asks=batch.asks | dict.fromkeys(gives, torch.ones(()))), samples)
+        super().wire(replace(batch, extras=batch.extras | dict.fromkeys(gives, torch.ones(()))), samples)
         terms = bare(self.players["student"]).terms.named()
-        asking = [term for term in terms.values() if set(gives) <= set(term.loss.asks())]
+        asking = [term for term in terms.values() if set(gives) <= set(term.loss.required_inputs())]
         if len(asking) != 1:
             raise ConfigError(
                 f"scheme={self.name}: {len(asking)} terms of the method take the weights that it learns, expected one: "
@@ -93,7 +93,7 @@ class MetaWeighted(Offline):
 
     def _weighed(self, batch: Batch, told: Outputs) -> Batch:
         asks: dict[str, Any] = self.weights_of(self._vectors(told))
-        return replace(batch, asks=batch.asks | asks)
+        return replace(batch, extras=batch.extras | asks)
 
     def _vectors(self, told: Outputs) -> list[Tensor]:
         return [as_vector(told[layer]) for layer in self.heard]

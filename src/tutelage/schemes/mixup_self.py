@@ -93,7 +93,7 @@ class MixupPlayer(MultiExitPlayer):
             raise ConfigError("scheme=mixed mixes inputs: expected one tensor of floats.")
         for name, term in self.terms.named().items():
             double = {"index", "targets"} if term.loss.needs_teacher else {"index"}
-            asked = sorted(double & {ask for asks in term.asks.values() for ask in asks})
+            asked = sorted(double & {ask for asks in term.loss_inputs.values() for ask in asks})
             if asked:
                 raise ConfigError(
                     f"scheme=mixed: {name} asks for {' and '.join(asked)} of a sample, and a mixture is of two; use a "

@@ -177,7 +177,7 @@ class Trainer:
             **(self.batching if split == "train" else {}),
         )
         for i, batch in enumerate(batches, start):
-            batch.epoch, batch.asks["epochs"] = epoch + i / self.steps, settings.epochs
+            batch.epoch, batch.extras["epochs"] = epoch + i / self.steps, settings.epochs
             yield batch
 
     def _batch(self, scheme: Scheme, batch: Batch) -> None:

@@ -30,7 +30,7 @@ class DataclassModule(Checked, nn.Module):
         return self
 
     @classmethod
-    def asks(cls, optional: bool = False) -> tuple[str, ...]:
+    def required_inputs(cls, optional: bool = False) -> tuple[str, ...]:
         """What it asks of the batch beside the two sides: its forward's keyword-only parameters.
 
         Those without a default must be there; with `optional`, those that have one and are passed if they are there.

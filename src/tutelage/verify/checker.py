@@ -195,13 +195,13 @@ class LossEvaluation:
 
     def _asked(self) -> dict[str, Any]:
         """What the loss asks by keyword, from the target, the extra inputs and the hyper-parameters."""
-        vector, asks = self.vector, self.row.asks
+        vector, asks = self.vector, self.row.renames
         named = {self.row.fields.get(name, name): name for name in vector.hyper}
         named |= {ours: theirs for theirs, ours in asks.items() if theirs in vector.hyper}
         places = {name.removeprefix("extra."): name for name in vector.inputs}
         places |= {name: name for name in vector.inputs} | {"targets": "target"}
         places |= {ours: places.get(theirs, theirs) for theirs, ours in asks.items() if theirs not in vector.hyper}
-        wanted = (*self.loss.asks(), *self.loss.asks(optional=True))
+        wanted = (*self.loss.required_inputs(), *self.loss.required_inputs(optional=True))
         found = {name: vector.hyper[named[name]] for name in wanted if name in named}
         found |= {name: self._input(places[name]) for name in wanted if name in places}
         return {name: value for name, value in found.items() if value is not None}

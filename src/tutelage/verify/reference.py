@@ -36,7 +36,7 @@ class Reference:
     fields: Mapping[str, str] = field(default_factory=lambda: {"label_smoothing": "smoothing"})
     options: Mapping[str, Any] | Callable[[Vector], Mapping[str, Any]] = field(default_factory=dict)
     samples: str | Callable[[Vector], int] = ""
-    asks: Mapping[str, str] = field(default_factory=dict)
+    renames: Mapping[str, str] = field(default_factory=dict)
     state: Mapping[str, str] | Callable[[Vector], Mapping[str, str]] = field(default_factory=dict)
     before: Callable[[Vector, Loss], Any] = lambda vector, loss: None
     student: str = ""
@@ -48,7 +48,7 @@ class Reference:
     scale: Callable[[Vector], float] = lambda vector: 1.0
     reduce: Callable[[Tensor], Tensor] = lambda values: values.mean()
     combine: Callable[[Vector], list[tuple[float, Reference]]] | None = None
-    prepare: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, asked: asked
+    prepare: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, loss_kwargs: loss_kwargs
     added: Callable[[Vector], Tensor | float] = lambda vector: 0.0
     derive: Callable[[Vector], Vector] | None = None
     stand_ins: Mapping[str, Callable[[Vector], Callable[..., Tensor]]] = field(default_factory=dict)

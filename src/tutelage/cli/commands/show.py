@@ -68,7 +68,7 @@ def _options(part: Any) -> list[tuple[str, str, str]]:
 
 
 def _facts(entry: registry.Entry, loss: Any) -> list[str]:
-    asks = ", ".join(loss.asks()) or "nothing"
+    asks = ", ".join(loss.required_inputs()) or "nothing"
     return [
         f"paper: {loss.paper}",
         *([f"held to: {entry.backing}"] if entry.backing else []),

@@ -45,8 +45,8 @@ class IAD(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        asked = {"student_clean": torch.randn(6, 5), "teacher_adversarial": torch.randn(6, 5)}
-        return torch.randn(6, 5), torch.randn(6, 5), asked | {"targets": torch.randint(5, (6,))}
+        inputs = {"student_clean": torch.randn(6, 5), "teacher_adversarial": torch.randn(6, 5)}
+        return torch.randn(6, 5), torch.randn(6, 5), inputs | {"targets": torch.randint(5, (6,))}
 
     def forward(
         self,

@@ -77,8 +77,8 @@ class AdaAD(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        asked = {"student_clean": torch.randn(6, 5), "teacher_adversarial": torch.randn(6, 5)}
-        return torch.randn(6, 5), torch.randn(6, 5), asked
+        inputs = {"student_clean": torch.randn(6, 5), "teacher_adversarial": torch.randn(6, 5)}
+        return torch.randn(6, 5), torch.randn(6, 5), inputs
 
     def forward(
         self, student: Tensor, teacher: Tensor, *, student_clean: Tensor, teacher_adversarial: Tensor

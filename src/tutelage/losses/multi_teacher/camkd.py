@@ -64,8 +64,8 @@ class CAMKDFeature(Feature):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         features = [[torch.randn(6, c, 4, 4) for c in (2, 3, 4)] for _ in range(2)]
-        asked = {"teacher_head_logits": [torch.randn(6, 5) for _ in range(3)], "targets": torch.randint(5, (6,))}
-        return features[0], features[1], asked
+        inputs = {"teacher_head_logits": [torch.randn(6, 5) for _ in range(3)], "targets": torch.randint(5, (6,))}
+        return features[0], features[1], inputs
 
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: Several, targets: Tensor

@@ -42,8 +42,8 @@ class OKDDip(Response):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         peers = [torch.randn(6, 5) for _ in range(3)]
-        asked = {"query": torch.randn(6, 3, 4), "key": torch.randn(6, 3, 4), "targets": torch.randint(5, (6,))}
-        return torch.randn(6, 5), peers, asked
+        inputs = {"query": torch.randn(6, 3, 4), "key": torch.randn(6, 3, 4), "targets": torch.randint(5, (6,))}
+        return torch.randn(6, 5), peers, inputs
 
     def forward(
         self, student: Tensor, teacher: Several, *, query: Tensor, key: Tensor, targets: Tensor

@@ -84,12 +84,12 @@ class DSKDCMA(Sequence):
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Texts of 5 tokens for either side, and vocabularies of 7."""
         names = ("targets", "teacher_targets", "student_input_ids", "teacher_input_ids")
-        asked: dict[str, Any] = {name: torch.randint(7, (6, 5)) for name in names}
+        inputs: dict[str, Any] = {name: torch.randint(7, (6, 5)) for name in names}
         for name in names[:2]:
-            asked[name][:, 0] = IGNORED
+            inputs[name][:, 0] = IGNORED
         for side in ("student", "teacher"):
-            asked[f"{side}_vocabulary"] = torch.randn(7, 4), torch.randn(7, 4)
-        return torch.randn(6, 5, 4), torch.randn(6, 5, 4), asked
+            inputs[f"{side}_vocabulary"] = torch.randn(7, 4), torch.randn(7, 4)
+        return torch.randn(6, 5, 4), torch.randn(6, 5, 4), inputs
 
 
 def words(embedding: Tensor, ids: Tensor, tokens: Tensor) -> Tensor:

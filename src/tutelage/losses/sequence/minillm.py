@@ -73,8 +73,8 @@ class MiniLLM(Sequence):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Answers of 5 tokens, with what was noted when they were written."""
-        asked = {"targets": torch.randint(7, (6, 5)), "old_logprobs": -torch.rand(6, 5), "rewards": torch.randn(6, 5)}
-        return torch.randn(6, 5, 7), torch.randn(6, 5, 7), asked
+        inputs = {"targets": torch.randint(7, (6, 5)), "old_logprobs": -torch.rand(6, 5), "rewards": torch.randn(6, 5)}
+        return torch.randn(6, 5, 7), torch.randn(6, 5, 7), inputs
 
 
 def whitened(x: Tensor) -> Tensor:

@@ -27,8 +27,8 @@ class Standardised(Temperature):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return student.new_tensor(self.base)
 
-    def soften(self, student: Tensor, teacher: Tensor, **asked: object) -> tuple[Tensor, Tensor, Tensor]:
-        return super().soften(standardised(student), standardised(teacher), **asked)
+    def soften(self, student: Tensor, teacher: Tensor, **loss_kwargs: object) -> tuple[Tensor, Tensor, Tensor]:
+        return super().soften(standardised(student), standardised(teacher), **loss_kwargs)
 
 
 def standardised(logits: Tensor) -> Tensor:

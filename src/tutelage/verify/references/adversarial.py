@@ -64,24 +64,24 @@ def iad(vector: Vector) -> Weighted:
     """The teacher and the student's clean answers, and the truth of the clean images."""
     alpha = vector.hyper["alpha"]
     truth = Reference("ce", student="extra.clean_student_logits")
-    return [(alpha, Reference("iad", options={"weigh_teacher": False}, asks=CLEAN)), (1 - alpha, truth)]
+    return [(alpha, Reference("iad", options={"weigh_teacher": False}, renames=CLEAN)), (1 - alpha, truth)]
 
 
 def iad_ii(vector: Vector) -> Weighted:
     """The truth, the robust teacher with the student's clean answers, and a teacher that wasn't made robust."""
     first, second = vector.hyper["alpha1"], vector.hyper["alpha2"]
     options = {"adversarial": True, "gamma": vector.hyper["temperature"] ** 2}
-    robust = Reference("iad", teacher="extra.teacher_adv_logits", options=options, asks=CLEAN)
+    robust = Reference("iad", teacher="extra.teacher_adv_logits", options=options, renames=CLEAN)
     standard = Reference("kd", teacher="extra.standard_teacher_adv_logits")
     return [(1 - first - second, Reference("ce")), (first, robust), (second, standard)]
 
 
 ROWS = {
-    "adaad": Reference(derive=lambda vector: attacked(vector, through_teacher=True), asks=CLEAN, scale=per_class),
+    "adaad": Reference(derive=lambda vector: attacked(vector, through_teacher=True), renames=CLEAN, scale=per_class),
     "ard": Reference(combine=ard),
     "iad": Reference(combine=iad),
     "iad_ii": Reference(combine=iad_ii),
-    "rslad": Reference(options={"eps": 1e-5}, asks={"clean_student_logits": "student_clean"}, scale=per_class),
+    "rslad": Reference(options={"eps": 1e-5}, renames={"clean_student_logits": "student_clean"}, scale=per_class),
     "rslad_attack": Reference(
         "kd", options={"temperature": 1.0}, derive=lambda vector: attacked(vector, through_teacher=False)
     ),

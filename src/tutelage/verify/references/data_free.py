@@ -74,7 +74,7 @@ ROWS = {
     "dafl": Reference(combine=dafl),
     "deepinversion_bn": Reference(
         fields={"first_bn_multiplier": "first"},
-        asks={"running_mean": "means", "running_var": "variances"},
+        renames={"running_mean": "means", "running_var": "variances"},
         together=True,
     ),
     "dfad": Reference(combine=dfad),

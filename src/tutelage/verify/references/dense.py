@@ -27,7 +27,7 @@ def over_bins(vector: Vector) -> float:
     return weighted(vector) / bins * (boxes * 4 / factor if factor else 1.0)
 
 
-def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def padded_boxes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Each image's list of boxes as rows of one tensor, and an image for its size."""
     height, width = map(int, vector.hyper["img_shape"][:2])
     boxes = list(vector.under("extra.gt_bboxes").values())
@@ -36,10 +36,10 @@ def padded_boxes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
     return {"boxes": torch.stack(padded), "inputs": torch.empty(1, height, width)}
 
 
-def on_image(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def on_image(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """An image for its size."""
     side = vector.inputs.get("extra.image_side", torch.zeros(()))
-    return asked | {"inputs": torch.empty(1, *side.long().expand(2))}
+    return loss_kwargs | {"inputs": torch.empty(1, *side.long().expand(2))}
 
 
 ROWS = {

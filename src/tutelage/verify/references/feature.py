@@ -86,15 +86,17 @@ def patch_maps(features: list[Tensor]) -> list[Tensor]:
     return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
 
 
-def head(name: str, vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The teacher's classifier."""
-    return asked | {"head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])}
+    return loss_kwargs | {
+        "head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])
+    }
 
 
-def both_heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Either side's classifier, without its bias."""
     student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
-    return asked | {"student_head": (student, None), "head": (teacher, None)}
+    return loss_kwargs | {"student_head": (student, None), "head": (teacher, None)}
 
 
 ROWS = {
@@ -120,14 +122,14 @@ ROWS = {
         state=pairs_by_teacher,
         together=True,
         derive=weights_by_pair,
-        asks={"by_pair": "pair_weights", "by_layer": "channel_weights"},
+        renames={"by_pair": "pair_weights", "by_layer": "channel_weights"},
     ),
     "lit": Reference(combine=lit),
     "mgd": Reference(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
     "manifold": Reference(describes=("extra.order",)),  # what rand sorts to
     "norm": Reference(),
     "ofd": Reference(
-        asks={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
+        renames={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
         state={r"^connector(\d+)/": r"connectors.\1."},
         scale=lambda vector: 1 / vector.hyper["scale"],
     ),
@@ -159,7 +161,7 @@ ROWS = {
     "simkd": Reference(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
     "srrl": Reference(
         fields={"weight": "response_weight"},
-        asks={"teacher_logits": "teacher_response"},
+        renames={"teacher_logits": "teacher_response"},
         state={r"^Connectors\.": "embed."},
         prepare=partial(head, "fc_t"),
     ),

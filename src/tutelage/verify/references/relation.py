@@ -49,9 +49,9 @@ def own_bank(vector: Vector) -> dict[str, Any]:
     return {"size": len(vector.inputs["extra.teacher_memory"])}
 
 
-def columns(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def columns(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Published with the queue's vectors as columns."""
-    return {**asked, "queue": asked["queue"].T}
+    return {**loss_kwargs, "queue": loss_kwargs["queue"].T}
 
 
 def graph(sides: list[Tensor]) -> list[Tensor]:
@@ -90,7 +90,9 @@ ROWS = {
     "dino": Reference(combine=dino, describes=("ncrops", "nepochs")),
     "irg": Reference(combine=whole_irg),
     "lightly_queue": Reference(options={"normalise": False}),
-    "lsp": Reference(sides=graph, prepare=lambda vector, asked: {"adjacency": asked["adjacency"].unsqueeze(0)}),
+    "lsp": Reference(
+        sides=graph, prepare=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)}
+    ),
     "minilm_relation": Reference(),
     "relative_teacher": Reference(options={"frobenius": True}),
     "seed": Reference(prepare=columns),

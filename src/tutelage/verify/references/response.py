@@ -95,18 +95,18 @@ def mlkd(vector: Vector) -> Weighted:
     ]
 
 
-def unpadded(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def unpadded(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """allRank's padding: a teacher's score of −1."""
     return {"mask": vector.inputs["teacher_logits"] != -1}
 
 
-def sampled(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def sampled(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The scores of sampled items, whatever they are called."""
     others = [name for name in vector.among("extra") if name not in ("negative_scores", "candidate_scores")]
-    return asked | {"sampled_scores": vector.inputs[f"extra.{others[0]}"]} if others else asked
+    return loss_kwargs | {"sampled_scores": vector.inputs[f"extra.{others[0]}"]} if others else loss_kwargs
 
 
-def each_temperature(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def each_temperature(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Temperatures by example, if the vector has them, as an input or in the place of the one number."""
     names = list(vector.among("extra"))
     given = vector.inputs[f"extra.{names[0]}"] if names else vector.hyper.get("temperature")
@@ -137,15 +137,15 @@ def kept(vector: Vector) -> Mapping[str, Any]:
     return {"rest": kinds[vector.hyper.one_of("soft_label_type", *kinds)]}
 
 
-def log_kept(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def log_kept(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Published as probabilities."""
-    return asked | {"teacher_topk_values": vector.inputs["extra.teacher_topk_probabilities"].log()}
+    return loss_kwargs | {"teacher_topk_values": vector.inputs["extra.teacher_topk_probabilities"].log()}
 
 
-def classifier(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def classifier(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The teacher's classifier, if the costs aren't given."""
     weight = vector.get("extra.head_weight")
-    return asked if weight is None else asked | {"head": (weight, None)}
+    return loss_kwargs if weight is None else loss_kwargs | {"head": (weight, None)}
 
 
 def all_candidates(vector: Vector) -> Mapping[str, Any]:
@@ -174,7 +174,7 @@ ROWS = {
         student="extra.candidate_scores",
         fields={"lambda": "sharpness"},
         options=all_candidates,
-        asks={"student_logits": "positive_scores"},
+        renames={"student_logits": "positive_scores"},
         prepare=sampled,
         describes=("mu", "num_items"),  # of items that were sampled, if there are any
     ),

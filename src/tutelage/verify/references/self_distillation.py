@@ -20,7 +20,7 @@ TRUTH = Reference("ce", student="student_logits")
 
 def bake(vector: Vector) -> Weighted:
     """CE and the batch's ensemble."""
-    one = Reference("bake", student="student_logits", asks={"student_features.0": "embedding"})
+    one = Reference("bake", student="student_logits", renames={"student_features.0": "embedding"})
     return [(1.0, TRUTH), (vector.hyper["lamda"], one)]
 
 
@@ -64,13 +64,15 @@ def ddgsd(vector: Vector) -> Weighted:
         sides=lambda tensors: halves(tensors, 0),
         teacher_sides=lambda tensors: halves(tensors, 1),
     )
-    twice = Reference("ce", student="student_logits", prepare=lambda v, asked: {"targets": asked["targets"].repeat(2)})
+    twice = Reference(
+        "ce", student="student_logits", prepare=lambda v, loss_kwargs: {"targets": loss_kwargs["targets"].repeat(2)}
+    )
     return [(0.5, twice), (1.0, views)]
 
 
 def dlb(vector: Vector) -> Weighted:
     """CE of both batches, and KD with the last iteration's own logits as the teacher."""
-    now = Reference("ce", student="extra.current_logits", asks={"current_target": "targets"})
+    now = Reference("ce", student="extra.current_logits", renames={"current_target": "targets"})
     before, after = (len(vector.inputs[name]) for name in ("student_logits", "extra.current_logits"))
     taught = Reference("kd", teacher="extra.previous_logits")
     size = before + after
@@ -115,8 +117,8 @@ def mixskd(vector: Vector) -> Weighted:
     mixed, mixture = "extra.mixed_logits", "extra.mixture_logits"
     above = {one: f"extra.self_teacher_of_{one}" for one in ("mixed", "mixture")}
 
-    def other(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
-        return {"targets": asked["targets"][vector.inputs["extra.order"]]}
+    def other(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+        return {"targets": loss_kwargs["targets"][vector.inputs["extra.order"]]}
 
     answers = [Reference("ce", student=mixture, sides=part(k), teacher_sides=nobody) for k in heads]
     truths = [(1.0, replace(row, student="student_logits")) for row in answers]
@@ -153,9 +155,9 @@ def noisy_student(vector: Vector) -> Weighted:
     return [(1.0, Reference("ce", options={"smoothing": smoothing})), (vector.hyper["unlabel_ratio"], pseudo)]
 
 
-def numbered(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def numbered(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Samples by their place in the batch."""
-    return asked | {"index": torch.arange(len(vector.inputs["student_logits"]))}
+    return loss_kwargs | {"index": torch.arange(len(vector.inputs["student_logits"]))}
 
 
 def epoch_before(vector: Vector, loss: Loss) -> None:
@@ -186,13 +188,13 @@ def tf_kd_self(vector: Vector) -> Weighted:
     return [(1 - alpha, TRUTH), (alpha * vector.hyper["multiplier"], Reference("kd", scale=per_class))]
 
 
-def votes(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def votes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The dense ranking, if there are votes: of each class how many, or what each position votes for."""
     logits, names = vector.inputs["student_logits"], list(vector.among("extra"))
     if not names:
-        return asked
+        return loss_kwargs
     given = vector.inputs[f"extra.{names[0]}"]
-    return asked | {"votes": given if given.shape == logits.shape else F.one_hot(given, logits.shape[1]).sum(1)}
+    return loss_kwargs | {"votes": given if given.shape == logits.shape else F.one_hot(given, logits.shape[1]).sum(1)}
 
 
 ROWS = {

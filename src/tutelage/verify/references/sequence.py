@@ -37,9 +37,9 @@ def gkd_scale(vector: Vector) -> float:
     return scales[vector.hyper.one_of("reduction", *scales)]
 
 
-def gkd_labels(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def gkd_labels(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The labels, if they are used."""
-    return asked if vector.hyper.get("use_labels", True) else {}
+    return loss_kwargs if vector.hyper.get("use_labels", True) else {}
 
 
 def symmetric(vector: Vector) -> list[tuple[float, Reference]]:
@@ -51,22 +51,22 @@ def symmetric(vector: Vector) -> list[tuple[float, Reference]]:
     ]
 
 
-def chosen_first(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def chosen_first(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """The teacher's sequences, then as many of the student's."""
     count = len(vector.inputs["student_logits"])
-    return asked | {"by_teacher": torch.arange(count) < count // 2}
+    return loss_kwargs | {"by_teacher": torch.arange(count) < count // 2}
 
 
-def heads(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Both language models' heads."""
     student, teacher = vector.inputs["parameters.student_lm_head.weight"], vector.inputs["extra.teacher_lm_head.weight"]
-    return asked | {"student_head": (student,), "teacher_head": (teacher,)}
+    return loss_kwargs | {"student_head": (student,), "teacher_head": (teacher,)}
 
 
-def vocabularies(vector: Vector, asked: dict[str, Any]) -> dict[str, Any]:
+def vocabularies(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Both language models' embeddings and heads."""
     found = heads(vector, {})
-    return asked | {
+    return loss_kwargs | {
         f"{side}_vocabulary": (vector.inputs[f"extra.{side}_embed"], *found[f"{side}_head"])
         for side in ("student", "teacher")
     }
@@ -79,7 +79,7 @@ def uld(vector: Vector) -> list[tuple[float, Reference]]:
         (vector.hyper["crossentropy_weight"], Reference("token_ce", options=shift)),
         (
             vector.hyper["distillation_weight"],
-            Reference("uld", options=shift, asks={"teacher_target": "teacher_targets"}),
+            Reference("uld", options=shift, renames={"teacher_target": "teacher_targets"}),
         ),
     ]
 
@@ -96,13 +96,13 @@ ROWS = {
             "shift": True,
             "reverse_only": vector.hyper.one_of("loss_type", "distillm_v1", "distillm_v2") == "distillm_v1",
         },
-        asks={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
+        renames={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
         prepare=chosen_first,
         scale=lambda vector: 2.0,
     ),
     "dskd": Reference(fields=PROJECTIONS, prepare=heads, scale=tokens),
     "dskd_cma": Reference(
-        fields=PROJECTIONS, asks={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total
+        fields=PROJECTIONS, renames={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total
     ),
     "forward_kl_lm": Reference("skew_kl", options={"skew": 0.0, "entropy": False}),
     **{f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
@@ -118,7 +118,7 @@ ROWS = {
     "taid": Reference(
         fields={"num_train_steps": "epochs"},
         options=lambda vector: {"adaptive": not vector.hyper["disable_adaptive"], "entropy": False},
-        asks={"global_step": "epoch"},
+        renames={"global_step": "epoch"},
         state={r"^prev_loss": "previous_loss"},
     ),
     "tvd_lm": Reference("tvd"),
