@@ -47,13 +47,15 @@ def pairs(cls: type[Loss]) -> Pairs:
     """What it is called with, one call after the other, as a term would."""
     if issubclass(cls, Sequence):
         return [(torch.randn(1, TOKENS, WORDS, requires_grad=True), torch.randn(1, TOKENS, WORDS))]
-    if cls.form == "vector":
+    if cls.feature_format == "vector":
         return [(torch.randn(BATCH, 64, requires_grad=True), torch.randn(BATCH, 64))]
-    if cls.sees == "response" and cls.rows:
+    if cls.compares == "response" and cls.maskable:
         return [(torch.randn(BATCH, CLASSES, requires_grad=True), torch.randn(BATCH, CLASSES))]
     student, teacher = maps(), [x.detach() for x in maps()]
-    chosen = {"stages": slice(0, 3), "hint": slice(1, 2)}.get(cls.sees, slice(2, 3))
-    return [(student, teacher)] if cls.sees == "review" else list(zip(student[chosen], teacher[chosen], strict=True))
+    chosen = {"stages": slice(0, 3), "hint": slice(1, 2)}.get(cls.compares, slice(2, 3))
+    return (
+        [(student, teacher)] if cls.compares == "review" else list(zip(student[chosen], teacher[chosen], strict=True))
+    )
 
 
 def asked(cls: type[Loss]) -> dict[str, Any] | None:
@@ -67,7 +69,7 @@ def asked(cls: type[Loss]) -> dict[str, Any] | None:
     }
     return (
         None
-        if cls.lists or not {*cls.required_inputs()} <= {*known}
+        if cls.list_inputs or not {*cls.required_inputs()} <= {*known}
         else {name: known[name] for name in cls.required_inputs()}
     )
 

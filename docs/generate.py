@@ -146,7 +146,7 @@ def facts(loss: Any) -> list[list[str]]:
         f"`{name}` if it is there" for name in loss.required_inputs(optional=True)
     ]
     return [
-        ["compares", loss.sees + (f", as {loss.form}s" if loss.form else "")],
+        ["compares", loss.compares + (f", as {loss.feature_format}s" if loss.feature_format else "")],
         ["asks of the batch", ", ".join(asks) or "nothing"],
         ["weight", f"{loss.default_weight:g}, beside {loss.beside:g} of the task's own loss"],
         ["connector", f"`{loss.connector}`" if loss.connector else "none"],
@@ -162,10 +162,10 @@ def example(loss: type[Loss]) -> tuple[Any, Any]:
     own = loss.example()
     if own is not None:
         return own[0], own[1]
-    if loss.sees == "review":
+    if loss.compares == "review":
         sides = ([torch.randn(2, 4, side, side) for side in (8, 4, 2)] for _ in range(2))
         return next(sides), next(sides)
-    flat = loss.form == "vector" or (loss.sees == "response" and loss.rows)
+    flat = loss.feature_format == "vector" or (loss.compares == "response" and loss.maskable)
     shape = (2, 4) if flat else (2, 4, 4, 4)
     return torch.randn(shape), torch.randn(shape)
 
@@ -181,8 +181,8 @@ def own_parts(loss: type[Loss]) -> str:
 
 def needs(loss: type[Loss]) -> str:
     """What it compares, what it asks for and what it builds."""
-    sees = loss.sees + (f" as {loss.form}s" if loss.form else "")
-    lists = [f"a list on the {side}'s side" for side in loss.lists]
+    sees = loss.compares + (f" as {loss.feature_format}s" if loss.feature_format else "")
+    lists = [f"a list on the {side}'s side" for side in loss.list_inputs]
     asks = [f"`{name}`" for name in loss.required_inputs()]
     connector = [f"connector `{loss.connector}`"] if loss.connector else []
     return "; ".join([sees, *lists, *asks, *connector, *filter(None, [own_parts(loss)])])

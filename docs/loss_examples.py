@@ -36,17 +36,17 @@ def section(loss: type[Loss]) -> str:
 def program(loss: type[Loss]) -> str:
     """Python that makes two sides of the loss's kind and compares them."""
     lines = ["import torch", f"from tutelage import {loss.__name__}", "", "torch.manual_seed(0)"]
-    flat = loss.form == "vector" or (loss.sees == "response" and loss.rows)
+    flat = loss.feature_format == "vector" or (loss.compares == "response" and loss.maskable)
     if loss.example() is not None:
         lines.append(f"student, teacher, more = {loss.__name__}.example()  # inputs of its kinds")
         asked = ", **more"
     else:
         side = f"torch.randn({'6, 5' if flat else '6, 5, 4, 4'})"
-        if loss.sees == "review":
+        if loss.compares == "review":
             side = "[torch.randn(6, 5, side, side) for side in (8, 4, 1)]"
         lines += [f"student = {side}", f"teacher = {side}"]
         asked = "".join(f", {name}={ASKED[name]}" for name in loss.required_inputs())
-        if loss.sees == "response" and not flat:
+        if loss.compares == "response" and not flat:
             asked = asked.replace("torch.randint(5, (6,))", "torch.randint(5, (6, 4, 4))")
     lines.append(f"loss = {loss.__name__}()")
     if loss.build is not Loss.build:

@@ -63,7 +63,7 @@ def test_an_attempt_changes_no_result(tmp_path, monkeypatch):
 class Largest(Response):
     """The distance of the sixteen samples that differ most, and it counts its calls."""
 
-    ragged = True
+    data_dependent_size = True
 
     def build(self, student, teacher, samples):
         self.register_buffer("calls", torch.zeros(()))

@@ -167,7 +167,7 @@ def test_weights_of_another_type_than_the_images_are_named(side: str, dtype: tor
 def test_a_term_that_is_used_before_it_is_wired_says_so(name: str) -> None:
     terms = Terms.of([{"name": name}])
     loss = terms.named()[name].loss
-    if loss.sees == "response" and type(loss).build is Loss.build:
+    if loss.compares == "response" and type(loss).build is Loss.build:
         return  # there is nothing to wire
     with pytest.raises(ConfigError, match=f"{type(loss).__name__} isn't wired yet"):
         terms(Outputs(torch.randn(4, 10)), Outputs(torch.randn(4, 10)), next(DATA.batches("val", 4)))

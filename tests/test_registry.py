@@ -62,7 +62,7 @@ def test_other_packages_join_by_entry_point(tmp_path, monkeypatch):
     entry = registry.find("losses", "mygap")
     assert (entry.summary, entry.module) == ("Mean gap.", "my_losses")
     assert "my_losses" not in sys.modules
-    assert entry.load()().sees == "response"
+    assert entry.load()().compares == "response"
 
 
 def test_an_entry_point_that_is_not_there_is_named(monkeypatch):

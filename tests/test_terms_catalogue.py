@@ -26,7 +26,7 @@ GIVEN = {"inputs", "targets", "index", "epoch", "head", "student_head", "teacher
 
 def plain(cls: type[Loss]) -> bool:
     """Whether it compares what two networks of a plain run say, and asks for nothing more."""
-    return not cls.lists and {*cls.required_inputs()} <= GIVEN and cls.example() is None
+    return not cls.list_inputs and {*cls.required_inputs()} <= GIVEN and cls.example() is None
 
 
 def chosen(*facts) -> list:
@@ -37,7 +37,7 @@ def chosen(*facts) -> list:
 
 
 def positionwise(cls: type[Loss]) -> bool:
-    return cls.sees == "response" and cls.rows
+    return cls.compares == "response" and cls.maskable
 
 
 def value_and_gradient(
@@ -124,7 +124,7 @@ def batch() -> Batch:
 
 
 def formed(cls: type[Loss]) -> bool:
-    return bool(cls.form) or cls.sees == "response"
+    return bool(cls.feature_format) or cls.compares == "response"
 
 
 @pytest.mark.parametrize("cls", chosen(plain, formed))
@@ -143,13 +143,13 @@ def test_what_a_plain_run_does_not_give_is_refused_or_goes(cls, networks, batch)
     except ConfigError as error:
         said = str(error)
         assert cls.__name__ in said or "expected" in said
-        assert cls.lists or all(ask in said for ask in unknown)
+        assert cls.list_inputs or all(ask in said for ask in unknown)
     else:
-        assert not cls.lists
+        assert not cls.list_inputs
         assert not unknown
 
 
-@pytest.mark.parametrize("cls", chosen(lambda cls: cls.lists))
+@pytest.mark.parametrize("cls", chosen(lambda cls: cls.list_inputs))
 def test_lists_are_refused_with_the_side_that_is_one(cls, networks, batch):
-    with pytest.raises(ConfigError, match=f"{cls.__name__} takes a list for the {cls.lists[0]}"):
+    with pytest.raises(ConfigError, match=f"{cls.__name__} takes a list for the {cls.list_inputs[0]}"):
         taught(cls, networks, batch)

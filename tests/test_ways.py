@@ -92,7 +92,11 @@ def test_list_and_show_say_it(name, said, monkeypatch):
 def test_what_the_registry_reads_is_what_the_classes_are():
     for entry in LOSSES.values():
         loss = entry.load()
-        assert (entry.lists, entry.only_for, entry.needs_teacher) == (loss.lists, loss.only_for, loss.needs_teacher)
+        assert (entry.list_inputs, entry.only_for, entry.needs_teacher) == (
+            loss.list_inputs,
+            loss.only_for,
+            loss.needs_teacher,
+        )
 
 
 def test_a_scheme_with_losses_of_its_own_refuses_a_method():

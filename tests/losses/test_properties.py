@@ -35,9 +35,9 @@ class Example:
 
 
 def shapes(cls: type[Loss]) -> list[tuple[int, ...]]:
-    if cls.sees == "response":
-        return [(C,), (C, 2, 3)] if cls.rows else [(C, 4, 3)]
-    return [(C,)] if cls.form == "vector" else [(C, 4, 4)]
+    if cls.compares == "response":
+        return [(C,), (C, 2, 3)] if cls.maskable else [(C, 4, 3)]
+    return [(C,)] if cls.feature_format == "vector" else [(C, 4, 4)]
 
 
 def make(shape: tuple[int, ...], dtype: torch.dtype, scale: float = 1.0, size: int = B) -> Tensor:
@@ -65,7 +65,7 @@ def examples(
         yield Example(*(fitted(part, dtype, scale, size) for part in own))
         return
     for shape in shapes(cls):
-        positions = shape[1:] if cls.sees == "response" else ()
+        positions = shape[1:] if cls.compares == "response" else ()
         known = {
             "targets": torch.randint(C, (size, *positions)),
             "index": torch.randperm(SAMPLES)[:size],
@@ -74,7 +74,7 @@ def examples(
             "head": (torch.randn(7, C, dtype=dtype), torch.randn(7, dtype=dtype)),
         }
         asked = {name: known[name] for name in cls.required_inputs()}
-        if cls.sees == "review":
+        if cls.compares == "review":
             lists = [[make((C, side, side), dtype, scale, size) for side in (8, 4, 1)] for _ in range(2)]
             yield Example(*lists, asked)
         else:
@@ -202,7 +202,7 @@ def test_is_zero_where_the_student_says_what_the_teacher_says(cls: type[Loss]) -
 
 @every_loss
 def test_order_in_the_batch_does_not_matter_where_it_says_so(cls: type[Loss]) -> None:
-    if not cls.any_order:
+    if not cls.permutation_invariant:
         return
     for example in examples(cls, torch.float64):
         loss, order = built(cls, example), torch.randperm(B)
@@ -216,8 +216,8 @@ def test_order_in_the_batch_does_not_matter_where_it_says_so(cls: type[Loss]) ->
 @every_loss
 def test_says_where_it_is_from(cls: type[Loss]) -> None:
     assert cls.paper
-    assert cls.sees in ("response", "stages", "review", "hint", "last", "embedding")
-    assert cls.form in ("", "map", "vector")
+    assert cls.compares in ("response", "stages", "review", "hint", "last", "embedding")
+    assert cls.feature_format in ("", "map", "vector")
     assert cls.default_weight > 0
 
 
@@ -301,7 +301,7 @@ def test_compiles_whole_where_it_says_so(cls: type[Loss]) -> None:
 @every_loss
 def test_keeps_the_device(cls: type[Loss]) -> None:
     """Without data: nothing is made elsewhere, and nothing waits for a number."""
-    if cls.ragged or not cls.compiles:
+    if cls.data_dependent_size or not cls.compiles:
         return
     example = next(examples(cls))
     loss = built(cls, example).to("meta")
@@ -315,7 +315,7 @@ def test_says_which_sides_are_lists(cls: type[Loss]) -> None:
     for example in examples(cls):
         sides = {"student": example.student, "teacher": example.teacher}
         lists = tuple(name for name, side in sides.items() if isinstance(side, list))
-        assert cls.lists == lists or cls.sees == "review"
+        assert cls.list_inputs == lists or cls.compares == "review"
 
 
 def test_says_what_it_is_held_to() -> None:

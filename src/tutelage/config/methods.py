@@ -70,7 +70,7 @@ def way(entry: registry.Entry) -> str:
     if recipes.has(entry.name):  # which brings teachers and scheme
         return "yes"
     beside = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
-    return next((beside[side] for side in entry.lists), "yes")
+    return next((beside[side] for side in entry.list_inputs), "yes")
 
 
 def near_method(name: str) -> str:

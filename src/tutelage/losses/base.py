@@ -37,23 +37,23 @@ class Loss(DataclassModule):
     whatever else it asks of the batch (`targets`, `index`). Its facts, read by those who wire it:
 
     - `paper`: authors, venue, year, arXiv.
-    - `sees`: what it compares, so where `layers=auto` points it: "response", "stages" (each pair of stages in turn),
+    - `compares`: what it compares, so where `layers=auto` points it: "response", "stages" (each pair of stages in turn),
       "review" (all pairs of stages at once, as lists), "hint" (one pair, in the middle), "last" (the last pair of
       stages), or "embedding" (what enters the classifier).
-    - `form`: how it wants features: "map" (B, C, H, W), "vector" (B, D), or "" (as they come).
+    - `feature_format`: how it wants features: "map" (B, C, H, W), "vector" (B, D), or "" (as they come).
     - `flattens`: whether a loss of vectors flattens maps and tokens, of layers that are named; of `auto` it gets means.
     - `connector`: the connector that makes the student's feature fit the teacher's, unless the term names another.
-    - `lists`: the sides ("student", "teacher") that are lists though it sees no layers: peers, exits, several teachers.
+    - `list_inputs`: the sides ("student", "teacher") that are lists though it sees no layers: peers, exits, several teachers.
       A loss of layers that has "teacher" there sees the last pair of stages with each of several teachers; with
       `all_stages` every pair, the stages deep to shallow, of each the teachers in turn.
-    - `rows`: True if it compares distributions along dim 1 position by position, so that masked positions can be left
+    - `maskable`: True if it compares distributions along dim 1 position by position, so that masked positions can be left
       out before it is computed.
     - `needs_teacher`: False for a loss of the student and the ground truth alone.
     - `class_dim`: the dimension along which the responses' classes must be as many; None if they needn't be.
-    - `ragged`: whether the number of values it gives depends on the batch's content, so that processes count together.
+    - `data_dependent_size`: whether the number of values it gives depends on the batch's content, so that processes count together.
     - `zero_at_equal`: whether it is 0 where the student says just what the teacher says.
     - `ignores`: what may be done to each side, at the defaults, without changing it: some of `INVARIANCES`.
-    - `any_order`: whether the order of the samples doesn't matter; it does too where something is drawn by sample.
+    - `permutation_invariant`: whether the order of the samples doesn't matter; it does too where something is drawn by sample.
     - `only_for`: what it compares that no run gives a student ("generated images"), so that it is for training loops of
       one's own and method= refuses it; empty if runs give it.
     - `compiles`: whether torch.compile takes it as one graph.
@@ -61,19 +61,19 @@ class Loss(DataclassModule):
     """
 
     paper: ClassVar[str] = ""
-    sees: ClassVar[str] = "response"
-    form: ClassVar[str] = ""
+    compares: ClassVar[str] = "response"
+    feature_format: ClassVar[str] = ""
     flattens: ClassVar[bool] = False
     connector: ClassVar[str] = ""
-    lists: ClassVar[tuple[str, ...]] = ()
+    list_inputs: ClassVar[tuple[str, ...]] = ()
     all_stages: ClassVar[bool] = False
-    rows: ClassVar[bool] = False
+    maskable: ClassVar[bool] = False
     needs_teacher: ClassVar[bool] = True
     class_dim: ClassVar[int | None] = 1
-    ragged: ClassVar[bool] = False
+    data_dependent_size: ClassVar[bool] = False
     zero_at_equal: ClassVar[bool] = True
     ignores: ClassVar[tuple[str, ...]] = ()
-    any_order: ClassVar[bool] = True
+    permutation_invariant: ClassVar[bool] = True
     only_for: ClassVar[str] = ""
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0
@@ -109,22 +109,22 @@ class Mix:
 class Response(Loss):
     """Abstract: compares the two responses, (B, C, …), along the class dimension 1."""
 
-    sees = "response"
-    rows = True
+    compares = "response"
+    maskable = True
 
 
 class Feature(Loss):
     """Abstract: compares features of paired layers, as maps (B, C, H, W)."""
 
-    sees = "stages"
-    form = "map"
+    compares = "stages"
+    feature_format = "map"
 
 
 class Relation(Loss):
     """Abstract: compares how the samples of a batch relate to each other in the two embeddings."""
 
-    sees = "embedding"
-    form = "vector"
+    compares = "embedding"
+    feature_format = "vector"
 
 
 class Sequence(Loss):
@@ -135,9 +135,9 @@ class Sequence(Loss):
     Face's batches have it; without, they are aligned already. Values are (N,): one for each of the N that remain.
     """
 
-    sees = "response"
+    compares = "response"
     class_dim = cast("int | None", -1)  # unannotated, or it would be a field
-    ragged = True
+    data_dependent_size = True
 
     shift: bool = field(default=False, kw_only=True)
 
@@ -170,7 +170,7 @@ class Sequence(Loss):
 class Dense(Loss):
     """Abstract: compares maps of responses (B, C, H, W) along space, so that positions can't be left out one by one."""
 
-    sees = "response"
+    compares = "response"
 
 
 def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:

@@ -65,12 +65,14 @@ def refuse(
     asks = {ask for part in parts for optional in (False, True) for ask in part.required_inputs(optional)}
     if (sees != "response" and "targets" in asks) or "peer_weights" in asks:
         raise ConfigError(f"{name} asks for one class of each sample, and here are several label columns (column=…).")
-    if sees == "response" and not (loss.rows and all(getattr(type(part), "build", None) in UNBUILT for part in parts)):
+    if sees == "response" and not (
+        loss.maskable and all(getattr(type(part), "build", None) in UNBUILT for part in parts)
+    ):
         raise ConfigError(
             f"{name} compares samples with each other or keeps something of each class, and can't be taken label "
             "column by label column; use one that compares class by class, such as kd, or one of features."
         )
-    listed = teacher.members if teacher is not None and sees == "response" and "teacher" in loss.lists else []
+    listed = teacher.members if teacher is not None and sees == "response" and "teacher" in loss.list_inputs else []
     if any(member.response.shape[1] != sum(sizes) for member in listed):
         raise ConfigError(
             f"{name} compares with each of several teachers, and here each of them answers a label column of its own; "

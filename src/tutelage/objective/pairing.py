@@ -41,7 +41,7 @@ def _fitting(
 ) -> list[tuple[str, str]]:
     if wanted["student"] and wanted["teacher"]:
         return []
-    if "teacher" in loss.lists:
+    if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
         each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
         return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]

@@ -67,7 +67,7 @@ class Term(Checked, nn.Module):
         self.warmup = float(warmup)
         self.beside = loss.beside if beside is None else float(beside)
         self.gather = gather
-        self.sees = loss.sees
+        self.compares = loss.compares
         self.loss_inputs = {
             part: (*part.required_inputs(), *part.required_inputs(optional=True)) for part in self._askers()
         }
@@ -81,7 +81,7 @@ class Term(Checked, nn.Module):
         self.teacher_layers: list[str] = []
         self.pairs: list[tuple[str, str]] = []
         builds = {type(part).build for part in (loss, self.temperature, self.samples) if part is not None}
-        self.wired = self.sees == "response" and builds <= {Loss.build, Temperature.build, SampleWeight.build}
+        self.wired = self.compares == "response" and builds <= {Loss.build, Temperature.build, SampleWeight.build}
 
     def wire(self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Choose the layers, and size the connectors and the loss's learned parts from one example of each side."""
@@ -102,20 +102,20 @@ class Term(Checked, nn.Module):
         if teacher is None and self.loss.needs_teacher:
             raise ConfigError(f"{name} needs a teacher, and none was given; name one (teacher=…).")
         without_positions = isinstance(self.loss, Dense) and student.response.dim() == 2
-        if teacher is not None and self.sees == "response" and (any(self.wanted.values()) or without_positions):
-            self.sees, self.connector = "last", self.connector or "conv1x1"
-        multitask.refuse(self.loss, self._askers()[1:], self.sees, teacher, self.columns)
+        if teacher is not None and self.compares == "response" and (any(self.wanted.values()) or without_positions):
+            self.compares, self.connector = "last", self.connector or "conv1x1"
+        multitask.refuse(self.loss, self._askers()[1:], self.compares, teacher, self.columns)
         if teacher is None:
             self.loss.build(self._side("student", student), None, samples)
             self._wire_policies(student, None, batch, there)
             return
-        if self.sees == "response":
+        if self.compares == "response":
             self._check_classes(student.response, teacher.response)
             self.loss.build(self._side("student", student), self._side("teacher", teacher), samples)
             self._wire_policies(student, teacher, batch, there)
             return
         self._wire_policies(student, teacher, batch, there)
-        pairs = pairs_of(self.loss, self.sees, self.wanted, student, teacher)
+        pairs = pairs_of(self.loss, self.compares, self.wanted, student, teacher)
         pairs = [(self._named(student, s), self._named(teacher, t)) for s, t in pairs]
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
@@ -128,14 +128,14 @@ class Term(Checked, nn.Module):
                 said = [connect.eval()(s) for connect, s in zip(made, said, strict=True)]
             self.connectors.train()
         self._read_by_heads(said, there)  # refuses what can't be read
-        if self.loss.sees == "review":
+        if self.loss.compares == "review":
             self.loss.build(said, told, samples)
         else:
             self.loss.build(said[0], told[0], samples)
 
     def _refuse_single(self, profiles: Mapping[str, ModelProfile | None]) -> None:
         for side, profile in profiles.items():
-            if side in self.loss.lists and not (profile is not None and profile.members):
+            if side in self.loss.list_inputs and not (profile is not None and profile.members):
                 raise ConfigError(
                     f"{type(self.loss).__name__} takes a list for the {side} (of peers, exits, views or several "
                     "teachers), and there is one: name several teachers (teacher=[a, b]), or a scheme that gives what "
@@ -151,7 +151,7 @@ class Term(Checked, nn.Module):
 
     def _side(self, side: str, said: ModelProfile | Outputs) -> Any:
         """A side's response, or the list of its members' if the loss takes such."""
-        return [member.response for member in said.members] if side in self.loss.lists else said.response
+        return [member.response for member in said.members] if side in self.loss.list_inputs else said.response
 
     def _check_classes(self, student: Tensor, teacher: Tensor) -> None:
         dim = self.loss.class_dim
@@ -168,7 +168,7 @@ class Term(Checked, nn.Module):
 
     def as_vectors(self) -> bool:
         """Whether its loss sees features averaged over positions."""
-        return self.loss.form == "vector" and self.sees == self.loss.sees and not self._flattened()
+        return self.loss.feature_format == "vector" and self.compares == self.loss.compares and not self._flattened()
 
     def _flattened(self) -> bool:
         """Whether maps come to its loss as they are, which flattens them."""
@@ -176,12 +176,12 @@ class Term(Checked, nn.Module):
 
     def _named(self, profile: ModelProfile, layer: str) -> str:
         """The layer, and as what its tokens are to be captured."""
-        if self.loss.form == "map" or self.sees != self.loss.sees:
+        if self.loss.feature_format == "map" or self.compares != self.loss.compares:
             return profile.named(layer, "map")
         return profile.named(layer, "patches") if self.as_vectors() or self.connector == "linear" else layer
 
     def _formed(self, feature: Tensor) -> Tensor:
-        if self.loss.form == "map":
+        if self.loss.feature_format == "map":
             return connectors.as_map(feature)
         return connectors.as_vector(feature) if self.as_vectors() else feature
 
@@ -202,16 +202,16 @@ class Term(Checked, nn.Module):
         loss_kwargs = {
             name: available[name] for names in self.loss_inputs.values() for name in names if name in available
         }
-        if self.sees == "response":
+        if self.compares == "response":
             response, answer = self._side("student", said), None if told is None else self._side("teacher", told)
             if self.gather:
                 response, answer, loss_kwargs, mask = gathered(
                     [response, answer, loss_kwargs, mask], samples_of(response)
                 )
-            if mask is not None and self.loss.rows:
+            if mask is not None and self.loss.maskable:
                 response, answer, loss_kwargs = (multitask.rows(side, mask) for side in (response, answer, loss_kwargs))
             values = self._compare(response, answer, loss_kwargs)
-            ragged = mask is not None or self.loss.ragged or bool(self.columns)
+            ragged = mask is not None or self.loss.data_dependent_size or bool(self.columns)
             return self._weighed(mean(values, ragged), batch.epoch, truth)
         assert told is not None
         ours = [self._formed(said[layer]) for layer in self.student_layers]
@@ -221,7 +221,7 @@ class Term(Checked, nn.Module):
         loss_kwargs |= self._read_by_heads(ours, available)
         if self.gather:
             ours, theirs, loss_kwargs = gathered([ours, theirs, loss_kwargs], len(said.response))
-        if self.loss.sees == "review":
+        if self.loss.compares == "review":
             value = mean(self.loss(ours, theirs, **loss_kwargs))
         else:
             value = torch.stack([mean(self.loss(s, t, **loss_kwargs)) for s, t in zip(ours, theirs, strict=True)]).sum()
@@ -269,7 +269,7 @@ class Term(Checked, nn.Module):
         if self.temperature is None and self.samples is None:
             return
         name = type(self.loss).__name__
-        if self.sees != "response" or self.loss.class_dim not in (1, None) or self.loss.lists:
+        if self.compares != "response" or self.loss.class_dim not in (1, None) or self.loss.list_inputs:
             raise ConfigError(f"{name} compares no logits (B, C, …): temperature= and samples= policies need such.")
         if teacher is None or (self.temperature is not None and not self.loss.needs_teacher):
             raise ConfigError(f"{name} has a policy that compares with a teacher, and there is none.")

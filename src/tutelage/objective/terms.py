@@ -65,12 +65,12 @@ class Terms(nn.ModuleDict):
 
     def hears_members(self) -> bool:
         """Whether a term compares with each of several teachers."""
-        return any("teacher" in term.loss.lists for term in self.named().values())
+        return any("teacher" in term.loss.list_inputs for term in self.named().values())
 
     def hears_answers(self) -> bool:
         """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
-        return any(term.sees == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
+        return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
@@ -168,7 +168,7 @@ def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
     knows = teacher is not None and "columns" in teacher.facts
     if (
         knows
-        and "teacher" in loss.lists
+        and "teacher" in loss.list_inputs
         and loss.class_dim is not None
         and "columns" not in loss.required_inputs(optional=True)
     ):

@@ -75,7 +75,7 @@ class Collaborative(Scheme):
             )
         networks = {name: parts.network(k, name) for k, name in enumerate(names)}
         terms = parts.terms(truth=False)
-        if not any(term.loss.lists for term in terms.named().values()):
+        if not any(term.loss.list_inputs for term in terms.named().values()):
             terms = parts.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
         group = CollaborativePlayer(

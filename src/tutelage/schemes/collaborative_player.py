@@ -46,12 +46,12 @@ class CollaborativePlayer(nn.Module):
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
         self.ensemble = ensemble or PeerEnsemble()
-        joint = {name: term for name, term in terms.named().items() if term.loss.lists}
-        self.together = Terms({name: term for name, term in joint.items() if term.loss.sees != "embedding"})
-        self.embedded = Terms({name: term for name, term in joint.items() if term.loss.sees == "embedding"})
+        joint = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
+        self.together = Terms({name: term for name, term in joint.items() if term.loss.compares != "embedding"})
+        self.embedded = Terms({name: term for name, term in joint.items() if term.loss.compares == "embedding"})
         for term in self.embedded.named().values():
-            term.sees = "response"  # an embedding stands for it
-        self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.lists})
+            term.compares = "response"  # an embedding stands for it
+        self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full = {name: getattr(t.loss, self.ensemble.rises, 1.0) for name, t in self.together.named().items()}
 

@@ -77,7 +77,7 @@ class MixupPlayer(MultiExitPlayer):
         ours = ExitsLook(profile, exits)
         self.self_teacher = Aggregate([ours.feature(name) for name in self.names], profile.response.shape[1])
         for term in self.terms.named().values():
-            if term.sees != "response" and not any(term.wanted.values()):
+            if term.compares != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": self.names, "teacher": self.names}
         self.facts = profile.facts
         self.terms.wire(ours, ours, batch, samples)
@@ -149,7 +149,7 @@ class MixupPlayer(MultiExitPlayer):
         losses = {}
         for name, term in self.terms.named().items():
             if term.loss.needs_teacher:
-                pairs = answers if term.sees == "response" else [(mixed, mixture)]
+                pairs = answers if term.compares == "response" else [(mixed, mixture)]
                 losses[name] = torch.stack([term(a, b, batch, None, truth) for a, b in pairs]).sum()
         return losses
 

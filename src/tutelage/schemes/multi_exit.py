@@ -54,7 +54,7 @@ class MultiExitPlayer(Player):
         ours, profile = self.profiles(batch)
         names = list(ours.features)
         for term in self.terms.named().values():
-            if term.sees != "response" and not any(term.wanted.values()):
+            if term.compares != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
         self.terms.wire(ours, profile, batch, samples)
         own = [layer for layer in self.terms.layers("student") if layer not in names]

@@ -38,7 +38,7 @@ class Entry:
     summary: str
     paper: str = ""
     backing: str = ""
-    lists: tuple[str, ...] = ()
+    list_inputs: tuple[str, ...] = ()
     only_for: str = ""
     needs_teacher: bool = True
 
@@ -88,7 +88,7 @@ def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator
             doc = ast.get_docstring(node) or ""
             name = _literal(node, "name") or name_of(node.name)
             what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
-            ways = _literal(node, "lists", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+            ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
             yield Entry(name, kind, group, module, node.name, *what, *ways)
 
 

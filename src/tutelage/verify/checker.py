@@ -151,7 +151,7 @@ class LossEvaluation:
 
     def _pairs(self) -> list[tuple[Any, Any]]:
         student, told = self.row.sides(self.student), (self.row.teacher_sides or self.row.sides)(self.teacher)
-        if self.loss.sees == "review" or self.row.together:
+        if self.loss.compares == "review" or self.row.together:
             return [(student, told)]
         teacher: list[Any] = told or [None] * len(student)
         if len(student) != len(teacher):

@@ -73,7 +73,9 @@ def _facts(entry: registry.Entry, loss: Any) -> list[str]:
         f"paper: {loss.paper}",
         *([f"held to: {entry.backing}"] if entry.backing else []),
         f"weight: {loss.default_weight:g}, beside {loss.beside:g} of the task's own loss",
-        f"compares: {loss.sees}" + (f" as {loss.form}s" if loss.form else "") + f"; asks of the batch: {asks}",
+        f"compares: {loss.compares}"
+        + (f" as {loss.feature_format}s" if loss.feature_format else "")
+        + f"; asks of the batch: {asks}",
         *([f"connector: {loss.connector}"] if loss.connector else []),
         *([f"ignores: {', '.join(loss.ignores)}"] if loss.ignores else []),
         f"method={entry.name}: {methods.way(entry)}; in Python: {loss.__name__}()",

@@ -57,7 +57,7 @@ class ADI(Response):
     name = "adi"
     paper = "Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz. CVPR 2020. arXiv:1912.08795"
     only_for = "generated images"
-    rows = False
+    maskable = False
     ignores = ("shift of logits", "swapped sides")
     zero_at_equal = False
     beside = 0.0

@@ -30,7 +30,7 @@ class CMIContrast(Loss):
     name = "cmi_contrast"
     paper = "Fang, Song, Wang, Shen, Wang, Song. IJCAI 2021. arXiv:2105.08584"
     only_for = "generated images"
-    lists = ("student", "teacher")
+    list_inputs = ("student", "teacher")
     zero_at_equal = False
     default_weight = 0.8
     beside = 0.0

@@ -29,7 +29,7 @@ class DAFL(Loss):
     name = "dafl"
     paper = "Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian. ICCV 2019. arXiv:1904.01186"
     only_for = "generated images"
-    lists = ("student",)
+    list_inputs = ("student",)
     ignores = ("order of channels",)
     needs_teacher = False
     zero_at_equal = False

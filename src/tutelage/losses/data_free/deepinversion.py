@@ -29,7 +29,7 @@ class DeepInversionBN(Loss):
     name = "deepinversion_bn"
     paper = "Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz. CVPR 2020. arXiv:1912.08795"
     only_for = "generated images"
-    lists = ("student",)
+    list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
     beside = 0.0

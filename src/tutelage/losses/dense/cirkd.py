@@ -30,7 +30,7 @@ class CIRKDMiniBatch(Feature):
     """
 
     paper = "Yang, Zhou, An, Jiang, Xu, Zhang. CVPR 2022. arXiv:2204.06986"
-    sees = "last"
+    compares = "last"
     ignores = ("scale of each sample", "rotation")
 
     temperature: Temperature = 0.1
@@ -59,9 +59,9 @@ class CIRKDMemory(Feature):
     """
 
     paper = "Yang, Zhou, An, Jiang, Xu, Zhang. CVPR 2022. arXiv:2204.06986"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
 
     num_classes: Width = 19
     pixel_weight: NonNegative = 0.1

@@ -28,7 +28,7 @@ class DSD(Feature):
     """
 
     paper = "Feng, Sun, Diao, Li, Gao. IEEE TIP 2021. arXiv:2107.08591"
-    sees = "review"
+    compares = "review"
     ignores = ("order of channels", "swapped sides")
 
     psd_weight: NonNegative = 1000.0

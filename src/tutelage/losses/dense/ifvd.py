@@ -25,7 +25,7 @@ class IFVD(Feature):
     """
 
     paper = "Wang, Zhou, Jiang, Bai, Xu. ECCV 2020"
-    sees = "last"
+    compares = "last"
     ignores = ("scale of each sample", "rotation", "swapped sides")
     default_weight = 200.0
 

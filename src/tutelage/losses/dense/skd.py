@@ -23,7 +23,7 @@ class SKDPairwise(Feature):
     """
 
     paper = "Liu, Chen, Liu, Qin, Luo, Wang. CVPR 2019. arXiv:1903.04197"
-    sees = "last"
+    compares = "last"
     ignores = ("scale of each sample", "order of channels", "swapped sides")
 
     patch: Width = 2

@@ -22,7 +22,7 @@ class AB(Feature):
     """
 
     paper = "Heo, Lee, Yun, Choi. AAAI 2019. arXiv:1811.03233"
-    sees = "review"
+    compares = "review"
     connector = "conv1x1"
     zero_at_equal = False
     default_weight = 0.003

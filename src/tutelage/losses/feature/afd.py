@@ -24,7 +24,7 @@ class AFD(Feature):
     """
 
     paper = "Wang, Gao, Zhao, Li, Dou, Xu. ICLR 2020"
-    sees = "last"
+    compares = "last"
     connector = "conv1x1"
 
     ratio: Positive = 1.0

@@ -30,7 +30,7 @@ class AttentionMSE(Feature):
 
     name = "attention_mse"
     paper = "Jiao et al. Findings of EMNLP 2020. arXiv:1909.10351"
-    form = ""
+    feature_format = ""
     ignores = ("swapped sides",)
 
     heads: Heads = "each"
@@ -60,7 +60,7 @@ class AttentionCE(Feature):
 
     name = "attention_ce"
     paper = "Yang et al. ACL 2020. arXiv:2002.12620"
-    form = ""
+    feature_format = ""
     zero_at_equal = False
 
     heads: Heads = "each"

@@ -26,7 +26,7 @@ class CanKD(Feature):
 
     name = "cankd"
     paper = "Sun, Ohyama. WACV 2026. arXiv:2511.21503"
-    sees = "last"
+    compares = "last"
     connector = "conv1x1"
     default_weight = 10.0
 

@@ -30,7 +30,7 @@ class CATKD(Feature):
 
     name = "cat_kd"
     paper = "Guo, Yan, Li, Lin. CVPR 2023"
-    sees = "last"
+    compares = "last"
     default_weight = 0.7
 
     resolution: Width = 2

@@ -18,7 +18,7 @@ class FitNet(Feature):
     """
 
     paper = "Romero, Ballas, Kahou, Chassang, Gatta, Bengio. ICLR 2015. arXiv:1412.6550"
-    sees = "hint"
+    compares = "hint"
     connector = "regressor"
     ignores = ("swapped sides",)
     default_weight = 100.0

@@ -28,8 +28,8 @@ class FSP(Feature):
     """
 
     paper = "Yim, Joo, Bae, Kim. CVPR 2017"
-    sees = "review"
-    form = ""
+    compares = "review"
+    feature_format = ""
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
@@ -55,8 +55,8 @@ class TokenMMD(Feature):
 
     name = "token_mmd"
     paper = "Yang et al. ACL 2020. arXiv:2002.12620"
-    sees = "review"
-    form = ""
+    compares = "review"
+    feature_format = ""
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:

@@ -32,7 +32,7 @@ class FT(Feature):
     """
 
     paper = "Kim, Park, Kwak. NeurIPS 2018. arXiv:1802.04977"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
 
     factor_weight: NonNegative = 500.0

@@ -29,8 +29,8 @@ class HiddenState(Feature):
     """
 
     paper = "Jiao et al. Findings of EMNLP 2020. arXiv:1909.10351"
-    sees = "review"
-    form = ""
+    compares = "review"
+    feature_format = ""
     zero_at_equal = False
 
     kind: Literal["mse", "cosine"] = "mse"

@@ -23,7 +23,7 @@ class ICKD(Feature):
     """
 
     paper = "Liu, Huang, Lin, Xie, Wang, Chang, Liang. ICCV 2021. arXiv:2202.03680"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
     default_weight = 2.5
 

@@ -24,7 +24,7 @@ class L2TWW(Feature):
 
     name = "l2t_ww"
     paper = "Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
     default_weight = 0.5
 

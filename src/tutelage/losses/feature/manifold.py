@@ -31,8 +31,8 @@ class Manifold(Feature):
 
     name = "manifold"
     paper = "Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang. NeurIPS 2022. arXiv:2107.01378"
-    sees = "review"
-    any_order = False  # tokens are drawn
+    compares = "review"
+    permutation_invariant = False  # tokens are drawn
     ignores = ("scale", "rotation", "order of channels", "swapped sides")
 
     intra_weight: NonNegative = 4.0

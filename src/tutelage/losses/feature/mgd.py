@@ -28,9 +28,9 @@ class MGD(Feature):
     """
 
     paper = "Yang, Li, Shao, Shi, Yuan, Yuan. ECCV 2022. arXiv:2205.01529"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
     default_weight = 7e-5
 
     masked: ShareBelowOne = 0.15

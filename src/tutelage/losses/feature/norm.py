@@ -25,7 +25,7 @@ class NORM(Feature):
 
     name = "norm"
     paper = "Liu, Li, Li, Yao. ICLR 2023. arXiv:2305.13803"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
     beside = 0.1
 

@@ -59,7 +59,7 @@ class OFAKD(Feature):
 
     name = "ofa_kd"
     paper = "Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
 
     classes: Width = 100

@@ -28,7 +28,7 @@ class OFD(Feature):
     """
 
     paper = "Heo, Kim, Yun, Park, Kwak, Choi. ICCV 2019. arXiv:1904.01866"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
     default_weight = 1e-3
 

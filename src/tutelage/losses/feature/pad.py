@@ -24,8 +24,8 @@ class PAD(Feature):
 
     name = "pad"
     paper = "Zhang, Lan, Dai, Zeng, Bai, Chang, Wei. ECCV 2020. arXiv:2008.01458"
-    sees = "embedding"
-    form = "vector"
+    compares = "embedding"
+    feature_format = "vector"
     connector = "linear"
 
     eps: ShareAboveZero = 1e-6

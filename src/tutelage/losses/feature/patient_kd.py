@@ -19,7 +19,7 @@ class PatientKD(Feature):
     """
 
     paper = "Sun, Cheng, Gan, Liu. EMNLP 2019. arXiv:1908.09355"
-    form = ""
+    feature_format = ""
     ignores = ("scale of each sample", "swapped sides")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

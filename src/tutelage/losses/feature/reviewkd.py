@@ -25,7 +25,7 @@ class ReviewKD(Feature):
     """
 
     paper = "Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
 
     mid_channels: Width = 64

@@ -30,9 +30,9 @@ class SemCKD(Feature):
 
     name = "semckd"
     paper = "Chen, Mei, Zhang, Wang, Wang, Feng, Chen. AAAI 2021. arXiv:2012.03236"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
     default_weight = 400.0
 
     batch_size: Width = 256

@@ -29,7 +29,7 @@ class ShowAttendDistill(Feature):
 
     name = "show_attend_distill"
     paper = "Ji, Heo, Park. AAAI 2021. arXiv:2102.02973"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
     default_weight = 200.0
 

@@ -28,7 +28,7 @@ class SimKD(Feature):
 
     name = "simkd"
     paper = "Chen, Mei, Zhang, Wang, Feng, Chen. CVPR 2022. arXiv:2203.14001"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
 
     factor: Few = 2

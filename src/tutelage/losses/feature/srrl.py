@@ -23,7 +23,7 @@ class SRRL(Feature):
     """
 
     paper = "Yang, Martinez, Bulat, Tzimiropoulos. ICLR 2021"
-    sees = "last"
+    compares = "last"
     zero_at_equal = False
 
     response_weight: NonNegative = 1.0

@@ -28,7 +28,7 @@ class VID(Feature):
     """
 
     paper = "Ahn, Hu, Damianou, Lawrence, Dai. CVPR 2019. arXiv:1904.05835"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
 
     variance: Positive = 5.0

@@ -29,9 +29,9 @@ class ViTKD(Feature):
 
     name = "vitkd"
     paper = "Yang, Li, Zeng, Li, Yuan, Li. CVPR Workshops 2024. arXiv:2209.02432"
-    sees = "review"
+    compares = "review"
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
 
     alpha: NonNegative = 3e-5
     beta: NonNegative = 3e-6

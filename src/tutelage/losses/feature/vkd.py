@@ -23,8 +23,8 @@ class VKD(Feature):
 
     name = "vkd"
     paper = "Miles, Elezi, Deng. CVPR 2024. arXiv:2403.06213"
-    sees = "embedding"
-    form = "vector"
+    compares = "embedding"
+    feature_format = "vector"
     zero_at_equal = False
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:

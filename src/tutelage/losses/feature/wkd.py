@@ -29,7 +29,7 @@ class WKDF(Feature):
 
     name = "wkd_f"
     paper = "Lv, Yang, Li. NeurIPS 2024. arXiv:2412.08139"
-    sees = "last"
+    compares = "last"
     connector = "regressor"
     ignores = ("order of channels", "swapped sides")
     default_weight = 0.08

@@ -29,7 +29,7 @@ class AEKD(Response):
     """
 
     paper = "Du, You, Li, Wu, Wang, Qian, Zhang. NeurIPS 2020"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     ignores = ("shift of logits",)
     compiles = False
 

@@ -29,8 +29,8 @@ class AMTML(Response):
 
     name = "amtml"
     paper = "Liu, Zhang, Wang. Neurocomputing 2020. arXiv:2103.04062"
-    lists = ("student", "teacher")
-    rows = False
+    list_inputs = ("student", "teacher")
+    maskable = False
     default_weight = 1.4
     beside = 0.3
     zero_at_equal = False

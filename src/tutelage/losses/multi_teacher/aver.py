@@ -28,7 +28,7 @@ class AVER(Response):
     """
 
     paper = "You, Xu, Xu, Tao. KDD 2017"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0

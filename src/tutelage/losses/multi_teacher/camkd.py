@@ -27,7 +27,7 @@ class CAMKD(Response):
     """
 
     paper = "Zhang, Chen, Wang. ICASSP 2022. arXiv:2201.00007"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0
@@ -56,8 +56,8 @@ class CAMKDFeature(Feature):
     """
 
     paper = "Zhang, Chen, Wang. ICASSP 2022. arXiv:2201.00007"
-    sees = "review"
-    lists = ("teacher",)
+    compares = "review"
+    list_inputs = ("teacher",)
     connector = "conv1x1"
     default_weight = 50.0
 

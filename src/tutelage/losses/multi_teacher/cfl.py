@@ -34,7 +34,7 @@ class CFLMMD(Feature):
 
     name = "cfl_mmd"
     paper = "Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546"
-    sees = "last"
+    compares = "last"
     connector = "conv1x1"
     ignores = ("scale of each sample", "order of channels", "swapped sides")
 
@@ -63,8 +63,8 @@ class CFL(Feature):
 
     name = "cfl"
     paper = "Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546"
-    sees = "review"
-    lists = ("teacher",)
+    compares = "review"
+    list_inputs = ("teacher",)
     class_dim = None
     zero_at_equal = False
     default_weight = 10.0

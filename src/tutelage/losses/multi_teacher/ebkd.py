@@ -25,7 +25,7 @@ class EBKD(Response):
     """
 
     paper = "Kwon, Na, Lee, Kim. ICASSP 2020"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0

@@ -30,7 +30,7 @@ class EnDD(Response):
 
     name = "endd"
     paper = "Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     zero_at_equal = False
     beside = 0.0
 

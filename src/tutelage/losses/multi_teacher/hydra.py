@@ -25,7 +25,7 @@ class HydraKL(Response):
 
     name = "hydra"
     paper = "Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694"
-    lists = ("student", "teacher")
+    list_inputs = ("student", "teacher")
     beside = 0.0
     ignores = ("shift of logits",)
 

@@ -29,8 +29,8 @@ class KA(Feature):
 
     name = "ka"
     paper = "Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796"
-    sees = "review"
-    lists = ("teacher",)
+    compares = "review"
+    list_inputs = ("teacher",)
     all_stages = True
     class_dim = None
     zero_at_equal = False

@@ -35,8 +35,8 @@ class RLMTKD(Response):
 
     name = "rl_mtkd"
     paper = "Yuan, Shou, Pei, Lin, Gong, Fu, Jiang. AAAI 2021. arXiv:2012.06048"
-    lists = ("teacher",)
-    any_order = False
+    list_inputs = ("teacher",)
+    permutation_invariant = False
 
     temperature: Temperature = 4.0
 

@@ -29,7 +29,7 @@ class UHC(Response):
 
     name = "uhc"
     paper = "Vongkulbhisal, Vinayavekhin, Visentini-Scarzanella. CVPR 2019. arXiv:1904.06062"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     zero_at_equal = False
     beside = 0.0
     ignores = ("shift of logits",)

@@ -29,7 +29,7 @@ class DCM(Response):
     """
 
     paper = "Yao, Sun. ECCV 2020. arXiv:2008.07816"
-    lists = ("student", "teacher")
+    list_inputs = ("student", "teacher")
     zero_at_equal = False
     ignores = ("shift of logits",)
     beside = 0.0

@@ -28,7 +28,7 @@ class DML(Response):
     """
 
     paper = "Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
     eps: Share = 0.0
@@ -59,7 +59,7 @@ class DMLJoint(Response):
 
     name = "dml_joint"
     paper = "Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350"
-    lists = ("student",)
+    list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)

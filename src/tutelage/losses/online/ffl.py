@@ -27,7 +27,7 @@ class FFL(Response):
     """
 
     paper = "Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058"
-    lists = ("student",)
+    list_inputs = ("student",)
     zero_at_equal = False
     ignores = ("shift of logits",)
     beside = 0.0

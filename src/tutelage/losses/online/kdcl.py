@@ -36,7 +36,7 @@ class KDCL(Response):
     """
 
     paper = "Guo, Wang, Wu, Yu, Liang, Hu, Luo. CVPR 2020"
-    lists = ("student",)
+    list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)

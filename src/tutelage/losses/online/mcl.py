@@ -32,7 +32,7 @@ class MCL(Relation):
     """
 
     paper = "Yang, An, Cai, Xu. AAAI 2022. arXiv:2104.12565"
-    lists = ("student",)
+    list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
 

@@ -30,7 +30,7 @@ class OKDDip(Response):
 
     name = "okddip"
     paper = "Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350"
-    lists = ("teacher",)
+    list_inputs = ("teacher",)
     zero_at_equal = False
     ignores = ("shift of logits",)
     beside = 0.0

@@ -26,7 +26,7 @@ class ONE(Response):
     """
 
     paper = "Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606"
-    lists = ("student",)
+    list_inputs = ("student",)
     zero_at_equal = False
     ignores = ("shift of logits",)
     beside = 0.0

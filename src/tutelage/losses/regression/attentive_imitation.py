@@ -28,7 +28,7 @@ class AttentiveImitation(Response):
     name = "attentive_imitation"
     paper = "Saputra, de Gusmão, Almalioglu, Markham, Trigoni. ICCV 2019. arXiv:1908.00858"
     only_for = "regression"
-    rows = False
+    maskable = False
     zero_at_equal = False
     beside = 0.0
 

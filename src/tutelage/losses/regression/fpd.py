@@ -25,7 +25,7 @@ class FPD(Loss):
 
     paper = "Zhang, Zhu, Ye. CVPR 2019. arXiv:1811.05419"
     only_for = "regression"
-    sees = "response"
+    compares = "response"
     zero_at_equal = False
     beside = 0.0
 

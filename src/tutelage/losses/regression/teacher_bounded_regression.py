@@ -27,7 +27,7 @@ class TeacherBoundedRegression(Response):
     name = "teacher_bounded_regression"
     paper = "Chen, Choi, Yu, Han, Chandraker. NIPS 2017"
     only_for = "regression"
-    rows = False
+    maskable = False
     zero_at_equal = False
     beside = 0.0
 

@@ -54,7 +54,7 @@ class CCNeighbours(Relation):
     paper = "Benchmark of Tian, Krishnan, Isola. ICLR 2020. arXiv:1910.10699"
     flattens = True
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
     default_weight = 0.02
 
     dim: Width = 128

@@ -33,7 +33,7 @@ class CRD(Relation):
     paper = "Tian, Krishnan, Isola. ICLR 2020. arXiv:1910.10699"
     flattens = True
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
     default_weight = 0.8
 
     dim: Width = 128

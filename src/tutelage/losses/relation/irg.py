@@ -25,8 +25,8 @@ class IRGEdge(Relation):
     """
 
     paper = "Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019"
-    sees = "stages"
-    form = ""
+    compares = "stages"
+    feature_format = ""
     ignores = ("scale", "translation", "rotation", "swapped sides")
     default_weight = 5 / 3
 
@@ -46,7 +46,7 @@ class IRGTransformation(Feature):
     """
 
     paper = "Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019"
-    sees = "review"
+    compares = "review"
     ignores = ("swapped sides",)
     default_weight = 5.0
 

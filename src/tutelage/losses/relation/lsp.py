@@ -29,7 +29,7 @@ class LSP(Loss):
     name = "lsp"
     paper = "Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477"
     only_for = "graphs"
-    sees = "last"
+    compares = "last"
     compiles = False  # as many edges as there are
 
     kernel: Literal["rbf", "l1", "l2", "linear", "polynomial"] = "rbf"

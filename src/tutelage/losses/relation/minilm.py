@@ -27,7 +27,7 @@ class MiniLMRelation(Loss):
     """
 
     paper = "Wang, Bao, Huang, Dong, Wei. Findings of ACL 2021. arXiv:2012.15828"
-    sees = "review"
+    compares = "review"
 
     num_relation_heads: Width = 48
     weights: NonNegatives = (1 / 3, 1 / 3, 1 / 3)

@@ -19,8 +19,8 @@ class SP(Relation):
     """
 
     paper = "Tung, Mori. ICCV 2019. arXiv:1907.09682"
-    sees = "last"
-    form = ""
+    compares = "last"
+    feature_format = ""
     ignores = ("scale", "rotation", "swapped sides")
     default_weight = 3000.0
 

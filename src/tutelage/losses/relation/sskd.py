@@ -33,10 +33,10 @@ class SSKD(Loss):
 
     paper = "Xu, Liu, Li, Loy. ECCV 2020. arXiv:2006.07114"
     only_for = "rotated copies of each image"
-    sees = "review"
-    lists = ("student", "teacher")
+    compares = "review"
+    list_inputs = ("student", "teacher")
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
     beside = 0.0
 
     ce_weight: NonNegative = 0.1

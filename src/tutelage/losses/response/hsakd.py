@@ -28,7 +28,7 @@ class HSAKD(Response):
     name = "hsakd"
     paper = "Yang, An, Cai, Xu. IJCAI 2021. arXiv:2107.13715"
     only_for = "rotated copies of each image"
-    lists = ("student", "teacher")
+    list_inputs = ("student", "teacher")
     ignores = ("shift of logits",)
 
     temperature: Temperature = 3.0

@@ -26,7 +26,7 @@ class BAKE(Response):
 
     name = "bake"
     paper = "Ge, Choi, Zhang, Zhu, Zhao, Wang, Li. 2021. arXiv:2104.13298"
-    rows = False
+    maskable = False
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)

@@ -26,7 +26,7 @@ class BYOT(Response):
 
     name = "byot"
     paper = "Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094"
-    lists = ("student",)
+    list_inputs = ("student",)
     ignores = ("shift of logits",)
     default_weight = 0.1
     beside = 0.9
@@ -63,7 +63,7 @@ class BYOTHint(Feature):
     """
 
     paper = "Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094"
-    sees = "last"
+    compares = "last"
     connector = "conv1x1"
     ignores = ("swapped sides",)
     default_weight = 1e-6

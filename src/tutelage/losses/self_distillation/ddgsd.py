@@ -27,7 +27,7 @@ class DDGSD(Response):
 
     name = "ddgsd"
     paper = "Xu, Liu. AAAI 2019"
-    lists = ("student", "teacher")
+    list_inputs = ("student", "teacher")
 
     temperature: Temperature = 3.0
     feature_weight: NonNegative = 5e-4

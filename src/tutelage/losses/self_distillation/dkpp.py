@@ -23,7 +23,7 @@ class DKPP(Response):
     name = "dkpp"
     paper = "Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770"
     zero_at_equal = False
-    any_order = False
+    permutation_invariant = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

@@ -26,7 +26,7 @@ class MixSKDDiscriminator(Feature):
 
     name = "mixskd_discriminator"
     paper = "Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. ECCV 2022. arXiv:2208.05768"
-    sees = "review"
+    compares = "review"
     connector = "conv1x1"
     zero_at_equal = False
 

@@ -32,7 +32,7 @@ class PSKD(Response):
 
     name = "ps_kd"
     paper = "Kim, Ji, Yoon, Hwang. ICCV 2021. arXiv:2006.12000"
-    rows = False
+    maskable = False
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)

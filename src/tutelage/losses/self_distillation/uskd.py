@@ -31,7 +31,7 @@ class USKD(Response):
 
     name = "uskd"
     paper = "Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005"
-    lists = ("student",)
+    list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
     beside = 0.0
