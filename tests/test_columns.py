@@ -129,7 +129,7 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     told = scheme.teacher(seen, scheme.layers)
     assert calls == [0, 1]
     assert torch.equal(told.response, torch.cat([member.response for member in told.members], dim=1))
-    assert told.facts["columns"] == [[0, 1, 2], [3, 4]]
+    assert told.metadata["columns"] == [[0, 1, 2], [3, 4]]
     assert next(scheme.turns(seen, 0))[1]["at"] > 0
 
 

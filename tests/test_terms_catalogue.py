@@ -46,7 +46,9 @@ def value_and_gradient(
     torch.manual_seed(0)
     said = said.clone().requires_grad_()
     term = Term(cls())
-    term.wire(SimpleNamespace(response=said, facts={}), SimpleNamespace(response=told, facts={}), batch, samples=40)
+    term.wire(
+        SimpleNamespace(response=said, metadata={}), SimpleNamespace(response=told, metadata={}), batch, samples=40
+    )
     value = term(Outputs(said), Outputs(told), batch, mask)
     (gradient,) = torch.autograd.grad(value, said)
     return value.detach(), gradient

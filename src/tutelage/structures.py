@@ -92,7 +92,7 @@ class Outputs:
 
     response: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     members: list[Outputs] = field(default_factory=list)
 
     def __getitem__(self, layer: str) -> Tensor:
@@ -103,12 +103,12 @@ class Outputs:
     def to(self, device: torch.device | str) -> Outputs:
         """The same on a device."""
         members = [member.to(device) for member in self.members]
-        return Outputs(move(self.response, device), move(self.features, device), move(self.facts, device), members)
+        return Outputs(move(self.response, device), move(self.features, device), move(self.metadata, device), members)
 
     def detach(self) -> Outputs:
         """The same values without their graph."""
         features = {name: x.detach() for name, x in self.features.items()}
-        return Outputs(self.response.detach(), features, self.facts, [member.detach() for member in self.members])
+        return Outputs(self.response.detach(), features, self.metadata, [member.detach() for member in self.members])
 
 
 NAMES = ("logits", "out", "response", "output")

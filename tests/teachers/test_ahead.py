@@ -221,7 +221,7 @@ def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
     assert told.response.device.type == told["layer1"].device.type == "cpu"
     profile = teacher.profile(Batch(torch.randn(2, 1, 8, 8)))
     assert profile.feature("layer1").shape[0] == 2
-    assert profile.facts["head"][0].shape[0] == 10
+    assert profile.metadata["head"][0].shape[0] == 10
     teacher.device = torch.device("meta")
     teacher.to("cpu")
     assert {p.device.type for p in teacher.parameters()} == {"meta"}

@@ -87,7 +87,7 @@ def test_tells_its_classifier_to_losses_that_ask():
     teacher = Frozen(net("cnn4", 1), Classification())
     profile = teacher.profile(BATCH)
     told = teacher(BATCH, [profile.embedding])
-    weight, bias = told.facts["head"]
+    weight, bias = told.metadata["head"]
     torch.testing.assert_close(told[profile.embedding] @ weight.T + bias, told.response)
 
 

@@ -43,7 +43,7 @@ def test_a_teacher_says_the_same_with_narrow_features():
     assert torch.equal(narrow["layer3"], project(told["layer3"], 5))
     profile = Projected(teacher, 5).profile(batch)
     assert profile.feature("layer3").shape[1] == 5
-    assert profile.facts == {}
+    assert profile.metadata == {}
 
 
 def test_refuses_what_cannot_be():

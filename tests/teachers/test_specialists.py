@@ -37,8 +37,8 @@ def test_the_joined_answer_is_the_mean_of_those_who_know():
 def test_the_columns_are_a_fact_and_part_of_the_identity():
     teacher = specialists("dab", "ca")
     profile = teacher.profile(BATCH)
-    assert profile.facts["columns"] == teacher(BATCH).facts["columns"] == [[3, 0, 1], [2, 0]]
-    assert "heads" in profile.facts
+    assert profile.metadata["columns"] == teacher(BATCH).metadata["columns"] == [[3, 0, 1], [2, 0]]
+    assert "heads" in profile.metadata
     other = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
     assert other.identity() != teacher.identity()
 

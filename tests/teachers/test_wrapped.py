@@ -93,8 +93,8 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
     profile = outer.profile(batch)
     assert isinstance(profile, ModelProfile)
     narrow = wrapper in ("projected", "all of them")
-    assert outer.facts.keys() == teacher.facts.keys() - ({"head", "heads"} if narrow else set())  # type: ignore[attr-defined]
-    assert outer(batch, ["layer1"]).facts.keys() == outer.facts.keys()  # type: ignore[attr-defined]
+    assert outer.metadata.keys() == teacher.metadata.keys() - ({"head", "heads"} if narrow else set())  # type: ignore[attr-defined]
+    assert outer(batch, ["layer1"]).metadata.keys() == outer.metadata.keys()  # type: ignore[attr-defined]
 
 
 def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:

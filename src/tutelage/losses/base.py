@@ -31,33 +31,38 @@ INVARIANCES = {
 
 
 class Loss(DataclassModule):
-    """Compares what the student and the teacher said; it doesn't reduce, weigh, detach, move or run models.
+    """Base class: compares the student's outputs with the teacher's.
 
-    `forward(student, teacher, *, …)` names by keyword
-    whatever else it asks of the batch (`targets`, `index`). Its facts, read by those who wire it:
+    A loss is pure: it doesn't reduce, weigh, detach, move tensors between devices or run models. The keyword-only
+    parameters of `forward(student, teacher, *, …)` are the inputs that it requires of the batch (`targets`, `index`).
+
+    Class attributes tell a term how to wire it:
 
     - `paper`: authors, venue, year, arXiv.
-    - `compares`: what it compares, so where `layers=auto` points it: "response", "stages" (each pair of stages in turn),
-      "review" (all pairs of stages at once, as lists), "hint" (one pair, in the middle), "last" (the last pair of
-      stages), or "embedding" (what enters the classifier).
-    - `feature_format`: how it wants features: "map" (B, C, H, W), "vector" (B, D), or "" (as they come).
-    - `flattens`: whether a loss of vectors flattens maps and tokens, of layers that are named; of `auto` it gets means.
+    - `compares`: "response", "stages" (each pair of stages in turn), "review" (all pairs of stages at once, as lists),
+      "hint" (one pair, in the middle), "last" (the last pair of stages), or "embedding" (the classifier's input);
+      `layers=auto` chooses the layers by it.
+    - `feature_format`: "map" (B, C, H, W), "vector" (B, D), or "" (features as the layers give them).
+    - `flattens`: whether a loss of vectors flattens the maps and tokens of named layers; those of `auto` are averaged.
     - `connector`: the connector that makes the student's feature fit the teacher's, unless the term names another.
-    - `list_inputs`: the sides ("student", "teacher") that are lists though it sees no layers: peers, exits, several teachers.
-      A loss of layers that has "teacher" there sees the last pair of stages with each of several teachers; with
-      `all_stages` every pair, the stages deep to shallow, of each the teachers in turn.
-    - `maskable`: True if it compares distributions along dim 1 position by position, so that masked positions can be left
-      out before it is computed.
-    - `needs_teacher`: False for a loss of the student and the ground truth alone.
-    - `class_dim`: the dimension along which the responses' classes must be as many; None if they needn't be.
-    - `data_dependent_size`: whether the number of values it gives depends on the batch's content, so that processes count together.
-    - `zero_at_equal`: whether it is 0 where the student says just what the teacher says.
-    - `ignores`: what may be done to each side, at the defaults, without changing it: some of `INVARIANCES`.
-    - `permutation_invariant`: whether the order of the samples doesn't matter; it does too where something is drawn by sample.
-    - `only_for`: what it compares that no run gives a student ("generated images"), so that it is for training loops of
-      one's own and method= refuses it; empty if runs give it.
+    - `list_inputs`: the sides ("student", "teacher") that are lists: of peers, exits or several teachers. A loss of
+      layers with "teacher" there compares the last pair of stages with each of several teachers; with `all_stages`,
+      every pair, stages deep to shallow, the teachers in turn for each.
+    - `maskable`: True if it compares distributions along dim 1 position by position, so that a mask can be applied to
+      its inputs.
+    - `needs_teacher`: False for a loss of the student's outputs and the targets alone.
+    - `class_dim`: the dimension along which both responses must have as many classes; None if they needn't.
+    - `data_dependent_size`: whether the number of its values depends on the batch's content; distributed processes
+      then average over all values, not over processes.
+    - `zero_at_equal`: whether it is 0 where the student's outputs equal the teacher's.
+    - `ignores`: transformations of a side that don't change it, at its defaults: some of `INVARIANCES`.
+    - `permutation_invariant`: whether the order of the samples doesn't matter; False also for a loss that draws random
+      numbers per sample.
+    - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
+      `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
-    - `default_weight` of the term, and `beside`: the weight of the task's own loss beside it, both as in the paper.
+    - `default_weight`: the term's weight in the paper. `task_loss_weight`: the weight of the task loss that the paper
+      adds to it.
     """
 
     paper: ClassVar[str] = ""

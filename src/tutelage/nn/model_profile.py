@@ -66,7 +66,7 @@ class ModelProfile:
         self.layers = trace(model, self.inputs)
         self.stages = [layer for layer in self.layers if layer.stage is not None]
         self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)
-        self.facts = _facts(model, self.embedding)
+        self.metadata = _facts(model, self.embedding)
         self.members: list[ModelProfile] = []
 
     def feature(self, layer: str) -> Tensor:

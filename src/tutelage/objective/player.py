@@ -29,7 +29,7 @@ class Player(nn.Module):
         self.student = FeatureExtractor(model)
         self.terms = terms
         self.task = task
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Choose layers and size connectors from one example; to be called before the optimiser is made.
@@ -40,7 +40,7 @@ class Player(nn.Module):
         profile.response = self.task.response(profile.response, batch)
         self.terms.wire(profile, teacher, batch, samples)
         self.terms.refuse_frozen(profile)
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.tap()
 
     def tap(self, heard: Sequence[str] = ()) -> None:
@@ -54,7 +54,7 @@ class Player(nn.Module):
     def say(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the features that its terms ask for."""
         said = self.student(batch.inputs)
-        return Outputs(self.task.response(said.response, batch), said.features, self.facts)
+        return Outputs(self.task.response(said.response, batch), said.features, self.metadata)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Each term's weighted scalar; of a list of teachers, which teach one by one, its mean over them."""

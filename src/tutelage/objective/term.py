@@ -88,8 +88,8 @@ class Term(Checked, nn.Module):
         self.wired = True
         name = type(self.loss).__name__
         self._refuse_single({"student": student, "teacher": teacher})
-        answer = None if teacher is None else Outputs(teacher.response, facts=teacher.facts)
-        there = _available(batch, Outputs(student.response, facts=student.facts), answer)
+        answer = None if teacher is None else Outputs(teacher.response, metadata=teacher.metadata)
+        there = _available(batch, Outputs(student.response, metadata=student.metadata), answer)
         missing = [
             ask for part in self._askers() for ask in part.required_inputs() if OF_FACT.get(ask, ask) not in there
         ]
@@ -294,8 +294,8 @@ class Term(Checked, nn.Module):
 
 def _available(batch: Batch, said: Outputs, told: Outputs | None) -> dict[str, Any]:
     """What a loss may ask for by keyword: what the batch has, and what teacher and student tell of themselves."""
-    ours = {f"student_{name}": fact for name, fact in said.facts.items()}
-    return batch.available() | ours | ({} if told is None else {"teacher_response": told.response, **told.facts})
+    ours = {f"student_{name}": fact for name, fact in said.metadata.items()}
+    return batch.available() | ours | ({} if told is None else {"teacher_response": told.response, **told.metadata})
 
 
 def mean(values: Losses, shared: bool = False) -> Tensor:

@@ -165,7 +165,7 @@ class Terms(nn.ModuleDict):
 
 def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
     """Refuse to compare teachers one by one, class by class, that know different classes."""
-    knows = teacher is not None and "columns" in teacher.facts
+    knows = teacher is not None and "columns" in teacher.metadata
     if (
         knows
         and "teacher" in loss.list_inputs

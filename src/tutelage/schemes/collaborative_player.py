@@ -139,5 +139,5 @@ def heard(profile: ModelProfile, said: Outputs | None) -> Any:
     if said is None:
         return None
     made: Any = copy.copy(profile)
-    made.response, made.facts, made.members = said.response, said.facts, said.members
+    made.response, made.metadata, made.members = said.response, said.metadata, said.members
     return made

@@ -48,7 +48,7 @@ class CrossLayerPlayer(MultiExitPlayer):
         ours = profile.answer(profile.response)
         ours.members = [*(profile.answer(logits) for _, logits in self.grow(profile)), profile]
         self.terms.wire(ours, teacher, batch, samples)
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.tap()
 
     def tap(self, heard: Sequence[str] = ()) -> None:

@@ -81,7 +81,7 @@ class DenseVotesPlayer(Checked, Player):
         self.own = reader(profile, features[-1])
         headed = features[:-1] if self.own else features
         self.heads = nn.ModuleList(nn.Linear(x.shape[1], profile.response.shape[1]) for x in headed).to(features[-1])
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.terms.wire(profile, None, replace(batch, extras=batch.extras | {"votes": profile.response}), samples)
         self.terms.refuse_frozen(profile)
         self.tap(self.layers)

@@ -41,7 +41,7 @@ class HydraPlayer(Player):
         profile.response = self.task.response(ModelProfile(self.student.model, batch).response, batch)
         profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
         self.terms.wire(profile, teacher, batch, samples)
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.tap([f"{self.trunk}:in"])
 
     def classifier(self) -> nn.Linear:
@@ -53,7 +53,7 @@ class HydraPlayer(Player):
         said = self.student(batch.inputs)
         responses = [self.task.response(head(said[f"{self.trunk}:in"]), batch) for head in self.heads]
         members = [Outputs(response) for response in responses]
-        return Outputs(torch.stack(responses).mean(0), said.features, self.facts, members)
+        return Outputs(torch.stack(responses).mean(0), said.features, self.metadata, members)
 
     @torch.no_grad()
     def merge(self) -> None:

@@ -42,7 +42,7 @@ class EmbeddingPlayer(Player):
         """Find the embedding."""
         profile = embedded(ModelProfile(self.student.model, batch))
         self.embedding = profile.embedding
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.terms.wire(profile, None, self.with_embedding(batch, profile.feature(profile.embedding)), samples)
         self.tap([profile.embedding])
 

@@ -53,7 +53,7 @@ class IntermediateFeaturePlayer(Player):
         """Find the layer, unless it is named."""
         profile = ModelProfile(self.student.model, batch)
         self.layer = profile.named(self.found(profile) if self.layer == "auto" else self.layer, self.form)
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         profile.members = [profile.answer(profile.response), profile.answer(self.pooled(profile.feature(self.layer)))]
         self.terms.wire(profile, teacher, batch, samples)
         self.tap([self.layer])

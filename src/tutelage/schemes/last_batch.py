@@ -71,8 +71,8 @@ class RepeatedBatchPlayer(Player):
         now, again = (self.say(part).response for part in (batch.part(repeated, len(batch)), old))
         last = again if last is None else last.to(again)
         with torch.autocast(again.device.type, enabled=False):
-            whole = Outputs(torch.cat([again, now]), facts=self.facts)
+            whole = Outputs(torch.cat([again, now]), metadata=self.metadata)
             truths = self.terms.truths(whole, None, batch, self.task.mask(batch))
-            ours, told = Outputs(again, facts=self.facts), Outputs(last.detach())
+            ours, told = Outputs(again, metadata=self.metadata), Outputs(last.detach())
             losses = self.terms(ours, told, old, self.task.mask(old), truths)
         return losses, now.detach()

@@ -101,10 +101,10 @@ class SoftTargetPlayer(MultiExitPlayer):
         targets = [x.to(said.response) for x in told([said[layer].detach() for layer in self.read])]
         with torch.autocast(said.response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            members = [Outputs(x.to(said.response), facts=self.facts) for x in (*exits, said.response)]
+            members = [Outputs(x.to(said.response), metadata=self.metadata) for x in (*exits, said.response)]
             generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
             truths = added([self.terms.truths(one, generated, batch, mask) for one in members])
-            ours = Outputs(said.response, said.features, self.facts, members)
+            ours = Outputs(said.response, said.features, self.metadata, members)
             return self.terms(ours, generated, batch, mask, truths)
 
 

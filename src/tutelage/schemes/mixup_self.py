@@ -79,7 +79,7 @@ class MixupPlayer(MultiExitPlayer):
         for term in self.terms.named().values():
             if term.compares != "response" and not any(term.wanted.values()):
                 term.wanted = {"student": self.names, "teacher": self.names}
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.terms.wire(ours, ours, batch, samples)
         asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
         self.tap([*self.exits, self.deepest, *sorted(asked)])
@@ -129,8 +129,10 @@ class MixupPlayer(MultiExitPlayer):
         said = super().say(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         features = said.features | {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
-        members = [Outputs(single(logits), facts=self.facts) for logits in (*(z for _, z in exits), said.response)]
-        return Outputs(said.response, features, self.facts, members)
+        members = [
+            Outputs(single(logits), metadata=self.metadata) for logits in (*(z for _, z in exits), said.response)
+        ]
+        return Outputs(said.response, features, self.metadata, members)
 
     def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:
         """The terms that need no teacher, added up over several answers."""
@@ -157,4 +159,4 @@ class MixupPlayer(MultiExitPlayer):
 def mapped(said: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
     """The same facts, all else changed."""
     features = {name: change(x) for name, x in said.features.items()}
-    return Outputs(change(said.response), features, said.facts, [mapped(one, change) for one in said.members])
+    return Outputs(change(said.response), features, said.metadata, [mapped(one, change) for one in said.members])

@@ -69,7 +69,7 @@ class MultiExitPlayer(Player):
         said = self.grow(profile)
         ours = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
         ours.members = [profile.answer(logits) for _, logits in said]
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         return ours, profile
 
     def tap_exits(self, layers: Sequence[str] = ()) -> None:
@@ -110,9 +110,9 @@ class MultiExitPlayer(Player):
         with torch.autocast(said.response.device.type, enabled=False):
             mask = self.task.mask(batch)
             features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
-            members = [Outputs(single(logits), facts=self.facts) for _, logits in exits]
+            members = [Outputs(single(logits), metadata=self.metadata) for _, logits in exits]
             truths = added([self.terms.truths(one, told, batch, mask) for one in (said, *members)])
-            ours = Outputs(said.response, said.features | features, self.facts, members)
+            ours = Outputs(said.response, said.features | features, self.metadata, members)
             return self.terms(ours, told, batch, mask, truths)
 
 

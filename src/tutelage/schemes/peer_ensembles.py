@@ -115,9 +115,9 @@ class Attention(_EmbeddedEnsemble):
         """The leader, and its peers."""
         leader, *peers = said
         features = torch.stack(self.embeddings(peers), dim=1)
-        facts = {"query": self.query(features), "key": self.key(features)}
+        metadata = {"query": self.query(features), "key": self.key(features)}
         mean = torch.stack([peer.response for peer in peers]).mean(0)
-        return leader, Outputs(mean, facts=facts, members=peers)
+        return leader, Outputs(mean, metadata=metadata, members=peers)
 
 
 class Fusion(_EmbeddedEnsemble):

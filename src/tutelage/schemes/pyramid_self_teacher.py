@@ -70,7 +70,7 @@ class PyramidPlayer(Checked, Player):
         with torch.no_grad():
             refined, logits = self.pyramid.eval()(features)
         self.pyramid.train()
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.terms.wire(profile, Refined(profile, refined, logits), batch, samples)
         self.tap(self.layers)
 
@@ -109,7 +109,7 @@ class Refined(ModelProfile):
             LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
             for k, (stage, (name, x)) in enumerate(zip(profile.stages, self.features.items(), strict=True))
         ]
-        self.response, self.embedding, self.facts, self.members = response, self.stages[-1].name, {}, []
+        self.response, self.embedding, self.metadata, self.members = response, self.stages[-1].name, {}, []
 
     def learns(self, layer: str = "") -> bool:
         """It does: what is made of the student's features is learned beside it."""

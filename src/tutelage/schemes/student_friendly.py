@@ -89,7 +89,7 @@ class BranchedPlayer(Player):
             self.branches.append(nn.Sequential(connect, Tail(self.make().to(device), ours.name, profile.inputs)))
         profile.response = self.task.response(profile.response, batch)
         self.terms.wire(profile, profile, batch, samples)
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         self.tap(self.ends)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ class TwoViewPlayer(Player):
         """The two sides are the halves of what it says."""
         profile = embedded(ModelProfile(self.student.model, batch))
         self.embedding = profile.embedding
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         profile.members = [
             profile.answer(profile.response),
             profile.answer(as_vector(profile.feature(profile.embedding))),
@@ -53,7 +53,7 @@ class TwoViewPlayer(Player):
         said = self.say(batch)
         logits, vectors = said.response.chunk(2), as_vector(said[self.embedding]).chunk(2)
         views = [[Outputs(z), Outputs(v)] for z, v in zip(logits, vectors, strict=True)]
-        said, told = (Outputs(said.response, said.features, self.facts, view) for view in views)
+        said, told = (Outputs(said.response, said.features, self.metadata, view) for view in views)
         return self.compare(said, told, batch)
 
 

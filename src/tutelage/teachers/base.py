@@ -69,7 +69,7 @@ class TeacherWrapper(Teacher):
         self.teacher = teacher
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The teacher's."""
         return getattr(self.teacher, "facts", {})
 

@@ -90,7 +90,7 @@ class Cached(TeacherWrapper):
         said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
         features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
         told = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
-        return Outputs(said[RESPONSE], features, self.facts, told)
+        return Outputs(said[RESPONSE], features, self.metadata, told)
 
     def _rows(self, view: int) -> dict[str, Rows]:
         if not 0 <= view < self.plan.views:

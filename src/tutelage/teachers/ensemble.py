@@ -33,7 +33,7 @@ class Ensemble(Teacher):
             raise ConfigError("an ensemble needs at least one teacher; none was given.")
         self.members = nn.ModuleList(members)
         self.average = average
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
 
     def teachers(self) -> list[Teacher]:
         """The members."""
@@ -47,7 +47,7 @@ class Ensemble(Teacher):
             wanted[int(member)].append(name)
         told = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
         features = {f"{m}.{name}": x for m, said in enumerate(told) for name, x in said.features.items()}
-        return Outputs(self._mean([said.response for said in told]), features, self.facts, told)
+        return Outputs(self._mean([said.response for said in told]), features, self.metadata, told)
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}
@@ -66,7 +66,7 @@ class Ensemble(Teacher):
         """All members' layers; the stages and the embedding are the first member's."""
         profiles = [teacher.profile(batch) for teacher in self.teachers()]
         profile = Looks(profiles, self._mean([profile.response for profile in profiles]))
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         return profile
 
     def after_step(self) -> None:
@@ -89,8 +89,8 @@ class Looks(ModelProfile):
 
     def __init__(self, profiles: list[ModelProfile], response: Tensor) -> None:
         self.members, self.response = profiles, response
-        heads = [profile.facts.get("head") for profile in profiles]
-        self.facts = {} if None in heads else {"heads": heads}
+        heads = [profile.metadata.get("head") for profile in profiles]
+        self.metadata = {} if None in heads else {"heads": heads}
         self.layers = [replace(x, name=f"{m}.{x.name}") for m, profile in enumerate(profiles) for x in profile.layers]
         self.stages = [replace(x, name=f"0.{x.name}") for x in profiles[0].stages]
         self.embedding = f"0.{profiles[0].embedding}"

@@ -62,7 +62,7 @@ class Frozen(Teacher):
         self.size = size
         self.untrained = untrained
         self.checked = False
-        self.facts: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
         self.register_buffer("shift", None if shift is None else torch.tensor(shift).view(1, -1, 1, 1))
         self.eval()
@@ -92,7 +92,7 @@ class Frozen(Teacher):
             told = self.tapped(inputs)
         if not self.checked:
             self._check(told)
-        return Outputs(self.task.response(told.response, batch), told.features, self.facts)
+        return Outputs(self.task.response(told.response, batch), told.features, self.metadata)
 
     def _tap(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.tapped.close()
@@ -145,7 +145,7 @@ class Frozen(Teacher):
             profile = ModelProfile(self.plain[0], self.seen(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
-        self.facts = profile.facts
+        self.metadata = profile.metadata
         profile.response = self.task.response(profile.response, batch)
         return profile
 

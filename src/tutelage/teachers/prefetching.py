@@ -100,7 +100,7 @@ class Fetched(ModelProfile):
     def __init__(self, profile: ModelProfile, device: torch.device) -> None:
         self.__dict__.update(vars(profile))
         self.profile, self.device = profile, device
-        self.response, self.facts = move(profile.response, device), move(profile.facts, device)
+        self.response, self.metadata = move(profile.response, device), move(profile.metadata, device)
         self.members = [Fetched(member, device) for member in profile.members]
 
     def feature(self, layer: str) -> Tensor:

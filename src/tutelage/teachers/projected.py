@@ -34,9 +34,9 @@ class Projected(TeacherWrapper):
         self.width = width
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The teacher's, without its classifier."""
-        return _without_heads(super().facts)
+        return _without_heads(super().metadata)
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
@@ -45,7 +45,7 @@ class Projected(TeacherWrapper):
 
     def _narrow(self, told: Outputs) -> Outputs:
         features = {layer: project(x, self.width) for layer, x in told.features.items()}
-        return Outputs(told.response, features, _without_heads(told.facts), [self._narrow(x) for x in told.members])
+        return Outputs(told.response, features, _without_heads(told.metadata), [self._narrow(x) for x in told.members])
 
     def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's, with its features projected and without its classifier."""
@@ -62,7 +62,7 @@ class Narrow(ModelProfile):
 
     def __init__(self, profile: ModelProfile, width: int) -> None:
         self.__dict__.update(vars(profile))
-        self.profile, self.width, self.facts = profile, width, _without_heads(profile.facts)
+        self.profile, self.width, self.metadata = profile, width, _without_heads(profile.metadata)
         self.members = [Narrow(member, width) for member in profile.members]
 
     def feature(self, layer: str) -> Tensor:
@@ -70,9 +70,9 @@ class Narrow(ModelProfile):
         return project(self.profile.feature(layer), self.width)
 
 
-def _without_heads(facts: dict[str, Any]) -> dict[str, Any]:
+def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:
     """What doesn't read the features: not the classifiers."""
-    return {name: fact for name, fact in facts.items() if name not in ("head", "heads")}
+    return {name: fact for name, fact in metadata.items() if name not in ("head", "heads")}
 
 
 def project(feature: Tensor, width: int) -> Tensor:

@@ -52,7 +52,7 @@ class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name
     def profile(self, batch: Batch) -> ModelProfile:
         """As of several teachers, and which classes each one knows."""
         profile = super().profile(batch)
-        self.facts = profile.facts = {**profile.facts, "columns": self.columns}
+        self.metadata = profile.metadata = {**profile.metadata, "columns": self.columns}
         return profile
 
     def identity(self) -> dict[str, Any] | None:

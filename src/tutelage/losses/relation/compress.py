@@ -42,7 +42,7 @@ class CompRess(Relation):
         if self.student_bank is None:
             same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
-        anchors = (self.student_bank or self.teacher_bank).maskable
+        anchors = (self.student_bank or self.teacher_bank).rows
         loss = similarity_kl(s, t, anchors, self.teacher_bank.rows, self.temperature)
         if self.training:
             self.teacher_bank.push(t)

@@ -78,7 +78,7 @@ def attending(vector: Vector) -> Vector:
     said = [Outputs(leader, {"layer": vector.inputs["extra.embeddings"][0]})]
     said += [Outputs(z, {"layer": f}) for z, f in peers]
     told = led(vector, Attention(), said, {"query_weight": "query", "key_weight": "key"})
-    return replace(vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in told.facts.items()})
+    return replace(vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in told.metadata.items()})
 
 
 def fused(vector: Vector) -> Vector:
