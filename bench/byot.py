@@ -35,7 +35,7 @@ def ours(student: nn.Module, x: Tensor, y: Tensor, channels_last: bool = False) 
     return by_trainer(MultiExit(player), x, y, channels_last=channels_last), player
 
 
-def bare(student: Any, heads: nn.ModuleList, x: Tensor, y: Tensor) -> Step:
+def unwrap(student: Any, heads: nn.ModuleList, x: Tensor, y: Tensor) -> Step:
     """The lines that one writes without a library; the student is a resnet of three stages."""
     optimiser = torch.optim.SGD([*student.parameters(), *heads.parameters()], **SGD)
     kept: dict[str, Tensor] = {}
@@ -66,7 +66,7 @@ def made(name: str, student: nn.Module, x: Tensor, y: Tensor) -> tuple[Step, nn.
     if name != "bare":
         return step, own
     own = copy.deepcopy(student)
-    return bare(own, copy.deepcopy(player.heads), x, y), own
+    return unwrap(own, copy.deepcopy(player.heads), x, y), own
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ SGD: dict[str, Any] = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "neste
 Step = Callable[[], object]
 
 
-def bare(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
+def unwrap(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
     """The lines that one writes without a library."""
     optimiser = torch.optim.SGD(student.parameters(), **SGD)
     teacher.eval()
@@ -68,7 +68,7 @@ def ours(
 ) -> Step:
     """The Trainer's step of offline distillation."""
     task = Classification()
-    scheme = Offline(Player(student, Terms.of(method or KD(T), task.truth()), task), Frozen(teacher, task))
+    scheme = Offline(Player(student, Terms.of(method or KD(T), task.task_loss()), task), Frozen(teacher, task))
     return by_trainer(scheme, x, y, samples, **settings)
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", "resnet20"))
     x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(CLASSES, (BATCH,))
     makers: dict[str, Callable[..., Step]] = {
-        "bare": bare,
+        "bare": unwrap,
         "ours": lambda *a: ours(*a, channels_last=False),
         "ours_channels_last": lambda *a: ours(*a, channels_last=True),
         "torchdistill": torchdistill,

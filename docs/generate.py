@@ -148,7 +148,7 @@ def facts(loss: Any) -> list[list[str]]:
     return [
         ["compares", loss.compares + (f", as {loss.feature_format}s" if loss.feature_format else "")],
         ["asks of the batch", ", ".join(asks) or "nothing"],
-        ["weight", f"{loss.default_weight:g}, beside {loss.beside:g} of the task's own loss"],
+        ["weight", f"{loss.default_weight:g}, beside {loss.task_loss_weight:g} of the task's own loss"],
         ["connector", f"`{loss.connector}`" if loss.connector else "none"],
         ["of its own", own_parts(loss) or "nothing"],
         ["ignores", ", ".join(loss.ignores) or "nothing"],

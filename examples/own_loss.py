@@ -20,7 +20,7 @@ class TopKD(Response):
     """
 
     default_weight = 0.9
-    beside = 0.1
+    task_loss_weight = 0.1
 
     k: int = 5
     temperature: float = 4.0

@@ -122,7 +122,7 @@ def test_a_batch_without_any_label_costs_nothing() -> None:
 
 
 def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
-    scheme, seen = taught([KD(), Term(AT(), 1.0, student="layer2", teacher="1.layer2")], TASK.truth())
+    scheme, seen = taught([KD(), Term(AT(), 1.0, student="layer2", teacher="1.layer2")], TASK.task_loss())
     calls = []
     for m, member in enumerate(scheme.teacher.teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))

@@ -69,7 +69,7 @@ class Detached(Response):
 def scheme(method: Any, student: nn.Module, teacher: nn.Module | None = None) -> Offline:
     task = Classification()
     told = Frozen(net("cnn4", 1) if teacher is None else teacher, task)
-    return Offline(Player(student, Terms.of(method, task.truth()), task), told)
+    return Offline(Player(student, Terms.of(method, task.task_loss()), task), told)
 
 
 @pytest.mark.parametrize(

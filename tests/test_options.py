@@ -144,7 +144,7 @@ def refusal(make: Callable[[], Any]) -> str:
         ({"connector": 3}, r"kd: connector=3"),
         ({"warmup": -1}, r"kd: warmup=-1: expected a number of 0 or more"),
         ({"gather": "yes"}, r"kd: gather='yes': expected true or false"),
-        ({"beside": "much"}, r"kd: beside='much': expected a number"),
+        ({"task_loss_weight": "much"}, r"kd: task_loss_weight='much': expected a number"),
         ({"samples": "worse"}, r"kd: samples='worse'"),
         ({"temperature": "warm"}, r"kd: temperature='warm': expected a number"),
         ({"temperature": None}, r"kd: temperature=None: expected a number"),

@@ -34,7 +34,12 @@ KEYS: dict[str, Any] = {
 }  # fmt: skip
 STAGES: list[dict[str, Any]] = [
     {"name": "large", "student": "cnn4", "epochs": 1},
-    {"name": "hint", "teacher": "stage:large", "method": [{"name": "fitnet", "weight": 0.1, "beside": 0}], "epochs": 3},
+    {
+        "name": "hint",
+        "teacher": "stage:large",
+        "method": [{"name": "fitnet", "weight": 0.1, "task_loss_weight": 0}],
+        "epochs": 3,
+    },
     {"name": "student", "teacher": ["stage:teacher", "stage:large"], "student_weights": "stage:hint", "method": "aver"},
 ]
 PHASES = ["teacher", "alone-0", "large-0", "hint-0", "student-0", "alone-1", "large-1", "hint-1", "student-1"]

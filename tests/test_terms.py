@@ -33,7 +33,7 @@ def weights(terms: Terms) -> dict[str, float]:
 
 def player(method, student: nn.Module, teacher: nn.Module, batch: Batch = BATCH, *, truth=True, task=None) -> Player:
     task = task or Classification()
-    made = Player(student, Terms.of(method, task.truth() if truth else None), task)
+    made = Player(student, Terms.of(method, task.task_loss() if truth else None), task)
     made.wire(Frozen(teacher, task).profile(batch), batch, samples=20)
     return made
 

@@ -94,8 +94,8 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
     results = set((folder / "student-0").glob("*.safetensors"))
     for path in results.union(folder.rglob("model.safetensors")):
         card = serialization.card(path)
-        bare = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
-        assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in bare.items()}, path
+        unwrap = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
+        assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in unwrap.items()}, path
     _, *others = made(run[0])["student-0"][0].students()
     assert {path.stem for path in results} == {"model", *others}
     assert run[0].report.exists()

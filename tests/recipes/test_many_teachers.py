@@ -46,7 +46,7 @@ SMALL = {"epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline
 def scheme(method, networks=("cnn4", "cnn8")) -> Offline:
     task = Classification()
     teacher = Ensemble([Frozen(net(name, k), task) for k, name in enumerate(networks)])
-    return Offline(Player(net("cnn2", 9), Terms.of(method, task.truth()), task), teacher)
+    return Offline(Player(net("cnn2", 9), Terms.of(method, task.task_loss()), task), teacher)
 
 
 def wired(method, **changes) -> tuple[Offline, Batch]:

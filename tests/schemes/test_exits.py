@@ -15,7 +15,6 @@ from tutelage.nn.heads import Head
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import bare
 from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -138,5 +137,5 @@ def test_fitting_changes_the_heads_too():
     torch.manual_seed(3)
     fresh = exits()
     fresh.wire(next(data.batches("train", 16)), 32)
-    trained, untrained = (bare(s.players["student"]).heads.parameters() for s in (scheme, fresh))
+    trained, untrained = (unwrap(s.players["student"]).heads.parameters() for s in (scheme, fresh))
     assert all(not torch.equal(p, q) for p, q in zip(trained, untrained, strict=True))

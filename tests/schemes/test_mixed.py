@@ -16,7 +16,6 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import bare
 from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, drawn
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -196,5 +195,5 @@ def test_fitting_changes_the_helpers_too():
     fresh = mixed()
     fresh.wire(next(data.batches("train", 16)), 32)
     for helper in ("heads", "self_teacher", "terms"):
-        trained, untrained = (getattr(bare(s.players["student"]), helper).parameters() for s in (scheme, fresh))
+        trained, untrained = (getattr(unwrap(s.players["student"]), helper).parameters() for s in (scheme, fresh))
         assert all(not torch.equal(p, q) for p, q in zip(trained, untrained, strict=True)), helper

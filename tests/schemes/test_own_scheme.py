@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Scheme, bare
+from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 
@@ -50,12 +50,12 @@ class DataFree(Scheme):
         noise = torch.randn(8, 4)
         for _ in range(self.student_turns):
             with torch.no_grad():
-                images = bare(self.players["generator"]).imagine(noise)
+                images = unwrap(self.players["generator"]).imagine(noise)
             yield "student", self.players["student"](Batch(images), Outputs(self.teacher(images)))
         yield "generator", self.players["generator"](noise, self.gap)
 
     def gap(self, images: Tensor) -> Tensor:
-        student = bare(self.players["student"]).student
+        student = unwrap(self.players["student"]).student
         student.requires_grad_(False)
         gap = KD(1.0)(student(images).response, self.teacher(images)).mean()
         student.requires_grad_(True)
@@ -89,4 +89,4 @@ def test_a_game_of_two_players_is_what_a_hand_written_loop_gives():
         (-KD(1.0)(student(images), teacher(images)).mean()).backward()
         descend[1].step()
     assert digest(ours.students()["student"].model) == digest(student)
-    assert torch.equal(bare(ours.players["generator"]).image.weight, generator.image.weight)
+    assert torch.equal(unwrap(ours.players["generator"]).image.weight, generator.image.weight)

@@ -262,7 +262,7 @@ def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
 
 
 def test_features_are_refused_where_only_answers_are_remembered():
-    scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.of("at", TASK.truth()), TASK))
+    scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.of("at", TASK.task_loss()), TASK))
     with pytest.raises(ConfigError, match="remembers answers, no features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
 

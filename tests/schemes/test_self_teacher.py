@@ -14,7 +14,6 @@ from tutelage.losses.feature.at import attention
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import bare
 from tutelage.schemes.pyramid_self_teacher import PyramidPlayer, PyramidSelfTeacher
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -156,5 +155,5 @@ def test_fitting_changes_the_pyramid_too():
     torch.manual_seed(3)
     fresh = self_teacher()
     fresh.wire(next(data.batches("train", 16)), 32)
-    trained, untrained = (bare(s.players["student"]).pyramid.parameters() for s in (scheme, fresh))
+    trained, untrained = (unwrap(s.players["student"]).pyramid.parameters() for s in (scheme, fresh))
     assert all(not torch.equal(p, q) for p, q in zip(trained, untrained, strict=True))

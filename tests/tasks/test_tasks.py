@@ -45,7 +45,7 @@ def test_segmentation_resizes_answers_to_the_targets_and_masks_the_unlabelled():
 
 def test_the_truth_is_cross_entropy_and_the_figure_that_decides_is_named():
     for task, metric in ((Classification(), "accuracy"), (Segmentation(), "miou")):
-        assert isinstance(task.truth(), CE)
+        assert isinstance(task.task_loss(), CE)
         assert (task.metric, task.higher_is_better) == (metric, True)
         assert metric in figures(task, 2, (torch.randn(1, 2, 2, 2), torch.zeros(1, 2, 2).long()))
     assert Classification().mask(Batch(torch.zeros(1, 1))) is None

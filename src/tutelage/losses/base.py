@@ -82,7 +82,7 @@ class Loss(DataclassModule):
     only_for: ClassVar[str] = ""
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0
-    beside: ClassVar[float] = 1.0
+    task_loss_weight: ClassVar[float] = 1.0
 
     def build(self, student: Any, teacher: Any, samples: int) -> None:
         """Make the learned parts and banks, from an example of what forward will get and the number of samples."""

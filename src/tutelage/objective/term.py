@@ -25,7 +25,7 @@ from tutelage.utils.distributed import gathered, samples_of
 from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, Number, of_options
 from tutelage.utils.registry import catalogue_name, find
 
-WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "beside")
+WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
 """What a term is told beside its loss."""
 
 OF_FACT = {"teacher_head_logits": "heads"}
@@ -42,7 +42,7 @@ class Term(Checked, nn.Module):
     (`tutelage layers MODEL`), one or as many on each side; "auto" pairs them by resolution and depth. connector: a name
     of `tutelage.nn.connectors` or a callable (student example, teacher example) → module; None takes the loss's.
     gather: whether the loss sees the samples of all processes at once, for losses that compare samples with each other.
-    beside: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
+    task_loss_weight: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
     A loss of responses compares layers if some are named, a dense one the last maps if responses have no positions.
     """
 
@@ -57,7 +57,7 @@ class Term(Checked, nn.Module):
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
         samples: SampleWeight | Mapping[str, Any] | None = None,
-        beside: NonNegative | None = None,
+        task_loss_weight: NonNegative | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
@@ -65,7 +65,7 @@ class Term(Checked, nn.Module):
         self.temperature = None if temperature is None else _temperature(temperature)
         self.samples = None if samples is None else _samples(samples)
         self.warmup = float(warmup)
-        self.beside = loss.beside if beside is None else float(beside)
+        self.task_loss_weight = loss.task_loss_weight if task_loss_weight is None else float(task_loss_weight)
         self.gather = gather
         self.compares = loss.compares
         self.loss_inputs = {
@@ -392,7 +392,7 @@ def spec_of(term: Term) -> dict[str, Any]:
     wiring = {
         "warmup": term.warmup,
         "gather": term.gather or None,
-        "beside": term.beside if term.beside != term.loss.beside else None,
+        "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
         "connector": term.connector if term.connector != term.loss.connector else None,
         **{side: names or None for side, names in term.wanted.items()},
         **{word: told_of(given) for word, given in term.policies().items()},

@@ -38,9 +38,9 @@ class Terms(nn.ModuleDict):
         """
         terms = _made(_parts(method))
         if truth is not None and all(term.loss.needs_teacher for term in terms):
-            beside = max((term.beside for term in terms), default=1.0)
-            if beside > 0:
-                terms.insert(0, Term(truth, beside))
+            task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
+            if task_loss_weight > 0:
+                terms.insert(0, Term(truth, task_loss_weight))
         names: dict[str, Term] = {}
         for term in terms:
             name = catalogue_name(type(term.loss))
@@ -134,14 +134,14 @@ class Terms(nn.ModuleDict):
     ) -> dict[str, Tensor]:
         """Each term's weighted scalar; truths: those of the terms that need no teacher, if they are there already."""
         terms = self.named()
-        truths = self.truths(said, told, batch, mask) if truths is None else truths
+        truths = self.supervised_terms(said, told, batch, mask) if truths is None else truths
         truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
         return {
             name: truths[name] if name in truths else term(said, told, batch, mask, truth)
             for name, term in terms.items()
         }
 
-    def truths(
+    def supervised_terms(
         self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Those of the terms that need no teacher."""

@@ -12,4 +12,4 @@ from tutelage.recipes._two_stage import two
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
     """A third of the epochs for the boundaries, without labels, the rest for KD."""
-    return two(epochs, [{"name": "ab", "beside": 0.0}])
+    return two(epochs, [{"name": "ab", "task_loss_weight": 0.0}])

@@ -14,5 +14,5 @@ from tutelage.recipes._defaults import small
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """Common features and their reconstruction 10, the joined answer 1."""
-    method = [{"name": "cfl"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "beside": 0.0}]
+    method = [{"name": "cfl"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "task_loss_weight": 0.0}]
     return small(data, teacher, 2) | {"teacher_classes": "parts", "method": method}

@@ -30,5 +30,5 @@ def recipe(teacher: Any = "cnn32", student: Any = "cnn2", stages: Any = None) ->
 def dense(teachers: int) -> list[dict[str, Any]]:
     """Of so many teachers."""
     drop = int(teachers > 1)
-    term = {"name": "aver", "temperature": 5.0, "drop": drop, "class_mean": True, "beside": 0.0}
+    term = {"name": "aver", "temperature": 5.0, "drop": drop, "class_mean": True, "task_loss_weight": 0.0}
     return [term | {"weight": float(teachers - drop)}]

@@ -12,4 +12,4 @@ from tutelage.recipes._two_stage import two
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
     """A third of the epochs for the hint, as half a mean square (the paper's eq. 3), the rest for KD."""
-    return two(epochs, [{"name": "fitnet", "weight": 0.5, "beside": 0.0}])
+    return two(epochs, [{"name": "fitnet", "weight": 0.5, "task_loss_weight": 0.0}])

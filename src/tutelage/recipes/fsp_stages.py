@@ -13,4 +13,4 @@ from tutelage.recipes._two_stage import two
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
     """A third of the epochs for the flow, without labels, the rest for cross-entropy."""
-    return two(epochs, [{"name": "fsp", "connector": "conv1x1", "beside": 0.0}], "ce")
+    return two(epochs, [{"name": "fsp", "connector": "conv1x1", "task_loss_weight": 0.0}], "ce")

@@ -15,5 +15,5 @@ def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
     """The divergence from the joined answer alone."""
     return small(data, teacher, 2) | {
         "teacher_classes": "parts",
-        "method": [{"name": "kd", "weight": 1.0, "beside": 0.0}],
+        "method": [{"name": "kd", "weight": 1.0, "task_loss_weight": 0.0}],
     }

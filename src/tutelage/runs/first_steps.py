@@ -14,7 +14,7 @@ from tutelage.errors import NotFinite
 from tutelage.runs.finding import Finding, Level
 from tutelage.training.optimizers import suited
 from tutelage.runs.run import Run
-from tutelage.schemes.base import Scheme, bare
+from tutelage.schemes.base import Scheme, unwrap
 from tutelage.settings import TrainerSettings
 from tutelage.training.trainer import Trainer
 
@@ -36,7 +36,7 @@ def sizes(scheme: Scheme, settings: TrainerSettings) -> list[Finding]:
 
 def _parts(scheme: Scheme) -> Iterator[tuple[str, torch.nn.Module]]:
     for name, player in scheme.players.items():
-        for part in bare(player).optimised().values():
+        for part in unwrap(player).optimised().values():
             yield name, part
 
 

@@ -156,7 +156,7 @@ class RunPlan(NetworkLoader):
         """A method's terms, with the task's loss beside them unless it has one or `truth` is false."""
         asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
         given = copy.deepcopy(asked)  # phases and peers share nothing
-        return Terms.of(given if given is not None else specs(config.method), self.task.truth() if truth else None)
+        return Terms.of(given if given is not None else specs(config.method), self.task.task_loss() if truth else None)
 
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""

@@ -21,7 +21,7 @@ from tutelage.training.optimizers import USUAL, suited
 from tutelage.runs.phase import forward_seconds, macs, peak_memory
 from tutelage.nn.activation_checkpointing import recompute
 from tutelage.runs.run import Run
-from tutelage.schemes.base import Scheme, bare, short
+from tutelage.schemes.base import Scheme, unwrap, short
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
@@ -124,7 +124,7 @@ def gradients(scheme: Scheme) -> list[Finding]:
     """Whether everything trainable got a gradient in the backward that was just done."""
     idle: dict[bool, list[str]] = {True: [], False: []}
     for player in scheme.players.values():
-        for name, parameter in bare(player).named_parameters():
+        for name, parameter in unwrap(player).named_parameters():
             if parameter.requires_grad and parameter.grad is None:
                 idle["terms." in name].append(name.replace("student.model.", ""))
     found = []

@@ -135,7 +135,7 @@ class RunSchemeContext:
         for name, spec in further(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
-            terms = Terms.of(specs(spec["method"]), self.task.truth()) if "method" in spec else self.terms()
+            terms = Terms.of(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
             found[name] = Player(network, terms, self.task)
         if found:
             seed_everything(self.phase.seed)

@@ -106,14 +106,14 @@ class Scheme(Checked, nn.Module):
         return {
             name if own == "student" else own: student
             for name, player in self.players.items()
-            for own, student in bare(player).students().items()
+            for own, student in unwrap(player).students().items()
         }
 
     def terms(self) -> dict[str, Terms]:
         """The players' terms, by what stands before their names in a turn: "student/", "peers/a/"."""
         found: dict[str, Terms] = {}
         for name, player in self.players.items():
-            for path, module in bare(player).named_modules():
+            for path, module in unwrap(player).named_modules():
                 if isinstance(module, Terms):
                     parts = [part for part in path.split(".") if part not in ("players", "terms")]
                     found["/".join([name, *parts, ""])] = module
@@ -150,7 +150,7 @@ class SelfTaught(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire the player to itself."""
-        bare(self.players["student"]).wire(None, batch, samples)
+        unwrap(self.players["student"]).wire(None, batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""
@@ -167,7 +167,7 @@ def short(name: str) -> str:
     return name.removeprefix("student/").removeprefix("peers/")
 
 
-def bare(module: nn.Module) -> Any:
+def unwrap(module: nn.Module) -> Any:
     """The module inside the wrappers of Fabric, DDP and torch.compile."""
     for inner in ("_forward_module", "module", "_orig_mod"):
         while inner in module._modules:

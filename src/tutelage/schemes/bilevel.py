@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.policies.base import SampleWeight
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.base import Scheme, SchemeContext, Turn
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -59,7 +59,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
 
     def _own(self) -> dict[str, nn.Parameter]:
         """The policies' parameters in the student, by name."""
-        student = bare(self.players["student"])
+        student = unwrap(self.players["student"])
         return {
             f"{path}.{name}": parameter
             for path, module in student.named_modules()
@@ -72,14 +72,14 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         told = None if self.teacher is None else self.teacher(batch, self.layers)
         yield "policies", {"quiz": self._lesson(batch, told, step)}
         with torch.no_grad():
-            for own, learned in zip(self._own().values(), bare(self.players["policies"]).learned, strict=True):
+            for own, learned in zip(self._own().values(), unwrap(self.players["policies"]).learned, strict=True):
                 own.copy_(learned)
         yield "student", self.players["student"](batch, told)
 
     def _lesson(self, batch: Batch, told: Outputs | None, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the policies alone."""
-        learned = bare(self.players["policies"]).learned
-        virtual = LookaheadStudent(bare(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
+        learned = unwrap(self.players["policies"]).learned
+        virtual = LookaheadStudent(unwrap(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
         losses = virtual.losses(batch, told)
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
         return only(virtual.error(self.quiz.batch(step, batch)), learned)

@@ -14,7 +14,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.nn.feature_extractor import undisturbed
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
 from tutelage.schemes.collaborative_player import CollaborativePlayer, spoken
 from tutelage.schemes.peer_ensembles import Name, named
 from tutelage.structures import Batch, Inputs, Outputs
@@ -85,14 +85,14 @@ class Collaborative(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the branches, size the ensemble and the terms."""
-        group: CollaborativePlayer = bare(self.players["peers"])
+        group: CollaborativePlayer = unwrap(self.players["peers"])
         group.wire(batch, samples)
         if self.decay is not None:
             self.average = _Average(group.branches, self.decay)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn for all."""
-        group: CollaborativePlayer = bare(self.players["peers"])
+        group: CollaborativePlayer = unwrap(self.players["peers"])
         inputs = self._views(batch, len(group.students())) if self.own_views else None
         losses = [term.loss for term in group.together.named().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
@@ -134,7 +134,7 @@ class Collaborative(Scheme):
     def after_step(self) -> None:
         """Let the averages follow."""
         if self.average is not None:
-            self.average.update_parameters(bare(self.players["peers"]).branches)
+            self.average.update_parameters(unwrap(self.players["peers"]).branches)
 
     def memory(self) -> dict[str, Any]:
         """The averages, and the weights of this epoch."""

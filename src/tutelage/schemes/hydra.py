@@ -12,7 +12,7 @@ from torch import nn
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, bare
+from tutelage.schemes.base import Scheme, SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
@@ -77,5 +77,5 @@ class Hydra(Offline, Scheme):  # the registry looks for Scheme by name
 
     def after_step(self) -> None:
         """Keep the student's own classifier the mean of the heads."""
-        bare(self.players["student"]).merge()
+        unwrap(self.players["student"]).merge()
         super().after_step()

@@ -72,7 +72,7 @@ class RepeatedBatchPlayer(Player):
         last = again if last is None else last.to(again)
         with torch.autocast(again.device.type, enabled=False):
             whole = Outputs(torch.cat([again, now]), metadata=self.metadata)
-            truths = self.terms.truths(whole, None, batch, self.task.mask(batch))
+            truths = self.terms.supervised_terms(whole, None, batch, self.task.mask(batch))
             ours, told = Outputs(again, metadata=self.metadata), Outputs(last.detach())
             losses = self.terms(ours, told, old, self.task.mask(old), truths)
         return losses, now.detach()

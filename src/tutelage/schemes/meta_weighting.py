@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_vector
 from tutelage.objective.player import AuxiliaryPlayer, Player
-from tutelage.schemes.base import Turn, bare
+from tutelage.schemes.base import Turn
 from tutelage.schemes.lookahead import LookaheadStudent, Rate, only
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -53,7 +53,7 @@ class MetaWeighted(Offline):
         """
         gives = self.weights_of.gives
         super().wire(replace(batch, extras=batch.extras | dict.fromkeys(gives, torch.ones(()))), samples)
-        terms = bare(self.players["student"]).terms.named()
+        terms = unwrap(self.players["student"]).terms.named()
         asking = [term for term in terms.values() if set(gives) <= set(term.loss.required_inputs())]
         if len(asking) != 1:
             raise ConfigError(
@@ -84,7 +84,7 @@ class MetaWeighted(Offline):
 
     def _lesson(self, batch: Batch, told: Outputs, step: int) -> Tensor:
         """The same, with a gradient to the weights alone."""
-        error = self.ahead_of(LookaheadStudent(bare(self.players["student"])), self._weighed(batch, told), told, step)
+        error = self.ahead_of(LookaheadStudent(unwrap(self.players["student"])), self._weighed(batch, told), told, step)
         return only(error, self.weights_of.parameters())
 
     def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.base import Scheme, SchemeContext, Turn
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
@@ -58,7 +58,7 @@ class MetaDistil(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors; refuse a method that gives the teacher no gradient."""
-        student, teacher = bare(self.players["student"]), bare(self.players["teacher"])
+        student, teacher = unwrap(self.players["student"]), unwrap(self.players["teacher"])
         student.wire(teacher.teacher.profile(batch), batch, samples)
         self.layers = student.terms.layers("teacher")
         self._lesson(batch, 0)
@@ -67,12 +67,12 @@ class MetaDistil(Scheme):
         """The teacher's turn, then the student's, by what the teacher says after its own."""
         yield "teacher", {"quiz": self._lesson(batch, step)}
         with torch.no_grad():
-            told = bare(self.players["teacher"])(batch, self.layers)
+            told = unwrap(self.players["teacher"])(batch, self.layers)
         yield "student", self.players["student"](batch, told)
 
     def _lesson(self, batch: Batch, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the teacher alone."""
-        teacher, virtual = bare(self.players["teacher"]), LookaheadStudent(bare(self.players["student"]))
+        teacher, virtual = unwrap(self.players["teacher"]), LookaheadStudent(unwrap(self.players["student"]))
         losses = virtual.losses(batch, teacher(batch, self.layers))
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
         return only(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())

@@ -14,7 +14,7 @@ from tutelage.nn.connectors import as_map, resized
 from tutelage.nn.feature_extractor import undisturbed
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.base import Scheme, SchemeContext, Turn
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.schemes.multi_exit import MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
@@ -58,7 +58,7 @@ class MetaDistiller(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Make the heads and the generator; refuse a method that gives it no gradient."""
-        student, generator = bare(self.players["student"]), bare(self.players["generator"])
+        student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
         student.wire(None, batch, samples)
         with undisturbed(student):
             said = student.say(batch)
@@ -68,11 +68,11 @@ class MetaDistiller(Scheme):
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The generator's turn, then the student's, by what it generates after its own."""
         yield "generator", {"quiz": self._lesson(batch, step)}
-        yield "student", self.players["student"](batch, bare(self.players["generator"]).constant)
+        yield "student", self.players["student"](batch, unwrap(self.players["generator"]).constant)
 
     def _lesson(self, batch: Batch, step: int) -> Tensor:
         """The exits' errors on the quiz after the student's step, with a gradient to the generator alone."""
-        student, generator = bare(self.players["student"]), bare(self.players["generator"])
+        student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
         virtual = LookaheadStudent(student)
         virtual.step(torch.stack(list(virtual.losses(batch, generator).values())).sum(), self.rate(step))
         losses = virtual.losses(self.quiz.batch(step, batch), generator)
@@ -103,7 +103,7 @@ class SoftTargetPlayer(MultiExitPlayer):
             mask = self.task.mask(batch)
             members = [Outputs(x.to(said.response), metadata=self.metadata) for x in (*exits, said.response)]
             generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
-            truths = added([self.terms.truths(one, generated, batch, mask) for one in members])
+            truths = added([self.terms.supervised_terms(one, generated, batch, mask) for one in members])
             ours = Outputs(said.response, said.features, self.metadata, members)
             return self.terms(ours, generated, batch, mask, truths)
 

@@ -137,7 +137,7 @@ class MixupPlayer(MultiExitPlayer):
     def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:
         """The terms that need no teacher, added up over several answers."""
         mask = self.task.mask(batch)
-        found = added([self.terms.truths(one, one.detach(), batch, mask) for one in answers])
+        found = added([self.terms.supervised_terms(one, one.detach(), batch, mask) for one in answers])
         return {name: share * value for name, value in found.items()}
 
     def _taught(

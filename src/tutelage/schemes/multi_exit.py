@@ -111,7 +111,7 @@ class MultiExitPlayer(Player):
             mask = self.task.mask(batch)
             features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
             members = [Outputs(single(logits), metadata=self.metadata) for _, logits in exits]
-            truths = added([self.terms.truths(one, told, batch, mask) for one in (said, *members)])
+            truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, *members)])
             ours = Outputs(said.response, said.features | features, self.metadata, members)
             return self.terms(ours, told, batch, mask, truths)
 

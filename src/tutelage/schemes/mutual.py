@@ -9,7 +9,7 @@ from torch import nn
 
 from tutelage.errors import ConfigError
 from tutelage.objective.player import Peers, Player, wire_peers
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
 from tutelage.structures import Batch, Outputs
 
 
@@ -41,9 +41,9 @@ class Mutual(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""
         if self.sequential:
-            wire_peers([bare(player) for player in self.players.values()], batch, samples)
+            wire_peers([unwrap(player) for player in self.players.values()], batch, samples)
         else:
-            bare(self.players["peers"]).wire(batch, samples)
+            unwrap(self.players["peers"]).wire(batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn for all, or one for each."""
@@ -59,5 +59,5 @@ class Mutual(Scheme):
 
     @torch.no_grad()
     def _answer(self, name: str, batch: Batch) -> Outputs:
-        answer: Outputs = bare(self.players[name]).say(batch)
+        answer: Outputs = unwrap(self.players[name]).say(batch)
         return answer

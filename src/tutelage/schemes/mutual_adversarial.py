@@ -12,7 +12,7 @@ from tutelage.nn.connectors import Conv1x1, as_map
 from tutelage.nn.feature_extractor import single, undisturbed
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer, Peers, Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Positive
 
@@ -48,7 +48,7 @@ class MutualAdversarial(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour, then size the critics."""
-        bare(self.players["peers"]).wire(batch, samples)
+        unwrap(self.players["peers"]).wire(batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The peers' turn, then the critics' on the maps that were said."""

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, bare
+from tutelage.schemes.base import Scheme, SchemeContext, Turn
 from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 
@@ -35,7 +35,7 @@ class Offline(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, hear the teacher once."""
-        players = [bare(player) for player in self.players.values()]
+        players = [unwrap(player) for player in self.players.values()]
         profile = None if self.teacher is None else self.teacher.profile(batch)
         for player in players:
             player.wire(profile, batch, samples)

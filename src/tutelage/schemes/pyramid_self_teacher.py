@@ -95,7 +95,7 @@ class PyramidPlayer(Checked, Player):
             mask = self.task.mask(batch)
             aside = Outputs(single(logits), {f"refined{k}": single(x) for k, x in enumerate(refined)})
             told = aside.detach()
-            truths = added([self.terms.truths(one, told, batch, mask) for one in (said, aside)])
+            truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, aside)])
             return self.terms(said, told, batch, mask, truths)
 
 

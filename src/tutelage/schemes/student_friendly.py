@@ -55,7 +55,7 @@ class StudentFriendly(SelfTaught):
                 f"scheme=student_friendly has losses of its own, and method={parts.method!r} would be none of "
                 "them: leave method out."
             )
-        terms = Terms.of([Term(parts.task.truth(), 1.0), Term(KD(temperature), agreement)])
+        terms = Terms.of([Term(parts.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
         network = parts.network()
         return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.pupil(student), branches))
 
@@ -99,6 +99,6 @@ class BranchedPlayer(Player):
         others = [Outputs(self.task.response(single(branch(said[end])), batch)) for branch, end in grafts]
         losses = self.among(said, others, batch)
         with torch.autocast(said.response.device.type, enabled=False):
-            truths = [self.terms.truths(other, None, batch, self.task.mask(batch)) for other in others]
+            truths = [self.terms.supervised_terms(other, None, batch, self.task.mask(batch)) for other in others]
         own = [value for truth in truths for value in truth.values()]
         return losses | {"branches": self.weight * torch.stack(own).sum() / len(others)}

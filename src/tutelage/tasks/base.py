@@ -29,7 +29,7 @@ class Task(ABC):
         return cls()
 
     @abstractmethod
-    def truth(self) -> Loss:
+    def task_loss(self) -> Loss:
         """The loss of the ground truth."""
 
     @abstractmethod

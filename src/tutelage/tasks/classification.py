@@ -17,7 +17,7 @@ class Classification(Task):
 
     metric = "accuracy"
 
-    def truth(self) -> Loss:
+    def task_loss(self) -> Loss:
         """Cross-entropy."""
         return CE()
 

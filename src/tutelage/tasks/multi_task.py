@@ -29,7 +29,7 @@ class MultiTask(Task):
         """The data's columns."""
         return cls(data.columns)
 
-    def truth(self) -> Loss:
+    def task_loss(self) -> Loss:
         """Cross-entropy, in each column."""
         return CE()
 

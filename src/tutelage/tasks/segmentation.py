@@ -24,7 +24,7 @@ class Segmentation(Task):
     metric = "miou"
     positions = 2
 
-    def truth(self) -> Loss:
+    def task_loss(self) -> Loss:
         """Cross-entropy."""
         return CE()
 

@@ -48,7 +48,7 @@ def evaluate(
     keep: keep every sample's probabilities (one label each). shared: each process has a part; figures are of all.
     Raises: DataError if there is no batch; NotFinite if an answer isn't finite.
     """
-    metrics, truth = task.metrics(classes, shared), task.truth()
+    metrics, truth = task.metrics(classes, shared), task.task_loss()
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     losses: list[Tensor] = []
     with undisturbed(model):

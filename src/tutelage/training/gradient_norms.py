@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, NotFinite
-from tutelage.schemes.base import Scheme, bare
+from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 
 
@@ -21,7 +21,7 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     Raises: ConfigError if a term's value has no gradient at all.
     """
     wrapped = dict(scheme.players.items())
-    players = {name: bare(player) for name, player in wrapped.items()}
+    players = {name: unwrap(player) for name, player in wrapped.items()}
     buffers = {b: b.clone() for player in players.values() for b in player.buffers()}
     plain = copy.copy(scheme)
     plain._modules = {**scheme._modules, "players": nn.ModuleDict(players)}

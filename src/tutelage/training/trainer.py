@@ -27,7 +27,7 @@ from tutelage.nn.activation_checkpointing import recompute
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import refuse_single
 from tutelage.objective.term import Term
-from tutelage.schemes.base import Scheme, bare, short
+from tutelage.schemes.base import Scheme, short
 from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -328,7 +328,7 @@ class Trainer:
         self._log()
         state = {
             "progress": asdict(self.progress),
-            "players": {name: fsdp.whole(bare(player).state_dict()) for name, player in scheme.players.items()},
+            "players": {name: fsdp.whole(unwrap(player).state_dict()) for name, player in scheme.players.items()},
             "optimisers": {name: fsdp.whole([o.state_dict() for o in opts]) for name, opts in self.optimisers.items()},
             "schedulers": [schedule.state_dict() for schedule in self.schedulers],
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
@@ -350,7 +350,7 @@ class Trainer:
             return
         try:
             for name, player in scheme.players.items():
-                fsdp.load(bare(player), state["players"][name])
+                fsdp.load(unwrap(player), state["players"][name])
                 for opt, saved in zip(self.optimisers[name], state["optimisers"][name], strict=True):
                     fsdp.load_optimiser(opt, saved)
             for schedule, saved in zip(self.schedulers, state["schedulers"], strict=True):

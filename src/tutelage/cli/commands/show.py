@@ -72,7 +72,7 @@ def _facts(entry: registry.Entry, loss: Any) -> list[str]:
     return [
         f"paper: {loss.paper}",
         *([f"held to: {entry.backing}"] if entry.backing else []),
-        f"weight: {loss.default_weight:g}, beside {loss.beside:g} of the task's own loss",
+        f"weight: {loss.default_weight:g}, beside {loss.task_loss_weight:g} of the task's own loss",
         f"compares: {loss.compares}"
         + (f" as {loss.feature_format}s" if loss.feature_format else "")
         + f"; asks of the batch: {asks}",

@@ -34,7 +34,7 @@ class IAD(Response):
     only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 1.0
     beta: NonNegative = 0.1

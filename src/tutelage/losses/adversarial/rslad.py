@@ -31,7 +31,7 @@ class RSLAD(Response):
     only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     adv_weight: NonNegative = 5 / 6
     nat_weight: NonNegative = 1 / 6
@@ -71,7 +71,7 @@ class AdaAD(Response):
     only_for = "attacked images"
     ignores = ("shift of logits",)
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: Share = 1.0
 

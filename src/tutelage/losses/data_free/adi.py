@@ -60,7 +60,7 @@ class ADI(Response):
     maskable = False
     ignores = ("shift of logits", "swapped sides")
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 3.0
     reverse: bool = False

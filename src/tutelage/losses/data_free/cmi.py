@@ -33,7 +33,7 @@ class CMIContrast(Loss):
     list_inputs = ("student", "teacher")
     zero_at_equal = False
     default_weight = 0.8
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 0.1
 
@@ -67,7 +67,7 @@ class CMIAdversarial(Response):
     only_for = "generated images"
     ignores = ("shift of logits",)
     default_weight = 0.5
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 1.0
 

@@ -33,7 +33,7 @@ class DAFL(Loss):
     ignores = ("order of channels",)
     needs_teacher = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     one_hot: NonNegative = 1.0
     balance: NonNegative = 5.0

@@ -32,7 +32,7 @@ class DeepInversionBN(Loss):
     list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     first: NonNegative = 1.0
 
@@ -76,7 +76,7 @@ class TotalVariation(Loss):
     ignores = ("order of channels",)
     needs_teacher = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     l1: NonNegative = 0.0
     l2: NonNegative = 1e-4

@@ -21,7 +21,7 @@ class DFAD(Response):
     name = "dfad"
     paper = "Fang, Song, Shen, Wang, Chen, Song. 2019. arXiv:1912.11006"
     ignores = ("swapped sides",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

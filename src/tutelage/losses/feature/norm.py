@@ -27,7 +27,7 @@ class NORM(Feature):
     paper = "Liu, Li, Li, Yao. ICLR 2023. arXiv:2305.13803"
     compares = "last"
     zero_at_equal = False
-    beside = 0.1
+    task_loss_weight = 0.1
 
     segments: Few = 8
 

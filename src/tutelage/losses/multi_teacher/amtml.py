@@ -32,7 +32,7 @@ class AMTML(Response):
     list_inputs = ("student", "teacher")
     maskable = False
     default_weight = 1.4
-    beside = 0.3
+    task_loss_weight = 0.3
     zero_at_equal = False
 
     temperature: Temperature = 5.0

@@ -68,7 +68,7 @@ class CFL(Feature):
     class_dim = None
     zero_at_equal = False
     default_weight = 10.0
-    beside = 0.0
+    task_loss_weight = 0.0
 
     dim: Width | None = None
     sigmas: Positives = SIGMAS

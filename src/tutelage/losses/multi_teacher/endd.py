@@ -32,7 +32,7 @@ class EnDD(Response):
     paper = "Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076"
     list_inputs = ("teacher",)
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 10.0
     anneal: EpochsOrZero = 30.0

@@ -26,7 +26,7 @@ class HydraKL(Response):
     name = "hydra"
     paper = "Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694"
     list_inputs = ("student", "teacher")
-    beside = 0.0
+    task_loss_weight = 0.0
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0

@@ -34,7 +34,7 @@ class KA(Feature):
     all_stages = True
     class_dim = None
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

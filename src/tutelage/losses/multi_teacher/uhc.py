@@ -31,7 +31,7 @@ class UHC(Response):
     paper = "Vongkulbhisal, Vinayavekhin, Visentini-Scarzanella. CVPR 2019. arXiv:1904.06062"
     list_inputs = ("teacher",)
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
     ignores = ("shift of logits",)
 
     temperature: Temperature = 1.0

@@ -32,7 +32,7 @@ class DCM(Response):
     list_inputs = ("student", "teacher")
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: NonNegative = 1.0
     beta: NonNegative = 1.0

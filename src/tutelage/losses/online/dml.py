@@ -63,7 +63,7 @@ class DMLJoint(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 3.0
     pairwise: bool = True

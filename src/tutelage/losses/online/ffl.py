@@ -30,7 +30,7 @@ class FFL(Response):
     list_inputs = ("student",)
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 3.0
     consistency_weight: NonNegative = 1.0

@@ -40,7 +40,7 @@ class KDCL(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     variant: Ensemble = "minlogit"
     temperature: Temperature = 2.0

@@ -33,7 +33,7 @@ class OKDDip(Response):
     list_inputs = ("teacher",)
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 3.0
     alpha: NonNegative = 1.0

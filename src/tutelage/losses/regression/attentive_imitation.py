@@ -30,7 +30,7 @@ class AttentiveImitation(Response):
     only_for = "regression"
     maskable = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: Share = 0.5
     eta: Positive | None = None

@@ -27,7 +27,7 @@ class FPD(Loss):
     only_for = "regression"
     compares = "response"
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: Share = 0.5
     weigh_maps: bool = False

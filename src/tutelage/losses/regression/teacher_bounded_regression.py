@@ -29,7 +29,7 @@ class TeacherBoundedRegression(Response):
     only_for = "regression"
     maskable = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     nu: NonNegative = 0.5
     margin: NonNegative = 0.0

@@ -27,7 +27,7 @@ class CompRess(Relation):
     paper = "Koohpayegani, Tejankar, Pirsiavash. NeurIPS 2020. arXiv:2010.14713"
     zero_at_equal = False
     ignores = ("scale of each sample",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     variant: Literal["1q", "2q"] = "2q"
     size: Count = 128000

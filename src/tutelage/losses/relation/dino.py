@@ -31,7 +31,7 @@ class DINO(Loss):
     paper = "Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin. ICCV 2021. arXiv:2104.14294"
     only_for = "crops of several sizes"
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     student_temperature: Temperature = 0.1
     teacher_temperature: Temperature = 0.07

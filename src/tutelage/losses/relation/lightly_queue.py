@@ -26,7 +26,7 @@ class LightlyQueue(Relation):
     paper = "LightlyTrain (software), distillation"
     connector = "linear"
     ignores = ("scale of each sample",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     size: Count = 8192
     temperature: Temperature = 0.07

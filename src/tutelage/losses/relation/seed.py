@@ -26,7 +26,7 @@ class SEED(Relation):
     connector = "linear"
     zero_at_equal = False
     ignores = ("scale of each sample",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     size: Count = 65536
     student_temperature: Temperature = 0.2

@@ -37,7 +37,7 @@ class SSKD(Loss):
     list_inputs = ("student", "teacher")
     zero_at_equal = False
     permutation_invariant = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     ce_weight: NonNegative = 0.1
     kd_weight: NonNegative = 0.9

@@ -23,7 +23,7 @@ class AnnealingKD(Response):
     name = "annealing_kd"
     paper = "Jafari, Rezagholizadeh, Sharma, Ghodsi. EACL 2021. arXiv:2104.07163"
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     max_temperature: Count = 10
     epochs: Epochs = 20.0

@@ -23,7 +23,7 @@ class CE(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     smoothing: ShareBelowOne = 0.0
 

@@ -26,7 +26,7 @@ class CTKD(Response):
     paper = "Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231"
     ignores = ("shift of logits",)
     default_weight = 0.9
-    beside = 0.1
+    task_loss_weight = 0.1
 
     t_start: Temperature = 1.0
     t_end: NonNegative = 20.0

@@ -24,7 +24,7 @@ class HardLabel(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     default_weight = 0.5
-    beside = 0.5
+    task_loss_weight = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

@@ -29,7 +29,7 @@ class DetectionKD(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     default_weight = 0.5
-    beside = 0.5
+    task_loss_weight = 0.5
 
     background_weight: NonNegative = 1.5
     background: ClassOrLast = 0

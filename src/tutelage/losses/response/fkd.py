@@ -32,7 +32,7 @@ class FKD(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     top: Count = 5
     rest: Literal["spread", "none"] = "spread"

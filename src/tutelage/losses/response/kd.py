@@ -24,7 +24,7 @@ class KD(Response):
     paper = "Hinton, Vinyals, Dean. NIPS-W 2014. arXiv:1503.02531"
     ignores = ("shift of logits",)
     default_weight = 0.9
-    beside = 0.1
+    task_loss_weight = 0.1
 
     temperature: Temperature = 4.0
 

@@ -35,7 +35,7 @@ class MLKD(Response):
     paper = "Jin, Wang, Lin. CVPR 2023"
     ignores = ("shift of logits",)
     default_weight = 0.9
-    beside = 0.1
+    task_loss_weight = 0.1
 
     temperatures: Temperatures = (2.0, 3.0, 4.0, 5.0, 6.0)
     keep: Doubt = "all"

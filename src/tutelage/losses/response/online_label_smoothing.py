@@ -34,7 +34,7 @@ class OnlineLabelSmoothing(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: Share = 0.5
     first: Literal["zero", "uniform"] = "zero"

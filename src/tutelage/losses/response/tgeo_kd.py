@@ -29,7 +29,7 @@ class TGeoKD(Response):
     paper = "Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112"
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     temperature: Temperature = 4.0
     hidden: Width = 64

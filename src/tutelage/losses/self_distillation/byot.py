@@ -29,7 +29,7 @@ class BYOT(Response):
     list_inputs = ("student",)
     ignores = ("shift of logits",)
     default_weight = 0.1
-    beside = 0.9
+    task_loss_weight = 0.9
 
     temperature: Temperature = 3.0
     entropy: bool = True

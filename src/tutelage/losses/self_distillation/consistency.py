@@ -21,7 +21,7 @@ class Consistency(Response):
     paper = "Tarvainen, Valpola. NIPS 2017. arXiv:1703.01780"
     ignores = ("shift of logits", "swapped sides")
     default_weight = 100.0
-    beside = 1.0
+    task_loss_weight = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)

@@ -36,7 +36,7 @@ class PSKD(Response):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: Share = 0.8
     epochs: Count | None = None

@@ -31,7 +31,7 @@ class TfKDReg(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     default_weight = 0.1
-    beside = 0.9
+    task_loss_weight = 0.9
 
     temperature: Temperature = 20.0
     right: ShareBetween = 0.99

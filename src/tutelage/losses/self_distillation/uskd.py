@@ -34,7 +34,7 @@ class USKD(Response):
     list_inputs = ("student",)
     needs_teacher = False
     zero_at_equal = False
-    beside = 0.0
+    task_loss_weight = 0.0
 
     alpha: NonNegative = 1.0
     beta: NonNegative = 0.1

@@ -23,7 +23,7 @@ class TokenCE(Sequence):
     needs_teacher = False
     zero_at_equal = False
     ignores = ("shift of logits",)
-    beside = 0.0
+    task_loss_weight = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         return by_chunks(cross_entropy, self.tokens(student, targets), student, self.aligned(targets))
