@@ -30,7 +30,7 @@ T, ALPHA, HINT = 3.0, 0.1, 1e-6
 
 def ours(student: nn.Module, x: Tensor, y: Tensor, channels_last: bool = False) -> tuple[Step, MultiExitPlayer]:
     """The Trainer's step on a batch as its data hands it over, and its player."""
-    player = MultiExitPlayer(student, Terms.of(load("byot")["method"]), Classification())
+    player = MultiExitPlayer(student, Terms.from_method(load("byot")["method"]), Classification())
     torch.manual_seed(1)
     return by_trainer(MultiExit(player), x, y, channels_last=channels_last), player
 

@@ -97,7 +97,7 @@ def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method:
         device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last
     )
     trainer = Trainer(settings, task)
-    scheme = Offline(Player(copy.deepcopy(student), Terms.of(method, task.task_loss()), task), chosen[who]())
+    scheme = Offline(Player(copy.deepcopy(student), Terms.from_method(method, task.task_loss()), task), chosen[who]())
     trainer.steps = seen.steps(BATCH)
     trainer._set_up(scheme, seen)
 

@@ -36,7 +36,7 @@ T = 3.0
 
 def player(network: nn.Module, method: Method) -> Player:
     """A network with its terms."""
-    return Player(network, Terms.of(method), Classification())
+    return Player(network, Terms.from_method(method), Classification())
 
 
 def apart(nets: Nets, x: Tensor, y: Tensor) -> Step:
@@ -81,7 +81,7 @@ def mutual_by_hand(nets: Nets, x: Tensor, y: Tensor, sequential: bool = False) -
 def one(nets: Nets, x: Tensor, y: Tensor) -> Step:
     """Three branches and their gated ensemble."""
     networks = {f"peer{k}": network for k, network in enumerate(nets)}
-    group = CollaborativePlayer(networks, Terms.of(ONE()), Classification(), named("gate"), "auto")
+    group = CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), named("gate"), "auto")
     return by_trainer(Collaborative(group), x, y, channels_last=False)
 
 

@@ -34,7 +34,9 @@ def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[
     """The trainer's step for students of these methods, over and over again."""
     seen, task = data(), Classification()
     trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], schedule="constant"), task)
-    players = {name: Player(copy.deepcopy(s), Terms.of(name, task.task_loss()), task) for name, s in students.items()}
+    players = {
+        name: Player(copy.deepcopy(s), Terms.from_method(name, task.task_loss()), task) for name, s in students.items()
+    }
     scheme = Offline(players, Frozen(copy.deepcopy(teacher), task))
     trainer.steps = seen.steps(BATCH)
     trainer._set_up(scheme, seen)

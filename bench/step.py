@@ -68,7 +68,7 @@ def ours(
 ) -> Step:
     """The Trainer's step of offline distillation."""
     task = Classification()
-    scheme = Offline(Player(student, Terms.of(method or KD(T), task.task_loss()), task), Frozen(teacher, task))
+    scheme = Offline(Player(student, Terms.from_method(method or KD(T), task.task_loss()), task), Frozen(teacher, task))
     return by_trainer(scheme, x, y, samples, **settings)
 
 

@@ -90,7 +90,7 @@ def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, flo
     def make(wrap: Callable[[Teacher], Teacher]) -> Callable[[], object]:
         trainer = Trainer(TrainerSettings(device="cpu", schedule="constant"), TASK)
         taught = wrap(Frozen(copy.deepcopy(teacher), TASK))
-        scheme = Offline(Player(copy.deepcopy(student), Terms.of(KD(T), TASK.task_loss()), TASK), taught)
+        scheme = Offline(Player(copy.deepcopy(student), Terms.from_method(KD(T), TASK.task_loss()), TASK), taught)
         trainer.steps = STEPS
         trainer._set_up(scheme, data)
 

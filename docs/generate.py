@@ -335,7 +335,7 @@ def parts() -> str:
     text += "## Schemes\n\n`scheme: NAME`, or `scheme: {name: NAME, …options}`.\n\n"
     for entry in registry.catalogue("schemes").values():
         scheme = entry.load()
-        taken = [*inspect.signature(scheme.of).parameters.values()][1:]
+        taken = [*inspect.signature(scheme.from_context).parameters.values()][1:]
         options = ", ".join(f"`{p.name}={p.default!r}`" for p in taken) or "none"
         text += f"### {entry.name}\n\n{explained(scheme.__doc__)}Options: {options}.\n\n"
     return text

@@ -47,7 +47,7 @@ def distil(model: nn.Module, trained: nn.Module, train: DataLoader, epochs: int)
     """The same loop with a teacher."""
     task = Classification()
     teacher = Frozen(trained, task)
-    player = Player(model, Terms.of(KD() + 10 * AT(), task.task_loss()), task)
+    player = Player(model, Terms.from_method(KD() + 10 * AT(), task.task_loss()), task)
     example = Batch(*next(iter(train)))
     player.wire(teacher.profile(example), example, samples=len(train.dataset))
     layers = player.terms.layers("teacher")

@@ -93,7 +93,7 @@ def main(epochs: int = 5, folder: str = "huggingface") -> dict[str, float]:
     task, example = Classification(), default_data_collator(train[:64])
     batch = Batch({"pixel_values": example["pixel_values"]}, example["labels"])
     teacher = Frozen(large, task)
-    player = Player(small, Terms.of(KD() + 10 * AT(), task.task_loss()), task)
+    player = Player(small, Terms.from_method(KD() + 10 * AT(), task.task_loss()), task)
     player.wire(teacher.profile(batch), batch, samples=len(train))
     before = accuracy(small, test)
     trainer = DistilTrainer(

@@ -19,7 +19,7 @@ class Distilled(LightningModule):
         super().__init__()
         task, batch = Classification(), Batch(*example)
         self.teacher = Frozen(teacher, task)
-        self.player = Player(student, Terms.of(method, task.task_loss()), task)
+        self.player = Player(student, Terms.from_method(method, task.task_loss()), task)
         self.player.wire(self.teacher.profile(batch), batch, samples)
 
     def training_step(self, batch: Any, number: int) -> Tensor:

@@ -92,7 +92,9 @@ def main(teacher: nn.Module, epochs: int = 5) -> dict[str, Any]:
     torch.manual_seed(0)
     task, digits = Classification(), data.load("digits")
     student = models.create("cnn4", classes=10, channels=1).model
-    scheme = Adversarial(Player(student, Terms.of(KD(), task.task_loss()), task), Frozen(teacher, task), classes=10)
+    scheme = Adversarial(
+        Player(student, Terms.from_method(KD(), task.task_loss()), task), Frozen(teacher, task), classes=10
+    )
     trainer = Trainer(TrainerSettings(epochs=epochs, lr=0.05), task)
     taught = trainer.fit(scheme, digits)["student"]
     return evaluate(taught, digits.batches("test", 256), task, 10).values | {"steps": trainer.progress.step}

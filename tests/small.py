@@ -102,7 +102,7 @@ def offline(data: DataModule, method=None, student=None, teacher=None, *, truth:
     task = task_of(data)
     small, large = ("seg4", "seg8") if data.task == "segmentation" else ("cnn2", "cnn4")
     teacher = Frozen(teacher or net(large, 1, data), task)
-    terms = Terms.of(KD() if method is None else method, task.task_loss() if truth else None)
+    terms = Terms.from_method(KD() if method is None else method, task.task_loss() if truth else None)
     return Offline(Player(student or net(small, 2, data), terms, task), teacher)
 
 

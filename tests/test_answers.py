@@ -81,7 +81,7 @@ def example(data: DataModule) -> Batch:
 
 def player(model: nn.Module, data: DataModule) -> Player:
     task = task_of(data)
-    return Player(model, Terms.of(KD(), task.task_loss()), task)
+    return Player(model, Terms.from_method(KD(), task.task_loss()), task)
 
 
 def trained(model: nn.Module, data: DataModule) -> Any:

@@ -49,7 +49,7 @@ def taught(method, truth=None, targets: Tensor = TARGETS) -> tuple[Offline, Batc
     torch.manual_seed(1)
     members = [Frozen(Plain(size), Classification()) for size in SIZES]
     teacher = Specialists(members, [("a", "b", "c"), ("d", "e")], ("a", "b", "c", "d", "e"))
-    scheme = Offline(Player(Plain(5), Terms.of(method, truth), TASK), teacher)
+    scheme = Offline(Player(Plain(5), Terms.from_method(method, truth), TASK), teacher)
     seen = batch(targets)
     scheme.wire(seen, 20)
     return scheme, seen

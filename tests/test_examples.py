@@ -93,7 +93,7 @@ def test_own_scheme_trains_critic_and_student_apart(teacher):
     own = example("own_scheme")
     task, batch = tutelage.Classification(), next(data.load("digits").batches("train", 32))
     student = models.create("cnn4", classes=10, channels=1).model
-    player = tutelage.Player(student, tutelage.Terms.of(tutelage.KD(), task.task_loss()), task)
+    player = tutelage.Player(student, tutelage.Terms.from_method(tutelage.KD(), task.task_loss()), task)
     scheme = own.Adversarial(player, tutelage.Frozen(teacher, task), 10)
     scheme.wire(batch, 100)
     of_student = {id(p) for p in scheme.players["student"].parameters()}

@@ -86,7 +86,9 @@ def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
     make, layer, grid = NETWORKS[name]
     batch, task = Batch(images(grid), torch.tensor([0, 1, 2, 3])), Classification()
     teacher = Frozen(make().eval(), task)
-    terms = Terms.of([{"name": type(loss).__name__.lower(), "student": layer, "teacher": layer, "weight": 1.0}])
+    terms = Terms.from_method(
+        [{"name": type(loss).__name__.lower(), "student": layer, "teacher": layer, "weight": 1.0}]
+    )
     player = Player(make(), terms, task)
     player.wire(teacher.profile(batch), batch, 4)
     (term,) = player.terms.named().values()

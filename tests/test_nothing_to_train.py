@@ -69,7 +69,7 @@ class Detached(Response):
 def scheme(method: Any, student: nn.Module, teacher: nn.Module | None = None) -> Offline:
     task = Classification()
     told = Frozen(net("cnn4", 1) if teacher is None else teacher, task)
-    return Offline(Player(student, Terms.of(method, task.task_loss()), task), told)
+    return Offline(Player(student, Terms.from_method(method, task.task_loss()), task), told)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_weights_of_another_type_than_the_images_are_named(side: str, dtype: tor
 
 @pytest.mark.parametrize("name", catalogue("losses"))
 def test_a_term_that_is_used_before_it_is_wired_says_so(name: str) -> None:
-    terms = Terms.of([{"name": name}])
+    terms = Terms.from_method([{"name": name}])
     loss = terms.named()[name].loss
     if loss.compares == "response" and type(loss).build is Loss.build:
         return  # there is nothing to wire

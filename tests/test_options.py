@@ -81,7 +81,7 @@ def told() -> list[tuple[str, Callable[..., Any], str, Any]]:
     """Every option that a configuration may tell a scheme."""
     found = []
     for name, entry in registry.catalogue("schemes").items():
-        of = entry.load().of
+        of = entry.load().from_context
         hints = typing.get_type_hints(of, include_extras=True)
         found += [(name, of, option, hints[option]) for option in [*inspect.signature(of).parameters][1:]]
     return found

@@ -19,7 +19,7 @@ BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
 
 
 def player(seed: int, method, name: str = "cnn2") -> Player:
-    return Player(net(name, seed), Terms.of(method, CE()), Classification())
+    return Player(net(name, seed), Terms.from_method(method, CE()), Classification())
 
 
 def test_a_player_alone_says_its_weighted_losses():
@@ -63,12 +63,12 @@ def test_a_peers_loss_pulls_at_that_peer_alone():
 
 def test_peers_of_different_make_hear_each_others_layers():
     term = {"name": "at", "student": "layer1", "teacher": "layer2"}
-    peers = Peers({"a": player(1, [term]), "b": Player(Plain(), Terms.of([term], CE()), Classification())})
+    peers = Peers({"a": player(1, [term]), "b": Player(Plain(), Terms.from_method([term], CE()), Classification())})
     peers.wire(BATCH, 6)
     assert {"a/at", "b/at"} < set(peers(BATCH))
 
 
 def test_other_classes_between_peers_are_refused():
-    peers = Peers({"a": player(1, "kd"), "b": Player(Plain(7), Terms.of("kd", CE()), Classification())})
+    peers = Peers({"a": player(1, "kd"), "b": Player(Plain(7), Terms.from_method("kd", CE()), Classification())})
     with pytest.raises(ConfigError, match="compares class by class"):
         peers.wire(BATCH, 6)

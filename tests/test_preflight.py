@@ -117,14 +117,14 @@ def played(terms: Terms) -> Offline:
 
 
 def test_gradients():
-    assert levels(preflight.gradients(played(Terms.of(KD())))) == ["ok"]
-    (finding,) = preflight.gradients(played(Terms.of(FitNet())))
+    assert levels(preflight.gradients(played(Terms.from_method(KD())))) == ["ok"]
+    (finding,) = preflight.gradients(played(Terms.from_method(FitNet())))
     assert finding.level == "warning"
     assert "fc.weight" in finding.what
 
 
 def test_a_connector_without_gradient():
-    scheme = played(Terms.of([FitNet(), KD()]))
+    scheme = played(Terms.from_method([FitNet(), KD()]))
     for parameter in scheme.players["student"].terms["fitnet"].connectors.parameters():
         parameter.grad = None
     (finding,) = preflight.gradients(scheme)

@@ -36,7 +36,7 @@ def taught(loss: nn.Module, gather: bool) -> tuple[Player, Frozen]:
     torch.manual_seed(1)
     task = Classification()
     teacher = Frozen(Plain(width=6), task)
-    player = Player(Plain(), Terms.of(Term(loss, gather=gather)), task)
+    player = Player(Plain(), Terms.from_method(Term(loss, gather=gather)), task)
     player.wire(teacher.profile(BATCH), BATCH, samples=20)
     return player, teacher
 

@@ -47,19 +47,21 @@ from tutelage.training.trainer import Trainer
 
 def mutual(data, kind=Mutual, **options):
     method = CE() + 1.0 * KD(1.0)
-    players = {f"peer{k}": Player(net("cnn2", k), Terms.of(method), Classification()) for k in range(2)}
+    players = {f"peer{k}": Player(net("cnn2", k), Terms.from_method(method), Classification()) for k in range(2)}
     return kind(players, **options)
 
 
 def own_average(data):
     student, task = net("cnn2", 1), Classification()
-    return Offline(Player(student, Terms.of(1.0 * KD(1.0), CE()), task), MovingAverage(student, task, 0.9))
+    return Offline(Player(student, Terms.from_method(1.0 * KD(1.0), CE()), task), MovingAverage(student, task, 0.9))
 
 
 def together(method, ensemble, split, **options):
     def make(data):
         networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
-        group = CollaborativePlayer(networks, Terms.of(method()), Classification(), named(ensemble), split, rise=2.0)
+        group = CollaborativePlayer(
+            networks, Terms.from_method(method()), Classification(), named(ensemble), split, rise=2.0
+        )
         return Collaborative(group, data, **options)
 
     return make
@@ -118,7 +120,7 @@ def bilevel(data):
 
 
 def without_teacher(data, method):
-    return Offline(Player(net("cnn2", 1), Terms.of(method), Classification()))
+    return Offline(Player(net("cnn2", 1), Terms.from_method(method), Classification()))
 
 
 CASES = {

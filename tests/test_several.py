@@ -58,7 +58,7 @@ def test_the_teacher_answers_a_batch_once() -> None:
             return super().forward(batch, layers)
 
     def player(method: Any) -> Player:
-        return Player(net("cnn2"), Terms.of(method, task.task_loss()), task)
+        return Player(net("cnn2"), Terms.from_method(method, task.task_loss()), task)
 
     scheme = Offline({"a": player(KD()), "b": player(DKD()), "c": player("at")}, Counted(net("cnn4"), task))
     batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))

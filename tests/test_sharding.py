@@ -147,7 +147,7 @@ def test_what_cannot_be_divided_is_refused(method, message):
 
 def test_a_moving_average_is_refused():
     student = Plain()
-    made = Offline(Player(student, Terms.of(KD()), Classification()), MovingAverage(student, Classification()))
+    made = Offline(Player(student, Terms.from_method(KD()), Classification()), MovingAverage(student, Classification()))
     with pytest.raises(ConfigError, match="moving average"):
         fsdp.refuse(made)
     with pytest.raises(ConfigError, match="whole weights"):

@@ -121,5 +121,5 @@ def test_a_stage_with_a_teacher_of_its_own_says_its_own(weights):
     stages = [{"name": "first", "teacher": "none", "method": None}, {"name": "student", "teacher": "stage:first"}]
     keys = KEYS | SAID | {"teacher": "cnn4", "teacher_weights": weights, "stages": stages}
     making = RunPlan(check(keys), Provided())
-    told = {phase.name: making.of(phase).teacher_mean for phase in making.phases()}
+    told = {phase.name: making.config_for(phase).teacher_mean for phase in making.phases()}
     assert told == {"alone-0": None, "first-0": None, "student-0": None}

@@ -35,7 +35,7 @@ BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6), epoch=1
 def wired(method: object, truth: bool = True) -> tuple[Player, Outputs]:
     task = Classification()
     teacher = Frozen(net("cnn4", 2).eval(), task)
-    player = Player(net("cnn2", 1), Terms.of(method, task.task_loss() if truth else None), task)
+    player = Player(net("cnn2", 1), Terms.from_method(method, task.task_loss() if truth else None), task)
     player.wire(teacher.profile(BATCH), BATCH, samples=20)
     return player, teacher(BATCH, player.terms.layers("teacher"))
 

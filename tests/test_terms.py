@@ -33,7 +33,7 @@ def weights(terms: Terms) -> dict[str, float]:
 
 def player(method, student: nn.Module, teacher: nn.Module, batch: Batch = BATCH, *, truth=True, task=None) -> Player:
     task = task or Classification()
-    made = Player(student, Terms.of(method, task.task_loss() if truth else None), task)
+    made = Player(student, Terms.from_method(method, task.task_loss() if truth else None), task)
     made.wire(Frozen(teacher, task).profile(batch), batch, samples=20)
     return made
 
@@ -56,7 +56,7 @@ def player(method, student: nn.Module, teacher: nn.Module, batch: Batch = BATCH,
     ],
 )
 def test_the_truth_joins_as_in_the_papers_unless_the_method_has_it(method, expected):
-    assert weights(Terms.of(method, CE())) == expected
+    assert weights(Terms.from_method(method, CE())) == expected
 
 
 def test_losses_add_and_scale_into_a_mix():
@@ -66,20 +66,20 @@ def test_losses_add_and_scale_into_a_mix():
 
 
 def test_several_terms_of_one_loss_have_names_of_their_own():
-    assert list(Terms.of([AT(), AT(), KD(), AT()])) == ["at", "at_2", "kd", "at_3"]
+    assert list(Terms.from_method([AT(), AT(), KD(), AT()])) == ["at", "at_2", "kd", "at_3"]
     rkd = registry.name_of(RKDDistance.__name__)
-    assert list(Terms.of([RKDDistance() for _ in range(3)])) == [rkd, f"{rkd}_2", f"{rkd}_3"]
+    assert list(Terms.from_method([RKDDistance() for _ in range(3)])) == [rkd, f"{rkd}_2", f"{rkd}_3"]
 
 
 def test_no_term_at_all_is_refused():
     with pytest.raises(ConfigError, match="no term at all"):
-        Terms.of([])
+        Terms.from_method([])
 
 
 @pytest.mark.parametrize("method", [3, [3], object()])
 def test_what_is_no_loss_is_refused(method):
     with pytest.raises(ConfigError, match="expected a loss"):
-        Terms.of(method)
+        Terms.from_method(method)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_what_a_loss_asks_and_the_data_does_not_give_is_refused():
 
 
 def test_a_loss_of_a_teacher_without_one_is_refused():
-    made = Player(net(), Terms.of(KD(), CE()), Classification())
+    made = Player(net(), Terms.from_method(KD(), CE()), Classification())
     with pytest.raises(ConfigError, match="KD needs a teacher"):
         made.wire(None, BATCH, 20)
 
@@ -243,7 +243,7 @@ def scene() -> Batch:
 def test_kd_and_ce_are_means_over_labelled_pixels(scene):
     said, told = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
     mask = scene.targets != 255
-    terms = Terms.of(2 * KD(3), CE())
+    terms = Terms.from_method(2 * KD(3), CE())
     values = terms(Outputs(said), Outputs(told), scene, mask)
     ce = sum(
         F.cross_entropy(said[b, :, i, j][None], scene.targets[b, i, j][None]) for b, i, j in mask.nonzero().tolist()
@@ -259,7 +259,7 @@ def test_kd_and_ce_are_means_over_labelled_pixels(scene):
 def test_nothing_depends_on_unlabelled_pixels(scene):
     said, told = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8)
     mask = scene.targets != 255
-    terms = Terms.of([KD(), "dkd", "dist", "logit_mse"], CE())
+    terms = Terms.from_method([KD(), "dkd", "dist", "logit_mse"], CE())
     before = terms(Outputs(said), Outputs(told), scene, mask)
     said[~mask[:, None].expand_as(said)], told[~mask[:, None].expand_as(told)] = 1e6, -1e6
     after = terms(Outputs(said), Outputs(told), scene, mask)
@@ -270,7 +270,7 @@ def test_nothing_depends_on_unlabelled_pixels(scene):
 def test_a_batch_without_a_label_gives_zero_and_not_nan(scene):
     scene.targets[:] = 255
     said = torch.randn(4, 3, 8, 8, requires_grad=True)
-    values = Terms.of(KD(), CE())(Outputs(said), Outputs(torch.randn(4, 3, 8, 8)), scene, scene.targets != 255)
+    values = Terms.from_method(KD(), CE())(Outputs(said), Outputs(torch.randn(4, 3, 8, 8)), scene, scene.targets != 255)
     torch.stack(list(values.values())).sum().backward()
     assert [v.item() for v in values.values()] == [0.0, 0.0]
     assert said.grad.abs().sum() == 0

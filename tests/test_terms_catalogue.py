@@ -108,7 +108,7 @@ def taught(cls: type[Loss], networks: tuple[nn.Module, Frozen], batch: Batch, **
     """The gradients of the student, after one comparison."""
     model, teacher = networks
     model.zero_grad()
-    player = Player(model, Terms.of(Term(cls(), **wiring)), Classification())
+    player = Player(model, Terms.from_method(Term(cls(), **wiring)), Classification())
     try:
         player.wire(teacher.profile(batch), batch, samples=40)
         told = teacher(batch, player.terms.layers("teacher"))

@@ -118,7 +118,7 @@ def test_adamw_with_a_rise_is_torchs():
     data = digits(32)
     torch.manual_seed(0)
     ours = fit(
-        Offline(Player(Plain(), Terms.of(None, CE()), Classification())),
+        Offline(Player(Plain(), Terms.from_method(None, CE()), Classification())),
         data, optimizer="adamw", epochs=2, lr=0.01, lr_warmup=1.0, schedule="constant",
     )  # fmt: skip
     torch.manual_seed(0)

@@ -139,10 +139,10 @@ def alone(name: str):
     """A self-taught student without batch norm."""
     torch.manual_seed(0)
     if name == "last batch":
-        return LastBatch(RepeatedBatchPlayer(Plain(), Terms.of(CE() + 1.0 * KD(3.0)), Classification()))
+        return LastBatch(RepeatedBatchPlayer(Plain(), Terms.from_method(CE() + 1.0 * KD(3.0)), Classification()))
     if name == "same class":
-        return SameClass(PairPlayer(Plain(), Terms.of(CE() + 1.0 * KD(4.0)), Classification()))
-    return Offline(Player(Plain(), Terms.of(PSKD()), Classification()))
+        return SameClass(PairPlayer(Plain(), Terms.from_method(CE() + 1.0 * KD(4.0)), Classification()))
+    return Offline(Player(Plain(), Terms.from_method(PSKD()), Classification()))
 
 
 @pytest.mark.parametrize("name", ["last batch", "same class", "past predictions"])

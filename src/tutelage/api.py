@@ -79,7 +79,7 @@ def distill(
     given, asked = apart(student, teacher, data, method, callbacks, more)
     config = check(asked | more)
     if given.method is not None:
-        config.method = [spec_of(term) for term in Terms.of(given.method).named().values()]
+        config.method = [spec_of(term) for term in Terms.from_method(given.method).named().values()]
     with _told(given, config.seeds, progress):
         return finished(runs.Run(config, given).fit(), given.student)
 
@@ -189,7 +189,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
             )
         loaded = networks.LoadedNetwork(network, card.mean, card.std, known=card.known).wanted(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    task = networks.TASKS[loaded.task].of(loaded)
+    task = networks.TASKS[loaded.task].from_data(loaded)
     refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)
     return test(network, loaded, task, "test", config.batch_size)
 

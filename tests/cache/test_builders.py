@@ -178,7 +178,7 @@ def taught(folder: Path, devices: int, cache: Path | None) -> None:
         teacher = Frozen(model, task)
         if cache is not None:
             teacher = Cached(teacher, data, Plan(cache, "exact", VIEWS, batch_size=8))
-        scheme = Offline(Player(student, Terms.of(KD() + AT(), task.task_loss()), task), teacher)
+        scheme = Offline(Player(student, Terms.from_method(KD() + AT(), task.task_loss()), task), teacher)
         student = fit(scheme, data, fabric=fabric, **changes)
         if fabric.is_global_zero:
             torch.save(student.state_dict(), folder / "student.pt")

@@ -33,7 +33,7 @@ def of_features(vector: Vector, loss: Loss) -> tuple[Says, Any, Batch]:
     term = Term(loss, 1.0, student=["layer1"] * len(teachers), teacher=theirs)
     told = Ensemble([Frozen(Says(silent, x), TASK) for x in teachers])
     batch = seen(vector, 0, len(student), torch.zeros(len(student), dtype=torch.long))
-    return model, wired(Offline(Player(model, Terms.of(term), TASK), told), batch), batch
+    return model, wired(Offline(Player(model, Terms.from_method(term), TASK), told), batch), batch
 
 
 def ka(vector: Vector) -> Lesson:

@@ -36,7 +36,7 @@ class Lesson:
 
 
 def player(kind: type[Player], model: nn.Module, *terms: dict[str, Any]) -> Any:
-    return kind(model, Terms.of(terms), TASK)
+    return kind(model, Terms.from_method(terms), TASK)
 
 
 def seen(vector: Vector, first: int, count: int, targets: Tensor | None = None, **known: Any) -> Batch:

@@ -27,7 +27,7 @@ def lit(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], *features)
     teacher = Frozen(Says(vector.inputs["teacher_logits"], *vector.side("teacher_features")), TASK)
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(Blockwise(BlockwisePlayer(model, Terms.of(terms), TASK, copy=False), teacher), batch)
+    scheme = wired(Blockwise(BlockwisePlayer(model, Terms.from_method(terms), TASK, copy=False), teacher), batch)
     arrive = {f"student_features.{k}": of(model, f"layer{k + 1}") for k in range(len(features))}
     return Lesson([(scheme, batch)], arrive | {"student_logits": of(model)})
 

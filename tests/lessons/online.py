@@ -39,7 +39,7 @@ def together(
     """Terms of several students; those of the vector's method, if none are named."""
     batch = seen(vector, 0, len(vector.inputs["target"]))
     return wired(
-        Collaborative(CollaborativePlayer(models, Terms.of(terms), TASK, named(ensemble), split), **how), batch
+        Collaborative(CollaborativePlayer(models, Terms.from_method(terms), TASK, named(ensemble), split), **how), batch
     ), batch
 
 
@@ -164,7 +164,7 @@ def dcm(vector: Vector) -> Lesson:
     models = {name: Says(z[-1], *z[:-1], torch.zeros_like(z[-1])) for name, z in sides.items()}
     term = {"name": "dcm", "eps": 1e-8, **vector.hyper}
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    peers = {name: CrossLayerPlayer(model, Terms.of(term), TASK, layers) for name, model in models.items()}
+    peers = {name: CrossLayerPlayer(model, Terms.from_method(term), TASK, layers) for name, model in models.items()}
     scheme = wired(CrossLayer(peers), batch)
     classes = sides["peer0"].shape[2]
     for peer in peers.values():

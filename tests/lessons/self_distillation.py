@@ -54,7 +54,7 @@ def byot(vector: Vector) -> Lesson:
     hint = {"name": "byot_hint", "active": True, "weight": beta * samples, "connector": lambda s, t: feature_alone}
     told = {"name": "byot", "weight": alpha, "temperature": vector.hyper["temperature"], "entropy": False}
     batch = seen(vector, 0, samples)
-    terms = Terms.of([{"name": "ce", "weight": 1 - alpha}, told, hint])
+    terms = Terms.from_method([{"name": "ce", "weight": 1 - alpha}, told, hint])
     layers = [f"layer{k}" for k in range(1, len(features) + 1)]
     scheme = wired(MultiExit(MultiExitPlayer(model, terms, TASK, layers)), batch)
     for head in scheme.players["student"].heads:
@@ -198,7 +198,7 @@ def frskd(vector: Vector) -> Lesson:
     features, hyper = vector.side("student_features"), vector.hyper
     model, layers = Says(vector.inputs["student_logits"], *features), [f"layer{k + 1}" for k in range(len(features))]
     kd = {"name": "kd", "temperature": hyper["temperature"], "weight": hyper["alpha"]}
-    terms = Terms.of([{"name": "ce"}, kd, {"name": "at", "weight": hyper["beta"]}])
+    terms = Terms.from_method([{"name": "ce"}, kd, {"name": "at", "weight": hyper["beta"]}])
     batch = seen(vector, 0, len(vector.inputs["target"]))
     scheme = wired(PyramidSelfTeacher(PyramidPlayer(model, terms, TASK, layers)), batch)
     pyramid = Refines(vector.side("teacher_features"), vector.inputs["teacher_logits"])
@@ -231,7 +231,7 @@ def mixed(
     layers = [f"layer{k + 2}" for k in range(len(shallow))]
     samples = len(plain[0])
     batch = seen(vector, 0, samples, vector.inputs.get("target", torch.zeros(samples, dtype=torch.long)))
-    scheme = wired(Drawn(MixupPlayer(model, Terms.of(terms), TASK, layers)), batch)
+    scheme = wired(Drawn(MixupPlayer(model, Terms.from_method(terms), TASK, layers)), batch)
     scheme.given = given
     player = scheme.players["student"]
     player.heads = nn.ModuleList(Split(x.shape[1]) for x in plain[:-1])

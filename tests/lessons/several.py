@@ -57,7 +57,7 @@ def camkd_feature(vector: Vector) -> Lesson:
     heads = [chosen(width, x.shape[1], classes) for width, x in zip(widths, ours, strict=True)]
     teacher = Ensemble([Frozen(Reads(x, head), TASK) for x, head in zip(teachers, heads, strict=True)])
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(Offline(Player(model, Terms.of(term), TASK), teacher), batch)
+    scheme = wired(Offline(Player(model, Terms.from_method(term), TASK), teacher), batch)
 
     def part(m: int, first: int, count: int) -> Tensor:
         return of(model, "layer1")()[:, begins[m] + first : begins[m] + first + count]

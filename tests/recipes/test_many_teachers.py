@@ -46,7 +46,7 @@ SMALL = {"epochs": 1, "limit": 100, "batch_size": 16, "device": "cpu", "baseline
 def scheme(method, networks=("cnn4", "cnn8")) -> Offline:
     task = Classification()
     teacher = Ensemble([Frozen(net(name, k), task) for k, name in enumerate(networks)])
-    return Offline(Player(net("cnn2", 9), Terms.of(method, task.task_loss()), task), teacher)
+    return Offline(Player(net("cnn2", 9), Terms.from_method(method, task.task_loss()), task), teacher)
 
 
 def wired(method, **changes) -> tuple[Offline, Batch]:
@@ -133,7 +133,7 @@ def test_the_order_of_the_teachers_does_not_matter() -> None:
     def value(networks) -> torch.Tensor:
         task = Classification()
         teacher = Ensemble([Frozen(net(*which), task) for which in networks])
-        made = Offline(Player(net("cnn2", 9), Terms.of(EBKD()), task), teacher)
+        made = Offline(Player(net("cnn2", 9), Terms.from_method(EBKD()), task), teacher)
         made.wire(batch, 20)
         return next(made.turns(batch, 0))[1]["ebkd"]
 

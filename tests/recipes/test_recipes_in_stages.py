@@ -136,7 +136,7 @@ def test_an_early_teacher_teaches_and_is_switched_off(runs):
 
 @pytest.mark.parametrize("name", ["eskd", "kd_then_ce"])
 def test_after_the_switch_only_the_labels_teach(name):
-    terms = Terms.of(check({"method": name, "epochs": 10}).method)
+    terms = Terms.from_method(check({"method": name, "epochs": 10}).method)
     told: dict[float, dict[str, Tensor]] = {}
     torch.manual_seed(0)
     s, t, y = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
@@ -192,7 +192,7 @@ def test_the_first_stage_sees_no_label_and_leaves_the_head(runs, name):
 
 
 def test_the_curriculum_begins_with_what_is_easy_to_the_teacher():
-    terms = Terms.of(check({"method": "curriculum_kd", "epochs": 10}).method)
+    terms = Terms.from_method(check({"method": "curriculum_kd", "epochs": 10}).method)
     torch.manual_seed(0)
     s, t, y = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
     easy = F.cross_entropy(t, y, reduction="none").argsort()[:3]

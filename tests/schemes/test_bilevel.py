@@ -29,7 +29,7 @@ RATE = 0.2
 
 
 def made(student=None, teacher=None, method=None, quiz=None, **options) -> Bilevel:
-    player = Player(student or net("cnn2", 2), Terms.of(method or TGeoKD(hidden=3)), Classification())
+    player = Player(student or net("cnn2", 2), Terms.from_method(method or TGeoKD(hidden=3)), Classification())
     frozen = Frozen(teacher or net("cnn4", 1), Classification())
     return Bilevel(player, frozen, quiz or MetaBatches(parted()[1], 16), lambda step: RATE, **options)
 

@@ -33,7 +33,7 @@ BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)
 def blockwise(method: Any = METHOD, student="resnet8", teacher="resnet14", copy: bool = True) -> Blockwise:
     task = Classification()
     small, large = (net(name, seed) if isinstance(name, str) else name for seed, name in ((1, student), (2, teacher)))
-    scheme = Blockwise(BlockwisePlayer(small, Terms.of(method), task, copy), Frozen(large, task))
+    scheme = Blockwise(BlockwisePlayer(small, Terms.from_method(method), task, copy), Frozen(large, task))
     scheme.wire(BATCH, 20)
     return scheme.train()
 
@@ -110,7 +110,7 @@ def test_what_is_around_the_blocks_is_the_teachers_and_stays_so():
 
 def test_of_several_teachers_it_is_the_firsts():
     task, models = Classification(), [net("resnet14", seed) for seed in (2, 3)]
-    fed = BlockwisePlayer(net("resnet8", 1), Terms.of(METHOD), task)
+    fed = BlockwisePlayer(net("resnet8", 1), Terms.from_method(METHOD), task)
     Blockwise(fed, Ensemble([Frozen(model, task) for model in models])).wire(BATCH, 20)
     assert torch.equal(fed.student.model.fc.weight, models[0].fc.weight)
 

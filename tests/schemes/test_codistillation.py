@@ -19,7 +19,7 @@ from tutelage.tasks.classification import Classification
 
 def peers(every: int = 2, count: int = 2, method=None, names=("cnn2",)) -> Codistillation:
     method = method or (CE() + 1.0 * KD(1.0))
-    made = {k: Player(net(names[k % len(names)], k), Terms.of(method), Classification()) for k in range(count)}
+    made = {k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)}
     return Codistillation({f"peer{k}": player for k, player in made.items()}, every)
 
 

@@ -19,7 +19,9 @@ from tutelage.tasks.classification import Classification
 
 def dcm(order=(0, 1), layers=()) -> CrossLayer:
     method, task = DCM(2.0, 3.0, 5.0, 1.5), Classification()
-    return CrossLayer({f"peer{k}": CrossLayerPlayer(net("cnn2", k), Terms.of(method), task, layers) for k in order})
+    return CrossLayer(
+        {f"peer{k}": CrossLayerPlayer(net("cnn2", k), Terms.from_method(method), task, layers) for k in order}
+    )
 
 
 def wired(order=(0, 1), layers=()):
@@ -87,7 +89,7 @@ def test_the_order_of_the_peers_does_not_matter():
 def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
     batch, task = next(digits(32).batches("train", 8)), Classification()
     at = {"cnn2": [], "cnn4": ["layer2"]}
-    made = {name: CrossLayerPlayer(net(name), Terms.of(DCM()), task, layers) for name, layers in at.items()}
+    made = {name: CrossLayerPlayer(net(name), Terms.from_method(DCM()), task, layers) for name, layers in at.items()}
     scheme = CrossLayer(made)
     scheme.wire(batch, 32)
     said = {name: player.say(batch) for name, player in made.items()}
@@ -100,6 +102,6 @@ def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
 def test_what_cannot_be_is_refused():
     with pytest.raises(ModelError, match="unknown layer 'layer9'"):
         wired(layers=["layer9"])
-    plain = Mutual({f"peer{k}": Player(net("cnn2", k), Terms.of(DCM()), Classification()) for k in range(2)})
+    plain = Mutual({f"peer{k}": Player(net("cnn2", k), Terms.from_method(DCM()), Classification()) for k in range(2)})
     with pytest.raises(ConfigError, match="DCM takes a list for the student"):
         plain.wire(next(digits(32).batches("train", 8)), 32)

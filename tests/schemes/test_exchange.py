@@ -25,7 +25,10 @@ TOGETHER = {
 
 
 def peers(count=2):
-    return {f"peer{k}": Player(net("cnn2", k), Terms.of(CE() + 1.0 * KD(1.0)), Classification()) for k in range(count)}
+    return {
+        f"peer{k}": Player(net("cnn2", k), Terms.from_method(CE() + 1.0 * KD(1.0)), Classification())
+        for k in range(count)
+    }
 
 
 def apart(folder, out, me, **options):
@@ -117,7 +120,7 @@ def test_another_runs_folder_and_other_models_are_refused(tmp_path):
     FileCodistillation(peers(), "peer0", tmp_path, run="one").renew(1)  # resumed
     with pytest.raises(ConfigError, match="is of another run, one"):
         FileCodistillation(peers(), "peer0", tmp_path, run="two").renew(1)
-    wide = {f"peer{k}": Player(net("cnn4", k), Terms.of(1.0 * KD(1.0)), Classification()) for k in range(2)}
+    wide = {f"peer{k}": Player(net("cnn4", k), Terms.from_method(1.0 * KD(1.0)), Classification()) for k in range(2)}
     with pytest.raises(CheckpointError, match="doesn't fit the peer"):
         FileCodistillation(wide, "peer1", tmp_path, lag=0, run="one").renew(1)
     (tmp_path / "peer0-000001.safetensors").write_bytes(b"torn")

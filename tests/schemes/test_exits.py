@@ -15,6 +15,7 @@ from tutelage.nn.heads import Head
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
+from tutelage.schemes.base import unwrap
 from tutelage.schemes.multi_exit import MultiExit, MultiExitPlayer
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -27,7 +28,7 @@ METHOD = [
 
 
 def exits(method=METHOD, layers=()) -> MultiExit:
-    return MultiExit(MultiExitPlayer(net("cnn2"), Terms.of(method), Classification(), layers))
+    return MultiExit(MultiExitPlayer(net("cnn2"), Terms.from_method(method), Classification(), layers))
 
 
 def wired(layers=()):
@@ -86,7 +87,7 @@ def test_heads_fit_any_model(name):
     torch.manual_seed(0)
     size = 224 if name.startswith("timm") else 32
     model = models.create(name, classes=5, channels=3, size=(size, size)).model
-    scheme = MultiExit(MultiExitPlayer(model, Terms.of(METHOD), Classification()))
+    scheme = MultiExit(MultiExitPlayer(model, Terms.from_method(METHOD), Classification()))
     scheme.wire(Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2)), 8)
     player = scheme.players["student"]
     assert len(player.heads) == len(ModelProfile(model, Batch(torch.randn(2, 3, size, size))).stages) - 1
@@ -104,8 +105,8 @@ def test_a_head_reduces_by_the_stride_between_the_two():
 
 def test_the_heads_change_nothing_of_what_the_student_says():
     data = digits(32)
-    scheme = MultiExit(MultiExitPlayer(net("cnn2"), Terms.of([{"name": "ce"}]), Classification()))
-    plain = Player(net("cnn2"), Terms.of([{"name": "ce"}]), Classification())
+    scheme = MultiExit(MultiExitPlayer(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification()))
+    plain = Player(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification())
     batch = next(data.batches("train", 8))
     scheme.wire(batch, 32)
     plain.wire(None, batch, 32)

@@ -21,7 +21,7 @@ BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
 
 
 def hydra(teachers: int = 2) -> Hydra:
-    student = HydraPlayer(net("cnn2", 9), Terms.of(HydraKL(2.0)), TASK)
+    student = HydraPlayer(net("cnn2", 9), Terms.from_method(HydraKL(2.0)), TASK)
     return Hydra(student, Ensemble([Frozen(net("cnn4", k), TASK) for k in range(teachers)]))
 
 
@@ -62,7 +62,7 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
 
 
 def test_it_needs_several_teachers_and_a_linear_classifier():
-    scheme = Hydra(HydraPlayer(net("cnn2"), Terms.of(HydraKL()), TASK), Frozen(net("cnn4"), TASK))
+    scheme = Hydra(HydraPlayer(net("cnn2"), Terms.from_method(HydraKL()), TASK), Frozen(net("cnn4"), TASK))
     with pytest.raises(ConfigError, match="name several"):
         scheme.wire(BATCH, 20)
 
@@ -75,6 +75,6 @@ def test_it_needs_several_teachers_and_a_linear_classifier():
             return self.conv(x).mean((2, 3))
 
     scheme = hydra()
-    scheme.players["student"] = HydraPlayer(Pooled(), Terms.of(HydraKL()), TASK)
+    scheme.players["student"] = HydraPlayer(Pooled(), Terms.from_method(HydraKL()), TASK)
     with pytest.raises(ConfigError, match="no linear classifier"):
         scheme.wire(BATCH, 20)

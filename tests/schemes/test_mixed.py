@@ -16,6 +16,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
+from tutelage.schemes.base import unwrap
 from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, drawn
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -24,7 +25,7 @@ METHOD = recipes.load("mixskd")["method"]
 
 
 def mixed(method=METHOD, model=None, layers=(), **options) -> MixupSelf:
-    return MixupSelf(MixupPlayer(model or net("cnn2"), Terms.of(method), Classification(), layers), **options)
+    return MixupSelf(MixupPlayer(model or net("cnn2"), Terms.from_method(method), Classification(), layers), **options)
 
 
 def wired(**options):
@@ -131,16 +132,16 @@ def test_what_is_mixed_is_a_function_of_seed_and_step():
 def test_each_seed_of_a_run_mixes_otherwise():
     def of(seed):
         parts = SimpleNamespace(
-            network=lambda: net("cnn2"), terms=lambda: Terms.of("ce"), task=Classification(), seed=seed
+            network=lambda: net("cnn2"), terms=lambda: Terms.from_method("ce"), task=Classification(), seed=seed
         )
-        return MixupSelf.of(parts, alpha=0.2)
+        return MixupSelf.from_context(parts, alpha=0.2)
 
     assert (of(4).seed, of(4).alpha, of(5).seed) == (4, 0.2, 5)
 
 
 def test_the_helpers_change_nothing_of_what_the_student_says():
     scheme, batch = wired()
-    plain = Player(net("cnn2"), Terms.of([{"name": "ce"}]), Classification())
+    plain = Player(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification())
     plain.wire(None, batch, 32)
     assert torch.equal(scheme.players["student"].say(batch).response, plain.train().say(batch).response)
 

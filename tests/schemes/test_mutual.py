@@ -18,7 +18,7 @@ from tutelage.tasks.classification import Classification
 
 def peers(count: int = 2, method=None, sequential: bool = False, names=("cnn2",)) -> Mutual:
     method = method or (CE() + 1.0 * KD(1.0))
-    made = {k: Player(net(names[k % len(names)], k), Terms.of(method), Classification()) for k in range(count)}
+    made = {k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)}
     return Mutual({f"peer{k}": player for k, player in made.items()}, sequential)
 
 
@@ -95,7 +95,9 @@ def test_the_order_of_the_others_does_not_matter():
     batch = next(digits(16).batches("train", 16))
     found = []
     for order in ((0, 1, 2), (2, 0, 1)):
-        made = {f"peer{k}": Player(net("cnn2", k), Terms.of(CE() + 1.0 * DML()), Classification()) for k in order}
+        made = {
+            f"peer{k}": Player(net("cnn2", k), Terms.from_method(CE() + 1.0 * DML()), Classification()) for k in order
+        }
         scheme = Mutual(made)
         scheme.wire(batch, 16)
         ((_, losses),) = scheme.turns(batch, 0)

@@ -21,7 +21,7 @@ from tutelage.tasks.classification import Classification
 
 
 def afd(networks, weight=0.5) -> MutualAdversarial:
-    peers = (MapPlayer(m, Terms.of(CE() + 1.0 * KD(3.0)), Classification()) for m in networks)
+    peers = (MapPlayer(m, Terms.from_method(CE() + 1.0 * KD(3.0)), Classification()) for m in networks)
     return MutualAdversarial({f"peer{k}": peer for k, peer in enumerate(peers)}, weight)
 
 
@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ConfigError, match=r"weight=0: expected a number above 0"):
         afd([plain(0), plain(1)], weight=0)
     with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
-        MutualAdversarial.of(SimpleNamespace(settings=SimpleNamespace(sharded=True)))
+        MutualAdversarial.from_context(SimpleNamespace(settings=SimpleNamespace(sharded=True)))
     with pytest.raises(ModelError, match="Sequential has no stage, whose map critics could judge"):
         wired([nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)])
 

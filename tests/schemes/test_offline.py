@@ -25,7 +25,7 @@ def test_one_turn_of_the_student_with_the_layers_that_its_terms_ask_for():
 
 def test_without_a_teacher_the_truth_alone_teaches():
     data = digits(128)
-    scheme = Offline(Player(net("cnn4"), Terms.of(None, CE()), Classification()))
+    scheme = Offline(Player(net("cnn4"), Terms.from_method(None, CE()), Classification()))
     batch = next(data.batches("train", 128))
     scheme.wire(batch, 128)
     (_, before), *_ = scheme.turns(batch, 0)

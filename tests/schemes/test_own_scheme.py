@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Scheme
+from tutelage.schemes.base import Scheme, unwrap
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 
@@ -64,7 +64,7 @@ class DataFree(Scheme):
 
 def game() -> DataFree:
     torch.manual_seed(0)
-    player = Player(Plain(), Terms.of(1.0 * KD(1.0)), Classification())
+    player = Player(Plain(), Terms.from_method(1.0 * KD(1.0)), Classification())
     torch.manual_seed(1)
     return DataFree(player, Generator(), Plain(width=6))
 

@@ -46,7 +46,7 @@ KINDS: dict[str, Any] = {
 
 def made(name: str):
     scheme, player, method = KINDS[name]
-    return scheme(player(net("cnn2"), Terms.of(method), TASK))
+    return scheme(player(net("cnn2"), Terms.from_method(method), TASK))
 
 
 def wired(name: str):
@@ -146,7 +146,9 @@ def test_the_middle_feature_is_uskd_by_hand():
 @pytest.mark.parametrize("enlarge", [1, 2])
 @pytest.mark.parametrize("heads", [0, 1, 2])
 def test_dense_votes_are_zipf_ls_by_hand(heads: int, enlarge: int):
-    scheme = DenseVotes(DenseVotesPlayer(net("cnn2"), Terms.of(0.7 * CE() + ZipfLS()), TASK, heads, 0.25, enlarge))
+    scheme = DenseVotes(
+        DenseVotesPlayer(net("cnn2"), Terms.from_method(0.7 * CE() + ZipfLS()), TASK, heads, 0.25, enlarge)
+    )
     batch, model = next(digits(32).batches("train", 8)), net("cnn2").train()
     scheme.wire(batch, 32)
     losses = turn(scheme.train(), batch)
@@ -175,7 +177,7 @@ def test_dense_votes_are_zipf_ls_by_hand(heads: int, enlarge: int):
 def test_the_answer_is_ranked_where_no_votes_are_counted():
     config = check({"method": "zipf_ls", "scheme": "offline"})
     assert (config.scheme, config.teacher) == ("offline", None)
-    player, batch = Player(net("cnn2"), Terms.of(CE() + ZipfLS()), TASK), next(digits(32).batches("train", 8))
+    player, batch = Player(net("cnn2"), Terms.from_method(CE() + ZipfLS()), TASK), next(digits(32).batches("train", 8))
     player.wire(None, batch, 32)
     z = net("cnn2").train()(batch.inputs)
     assert torch.allclose(player.train()(batch)["zipf_ls"], 0.1 * ZipfLS()(z, targets=batch.targets).mean())
@@ -186,7 +188,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
     torch.manual_seed(0)
     size = 224 if name.startswith("timm") else 32
     model = models.create(name, classes=5, channels=3, size=(size, size)).model
-    scheme = DenseVotes(DenseVotesPlayer(model, Terms.of(CE() + ZipfLS()), TASK))
+    scheme = DenseVotes(DenseVotesPlayer(model, Terms.from_method(CE() + ZipfLS()), TASK))
     batch = Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2))
     scheme.wire(batch, 8)
     player = scheme.players["student"]
@@ -208,7 +210,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
 def test_votes_are_refused_where_there_can_be_none(method, batch, said: str):
     student, data = (Dense(), batch()) if batch else (net("cnn2"), digits(32))
     with pytest.raises(ConfigError, match=said):
-        DenseVotes(DenseVotesPlayer(student, Terms.of(method), TASK)).wire(next(data.batches("train", 8)), 32)
+        DenseVotes(DenseVotesPlayer(student, Terms.from_method(method), TASK)).wire(next(data.batches("train", 8)), 32)
 
 
 @pytest.mark.parametrize(("name", "forwards"), [("same_class", 2), ("two_views", 1), ("last_batch", 2)])
@@ -224,7 +226,7 @@ def test_each_sample_goes_once_through_the_student(name, forwards):
 def test_past_predictions_follow_the_whole_training():
     """α of the e-th epoch is 0.8·e/epochs, and the past is what was said in training an epoch ago."""
     data, losses, loss = digits(32), [], PSKD()
-    scheme = Offline(Player(net("cnn2"), Terms.of(loss), TASK))
+    scheme = Offline(Player(net("cnn2"), Terms.from_method(loss), TASK))
     said, rows = {}, []
 
     def note(module, args, kwargs, values):
@@ -262,7 +264,7 @@ def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
 
 
 def test_features_are_refused_where_only_answers_are_remembered():
-    scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.of("at", TASK.task_loss()), TASK))
+    scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.from_method("at", TASK.task_loss()), TASK))
     with pytest.raises(ConfigError, match="remembers answers, no features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
 

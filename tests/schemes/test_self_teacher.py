@@ -14,6 +14,7 @@ from tutelage.losses.feature.at import attention
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
+from tutelage.schemes.base import unwrap
 from tutelage.schemes.pyramid_self_teacher import PyramidPlayer, PyramidSelfTeacher
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
@@ -26,7 +27,9 @@ METHOD = [
 
 
 def self_teacher(method=METHOD, model=None, **options) -> PyramidSelfTeacher:
-    return PyramidSelfTeacher(PyramidPlayer(model or net("cnn2"), Terms.of(method), Classification(), **options))
+    return PyramidSelfTeacher(
+        PyramidPlayer(model or net("cnn2"), Terms.from_method(method), Classification(), **options)
+    )
 
 
 def wired(**options):
@@ -86,7 +89,7 @@ def test_one_forward_serves_both():
 
 def test_the_pyramid_changes_nothing_of_what_the_student_says():
     scheme, batch = wired()
-    plain = Player(net("cnn2"), Terms.of([{"name": "ce"}]), Classification())
+    plain = Player(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification())
     plain.wire(None, batch, 32)
     plain.train()
     assert torch.equal(scheme.players["student"].say(batch).response, plain.say(batch).response)

@@ -58,12 +58,16 @@ def made(name: str, student=None, teacher=None, quiz=None, **options):
         return RATE
 
     if name == "metadistil":
-        return MetaDistil(Player(student, Terms.of(KD(), CE()), TASK), frozen, quiz, rate, **options)
+        return MetaDistil(Player(student, Terms.from_method(KD(), CE()), TASK), frozen, quiz, rate, **options)
     if name == "l2t_ww":
-        return L2TWWScheme(Player(student, Terms.of(l2t_ww.L2TWW(), CE()), TASK), frozen, rate, **options)
+        return L2TWWScheme(Player(student, Terms.from_method(l2t_ww.L2TWW(), CE()), TASK), frozen, rate, **options)
     if name == "metadistiller":
-        return MetaDistiller(SoftTargetPlayer(student, Terms.of(CE() + HydraKL()), TASK), quiz, rate, **options)
-    return DistProScheme(Player(student, Terms.of(distpro.DistPro(), CE()), TASK), frozen, quiz, rate, **options)
+        return MetaDistiller(
+            SoftTargetPlayer(student, Terms.from_method(CE() + HydraKL()), TASK), quiz, rate, **options
+        )
+    return DistProScheme(
+        Player(student, Terms.from_method(distpro.DistPro(), CE()), TASK), frozen, quiz, rate, **options
+    )
 
 
 LEARNED = {"metadistil": "teacher", "l2t_ww": "weights", "distpro": "weights", "metadistiller": "generator"}
@@ -342,7 +346,7 @@ def test_only_says_where_nothing_depends():
 
 
 def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
-    player = Player(net("cnn2", 1), Terms.of(CE()), TASK)
+    player = Player(net("cnn2", 1), Terms.from_method(CE()), TASK)
     virtual = LookaheadStudent(player)
     names = [name for name in virtual.weights if "fc" in name]
     virtual.step(sum(virtual.weights[name].pow(2).sum() for name in names), 0.5)
@@ -387,7 +391,7 @@ def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
     for layers in (["layer1", "layer2"], ["layer1.2:in", "layer2.2:in"]):
         term = Term(distpro.DistPro(), student=layers, teacher=layers)
         scheme = DistProScheme(
-            Player(net("cnn2", 2), Terms.of([term, CE()]), TASK), Frozen(net("cnn4", 1), TASK),
+            Player(net("cnn2", 2), Terms.from_method([term, CE()]), TASK), Frozen(net("cnn4", 1), TASK),
             MetaBatches(parted()[1], 16), lambda step: RATE,
         )  # fmt: skip
         batch = next(parted()[0].batches("train", 8))

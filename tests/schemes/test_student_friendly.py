@@ -29,7 +29,7 @@ BATCH = Batch(torch.randn(6, 1, 8, 8, generator=torch.Generator().manual_seed(1)
 
 def friendly(teacher="cnn8", student="cnn2", temperature=2.0) -> StudentFriendly:
     seeds = iter(range(1, 9))
-    terms = Terms.of([Term(Classification().task_loss(), 1.0), Term(tutelage.KD(temperature), 3.0)])
+    terms = Terms.from_method([Term(Classification().task_loss(), 1.0), Term(tutelage.KD(temperature), 3.0)])
     scheme = StudentFriendly(
         BranchedPlayer(net(teacher), terms, Classification(), lambda: net(student, next(seeds)), 0.5)
     )

@@ -34,7 +34,9 @@ def together(
     for k in range(count):
         torch.manual_seed(k)
         networks[f"peer{k}"] = (make or Plain)()
-    group = CollaborativePlayer(networks, Terms.of(method), Classification(), named(ensemble), split, gradient, rise)
+    group = CollaborativePlayer(
+        networks, Terms.from_method(method), Classification(), named(ensemble), split, gradient, rise
+    )
     return Collaborative(group, options.pop("data", DATA), **options)
 
 
@@ -101,7 +103,9 @@ def test_ffl_takes_networks_in_any_order():
     for order in ((0, 1, 2), (2, 0, 1)):
         networks = {f"peer{k}": net("cnn2", k) for k in order}
         scheme, group, batch = wired(
-            Collaborative(CollaborativePlayer(networks, Terms.of(FFL()), Classification(), named("feature_fusion")))
+            Collaborative(
+                CollaborativePlayer(networks, Terms.from_method(FFL()), Classification(), named("feature_fusion"))
+            )
         )
         fuse = group.ensemble.fuse
         with torch.no_grad():  # each network's maps meet weights of their own, wherever they stand
@@ -187,7 +191,7 @@ def test_kdcl_is_its_loss_of_separate_peers_in_any_order(variant):
     for order in ((0, 1, 2), (2, 0, 1)):
         networks = {f"peer{k}": net("cnn2", k) for k in order}
         scheme, group, batch = wired(
-            Collaborative(CollaborativePlayer(networks, Terms.of(KDCL(variant)), Classification()))
+            Collaborative(CollaborativePlayer(networks, Terms.from_method(KDCL(variant)), Classification()))
         )
         z = torch.stack(answers(group, batch))
         values.append(played(scheme, batch)["kdcl"])
@@ -263,7 +267,9 @@ def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
 
 def test_the_trunk_is_trained_and_every_branch_too():
     networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
-    scheme = Collaborative(CollaborativePlayer(networks, Terms.of(ONE()), Classification(), named("gate"), "auto"))
+    scheme = Collaborative(
+        CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), named("gate"), "auto")
+    )
     fit(scheme, DATA, lr=0.1)
     trunk = next(iter(scheme.students().values())).model.layer1[0].weight
     assert not torch.equal(trunk, net("cnn2", 0).layer1[0].weight)

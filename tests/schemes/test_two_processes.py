@@ -102,7 +102,7 @@ def gathered(loss: Any) -> Term:
 
 
 def alone(kind: type[SelfTaught], player: type[Player], *method: Any) -> Scheme:
-    return kind(player(plain(0), Terms.of(method), TASK))
+    return kind(player(plain(0), Terms.from_method(method), TASK))
 
 
 def taught(
@@ -113,24 +113,24 @@ def taught(
     order: tuple[int, ...] = ORDER,
 ) -> Scheme:
     members = [Frozen(plain(9 + k, 6), TASK) for k in order]
-    return kind(player(plain(0), Terms.of(method), TASK), teacher(members))
+    return kind(player(plain(0), Terms.from_method(method), TASK), teacher(members))
 
 
 def own_average() -> Scheme:
     student = plain(0)
-    return Offline(Player(student, Terms.of(CE() + 1.0 * KD(1.0)), TASK), MovingAverage(student, TASK, 0.9))
+    return Offline(Player(student, Terms.from_method(CE() + 1.0 * KD(1.0)), TASK), MovingAverage(student, TASK, 0.9))
 
 
 def specialists() -> Scheme:
     torch.manual_seed(9)
     members = [Frozen(Plain(classes=5, width=6), TASK) for _ in range(2)]
     teacher = Specialists(members, [list("01234"), list("56789")], list("0123456789"))
-    return Offline(Player(plain(0), Terms.of(UHC() + 1.0 * KD()), TASK), teacher)
+    return Offline(Player(plain(0), Terms.from_method(UHC() + 1.0 * KD()), TASK), teacher)
 
 
 def blockwise() -> Scheme:
     method = [CE(), KD(), Term(LIT(), 0.25, connector="identity")]
-    return Blockwise(BlockwisePlayer(plain(0), Terms.of(method), TASK), Frozen(plain(9), TASK))
+    return Blockwise(BlockwisePlayer(plain(0), Terms.from_method(method), TASK), Frozen(plain(9), TASK))
 
 
 def peers(
@@ -139,14 +139,16 @@ def peers(
     order: tuple[int, ...] = ORDER,
     player: type[Player] = Player,
 ) -> Scheme:
-    return kind({f"peer{k}": player(plain(k), Terms.of(method), TASK) for k in order})
+    return kind({f"peer{k}": player(plain(k), Terms.from_method(method), TASK) for k in order})
 
 
 def together(
     ensemble: str, split: str | None, *method: Any, rise: float = 0.0, order: tuple[int, ...] = ORDER, **options: Any
 ) -> Scheme:
     networks = {f"peer{k}": plain(k) for k in order}
-    group = CollaborativePlayer(networks, Terms.of(method), TASK, peer_ensembles.named(ensemble), split, rise=rise)
+    group = CollaborativePlayer(
+        networks, Terms.from_method(method), TASK, peer_ensembles.named(ensemble), split, rise=rise
+    )
     return Collaborative(group, data(), **options)
 
 
@@ -169,7 +171,7 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "attention": partial(together, "attention", "auto", OKDDip()),
     "fusion": partial(together, "fusion", "auto", ONE(), Term(KD(3.0), 1.0), own_views=True, average=0.9),
     "exits": lambda: MultiExit(
-        MultiExitPlayer(plain(0), Terms.of([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
+        MultiExitPlayer(plain(0), Terms.from_method([CE(), BYOT(), Term(BYOTHint(), 1.0, connector="identity")]), TASK)
     ),
     "feature fusion": partial(together, "feature_fusion", "auto", FFL(), rise=1.0),
     "contrast": partial(together, "none", None, CE(), gathered(MCL()), others=1),
@@ -184,8 +186,8 @@ CASES: Mapping[str, Callable[[], Scheme]] = {
     "batch ensemble": partial(alone, InBatchEnsemble, EmbeddingPlayer, CE(), gathered(BAKE())),
     "middle feature": partial(alone, IntermediateFeature, IntermediateFeaturePlayer, gathered(USKD(mu=1.0))),
     "dense votes": partial(alone, DenseVotes, DenseVotesPlayer, CE(), 1.0 * ZipfLS()),
-    "past predictions": lambda: Offline(Player(plain(0), Terms.of(PSKD()), TASK)),
-    "online labels": lambda: Offline(Player(plain(0), Terms.of(OnlineLabelSmoothing()), TASK)),
+    "past predictions": lambda: Offline(Player(plain(0), Terms.from_method(PSKD()), TASK)),
+    "online labels": lambda: Offline(Player(plain(0), Terms.from_method(OnlineLabelSmoothing()), TASK)),
 }
 
 

@@ -51,7 +51,7 @@ def plan_of(folder: Path, **changes) -> Plan:
 
 def scheme(data, method, teacher) -> Offline:
     student = net("seg4" if data.task == "segmentation" else "cnn2", 2, data)
-    return Offline(Player(student, Terms.of(method, task_of(data).task_loss()), task_of(data)), teacher)
+    return Offline(Player(student, Terms.from_method(method, task_of(data).task_loss()), task_of(data)), teacher)
 
 
 def files(folder: Path) -> dict[str, bytes]:

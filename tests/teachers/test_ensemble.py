@@ -51,7 +51,7 @@ def test_looking_shows_all_layers_and_the_firsts_stages():
 def test_it_teaches_by_response_and_by_features():
     data = digits(32)
     teacher = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
-    player = Player(net("cnn2", 3), Terms.of(KD() + AT(), Classification().task_loss()), Classification())
+    player = Player(net("cnn2", 3), Terms.from_method(KD() + AT(), Classification().task_loss()), Classification())
     fit(Offline(player, teacher), data)
     assert player.terms["at"].teacher_layers == ["0.layer1", "0.layer2", "0.layer3"]
 

@@ -60,7 +60,9 @@ def test_it_is_no_part_of_what_is_trained_and_trains():
     teacher = MovingAverage(student, Classification(), 0.9)
     assert not {id(p) for p in teacher.parameters()} & {id(p) for p in student.parameters()}
     player = Player(
-        student, Terms.of([{"name": "kd", "temperature": 1.0}, "at"], Classification().task_loss()), Classification()
+        student,
+        Terms.from_method([{"name": "kd", "temperature": 1.0}, "at"], Classification().task_loss()),
+        Classification(),
     )
     before = digest(student)
     trained = fit(Offline(player, teacher), data, epochs=2)

@@ -24,7 +24,7 @@ def members(*networks) -> list[Frozen]:
 
 
 def scheme(teacher, method) -> Offline:
-    return Offline(Player(net("cnn2", 9), Terms.of(method, TASK.task_loss()), TASK), teacher)
+    return Offline(Player(net("cnn2", 9), Terms.from_method(method, TASK.task_loss()), TASK), teacher)
 
 
 def test_the_draw_is_a_function_of_seed_and_epoch_and_gives_all_the_same_chance():

@@ -59,7 +59,7 @@ def test_a_network_of_other_classes_than_named_is_refused():
 
 
 def scheme(method, *classes: str) -> Offline:
-    made = Offline(Player(Plain(classes=4), Terms.of(method), Classification()), specialists(*classes))
+    made = Offline(Player(Plain(classes=4), Terms.from_method(method), Classification()), specialists(*classes))
     made.wire(BATCH, 20)
     return made
 

@@ -60,7 +60,7 @@ def refuse_terms(asked: Iterable[Spec]) -> None:
     if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
         from tutelage.objective.terms import Terms  # and with it torch, where there are options to look at
 
-        Terms.of(terms)
+        Terms.from_method(terms)
 
 
 def way(entry: registry.Entry) -> str:

@@ -190,7 +190,7 @@ class Config(TrainerSettings):
         if not isinstance(name, str):
             raise ValueError("it needs a name, such as {name: mutual}")
         options = {} if isinstance(scheme, str) else _but_name(scheme)
-        found = of_options(f"scheme {name}", registry.find("schemes", name).load().of, options)
+        found = of_options(f"scheme {name}", registry.find("schemes", name).load().from_context, options)
         if found:
             raise ValueError("\n".join(found))
         return scheme

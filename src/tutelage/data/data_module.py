@@ -35,7 +35,7 @@ class DataModule:
     those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
     "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip), and what data/alter.py
     knows, added by "+". columns: of samples
-    with several labels, each label's name and number of classes; `classes` has them one after the other. of: the
+    with several labels, each label's name and number of classes; `classes` has them one after the other. column_name: the
     column that this is, of data that had several. notes: what its user should know, such as files that were left out.
     came: what the values of images are before they are normalised; where that isn't known they are left as they come,
     mean 0 and std 1. loading: keys of a run that the data sets.
@@ -55,7 +55,7 @@ class DataModule:
     test: Split
     augment: str = "none"
     columns: Mapping[str, int] = field(default_factory=dict)
-    of: str = ""
+    column_name: str = ""
     notes: tuple[str, ...] = ()
     came: SourceScale = PIXELS
     loading: Mapping[str, int] = field(default_factory=dict)

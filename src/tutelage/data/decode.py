@@ -97,7 +97,7 @@ class Opened:
     image: Any
 
     @classmethod
-    def of(cls, image: Any) -> Self:
+    def from_image(cls, image: Any) -> Self:
         """Turned as the camera says."""
         image.load()
         return cls(_upright(image))

@@ -103,7 +103,7 @@ class Datasets:
             samples.like = first
             samples.probe()
         pixels = are_pixels(parts(mapped["train"].got(0, ViewSeed()), self.fields)[0])
-        scale = Scale.of(first, pixels, self.mean, self.std, self.normalised)
+        scale = Scale.measured(first, pixels, self.mean, self.std, self.normalised)
         return SourceData(task, classes, size or (first.shape[1], first.shape[2]), "none", mapped, scale=scale)
 
 

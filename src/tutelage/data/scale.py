@@ -46,7 +46,7 @@ class Scale:
     std: Numbers | None = None
 
     @classmethod
-    def of(cls, first: Tensor, pixels: bool, mean: Any, std: Any, normalised: Any) -> Scale:
+    def measured(cls, first: Tensor, pixels: bool, mean: Any, std: Any, normalised: Any) -> Scale:
         """As it is said of a Dataset, of which this is the first image; pixels: whether it is of pixels beyond doubt.
 
         Raises: ConfigError if what is said doesn't fit together, or not the images.

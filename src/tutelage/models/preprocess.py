@@ -59,7 +59,7 @@ class Preprocess:
             from torchvision.transforms import functional as TF
 
             picture = TF.to_pil_image(x)
-        opened = picture if isinstance(picture, Picture) else Opened.of(picture)
+        opened = picture if isinstance(picture, Picture) else Opened.from_image(picture)
         if self.centred and self.side is not None:
             return tensor_of(centred(opened, self.channels, self.side))
         return tensor_of(opened.rgb_or_grey(self.channels)[0])

@@ -54,7 +54,9 @@ def card_of(model: str, data: DataModule) -> ModelCard:
     """The card of a model trained on this data."""
     facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
     centred = data.test.photos and data.task != "segmentation"
-    return ModelCard(model, data.task, *facts, dict(data.columns), data.of, data.came.known, data.test.side, centred)
+    return ModelCard(
+        model, data.task, *facts, dict(data.columns), data.column_name, data.came.known, data.test.side, centred
+    )
 
 
 def save(path: Path, model: nn.Module, card: ModelCard) -> None:

@@ -30,7 +30,7 @@ class Terms(nn.ModuleDict):
     first: Mapping[str, Tensor] | None = None
 
     @classmethod
-    def of(cls, method: Method | None, truth: Loss | None = None) -> Terms:
+    def from_method(cls, method: Method | None, truth: Loss | None = None) -> Terms:
         """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
 
         It doesn't join where the method itself has a loss of the ground truth.

@@ -71,7 +71,9 @@ def render(run: RunRecord) -> str:
     tone, badge, sentence = summary_sections.verdict(run)
     return templates.get_template("page.html.j2").render(
         student=summary_sections.student_name(run),
-        teacher=summary_sections.model_name(run, "teacher") if run.summary("teacher") or run.of("teacher") else None,
+        teacher=summary_sections.model_name(run, "teacher")
+        if run.summary("teacher") or run.phases_with_role("teacher")
+        else None,
         data=run.data.get("name") or run.config.get("data"),
         headline=summary_sections.headline(run),
         started=_date(str(run.environment.get("started") or "")),

@@ -23,7 +23,11 @@ def masks(run: RunRecord) -> Section:
     if examples is None or examples.masks is None:
         raise Missing("the folder holds no examples.npz with masks")
     count = len(run.data.get("classes") or []) or int(examples.masks[examples.masks != IGNORE].max()) + 1
-    models = [(run.label(role), phases[0].masks) for role in ROLES if (phases := run.of(role)) and phases[0].masks]
+    models = [
+        (run.label(role), phases[0].masks)
+        for role in ROLES
+        if (phases := run.phases_with_role(role)) and phases[0].masks
+    ]
     rows: list[Block] = []
     seen = set(np.unique(examples.masks))
     for index, image, truth in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):

@@ -50,7 +50,7 @@ SAID = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for n
 
 def told(run: RunRecord, role: str) -> list[Predictions]:
     """The predictions of a role, by seed."""
-    return [phase.predictions for phase in run.of(role) if phase.predictions is not None]
+    return [phase.predictions for phase in run.phases_with_role(role) if phase.predictions is not None]
 
 
 def aligned(one: Predictions, other: Predictions) -> tuple[Array, Array, Any]:
@@ -120,7 +120,7 @@ def calibration(run: RunRecord) -> Section:
 
 def confusion(run: RunRecord, role: str) -> csr_array | None:
     """The mean confusion of a role over its seeds."""
-    tables = [phase.confusion for phase in run.of(role)]
+    tables = [phase.confusion for phase in run.phases_with_role(role)]
     known = [table for table in tables if table is not None]
     return sum(known[1:], known[0]) / len(known) if known else None
 

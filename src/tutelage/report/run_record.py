@@ -79,7 +79,7 @@ class RunRecord:
     examples: Examples | None = None
     notes: list[str] = field(default_factory=list)
 
-    def of(self, role: str) -> list[PhaseRecord]:
+    def phases_with_role(self, role: str) -> list[PhaseRecord]:
         """The phases of a role: "teacher", "alone" or "student"."""
         return [phase for phase in self.phases if phase.role == role]
 

@@ -191,7 +191,7 @@ def _card(run: RunRecord, role: str) -> SummaryCard:
         if bounds
         else f"{run.metric}, {'one seed' if seeds == 1 else f'{seeds} seeds'}"
     )
-    phases = run.of(role)
+    phases = run.phases_with_role(role)
     macs = summary.get("macs", phases[0].facts.get("macs") if phases else None)
     facts = [
         ("Parameters", count(summary.get("parameters"))),
@@ -225,7 +225,7 @@ def _pairs(run: RunRecord) -> list[Block]:
     differences = gain.get("values") or []
     if not differences:
         return []
-    seeds = [phase.seed for phase in run.of("student")]
+    seeds = [phase.seed for phase in run.phases_with_role("student")]
     alone, taught = (run.summary(role).get("values") or [] for role in ("alone", "student"))
     unit = run.unit
     rows = [
@@ -243,7 +243,7 @@ def _pairs(run: RunRecord) -> list[Block]:
 
 def done(run: RunRecord) -> Section:
     """The terms and layer pairs, the request in short, and the command that repeats it."""
-    facts = next((p.facts for role in ("student", "alone", "teacher") for p in run.of(role)), {})
+    facts = next((p.facts for role in ("student", "alone", "teacher") for p in run.phases_with_role(role)), {})
     blocks: list[Block] = []
     asked = [(name.replace("_", " "), _said(run.config[name])) for name in BUDGET if run.config.get(name) is not None]
     if isinstance(run.config.get("teacher"), list) and run.config.get("ensemble"):
@@ -291,7 +291,7 @@ def costs(run: RunRecord) -> Section:
     if not run.phases:
         raise Missing("the folder holds no phase.json")
     rows = []
-    trained = {run.label(role): run.of(role) for role in ROLES if run.of(role)}
+    trained = {run.label(role): run.phases_with_role(role) for role in ROLES if run.phases_with_role(role)}
     before = {name: run.called(name) for name in run.result.get("before") or {}}
     for label, phases in (trained | before).items():
         facts = [phase.facts for phase in phases]
@@ -318,8 +318,9 @@ COSTS: dict[str, Callable[[Any], str]] = {
 
 
 def _slowdown(run: RunRecord) -> str:
-    alone, taught = (mean([p.facts.get("step_ms") for p in run.of(role)]) for role in ("alone", "student"))
-    return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught else ""
+    alone, taught = (mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone",
+    "student")) return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught
+    else ""
 
 
 def settings(run: RunRecord) -> Section:

@@ -30,7 +30,7 @@ def _curve(run: RunRecord, name: str) -> Figure | None:
     series: list[Line] = []
     legend, rows = [], []
     for role in ("alone", "student"):
-        seeds = [points for phase in run.of(role) if (points := _validation(phase, name))]
+        seeds = [points for phase in run.phases_with_role(role) if (points := _validation(phase, name))]
         if not seeds:
             continue
         average = averaged(seeds)
@@ -61,8 +61,8 @@ def _validation(phase: PhaseRecord, name: str) -> list[Point]:
 
 def _level(run: RunRecord, name: str) -> tuple[str, str, float] | None:
     """The teacher's own figure on the validation split."""
-    values = [v for phase in run.of("teacher") if is_number(v := (phase.facts.get("val") or {}).get(name))]
-    return ("teacher", "Teacher", statistics.fmean(values)) if values else None
+    values = [v for phase in run.phases_with_role("teacher") if is_number(v := (phase.facts.get("val") or
+    {}).get(name))] return ("teacher", "Teacher", statistics.fmean(values)) if values else None
 
 
 def averaged(seeds: Sequence[Sequence[Point]]) -> list[Point]:
@@ -84,7 +84,7 @@ def thinned(points: Sequence[Point], most: int = 120) -> list[Point]:
 
 def losses(run: RunRecord) -> Section:
     """Each term's value by step, and the gradient of each weighted term with respect to the student."""
-    phases = run.of("student") or run.of("alone") or run.of("teacher")
+    phases = run.phases_with_role("student") or run.phases_with_role("alone") or run.phases_with_role("teacher")
     values = _by_name(phases, "step", "losses")
     norms = _by_name(phases, "norms", "norms")
     if not values and not norms:
@@ -92,7 +92,7 @@ def losses(run: RunRecord) -> Section:
     blocks: list[Block] = [_term(name, seeds) for name, seeds in values.items()]
     if norms:
         blocks += _gradients(norms, _by_name(phases, "norms", "weights"))
-    who = "the student taught" if run.of("student") else "the student"
+    who = "the student taught" if run.phases_with_role("student") else "the student"
     return Section("Losses and gradients", f"Of {who}, by step; a mean over seeds.", blocks)
 
 

@@ -17,7 +17,7 @@ def taught(teachers: Sequence[str], data: DataModule) -> list[str | None]:
     """
     columns = list(data.columns)
     if not columns:
-        return [data.of or None] * len(teachers)
+        return [data.column_name or None] * len(teachers)
     if len(teachers) != len(columns) or any(map(stages.is_stage, teachers)):
         raise ConfigError(
             f"teacher=[{', '.join(teachers)}]: {data.name} has the label columns {', '.join(columns)}; expected a "
@@ -31,9 +31,9 @@ def refuse(name: str, card: serialization.ModelCard | None, own: DataModule) -> 
 
     Raises: ConfigError that says what it knows.
     """
-    if card is not None and (card.classes != own.classes or card.column not in ("", own.of)):
+    if card is not None and (card.classes != own.classes or card.column not in ("", own.column_name)):
         raise ConfigError(
-            f"{name} can't teach {own.of} of {own.name} ({', '.join(own.classes)}): it was trained on "
+            f"{name} can't teach {own.column_name} of {own.name} ({', '.join(own.classes)}): it was trained on "
             f"{card.column or card.data}, and knows {', '.join(card.classes)}; give a teacher for each label column, "
             "in their order."
         )

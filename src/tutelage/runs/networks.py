@@ -95,7 +95,7 @@ class NetworkLoader:
         task = self.data.task if config.task == "auto" else config.task
         if task != self.data.task:
             raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
-        self.task = TASKS[task].of(self.data)
+        self.task = TASKS[task].from_data(self.data)
         self.fabric = make_fabric(config)
         if config.devices > 1:
             self.fabric.launch()
@@ -115,11 +115,11 @@ class NetworkLoader:
 
     def on(self, column: str | None) -> Self:
         """The same for one label column of the data."""
-        if column is None or column == self.data.of:
+        if column is None or column == self.data.column_name:
             return self
         other = copy.copy(self)
         other.data = self.data.column(column)
-        other.task = TASKS[other.data.task].of(other.data)
+        other.task = TASKS[other.data.task].from_data(other.data)
         return other
 
     def has_teacher(self) -> bool:

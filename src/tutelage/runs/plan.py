@@ -126,7 +126,7 @@ class RunPlan(NetworkLoader):
             )
         return list(of_classes(self.data, config.teacher_classes[i]).classes)
 
-    def of(self, phase: Phase) -> Config:
+    def config_for(self, phase: Phase) -> Config:
         """The configuration of a phase.
 
         Raises: ConfigError if the phase's words and the run's contradict each other.
@@ -138,7 +138,7 @@ class RunPlan(NetworkLoader):
 
     def settings(self, phase: Phase) -> TrainerSettings:
         """The trainer's, for one phase."""
-        config = self.of(phase)
+        config = self.config_for(phase)
         values = {key: getattr(config, key) for key in TrainerSettings.model_fields} | {"seed": phase.seed}
         if not self.data.random:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
@@ -150,13 +150,13 @@ class RunPlan(NetworkLoader):
         """What a phase trains, and what it was made of."""
         parts = RunSchemeContext(self, phase)
         kind = registry.find("schemes", parts.config.scheme_name).load()
-        return kind.of(parts, **parts.config.scheme_options), parts
+        return kind.from_context(parts, **parts.config.scheme_options), parts
 
     def terms(self, config: Config, truth: bool = True) -> Terms:
         """A method's terms, with the task's loss beside them unless it has one or `truth` is false."""
         asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
         given = copy.deepcopy(asked)  # phases and peers share nothing
-        return Terms.of(given if given is not None else specs(config.method), self.task.task_loss() if truth else None)
+        return Terms.from_method(given if given is not None else specs(config.method), self.task.task_loss() if truth else None)
 
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""

@@ -195,7 +195,7 @@ def _try(run: Run, trial: Trial) -> None:
     batch = batch.to(run.fabric.device)
     batch.epoch = float(run.config.epochs)  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
-    trial.findings += settings(run.of(run.phases()[-1]), trial.student)
+    trial.findings += settings(run.config_for(run.phases()[-1]), trial.student)
     trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
@@ -211,7 +211,7 @@ def _try(run: Run, trial: Trial) -> None:
         norms = gradient_norms(scheme, batch, 0)
     trial.norms = {short(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
-    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.of(run.phases()[-1]))
+    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.config_for(run.phases()[-1]))
     trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes()
@@ -222,7 +222,7 @@ def _try(run: Run, trial: Trial) -> None:
 
 def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:
     found = stillness(teacher) + answers(teacher(batch).response)
-    config = run.of(run.phases()[-1])
+    config = run.config_for(run.phases()[-1])
     if config.teacher == "moving_average":
         return found
     found += normalisation(teacher, teacher_skill.is_trained(run, config) or _are_known(run, config))
@@ -255,7 +255,7 @@ def _estimate(run: Run, trial: Trial) -> float:
     """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
     steps = trial.data.steps(run.config.batch_size)
     cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
-    return sum(steps * run.of(phase).epochs * cost.get(phase.role, trial.step) for phase in run.phases())
+    return sum(steps * run.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.phases())
 
 
 def _few(names: list[str]) -> str:

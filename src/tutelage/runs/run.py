@@ -132,7 +132,7 @@ class Run(RunPlan):
                 if phase.number == 0 and asked:
                     wired = self._rehearsed(phase, samples)
         except NotFinite as error:
-            raise NotFinite(f"teacher={self.of(phase).teacher}: {error}") from error
+            raise NotFinite(f"teacher={self.config_for(phase).teacher}: {error}") from error
         except (ConfigError, ModelError) as error:
             raise type(error)(f"stage {phase.name[:-2]}: {error}" if phase.role == "stage" else str(error)) from error
         finally:

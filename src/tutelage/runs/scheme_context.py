@@ -38,7 +38,7 @@ class RunSchemeContext:
 
     def __init__(self, making: RunPlan, phase: Phase) -> None:
         self.making, self.phase = making.on(phase.words.get("column")), phase
-        self.config: Config = making.of(phase)
+        self.config: Config = making.config_for(phase)
         self.settings: TrainerSettings = self.config
         peers, method = self.config.peers, self.config.method
         self.peers = peers if isinstance(peers, int) else len(peers)
@@ -135,7 +135,7 @@ class RunSchemeContext:
         for name, spec in further(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
-            terms = Terms.of(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
+            terms = Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
             found[name] = Player(network, terms, self.task)
         if found:
             seed_everything(self.phase.seed)

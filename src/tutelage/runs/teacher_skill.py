@@ -49,7 +49,7 @@ def refuse(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> None
 def judged(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> list[Finding]:
     """What is to be said of the teacher's skill; nothing of one that follows the student."""
     teacher: Teacher | None = getattr(scheme, "teacher", None)
-    config = run.of(run.phases()[-1])
+    config = run.config_for(run.phases()[-1])
     if teacher is None or config.teacher == "moving_average":
         return []
     heard = any(terms.hears_answers() for terms in scheme.terms().values())

@@ -82,7 +82,7 @@ class Scheme(Checked, nn.Module):
     """Whether a teacher that is already there belongs to it."""
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> Scheme:
+    def from_context(cls, parts: SchemeContext) -> Scheme:
         """Made of a run's parts; further keyword parameters are its options in a configuration."""
         raise ConfigError(f"scheme={cls.__name__} can't be made from a configuration; make it in Python.")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.policies.base import SampleWeight
-from tutelage.schemes.base import Scheme, SchemeContext, Turn
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -36,7 +36,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
-    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
+    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
         """The student and its teacher."""
         refuse(cls, parts.settings)
         network = parts.network()

@@ -35,7 +35,7 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
     """
 
     @classmethod
-    def of(cls, parts: SchemeContext, copy: bool = True) -> Blockwise:
+    def from_context(cls, parts: SchemeContext, copy: bool = True) -> Blockwise:
         """The student and its teacher."""
         settings = parts.settings
         if settings.compile or settings.recompute or settings.sharded:

@@ -38,7 +38,7 @@ class Codistillation(Scheme):
         self.every = every
 
     @classmethod
-    def of(cls, parts: SchemeContext, every: Count = 50) -> Codistillation:
+    def from_context(cls, parts: SchemeContext, every: Count = 50) -> Codistillation:
         """As many peers as the run has."""
         return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, every)
 

@@ -14,7 +14,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.nn.feature_extractor import undisturbed
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
 from tutelage.schemes.collaborative_player import CollaborativePlayer, spoken
 from tutelage.schemes.peer_ensembles import Name, named
 from tutelage.structures import Batch, Inputs, Outputs
@@ -55,7 +55,7 @@ class Collaborative(Scheme):
         self.weights_of: tuple[int, Tensor] | None = None
 
     @classmethod
-    def of(
+    def from_context(
         cls,
         parts: SchemeContext,
         split: Layer | None = None,

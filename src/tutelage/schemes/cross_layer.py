@@ -28,7 +28,7 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
     name = "cross_layer"
 
     @classmethod
-    def of(cls, parts: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
+    def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
         """As many peers as the run has."""
         at = chosen(layers)
         return cls(

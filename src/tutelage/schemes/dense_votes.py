@@ -36,7 +36,7 @@ class DenseVotes(SelfTaught):
     name = "dense_votes"
 
     @classmethod
-    def of(
+    def from_context(
         cls, parts: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
     ) -> DenseVotes:
         """The student."""

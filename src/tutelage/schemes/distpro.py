@@ -34,7 +34,7 @@ class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by n
         self.quiz = quiz
 
     @classmethod
-    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistProScheme:
+    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistProScheme:
         """The student and its teacher."""
         refuse(cls, parts.settings)
         network = parts.network()

@@ -49,7 +49,7 @@ class FileCodistillation(Codistillation, Scheme):
         del self.copies[me]
 
     @classmethod
-    def of(
+    def from_context(
         cls,
         parts: SchemeContext,
         every: Count = 50,

@@ -12,7 +12,7 @@ from torch import nn
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import Scheme, SchemeContext, unwrap
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
@@ -70,7 +70,7 @@ class Hydra(Offline, Scheme):  # the registry looks for Scheme by name
     """
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> Hydra:
+    def from_context(cls, parts: SchemeContext) -> Hydra:
         """The student and its teachers."""
         network = parts.network()
         return cls(HydraPlayer(network, parts.terms(), parts.task), parts.teacher(network))

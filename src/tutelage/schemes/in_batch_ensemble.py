@@ -28,7 +28,7 @@ class InBatchEnsemble(SelfTaught):
         super().__init__(player, order="grouped", each=others)
 
     @classmethod
-    def of(cls, parts: SchemeContext, others: Few = 3) -> InBatchEnsemble:
+    def from_context(cls, parts: SchemeContext, others: Few = 3) -> InBatchEnsemble:
         """The student; others: how many of its class come with each sample."""
         return cls(EmbeddingPlayer(parts.network(), parts.terms(), parts.task), others)
 

@@ -23,7 +23,7 @@ class IntermediateFeature(SelfTaught):
     name = "middle_feature"
 
     @classmethod
-    def of(cls, parts: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
+    def from_context(cls, parts: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
         """The student."""
         player = IntermediateFeaturePlayer(parts.network(), parts.terms(), parts.task)
         player.layer = layer

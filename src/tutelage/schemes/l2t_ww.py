@@ -46,7 +46,7 @@ class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by nam
         self.steps, self.momentum, self.decay = steps, momentum, decay
 
     @classmethod
-    def of(
+    def from_context(
         cls,
         parts: SchemeContext,
         steps: Few = 2,

@@ -33,7 +33,7 @@ class LastBatch(SelfTaught):
         self.last: Tensor | None = None
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> LastBatch:
+    def from_context(cls, parts: SchemeContext) -> LastBatch:
         """The student."""
         return cls(RepeatedBatchPlayer(parts.network(), parts.terms(), parts.task))
 

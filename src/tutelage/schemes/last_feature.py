@@ -24,7 +24,7 @@ class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
     name = "last_feature"
 
     @classmethod
-    def of(cls, parts: SchemeContext, layer: Layer = "auto") -> LastFeature:
+    def from_context(cls, parts: SchemeContext, layer: Layer = "auto") -> LastFeature:
         """The student and its teacher."""
         network = parts.network()
         teacher = parts.teacher(network)

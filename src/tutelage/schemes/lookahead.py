@@ -37,7 +37,7 @@ class LookaheadStudent:
             if any("student_head" in asks for asks in term.loss_inputs.values()):
                 raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
         self.doing = _Doing(player)
-        self.truth = Terms.of(None, player.task.task_loss())
+        self.truth = Terms.from_method(None, player.task.task_loss())
         self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
         self.buffers = {name: buffer.clone() for name, buffer in self.doing.named_buffers()}
         self.velocity: dict[str, Tensor] = {}

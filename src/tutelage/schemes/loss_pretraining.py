@@ -21,7 +21,7 @@ class LossPretraining(Offline, Scheme):  # the registry looks for Scheme by name
     name = "without_student"
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> LossPretraining:
+    def from_context(cls, parts: SchemeContext) -> LossPretraining:
         """The student that waits, and the teacher."""
         network = parts.network()
         return cls(TeacherOnlyPlayer(network, parts.terms(truth=False), parts.task), parts.teacher(network))

@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_vector
 from tutelage.objective.player import AuxiliaryPlayer, Player
-from tutelage.schemes.base import Turn
+from tutelage.schemes.base import Turn, unwrap
 from tutelage.schemes.lookahead import LookaheadStudent, Rate, only
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs

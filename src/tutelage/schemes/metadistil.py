@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
@@ -39,7 +39,7 @@ class MetaDistil(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
+    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
         """The student, and the teacher as it was trained."""
         refuse(cls, parts.settings)
         if parts.frozen_only:

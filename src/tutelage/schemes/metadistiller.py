@@ -14,7 +14,7 @@ from tutelage.nn.connectors import as_map, resized
 from tutelage.nn.feature_extractor import undisturbed
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
-from tutelage.schemes.base import Scheme, SchemeContext, Turn
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
 from tutelage.schemes.multi_exit import MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
@@ -49,7 +49,9 @@ class MetaDistiller(Scheme):
         self.quiz, self.rate = quiz, rate
 
     @classmethod
-    def of(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistiller:
+    def from_context(
+        cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1
+    ) -> MetaDistiller:
         """The student."""
         refuse(cls, parts.settings)
         network = parts.network()

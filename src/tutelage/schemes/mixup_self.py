@@ -44,7 +44,7 @@ class MixupSelf(SelfTaught):
         self.alpha, self.seed = float(alpha), seed
 
     @classmethod
-    def of(cls, parts: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
+    def from_context(cls, parts: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
         """The student."""
         return cls(MixupPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
 

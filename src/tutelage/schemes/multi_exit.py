@@ -35,7 +35,7 @@ class MultiExit(SelfTaught):
     name = "exits"
 
     @classmethod
-    def of(cls, parts: SchemeContext, layers: Layers = "auto") -> MultiExit:
+    def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> MultiExit:
         """The student."""
         return cls(MultiExitPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)))
 

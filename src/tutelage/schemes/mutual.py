@@ -9,7 +9,7 @@ from torch import nn
 
 from tutelage.errors import ConfigError
 from tutelage.objective.player import Peers, Player, wire_peers
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
 from tutelage.structures import Batch, Outputs
 
 
@@ -34,7 +34,7 @@ class Mutual(Scheme):
         self.players = nn.ModuleDict(peers if sequential else {"peers": Peers(peers)})
 
     @classmethod
-    def of(cls, parts: SchemeContext, sequential: bool = False) -> Mutual:
+    def from_context(cls, parts: SchemeContext, sequential: bool = False) -> Mutual:
         """As many peers as the run has."""
         return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, sequential)
 

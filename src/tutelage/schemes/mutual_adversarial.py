@@ -12,7 +12,7 @@ from tutelage.nn.connectors import Conv1x1, as_map
 from tutelage.nn.feature_extractor import single, undisturbed
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer, Peers, Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Positive
 
@@ -39,7 +39,7 @@ class MutualAdversarial(Scheme):
         self.players = nn.ModuleDict({"peers": AdversarialPeers(peers, critics, weight), "critics": critics})
 
     @classmethod
-    def of(cls, parts: SchemeContext, weight: Positive = 0.1) -> MutualAdversarial:
+    def from_context(cls, parts: SchemeContext, weight: Positive = 0.1) -> MutualAdversarial:
         """As many peers as the run has."""
         if parts.settings.sharded:
             raise ConfigError("scheme=mutual_adversarial: critics can't be divided over devices: use strategy=ddp.")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, Turn
+from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
 from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 
@@ -26,7 +26,7 @@ class Offline(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> Offline:
+    def from_context(cls, parts: SchemeContext) -> Offline:
         """The student, those beside it, and the teacher."""
         network = parts.network()
         teacher = parts.teacher(network)

@@ -36,7 +36,9 @@ class PyramidSelfTeacher(SelfTaught):
     name = "self_teacher"
 
     @classmethod
-    def of(cls, parts: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2) -> PyramidSelfTeacher:
+    def from_context(
+        cls, parts: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
+    ) -> PyramidSelfTeacher:
         """The student."""
         return cls(PyramidPlayer(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
 

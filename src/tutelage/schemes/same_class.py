@@ -24,7 +24,7 @@ class SameClass(SelfTaught):
         super().__init__(player, order="pairs")
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> SameClass:
+    def from_context(cls, parts: SchemeContext) -> SameClass:
         """The student."""
         return cls(PairPlayer(parts.network(), parts.terms(), parts.task))
 

@@ -39,7 +39,7 @@ class StudentFriendly(SelfTaught):
     name = "student_friendly"
 
     @classmethod
-    def of(
+    def from_context(
         cls,
         parts: SchemeContext,
         student: str | None = None,
@@ -55,7 +55,7 @@ class StudentFriendly(SelfTaught):
                 f"scheme=student_friendly has losses of its own, and method={parts.method!r} would be none of "
                 "them: leave method out."
             )
-        terms = Terms.of([Term(parts.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
+        terms = Terms.from_method([Term(parts.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
         network = parts.network()
         return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.pupil(student), branches))
 

@@ -26,7 +26,7 @@ class TwoViews(SelfTaught):
         super().__init__(player, copies=2)
 
     @classmethod
-    def of(cls, parts: SchemeContext) -> TwoViews:
+    def from_context(cls, parts: SchemeContext) -> TwoViews:
         """The student."""
         return cls(TwoViewPlayer(parts.network(), parts.terms(), parts.task))
 

@@ -24,7 +24,7 @@ class Task(ABC):
     positions: ClassVar[int] = 0
 
     @classmethod
-    def of(cls, data: DataModule) -> Self:
+    def from_data(cls, data: DataModule) -> Self:
         """The task that this data is for."""
         return cls()
 

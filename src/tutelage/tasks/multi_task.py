@@ -25,7 +25,7 @@ class MultiTask(Task):
         self.columns = columns
 
     @classmethod
-    def of(cls, data: DataModule) -> Self:
+    def from_data(cls, data: DataModule) -> Self:
         """The data's columns."""
         return cls(data.columns)
 

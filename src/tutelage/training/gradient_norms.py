@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, NotFinite
-from tutelage.schemes.base import Scheme
+from tutelage.schemes.base import Scheme, unwrap
 from tutelage.structures import Batch
 
 

@@ -27,7 +27,7 @@ from tutelage.nn.activation_checkpointing import recompute
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import refuse_single
 from tutelage.objective.term import Term
-from tutelage.schemes.base import Scheme, short
+from tutelage.schemes.base import Scheme, short, unwrap
 from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task

@@ -60,7 +60,7 @@ def test_maps_of_named_layers_are_flattened_in_runs_too(kind: type[Loss]) -> Non
     student, teacher = (Says(torch.zeros(6, 2).double(), x) for x in (ours, theirs))
     term = Term(kind(), 1.0, student="layer1", teacher="layer1")
     batch = seen(Vector, 0, 6, torch.zeros(6, dtype=torch.long))
-    scheme = wired(Offline(Player(student, Terms.of(term), TASK), Frozen(teacher, TASK)), batch)
+    scheme = wired(Offline(Player(student, Terms.from_method(term), TASK), Frozen(teacher, TASK)), batch)
     ((_, losses),) = scheme.turns(batch, 0)
     expected = mean(kind()(ours.flatten(1), theirs.flatten(1)))
     torch.testing.assert_close(sum(losses.values()), expected)

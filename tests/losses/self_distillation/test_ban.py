@@ -39,7 +39,7 @@ def test_cwtm_is_the_weighted_cross_entropy():
     task = Classification()
     method = [{"name": "ce", "samples": {"name": "confidence"}}]
     model, teacher = net("cnn2"), net("cnn4", 1)
-    scheme = Offline(Player(model, Terms.of(method), task), Frozen(teacher, task))
+    scheme = Offline(Player(model, Terms.from_method(method), task), Frozen(teacher, task))
     batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
     scheme.wire(batch, 20)
     scheme.train()

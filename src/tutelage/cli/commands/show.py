@@ -53,7 +53,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
 def _of_scheme(scheme: Any) -> list[tuple[str, str, str]]:
     """What a configuration may tell a scheme: {name: …, …options}."""
-    taken = [*inspect.signature(scheme.of).parameters.values()][1:]
+    taken = [*inspect.signature(scheme.from_context).parameters.values()][1:]
     return [(p.name, repr(p.default), str(p.annotation)) for p in taken]
 
 
