@@ -57,7 +57,7 @@ class Challenged(nn.Module):
         self.critic = [critic]  # in a list: not a part of this player, so not trained in its turn
 
     def forward(self, batch: Batch, told: Outputs) -> tuple[dict[str, Tensor], Tensor]:
-        said = self.player.say(batch)
+        said = self.player.forward_student(batch)
         fooled = F.softplus(-self.critic[0].score(said.response)).mean()
         return self.player.terms(said, told, batch) | {"critic": 0.1 * fooled}, said.response.detach()
 

@@ -83,7 +83,7 @@ def branches(make, count=3, split="auto", x=None, gradient=1.0) -> Branches:
 
 def by_hand(found: Branches, x: Tensor) -> list[Tensor]:
     """Every branch as the whole network that it is."""
-    return [student(x).response for student in found.tapped().values()]
+    return [student(x).response for student in found.extractors().values()]
 
 
 def gradients(found: Branches, responses: list[Tensor]) -> dict[str, Tensor]:
@@ -107,7 +107,7 @@ def test_they_say_and_learn_what_whole_networks_would(make, split):
 
 def test_the_trunk_runs_once_and_each_branch_once():
     found, x = branches(Counted), torch.randn(5, 1, 8, 8)
-    models_ = [student.model for student in found.tapped().values()]
+    models_ = [student.model for student in found.extractors().values()]
     before = [dict(m.calls) for m in models_]
     found.train()(x)
     after = [{n: m.calls[n] - b[n] for n in b} for m, b in zip(models_, before, strict=True)]
@@ -116,7 +116,7 @@ def test_the_trunk_runs_once_and_each_branch_once():
 
 def test_the_trunks_batch_norm_sees_each_batch_once():
     found, x = branches(lambda: net("cnn2")), torch.randn(5, 1, 8, 8)
-    first = next(iter(found.tapped().values())).model
+    first = next(iter(found.extractors().values())).model
     found.train()(x)
     assert first.layer1[1].num_batches_tracked == first.layer3[1].num_batches_tracked == 1
 
@@ -130,19 +130,19 @@ def test_the_gradient_is_scaled_where_branches_meet_and_nowhere_else():
 
 
 def test_the_branches_begin_differently_on_one_trunk():
-    first, second = (s.model for s in branches(Plain, 2).tapped().values())
+    first, second = (s.model for s in branches(Plain, 2).extractors().values())
     assert first.layer1 is second.layer1
     assert not torch.equal(first.layer2[0].weight, second.layer2[0].weight)
     one = Plain()
     copies = Branches({"a": one, "b": copy.deepcopy(one), "c": copy.deepcopy(one)})
     copies.share(torch.randn(2, 1, 8, 8))
-    heads = [s.model.fc.weight for s in copies.tapped().values()]
+    heads = [s.model.fc.weight for s in copies.extractors().values()]
     assert heads[0] is one.fc.weight
     assert not any(torch.equal(heads[i], heads[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
 def test_a_parameter_of_no_layer_is_shared_if_it_stands_before_the_split():
-    first, second = (s.model for s in branches(Tokens, 2, "block").tapped().values())
+    first, second = (s.model for s in branches(Tokens, 2, "block").extractors().values())
     assert first.token is second.token
     assert first.after is second.after
     assert first.head is not second.head
@@ -151,7 +151,7 @@ def test_a_parameter_of_no_layer_is_shared_if_it_stands_before_the_split():
 def test_what_remains_is_a_plain_network():
     found = branches(Plain, 2)
     found.train()(torch.randn(5, 1, 8, 8))
-    for student in found.tapped().values():
+    for student in found.extractors().values():
         model = student.close()
         assert not any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in model.modules())
         again = Plain()

@@ -93,7 +93,7 @@ def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
     player.wire(teacher.profile(batch), batch, 4)
     (term,) = player.terms.named().values()
     assert {split(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
-    sum(player(batch, teacher(batch, player.heard())).values()).backward()
+    sum(player(batch, teacher(batch, player.teacher_layers())).values()).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in player.student.parameters())
 
 

@@ -43,7 +43,7 @@ def wired(method: object, truth: bool = True) -> tuple[Player, Outputs]:
 @pytest.mark.parametrize("loss", [KD(), DKD()])
 def test_a_temperature_of_each_sample_is_that_samples_loss_at_its_temperature(loss: Loss) -> None:
     player, told = wired(Term(type(loss)(temperature=1.0), 2.0, temperature=Dynamic()), truth=False)
-    said = player.say(BATCH)
+    said = player.forward_student(BATCH)
     values = player.compare(said, told, BATCH)
     tau = Dynamic()(said.response, told.response)
     by_hand = []
@@ -57,7 +57,7 @@ def test_a_temperature_of_each_sample_is_that_samples_loss_at_its_temperature(lo
 
 def test_samples_count_as_the_policy_says() -> None:
     player, told = wired(Term(KD(3.0), 1.0, samples=StudentGap()), truth=False)
-    said = player.say(BATCH)
+    said = player.forward_student(BATCH)
     values = KD(3.0)(said.response, told.response) * StudentGap()(said.response, told.response, targets=BATCH.targets)
     torch.testing.assert_close(player.compare(said, told, BATCH)["kd"], values.mean())
 
@@ -156,7 +156,7 @@ def test_a_training_balances_shows_it_and_learns_what_is_learned(tmp_path: Path)
 
 def test_lskd_is_kd_of_standardised_logits() -> None:
     player, told = wired(Term(KD(1.0), 9.0, temperature=Standardised(2.0)), truth=False)
-    said = player.say(BATCH)
+    said = player.forward_student(BATCH)
     s, t = (F.log_softmax(standardised(z) / 2, dim=1) for z in (said.response, told.response))
     by_hand = 9 * 4 * F.kl_div(s, t, reduction="batchmean", log_target=True)
     torch.testing.assert_close(player.compare(said, told, BATCH)["kd"], by_hand)

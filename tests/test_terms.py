@@ -121,7 +121,7 @@ def test_the_weight_grows_over_the_warmup():
 def test_a_term_is_the_weighted_mean_and_pairs_add_up():
     student, teacher = net("cnn2", 1).eval(), net("cnn4", 2).eval()
     made = player(3 * AT(), student, teacher, truth=False)
-    said, told = made.say(BATCH), Frozen(teacher, Classification())(BATCH, made.terms.layers("teacher"))
+    said, told = made.forward_student(BATCH), Frozen(teacher, Classification())(BATCH, made.terms.layers("teacher"))
     by_hand = sum((AT()(said[n], told[n])).mean() for n in ("layer1", "layer2", "layer3"))
     assert torch.allclose(made(BATCH, told)["at"], 3 * by_hand)
 
@@ -308,7 +308,7 @@ def test_a_loss_of_responses_compares_the_layers_that_are_named():
 
 def test_a_segmenters_response_is_resized_to_the_targets(scene):
     made = player(KD(), Dense(), Dense(width=6), scene, task=Segmentation())
-    assert made.say(scene).response.shape == (4, 3, 8, 8)
+    assert made.forward_student(scene).response.shape == (4, 3, 8, 8)
 
 
 def test_a_loss_of_ones_own_is_wired_like_the_catalogues():

@@ -92,7 +92,7 @@ def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
     made = {name: CrossLayerPlayer(net(name), Terms.from_method(DCM()), task, layers) for name, layers in at.items()}
     scheme = CrossLayer(made)
     scheme.wire(batch, 32)
-    said = {name: player.say(batch) for name, player in made.items()}
+    said = {name: player.forward_student(batch) for name, player in made.items()}
     assert {name: len(one.members) for name, one in said.items()} == {"cnn2": 3, "cnn4": 2}
     ours, theirs = ([member.response for member in said[name].members] for name in at)
     expected = sum(part.mean() for part in DCM()(ours, theirs, targets=batch.targets).values())

@@ -99,13 +99,13 @@ def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
     made = peers(3)
     scheme = FileCodistillation(made, "peer1", tmp_path)
     assert list(scheme.players) == ["student"]
-    assert list(scheme.copies) == list(scheme.memory()) == ["peer0", "peer2"]
+    assert list(scheme.copies) == list(scheme.checkpoint_state()) == ["peer0", "peer2"]
     assert scheme.students()["student"].model is made["peer1"].student.model
     fit(scheme, digits(32), epochs=1)  # fewer batches than a round: nobody is asked
     other = FileCodistillation(peers(3), "peer1", tmp_path)
     with torch.no_grad():
         next(scheme.copies.parameters()).add_(1)
-    other.recall(scheme.memory())
+    other.load_checkpoint_state(scheme.checkpoint_state())
     assert torch.equal(next(scheme.copies.parameters()), next(other.copies.parameters()))
 
 

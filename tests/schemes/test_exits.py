@@ -110,7 +110,7 @@ def test_the_heads_change_nothing_of_what_the_student_says():
     batch = next(data.batches("train", 8))
     scheme.wire(batch, 32)
     plain.wire(None, batch, 32)
-    assert torch.equal(scheme.players["student"].say(batch).response, plain.say(batch).response)
+    assert torch.equal(scheme.players["student"].forward_student(batch).response, plain.forward_student(batch).response)
 
 
 def test_the_exported_student_is_the_bare_network(tmp_path):

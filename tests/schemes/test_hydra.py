@@ -52,10 +52,10 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
     scheme = hydra(3)
     student = fit(scheme, digits(48), epochs=2).eval()
     player = scheme.players["student"]
-    player.tap(["fc:in"])  # the trainer has closed it
+    player.set_captured_layers(["fc:in"])  # the trainer has closed it
     assert len({digest(head) for head in player.heads}) == 3
     with torch.no_grad():
-        said = player.eval().say(BATCH)
+        said = player.eval().forward_student(BATCH)
         plain = student(BATCH.inputs)
     assert torch.allclose(plain, torch.stack([m.response for m in said.members]).mean(0), atol=1e-5)
     assert student.state_dict().keys() == net("cnn2").state_dict().keys()

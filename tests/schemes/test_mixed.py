@@ -143,7 +143,9 @@ def test_the_helpers_change_nothing_of_what_the_student_says():
     scheme, batch = wired()
     plain = Player(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification())
     plain.wire(None, batch, 32)
-    assert torch.equal(scheme.players["student"].say(batch).response, plain.train().say(batch).response)
+    assert torch.equal(
+        scheme.players["student"].forward_student(batch).response, plain.train().forward_student(batch).response
+    )
 
 
 def test_any_term_finds_its_layers():

@@ -31,7 +31,7 @@ def test_without_a_teacher_the_truth_alone_teaches():
     (_, before), *_ = scheme.turns(batch, 0)
     student = fit(scheme, data, epochs=5, lr=0.2)
     assert CE()(student.train()(batch.inputs), targets=batch.targets).mean() < 0.8 * before["ce"]
-    assert scheme.memory() == {}
+    assert scheme.checkpoint_state() == {}
 
 
 def test_a_student_comes_to_answer_as_its_teacher_does():

@@ -74,7 +74,7 @@ def test_the_pyramid_learns_from_the_truth_alone_and_passes_that_on():
     taught = torch.autograd.grad(losses["kd"] + losses["at"], pyramid, retain_graph=True, allow_unused=True)
     assert taught == (None,) * len(pyramid)
     assert all(g is not None for g in torch.autograd.grad(losses["ce"], pyramid, retain_graph=True))
-    _, aside = player.pyramid([player.say(batch)[layer] for layer in player.layers])
+    _, aside = player.pyramid([player.forward_student(batch)[layer] for layer in player.layers])
     (through,) = torch.autograd.grad(aside.sum(), [player.student.model.layer1[0].weight])
     assert through.any()
 
@@ -92,7 +92,7 @@ def test_the_pyramid_changes_nothing_of_what_the_student_says():
     plain = Player(net("cnn2"), Terms.from_method([{"name": "ce"}]), Classification())
     plain.wire(None, batch, 32)
     plain.train()
-    assert torch.equal(scheme.players["student"].say(batch).response, plain.say(batch).response)
+    assert torch.equal(scheme.players["student"].forward_student(batch).response, plain.forward_student(batch).response)
 
 
 def test_named_layers_are_refined_and_any_term_finds_them():

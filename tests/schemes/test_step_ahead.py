@@ -396,7 +396,7 @@ def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
         )  # fmt: skip
         batch = next(parted()[0].batches("train", 8))
         scheme.wire(batch, 48)
-        sides = scheme.teacher(batch, scheme.layers), scheme.players["student"].say(batch)
+        sides = scheme.teacher(batch, scheme.layers), scheme.players["student"].forward_student(batch)
         lowest[layers[0]] = [min(side[layer].min().item() for layer in layers) for side in sides]
         assert all(losses for _, losses in scheme.train().turns(batch, 0))
     assert lowest["layer1"] == [0, 0]

@@ -148,7 +148,7 @@ def test_pcl_adds_a_classifier_of_all_features_and_the_peers_averages():
     nets = [student.model for student in group.students().values()]
     z, f = answers(group, batch), [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
     fused = group.ensemble.classifier(torch.cat(f, 1))
-    told = [student.model(batch.inputs) for student in scheme.average.module.tapped().values()]
+    told = [student.model(batch.inputs) for student in scheme.average.module.extractors().values()]
     expected = {"one": total(ONE()(torch.stack(z), fused, targets=batch.targets))}
     for i in range(3):
         kds = [KD(3.0)(z[i], told[j]).mean().item() for j in range(3) if j != i]

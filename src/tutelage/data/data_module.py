@@ -35,8 +35,9 @@ class DataModule:
     those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
     "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip), and what data/alter.py
     knows, added by "+". columns: of samples
-    with several labels, each label's name and number of classes; `classes` has them one after the other. column_name: the
-    column that this is, of data that had several. notes: what its user should know, such as files that were left out.
+    with several labels, each label's name and number of classes; `classes` has them one after the other. column_name:
+    the column that this is, of data that had several. notes: what its user should know, such as files that were left
+    out.
     came: what the values of images are before they are normalised; where that isn't known they are left as they come,
     mean 0 and std 1. loading: keys of a run that the data sets.
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation

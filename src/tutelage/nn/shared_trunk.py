@@ -37,19 +37,19 @@ class Branches(nn.Module):
         self.split = ""
         self.trunk: dict[str, int] = {}  # the outermost modules before the split, and how often each is called there
 
-    def tapped(self) -> dict[str, FeatureExtractor]:
+    def extractors(self) -> dict[str, FeatureExtractor]:
         """The networks by name."""
         return {name: cast(FeatureExtractor, student) for name, student in self.students.items()}
 
-    def tap(self, layers: Sequence[str]) -> None:
+    def set_captured_layers(self, layers: Sequence[str]) -> None:
         """Capture those layers, and what enters the split, in each."""
         entering = [f"{self.split}:in:patches"] if self.split else []
-        for name, student in self.tapped().items():
+        for name, student in self.extractors().items():
             self.students[name] = FeatureExtractor(student.close(), (*entering, *layers))
 
     def forward(self, inputs: Inputs | list[Inputs]) -> list[Outputs]:
         """What each says; what they share runs once if they have the same inputs."""
-        students = list(self.tapped().values())
+        students = list(self.extractors().values())
         if isinstance(inputs, list):
             return [self._scaled(student, x) for student, x in zip(students, inputs, strict=True)]
         with remembered(self._shared()) as kept:
@@ -60,7 +60,7 @@ class Branches(nn.Module):
         return said
 
     def _shared(self) -> dict[nn.Module, int]:
-        first = next(iter(self.tapped().values())).model
+        first = next(iter(self.extractors().values())).model
         return {first.get_submodule(name): calls for name, calls in self.trunk.items()}
 
     def _scaled(self, student: FeatureExtractor, inputs: Inputs) -> Outputs:
@@ -82,7 +82,7 @@ class Branches(nn.Module):
         Raises: ModelError if they are of several architectures, if there is no such layer or nothing before it, or if
         it is no trunk: branches that share it say something else.
         """
-        first, *others = [student.model for student in self.tapped().values()]
+        first, *others = [student.model for student in self.extractors().values()]
         if any(_shapes(other) != _shapes(first) for other in others):
             raise ModelError("branches that share a trunk are of one architecture; name one model (student=…).")
         begins, ends = order(first, inputs)
@@ -108,7 +108,7 @@ class Branches(nn.Module):
     def _check(self, inputs: Inputs) -> None:
         """Refuse a split at which branches that share say something else than whole networks."""
         with undisturbed(self):
-            alone = [student(inputs).response for student in self.tapped().values()]
+            alone = [student(inputs).response for student in self.extractors().values()]
             together = [said.response for said in self(inputs)]
         if not all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(alone, together, strict=True)):
             raise ModelError(

@@ -41,24 +41,24 @@ class Player(nn.Module):
         self.terms.wire(profile, teacher, batch, samples)
         self.terms.refuse_frozen(profile)
         self.metadata = profile.metadata
-        self.tap()
+        self.set_captured_layers()
 
-    def tap(self, heard: Sequence[str] = ()) -> None:
+    def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture the layers that its terms ask for, and those that others hear."""
-        self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *heard))
+        self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *captured))
 
-    def heard(self) -> tuple[str, ...]:
+    def teacher_layers(self) -> tuple[str, ...]:
         """The teacher's layers that it asks for."""
         return self.terms.layers("teacher")
 
-    def say(self, batch: Batch) -> Outputs:
+    def forward_student(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the features that its terms ask for."""
         said = self.student(batch.inputs)
         return Outputs(self.task.response(said.response, batch), said.features, self.metadata)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Each term's weighted scalar; of a list of teachers, which teach one by one, its mean over them."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         return self.among(said, told, batch) if isinstance(told, list) else self.compare(said, told, batch)
 
     def among(self, said: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class Peers(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Every peer's weighted terms."""
-        return self.taught({name: player.say(batch) for name, player in self.peers().items()}, batch)
+        return self.taught({name: player.forward_student(batch) for name, player in self.peers().items()}, batch)
 
     def taught(self, said: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
         """The terms of what each has said."""
@@ -161,4 +161,6 @@ def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:
         neighbour.members = profiles[:i] + profiles[i + 1 :]
         player.wire(neighbour, batch, samples)
     for player in players:
-        player.tap([layer for other in players if other is not player for layer in other.terms.layers("teacher")])
+        player.set_captured_layers(
+            [layer for other in players if other is not player for layer in other.terms.layers("teacher")]
+        )

@@ -63,11 +63,11 @@ class Terms(nn.ModuleDict):
         asking = [term for term in self.named().values() if layer in term.teacher_layers]
         return bool(asking) and all(term.as_vectors() for term in asking)
 
-    def hears_members(self) -> bool:
+    def needs_member_outputs(self) -> bool:
         """Whether a term compares with each of several teachers."""
         return any("teacher" in term.loss.list_inputs for term in self.named().values())
 
-    def hears_answers(self) -> bool:
+    def needs_responses(self) -> bool:
         """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
         return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)

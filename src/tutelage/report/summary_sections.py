@@ -318,9 +318,10 @@ COSTS: dict[str, Callable[[Any], str]] = {
 
 
 def _slowdown(run: RunRecord) -> str:
-    alone, taught = (mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone",
-    "student")) return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught
-    else ""
+    alone, taught = (
+        mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone", "student")
+    )
+    return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught else ""
 
 
 def settings(run: RunRecord) -> Section:

@@ -61,8 +61,10 @@ def _validation(phase: PhaseRecord, name: str) -> list[Point]:
 
 def _level(run: RunRecord, name: str) -> tuple[str, str, float] | None:
     """The teacher's own figure on the validation split."""
-    values = [v for phase in run.phases_with_role("teacher") if is_number(v := (phase.facts.get("val") or
-    {}).get(name))] return ("teacher", "Teacher", statistics.fmean(values)) if values else None
+    values = [
+        v for phase in run.phases_with_role("teacher") if is_number(v := (phase.facts.get("val") or {}).get(name))
+    ]
+    return ("teacher", "Teacher", statistics.fmean(values)) if values else None
 
 
 def averaged(seeds: Sequence[Sequence[Point]]) -> list[Point]:

@@ -52,7 +52,7 @@ def judged(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> list
     config = run.config_for(run.phases()[-1])
     if teacher is None or config.teacher == "moving_average":
         return []
-    heard = any(terms.hears_answers() for terms in scheme.terms().values())
+    heard = any(terms.needs_responses() for terms in scheme.terms().values())
     if heard and (new := untrained(teacher)):
         mend = "say teacher_epochs=N to fine-tune it on this data first, or give weights of these classes."
         return [

@@ -130,12 +130,12 @@ class Scheme(Checked, nn.Module):
         """The weights in use of the terms whose weight goes by the others', by "player/term"."""
         return {before + n: weight for before, terms in self.terms().items() for n, weight in terms.weights().items()}
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """What changes in training beside the players."""
         return {}
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take back what `memory` gave."""
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Take back what `checkpoint_state` gave."""
 
 
 class SelfTaught(Scheme):

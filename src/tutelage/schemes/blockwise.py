@@ -91,9 +91,9 @@ class BlockwisePlayer(Player):
             first = teacher.members[0] if teacher.members else teacher  # of several the first one's stages are compared
             self._take_over(first.model)
 
-    def heard(self) -> tuple[str, ...]:
+    def teacher_layers(self) -> tuple[str, ...]:
         """What feeds its blocks too, with all tokens."""
-        return (*super().heard(), *self.fed.values())
+        return (*super().teacher_layers(), *self.fed.values())
 
     def _take_over(self, teacher: nn.Module) -> None:
         theirs = teacher.state_dict()
@@ -121,9 +121,9 @@ class BlockwisePlayer(Player):
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Its own forward, and one in which each block but the first begins at the teacher's feature."""
         assert isinstance(told, Outputs)
-        said = self.say(batch)
+        said = self.forward_student(batch)
         with replaced(self.student.model, {ours: told[theirs] for ours, theirs in self.fed.items()}):
-            fed = self.say(batch)
+            fed = self.forward_student(batch)
         return self.compare(replace(said, features=fed.features), told, batch)
 
 

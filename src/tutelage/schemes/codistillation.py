@@ -66,14 +66,14 @@ class Codistillation(Scheme):
         for teacher, peer in zip(self.copies.values(), self.peers.values(), strict=True):
             copied(peer.student.model.state_dict(), teacher)
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The copies."""
         return {name: teacher.state_dict() for name, teacher in self.copies.items()}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Take them back."""
         for name, teacher in self.copies.items():
-            teacher.load_state_dict(memory[name])
+            teacher.load_state_dict(state[name])
 
 
 def copied(weights: Mapping[str, Tensor], teacher: nn.Module) -> None:

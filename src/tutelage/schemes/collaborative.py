@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.nn.feature_extractor import undisturbed
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
-from tutelage.schemes.collaborative_player import CollaborativePlayer, spoken
+from tutelage.schemes.collaborative_player import CollaborativePlayer, group_outputs
 from tutelage.schemes.peer_ensembles import Name, named
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.utils.options import FewOrZero, Layer, Share, ShareBelowOne
@@ -112,7 +112,7 @@ class Collaborative(Scheme):
 
     @torch.no_grad()
     def _averages(self, group: CollaborativePlayer, batch: Batch, inputs: list[Inputs] | None) -> list[Outputs] | None:
-        return None if self.average is None else spoken(self.average, group.task, batch, inputs)
+        return None if self.average is None else group_outputs(self.average, group.task, batch, inputs)
 
     def _measured(self, group: CollaborativePlayer, batch: Batch) -> Tensor:
         """The weights by the errors on the validation split as the epoch begins."""
@@ -126,7 +126,7 @@ class Collaborative(Scheme):
         errors: list[Tensor] = []
         with undisturbed(group):
             for seen in self.data.batches("val", 256, train=False, device=group.device()):
-                said = torch.stack([one.response.softmax(1) for one in group.say(seen)])
+                said = torch.stack([one.response.softmax(1) for one in group.forward_student(seen)])
                 assert seen.targets is not None
                 errors.append((said - F.one_hot(seen.targets, said.shape[2])).flatten(1))
         return generalisation_weights(torch.cat(errors, dim=1))
@@ -136,18 +136,18 @@ class Collaborative(Scheme):
         if self.average is not None:
             self.average.update_parameters(unwrap(self.players["peers"]).branches)
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The averages, and the weights of this epoch."""
         average = {} if self.average is None else {"average": self.average.state_dict()}
         epoch, weights = self.weights_of or (-1, None)
         return average | ({} if weights is None else {"epoch": epoch, "weights": weights})
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
+    def load_checkpoint_state(self, state: Mapping[str, Any]) -> None:
         """Take both back."""
         if self.average is not None:
-            self.average.load_state_dict(memory["average"])
-        if "weights" in memory:
-            self.weights_of = memory["epoch"], memory["weights"]
+            self.average.load_state_dict(state["average"])
+        if "weights" in state:
+            self.weights_of = state["epoch"], state["weights"]
 
 
 class _Average(AveragedModel):

@@ -63,30 +63,30 @@ class CollaborativePlayer(nn.Module):
             self.branches.share(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
         self.embedding = embedded(profile).embedding if self.embedded else ""
-        self.branches.tap([*layers, *([self.embedding] if self.embedded else [])])
+        self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedded else [])])
         example = replace(batch, inputs=profile.inputs)
         with undisturbed(self):
-            said = self.say(example)
+            said = self.forward_student(example)
         self.ensemble.build(said, self.branches.split, layers)
         self.ensemble.to(said[0].response)
         with undisturbed(self):
             ours, theirs = self.ensemble.lead(said)
             pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
-        self.together.wire(heard(profile, ours), heard(profile, theirs), batch, samples)
+        self.together.wire(profile_with_outputs(profile, ours), profile_with_outputs(profile, theirs), batch, samples)
         if self.embedded:
-            self.embedded.wire(heard(profile, self.embeddings(said)), None, batch, samples)
+            self.embedded.wire(profile_with_outputs(profile, self.embeddings(said)), None, batch, samples)
         for one, told in list(pairs.values())[:1]:
-            self.each.wire(heard(profile, one), heard(profile, told[0]), batch, samples)
+            self.each.wire(profile_with_outputs(profile, one), profile_with_outputs(profile, told[0]), batch, samples)
 
-    def say(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
+    def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """What each student says."""
-        return spoken(self.branches, self.task, batch, inputs)
+        return group_outputs(self.branches, self.task, batch, inputs)
 
     def forward(
         self, batch: Batch, inputs: list[Inputs] | None = None, told: list[Outputs] | None = None
     ) -> dict[str, Tensor]:
         """Each term's weighted scalar."""
-        said = self.say(batch, inputs)
+        said = self.forward_student(batch, inputs)
         share = self.rise.at(batch.epoch)
         with torch.autocast(said[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
@@ -125,16 +125,16 @@ class CollaborativePlayer(nn.Module):
 
     def students(self) -> dict[str, FeatureExtractor]:
         """Each one's whole network."""
-        return self.branches.tapped()
+        return self.branches.extractors()
 
 
-def spoken(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
+def group_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
     """What each of several networks says of a batch, or of its own view of it."""
     said: list[Outputs] = branches(batch.inputs if inputs is None else inputs)
     return [Outputs(task.response(one.response, batch), one.features) for one in said]
 
 
-def heard(profile: ModelProfile, said: Outputs | None) -> Any:
+def profile_with_outputs(profile: ModelProfile, said: Outputs | None) -> Any:
     """A look at a network that says this."""
     if said is None:
         return None

@@ -49,15 +49,15 @@ class CrossLayerPlayer(MultiExitPlayer):
         ours.members = [*(profile.answer(logits) for _, logits in self.grow(profile)), profile]
         self.terms.wire(ours, teacher, batch, samples)
         self.metadata = profile.metadata
-        self.tap()
+        self.set_captured_layers()
 
-    def tap(self, heard: Sequence[str] = ()) -> None:
+    def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture what enters the exits too."""
-        super().tap([*self.exits, *heard])
+        super().set_captured_layers([*self.exits, *captured])
 
-    def say(self, batch: Batch) -> Outputs:
+    def forward_student(self, batch: Batch) -> Outputs:
         """What it says, and what all its classifiers say, as members."""
-        said = super().say(batch)
+        said = super().forward_student(batch)
         exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
         said.members = [Outputs(single(logits)) for logits in (*exits, said.response)]
         return said

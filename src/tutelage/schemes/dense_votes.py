@@ -84,11 +84,11 @@ class DenseVotesPlayer(Checked, Player):
         self.metadata = profile.metadata
         self.terms.wire(profile, None, replace(batch, extras=batch.extras | {"votes": profile.response}), samples)
         self.terms.refuse_frozen(profile)
-        self.tap(self.layers)
+        self.set_captured_layers(self.layers)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward, by its votes, and the truth of the classifiers' answers."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         maps = [said[layer] for layer in self.layers]
         answers = [Outputs(single(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
         counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, said.response)})

@@ -42,13 +42,13 @@ class HydraPlayer(Player):
         profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
         self.terms.wire(profile, teacher, batch, samples)
         self.metadata = profile.metadata
-        self.tap([f"{self.trunk}:in"])
+        self.set_captured_layers([f"{self.trunk}:in"])
 
     def classifier(self) -> nn.Linear:
         """The network's own."""
         return cast(nn.Linear, self.student.model.get_submodule(self.trunk))
 
-    def say(self, batch: Batch) -> Outputs:
+    def forward_student(self, batch: Batch) -> Outputs:
         """The heads' mean, and what each one says."""
         said = self.student(batch.inputs)
         responses = [self.task.response(head(said[f"{self.trunk}:in"]), batch) for head in self.heads]

@@ -44,7 +44,7 @@ class EmbeddingPlayer(Player):
         self.embedding = profile.embedding
         self.metadata = profile.metadata
         self.terms.wire(profile, None, self.with_embedding(batch, profile.feature(profile.embedding)), samples)
-        self.tap([profile.embedding])
+        self.set_captured_layers([profile.embedding])
 
     def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:
         """The batch, with the feature as vectors for losses that ask."""
@@ -52,5 +52,5 @@ class EmbeddingPlayer(Player):
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         return self.compare(said, None, self.with_embedding(batch, said[self.embedding]))

@@ -56,10 +56,10 @@ class IntermediateFeaturePlayer(Player):
         self.metadata = profile.metadata
         profile.members = [profile.answer(profile.response), profile.answer(self.pooled(profile.feature(self.layer)))]
         self.terms.wire(profile, teacher, batch, samples)
-        self.tap([self.layer])
+        self.set_captured_layers([self.layer])
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         said.members = [Outputs(said.response), Outputs(self.pooled(said[self.layer]))]
         return self.compare(said, told if isinstance(told, Outputs) else None, batch)

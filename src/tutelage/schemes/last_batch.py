@@ -43,14 +43,14 @@ class LastBatch(SelfTaught):
         yield "student", losses
         self.last = new
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """What every process said of its last batch's new half."""
         return {} if self.last is None else {"last": all_of(self.last.cpu())}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Take it back."""
-        if memory:
-            self.last = memory["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
+        if state:
+            self.last = state["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
 
 
 class RepeatedBatchPlayer(Player):
@@ -68,7 +68,7 @@ class RepeatedBatchPlayer(Player):
         """The terms, and what it says of the new samples, without gradient."""
         repeated = batch.extras["parts"][0]
         old = batch.part(0, repeated)
-        now, again = (self.say(part).response for part in (batch.part(repeated, len(batch)), old))
+        now, again = (self.forward_student(part).response for part in (batch.part(repeated, len(batch)), old))
         last = again if last is None else last.to(again)
         with torch.autocast(again.device.type, enabled=False):
             whole = Outputs(torch.cat([again, now]), metadata=self.metadata)

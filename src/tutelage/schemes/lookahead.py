@@ -50,7 +50,7 @@ class LookaheadStudent:
 
     def error(self, batch: Batch) -> Tensor:
         """The task's own loss."""
-        said = self._do(lambda player: player.say(batch))
+        said = self._do(lambda player: player.forward_student(batch))
         found = self.truth(said, None, batch, self.doing.player.task.mask(batch))
         return torch.stack(list(found.values())).sum()
 

@@ -89,4 +89,4 @@ class TrainableTeacher(AuxiliaryPlayer):
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What it says."""
-        return self.teacher.say(batch, layers)
+        return self.teacher.forward_student(batch, layers)

@@ -63,7 +63,7 @@ class MetaDistiller(Scheme):
         student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
         student.wire(None, batch, samples)
         with undisturbed(student):
-            said = student.say(batch)
+            said = student.forward_student(batch)
         generator.build([as_map(said[layer]) for layer in student.read], said.response.shape[1])
         self._lesson(batch, 0)
 
@@ -98,7 +98,7 @@ class SoftTargetPlayer(MultiExitPlayer):
 
     def forward(self, batch: Batch, told: Generate) -> dict[str, Tensor]:  # type: ignore[override]
         """One forward of the student and its heads; told: what makes the targets of its features."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
         targets = [x.to(said.response) for x in told([said[layer].detach() for layer in self.read])]
         with torch.autocast(said.response.device.type, enabled=False):

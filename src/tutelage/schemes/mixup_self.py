@@ -82,11 +82,11 @@ class MixupPlayer(MultiExitPlayer):
         self.metadata = profile.metadata
         self.terms.wire(ours, ours, batch, samples)
         asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
-        self.tap([*self.exits, self.deepest, *sorted(asked)])
+        self.set_captured_layers([*self.exits, self.deepest, *sorted(asked)])
 
-    def tap(self, heard: Sequence[str] = ()) -> None:
+    def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture just what is heard: the terms' layers aren't all the student's."""
-        self.student = FeatureExtractor(self.student.close(), heard)
+        self.student = FeatureExtractor(self.student.close(), captured)
 
     def _refuse(self, batch: Batch) -> None:
         if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
@@ -111,7 +111,7 @@ class MixupPlayer(MultiExitPlayer):
         def mix(x: Tensor) -> Tensor:
             return share * x + (1 - share) * x[order]
 
-        said = self.say(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
+        said = self.forward_student(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
         plain, mixture = mapped(said, lambda x: x.chunk(2)[0]), mapped(said, lambda x: x.chunk(2)[1])
         mixed = mapped(plain, mix)
         above = [Outputs(single(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)]
@@ -124,9 +124,9 @@ class MixupPlayer(MultiExitPlayer):
             ])  # fmt: skip
             return truths | self._taught(mixed, mixture, above, batch, truths)
 
-    def say(self, batch: Batch) -> Outputs:
+    def forward_student(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
-        said = super().say(batch)
+        said = super().forward_student(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         features = said.features | {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
         members = [

@@ -104,7 +104,7 @@ class MultiExitPlayer(Player):
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         told = said.detach()
         with torch.autocast(said.response.device.type, enabled=False):

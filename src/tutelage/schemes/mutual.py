@@ -59,5 +59,5 @@ class Mutual(Scheme):
 
     @torch.no_grad()
     def _answer(self, name: str, batch: Batch) -> Outputs:
-        answer: Outputs = unwrap(self.players[name]).say(batch)
+        answer: Outputs = unwrap(self.players[name]).forward_student(batch)
         return answer

@@ -74,9 +74,9 @@ class MapPlayer(Player):
         self.layer = profile.named(profile.stages[-1].name, "map")
         super().wire(teacher, batch, samples)
 
-    def tap(self, heard: Sequence[str] = ()) -> None:
+    def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture the map too."""
-        super().tap([*heard, self.layer])
+        super().set_captured_layers([*captured, self.layer])
 
     def map(self, said: Outputs) -> Tensor:
         """The last map."""
@@ -134,7 +134,7 @@ class AdversarialPeers(Peers):
         """Wire the peers; bring their maps to the smallest shape, and size the critics."""
         super().wire(batch, samples)
         with undisturbed(self):
-            maps = {name: player.map(player.say(batch)) for name, player in self.mapped().items()}
+            maps = {name: player.map(player.forward_student(batch)) for name, player in self.mapped().items()}
         first = next(iter(maps.values()))
         common = first.new_zeros(1, *(min(x.shape[dim] for x in maps.values()) for dim in (1, 2, 3)))
         for name, player in self.mapped().items():
@@ -147,7 +147,7 @@ class AdversarialPeers(Peers):
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # type: ignore[override]
         """One forward of each peer."""
-        said = {name: player.say(batch) for name, player in self.peers().items()}
+        said = {name: player.forward_student(batch) for name, player in self.peers().items()}
         maps = {name: player.transfer(player.map(said[name])) for name, player in self.mapped().items()}
         fooled = {f"{name}/adversarial": self.weight * self.critics[0].fooled(name, x) for name, x in maps.items()}
         return self.taught(said, batch) | fooled, {name: x.detach() for name, x in maps.items()}

@@ -39,10 +39,12 @@ class Offline(Scheme):
         profile = None if self.teacher is None else self.teacher.profile(batch)
         for player in players:
             player.wire(profile, batch, samples)
-        asked = {layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.heard()}
+        asked = {
+            layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.teacher_layers()
+        }
         self.layers = tuple(asked)
         if self.teacher is not None:
-            members = any(player.terms.hears_members() for player in players)
+            members = any(player.terms.needs_member_outputs() for player in players)
             self.teacher.asked(self.layers, [layer for layer, vector in asked.items() if vector], members)
             self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
 
@@ -61,11 +63,11 @@ class Offline(Scheme):
         if self.teacher is not None:
             self.teacher.after_step()
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The teacher's."""
-        return {} if self.teacher is None else self.teacher.memory()
+        return {} if self.teacher is None else self.teacher.checkpoint_state()
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Give the teacher its memory back."""
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Give the teacher its state back."""
         if self.teacher is not None:
-            self.teacher.recall(memory)
+            self.teacher.load_checkpoint_state(state)

@@ -74,7 +74,7 @@ class PyramidPlayer(Checked, Player):
         self.pyramid.train()
         self.metadata = profile.metadata
         self.terms.wire(profile, Refined(profile, refined, logits), batch, samples)
-        self.tap(self.layers)
+        self.set_captured_layers(self.layers)
 
     def _find(self, profile: ModelProfile) -> None:
         known = {layer.name: layer for layer in profile.layers}
@@ -91,7 +91,7 @@ class PyramidPlayer(Checked, Player):
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its pyramid."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         refined, logits = self.pyramid([said[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
             mask = self.task.mask(batch)

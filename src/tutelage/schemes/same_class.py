@@ -35,12 +35,12 @@ class PairPlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Its own layers are its teacher's too."""
         super().wire(ModelProfile(self.student.model, batch), batch, samples)
-        self.tap(self.terms.layers("teacher"))
+        self.set_captured_layers(self.terms.layers("teacher"))
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of the samples, their companions as the teacher."""
         half = len(batch) // 2
         ours = batch.part(0, half)
         with torch.no_grad():
-            told = self.say(batch.part(half, len(batch)))
-        return self.compare(self.say(ours), told, ours)
+            told = self.forward_student(batch.part(half, len(batch)))
+        return self.compare(self.forward_student(ours), told, ours)

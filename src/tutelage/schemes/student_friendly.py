@@ -90,11 +90,11 @@ class BranchedPlayer(Player):
         profile.response = self.task.response(profile.response, batch)
         self.terms.wire(profile, profile, batch, samples)
         self.metadata = profile.metadata
-        self.tap(self.ends)
+        self.set_captured_layers(self.ends)
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the network and of each branch."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         grafts = zip(self.branches, self.ends, strict=True)
         others = [Outputs(self.task.response(single(branch(said[end])), batch)) for branch, end in grafts]
         losses = self.among(said, others, batch)

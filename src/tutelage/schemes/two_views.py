@@ -46,11 +46,11 @@ class TwoViewPlayer(Player):
             profile.answer(as_vector(profile.feature(profile.embedding))),
         ]
         self.terms.wire(profile, profile, batch, samples)
-        self.tap([profile.embedding])
+        self.set_captured_layers([profile.embedding])
 
     def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of both views."""
-        said = self.say(batch)
+        said = self.forward_student(batch)
         logits, vectors = said.response.chunk(2), as_vector(said[self.embedding]).chunk(2)
         views = [[Outputs(z), Outputs(v)] for z, v in zip(logits, vectors, strict=True)]
         said, told = (Outputs(said.response, said.features, self.metadata, view) for view in views)

@@ -41,16 +41,16 @@ class Teacher(Checked, nn.Module):
     def after_step(self) -> None:
         """Called when the students have made a step."""
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """What of it changes in training, for the checkpoint."""
         return {}
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Take back what `memory` gave."""
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Take back what `checkpoint_state` gave."""
 
     def changes(self) -> bool:
         """Whether training changes it."""
-        return _holds_any(self.memory())
+        return _holds_any(self.checkpoint_state())
 
     def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """The batches of an epoch, before they are asked about; one that answers ahead does so meanwhile."""
@@ -97,13 +97,13 @@ class TeacherWrapper(Teacher):
         """Tell the teacher."""
         self.teacher.after_step()
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The teacher's."""
-        return self.teacher.memory()
+        return self.teacher.checkpoint_state()
 
-    def recall(self, memory: dict[str, Any]) -> None:
-        """Give the teacher its memory back."""
-        self.teacher.recall(memory)
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
+        """Give the teacher its state back."""
+        self.teacher.load_checkpoint_state(state)
 
     def changes(self) -> bool:
         """Whether training changes the teacher."""

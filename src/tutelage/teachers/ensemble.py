@@ -74,14 +74,14 @@ class Ensemble(Teacher):
         for member in self.teachers():
             member.after_step()
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The members'."""
-        return {str(m): member.memory() for m, member in enumerate(self.teachers())}
+        return {str(m): member.checkpoint_state() for m, member in enumerate(self.teachers())}
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Give the members theirs back."""
         for m, member in enumerate(self.teachers()):
-            member.recall(memory[str(m)])
+            member.load_checkpoint_state(state[str(m)])
 
 
 class Looks(ModelProfile):

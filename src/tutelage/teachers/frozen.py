@@ -81,9 +81,9 @@ class Frozen(Teacher):
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What the network says."""
-        return self.say(batch, layers)
+        return self.forward_student(batch, layers)
 
-    def say(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
+    def forward_student(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """The same, with a gradient where the network's parameters have one."""
         inputs = self.seen(batch).inputs
         if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):

@@ -48,10 +48,10 @@ class MovingAverage(Teacher):
         """Follow the student."""
         self.average.update_parameters(self.followed[0])
 
-    def memory(self) -> dict[str, Any]:
+    def checkpoint_state(self) -> dict[str, Any]:
         """The average."""
         return self.average.state_dict()
 
-    def recall(self, memory: dict[str, Any]) -> None:
+    def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Take the average back."""
-        self.average.load_state_dict(memory)
+        self.average.load_state_dict(state)

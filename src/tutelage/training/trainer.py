@@ -332,7 +332,7 @@ class Trainer:
             "optimisers": {name: fsdp.whole([o.state_dict() for o in opts]) for name, opts in self.optimisers.items()},
             "schedulers": [schedule.state_dict() for schedule in self.schedulers],
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
-            "scheme": scheme.memory(),
+            "scheme": scheme.checkpoint_state(),
             "precision": self.fabric.strategy.precision.state_dict(),
             "random": all_of(checkpoint.random_state()),
             "best_weights": self.best_weights,
@@ -359,7 +359,7 @@ class Trainer:
                 average.load_state_dict(state["averages"][name])
         except (RuntimeError, KeyError, ValueError) as error:
             raise TutelageError(f"the checkpoint in {self.folder} is of another run: {error}") from error
-        scheme.recall(state["scheme"])
+        scheme.load_checkpoint_state(state["scheme"])
         self.fabric.strategy.precision.load_state_dict(state["precision"])
         self.best_weights = state["best_weights"]
         self.progress = Progress(**state["progress"])
