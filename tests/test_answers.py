@@ -17,14 +17,14 @@ import tutelage
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ModelError
 from tutelage.losses.response.kd import KD
-from tutelage.nn.feature_extractor import peek
+from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.shared_trunk import Branches
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
+from tutelage.runs.phase import evaluate_split as figures
 from tutelage.runs.phase import macs
-from tutelage.runs.phase import test as figures
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, response_of
@@ -105,7 +105,7 @@ PLACES: dict[str, Callable[[nn.Module, DataModule], Any]] = {
     "figures of a split": lambda m, data: figures(m, data, task_of(data), "val", 16).values["loss"],
     "evaluate()": lambda m, data: tutelage.evaluate(m, data).values["loss"],
     "a look": lambda m, data: ModelProfile(m, example(data)).response,
-    "what is captured": lambda m, data: peek(m, example(data).inputs, ["net.layer1"]).response,
+    "what is captured": lambda m, data: run_once(m, example(data).inputs, ["net.layer1"]).response,
     "cost": macs,
     "a teacher": lambda m, data: Frozen(m, task_of(data))(example(data)).response,
     "a folded teacher": lambda m, data: Frozen(m, task_of(data), folded=True)(example(data)).response,

@@ -9,7 +9,7 @@ from small import net
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import FeatureExtractor, peek, undisturbed
+from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad, run_once
 
 X = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 
@@ -107,18 +107,18 @@ def test_torchvisions_overwritten_layer_is_refused():
     from torchvision.models import resnet18
 
     with pytest.raises(ModelError, match=r"'layer1.0.bn1' was overwritten in place"):
-        peek(resnet18(weights=None, num_classes=3), torch.zeros(1, 3, 32, 32), ["layer1.0.bn1"])
+        run_once(resnet18(weights=None, num_classes=3), torch.zeros(1, 3, 32, 32), ["layer1.0.bn1"])
 
 
 def test_a_tuple_gives_its_first_and_text_is_refused():
-    assert peek(Tail(), X, ["pair"])["pair"].shape == X.shape
+    assert run_once(Tail(), X, ["pair"])["pair"].shape == X.shape
     with pytest.raises(ModelError, match="'words' gives str, expected a tensor"):
         FeatureExtractor(Text(), ["words"])(X)
 
 
 def test_a_failing_model_is_named_with_its_inputs():
     with pytest.raises(ModelError, match=r"CNN fails on inputs \(2, 3, 8, 8\)"):
-        peek(net(), torch.zeros(2, 3, 8, 8))
+        run_once(net(), torch.zeros(2, 3, 8, 8))
 
 
 def test_channels_last_inside_become_channels_first():
@@ -134,7 +134,7 @@ def test_timms_swin_gives_channels_first():
     swin = timm.create_model(
         "swin_tiny_patch4_window7_224", img_size=32, window_size=4, embed_dim=12, depths=(1, 1), num_heads=(1, 2)
     )
-    assert peek(swin, torch.zeros(1, 3, 32, 32), ["layers.1"])["layers.1"].shape == (1, 24, 4, 4)
+    assert run_once(swin, torch.zeros(1, 3, 32, 32), ["layers.1"])["layers.1"].shape == (1, 24, 4, 4)
 
 
 def test_the_bare_model_can_be_called_while_tapped():
@@ -176,7 +176,7 @@ def test_compiled_features_are_right_beside_a_compiled_twin_without_hooks(backen
     twin, model = FeatureExtractor(net("cnn2", 1)), net("cnn2", 2)
     twin.compile(backend=backend)
     twin(X)
-    expected = peek(model, X, ["layer1", "fc:in"])
+    expected = run_once(model, X, ["layer1", "fc:in"])
     tapped = FeatureExtractor(model, ["layer1", "fc:in"]).eval()
     tapped.compile(backend=backend)
     for _ in range(2):
@@ -210,7 +210,7 @@ def test_peeking_leaves_no_trace():
     model = Noisy()
     model.drop.eval()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    peek(model, X, ["bn"])
+    run_once(model, X, ["bn"])
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert (model.training, model.bn.training, model.drop.training) == (True, True, False)
@@ -221,7 +221,7 @@ def test_undisturbed_gives_the_flags_back_after_an_error():
     model = Noisy()
 
     def fail() -> None:
-        with undisturbed(model):
+        with eval_no_grad(model):
             assert not model.bn.training
             raise KeyError
 

@@ -19,7 +19,7 @@ from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
 from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
-from tutelage.training.optimizers import DOT, optimiser, taught_by
+from tutelage.training.optimizers import DOT, distillation_terms, optimiser
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
 
@@ -59,7 +59,7 @@ def test_what_one_side_alone_reaches_has_the_momentum_between():
     dot, sgd = DOT([p, q], LR, MU, GAP, DECAY), SGD([one, other], lr=LR, momentum=MU, weight_decay=DECAY)
     for step in range(3):
         p.grad, q.grad = torch.full((3,), step + 1.0), None
-        dot.set_apart()
+        dot.stash_teacher_gradients()
         q.grad = torch.full((3,), step - 2.0)
         dot.step()
         one.grad, other.grad = torch.full((3,), step + 1.0), torch.full((3,), step - 2.0)
@@ -84,8 +84,8 @@ def test_a_network_that_nobody_teaches_is_trained_by_plain_sgd():
 
 def test_terms_of_the_teacher_are_told_apart():
     data = digits(64)
-    assert taught_by(offline(data, KD() + FitNet()).terms()) == {"student/kd", "student/fitnet"}
-    assert taught_by(offline(data, "ce").terms()) == set()
+    assert distillation_terms(offline(data, KD() + FitNet()).terms()) == {"student/kd", "student/fitnet"}
+    assert distillation_terms(offline(data, "ce").terms()) == set()
 
 
 def test_without_a_gap_nothing_changes():

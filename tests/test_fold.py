@@ -9,7 +9,7 @@ from torch import nn
 
 from tutelage.errors import ModelError
 from tutelage.nn.batch_norm_folding import fold
-from tutelage.nn.feature_extractor import peek
+from tutelage.nn.feature_extractor import run_once
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -119,19 +119,19 @@ def test_norms_without_statistics_layers_with_hooks_or_two_names_stay():
 )
 def test_layers_that_are_asked_for_feel_the_same(kept, folded):
     model = lived(Cells(plain))
-    before = peek(model, X, kept)
+    before = run_once(model, X, kept)
     assert fold(model, X, kept) == folded
-    after = peek(model, X, kept)
+    after = run_once(model, X, kept)
     for layer in kept:
         torch.testing.assert_close(after[layer], before[layer], rtol=1e-5, atol=1e-5)
 
 
 def test_a_container_that_gives_the_layers_output_keeps_it():
     model = lived(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.Flatten()))
-    before = peek(model, X, ["0"])
+    before = run_once(model, X, ["0"])
     assert fold(copy.deepcopy(model), X) == 1
     assert fold(model, X, ["0"]) == 0
-    assert torch.equal(peek(model, X, ["0"])["0"], before["0"])
+    assert torch.equal(run_once(model, X, ["0"])["0"], before["0"])
 
 
 def test_a_network_that_uses_its_weights_elsewhere_is_refused():

@@ -98,11 +98,11 @@ TRIED = {key: kind for key, kind in KINDS.items() if key not in ("devices", "str
 )
 def test_what_is_allowed_can_be_tried_or_is_refused(keys):
     with suppress(TutelageError):
-        Run(check(BASE | keys), folder=Path()).rehearse()
+        Run(check(BASE | keys), folder=Path()).dry_run()
 
 
 @pytest.mark.parametrize("name", ["stage:a@b", "stage:teacher@0", "stage:teacher@", "stage:a@" + "9" * 5000])
 @pytest.mark.parametrize("key", ["teacher", "student", "student_weights"])
 def test_an_epoch_that_is_none_is_refused_without_stages_too(key, name):
     with pytest.raises(TutelageError):
-        Run(check(BASE | {key: name}), folder=Path()).rehearse()
+        Run(check(BASE | {key: name}), folder=Path()).dry_run()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tutelage import AT, RKD, Batch, Classification, Frozen, Player, Terms
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-from tutelage.nn.feature_extractor import peek
+from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.token_grid import Grid, module_of, split, stated
 
@@ -72,7 +72,7 @@ def test_the_grid_is_the_network_s_own(name: str) -> None:
     network, x = make(), images(grid)
     assert stated(network, x) == grid
     layers = [layer, f"{layer}:map", f"{layer}:patches", f"{layer}:{grid}"]
-    plain, mapped, patches, said = peek(network, x, layers).features.values()
+    plain, mapped, patches, said = run_once(network, x, layers).features.values()
     assert plain.shape[1] == grid.prefix + grid.height * grid.width
     assert torch.equal(patches, plain[:, grid.prefix :])
     assert mapped.shape == (4, plain.shape[2], grid.height, grid.width)
@@ -113,23 +113,23 @@ def test_what_a_network_does_not_state_is_asked_for() -> None:
     network, x = Own(), images(Grid(2, 8))
     assert stated(network, x) is None
     with pytest.raises(ConfigError, match=r"layer 'mix' gives tokens \(4, 16, 6\), and Own doesn't state .* LAYER:7x7"):
-        peek(network, x, ["mix:map"])
-    assert peek(network, x, ["mix:2x8"])["mix:2x8"].shape == (4, 6, 2, 8)
-    assert peek(network, x, ["mix:patches"])["mix:patches"].shape == (4, 16, 6)
+        run_once(network, x, ["mix:map"])
+    assert run_once(network, x, ["mix:2x8"])["mix:2x8"].shape == (4, 6, 2, 8)
+    assert run_once(network, x, ["mix:patches"])["mix:patches"].shape == (4, 16, 6)
 
 
 @pytest.mark.parametrize("form", ["4x4", "2x8+2", "0x8+1"])
 def test_a_wrong_grid_is_refused(form: str) -> None:
     make, layer, grid = NETWORKS["timm, class token"]
     with pytest.raises(ConfigError, match=f"layer '{layer}': 17 tokens"):
-        peek(make(), images(grid), [f"{layer}:{form}"])
+        run_once(make(), images(grid), [f"{layer}:{form}"])
 
 
 def test_a_map_has_no_tokens() -> None:
     network, x = torchvision.models.resnet18(num_classes=5), torch.randn(2, 3, 32, 32)
-    assert torch.equal(peek(network, x, ["layer1:map"])["layer1:map"], peek(network, x, ["layer1"])["layer1"])
+    assert torch.equal(run_once(network, x, ["layer1:map"])["layer1:map"], run_once(network, x, ["layer1"])["layer1"])
     with pytest.raises(ConfigError, match="4x4 is a grid of tokens"):
-        peek(network, x, ["layer1:4x4"])
+        run_once(network, x, ["layer1:4x4"])
 
 
 def test_names() -> None:

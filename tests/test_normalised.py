@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 import tutelage
 from tutelage import data as datasets
 from tutelage.data import from_datasets
-from tutelage.data.preparation import moments
+from tutelage.data.preparation import channel_mean_std
 from tutelage.errors import ConfigError, DataError
 from tutelage.models import serialization
 
@@ -143,7 +143,7 @@ DIGITS_TEST = split("test", lambda x: x)
 
 def test_pixels_in_floats_are_measured_like_bytes():
     data = from_datasets(*splits(), classes=10, normalised=False)
-    expected = moments(data.train)
+    expected = channel_mean_std(data.train)
     assert (data.mean, data.std) == expected
     assert data.mean == pytest.approx(MEAN, abs=0.01)
 
@@ -152,9 +152,9 @@ def test_what_normalised_them_is_undone_exactly_only_where_asked():
     data = from_datasets(*splits(own), classes=10, normalised=((0.5,), (0.25,)))
     kept = next(data.batches("test", 8)).inputs
     assert kept.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
-    other = next(data.wanted(MEAN, STD).batches("test", 8)).inputs
+    other = next(data.normalised_by(MEAN, STD).batches("test", 8)).inputs
     assert torch.allclose(other, normalised(torch.stack([DIGITS_TEST[i][0] for i in range(8)])), atol=1e-5)
-    back = next(data.wanted(MEAN, STD).wanted((0.5,), (0.25,)).batches("test", 8)).inputs
+    back = next(data.normalised_by(MEAN, STD).normalised_by((0.5,), (0.25,)).batches("test", 8)).inputs
     assert back.equal(kept)
 
 

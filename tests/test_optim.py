@@ -9,13 +9,13 @@ from torch import nn
 
 from tutelage.config.schema import read
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.settings import TrainerSettings, course
+from tutelage.settings import TrainerSettings, lr_multiplier
 from tutelage.training.optimizers import optimiser, scheduler, suited
 
 
 def rates(steps: int = 10, **changes) -> list[float]:
     made = settings(epochs=4, **changes)
-    return [course(made, steps)(step) for step in range(4 * steps + 1)]
+    return [lr_multiplier(made, steps)(step) for step in range(4 * steps + 1)]
 
 
 def test_cosine_falls_to_zero_at_the_end():
@@ -55,9 +55,9 @@ def test_the_optimiser_has_the_settings_numbers_and_only_what_is_trained(name, k
     assert not {id(p) for p in group["params"]} & {id(p) for p in model.fc.parameters()}
     if name == "sgd":
         assert (group["momentum"], group["nesterov"]) == (0.5, True)
-    course = scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
+    lr_multiplier = scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
     made.step()
-    course.step()
+    lr_multiplier.step()
     assert group["lr"] == pytest.approx(0.03)
 
 

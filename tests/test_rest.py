@@ -9,7 +9,7 @@ from torch import nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import peek
+from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.tail import Tail
 
 X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
@@ -20,7 +20,7 @@ X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 )
 def test_the_rest_of_a_network_says_what_the_network_says(name, layer):
     rest = Tail(net(name).eval(), layer, X[:2])
-    whole = peek(rest.model, X, [layer])
+    whole = run_once(rest.model, X, [layer])
     assert torch.allclose(rest(whole[layer]), whole.response, atol=1e-6)
 
 
@@ -31,7 +31,7 @@ def test_tokens_and_channels_last_have_a_rest(name):
     model = models.create(name, classes=4, pretrained=False, **options).model.eval()
     x = torch.randn(1, options["channels"], *options["size"])
     layer = "blocks.3" if "vit" in name else "layers.1"
-    whole = peek(model, x, [layer])
+    whole = run_once(model, x, [layer])
     assert torch.allclose(Tail(model, layer, torch.cat([x, x]))(whole[layer]), whole.response, atol=1e-4)
 
 

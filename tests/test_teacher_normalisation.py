@@ -23,7 +23,7 @@ SAID = {"teacher_mean": list(OWN[0]), "teacher_std": list(OWN[1])}
 def teacher_of(keys, given=None):
     """The frozen teacher of a configuration, the student's data and the making of both."""
     making = RunPlan(check(keys), given or Provided())
-    making.rehearsing = True
+    making.is_dry_run = True
     scheme, parts = making.scheme(making.phases()[-1])
     return scheme.teacher, parts.data
 

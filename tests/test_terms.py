@@ -104,7 +104,7 @@ def test_a_spec_says_all_that_a_term_can():
         {"name": "at", "p": 1, "weight": 2, "student": ["a", "b"], "teacher": "c", "connector": "conv1x1", "warmup": 3}
     )
     assert (term.loss.p, term.weight, term.warmup, term.connector) == (1, 2.0, 3.0, "conv1x1")
-    assert term.wanted == {"student": ["a", "b"], "teacher": ["c"]}
+    assert term.requested_layers == {"student": ["a", "b"], "teacher": ["c"]}
 
 
 # what a term computes
@@ -329,5 +329,5 @@ def test_a_term_can_be_said_and_made_again():
     term = Term(AT(p=1), 2.0, student=["a", "b"], teacher="c", connector="conv1x1", warmup=3)
     again = from_spec(spec_of(term))
     assert (again.loss.p, again.weight, again.warmup, again.connector) == (1, 2.0, 3.0, "conv1x1")
-    assert again.wanted == term.wanted
+    assert again.requested_layers == term.requested_layers
     assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= spec_of(Term(KD())).items()

@@ -49,7 +49,7 @@ def ways_to_run(name, segmentation):
 
 def error_of(keys) -> str:
     try:
-        Run(check(keys), None, Path()).rehearse()
+        Run(check(keys), None, Path()).dry_run()
     except TutelageError as error:
         return str(error)
     return ""

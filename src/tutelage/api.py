@@ -22,7 +22,7 @@ from tutelage.runs import cache_build, networks, resuming, summary
 from tutelage.runs import run as runs
 from tutelage.runs.arguments import RunKeys, alone_for_test, apart, given_data, refuse_kinds
 from tutelage.runs.data import load_data
-from tutelage.runs.phase import answer_of_one, refuse_other, test
+from tutelage.runs.phase import answer_of_one, evaluate_split, refuse_other
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
 from tutelage.utils import checksums
@@ -187,11 +187,11 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = networks.LoadedNetwork(network, card.mean, card.std, known=card.known).wanted(loaded)
+        loaded = networks.LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     task = networks.TASKS[loaded.task].from_data(loaded)
     refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)
-    return test(network, loaded, task, "test", config.batch_size)
+    return evaluate_split(network, loaded, task, "test", config.batch_size)
 
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:

@@ -178,7 +178,7 @@ def refuse_accumulation(settings: TrainerSettings, steps: int) -> None:
         )
 
 
-def course(settings: TrainerSettings, steps_an_epoch: int) -> Callable[[int], float]:
+def lr_multiplier(settings: TrainerSettings, steps_an_epoch: int) -> Callable[[int], float]:
     """The learning rate at a step, as a share of its peak: a linear rise, then cosine, steps of 1/10, or constant."""
     total = settings.epochs * steps_an_epoch
     rise = settings.rise * steps_an_epoch

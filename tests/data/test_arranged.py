@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tutelage import data as datasets
-from tutelage.data.batch_sampler import ORDERS, arranged, companions, walk
+from tutelage.data.batch_sampler import ORDERS, companions, compose_batches, epoch_batches
 from tutelage.errors import ConfigError
 
 LABELS = torch.randint(5, (83,), generator=torch.Generator().manual_seed(0))
@@ -49,10 +49,10 @@ def test_a_class_of_one_is_its_own_companion_and_small_ones_repeat():
 
 
 def test_pairs_and_groups_stand_side_by_side():
-    lots = walk(83, 10)
-    first, others = arranged(lots, "grouped", labels=LABELS, each=3)
+    lots = epoch_batches(83, 10)
+    first, others = compose_batches(lots, "grouped", labels=LABELS, each=3)
     assert all(LABELS[o].equal(LABELS[a].repeat_interleave(3)) for a, o in zip(first, others, strict=True))
-    assert [len(p) for p in arranged(lots, "pairs", labels=LABELS, each=3)[1]] == [len(lot) for lot in lots]
+    assert [len(p) for p in compose_batches(lots, "pairs", labels=LABELS, each=3)[1]] == [len(lot) for lot in lots]
 
 
 def test_half_of_an_overlapping_batch_is_the_new_half_of_the_one_before():

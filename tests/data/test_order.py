@@ -3,47 +3,47 @@
 import pytest
 import torch
 
-from tutelage.data.batch_sampler import few_per_class, steps, stratified, walk
+from tutelage.data.batch_sampler import epoch_batches, few_per_class, steps, stratified
 
 
 def test_every_epoch_has_each_sample_once_in_its_own_order():
-    first, second = (torch.cat(walk(50, 8, seed=1, epoch=e)) for e in (0, 1))
+    first, second = (torch.cat(epoch_batches(50, 8, seed=1, epoch=e)) for e in (0, 1))
     assert sorted(first.tolist()) == list(range(50))
     assert not first.equal(second)
-    assert first.equal(torch.cat(walk(50, 8, seed=1, epoch=0)))
-    assert first.equal(torch.cat(walk(50, 5, seed=1, epoch=0))), "the order doesn't know the batch size"
+    assert first.equal(torch.cat(epoch_batches(50, 8, seed=1, epoch=0)))
+    assert first.equal(torch.cat(epoch_batches(50, 5, seed=1, epoch=0))), "the order doesn't know the batch size"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 16, 17, 18, 33])
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 16, 64])
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_steps_is_the_length_of_the_walk_on_every_rank(count, batch_size, world):
-    assert {len(walk(count, batch_size, rank=r, world=world)) for r in range(world)} == {
+    assert {len(epoch_batches(count, batch_size, rank=r, world=world)) for r in range(world)} == {
         steps(count, batch_size, world)
     }
 
 
 def test_a_last_batch_of_one_is_left_out_but_not_an_only_one():
-    assert [len(b) for b in walk(17, 8)] == [8, 8]
-    assert [len(b) for b in walk(18, 8)] == [8, 8, 2]
-    assert [len(b) for b in walk(5, 8)] == [5]
-    assert [len(b) for b in walk(1, 8)] == [1]
-    assert [len(b) for b in walk(3, 1)] == [1, 1, 1]
-    assert [len(b) for b in walk(17, 8, shuffle=False)] == [8, 8, 1]
+    assert [len(b) for b in epoch_batches(17, 8)] == [8, 8]
+    assert [len(b) for b in epoch_batches(18, 8)] == [8, 8, 2]
+    assert [len(b) for b in epoch_batches(5, 8)] == [5]
+    assert [len(b) for b in epoch_batches(1, 8)] == [1]
+    assert [len(b) for b in epoch_batches(3, 1)] == [1, 1, 1]
+    assert [len(b) for b in epoch_batches(17, 8, shuffle=False)] == [8, 8, 1]
 
 
 def test_two_ranks_cover_the_epoch():
-    ranks = [walk(21, 4, seed=3, epoch=2, rank=r, world=2) for r in (0, 1)]
+    ranks = [epoch_batches(21, 4, seed=3, epoch=2, rank=r, world=2) for r in (0, 1)]
     assert [len(b) for b in ranks[0]] == [len(b) for b in ranks[1]]
     assert {int(i) for batches in ranks for b in batches for i in b} == set(range(21))
-    joint = walk(21, 8, seed=3, epoch=2)
+    joint = epoch_batches(21, 8, seed=3, epoch=2)
     assert {*ranks[0][0].tolist(), *ranks[1][0].tolist()} == {*joint[0].tolist()}, "a step of both is the joint batch"
 
 
 def test_evaluation_takes_no_sample_twice():
-    got = [int(i) for r in range(3) for b in walk(10, 4, shuffle=False, rank=r, world=3) for i in b]
+    got = [int(i) for r in range(3) for b in epoch_batches(10, 4, shuffle=False, rank=r, world=3) for i in b]
     assert sorted(got) == list(range(10))
-    assert walk(1, 4, shuffle=False, rank=1, world=2) == []
+    assert epoch_batches(1, 4, shuffle=False, rank=1, world=2) == []
 
 
 def test_every_beginning_is_stratified():

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.policies import ScheduledTemperature, in_words, policy, told
+from tutelage.policies import ScheduledTemperature, describe_policy, parse_policy, policy_spec
 from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
 from tutelage.policies.sample_weight.easiest import Easiest
 from tutelage.policies.sample_weight.low_entropy import LowEntropy
@@ -83,10 +83,10 @@ def test_a_weight_passes_the_gradient_on_to_the_term_alone(cls: type[Weight]) ->
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_a_policy_survives_being_told(entry: registry.Entry) -> None:
     part = entry.load()()
-    again = policy("option", told(part), Schedule, Temperature, Weight, SampleWeight)
+    again = parse_policy("option", policy_spec(part), Schedule, Temperature, Weight, SampleWeight)
     assert type(again) is type(part)
     assert again.options() == part.options()
-    assert in_words(part).startswith(entry.name)
+    assert describe_policy(part).startswith(entry.name)
 
 
 def test_a_ramp_has_its_ends_and_its_shape() -> None:
@@ -185,7 +185,7 @@ def test_a_learned_weight_falls_for_a_large_value() -> None:
 )
 def test_a_faulty_policy_is_refused(given: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        policy("temperature", given, Schedule, Temperature)
+        parse_policy("temperature", given, Schedule, Temperature)
 
 
 def test_a_scheduled_temperature_stays_above_zero() -> None:

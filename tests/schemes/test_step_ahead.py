@@ -13,7 +13,7 @@ from small import Plain, digest, digits, fit, net, offline
 from torch import Tensor, nn
 
 from tutelage.config.schema import check
-from tutelage.data.preparation import cut
+from tutelage.data.preparation import split_off
 from tutelage.errors import ConfigError
 from tutelage.losses.feature import distpro, l2t_ww
 from tutelage.losses.multi_teacher.hydra import HydraKL
@@ -28,7 +28,7 @@ from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import RunSchemeContext
 from tutelage.schemes.distpro import DistProScheme
 from tutelage.schemes.l2t_ww import L2TWWScheme
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, only
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, detach_except
 from tutelage.schemes.metadistil import MetaDistil
 from tutelage.schemes.metadistiller import MetaDistiller, SoftTargetPlayer
 from tutelage.settings import TrainerSettings
@@ -45,7 +45,7 @@ PHASE = Phase("student-0", "student", 0)
 def parted(count: int = 64):
     """The data without a quarter of its training samples, and with these alone."""
     data = digits(count)
-    stay, out = cut("digits", "held-out samples", data.train, 0.25, 0)
+    stay, out = split_off("digits", "held-out samples", data.train, 0.25, 0)
     return replace(data, train=stay), replace(data, train=out)
 
 
@@ -337,12 +337,12 @@ def test_an_attention_can_be_differentiated_through_the_step():
 
 def test_only_says_where_nothing_depends():
     p = nn.Parameter(torch.ones(3))
-    value = only((p * torch.arange(3.0)).sum(), [p])
+    value = detach_except((p * torch.arange(3.0)).sum(), [p])
     value.backward()
     assert value.item() == 3
     assert torch.equal(p.grad, torch.arange(3.0))
     with pytest.raises(ConfigError, match="doesn't depend"):
-        only(torch.ones(()), [p])
+        detach_except(torch.ones(()), [p])
 
 
 def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():

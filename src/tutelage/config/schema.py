@@ -272,7 +272,7 @@ class Config(TrainerSettings):
         """The stages' names and what they name; then each one's keys, by the same schema."""
         found = stages.faults(self.stages, self.model_dump())
         yield from found
-        trainings = [] if found else [*self.stage_words().items(), (stages.LAST, self.last_words())]
+        trainings = [] if found else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, words in trainings:
             try:
                 self.told(words, f"stage {name}")
@@ -319,12 +319,12 @@ class Config(TrainerSettings):
         """Whether the scheme has a teacher that is already there."""
         return _takes_teacher(self.scheme_name)
 
-    def stage_words(self) -> dict[str, Spec]:
+    def stage_overrides(self) -> dict[str, Spec]:
         """The keys that each stage before the last has otherwise, by its name."""
         own: Spec = {"students": [], "snapshots": []}
         return {s["name"]: own | _but_name(s) for s in self.stages if s["name"] != stages.LAST}
 
-    def last_words(self) -> Spec:
+    def student_overrides(self) -> Spec:
         """The keys that the student's own training has otherwise."""
         return next((_but_name(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
 

@@ -47,7 +47,7 @@ def is_stage(name: Any) -> bool:
     return isinstance(name, str) and name.startswith(STAGE)
 
 
-def left(name: str) -> StageReference:
+def parse_stage_ref(name: str) -> StageReference:
     """What "stage:NAME" or "stage:NAME@EPOCH" names.
 
     Raises: ConfigError if that is no epoch.
@@ -58,7 +58,7 @@ def left(name: str) -> StageReference:
     return StageReference(stage, int(epoch) if at else None)
 
 
-def named(words: Words) -> Iterator[tuple[str, str]]:
+def stage_refs(words: Words) -> Iterator[tuple[str, str]]:
     """Each key that names an earlier training, and the name."""
     for key, value in words.items():
         yield from ((key, name) for name in (value if isinstance(value, list) else [value]) if is_stage(name))
@@ -68,7 +68,7 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
     """What is wrong with the stages' names and with what they name, a sentence each; run: its keys."""
     names = [str(stage.get("name")) for stage in stages]
     found = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
-    found += [f"{key}={name}: say it in the stage that it is for" for key, name in named(run)]
+    found += [f"{key}={name}: say it in the stage that it is for" for key, name in stage_refs(run)]
     if LAST in names[:-1]:
         found.append(f"the stage {LAST!r} is the student's own training: put it last")
     for i, stage in enumerate(stages):
@@ -77,10 +77,10 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
         if re.fullmatch(rf"teacher\d*|{ALONE}", names[i]):
             found.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
         found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in OF_RUN]
-        for key, name in named(stage):
+        for key, name in stage_refs(stage):
             before = dict(zip(names[:i], stages, strict=False))
             fault = _fault(key, name, stage, before, names[i + 1 :], run)
-            fault = fault or _misfit(key, left(name), stage, before, run)
+            fault = fault or _misfit(key, parse_stage_ref(name), stage, before, run)
             found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
     return found
 
@@ -133,7 +133,7 @@ def epochs_of_weights(stages: Mapping[str, Words], last: Words, epochs: int) -> 
     """
     total, words = int(last.get("epochs", epochs)), last
     while is_stage(words.get("student_weights")):
-        before = left(words["student_weights"])
+        before = parse_stage_ref(words["student_weights"])
         if before.stage not in stages:  # the teacher's
             break
         words = stages[before.stage]

@@ -10,7 +10,7 @@ from tutelage.errors import ConfigError, unknown
 ORDERS = ("shuffled", "pairs", "grouped", "overlapping")
 
 
-def walk(
+def epoch_batches(
     count: int,
     batch_size: int,
     *,
@@ -52,7 +52,7 @@ def steps(count: int, batch_size: int, world: int = 1) -> int:
     return full + (rest > 1 or (rest == 1 and full == 0))
 
 
-def arranged(
+def compose_batches(
     lots: list[Tensor],
     order: str = "shuffled",
     *,

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tutelage.data import alter
 from tutelage.data.augment import crop_flip
-from tutelage.data.batch_sampler import arranged, steps
-from tutelage.data.batch_sampler import walk as walked
+from tutelage.data.batch_sampler import compose_batches, steps
+from tutelage.data.batch_sampler import epoch_batches as walked
 from tutelage.data.multitask_targets import spans
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, standard
 from tutelage.data.splits import IGNORE, Split, ViewSeed
@@ -122,7 +122,7 @@ class DataModule:
             walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world, weights=samples.weights
         )
         lots, before = walk(epoch=epoch), walk(epoch=epoch - 1)[-1] if order == "overlapping" and len(samples) else None
-        parts = arranged(
+        parts = compose_batches(
             lots, order, labels=samples.labels, each=each, copies=copies, before=before, seed=seed, epoch=epoch
         )
         if train and views:
@@ -166,7 +166,7 @@ class DataModule:
         one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "of": name}
         return replace(self, train=train, val=val, test=test, **one)
 
-    def wanted(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:
+    def normalised_by(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:
         """The data, normalised as a network wants it; as it comes, if it is said to be normalised and not by what.
 
         known: whether these are of pixels in [0, 1]; if not, the network wants floats as its own data had them.

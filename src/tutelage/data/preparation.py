@@ -61,33 +61,33 @@ def class_lists(path: Path) -> list[list[str]]:
     return lists
 
 
-def complete(name: str, found: SourceData, val: float, seed: int) -> tuple[Split, Split, Split]:
+def fill_missing_splits(name: str, found: SourceData, val: float, seed: int) -> tuple[Split, Split, Split]:
     """Train, val and test; a missing test is cut from train (a fifth, the same for any seed), then a missing val."""
     train, validation, test = (found.splits.get(split) for split in ("train", "val", "test"))
     assert train is not None
     if test is None:
-        train, test = cut(name, "test", train, TEST, 0)
+        train, test = split_off(name, "test", train, TEST, 0)
     if validation is None:
-        train, validation = cut(name, "val", train, val, seed)
+        train, validation = split_off(name, "val", train, val, seed)
     return train, validation, test
 
 
-def cut(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+def split_off(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     """What stays, and a part that has the classes in the same proportions."""
     count = max(1, round(fraction * len(samples)))
     if count >= len(samples):
         raise DataError(f"data {name!r}: {len(samples)} sample(s) can't be parted into train and {split}: give more.")
-    chosen = spread(samples, seed)
+    chosen = stratified_order(samples, seed)
     return samples.take(chosen[count:].sort().values), samples.take(chosen[:count].sort().values)
 
 
-def spread(samples: Split, seed: int) -> Tensor:
+def stratified_order(samples: Split, seed: int) -> Tensor:
     """A random order of which each beginning is a fair part: stratified if the classes are known."""
     strata = samples.strata
     return stratified(torch.zeros(len(samples), dtype=torch.int64) if strata is None else strata, seed)
 
 
-def fewer(name: str, train: Split, limit: int | None, labels_per_class: int | None, seed: int) -> Split:
+def subsample(name: str, train: Split, limit: int | None, labels_per_class: int | None, seed: int) -> Split:
     """At most so many samples for each class, then at most `limit` in all."""
     for option, value in (("limit", limit), ("labels_per_class", labels_per_class)):
         if value is not None and value < 1:
@@ -100,11 +100,11 @@ def fewer(name: str, train: Split, limit: int | None, labels_per_class: int | No
             )
         train = train.take(few_per_class(train.labels, labels_per_class, seed))
     if limit is not None and limit < len(train):
-        train = train.take(spread(train, seed)[:limit].sort().values)
+        train = train.take(stratified_order(train, seed)[:limit].sort().values)
     return train
 
 
-def of_classes(data: DataModule, names: Sequence[str]) -> DataModule:
+def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     """Only the samples of these classes, which are then all that there are, numbered in this order.
 
     Raises: ConfigError if a name isn't a class of the data, comes twice, or stands alone, or if samples have no single
@@ -125,7 +125,7 @@ def of_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     return replace(data, classes=tuple(names), train=train, val=validation, test=test)
 
 
-def moments(samples: Split, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_mean_std(samples: Split, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation by channel of images in [0, 1]; over `most` evenly spaced ones if read from files."""
     count = len(samples) if isinstance(samples, InMemorySplit) else min(most, len(samples))
     chosen = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
@@ -182,20 +182,20 @@ def made(
     )
     for samples in (whole.train, whole.val, whole.test):
         samples.content = fingerprint == "content"
-    part = whole if classes is None else of_classes(whole, classes)
-    return replace(part, train=fewer(name, part.train, limit, labels_per_class, seed))
+    part = whole if classes is None else select_classes(whole, classes)
+    return replace(part, train=subsample(name, part.train, limit, labels_per_class, seed))
 
 
 def _completed(name: str, found: SourceData, val: float, seed: int) -> DataModule:
     if len(found.classes) < 2:
         raise DataError(f"data {name!r} has the classes {list(found.classes)}: expected two or more.")
-    train, validation, test = complete(name, found, val, seed)
+    train, validation, test = fill_missing_splits(name, found, val, seed)
     for number, column in enumerate(found.columns):
         for split, samples in {"train": train, "val": validation, "test": test}.items():
             if not len(samples.column(number)):
                 raise DataError(f"data {name!r}: no sample of {split} has a label in the column {column!r}: give some.")
     scale = found.scale
-    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else moments(train)
+    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train)
     return DataModule(
         name=name,
         task=found.task,

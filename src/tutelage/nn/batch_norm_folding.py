@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tutelage.errors import ModelError
-from tutelage.nn.feature_extractor import call, peek, undisturbed
+from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
 from tutelage.nn.model_profile import first
 from tutelage.nn.token_grid import module_of, split
 from tutelage.structures import Inputs, Outputs
@@ -42,14 +42,14 @@ def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
     kind, inputs = type(model).__name__, first(inputs, 2)
     if model.training:
         raise ModelError(f"{kind} is in train mode, and only what no longer trains can be folded: call eval() first.")
-    before = peek(model, inputs, kept)
+    before = run_once(model, inputs, kept)
     pairs = _pairs(model, inputs, kept)
     for layer_name, norm_name in pairs:
         layer, norm = model.get_submodule(layer_name), model.get_submodule(norm_name)
         fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
         _put(model, layer_name, fused(layer, norm))
         _put(model, norm_name, nn.Identity().eval())
-    if pairs and not _agree(before, peek(model, inputs, kept)):
+    if pairs and not _agree(before, run_once(model, inputs, kept)):
         raise ModelError(
             f"{kind} answers otherwise with its batch norms folded: leave it as it is (teacher_fold=false)."
         )
@@ -72,8 +72,8 @@ def _pairs(model: nn.Module, inputs: Inputs, kept: Sequence[str]) -> list[tuple[
     """The names of each layer and norm that can become one."""
     watch = _Watch(model, kept)
     try:
-        with undisturbed(model), watch:
-            call(model, inputs)
+        with eval_no_grad(model), watch:
+            apply_model(model, inputs)
     finally:
         watch.close()
     return [

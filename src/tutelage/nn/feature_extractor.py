@@ -69,7 +69,7 @@ class FeatureExtractor(nn.Module):
         finally:
             self.listening = False
             self.store.clear()
-        return Outputs(single(response), features)
+        return Outputs(to_float32(response), features)
 
     def _taken(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -80,7 +80,7 @@ class FeatureExtractor(nn.Module):
                 f"layer {layer!r} was overwritten in place by what follows it (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that one `inplace=False`."
             )
-        return single(self._channels_first(feature))
+        return to_float32(self._channels_first(feature))
 
     def _channels_first(self, x: Tensor) -> Tensor:
         """(B, H, W, C) becomes (B, C, H, W)."""
@@ -98,14 +98,14 @@ def bared(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
-def call(model: nn.Module, inputs: Inputs) -> Any:
+def apply_model(model: nn.Module, inputs: Inputs) -> Any:
     """What the model returns; a dict of inputs goes in by keyword."""
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
 def answer(model: nn.Module, inputs: Inputs) -> Tensor:
     """The response in what the model returns."""
-    return response_of(call(model, inputs))
+    return response_of(apply_model(model, inputs))
 
 
 def norm_widths(model: nn.Module) -> set[int]:
@@ -123,13 +123,13 @@ def _version(x: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
-def single(x: Tensor) -> Tensor:
+def to_float32(x: Tensor) -> Tensor:
     """In float32, if it is in half precision."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @contextmanager
-def undisturbed(*modules: nn.Module) -> Iterator[None]:
+def eval_no_grad(*modules: nn.Module) -> Iterator[None]:
     """Run models in eval mode, without gradients, and leave no trace: training flags and random state come back."""
     flags = [(m, m.training) for root in modules for m in root.modules()]
     devices = {p.device.index for root in modules for p in root.parameters() if p.device.type == "cuda"}
@@ -143,9 +143,9 @@ def undisturbed(*modules: nn.Module) -> Iterator[None]:
             module.training = flag
 
 
-def peek(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Outputs:
+def run_once(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Outputs:
     """What a model says of some inputs, undisturbed, with those layers' features."""
-    with undisturbed(model):
+    with eval_no_grad(model):
         tapped = FeatureExtractor(model, layers)
         try:
             return tapped(inputs)

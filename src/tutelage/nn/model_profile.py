@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
+    apply_model,
     bared,
-    call,
     channels_come_last,
+    eval_no_grad,
     norm_widths,
-    peek,
-    undisturbed,
+    run_once,
 )
 from tutelage.nn.token_grid import spelled
 from tutelage.structures import Batch, Inputs
@@ -57,7 +57,7 @@ class ModelProfile:
         self.inputs = first(batch.inputs, 2)
         given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
         before = [x._version for x in given]
-        self.response = peek(model, self.inputs).response
+        self.response = run_once(model, self.inputs).response
         if before != [x._version for x in given]:
             raise ModelError(
                 f"{type(model).__name__} overwrites its input in place, which other networks get too: make its first "
@@ -71,7 +71,7 @@ class ModelProfile:
 
     def feature(self, layer: str) -> Tensor:
         """The feature of a layer on the example."""
-        return peek(self.model, self.inputs, [layer])[layer]
+        return run_once(self.model, self.inputs, [layer])[layer]
 
     def named(self, layer: str, form: str) -> str:
         """The layer's name, in that form (`tutelage.nn.token_grid`) if it gives tokens."""
@@ -84,7 +84,7 @@ class ModelProfile:
             return True
         tapped = FeatureExtractor(self.model, [layer] if layer else [])
         try:
-            with undisturbed(self.model), torch.enable_grad():
+            with eval_no_grad(self.model), torch.enable_grad():
                 said = tapped(self.inputs)
         finally:
             tapped.close()
@@ -149,8 +149,8 @@ def _watch(model: nn.Module, inputs: Inputs, note: Callable[[str, nn.Module, obj
         if name
     ]
     try:
-        with undisturbed(model):
-            call(model, inputs)
+        with eval_no_grad(model):
+            apply_model(model, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import FeatureExtractor, call, undisturbed
+from tutelage.nn.feature_extractor import FeatureExtractor, apply_model, eval_no_grad
 from tutelage.nn.model_profile import trace
 from tutelage.structures import Inputs, Outputs
 
@@ -107,7 +107,7 @@ class Branches(nn.Module):
 
     def _check(self, inputs: Inputs) -> None:
         """Refuse a split at which branches that share say something else than whole networks."""
-        with undisturbed(self):
+        with eval_no_grad(self):
             alone = [student(inputs).response for student in self.extractors().values()]
             together = [said.response for said in self(inputs)]
         if not all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(alone, together, strict=True)):
@@ -187,8 +187,8 @@ def order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[
             handles.append(module.register_forward_pre_hook(partial(_note, begins, clock, name)))
             handles.append(module.register_forward_hook(partial(_note, ends, clock, name)))
     try:
-        with undisturbed(model):
-            call(model, inputs)
+        with eval_no_grad(model):
+            apply_model(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -226,7 +226,7 @@ def _alone_before(model: nn.Module, inputs: Inputs, split: str, trunk: Sequence[
         if p.requires_grad and not any(name.startswith(f"{module}.") for module in trunk)
     }
     try:
-        with undisturbed(model), torch.enable_grad():
+        with eval_no_grad(model), torch.enable_grad():
             entering = tapped(inputs)[f"{split}:in"]
     finally:
         tapped.close()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import answer, channels_come_last, norm_widths, undisturbed
+from tutelage.nn.feature_extractor import answer, channels_come_last, eval_no_grad, norm_widths
 from tutelage.nn.shared_trunk import order, parents, remembered, repeated
 from tutelage.structures import Inputs
 
@@ -34,7 +34,7 @@ class Tail(nn.Module):
         calls = {name: len(found) for name, found in before.items() if found}
         self.trunk = {name: count for name, count in calls.items() if not parents(name) & calls.keys()}
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
-        with undisturbed(model), remembered(modules) as kept:
+        with eval_no_grad(model), remembered(modules) as kept:
             whole = answer(model, inputs)
         said = {name: kept[model.get_submodule(name)] for name in self.trunk}
         feature = said[layer][0]
@@ -46,7 +46,7 @@ class Tail(nn.Module):
         self._check(feature.permute(0, 3, 1, 2) if self.channels_last else feature, whole)
 
     def _check(self, feature: Tensor, whole: Tensor) -> None:
-        with undisturbed(self):
+        with eval_no_grad(self):
             mine = self(feature)
         if not torch.allclose(mine, whole, rtol=1e-4, atol=1e-5):
             raise ModelError(

@@ -14,7 +14,7 @@ Wanted = Mapping[str, Sequence[str]]
 """The layers that are named, of "student" and "teacher"; none: those that fit."""
 
 
-def chosen(layers: Layers) -> list[str]:
+def layer_list(layers: Layers) -> list[str]:
     """The layers that an option names, one or several; none for "auto"."""
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 

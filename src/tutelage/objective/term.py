@@ -15,12 +15,12 @@ from tutelage.losses.base import Dense, Loss, Losses
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
-from tutelage.objective.pairing import chosen, in_words, pairs_of
-from tutelage.policies import ScheduledTemperature, policy
-from tutelage.policies import told as told_of
+from tutelage.objective.pairing import in_words, layer_list, pairs_of
+from tutelage.policies import ScheduledTemperature, parse_policy
+from tutelage.policies import policy_spec as told_of
 from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.dataclass_module import DataclassModule, made
+from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.distributed import gathered, samples_of
 from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, Number, of_options
 from tutelage.utils.registry import catalogue_name, find
@@ -71,7 +71,7 @@ class Term(Checked, nn.Module):
         self.loss_inputs = {
             part: (*part.required_inputs(), *part.required_inputs(optional=True)) for part in self._askers()
         }
-        self.wanted = {"student": chosen(student), "teacher": chosen(teacher)}
+        self.requested_layers = {"student": layer_list(student), "teacher": layer_list(teacher)}
         self.connector = connector if connector is not None else loss.connector
         if isinstance(self.connector, str) and self.connector:
             connectors.known(self.connector)
@@ -102,7 +102,11 @@ class Term(Checked, nn.Module):
         if teacher is None and self.loss.needs_teacher:
             raise ConfigError(f"{name} needs a teacher, and none was given; name one (teacher=…).")
         without_positions = isinstance(self.loss, Dense) and student.response.dim() == 2
-        if teacher is not None and self.compares == "response" and (any(self.wanted.values()) or without_positions):
+        if (
+            teacher is not None
+            and self.compares == "response"
+            and (any(self.requested_layers.values()) or without_positions)
+        ):
             self.compares, self.connector = "last", self.connector or "conv1x1"
         multitask.refuse(self.loss, self._askers()[1:], self.compares, teacher, self.columns)
         if teacher is None:
@@ -115,17 +119,17 @@ class Term(Checked, nn.Module):
             self._wire_policies(student, teacher, batch, there)
             return
         self._wire_policies(student, teacher, batch, there)
-        pairs = pairs_of(self.loss, self.compares, self.wanted, student, teacher)
+        pairs = pairs_of(self.loss, self.compares, self.requested_layers, student, teacher)
         pairs = [(self._named(student, s), self._named(teacher, t)) for s, t in pairs]
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
         said = [self._formed(student.feature(s)) for s in self.student_layers]
         told = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
         if self.connector:
-            made = [connectors.make(self.connector, s, t) for s, t in zip(said, told, strict=True)]
-            self.connectors = nn.ModuleList(made)
+            build_from_options = [connectors.make(self.connector, s, t) for s, t in zip(said, told, strict=True)]
+            self.connectors = nn.ModuleList(build_from_options)
             with torch.no_grad():
-                said = [connect.eval()(s) for connect, s in zip(made, said, strict=True)]
+                said = [connect.eval()(s) for connect, s in zip(build_from_options, said, strict=True)]
             self.connectors.train()
         self._read_by_heads(said, there)  # refuses what can't be read
         if self.loss.compares == "review":
@@ -172,7 +176,7 @@ class Term(Checked, nn.Module):
 
     def _flattened(self) -> bool:
         """Whether maps come to its loss as they are, which flattens them."""
-        return self.loss.flattens and any(self.wanted.values())
+        return self.loss.flattens and any(self.requested_layers.values())
 
     def _named(self, profile: ModelProfile, layer: str) -> str:
         """The layer, and as what its tokens are to be captured."""
@@ -343,16 +347,16 @@ def _repeated(values: Mapping[str, Any], samples: int, rows: int, times_over: in
 def _weight(given: Any) -> float | Schedule | Weight:
     if not isinstance(given, Mapping | DataclassModule):
         return float(given)
-    return cast("Schedule | Weight", policy("weight", given, Schedule, Weight))
+    return cast("Schedule | Weight", parse_policy("weight", given, Schedule, Weight))
 
 
 def _temperature(given: Any) -> Temperature:
-    found = cast("Schedule | Temperature", policy("temperature", given, Schedule, Temperature))
+    found = cast("Schedule | Temperature", parse_policy("temperature", given, Schedule, Temperature))
     return ScheduledTemperature(found) if isinstance(found, Schedule) else found
 
 
 def _samples(given: Any) -> SampleWeight:
-    return policy("samples", given, SampleWeight)
+    return parse_policy("samples", given, SampleWeight)
 
 
 READ: dict[str, tuple[type, Callable[[Any], Any]]] = {
@@ -384,7 +388,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
                 found.append(f"{name}: {error}")
     if found:
         raise ConfigError("\n".join(found))
-    return Term(made(kind, name, options, WIRING), **wiring)
+    return Term(build_from_options(kind, name, options, WIRING), **wiring)
 
 
 def spec_of(term: Term) -> dict[str, Any]:
@@ -394,7 +398,7 @@ def spec_of(term: Term) -> dict[str, Any]:
         "gather": term.gather or None,
         "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
         "connector": term.connector if term.connector != term.loss.connector else None,
-        **{side: names or None for side, names in term.wanted.items()},
+        **{side: names or None for side, names in term.requested_layers.items()},
         **{word: told_of(given) for word, given in term.policies().items()},
         "weight": told_of(term.weight) if isinstance(term.weight, DataclassModule) else term.weight,
     }

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.policies.base import Schedule, Temperature
-from tutelage.utils.dataclass_module import DataclassModule, made
+from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.registry import catalogue_name, find
 
 P = TypeVar("P", bound=DataclassModule)
@@ -32,7 +32,7 @@ class ScheduledTemperature(Temperature):
         return student.new_tensor(self.schedule.at(epoch))
 
 
-def policy(word: str, given: Any, *kinds: type[P]) -> P:
+def parse_policy(word: str, given: Any, *kinds: type[P]) -> P:
     """The policy that an option `word` of a term gives: itself, or by `{name: ramp, …its options}`.
 
     Raises: ConfigError if it is of no such kind, isn't known, or has faulty options.
@@ -42,23 +42,23 @@ def policy(word: str, given: Any, *kinds: type[P]) -> P:
         name = options.pop("name", None)
         if not name:
             raise ConfigError(f"{word}={dict(given)}: a policy needs a name, such as {{name: ramp, epochs: 5}}.")
-        given = made(find("policies", name).load(), name, options)
+        given = build_from_options(find("policies", name).load(), name, options)
     if not isinstance(given, kinds):
         names = " or a ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower() for kind in kinds)
         raise ConfigError(f"{word}={given!r}: expected a number or a {names} policy (tutelage list policies).")
     return given
 
 
-def in_words(given: float | DataclassModule) -> float | str:
+def describe_policy(given: float | DataclassModule) -> float | str:
     """A number as it is, a policy as its name with its options."""
     if not isinstance(given, DataclassModule):
         return given
-    options = told(given)
+    options = policy_spec(given)
     return f"{options.pop('name')}({', '.join(f'{key}={value}' for key, value in options.items())})"
 
 
-def told(given: DataclassModule) -> dict[str, Any]:
+def policy_spec(given: DataclassModule) -> dict[str, Any]:
     """What `policy` makes it of."""
     if isinstance(given, ScheduledTemperature):
-        return told(given.schedule)
+        return policy_spec(given.schedule)
     return {"name": catalogue_name(type(given))} | given.options()

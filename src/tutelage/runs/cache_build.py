@@ -55,7 +55,7 @@ def teachers_of(config: Config, given: Provided | None = None) -> list[Cached]:
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
             "or say teacher_epochs=0 to take it as it is."
         )
-    teacher_skill.refuse(run, *run.rehearse())
+    teacher_skill.refuse(run, *run.dry_run())
     seed_everything(config.seed)  # as the training does
     scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
     data = parts.data

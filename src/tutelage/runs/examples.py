@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.utils import checksums
-from tutelage.nn.feature_extractor import answer, undisturbed
+from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.data.data_module import DataModule
 from tutelage.tasks.base import Task
 
@@ -37,7 +37,7 @@ def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) ->
     numbers = _spread_out(len(data.test))
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
-    with undisturbed(network):
+    with eval_no_grad(network):
         response = task.response(answer(network, batch.inputs), batch)
     _keep(path, index=numbers, masks=_small(response.argmax(1)))
 

@@ -81,7 +81,7 @@ def take(run: Run, steps: int) -> list[Finding]:
     phase = run.phases()[-1]
     settings = run.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
     watch = _FirstStepsWatch(steps)
-    run.rehearsing = True
+    run.is_dry_run = True
     try:
         scheme, parts = run.scheme(phase)
         Trainer(settings, parts.task, None, [watch], run.fabric).fit(scheme, parts.data)
@@ -90,7 +90,7 @@ def take(run: Run, steps: int) -> list[Finding]:
     except NotFinite as error:
         return [Finding("error", str(error))]
     finally:
-        run.rehearsing = False
+        run.is_dry_run = False
     first, last = (sum(row["losses"].values()) for row in (watch.rows[0], watch.rows[-1]))
     what = f"in {watch.rows[-1]['step']} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
     if last > first:

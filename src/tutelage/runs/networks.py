@@ -19,7 +19,7 @@ from tutelage.training.callbacks import Callback
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
-from tutelage.data.preparation import of_classes
+from tutelage.data.preparation import select_classes
 from tutelage.data.scale import numbers
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.training.fabric import make_fabric
@@ -76,12 +76,12 @@ class LoadedNetwork:
                 + (", called once on an example." if parameters else ".")
             )
 
-    def wanted(self, data: DataModule) -> DataModule:
+    def with_normalisation_of(self, data: DataModule) -> DataModule:
         """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
 
         Raises: ConfigError if nobody said how the data comes.
         """
-        return data if self.mean is None or self.std is None else data.wanted(self.mean, self.std, self.known)
+        return data if self.mean is None or self.std is None else data.normalised_by(self.mean, self.std, self.known)
 
 
 class NetworkLoader:
@@ -99,8 +99,8 @@ class NetworkLoader:
         self.fabric = make_fabric(config)
         if config.devices > 1:
             self.fabric.launch()
-        self.rehearsing = False
-        self.rehearsed: dict[str, dict[str, Tensor]] = {}
+        self.is_dry_run = False
+        self.dry_run_term_states: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
     def note(self, message: str, kind: str = "note") -> None:
@@ -111,9 +111,9 @@ class NetworkLoader:
     def data_with(self, config: Config) -> DataModule:
         """The data of a phase: those of its classes."""
         same = config.classes is None or config.classes == self.config.classes
-        return self.data if same else of_classes(self.data, config.classes or [])
+        return self.data if same else select_classes(self.data, config.classes or [])
 
-    def on(self, column: str | None) -> Self:
+    def for_column(self, column: str | None) -> Self:
         """The same for one label column of the data."""
         if column is None or column == self.data.column_name:
             return self
@@ -159,11 +159,11 @@ class NetworkLoader:
         known = tuple(self.data.classes if classes is None else classes)
         for named in (weights, name):
             if stages.is_stage(named):
-                return self._of_stage(stages.left(str(named)), number)
+                return self._of_stage(stages.parse_stage_ref(str(named)), number)
         if given is not None:
             return self._of_object(copy.deepcopy(given))
         if serialization.is_run(name):
-            return self.of_run(name, known)
+            return self.load_run(name, known)
         refuse_folder(name)
         made = models.create(
             name,
@@ -178,9 +178,9 @@ class NetworkLoader:
             self.note(message)
         return LoadedNetwork(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
 
-    def wanted(self, network: LoadedNetwork, data: DataModule) -> DataModule:
+    def with_normalisation_of(self, network: LoadedNetwork, data: DataModule) -> DataModule:
         """The data as a network wants it; says so where it can't be had."""
-        told = network.wanted(data)
+        told = network.with_normalisation_of(data)
         if network.mean is not None and (told.mean, told.std) != (network.mean, network.std):
             self.note(
                 f"a network wants its images normalised by mean {network.mean} and deviation {network.std}; they come "
@@ -202,7 +202,7 @@ class NetworkLoader:
                 f"by {network.mean} and {network.std}: leave both out."
             )
         told = replace(network, mean=mean, std=std, known=True)
-        own = told.wanted(self.data)
+        own = told.with_normalisation_of(self.data)
         if (own.mean, own.std) != (mean, std):
             raise ConfigError(
                 f"teacher_mean={mean}, teacher_std={std}: the images of {self.data.name} come normalised, and nobody "
@@ -217,19 +217,19 @@ class NetworkLoader:
             return LoadedNetwork(model)
         if card.classes != self.data.classes and sorted(card.classes) == sorted(self.data.classes):
             raise ConfigError(
-                f"{card.model} was trained on the same classes in another order: it knows {few(card.classes)}, "
-                f"{self.data.name} has {few(self.data.classes)}; use data in the same order."
+                f"{card.model} was trained on the same classes in another order: it knows {join_first(card.classes)}, "
+                f"{self.data.name} has {join_first(self.data.classes)}; use data in the same order."
             )
         return LoadedNetwork(model, card.mean, card.std, card.size, known=card.known)
 
-    def of_run(self, path: str, known: tuple[str, ...] | None = None) -> LoadedNetwork:
+    def load_run(self, path: str, known: tuple[str, ...] | None = None) -> LoadedNetwork:
         """The network of a run folder, which must know just these classes if such are given."""
         model = serialization.load(path)
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
         if known is not None and card.classes != known:
             how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
-                f"{path} was trained {how}: it knows {few(card.classes)}, {self.data.name} has {few(known)}; "
+                f"{path} was trained {how}: it knows {join_first(card.classes)}, {self.data.name} has {join_first(known)}; "
                 "use data whose class folders or labels are the same, in the same order."
             )
         if card.channels != self.data.channels:
@@ -246,17 +246,17 @@ class NetworkLoader:
                 raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
             if not self.teacher_is_trained():
                 return self.told(self.network(config.teacher, config.teacher_weights, given.teacher), config)
-            return self.of_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
-        words = config.stage_words()
+            return self.load_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
+        words = config.stage_overrides()
         if config.stages and config.baseline:
-            words[stages.ALONE] = config.last_words()
+            words[stages.ALONE] = config.student_overrides()
         if left.stage not in words:
             raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
         name = words[left.stage].get("student", config.student)
         own = given.student if name == config.student else None
-        return self.of_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
+        return self.load_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
 
-    def of_phase(
+    def load_phase(
         self,
         phase: str,
         name: Any,
@@ -267,7 +267,7 @@ class NetworkLoader:
     ) -> LoadedNetwork:
         """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
         path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
-        if self.rehearsing:
+        if self.is_dry_run:
             return replace(self.network(name, weights, given, classes=classes), untrained="")
         model = serialization.load(path, copy.deepcopy(given))
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
@@ -277,11 +277,11 @@ class NetworkLoader:
         """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
         if name is None:
             return None
-        stage = stages.left(name).stage
-        if stage not in (known := self.config.stage_words()):
+        stage = stages.parse_stage_ref(name).stage
+        if stage not in (known := self.config.stage_overrides()):
             raise ConfigError(unknown("stage", stage, known))
         phase = f"{stage}-{number}"
-        return self.rehearsed[phase] if self.rehearsing else serialization.tensors(self.folder / phase / "terms.safetensors")
+        return self.dry_run_term_states[phase] if self.is_dry_run else serialization.tensors(self.folder / phase / "terms.safetensors")
 
 
 def refuse_folder(name: str) -> None:
@@ -293,6 +293,6 @@ def refuse_folder(name: str) -> None:
         )
 
 
-def few(names: Sequence[str]) -> str:
+def join_first(names: Sequence[str]) -> str:
     """The first of them, and how many there are."""
     return ", ".join(names[:4]) + (f", … ({len(names)})" if len(names) > 4 else "")

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from tutelage.models import serialization
 from tutelage.runs import examples
 from tutelage.utils import checksums
-from tutelage.nn.feature_extractor import answer, undisturbed
+from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.training.evaluation import EvaluationResult, evaluate
 from tutelage.utils.files import write_atomically
-from tutelage.policies import in_words
+from tutelage.policies import describe_policy
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
 from tutelage.tasks.base import Task
@@ -50,7 +50,7 @@ class Phase:
     role: str
     seed: int
     number: int = 0
-    words: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Said(nn.Module):
@@ -64,7 +64,7 @@ class _Said(nn.Module):
         return self.teacher(Batch(inputs))
 
 
-def finish(
+def write_phase_folder(
     phase: Phase,
     folder: Path,
     students: Mapping[str, nn.Module],
@@ -83,11 +83,11 @@ def finish(
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else next(iter(scheme.terms().values()), None)
-    figures = test(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
+    figures = evaluate_split(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            keep(folder / file, network, names.get(peer, name), data)
+            save_network(folder / file, network, names.get(peer, name), data)
     if figures is not None:
         write_predictions(folder / "predictions.npz", figures)
         write_confusion(folder / "confusion.npz", figures)
@@ -96,7 +96,7 @@ def finish(
     others = {
         other: {
             "model": names.get(other, name),
-            "figures": test(network, data, task, "test", batch_size).values,
+            "figures": evaluate_split(network, data, task, "test", batch_size).values,
             "parameters": sum(p.numel() for p in network.parameters()),
             "macs": macs(network, data),
         }
@@ -109,19 +109,19 @@ def finish(
         "model": name,
         "metric": task.metric,
         "figures": {} if figures is None else figures.values,
-        **({"classes": data.classes} if phase.words.get("classes") else {}),
+        **({"classes": data.classes} if phase.overrides.get("classes") else {}),
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
         "latency_ms": latency(student, data),
         **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
-        **({"terms": describe(terms), "pairs": _pairs(terms)} if terms else {}),
+        **({"terms": describe_terms(terms), "pairs": _pairs(terms)} if terms else {}),
     }
     checksums.add(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
     checksums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
-def facts(path: Path) -> dict[str, Any]:
+def read_phase(path: Path) -> dict[str, Any]:
     """What a finished phase's phase.json says.
 
     Raises: CheckpointError if it is torn, or isn't what was written there.
@@ -132,7 +132,7 @@ def facts(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 
 
-def keep(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
+def save_network(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
     """Write a network that was trained on this data; name: its model's."""
     serialization.save(path, network, serialization.card_of(_buildable(name, network), data))
 
@@ -145,7 +145,7 @@ def _buildable(name: str, network: nn.Module) -> str:
     return name if name != "None" else f"object:{type(network).__name__}"
 
 
-def test(network: nn.Module, data: DataModule, task: Task, split: str, batch_size: int) -> EvaluationResult:
+def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str, batch_size: int) -> EvaluationResult:
     """Figures on a split, with predictions unless there are too many to keep."""
     parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
@@ -157,7 +157,7 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     """The response to one sample of the test split."""
     parameter, model = next(network.parameters(), torch.zeros(())), _network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
-    with undisturbed(model):
+    with eval_no_grad(model):
         return task.response(answer(model, batch.inputs), batch)
 
 
@@ -274,17 +274,17 @@ def forward_seconds(teacher: Teacher, data: DataModule, settings: TrainerSetting
     return min(times)
 
 
-def describe(terms: Terms) -> list[dict[str, Any]]:
+def describe_terms(terms: Terms) -> list[dict[str, Any]]:
     """Each term's name, formula, weight, paper and options."""
     return [
         {
             "name": name,
             "loss": catalogue_name(type(term.loss)),
             "formula": formula(term.loss),
-            "weight": in_words(term.weight),
+            "weight": describe_policy(term.weight),
             "warmup": term.warmup,
             "paper": term.loss.paper,
-            "options": term.loss.options() | {word: in_words(given) for word, given in term.policies().items()},
+            "options": term.loss.options() | {word: describe_policy(given) for word, given in term.policies().items()},
         }
         for name, term in terms.named().items()
     ]

@@ -15,7 +15,7 @@ from tutelage.models import serialization
 from tutelage.utils import registry
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.data.preparation import of_classes
+from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
 from tutelage.config.kinds import Spec
 from tutelage.utils.key_types import sides
@@ -54,21 +54,21 @@ class RunPlan(NetworkLoader):
             seed = config.seed + k
             taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
             if config.baseline and taught:
-                found.append(Phase(f"alone-{k}", "alone", seed, k, self._alone_words()))
-            found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_words().items()]
-            found.append(Phase(f"student-{k}", "student", seed, k, config.last_words()))
-        return [replace(phase, words={**phase.words, "snapshots": self._snapshots(phase)}) for phase in found]
+                found.append(Phase(f"alone-{k}", "alone", seed, k, self._baseline_overrides()))
+            found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_overrides().items()]
+            found.append(Phase(f"student-{k}", "student", seed, k, config.student_overrides()))
+        return [replace(phase, overrides={**phase.overrides, "snapshots": self._snapshots(phase)}) for phase in found]
 
-    def _alone_words(self) -> Spec:
+    def _baseline_overrides(self) -> Spec:
         """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
-        config, last = self.config, self.config.last_words()
-        epochs = stages.epochs_of_weights(config.stage_words(), last, config.epochs)
+        config, last = self.config, self.config.student_overrides()
+        epochs = stages.epochs_of_weights(config.stage_overrides(), last, config.epochs)
         return {key: x for key, x in last.items() if key != "student_weights"} | ALONE | {"epochs": epochs}
 
     def _snapshots(self, phase: Phase) -> list[int]:
         """The epochs that are asked for, and those that later trainings name."""
-        asked = phase.words.get("snapshots", self.config.snapshots)
-        named = [stages.left(name) for stage in self.config.stages for _, name in stages.named(stage)]
+        asked = phase.overrides.get("snapshots", self.config.snapshots)
+        named = [stages.parse_stage_ref(name) for stage in self.config.stages for _, name in stages.stage_refs(stage)]
         own = phase.name.rpartition("-")[0] or phase.name
         return sorted({*asked, *(epoch for name, epoch in named if name == own and epoch is not None)})
 
@@ -101,12 +101,12 @@ class RunPlan(NetworkLoader):
             return [Phase("teacher", "teacher", config.seed, 0, words)]
         columns = column_teachers.taught(config.teacher, self.data)
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._own_words(i, name, column))
+            Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._member_overrides(i, name, column))
             for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
             if self.is_trained(name)
         ]
 
-    def _own_words(self, i: int, name: str, column: str | None) -> Spec:
+    def _member_overrides(self, i: int, name: str, column: str | None) -> Spec:
         """The keys that the training of one of several teachers has otherwise."""
         return {"student": name, "column": column, "classes": self._known(i)}
 
@@ -118,22 +118,22 @@ class RunPlan(NetworkLoader):
             return None
         if config.teacher_classes == "parts":
             chosen = names[i * len(names) // len(several) : (i + 1) * len(names) // len(several)]
-            return list(of_classes(self.data, chosen).classes)
+            return list(select_classes(self.data, chosen).classes)
         if len(config.teacher_classes) != len(several) or not all(map(self.is_trained, several)):
             raise ConfigError(
                 f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(several)} "
                 "teachers that are trained in this run; a run folder knows its own."
             )
-        return list(of_classes(self.data, config.teacher_classes[i]).classes)
+        return list(select_classes(self.data, config.teacher_classes[i]).classes)
 
     def config_for(self, phase: Phase) -> Config:
         """The configuration of a phase.
 
         Raises: ConfigError if the phase's words and the run's contradict each other.
         """
-        if self.given.method is None or "method" in phase.words:
-            return self.config.told(phase.words, phase.name)
-        told = self.config.told({**phase.words, "method": []}, phase.name)  # losses that no name may find
+        if self.given.method is None or "method" in phase.overrides:
+            return self.config.told(phase.overrides, phase.name)
+        told = self.config.told({**phase.overrides, "method": []}, phase.name)  # losses that no name may find
         return told.model_copy(update={"method": self.config.method})
 
     def settings(self, phase: Phase) -> TrainerSettings:
@@ -160,8 +160,8 @@ class RunPlan(NetworkLoader):
 
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""
-        named = [name for stage in self.config.stages for key, name in stages.named(stage) if key == "term_weights"]
-        return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.left(name).stage for name in named}
+        named = [name for stage in self.config.stages for key, name in stages.stage_refs(stage) if key == "term_weights"]
+        return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.parse_stage_ref(name).stage for name in named}
 
     def teacher(self, config: Config, number: int, data: DataModule, student: nn.Module | None = None) -> Teacher | None:
         """The teacher that a configuration names, as the phases before left it; an average follows the student."""
@@ -175,7 +175,7 @@ class RunPlan(NetworkLoader):
         if config.teacher is None and (self.given.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.teacher_is_trained():
-            network = self.of_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
+            network = self.load_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.given.teacher if config.teacher == self.config.teacher else None
@@ -186,7 +186,7 @@ class RunPlan(NetworkLoader):
         """The networks of several teachers; each one's classes are those of its label column, if there are such."""
         found = []
         for i, (name, column) in enumerate(zip(teachers, column_teachers.taught(teachers, self.data), strict=True)):
-            own = self.on(column)
+            own = self.for_column(column)
             network = own.member(i, name, number)
             if own is not self:
                 column_teachers.refuse(name, getattr(network.model, "card", None), own.data)
@@ -223,9 +223,9 @@ class RunPlan(NetworkLoader):
     def member(self, i: int, name: str, number: int) -> LoadedNetwork:
         """One of several teachers, which may know some of the classes only."""
         if self.is_trained(name):
-            return self.of_phase(f"teacher{i}", name, None, classes=self._known(i))
+            return self.load_phase(f"teacher{i}", name, None, classes=self._known(i))
         if serialization.is_run(name):
-            return self.of_run(name)
+            return self.load_run(name)
         return self.network(name, None, None, number, self.config.teacher_size)
 
     def frozen(self, network: LoadedNetwork, data: DataModule) -> Frozen:
@@ -239,7 +239,7 @@ class RunPlan(NetworkLoader):
             "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
             "untrained": network.untrained,
         }
-        own = self.wanted(network, data)
+        own = self.with_normalisation_of(network, data)
         if (own.mean, own.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)
         scale = [ours / theirs for ours, theirs in zip(data.std, own.std, strict=True)]

@@ -21,7 +21,7 @@ from tutelage.training.optimizers import USUAL, suited
 from tutelage.runs.phase import forward_seconds, macs, peak_memory
 from tutelage.nn.activation_checkpointing import recompute
 from tutelage.runs.run import Run
-from tutelage.schemes.base import Scheme, unwrap, short
+from tutelage.schemes.base import Scheme, unwrap, display_name
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
@@ -190,7 +190,7 @@ def check(config: Config, steps: int = 0) -> Trial:
 
 def _try(run: Run, trial: Trial) -> None:
     """Set up, look at the teacher, then take one step."""
-    scheme, data, batch = run.rehearse(run.config.batch_size)
+    scheme, data, batch = run.dry_run(run.config.batch_size)
     scheme.to(run.fabric.device)
     batch = batch.to(run.fabric.device)
     batch.epoch = float(run.config.epochs)  # past every warm-up
@@ -209,7 +209,7 @@ def _try(run: Run, trial: Trial) -> None:
     norms = gradient_norms(scheme, batch, 0)
     if scheme.balance(norms):
         norms = gradient_norms(scheme, batch, 0)
-    trial.norms = {short(name): norm for name, norm in norms.items()}
+    trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.config_for(run.phases()[-1]))
     trial.findings += evaluations(run, scheme, data)

@@ -11,14 +11,14 @@ from tutelage.runs import examples
 from tutelage.utils import checksums
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.runs.phase import facts
+from tutelage.runs.phase import read_phase
 from tutelage.utils.intervals import interval, verdict, worse
 from tutelage.tasks.base import Task
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
     """Gather the phases into result.json and examples.npz; returns the result."""
-    phases = [facts(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
+    phases = [read_phase(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
     result: dict[str, Any] = {
         "task": data.task,
         "metric": task.metric,
@@ -36,7 +36,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
     }
     for role in ("teacher", "alone", "student"):
         result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
-    result["before"] = _before(phases, list(config.stage_words()), task.metric)
+    result["before"] = _before(phases, list(config.stage_overrides()), task.metric)
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))

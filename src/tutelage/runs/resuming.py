@@ -13,7 +13,7 @@ from tutelage.utils import checksums
 from tutelage.config.schema import Config, check, kinds, later
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
-from tutelage.runs.networks import Provided, few
+from tutelage.runs.networks import Provided, join_first
 from tutelage.runs.run import GOING_ON, Run
 
 
@@ -66,7 +66,7 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
             f"{folder}: config.yaml or environment.json is torn ({' '.join(str(error).split())}); begin a new run."
         ) from error
     if lost := Config.model_fields.keys() - loaded.keys():
-        raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {few(sorted(lost))}; begin a new run.")
+        raise CheckpointError(f"{folder}/config.yaml is torn: it lacks {join_first(sorted(lost))}; begin a new run.")
     try:
         return check({**loaded, **changes}), record
     except ConfigError as error:
@@ -103,9 +103,9 @@ def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
     epochs, config = run.config.epochs, run.config
     done = [phase for phase in run.phases() if (run.folder / phase.name / "phase.json").exists()]
     if "epochs" in changed:
-        if "epochs" in config.last_words():
+        if "epochs" in config.student_overrides():
             raise ConfigError(f"epochs={epochs}: the stage {stages.LAST!r} has epochs of its own; begin a new run.")
-        late = [phase.name for phase in done if phase.role == "stage" and "epochs" not in phase.words]
+        late = [phase.name for phase in done if phase.role == "stage" and "epochs" not in phase.overrides]
         if late:
             raise ConfigError(
                 f"epochs={epochs}: {', '.join(late)} is trained already for as many as the run had, and what comes "

@@ -20,7 +20,7 @@ from tutelage.runs import environment, results, teacher_skill
 from tutelage.training import checkpoint, fsdp
 from tutelage.utils import checksums
 from tutelage.training.callbacks import Callback, JsonLines, Logger
-from tutelage.nn.feature_extractor import FeatureExtractor, peek
+from tutelage.nn.feature_extractor import FeatureExtractor, run_once
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, Interrupted, ModelError, NotFinite
@@ -29,11 +29,11 @@ from tutelage.runs.folder import free, make
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.networks import Provided
 from tutelage.runs.scheme_context import RunSchemeContext
-from tutelage.runs.phase import Phase, facts, finish, forget_peak, keep, refuse_other
+from tutelage.runs.phase import Phase, read_phase, write_phase_folder, forget_peak, save_network, refuse_other
 from tutelage.objective.player import refuse_single
 from tutelage.schemes.base import Scheme
 from tutelage.settings import refuse_accumulation
-from tutelage.teachers.prefetching import placed
+from tutelage.teachers.prefetching import with_prefetch
 from tutelage.objective.terms import Terms
 from tutelage.training.trainer import Trainer
 from tutelage.structures import Batch
@@ -48,7 +48,7 @@ class Run(RunPlan):
     def __init__(self, config: Config, given: Provided | None = None, folder: Path | None = None) -> None:
         super().__init__(config, given or Provided())
         if folder is None:
-            teacher_skill.refuse(self, *self.rehearse())
+            teacher_skill.refuse(self, *self.dry_run())
         self.folder = folder or self._new_folder()
 
     # the folder
@@ -80,7 +80,7 @@ class Run(RunPlan):
         file = self.folder / phase.name / "phase.json"
         if not file.exists() or phase.role not in GOING_ON:
             return file.exists()
-        return bool(facts(file).get("planned", 0) >= self.settings(phase).epochs)
+        return bool(read_phase(file).get("planned", 0) >= self.settings(phase).epochs)
 
     def train(self, phase: Phase) -> None:
         """Train one phase and write its folder."""
@@ -91,7 +91,7 @@ class Run(RunPlan):
         def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
             if self.fabric.is_global_zero:
                 first, name = next(iter(networks.values())), next(iter(parts.names.values()))
-                keep(folder / f"epoch-{epoch}.safetensors", first.model, name, parts.data)
+                save_network(folder / f"epoch-{epoch}.safetensors", first.model, name, parts.data)
 
         trainer = Trainer(settings, parts.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         forget_peak(self.fabric.device)
@@ -100,12 +100,12 @@ class Run(RunPlan):
         except Interrupted as error:
             raise Interrupted(f"{error} `tutelage resume {shlex.quote(str(self.folder))}` goes on.") from error
         if self.leaves_terms(phase):
-            state = fsdp.whole(terms_of(scheme).state_dict())
+            state = fsdp.full_state_dict(terms_of(scheme).state_dict())
             if self.fabric.is_global_zero:
                 serialization.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             size = settings.batch_size // settings.devices
-            finish(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names, size)
+            write_phase_folder(phase, folder, students, scheme, trainer, parts.data, parts.task, parts.names, size)
             checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 
@@ -118,13 +118,13 @@ class Run(RunPlan):
 
     # what the configuration names, made
 
-    def rehearse(self, samples: int = 8) -> tuple[Scheme, DataModule, Batch]:
+    def dry_run(self, samples: int = 8) -> tuple[Scheme, DataModule, Batch]:
         """The student's scheme wired on a first batch, its data and that batch, with the teacher before its training.
 
         So whatever can't work is refused before there is a folder or anything is trained.
         """
         phases = self.phases()
-        self.rehearsing = True
+        self.is_dry_run = True
         try:
             for phase in phases:
                 self.settings(phase)
@@ -136,7 +136,7 @@ class Run(RunPlan):
         except (ConfigError, ModelError) as error:
             raise type(error)(f"stage {phase.name[:-2]}: {error}" if phase.role == "stage" else str(error)) from error
         finally:
-            self.rehearsing = False
+            self.is_dry_run = False
         return wired
 
     def _rehearsed(self, phase: Phase, samples: int) -> tuple[Scheme, DataModule, Batch]:
@@ -153,7 +153,7 @@ class Run(RunPlan):
             attempt(scheme, self._batch(scheme, parts, min(parts.config.batch_size, len(data.train))))
         refuse_single(scheme.students(), batch, parts.config.batch_size // self.fabric.world_size)
         if self.leaves_terms(phase):
-            self.rehearsed[phase.name] = dict(terms_of(scheme).state_dict())
+            self.dry_run_term_states[phase.name] = dict(terms_of(scheme).state_dict())
         if self.config.sharded:
             fsdp.refuse(scheme)
         return scheme, data, batch
@@ -167,7 +167,7 @@ class Run(RunPlan):
     def _check_classes(self, scheme: Scheme, batch: Batch, names: Mapping[str, str]) -> None:
         """Refuse a student that doesn't answer the data's classes."""
         for name, student in scheme.students().items():
-            response = self.task.response(peek(student.model, batch.inputs).response, batch)
+            response = self.task.response(run_once(student.model, batch.inputs).response, batch)
             refuse_other(response, self.data, self.task, f"student={names.get(name, self.config.student)}")
 
     # the end
@@ -188,10 +188,10 @@ class Run(RunPlan):
         if not (folder / "phase.json").exists():
             named = self.config.teacher
             teacher = self.teacher(self.config, 0, self.data)
-            teacher = placed(teacher, self.config.teacher_ahead, self.config.teacher_device)
+            teacher = with_prefetch(teacher, self.config.teacher_ahead, self.config.teacher_device)
             assert teacher is not None
             teacher.to(self.fabric.device)
-            finish(
+            write_phase_folder(
                 Phase("teacher", "teacher", self.config.seed),
                 folder,
                 {"teacher": teacher},

@@ -15,7 +15,7 @@ from tutelage.runs.teacher_cache import cached, refuse_changing
 from tutelage.config.schema import Config
 from tutelage.settings import TrainerSettings
 from tutelage.data.data_module import DataModule
-from tutelage.data.preparation import cut
+from tutelage.data.preparation import split_off
 from tutelage.errors import ConfigError
 from tutelage.training.fabric import seed_everything
 from tutelage.config.kinds import ExtraStudent
@@ -23,7 +23,7 @@ from tutelage.config.methods import specs
 from tutelage.runs.phase import Phase
 from tutelage.objective.player import Player
 from tutelage.tasks.base import Task
-from tutelage.teachers.prefetching import placed
+from tutelage.teachers.prefetching import with_prefetch
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.projected import Projected
 from tutelage.objective.terms import Terms
@@ -37,7 +37,7 @@ class RunSchemeContext:
     """The parts of one phase. `names`: the models of the networks that it gave, by player."""
 
     def __init__(self, making: RunPlan, phase: Phase) -> None:
-        self.making, self.phase = making.on(phase.words.get("column")), phase
+        self.making, self.phase = making.for_column(phase.overrides.get("column")), phase
         self.config: Config = making.config_for(phase)
         self.settings: TrainerSettings = self.config
         peers, method = self.config.peers, self.config.method
@@ -50,7 +50,7 @@ class RunSchemeContext:
         self._first: LoadedNetwork | None = None
 
     @property
-    def place(self) -> Path:
+    def phase_folder(self) -> Path:
         """The folder of the phase."""
         return self.making.folder / self.phase.name
 
@@ -58,12 +58,12 @@ class RunSchemeContext:
     def data(self) -> DataModule:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
-        return self.making.wanted(self._first, self.making.data_with(self.config))
+        return self.making.with_normalisation_of(self._first, self.making.data_with(self.config))
 
     def hold_out(self, share: float) -> DataModule:
         """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
         whole = self.data
-        stay, out = cut(whole.name, "held-out samples", whole.train, share, self.config.seed)
+        stay, out = split_off(whole.name, "held-out samples", whole.train, share, self.config.seed)
         self.data = replace(whole, train=stay)
         return replace(whole, train=out)
 
@@ -85,8 +85,8 @@ class RunSchemeContext:
         if self._first is None:
             self._first = network
         elif (
-            network.wanted(self.making.data).mean != self.data.mean
-            or network.wanted(self.making.data).std != self.data.std
+            network.with_normalisation_of(self.making.data).mean != self.data.mean
+            or network.with_normalisation_of(self.making.data).std != self.data.std
         ):
             raise ConfigError(
                 f"{name} wants its images normalised otherwise than {self.config.student}; students that share their "
@@ -95,7 +95,7 @@ class RunSchemeContext:
         self.names[player] = str(name)
         return network.model
 
-    def pupil(self, name: str | None = None) -> nn.Module:
+    def new_student(self, name: str | None = None) -> nn.Module:
         """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
         own = self.making.config.student
         given = self.making.given.student if name in (None, own) else None
@@ -125,14 +125,14 @@ class RunSchemeContext:
                     f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "
                     "logits of its own here; use fp16 or int8."
                 )
-            if not self.making.rehearsing:
+            if not self.making.is_dry_run:
                 teacher = cached(teacher, data, config, self.making.settings(self.phase), self.making.fabric.device)
-        return placed(teacher, config.teacher_ahead, config.teacher_device)
+        return with_prefetch(teacher, config.teacher_ahead, config.teacher_device)
 
-    def further(self) -> dict[str, Player]:
+    def extra_students(self) -> dict[str, Player]:
         """The students beside the first, on the same batches."""
         found: dict[str, Player] = {}
-        for name, spec in further(self.config).items():
+        for name, spec in extra_students(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
             terms = Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
@@ -142,7 +142,7 @@ class RunSchemeContext:
         return found
 
 
-def further(config: Config) -> dict[str, ExtraStudent]:
+def extra_students(config: Config) -> dict[str, ExtraStudent]:
     """What the students beside the first are told, by name.
 
     Raises: ConfigError if two have one name.

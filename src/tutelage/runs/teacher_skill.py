@@ -16,7 +16,7 @@ from tutelage.data.multitask_targets import spans
 from tutelage.data.splits import Split
 from tutelage.errors import ConfigError
 from tutelage.runs.finding import Finding
-from tutelage.runs.phase import answers_classes, test
+from tutelage.runs.phase import answers_classes, evaluate_split
 from tutelage.schemes.base import Scheme
 from tutelage.config.stages import is_stage
 from tutelage.teachers.base import Teacher
@@ -83,7 +83,7 @@ def _called(config: Config) -> str:
 def _measured(run: RunPlan, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
     """By its figures on a part of the validation split."""
     device = run.fabric.device
-    figures = test(teacher.to(device), replace(data, val=_part(data.val)), run.task, "val", run.config.batch_size)
+    figures = evaluate_split(teacher.to(device), replace(data, val=_part(data.val)), run.task, "val", run.config.batch_size)
     shares = torch.bincount(figures.confusion[0], figures.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
         yield from skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")

@@ -39,7 +39,7 @@ class SchemeContext(Protocol):
     frozen_only: Sequence[str]
 
     @property
-    def place(self) -> Path:
+    def phase_folder(self) -> Path:
         """The folder of the training."""
 
     @property
@@ -55,7 +55,7 @@ class SchemeContext(Protocol):
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
 
-    def pupil(self, name: str | None = None) -> nn.Module:
+    def new_student(self, name: str | None = None) -> nn.Module:
         """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
 
     def terms(self, truth: bool = True) -> Terms:
@@ -162,7 +162,7 @@ def peer_names(parts: SchemeContext) -> list[str]:
     return [f"peer{k}" for k in range(parts.peers)]
 
 
-def short(name: str) -> str:
+def display_name(name: str) -> str:
     """A turn's "player/term" as rows have it: "student/kd" is "kd"; peers keep their names."""
     return name.removeprefix("student/").removeprefix("peers/")
 

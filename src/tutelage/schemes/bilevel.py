@@ -11,7 +11,15 @@ from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.policies.base import SampleWeight
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
+from tutelage.schemes.lookahead import (
+    LookaheadStudent,
+    MetaBatches,
+    Rate,
+    detach_except,
+    held_out,
+    rate_of,
+    refuse_unsupported,
+)
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -38,7 +46,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
         """The student and its teacher."""
-        refuse(cls, parts.settings)
+        refuse_unsupported(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         teacher = parts.teacher(network)
@@ -82,7 +90,7 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
         virtual = LookaheadStudent(unwrap(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
         losses = virtual.losses(batch, told)
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
-        return only(virtual.error(self.quiz.batch(step, batch)), learned)
+        return detach_except(virtual.error(self.quiz.batch(step, batch)), learned)
 
 
 class MetaParameters(AuxiliaryPlayer):

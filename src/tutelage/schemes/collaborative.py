@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
-from tutelage.nn.feature_extractor import undisturbed
+from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
 from tutelage.schemes.collaborative_player import CollaborativePlayer, group_outputs
 from tutelage.schemes.peer_ensembles import Name, named
@@ -124,7 +124,7 @@ class Collaborative(Scheme):
     def _weights(self, group: CollaborativePlayer) -> Tensor:
         assert self.data is not None, "its validation split is what they are weighed by"
         errors: list[Tensor] = []
-        with undisturbed(group):
+        with eval_no_grad(group):
             for seen in self.data.batches("val", 256, train=False, device=group.device()):
                 said = torch.stack([one.response.softmax(1) for one in group.forward_student(seen)])
                 assert seen.targets is not None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.feature_extractor import FeatureExtractor, undisturbed
+from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.nn.shared_trunk import Branches
 from tutelage.objective.terms import Terms
@@ -65,11 +65,11 @@ class CollaborativePlayer(nn.Module):
         self.embedding = embedded(profile).embedding if self.embedded else ""
         self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedded else [])])
         example = replace(batch, inputs=profile.inputs)
-        with undisturbed(self):
+        with eval_no_grad(self):
             said = self.forward_student(example)
         self.ensemble.build(said, self.branches.split, layers)
         self.ensemble.to(said[0].response)
-        with undisturbed(self):
+        with eval_no_grad(self):
             ours, theirs = self.ensemble.lead(said)
             pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
         self.together.wire(profile_with_outputs(profile, ours), profile_with_outputs(profile, theirs), batch, samples)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tutelage.nn.feature_extractor import single
+from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.pairing import chosen
+from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext, peer_names
 from tutelage.schemes.multi_exit import MultiExitPlayer
@@ -30,7 +30,7 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
     @classmethod
     def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
         """As many peers as the run has."""
-        at = chosen(layers)
+        at = layer_list(layers)
         return cls(
             {
                 name: CrossLayerPlayer(parts.network(k, name), parts.terms(), parts.task, at)
@@ -59,7 +59,7 @@ class CrossLayerPlayer(MultiExitPlayer):
         """What it says, and what all its classifiers say, as members."""
         said = super().forward_student(batch)
         exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        said.members = [Outputs(single(logits)) for logits in (*exits, said.response)]
+        said.members = [Outputs(to_float32(logits)) for logits in (*exits, said.response)]
         return said
 
     forward = Player.forward  # the peers teach, not its own deepest layer

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import shape_of
-from tutelage.nn.feature_extractor import single
+from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -90,7 +90,7 @@ class DenseVotesPlayer(Checked, Player):
         """The terms of one forward, by its votes, and the truth of the classifiers' answers."""
         said = self.forward_student(batch)
         maps = [said[layer] for layer in self.layers]
-        answers = [Outputs(single(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
+        answers = [Outputs(to_float32(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
         counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, said.response)})
         losses = self.compare(said, None, counted)
         with torch.autocast(said.response.device.type, enabled=False):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, rate_of, refuse
+from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, rate_of, refuse_unsupported
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -36,7 +36,7 @@ class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by n
     @classmethod
     def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistProScheme:
         """The student and its teacher."""
-        refuse(cls, parts.settings)
+        refuse_unsupported(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         teacher = parts.teacher(network)

@@ -67,7 +67,15 @@ class FileCodistillation(Codistillation, Scheme):
         if parts.settings.sharded:
             raise ConfigError("scheme=exchange needs whole weights: use strategy=ddp.")
         made = {name: parts.player(k, "student" if k == me else name) for k, name in enumerate(names)}
-        return cls(made, names[me], Path(folder) / parts.place.name, every, lag, wait, str(parts.place.absolute()))
+        return cls(
+            made,
+            names[me],
+            Path(folder) / parts.phase_folder.name,
+            every,
+            lag,
+            wait,
+            str(parts.phase_folder.absolute()),
+        )
 
     def renew(self, turn: int) -> None:
         """Leave the own weights, take the others'."""

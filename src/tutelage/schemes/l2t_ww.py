@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext
-from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse
+from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse_unsupported
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -56,7 +56,7 @@ class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by nam
         begin: NonNegative | None = None,
     ) -> L2TWWScheme:
         """The student and its teacher."""
-        refuse(cls, parts.settings)
+        refuse_unsupported(cls, parts.settings)
         network = parts.network()
         teacher = parts.teacher(network)
         return cls(

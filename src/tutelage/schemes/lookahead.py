@@ -16,7 +16,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme, SchemeContext
-from tutelage.settings import DEFAULTS, TrainerSettings, course
+from tutelage.settings import DEFAULTS, TrainerSettings, lr_multiplier
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.registry import catalogue_name
 
@@ -81,7 +81,7 @@ class _Doing(nn.Module):
         return what(self.player)
 
 
-def only(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+def detach_except(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
     """A scalar of that value whose gradient, computed here, reaches these parameters and nothing else.
 
     Raises: ConfigError if the value doesn't depend on them; ModelError if the student has a layer that can't be
@@ -141,11 +141,11 @@ def held_out(parts: SchemeContext, share: float) -> MetaBatches:
 def rate_of(parts: SchemeContext) -> Rate:
     """The learning rate of the student's plain gradient descent at each step."""
     settings = parts.settings
-    share, lr = course(settings, parts.data.steps(settings.batch_size)), settings.lr or DEFAULTS["sgd"].lr
+    share, lr = lr_multiplier(settings, parts.data.steps(settings.batch_size)), settings.lr or DEFAULTS["sgd"].lr
     return lambda step: lr * share(step)
 
 
-def refuse(scheme: type[Scheme], settings: TrainerSettings) -> None:
+def refuse_unsupported(scheme: type[Scheme], settings: TrainerSettings) -> None:
     """Refuse what doesn't go with a gradient through a step."""
     barred = {
         "devices": settings.devices > 1,

@@ -38,7 +38,7 @@ class TeacherOnlyPlayer(Player):
         if teacher is None:
             raise ConfigError("scheme=without_student learns from a teacher's features: name one (teacher=…).")
         for term in self.terms.named().values():
-            term.wanted["student"] = term.wanted["teacher"]
+            term.requested_layers["student"] = term.requested_layers["teacher"]
         self.terms.wire(teacher, teacher, batch, samples)
         if not any(p.requires_grad for p in self.terms.parameters()):
             raise ConfigError(

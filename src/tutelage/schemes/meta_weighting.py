@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_vector
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Turn, unwrap
-from tutelage.schemes.lookahead import LookaheadStudent, Rate, only
+from tutelage.schemes.lookahead import LookaheadStudent, Rate, detach_except
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -85,7 +85,7 @@ class MetaWeighted(Offline):
     def _lesson(self, batch: Batch, told: Outputs, step: int) -> Tensor:
         """The same, with a gradient to the weights alone."""
         error = self.ahead_of(LookaheadStudent(unwrap(self.players["student"])), self._weighed(batch, told), told, step)
-        return only(error, self.weights_of.parameters())
+        return detach_except(error, self.weights_of.parameters())
 
     def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms that need the teacher."""

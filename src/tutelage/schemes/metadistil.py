@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
+from tutelage.schemes.lookahead import (
+    LookaheadStudent,
+    MetaBatches,
+    Rate,
+    detach_except,
+    held_out,
+    rate_of,
+    refuse_unsupported,
+)
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
 from tutelage.utils.options import LearningRate, ShareBetween
@@ -41,7 +49,7 @@ class MetaDistil(Scheme):
     @classmethod
     def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
         """The student, and the teacher as it was trained."""
-        refuse(cls, parts.settings)
+        refuse_unsupported(cls, parts.settings)
         if parts.frozen_only:
             raise ConfigError(
                 f"{parts.frozen_only[0]} is for a teacher that stays as it is; scheme=metadistil trains it."
@@ -75,7 +83,7 @@ class MetaDistil(Scheme):
         teacher, virtual = unwrap(self.players["teacher"]), LookaheadStudent(unwrap(self.players["student"]))
         losses = virtual.losses(batch, teacher(batch, self.layers))
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
-        return only(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
+        return detach_except(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
 
 
 class TrainableTeacher(AuxiliaryPlayer):

@@ -11,11 +11,19 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_map, resized
-from tutelage.nn.feature_extractor import undisturbed
+from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, only, rate_of, refuse
+from tutelage.schemes.lookahead import (
+    LookaheadStudent,
+    MetaBatches,
+    Rate,
+    detach_except,
+    held_out,
+    rate_of,
+    refuse_unsupported,
+)
 from tutelage.schemes.multi_exit import MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import LearningRate, ShareBetween
@@ -53,7 +61,7 @@ class MetaDistiller(Scheme):
         cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1
     ) -> MetaDistiller:
         """The student."""
-        refuse(cls, parts.settings)
+        refuse_unsupported(cls, parts.settings)
         network = parts.network()
         held = held_out(parts, quiz)
         return cls(SoftTargetPlayer(network, parts.terms(), parts.task), held, rate_of(parts), meta_lr)
@@ -62,7 +70,7 @@ class MetaDistiller(Scheme):
         """Make the heads and the generator; refuse a method that gives it no gradient."""
         student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
         student.wire(None, batch, samples)
-        with undisturbed(student):
+        with eval_no_grad(student):
             said = student.forward_student(batch)
         generator.build([as_map(said[layer]) for layer in student.read], said.response.shape[1])
         self._lesson(batch, 0)
@@ -79,7 +87,7 @@ class MetaDistiller(Scheme):
         virtual.step(torch.stack(list(virtual.losses(batch, generator).values())).sum(), self.rate(step))
         losses = virtual.losses(self.quiz.batch(step, batch), generator)
         truths = [losses[name] for name, term in student.terms.named().items() if not term.loss.needs_teacher]
-        return only(torch.stack(truths).sum(), generator.parameters())
+        return detach_except(torch.stack(truths).sum(), generator.parameters())
 
 
 class SoftTargetPlayer(MultiExitPlayer):

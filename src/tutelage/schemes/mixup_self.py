@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import FeatureExtractor, single
+from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Aggregate
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.pairing import chosen
+from tutelage.objective.pairing import layer_list
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.schemes.multi_exit import ExitsLook, MultiExitPlayer, added
 from tutelage.structures import Batch, Outputs
@@ -46,7 +46,7 @@ class MixupSelf(SelfTaught):
     @classmethod
     def from_context(cls, parts: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
         """The student."""
-        return cls(MixupPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)), alpha, parts.seed)
+        return cls(MixupPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers)), alpha, parts.seed)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""
@@ -77,8 +77,8 @@ class MixupPlayer(MultiExitPlayer):
         ours = ExitsLook(profile, exits)
         self.self_teacher = Aggregate([ours.feature(name) for name in self.names], profile.response.shape[1])
         for term in self.terms.named().values():
-            if term.compares != "response" and not any(term.wanted.values()):
-                term.wanted = {"student": self.names, "teacher": self.names}
+            if term.compares != "response" and not any(term.requested_layers.values()):
+                term.requested_layers = {"student": self.names, "teacher": self.names}
         self.metadata = profile.metadata
         self.terms.wire(ours, ours, batch, samples)
         asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
@@ -114,7 +114,9 @@ class MixupPlayer(MultiExitPlayer):
         said = self.forward_student(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
         plain, mixture = mapped(said, lambda x: x.chunk(2)[0]), mapped(said, lambda x: x.chunk(2)[1])
         mixed = mapped(plain, mix)
-        above = [Outputs(single(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)]
+        above = [
+            Outputs(to_float32(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)
+        ]
         with torch.autocast(order.device.type, enabled=False):
             answers = [*mixture.members, *above]
             other = replace(batch, targets=batch.targets[order])
@@ -128,9 +130,9 @@ class MixupPlayer(MultiExitPlayer):
         """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
         said = super().forward_student(batch)
         exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
-        features = said.features | {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
+        features = said.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
         members = [
-            Outputs(single(logits), metadata=self.metadata) for logits in (*(z for _, z in exits), said.response)
+            Outputs(to_float32(logits), metadata=self.metadata) for logits in (*(z for _, z in exits), said.response)
         ]
         return Outputs(said.response, features, self.metadata, members)
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
-from tutelage.nn.feature_extractor import FeatureExtractor, single
+from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Head
 from tutelage.nn.model_profile import LayerInfo, ModelProfile
 from tutelage.nn.token_grid import module_of
-from tutelage.objective.pairing import chosen
+from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
@@ -37,7 +37,7 @@ class MultiExit(SelfTaught):
     @classmethod
     def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> MultiExit:
         """The student."""
-        return cls(MultiExitPlayer(parts.network(), parts.terms(), parts.task, chosen(layers)))
+        return cls(MultiExitPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers)))
 
 
 class MultiExitPlayer(Player):
@@ -54,8 +54,8 @@ class MultiExitPlayer(Player):
         ours, profile = self.profiles(batch)
         names = list(ours.features)
         for term in self.terms.named().values():
-            if term.compares != "response" and not any(term.wanted.values()):
-                term.wanted = {"student": names, "teacher": [self.deepest] * len(names)}
+            if term.compares != "response" and not any(term.requested_layers.values()):
+                term.requested_layers = {"student": names, "teacher": [self.deepest] * len(names)}
         self.terms.wire(ours, profile, batch, samples)
         own = [layer for layer in self.terms.layers("student") if layer not in names]
         self.tap_exits([*own, *self.terms.layers("teacher")])
@@ -109,8 +109,8 @@ class MultiExitPlayer(Player):
         told = said.detach()
         with torch.autocast(said.response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            features = {f"exit{k}": single(feature) for k, (feature, _) in enumerate(exits)}
-            members = [Outputs(single(logits), metadata=self.metadata) for _, logits in exits]
+            features = {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
+            members = [Outputs(to_float32(logits), metadata=self.metadata) for _, logits in exits]
             truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, *members)])
             ours = Outputs(said.response, said.features | features, self.metadata, members)
             return self.terms(ours, told, batch, mask, truths)

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import Conv1x1, as_map
-from tutelage.nn.feature_extractor import single, undisturbed
+from tutelage.nn.feature_extractor import eval_no_grad, to_float32
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer, Peers, Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
@@ -111,7 +111,7 @@ class Critics(AuxiliaryPlayer):
         following = dict(zip(maps, [*list(maps)[1:], *list(maps)[:1]], strict=True))
         losses = {}
         for name, critic in self.critics.items():
-            real, fake = single(critic(maps[following[name]])), single(critic(maps[name]))
+            real, fake = to_float32(critic(maps[following[name]])), to_float32(critic(maps[name]))
             losses[name] = (1 - real).square().mean() + fake.square().mean()
         return losses
 
@@ -119,7 +119,7 @@ class Critics(AuxiliaryPlayer):
         """(1 − D_k(x))², the critic a constant."""
         constant = {key: parameter.detach() for key, parameter in self.critics[name].named_parameters()}
         score: Tensor = functional_call(self.critics[name], constant, (x,))
-        return (1 - single(score)).square().mean()
+        return (1 - to_float32(score)).square().mean()
 
 
 class AdversarialPeers(Peers):
@@ -133,7 +133,7 @@ class AdversarialPeers(Peers):
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire the peers; bring their maps to the smallest shape, and size the critics."""
         super().wire(batch, samples)
-        with undisturbed(self):
+        with eval_no_grad(self):
             maps = {name: player.map(player.forward_student(batch)) for name, player in self.mapped().items()}
         first = next(iter(maps.values()))
         common = first.new_zeros(1, *(min(x.shape[dim] for x in maps.values()) for dim in (1, 2, 3)))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
-from tutelage.nn.feature_extractor import single
+from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.feature_pyramid import Pyramid
 from tutelage.nn.model_profile import LayerInfo, ModelProfile
 from tutelage.nn.token_grid import module_of
-from tutelage.objective.pairing import chosen
+from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
@@ -40,7 +40,7 @@ class PyramidSelfTeacher(SelfTaught):
         cls, parts: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
     ) -> PyramidSelfTeacher:
         """The student."""
-        return cls(PyramidPlayer(parts.network(), parts.terms(), parts.task, chosen(layers), width, depth))
+        return cls(PyramidPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers), width, depth))
 
 
 class PyramidPlayer(Checked, Player):
@@ -95,7 +95,7 @@ class PyramidPlayer(Checked, Player):
         refined, logits = self.pyramid([said[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
             mask = self.task.mask(batch)
-            aside = Outputs(single(logits), {f"refined{k}": single(x) for k, x in enumerate(refined)})
+            aside = Outputs(to_float32(logits), {f"refined{k}": to_float32(x) for k, x in enumerate(refined)})
             told = aside.detach()
             truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, aside)])
             return self.terms(said, told, batch, mask, truths)

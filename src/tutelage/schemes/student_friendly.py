@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn import connectors
-from tutelage.nn.feature_extractor import single
+from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile, pair
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
@@ -57,7 +57,7 @@ class StudentFriendly(SelfTaught):
             )
         terms = Terms.from_method([Term(parts.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
         network = parts.network()
-        return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.pupil(student), branches))
+        return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.new_student(student), branches))
 
 
 class BranchedPlayer(Player):
@@ -96,7 +96,7 @@ class BranchedPlayer(Player):
         """One forward of the network and of each branch."""
         said = self.forward_student(batch)
         grafts = zip(self.branches, self.ends, strict=True)
-        others = [Outputs(self.task.response(single(branch(said[end])), batch)) for branch, end in grafts]
+        others = [Outputs(self.task.response(to_float32(branch(said[end])), batch)) for branch, end in grafts]
         losses = self.among(said, others, batch)
         with torch.autocast(said.response.device.type, enabled=False):
             truths = [self.terms.supervised_terms(other, None, batch, self.task.mask(batch)) for other in others]

@@ -89,7 +89,7 @@ class PrefetchingTeacher(TeacherWrapper):
         return super()._apply(fn if device is None else lambda x: fn(x).to(device), recurse)  # type: ignore[no-untyped-call]
 
 
-def placed(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher | None:
+def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher | None:
     """The teacher so many batches ahead of the student and on a device of its own, as far as there are any."""
     return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 

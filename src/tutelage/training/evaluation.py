@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.data.multitask_targets import by_label
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
-from tutelage.nn.feature_extractor import answer, undisturbed
+from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.objective.term import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -51,7 +51,7 @@ def evaluate(
     metrics, truth = task.metrics(classes, shared), task.task_loss()
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     losses: list[Tensor] = []
-    with undisturbed(model):
+    with eval_no_grad(model):
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))

@@ -63,12 +63,12 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
     return player
 
 
-def whole(value: Any) -> Any:
+def full_state_dict(value: Any) -> Any:
     """A state (dicts and lists of tensors) with its shares made whole, on the CPU; every process must call it."""
     if isinstance(value, dict):
-        return {name: whole(x) for name, x in value.items()}
+        return {name: full_state_dict(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(whole(x) for x in value)
+        return type(value)(full_state_dict(x) for x in value)
     return value.full_tensor().cpu() if _is_share(value) else value
 
 
@@ -98,7 +98,7 @@ def _as(like: Any, value: Any) -> Any:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def hollow(student: FeatureExtractor) -> FeatureExtractor:
+def meta_copy(student: FeatureExtractor) -> FeatureExtractor:
     """A copy without weights, to be made before they are divided."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in student.parameters()
@@ -106,10 +106,10 @@ def hollow(student: FeatureExtractor) -> FeatureExtractor:
     return copy.deepcopy(student, memo)
 
 
-def filled(copied: FeatureExtractor, student: FeatureExtractor) -> FeatureExtractor:
+def with_full_weights(copied: FeatureExtractor, student: FeatureExtractor) -> FeatureExtractor:
     """A copy without weights (which stays so), given the student's, whole; every process must call it."""
     made = copy.deepcopy(copied)
     device = next(student.parameters()).device
-    state = {name: x.to(device).clone() for name, x in whole(student.state_dict()).items()}
+    state = {name: x.to(device).clone() for name, x in full_state_dict(student.state_dict()).items()}
     made.load_state_dict(state, assign=True)
     return made

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.terms import Terms
-from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, course
+from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, lr_multiplier
 
 USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
 """Learning rates that are usual with each optimiser."""
@@ -66,7 +66,7 @@ class DOT(Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "gap": gap, "weight_decay": decay})
         self.taught: dict[Tensor, Tensor] = {}
 
-    def set_apart(self) -> None:
+    def stash_teacher_gradients(self) -> None:
         """Keep the gradients as those of the teacher's terms."""
         for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
             self.taught[p], p.grad = p.grad, None
@@ -91,17 +91,17 @@ class DOT(Optimizer):
         p.sub_(state[which], alpha=lr)
 
 
-def taught_by(terms: Mapping[str, Terms]) -> set[str]:
+def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
     """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
     return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
 
 
 def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
     """Steps the optimiser's learning rate along its course."""
-    return LambdaLR(optimizer, course(settings, steps_an_epoch))
+    return LambdaLR(optimizer, lr_multiplier(settings, steps_an_epoch))
 
 
-def go_on(schedule: LambdaLR, state: dict[str, Any]) -> None:
+def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
     """Be as far as that state is, on the course and at the peak that the settings say now."""
     peaks = schedule.base_lrs
     schedule.load_state_dict(state)

@@ -27,7 +27,7 @@ from tutelage.nn.activation_checkpointing import recompute
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import refuse_single
 from tutelage.objective.term import Term
-from tutelage.schemes.base import Scheme, short, unwrap
+from tutelage.schemes.base import Scheme, display_name, unwrap
 from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -37,9 +37,9 @@ from tutelage.training.checkpoint import Progress
 from tutelage.training.evaluation import evaluate
 from tutelage.training.fabric import make_fabric
 from tutelage.training.gradient_norms import gradient_norms, refuse_infinite
-from tutelage.training.optimizers import averages, go_on, optimiser, scheduler, taught_by
+from tutelage.training.optimizers import averages, distillation_terms, optimiser, restore_schedule, scheduler
 from tutelage.utils.distributed import all_of
-from tutelage.utils.signals import StopRequest, listening
+from tutelage.utils.signals import StopRequest, catch_stop_signals
 
 NORM_POINTS = 5
 
@@ -80,7 +80,7 @@ class Trainer:
         pairs = {name.split(".")[-1]: m.pairs for name, m in scheme.named_modules() if isinstance(m, Term) and m.pairs}
         begin = {"kind": "begin", "steps": self.steps, "epochs": settings.epochs, "step": self.progress.step}
         self._note(begin | {"pairs": pairs})
-        with listening(self.wish):
+        with catch_stop_signals(self.wish):
             while self.progress.epoch < settings.epochs and not self._patience_is_out():
                 batches = self._batches(data, "train", self.progress.epoch, self.progress.position)
                 with closing(scheme.ahead(batches)) as batches:
@@ -107,7 +107,7 @@ class Trainer:
         self.averages = averages(self.students, settings.ema)
         if settings.sharded:
             fsdp.refuse(scheme)
-            self.hollow = {name: fsdp.hollow(student) for name, student in self.students.items()}
+            self.hollow = {name: fsdp.meta_copy(student) for name, student in self.students.items()}
         if settings.recompute:
             for student in self.students.values():  # after the averages were copied from them
                 recompute(student, example.inputs)
@@ -125,7 +125,7 @@ class Trainer:
             made = [optimiser(part, settings) for part in self.parts[name]]
             self.schedulers += [scheduler(o, settings, self._updates_an_epoch()) for o in made]
             self.optimisers[name] = [fabric.setup_optimizers(o) for o in made]
-        self.taught = taught_by(scheme.terms()) if settings.dot else set()
+        self.taught = distillation_terms(scheme.terms()) if settings.dot else set()
 
     def _updates_an_epoch(self) -> int:
         return -(-self.steps // self.settings.accumulate)
@@ -212,7 +212,7 @@ class Trainer:
             self.fabric.backward(_sum(taught), retain_graph=True)
             self._clip(name)
             for opt in optimisers:
-                opt.optimizer.set_apart()
+                opt.optimizer.stash_teacher_gradients()
             losses = {term: loss for term, loss in losses.items() if term not in taught}
         if losses:
             self.fabric.backward(_sum(losses) / share if share > 1 else _sum(losses))
@@ -247,7 +247,7 @@ class Trainer:
         means = torch.stack([torch.stack([row[n].float() for row in self.pending if n in row]).mean() for n in names])
         means = self.fabric.all_reduce(means, reduce_op="mean")
         self.pending.clear()
-        losses = {short(name): value for name, value in zip(names, means.tolist(), strict=True)}
+        losses = {display_name(name): value for name, value in zip(names, means.tolist(), strict=True)}
         refuse_infinite(losses, self.progress.step, checkpoint.left(self.folder))
         epoch = self.progress.epoch + self.progress.position / self.steps
         row = {"kind": "step", "step": self.progress.step, "epoch": round(epoch, 4), "losses": losses}
@@ -264,7 +264,7 @@ class Trainer:
         if scheme.balance(norms):
             norms = self._norms(scheme, first)
         found = {"norms": norms, "weights": scheme.weights()}
-        shown = {key: {short(name): x for name, x in values.items()} for key, values in found.items() if values}
+        shown = {key: {display_name(name): x for name, x in values.items()} for key, values in found.items() if values}
         self._note({"kind": "norms", "step": self.progress.step, "epoch": self.progress.epoch, **shown})
         yield first
         yield from batches
@@ -305,7 +305,7 @@ class Trainer:
     def networks(self) -> dict[str, FeatureExtractor]:
         """What is validated and becomes the result: the students, whole copies of them, or their moving averages."""
         if self.settings.sharded:
-            return {name: fsdp.filled(self.hollow[name], student) for name, student in self.students.items()}
+            return {name: fsdp.with_full_weights(self.hollow[name], student) for name, student in self.students.items()}
         return {
             name: cast(FeatureExtractor, average.module) for name, average in self.averages.items()
         } or self.students
@@ -328,8 +328,12 @@ class Trainer:
         self._log()
         state = {
             "progress": asdict(self.progress),
-            "players": {name: fsdp.whole(unwrap(player).state_dict()) for name, player in scheme.players.items()},
-            "optimisers": {name: fsdp.whole([o.state_dict() for o in opts]) for name, opts in self.optimisers.items()},
+            "players": {
+                name: fsdp.full_state_dict(unwrap(player).state_dict()) for name, player in scheme.players.items()
+            },
+            "optimisers": {
+                name: fsdp.full_state_dict([o.state_dict() for o in opts]) for name, opts in self.optimisers.items()
+            },
             "schedulers": [schedule.state_dict() for schedule in self.schedulers],
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "scheme": scheme.checkpoint_state(),
@@ -354,7 +358,7 @@ class Trainer:
                 for opt, saved in zip(self.optimisers[name], state["optimisers"][name], strict=True):
                     fsdp.load_optimiser(opt, saved)
             for schedule, saved in zip(self.schedulers, state["schedulers"], strict=True):
-                go_on(schedule, saved)
+                restore_schedule(schedule, saved)
             for name, average in self.averages.items():
                 average.load_state_dict(state["averages"][name])
         except (RuntimeError, KeyError, ValueError) as error:

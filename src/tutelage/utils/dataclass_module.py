@@ -60,7 +60,7 @@ def positive(declared: DataclassModule, *names: str) -> None:
             raise ConfigError(f"{type(declared).__name__}({name}={value!r}): expected a number above 0.")
 
 
-def made(cls: type[Any], name: str, options: Mapping[str, Any], also: Sequence[str] = ()) -> Any:
+def build_from_options(cls: type[Any], name: str, options: Mapping[str, Any], also: Sequence[str] = ()) -> Any:
     """One of that class with these options; `also` are words that its user might have meant instead.
 
     Raises: ConfigError that lists every fault.

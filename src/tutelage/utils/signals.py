@@ -23,7 +23,7 @@ class StopRequest:
 
 
 @contextmanager
-def listening(wish: StopRequest) -> Iterator[None]:
+def catch_stop_signals(wish: StopRequest) -> Iterator[None]:
     """While inside, the first signal is noted in `wish`; a second one ends at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -89,11 +89,16 @@ def _weight(weight: float | str) -> str:
 
 def _terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
-    from tutelage.policies import in_words
+    from tutelage.policies import describe_policy
     from tutelage.utils.console import number, say, table
 
     rows = [
-        (name, _weight(in_words(term.weight)), f"{trial.values.get(name, 0):.4g}", f"{trial.norms.get(name, 0):.3g}")
+        (
+            name,
+            _weight(describe_policy(term.weight)),
+            f"{trial.values.get(name, 0):.4g}",
+            f"{trial.norms.get(name, 0):.3g}",
+        )
         for name, term in trial.terms.named().items()
     ]
     if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own
