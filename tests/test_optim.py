@@ -55,9 +55,9 @@ def test_the_optimiser_has_the_settings_numbers_and_only_what_is_trained(name, k
     assert not {id(p) for p in group["params"]} & {id(p) for p in model.fc.parameters()}
     if name == "sgd":
         assert (group["momentum"], group["nesterov"]) == (0.5, True)
-    lr_multiplier = scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
+    schedule = scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
     made.step()
-    lr_multiplier.step()
+    schedule.step()
     assert group["lr"] == pytest.approx(0.03)
 
 

@@ -62,9 +62,9 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _agree(before: Outputs, after: Outputs) -> bool:
-    told = [(before.response, after.response), *((x, after.features[name]) for name, x in before.features.items())]
+    outputs = [(before.response, after.response), *((x, after.features[name]) for name, x in before.features.items())]
     return not any(
-        (a - b).abs().max() > CLOSE * a.abs().max() for a, b in told
+        (a - b).abs().max() > CLOSE * a.abs().max() for a, b in outputs
     )  # what isn't a number is no one's fault
 
 
@@ -118,7 +118,7 @@ class _Watch(TorchDispatchMode):
                 self._hook(module, lambda m, args, out: self._leave())
         for layer in kept:
             module, at = model.get_submodule(module_of(layer)), int(not split(layer)[0].endswith(":in"))
-            self._hook(module, lambda m, *told, at=at: self._keep(told[at]))
+            self._hook(module, lambda m, *outputs, at=at: self._keep(outputs[at]))
 
     def _hook(self, module: nn.Module, hook: Any) -> None:
         self.handles.append(module.register_forward_hook(hook))
@@ -135,8 +135,8 @@ class _Watch(TorchDispatchMode):
     def _leave(self) -> None:
         self.inside = 0
 
-    def _keep(self, told: Any) -> None:
-        self.kept.append(told[0] if isinstance(told, tuple | list) and told else told)
+    def _keep(self, outputs: Any) -> None:
+        self.kept.append(outputs[0] if isinstance(outputs, tuple | list) and outputs else outputs)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation's tensors, but for the norm's own input within the norm."""

@@ -85,10 +85,10 @@ class ModelProfile:
         tapped = FeatureExtractor(self.model, [layer] if layer else [])
         try:
             with eval_no_grad(self.model), torch.enable_grad():
-                said = tapped(self.inputs)
+                outputs = tapped(self.inputs)
         finally:
             tapped.close()
-        return (said[layer] if layer else said.response).requires_grad
+        return (outputs[layer] if layer else outputs.response).requires_grad
 
     def answer(self, response: Tensor) -> ModelProfile:
         """The same model, if it answered so: for members."""

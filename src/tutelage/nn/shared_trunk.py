@@ -53,11 +53,11 @@ class Branches(nn.Module):
         if isinstance(inputs, list):
             return [self._scaled(student, x) for student, x in zip(students, inputs, strict=True)]
         with remembered(self._shared()) as kept:
-            said = [self._scaled(students[0], inputs)]
+            outputs = [self._scaled(students[0], inputs)]
         for student in students[1:]:
             with repeated(kept):
-                said.append(self._scaled(student, inputs))
-        return said
+                outputs.append(self._scaled(student, inputs))
+        return outputs
 
     def _shared(self) -> dict[nn.Module, int]:
         first = next(iter(self.extractors().values())).model
@@ -109,7 +109,7 @@ class Branches(nn.Module):
         """Refuse a split at which branches that share say something else than whole networks."""
         with eval_no_grad(self):
             alone = [student(inputs).response for student in self.extractors().values()]
-            together = [said.response for said in self(inputs)]
+            together = [outputs.response for outputs in self(inputs)]
         if not all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(alone, together, strict=True)):
             raise ModelError(
                 f"split={self.split}: the branches say something else when they share what comes before it (it is "
@@ -137,10 +137,10 @@ def remembered(modules: Mapping[nn.Module, int]) -> Iterator[Kept]:
 @contextmanager
 def repeated(kept: Kept) -> Iterator[None]:
     """While it lasts, the modules say again what they said, in the same order; called more often, they run."""
-    left = {module: list(said) for module, said in kept.items()}
+    left = {module: list(outputs) for module, outputs in kept.items()}
     own = {module: vars(module).get("forward") for module in kept}
-    for module, said in left.items():
-        module.forward = partial(_again, module.forward, said)
+    for module, outputs in left.items():
+        module.forward = partial(_again, module.forward, outputs)
     try:
         yield
     finally:
@@ -155,8 +155,8 @@ def repeated(kept: Kept) -> Iterator[None]:
         )
 
 
-def _again(forward: Callable[..., Any], said: list[Any], *args: Any, **kwargs: Any) -> Any:
-    return said.pop(0) if said else forward(*args, **kwargs)
+def _again(forward: Callable[..., Any], outputs: list[Any], *args: Any, **kwargs: Any) -> Any:
+    return outputs.pop(0) if outputs else forward(*args, **kwargs)
 
 
 class _Scale(torch.autograd.Function):

@@ -36,10 +36,10 @@ class Tail(nn.Module):
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
         with eval_no_grad(model), remembered(modules) as kept:
             whole = answer(model, inputs)
-        said = {name: kept[model.get_submodule(name)] for name in self.trunk}
-        feature = said[layer][0]
+        outputs = {name: kept[model.get_submodule(name)] for name in self.trunk}
+        feature = outputs[layer][0]
         self.channels_last = channels_come_last(feature.shape[1:], norm_widths(model))
-        self.blank = _blank({"inputs": inputs, "said": said}, len(feature))
+        self.blank = _blank({"inputs": inputs, "said": outputs}, len(feature))
         for name in self.trunk:
             if len(ends[name]) == self.trunk[name]:
                 model.get_submodule(name).requires_grad_(False)
@@ -58,7 +58,7 @@ class Tail(nn.Module):
         """(B, C, H, W) or tokens → the response."""
         blank = _sized(self.blank, feature)
         feature = feature.permute(0, 2, 3, 1) if self.channels_last else feature
-        kept = {self.model.get_submodule(name): list(said) for name, said in blank["said"].items()}
+        kept = {self.model.get_submodule(name): list(outputs) for name, outputs in blank["said"].items()}
         kept[self.model.get_submodule(self.layer)] = [feature]
         with repeated(kept):
             return answer(self.model, blank["inputs"])

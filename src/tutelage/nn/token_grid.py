@@ -73,16 +73,16 @@ def formed(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs) -> Ten
     Raises: ConfigError if the grid isn't known, or isn't that of the tokens.
     """
     place, form = split(layer)
-    said = SAID.fullmatch(form)
+    outputs = SAID.fullmatch(form)
     if feature.dim() != 3:
-        if said:
+        if outputs:
             raise ConfigError(
                 f"layer {place!r} gives {tuple(feature.shape)}, and {form} is a grid of tokens (B, N, C)."
             )
         return feature
     if not form:
         return feature
-    grid = Grid(*(int(n or 0) for n in said.groups())) if said else stated(model, inputs)
+    grid = Grid(*(int(n or 0) for n in outputs.groups())) if outputs else stated(model, inputs)
     if grid is None:
         if form == "patches":
             return feature

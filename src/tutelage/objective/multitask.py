@@ -46,8 +46,10 @@ def by_column(
         if known is not None and some:
             these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
             sides = [rows(side, known) for side in sides]
-        said = compare(sides[0], sides[1], these)
-        for name, values in said.items() if isinstance(said, Mapping) else [("", said)]:
+        student_outputs = compare(sides[0], sides[1], these)
+        for name, values in (
+            student_outputs.items() if isinstance(student_outputs, Mapping) else [("", student_outputs)]
+        ):
             found[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
     return found
 

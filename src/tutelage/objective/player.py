@@ -53,26 +53,32 @@ class Player(nn.Module):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the features that its terms ask for."""
-        said = self.student(batch.inputs)
-        return Outputs(self.task.response(said.response, batch), said.features, self.metadata)
+        student_outputs = self.student(batch.inputs)
+        return Outputs(self.task.response(student_outputs.response, batch), student_outputs.features, self.metadata)
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Each term's weighted scalar; of a list of teachers, which teach one by one, its mean over them."""
-        said = self.forward_student(batch)
-        return self.among(said, told, batch) if isinstance(told, list) else self.compare(said, told, batch)
+        student_outputs = self.forward_student(batch)
+        return (
+            self.among(student_outputs, teacher_outputs, batch)
+            if isinstance(teacher_outputs, list)
+            else self.compare(student_outputs, teacher_outputs, batch)
+        )
 
-    def among(self, said: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
+    def among(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
         """Each term's mean over the others; a loss that takes a list gets all of them, or what one lists itself."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            for term, value in self.compare(said, replace(other, members=other.members or others), batch).items():
+            for term, value in self.compare(
+                student_outputs, replace(other, members=other.members or others), batch
+            ).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses
 
-    def compare(self, said: Outputs, told: Outputs | None, batch: Batch) -> dict[str, Tensor]:
+    def compare(self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch) -> dict[str, Tensor]:
         """The terms of what was said and told, in float32 also under autocast."""
-        with torch.autocast(said.response.device.type, enabled=False):
-            return self.terms(said, told, batch, self.task.mask(batch))
+        with torch.autocast(student_outputs.response.device.type, enabled=False):
+            return self.terms(student_outputs, teacher_outputs, batch, self.task.mask(batch))
 
     def optimised(self) -> dict[str, nn.Module]:
         """What gets an optimiser of its own, by name."""
@@ -118,12 +124,14 @@ class Peers(nn.Module):
         """Every peer's weighted terms."""
         return self.taught({name: player.forward_student(batch) for name, player in self.peers().items()}, batch)
 
-    def taught(self, said: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
+    def taught(self, student_outputs: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
         """The terms of what each has said."""
         losses: dict[str, Tensor] = {}
         for name, player in self.peers().items():
-            others = [said[peer].detach() for peer in said if peer != name]
-            losses |= {f"{name}/{term}": value for term, value in player.among(said[name], others, batch).items()}
+            others = [student_outputs[peer].detach() for peer in student_outputs if peer != name]
+            losses |= {
+                f"{name}/{term}": value for term, value in player.among(student_outputs[name], others, batch).items()
+            }
         return losses
 
     def optimised(self) -> dict[str, nn.Module]:

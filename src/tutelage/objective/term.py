@@ -123,19 +123,21 @@ class Term(Checked, nn.Module):
         pairs = [(self._named(student, s), self._named(teacher, t)) for s, t in pairs]
         self.student_layers, self.teacher_layers = [s for s, _ in pairs], [t for _, t in pairs]
         self.pairs = [(in_words(student, s), in_words(teacher, t)) for s, t in pairs]
-        said = [self._formed(student.feature(s)) for s in self.student_layers]
-        told = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
+        student_features = [self._formed(student.feature(s)) for s in self.student_layers]
+        teacher_features = [self._formed(teacher.feature(t)) for t in self.teacher_layers]
         if self.connector:
-            build_from_options = [connectors.make(self.connector, s, t) for s, t in zip(said, told, strict=True)]
-            self.connectors = nn.ModuleList(build_from_options)
+            made = [
+                connectors.make(self.connector, s, t) for s, t in zip(student_features, teacher_features, strict=True)
+            ]
+            self.connectors = nn.ModuleList(made)
             with torch.no_grad():
-                said = [connect.eval()(s) for connect, s in zip(build_from_options, said, strict=True)]
+                student_features = [connect.eval()(s) for connect, s in zip(made, student_features, strict=True)]
             self.connectors.train()
-        self._read_by_heads(said, there)  # refuses what can't be read
+        self._read_by_heads(student_features, there)  # refuses what can't be read
         if self.loss.compares == "review":
-            self.loss.build(said, told, samples)
+            self.loss.build(student_features, teacher_features, samples)
         else:
-            self.loss.build(said[0], told[0], samples)
+            self.loss.build(student_features[0], teacher_features[0], samples)
 
     def _refuse_single(self, profiles: Mapping[str, ModelProfile | None]) -> None:
         for side, profile in profiles.items():
@@ -153,9 +155,9 @@ class Term(Checked, nn.Module):
         heads = [there["heads"][int(layer.partition(".")[0])] for layer in self.teacher_layers]
         return {"teacher_head_logits": connectors.head_logits(features, heads)}
 
-    def _side(self, side: str, said: ModelProfile | Outputs) -> Any:
+    def _side(self, side: str, outputs: ModelProfile | Outputs) -> Any:
         """A side's response, or the list of its members' if the loss takes such."""
-        return [member.response for member in said.members] if side in self.loss.list_inputs else said.response
+        return [member.response for member in outputs.members] if side in self.loss.list_inputs else outputs.response
 
     def _check_classes(self, student: Tensor, teacher: Tensor) -> None:
         dim = self.loss.class_dim
@@ -190,7 +192,12 @@ class Term(Checked, nn.Module):
         return connectors.as_vector(feature) if self.as_vectors() else feature
 
     def forward(
-        self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None, truth: Tensor | None = None
+        self,
+        student_outputs: Outputs,
+        teacher_outputs: Outputs | None,
+        batch: Batch,
+        mask: Tensor | None = None,
+        truth: Tensor | None = None,
     ) -> Tensor:
         """The weighted mean of the loss; features of several layer pairs are added.
 
@@ -202,12 +209,15 @@ class Term(Checked, nn.Module):
                 f"{type(self.loss).__name__} isn't wired yet, so its layers and learned parts aren't known: call "
                 "Terms.wire or Player.wire with an example first, or train it by a Trainer."
             )
-        available = _available(batch, said, told)
+        available = _available(batch, student_outputs, teacher_outputs)
         loss_kwargs = {
             name: available[name] for names in self.loss_inputs.values() for name in names if name in available
         }
         if self.compares == "response":
-            response, answer = self._side("student", said), None if told is None else self._side("teacher", told)
+            response, answer = (
+                self._side("student", student_outputs),
+                None if teacher_outputs is None else self._side("teacher", teacher_outputs),
+            )
             if self.gather:
                 response, answer, loss_kwargs, mask = gathered(
                     [response, answer, loss_kwargs, mask], samples_of(response)
@@ -217,14 +227,14 @@ class Term(Checked, nn.Module):
             values = self._compare(response, answer, loss_kwargs)
             ragged = mask is not None or self.loss.data_dependent_size or bool(self.columns)
             return self._weighed(mean(values, ragged), batch.epoch, truth)
-        assert told is not None
-        ours = [self._formed(said[layer]) for layer in self.student_layers]
-        theirs = [self._formed(told[layer]) for layer in self.teacher_layers]
+        assert teacher_outputs is not None
+        ours = [self._formed(student_outputs[layer]) for layer in self.student_layers]
+        theirs = [self._formed(teacher_outputs[layer]) for layer in self.teacher_layers]
         if self.connectors:
             ours = [connect(x) for connect, x in zip(self.connectors, ours, strict=True)]
         loss_kwargs |= self._read_by_heads(ours, available)
         if self.gather:
-            ours, theirs, loss_kwargs = gathered([ours, theirs, loss_kwargs], len(said.response))
+            ours, theirs, loss_kwargs = gathered([ours, theirs, loss_kwargs], len(student_outputs.response))
         if self.loss.compares == "review":
             value = mean(self.loss(ours, theirs, **loss_kwargs))
         else:
@@ -296,10 +306,18 @@ class Term(Checked, nn.Module):
         return f"weight={weight}{warm}" + "".join(f"\n{s} ← {t}" for s, t in self.pairs)
 
 
-def _available(batch: Batch, said: Outputs, told: Outputs | None) -> dict[str, Any]:
+def _available(batch: Batch, student_outputs: Outputs, teacher_outputs: Outputs | None) -> dict[str, Any]:
     """What a loss may ask for by keyword: what the batch has, and what teacher and student tell of themselves."""
-    ours = {f"student_{name}": fact for name, fact in said.metadata.items()}
-    return batch.available() | ours | ({} if told is None else {"teacher_response": told.response, **told.metadata})
+    ours = {f"student_{name}": fact for name, fact in student_outputs.metadata.items()}
+    return (
+        batch.available()
+        | ours
+        | (
+            {}
+            if teacher_outputs is None
+            else {"teacher_response": teacher_outputs.response, **teacher_outputs.metadata}
+        )
+    )
 
 
 def mean(values: Losses, shared: bool = False) -> Tensor:
@@ -380,8 +398,8 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
     found = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
-    for word, (said, read) in READ.items():
-        if isinstance(wiring.get(word), said):
+    for word, (values, read) in READ.items():
+        if isinstance(wiring.get(word), values):
             try:
                 wiring[word] = read(wiring[word])
             except ConfigError as error:
@@ -402,7 +420,7 @@ def spec_of(term: Term) -> dict[str, Any]:
         **{word: told_of(given) for word, given in term.policies().items()},
         "weight": told_of(term.weight) if isinstance(term.weight, DataclassModule) else term.weight,
     }
-    said = {key: value for key, value in {**term.loss.options(), **wiring}.items() if value is not None}
+    values = {key: value for key, value in {**term.loss.options(), **wiring}.items() if value is not None}
     plain = (str, int, float, bool, list, dict)
     own = {"name": catalogue_name(type(term.loss))}
-    return own | {k: v if isinstance(v, plain) else repr(v) for k, v in said.items()}
+    return own | {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}

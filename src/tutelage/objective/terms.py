@@ -126,27 +126,31 @@ class Terms(nn.ModuleDict):
 
     def forward(
         self,
-        said: Outputs,
-        told: Outputs | None,
+        student_outputs: Outputs,
+        teacher_outputs: Outputs | None,
         batch: Batch,
         mask: Tensor | None = None,
         truths: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Each term's weighted scalar; truths: those of the terms that need no teacher, if they are there already."""
         terms = self.named()
-        truths = self.supervised_terms(said, told, batch, mask) if truths is None else truths
+        truths = self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if truths is None else truths
         truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
         return {
-            name: truths[name] if name in truths else term(said, told, batch, mask, truth)
+            name: truths[name] if name in truths else term(student_outputs, teacher_outputs, batch, mask, truth)
             for name, term in terms.items()
         }
 
     def supervised_terms(
-        self, said: Outputs, told: Outputs | None, batch: Batch, mask: Tensor | None = None
+        self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Those of the terms that need no teacher."""
         terms = self.named().items()
-        return {name: term(said, told, batch, mask) for name, term in terms if not term.loss.needs_teacher}
+        return {
+            name: term(student_outputs, teacher_outputs, batch, mask)
+            for name, term in terms
+            if not term.loss.needs_teacher
+        }
 
     def balance(self, norms: Mapping[str, float]) -> bool:
         """Let the weights that go by gradients take note of these norms; whether there were any."""

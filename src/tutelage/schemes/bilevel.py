@@ -77,18 +77,18 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The policies' turn, then the student's, by what they are after their own."""
-        told = None if self.teacher is None else self.teacher(batch, self.layers)
-        yield "policies", {"quiz": self._lesson(batch, told, step)}
+        teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
+        yield "policies", {"quiz": self._lesson(batch, teacher_outputs, step)}
         with torch.no_grad():
             for own, learned in zip(self._own().values(), unwrap(self.players["policies"]).learned, strict=True):
                 own.copy_(learned)
-        yield "student", self.players["student"](batch, told)
+        yield "student", self.players["student"](batch, teacher_outputs)
 
-    def _lesson(self, batch: Batch, told: Outputs | None, step: int) -> Tensor:
+    def _lesson(self, batch: Batch, teacher_outputs: Outputs | None, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the policies alone."""
         learned = unwrap(self.players["policies"]).learned
         virtual = LookaheadStudent(unwrap(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
-        losses = virtual.losses(batch, told)
+        losses = virtual.losses(batch, teacher_outputs)
         virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
         return detach_except(virtual.error(self.quiz.batch(step, batch)), learned)
 

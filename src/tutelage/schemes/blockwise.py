@@ -118,13 +118,13 @@ class BlockwisePlayer(Player):
             self.student.model.get_submodule(name).eval()
         return self
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Its own forward, and one in which each block but the first begins at the teacher's feature."""
-        assert isinstance(told, Outputs)
-        said = self.forward_student(batch)
-        with replaced(self.student.model, {ours: told[theirs] for ours, theirs in self.fed.items()}):
+        assert isinstance(teacher_outputs, Outputs)
+        student_outputs = self.forward_student(batch)
+        with replaced(self.student.model, {ours: teacher_outputs[theirs] for ours, theirs in self.fed.items()}):
             fed = self.forward_student(batch)
-        return self.compare(replace(said, features=fed.features), told, batch)
+        return self.compare(replace(student_outputs, features=fed.features), teacher_outputs, batch)
 
 
 def around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> list[str]:

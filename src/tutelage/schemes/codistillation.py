@@ -57,9 +57,11 @@ class Codistillation(Scheme):
         """A turn for each; nobody waits for anybody."""
         if step % self.every == 0:
             self.renew(step // self.every)
-        told: dict[str, Outputs] = {name: teacher(batch, self.heard[name]) for name, teacher in self.copies.items()}
+        teacher_outputs: dict[str, Outputs] = {
+            name: teacher(batch, self.heard[name]) for name, teacher in self.copies.items()
+        }
         for name, player in self.players.items():
-            yield name, player(batch, [said for other, said in told.items() if other != name])
+            yield name, player(batch, [outputs for other, outputs in teacher_outputs.items() if other != name])
 
     def renew(self, turn: int) -> None:
         """Take the copies anew, for the so manieth time."""

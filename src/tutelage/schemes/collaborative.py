@@ -126,9 +126,9 @@ class Collaborative(Scheme):
         errors: list[Tensor] = []
         with eval_no_grad(group):
             for seen in self.data.batches("val", 256, train=False, device=group.device()):
-                said = torch.stack([one.response.softmax(1) for one in group.forward_student(seen)])
+                outputs = torch.stack([one.response.softmax(1) for one in group.forward_student(seen)])
                 assert seen.targets is not None
-                errors.append((said - F.one_hot(seen.targets, said.shape[2])).flatten(1))
+                errors.append((outputs - F.one_hot(seen.targets, outputs.shape[2])).flatten(1))
         return generalisation_weights(torch.cat(errors, dim=1))
 
     def after_step(self) -> None:

@@ -66,54 +66,58 @@ class CollaborativePlayer(nn.Module):
         self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedded else [])])
         example = replace(batch, inputs=profile.inputs)
         with eval_no_grad(self):
-            said = self.forward_student(example)
-        self.ensemble.build(said, self.branches.split, layers)
-        self.ensemble.to(said[0].response)
+            outputs = self.forward_student(example)
+        self.ensemble.build(outputs, self.branches.split, layers)
+        self.ensemble.to(outputs[0].response)
         with eval_no_grad(self):
-            ours, theirs = self.ensemble.lead(said)
-            pairs = self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), None)
+            ours, theirs = self.ensemble.lead(outputs)
+            pairs = self.ensemble.pairs(dict(zip(self.students(), outputs, strict=True)), None)
         self.together.wire(profile_with_outputs(profile, ours), profile_with_outputs(profile, theirs), batch, samples)
         if self.embedded:
-            self.embedded.wire(profile_with_outputs(profile, self.embeddings(said)), None, batch, samples)
-        for one, told in list(pairs.values())[:1]:
-            self.each.wire(profile_with_outputs(profile, one), profile_with_outputs(profile, told[0]), batch, samples)
+            self.embedded.wire(profile_with_outputs(profile, self.embeddings(outputs)), None, batch, samples)
+        for one, teacher_outputs in list(pairs.values())[:1]:
+            self.each.wire(
+                profile_with_outputs(profile, one), profile_with_outputs(profile, teacher_outputs[0]), batch, samples
+            )
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """What each student says."""
         return group_outputs(self.branches, self.task, batch, inputs)
 
     def forward(
-        self, batch: Batch, inputs: list[Inputs] | None = None, told: list[Outputs] | None = None
+        self, batch: Batch, inputs: list[Inputs] | None = None, teacher_outputs: list[Outputs] | None = None
     ) -> dict[str, Tensor]:
         """Each term's weighted scalar."""
-        said = self.forward_student(batch, inputs)
+        outputs = self.forward_student(batch, inputs)
         share = self.rise.at(batch.epoch)
-        with torch.autocast(said[0].response.device.type, enabled=False):
+        with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
             for name, term in self.together.named().items():
                 if self.ensemble.rises:
                     setattr(term.loss, self.ensemble.rises, share * self.full[name])
-            losses = self.together(*self.ensemble.lead(said), batch, mask) if self.together else {}
+            losses = self.together(*self.ensemble.lead(outputs), batch, mask) if self.together else {}
             if self.embedded:
-                losses |= self.embedded(self.embeddings(said), None, batch, mask)
+                losses |= self.embedded(self.embeddings(outputs), None, batch, mask)
             if not self.each:
                 return losses
-            for name, (one, others) in self.ensemble.pairs(dict(zip(self.students(), said, strict=True)), told).items():
+            for name, (one, others) in self.ensemble.pairs(
+                dict(zip(self.students(), outputs, strict=True)), teacher_outputs
+            ).items():
                 taught = self._each(one, others, batch, mask, share)
                 losses |= {f"{name}/{key}": value for key, value in taught.items()}
         return losses
 
     def _each(
-        self, said: Outputs, others: list[Outputs], batch: Batch, mask: Tensor | None, share: float
+        self, outputs: Outputs, others: list[Outputs], batch: Batch, mask: Tensor | None, share: float
     ) -> dict[str, Tensor]:
         """The terms of one student, the mean over those who teach it."""
-        found = [self.each(said, told, batch, mask) for told in others]
+        found = [self.each(outputs, teacher_outputs, batch, mask) for teacher_outputs in others]
         taught = {name: share if term.loss.needs_teacher else 1.0 for name, term in self.each.named().items()}
         return {name: factor * torch.stack([one[name] for one in found]).mean() for name, factor in taught.items()}
 
-    def embeddings(self, said: list[Outputs]) -> Outputs:
+    def embeddings(self, outputs: list[Outputs]) -> Outputs:
         """What they say as a group, with what enters each one's classifier in place of its answer."""
-        return Outputs(said[0].response, members=[Outputs(as_vector(one[self.embedding])) for one in said])
+        return Outputs(outputs[0].response, members=[Outputs(as_vector(one[self.embedding])) for one in outputs])
 
     def optimised(self) -> dict[str, nn.Module]:
         """All of it."""
@@ -130,14 +134,14 @@ class CollaborativePlayer(nn.Module):
 
 def group_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
     """What each of several networks says of a batch, or of its own view of it."""
-    said: list[Outputs] = branches(batch.inputs if inputs is None else inputs)
-    return [Outputs(task.response(one.response, batch), one.features) for one in said]
+    outputs: list[Outputs] = branches(batch.inputs if inputs is None else inputs)
+    return [Outputs(task.response(one.response, batch), one.features) for one in outputs]
 
 
-def profile_with_outputs(profile: ModelProfile, said: Outputs | None) -> Any:
+def profile_with_outputs(profile: ModelProfile, outputs: Outputs | None) -> Any:
     """A look at a network that says this."""
-    if said is None:
+    if outputs is None:
         return None
     made: Any = copy.copy(profile)
-    made.response, made.metadata, made.members = said.response, said.metadata, said.members
+    made.response, made.metadata, made.members = outputs.response, outputs.metadata, outputs.members
     return made

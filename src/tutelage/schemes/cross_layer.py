@@ -57,9 +57,9 @@ class CrossLayerPlayer(MultiExitPlayer):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """What it says, and what all its classifiers say, as members."""
-        said = super().forward_student(batch)
-        exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        said.members = [Outputs(to_float32(logits)) for logits in (*exits, said.response)]
-        return said
+        outputs = super().forward_student(batch)
+        exits = [head(outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
+        outputs.members = [Outputs(to_float32(logits)) for logits in (*exits, outputs.response)]
+        return outputs
 
     forward = Player.forward  # the peers teach, not its own deepest layer

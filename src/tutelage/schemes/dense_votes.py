@@ -86,14 +86,14 @@ class DenseVotesPlayer(Checked, Player):
         self.terms.refuse_frozen(profile)
         self.set_captured_layers(self.layers)
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward, by its votes, and the truth of the classifiers' answers."""
-        said = self.forward_student(batch)
-        maps = [said[layer] for layer in self.layers]
+        student_outputs = self.forward_student(batch)
+        maps = [student_outputs[layer] for layer in self.layers]
         answers = [Outputs(to_float32(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
-        counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, said.response)})
-        losses = self.compare(said, None, counted)
-        with torch.autocast(said.response.device.type, enabled=False):
+        counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, student_outputs.response)})
+        losses = self.compare(student_outputs, None, counted)
+        with torch.autocast(student_outputs.response.device.type, enabled=False):
             for name in self.truths:
                 term = self.terms.named()[name]
                 of_heads = [term(answer, None, batch, self.task.mask(batch)) for answer in answers]

@@ -42,9 +42,9 @@ class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by n
         teacher = parts.teacher(network)
         return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
 
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
         """By all terms, on the quiz."""
-        virtual.step(torch.stack(list(virtual.losses(batch, told).values())).sum(), self.rate(step))
+        virtual.step(torch.stack(list(virtual.losses(batch, teacher_outputs).values())).sum(), self.rate(step))
         return virtual.error(self.quiz.batch(step, batch))
 
 

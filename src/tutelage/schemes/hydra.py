@@ -50,10 +50,10 @@ class HydraPlayer(Player):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """The heads' mean, and what each one says."""
-        said = self.student(batch.inputs)
-        responses = [self.task.response(head(said[f"{self.trunk}:in"]), batch) for head in self.heads]
+        student_outputs = self.student(batch.inputs)
+        responses = [self.task.response(head(student_outputs[f"{self.trunk}:in"]), batch) for head in self.heads]
         members = [Outputs(response) for response in responses]
-        return Outputs(torch.stack(responses).mean(0), said.features, self.metadata, members)
+        return Outputs(torch.stack(responses).mean(0), student_outputs.features, self.metadata, members)
 
     @torch.no_grad()
     def merge(self) -> None:

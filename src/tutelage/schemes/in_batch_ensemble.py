@@ -50,7 +50,7 @@ class EmbeddingPlayer(Player):
         """The batch, with the feature as vectors for losses that ask."""
         return replace(batch, extras=batch.extras | {"embedding": as_vector(feature)})
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
-        said = self.forward_student(batch)
-        return self.compare(said, None, self.with_embedding(batch, said[self.embedding]))
+        outputs = self.forward_student(batch)
+        return self.compare(outputs, None, self.with_embedding(batch, outputs[self.embedding]))

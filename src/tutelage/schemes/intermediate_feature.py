@@ -58,8 +58,8 @@ class IntermediateFeaturePlayer(Player):
         self.terms.wire(profile, teacher, batch, samples)
         self.set_captured_layers([self.layer])
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of one forward."""
-        said = self.forward_student(batch)
-        said.members = [Outputs(said.response), Outputs(self.pooled(said[self.layer]))]
-        return self.compare(said, told if isinstance(told, Outputs) else None, batch)
+        student_outputs = self.forward_student(batch)
+        student_outputs.members = [Outputs(student_outputs.response), Outputs(self.pooled(student_outputs[self.layer]))]
+        return self.compare(student_outputs, teacher_outputs if isinstance(teacher_outputs, Outputs) else None, batch)

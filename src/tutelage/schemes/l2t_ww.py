@@ -63,11 +63,11 @@ class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by nam
             Player(network, parts.terms(), parts.task), teacher, rate_of(parts), steps, meta_lr, momentum, decay, begin
         )
 
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
         """By the features, then by the truth."""
         how = self.rate(step), self.momentum, self.decay
         for _ in range(self.steps):
-            virtual.step(self.of_teacher(virtual.losses(batch, told)), *how)
+            virtual.step(self.of_teacher(virtual.losses(batch, teacher_outputs)), *how)
         virtual.step(virtual.error(batch), *how)
         return virtual.error(batch)
 

@@ -73,6 +73,6 @@ class RepeatedBatchPlayer(Player):
         with torch.autocast(again.device.type, enabled=False):
             whole = Outputs(torch.cat([again, now]), metadata=self.metadata)
             truths = self.terms.supervised_terms(whole, None, batch, self.task.mask(batch))
-            ours, told = Outputs(again, metadata=self.metadata), Outputs(last.detach())
-            losses = self.terms(ours, told, old, self.task.mask(old), truths)
+            ours, teacher_outputs = Outputs(again, metadata=self.metadata), Outputs(last.detach())
+            losses = self.terms(ours, teacher_outputs, old, self.task.mask(old), truths)
         return losses, now.detach()

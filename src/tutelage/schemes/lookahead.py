@@ -43,15 +43,15 @@ class LookaheadStudent:
         self.velocity: dict[str, Tensor] = {}
         self.given = {f"player.{name}": parameter for name, parameter in (given or {}).items()}
 
-    def losses(self, batch: Batch, told: Outputs | None) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, teacher_outputs: Outputs | None) -> dict[str, Tensor]:
         """The player's terms."""
-        losses: dict[str, Tensor] = self._do(lambda player: player(batch, told))
+        losses: dict[str, Tensor] = self._do(lambda player: player(batch, teacher_outputs))
         return losses
 
     def error(self, batch: Batch) -> Tensor:
         """The task's own loss."""
-        said = self._do(lambda player: player.forward_student(batch))
-        found = self.truth(said, None, batch, self.doing.player.task.mask(batch))
+        student_outputs = self._do(lambda player: player.forward_student(batch))
+        found = self.truth(student_outputs, None, batch, self.doing.player.task.mask(batch))
         return torch.stack(list(found.values())).sum()
 
     def step(self, loss: Tensor, rate: float, momentum: float = 0.0, decay: float = 0.0) -> None:

@@ -46,7 +46,7 @@ class TeacherOnlyPlayer(Player):
                 "has some, such as {name: ft, trains: paraphraser}."
             )
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Each term of what the teacher said."""
-        assert isinstance(told, Outputs)
-        return self.compare(told, told, batch)
+        assert isinstance(teacher_outputs, Outputs)
+        return self.compare(teacher_outputs, teacher_outputs, batch)

@@ -63,37 +63,42 @@ class MetaWeighted(Offline):
         self.heard = asking[0].teacher_layers
         self.taught = tuple(name for name, term in terms.items() if term.loss.needs_teacher)
         assert self.teacher is not None
-        told = self.teacher(batch, self.layers)
-        vectors = self._vectors(told)
+        teacher_outputs = self.teacher(batch, self.layers)
+        vectors = self._vectors(teacher_outputs)
         self.weights_of.build(len(asking[0].student_layers), [x.shape[1] for x in vectors])
         self.players["weights"] = self.weights_of.to(vectors[0])
-        self._lesson(batch, told, 0)
+        self._lesson(batch, teacher_outputs, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """The weights' turn, then the student's, by what they are after their own."""
         assert self.teacher is not None
-        told = self.teacher(batch, self.layers)
-        yield "weights", {"ahead": self._lesson(batch, told, step)}
+        teacher_outputs = self.teacher(batch, self.layers)
+        yield "weights", {"ahead": self._lesson(batch, teacher_outputs, step)}
         with torch.no_grad():
-            weighed = self._weighed(batch, told)
-        yield "student", self.players["student"](weighed, told)
+            weighed = self._weighed(batch, teacher_outputs)
+        yield "student", self.players["student"](weighed, teacher_outputs)
 
     @abstractmethod
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
         """The student's error after the steps that it doesn't take."""
 
-    def _lesson(self, batch: Batch, told: Outputs, step: int) -> Tensor:
+    def _lesson(self, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
         """The same, with a gradient to the weights alone."""
-        error = self.ahead_of(LookaheadStudent(unwrap(self.players["student"])), self._weighed(batch, told), told, step)
+        error = self.ahead_of(
+            LookaheadStudent(unwrap(self.players["student"])),
+            self._weighed(batch, teacher_outputs),
+            teacher_outputs,
+            step,
+        )
         return detach_except(error, self.weights_of.parameters())
 
     def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The sum of the terms that need the teacher."""
         return torch.stack([losses[name] for name in self.taught]).sum()
 
-    def _weighed(self, batch: Batch, told: Outputs) -> Batch:
-        asks: dict[str, Any] = self.weights_of(self._vectors(told))
+    def _weighed(self, batch: Batch, teacher_outputs: Outputs) -> Batch:
+        asks: dict[str, Any] = self.weights_of(self._vectors(teacher_outputs))
         return replace(batch, extras=batch.extras | asks)
 
-    def _vectors(self, told: Outputs) -> list[Tensor]:
-        return [as_vector(told[layer]) for layer in self.heard]
+    def _vectors(self, teacher_outputs: Outputs) -> list[Tensor]:
+        return [as_vector(teacher_outputs[layer]) for layer in self.heard]

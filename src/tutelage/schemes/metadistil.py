@@ -75,8 +75,8 @@ class MetaDistil(Scheme):
         """The teacher's turn, then the student's, by what the teacher says after its own."""
         yield "teacher", {"quiz": self._lesson(batch, step)}
         with torch.no_grad():
-            told = unwrap(self.players["teacher"])(batch, self.layers)
-        yield "student", self.players["student"](batch, told)
+            teacher_outputs = unwrap(self.players["teacher"])(batch, self.layers)
+        yield "student", self.players["student"](batch, teacher_outputs)
 
     def _lesson(self, batch: Batch, step: int) -> Tensor:
         """The student's error on the quiz after its step, with a gradient to the teacher alone."""

@@ -71,8 +71,8 @@ class MetaDistiller(Scheme):
         student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
         student.wire(None, batch, samples)
         with eval_no_grad(student):
-            said = student.forward_student(batch)
-        generator.build([as_map(said[layer]) for layer in student.read], said.response.shape[1])
+            student_outputs = student.forward_student(batch)
+        generator.build([as_map(student_outputs[layer]) for layer in student.read], student_outputs.response.shape[1])
         self._lesson(batch, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
@@ -104,17 +104,23 @@ class SoftTargetPlayer(MultiExitPlayer):
         self.tap_exits()
         self.read = (*self.exits, self.deepest)
 
-    def forward(self, batch: Batch, told: Generate) -> dict[str, Tensor]:  # type: ignore[override]
+    def forward(self, batch: Batch, teacher_outputs: Generate) -> dict[str, Tensor]:  # type: ignore[override]
         """One forward of the student and its heads; told: what makes the targets of its features."""
-        said = self.forward_student(batch)
-        exits = [head(said[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        targets = [x.to(said.response) for x in told([said[layer].detach() for layer in self.read])]
-        with torch.autocast(said.response.device.type, enabled=False):
+        student_outputs = self.forward_student(batch)
+        exits = [head(student_outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
+        targets = [
+            x.to(student_outputs.response)
+            for x in teacher_outputs([student_outputs[layer].detach() for layer in self.read])
+        ]
+        with torch.autocast(student_outputs.response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            members = [Outputs(x.to(said.response), metadata=self.metadata) for x in (*exits, said.response)]
+            members = [
+                Outputs(x.to(student_outputs.response), metadata=self.metadata)
+                for x in (*exits, student_outputs.response)
+            ]
             generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
             truths = added([self.terms.supervised_terms(one, generated, batch, mask) for one in members])
-            ours = Outputs(said.response, said.features, self.metadata, members)
+            ours = Outputs(student_outputs.response, student_outputs.features, self.metadata, members)
             return self.terms(ours, generated, batch, mask, truths)
 
 

@@ -71,8 +71,8 @@ class MixupPlayer(MultiExitPlayer):
         """
         self._refuse(batch)
         profile = ModelProfile(self.student.model, batch)
-        said = self.grow(profile)
-        exits = {f"exit{k}": feature for k, (feature, _) in enumerate(said)}
+        student_outputs = self.grow(profile)
+        exits = {f"exit{k}": feature for k, (feature, _) in enumerate(student_outputs)}
         self.names = [*exits, self.deepest]
         ours = ExitsLook(profile, exits)
         self.self_teacher = Aggregate([ours.feature(name) for name in self.names], profile.response.shape[1])
@@ -111,8 +111,11 @@ class MixupPlayer(MultiExitPlayer):
         def mix(x: Tensor) -> Tensor:
             return share * x + (1 - share) * x[order]
 
-        said = self.forward_student(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
-        plain, mixture = mapped(said, lambda x: x.chunk(2)[0]), mapped(said, lambda x: x.chunk(2)[1])
+        student_outputs = self.forward_student(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
+        plain, mixture = (
+            mapped(student_outputs, lambda x: x.chunk(2)[0]),
+            mapped(student_outputs, lambda x: x.chunk(2)[1]),
+        )
         mixed = mapped(plain, mix)
         above = [
             Outputs(to_float32(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)
@@ -128,13 +131,14 @@ class MixupPlayer(MultiExitPlayer):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
-        said = super().forward_student(batch)
-        exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
-        features = said.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
+        student_outputs = super().forward_student(batch)
+        exits = [head(student_outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
+        features = student_outputs.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
         members = [
-            Outputs(to_float32(logits), metadata=self.metadata) for logits in (*(z for _, z in exits), said.response)
+            Outputs(to_float32(logits), metadata=self.metadata)
+            for logits in (*(z for _, z in exits), student_outputs.response)
         ]
-        return Outputs(said.response, features, self.metadata, members)
+        return Outputs(student_outputs.response, features, self.metadata, members)
 
     def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:
         """The terms that need no teacher, added up over several answers."""
@@ -158,7 +162,12 @@ class MixupPlayer(MultiExitPlayer):
         return losses
 
 
-def mapped(said: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
+def mapped(student_outputs: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
     """The same facts, all else changed."""
-    features = {name: change(x) for name, x in said.features.items()}
-    return Outputs(change(said.response), features, said.metadata, [mapped(one, change) for one in said.members])
+    features = {name: change(x) for name, x in student_outputs.features.items()}
+    return Outputs(
+        change(student_outputs.response),
+        features,
+        student_outputs.metadata,
+        [mapped(one, change) for one in student_outputs.members],
+    )

@@ -66,9 +66,9 @@ class MultiExitPlayer(Player):
         Raises: as `grow`.
         """
         profile = ModelProfile(self.student.model, batch)
-        said = self.grow(profile)
-        ours = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(said)})
-        ours.members = [profile.answer(logits) for _, logits in said]
+        outputs = self.grow(profile)
+        ours = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
+        ours.members = [profile.answer(logits) for _, logits in outputs]
         self.metadata = profile.metadata
         return ours, profile
 
@@ -87,9 +87,9 @@ class MultiExitPlayer(Player):
         deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
         self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)
         with torch.no_grad():
-            said = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
+            outputs = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
-        return said
+        return outputs
 
     def _find(self, profile: ModelProfile) -> None:
         stages, known = [stage.name for stage in profile.stages], [layer.name for layer in profile.layers]
@@ -102,18 +102,20 @@ class MultiExitPlayer(Player):
         self.exits = [profile.named(layer, "map") for layer in self.exits]
         self.deepest = profile.named(stages[-1], "map") if stages else self.exits[-1]
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
-        said = self.forward_student(batch)
-        exits = [head(said[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
-        told = said.detach()
-        with torch.autocast(said.response.device.type, enabled=False):
+        outputs = self.forward_student(batch)
+        exits = [head(outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
+        teacher_outputs = outputs.detach()
+        with torch.autocast(outputs.response.device.type, enabled=False):
             mask = self.task.mask(batch)
             features = {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
             members = [Outputs(to_float32(logits), metadata=self.metadata) for _, logits in exits]
-            truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, *members)])
-            ours = Outputs(said.response, said.features | features, self.metadata, members)
-            return self.terms(ours, told, batch, mask, truths)
+            truths = added(
+                [self.terms.supervised_terms(one, teacher_outputs, batch, mask) for one in (outputs, *members)]
+            )
+            ours = Outputs(outputs.response, outputs.features | features, self.metadata, members)
+            return self.terms(ours, teacher_outputs, batch, mask, truths)
 
 
 def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -51,11 +51,11 @@ class Mutual(Scheme):
             yield "peers", self.players["peers"](batch)
             return
         _, *later = self.players
-        said = {name: self._answer(name, batch) for name in later}
+        outputs = {name: self._answer(name, batch) for name in later}
         for name in self.players:
-            yield name, self.players[name](batch, [said[other] for other in self.players if other != name])
+            yield name, self.players[name](batch, [outputs[other] for other in self.players if other != name])
             if name != later[-1]:
-                said[name] = self._answer(name, batch)
+                outputs[name] = self._answer(name, batch)
 
     @torch.no_grad()
     def _answer(self, name: str, batch: Batch) -> Outputs:

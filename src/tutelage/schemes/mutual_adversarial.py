@@ -78,9 +78,9 @@ class MapPlayer(Player):
         """Capture the map too."""
         super().set_captured_layers([*captured, self.layer])
 
-    def map(self, said: Outputs) -> Tensor:
+    def map(self, outputs: Outputs) -> Tensor:
         """The last map."""
-        return as_map(said[self.layer])
+        return as_map(outputs[self.layer])
 
     def fit(self, own: Tensor, common: Tensor) -> None:
         """Make what turns its own map into one like the common example."""
@@ -147,7 +147,7 @@ class AdversarialPeers(Peers):
 
     def forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:  # type: ignore[override]
         """One forward of each peer."""
-        said = {name: player.forward_student(batch) for name, player in self.peers().items()}
-        maps = {name: player.transfer(player.map(said[name])) for name, player in self.mapped().items()}
+        outputs = {name: player.forward_student(batch) for name, player in self.peers().items()}
+        maps = {name: player.transfer(player.map(outputs[name])) for name, player in self.mapped().items()}
         fooled = {f"{name}/adversarial": self.weight * self.critics[0].fooled(name, x) for name, x in maps.items()}
-        return self.taught(said, batch) | fooled, {name: x.detach() for name, x in maps.items()}
+        return self.taught(outputs, batch) | fooled, {name: x.detach() for name, x in maps.items()}

@@ -50,9 +50,9 @@ class Offline(Scheme):
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Each student's turn."""
-        told = None if self.teacher is None else self.teacher(batch, self.layers)
+        teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
         for name, player in self.players.items():
-            yield name, player(batch, told)
+            yield name, player(batch, teacher_outputs)
 
     def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Let the teacher look ahead, if it does."""

@@ -31,22 +31,22 @@ class PeerEnsemble(nn.Module):
         """The layers that it hears."""
         return []
 
-    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+    def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Size its learned parts from an example."""
 
-    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """What they say as a group, and what teaches it."""
-        return Outputs(said[0].response, members=said), None
+        return Outputs(outputs[0].response, members=outputs), None
 
-    def pairs(self, said: dict[str, Outputs], averages: list[Outputs] | None) -> Pairs:
+    def pairs(self, outputs: dict[str, Outputs], averages: list[Outputs] | None) -> Pairs:
         """Who learns from whom by itself: each student from the others' moving averages, or their mean."""
         if averages is not None:
             return {
-                name: (one, [told for j, told in enumerate(averages) if j != i])
-                for i, (name, one) in enumerate(said.items())
+                name: (one, [teacher_outputs for j, teacher_outputs in enumerate(averages) if j != i])
+                for i, (name, one) in enumerate(outputs.items())
             }
-        others = {name: [x.response.detach() for other, x in said.items() if other != name] for name in said}
-        return {name: (one, [Outputs(torch.stack(others[name]).mean(0))]) for name, one in said.items()}
+        others = {name: [x.response.detach() for other, x in outputs.items() if other != name] for name in outputs}
+        return {name: (one, [Outputs(torch.stack(others[name]).mean(0))]) for name, one in outputs.items()}
 
 
 class Gate(PeerEnsemble):
@@ -59,20 +59,20 @@ class Gate(PeerEnsemble):
     rises = "consistency_weight"
     entering: str
 
-    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+    def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """One gate a student."""
         if not split:
             raise ConfigError("ensemble=gate looks at what the students share, and they share nothing: say split=auto.")
         self.entering = f"{split}:in:patches"
-        self.gate = nn.Linear(as_vector(said[0][self.entering]).shape[1], len(said))
-        self.norm = BatchNorm(len(said))
+        self.gate = nn.Linear(as_vector(outputs[0][self.entering]).shape[1], len(outputs))
+        self.norm = BatchNorm(len(outputs))
 
-    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """All of them, and their gated sum."""
-        gates = F.relu(self.norm(self.gate(as_vector(said[0][self.entering])))).softmax(1)
-        answers = torch.stack([one.response for one in said], dim=1)
+        gates = F.relu(self.norm(self.gate(as_vector(outputs[0][self.entering])))).softmax(1)
+        answers = torch.stack([one.response for one in outputs], dim=1)
         weighed = (gates.view(*gates.shape, *[1] * (answers.dim() - 2)) * answers).sum(1)
-        return Outputs(said[0].response, members=said), Outputs(weighed)
+        return Outputs(outputs[0].response, members=outputs), Outputs(weighed)
 
 
 class _EmbeddedEnsemble(PeerEnsemble):
@@ -88,8 +88,8 @@ class _EmbeddedEnsemble(PeerEnsemble):
             )
         return [profile.embedding]
 
-    def embeddings(self, said: Sequence[Outputs]) -> list[Tensor]:
-        return [as_vector(one[self.embedding]) for one in said]
+    def embeddings(self, outputs: Sequence[Outputs]) -> list[Tensor]:
+        return [as_vector(one[self.embedding]) for one in outputs]
 
 
 class Attention(_EmbeddedEnsemble):
@@ -101,19 +101,19 @@ class Attention(_EmbeddedEnsemble):
 
     rises = "alpha"
 
-    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+    def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """The two projections."""
-        if len(said) < 3:
+        if len(outputs) < 3:
             raise ConfigError(
-                f"ensemble=attention is of a leader and two peers or more; peers={len(said)}: say peers=4."
+                f"ensemble=attention is of a leader and two peers or more; peers={len(outputs)}: say peers=4."
             )
         (self.embedding,) = layers
-        wide = as_vector(said[0][self.embedding]).shape[1]
+        wide = as_vector(outputs[0][self.embedding]).shape[1]
         self.query, self.key = (nn.Linear(wide, max(wide // 8, 1), bias=False) for _ in range(2))
 
-    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """The leader, and its peers."""
-        leader, *peers = said
+        leader, *peers = outputs
         features = torch.stack(self.embeddings(peers), dim=1)
         metadata = {"query": self.query(features), "key": self.key(features)}
         mean = torch.stack([peer.response for peer in peers]).mean(0)
@@ -128,16 +128,16 @@ class Fusion(_EmbeddedEnsemble):
 
     rises = "consistency_weight"
 
-    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+    def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """The classifier."""
         (self.embedding,) = layers
-        wide = sum(x.shape[1] for x in self.embeddings(said))
-        self.classifier = nn.Linear(wide, said[0].response.shape[1])
+        wide = sum(x.shape[1] for x in self.embeddings(outputs))
+        self.classifier = nn.Linear(wide, outputs[0].response.shape[1])
 
-    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """All of them, and the classifier's answer."""
-        fused = self.classifier(torch.cat(self.embeddings(said), dim=1))
-        return Outputs(said[0].response, members=said), Outputs(fused)
+        fused = self.classifier(torch.cat(self.embeddings(outputs), dim=1))
+        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
 
 
 class FeatureFusion(PeerEnsemble):
@@ -161,27 +161,27 @@ class FeatureFusion(PeerEnsemble):
             )
         return [profile.named(profile.stages[-1].name, "map")]
 
-    def build(self, said: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
+    def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Both convolutions and the classifier."""
         (self.layer,) = layers
-        maps = self.maps(said)
+        maps = self.maps(outputs)
         wide, out = sum(x.shape[1] for x in maps), max(x.shape[1] for x in maps)
         self.fuse = nn.Sequential(
             nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), BatchNorm(wide), nn.ReLU(),
             nn.Conv2d(wide, out, 1, bias=False), BatchNorm(out), nn.ReLU(),
         )  # fmt: skip
-        self.classifier = nn.Linear(out, said[0].response.shape[1])
+        self.classifier = nn.Linear(out, outputs[0].response.shape[1])
 
-    def maps(self, said: Sequence[Outputs]) -> list[Tensor]:
+    def maps(self, outputs: Sequence[Outputs]) -> list[Tensor]:
         """The last maps, of one size."""
-        maps = [as_map(one[self.layer]) for one in said]
+        maps = [as_map(one[self.layer]) for one in outputs]
         height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
         return [resized(x, (height, width)) for x in maps]
 
-    def lead(self, said: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """All of them, and the fused classifier's answer."""
-        fused = self.classifier(self.fuse(torch.cat(self.maps(said), dim=1)).mean((2, 3)))
-        return Outputs(said[0].response, members=said), Outputs(fused)
+        fused = self.classifier(self.fuse(torch.cat(self.maps(outputs), dim=1)).mean((2, 3)))
+        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
 
 
 Name = Literal["none", "gate", "attention", "fusion", "feature_fusion"]

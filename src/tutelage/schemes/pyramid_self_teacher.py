@@ -89,16 +89,18 @@ class PyramidPlayer(Checked, Player):
                 "layers (scheme={name: self_teacher, layers: […]}; `tutelage layers MODEL` lists them)."
             )
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the student and its pyramid."""
-        said = self.forward_student(batch)
-        refined, logits = self.pyramid([said[layer] for layer in self.layers])
+        student_outputs = self.forward_student(batch)
+        refined, logits = self.pyramid([student_outputs[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
             mask = self.task.mask(batch)
             aside = Outputs(to_float32(logits), {f"refined{k}": to_float32(x) for k, x in enumerate(refined)})
-            told = aside.detach()
-            truths = added([self.terms.supervised_terms(one, told, batch, mask) for one in (said, aside)])
-            return self.terms(said, told, batch, mask, truths)
+            teacher_outputs = aside.detach()
+            truths = added(
+                [self.terms.supervised_terms(one, teacher_outputs, batch, mask) for one in (student_outputs, aside)]
+            )
+            return self.terms(student_outputs, teacher_outputs, batch, mask, truths)
 
 
 class Refined(ModelProfile):

@@ -37,10 +37,10 @@ class PairPlayer(Player):
         super().wire(ModelProfile(self.student.model, batch), batch, samples)
         self.set_captured_layers(self.terms.layers("teacher"))
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """The terms of the samples, their companions as the teacher."""
         half = len(batch) // 2
         ours = batch.part(0, half)
         with torch.no_grad():
-            told = self.forward_student(batch.part(half, len(batch)))
-        return self.compare(self.forward_student(ours), told, ours)
+            teacher_outputs = self.forward_student(batch.part(half, len(batch)))
+        return self.compare(self.forward_student(ours), teacher_outputs, ours)

@@ -92,13 +92,15 @@ class BranchedPlayer(Player):
         self.metadata = profile.metadata
         self.set_captured_layers(self.ends)
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of the network and of each branch."""
-        said = self.forward_student(batch)
+        student_outputs = self.forward_student(batch)
         grafts = zip(self.branches, self.ends, strict=True)
-        others = [Outputs(self.task.response(to_float32(branch(said[end])), batch)) for branch, end in grafts]
-        losses = self.among(said, others, batch)
-        with torch.autocast(said.response.device.type, enabled=False):
+        others = [
+            Outputs(self.task.response(to_float32(branch(student_outputs[end])), batch)) for branch, end in grafts
+        ]
+        losses = self.among(student_outputs, others, batch)
+        with torch.autocast(student_outputs.response.device.type, enabled=False):
             truths = [self.terms.supervised_terms(other, None, batch, self.task.mask(batch)) for other in others]
         own = [value for truth in truths for value in truth.values()]
         return losses | {"branches": self.weight * torch.stack(own).sum() / len(others)}

@@ -48,13 +48,15 @@ class TwoViewPlayer(Player):
         self.terms.wire(profile, profile, batch, samples)
         self.set_captured_layers([profile.embedding])
 
-    def forward(self, batch: Batch, told: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """One forward of both views."""
-        said = self.forward_student(batch)
-        logits, vectors = said.response.chunk(2), as_vector(said[self.embedding]).chunk(2)
+        student_outputs = self.forward_student(batch)
+        logits, vectors = student_outputs.response.chunk(2), as_vector(student_outputs[self.embedding]).chunk(2)
         views = [[Outputs(z), Outputs(v)] for z, v in zip(logits, vectors, strict=True)]
-        said, told = (Outputs(said.response, said.features, self.metadata, view) for view in views)
-        return self.compare(said, told, batch)
+        student_outputs, teacher_outputs = (
+            Outputs(student_outputs.response, student_outputs.features, self.metadata, view) for view in views
+        )
+        return self.compare(student_outputs, teacher_outputs, batch)
 
 
 def embedded(profile: ModelProfile) -> ModelProfile:

@@ -27,15 +27,15 @@ class Confusion(Metric):
 
     def update(self, response: Tensor, targets: Tensor) -> None:
         """Count a batch: logits (B, C, …) against classes (B, …)."""
-        said = response.argmax(1)
+        outputs = response.argmax(1)
         if self.ignore_index is not None:
             known = targets != self.ignore_index
-            said, targets = said[known], targets[known]
-        self.count(targets.flatten(), said.flatten())
+            outputs, targets = outputs[known], targets[known]
+        self.count(targets.flatten(), outputs.flatten())
 
-    def count(self, truth: Tensor, said: Tensor) -> None:
+    def count(self, truth: Tensor, outputs: Tensor) -> None:
         """Add these pairs, so that each is kept once with all its counts."""
-        pairs, counts = (truth * self.classes + said).unique(return_counts=True)
+        pairs, counts = (truth * self.classes + outputs).unique(return_counts=True)
         once, where = torch.cat([*self.pairs, pairs]).unique(return_inverse=True)
         self.counts = [torch.zeros_like(once).index_add_(0, where, torch.cat([*self.counts, counts]))]
         self.pairs = [once]

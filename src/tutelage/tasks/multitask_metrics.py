@@ -22,15 +22,16 @@ class MultiTaskMetrics(Confusion):
     def update(self, response: Tensor, targets: Tensor) -> None:
         """Count the samples that have a label, column by column."""
         sizes = [span.stop - span.start for span in self.spans.values()]
-        for span, (said, truth) in zip(self.spans.values(), by_label(response, targets, sizes), strict=True):
-            self.count(span.start + truth, span.start + said.argmax(1))
+        for span, (outputs, truth) in zip(self.spans.values(), by_label(response, targets, sizes), strict=True):
+            self.count(span.start + truth, span.start + outputs.argmax(1))
 
     def compute(self) -> dict[str, Tensor]:
         """The mean accuracy of the columns, each one's, and the confusion."""
         confusion = super().compute()
-        truth, said, counts = confusion
+        truth, outputs, counts = confusion
         within = {name: (truth >= span.start) & (truth < span.stop) for name, span in self.spans.items()}
         each = {
-            f"accuracy/{name}": counts[own & (truth == said)].sum() / counts[own].sum() for name, own in within.items()
+            f"accuracy/{name}": counts[own & (truth == outputs)].sum() / counts[own].sum()
+            for name, own in within.items()
         }
         return {"accuracy": torch.stack(list(each.values())).mean(), **each, "confusion": confusion}

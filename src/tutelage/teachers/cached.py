@@ -89,8 +89,8 @@ class Cached(TeacherWrapper):
         index = batch.index.cpu()
         said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
         features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
-        told = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
-        return Outputs(said[RESPONSE], features, self.metadata, told)
+        teacher_outputs = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
+        return Outputs(said[RESPONSE], features, self.metadata, teacher_outputs)
 
     def _rows(self, view: int) -> dict[str, Rows]:
         if not 0 <= view < self.plan.views:
@@ -155,11 +155,13 @@ class Cached(TeacherWrapper):
 
     def _said(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
         """What the teacher says of a batch, by tap."""
-        told = self.teacher(batch, [layer for layer in self.taps.values() if layer])
-        every = {RESPONSE: told.response} | {tap: told.members[m].response for m, tap in enumerate(self.members)}
+        teacher_outputs = self.teacher(batch, [layer for layer in self.taps.values() if layer])
+        every = {RESPONSE: teacher_outputs.response} | {
+            tap: teacher_outputs.members[m].response for m, tap in enumerate(self.members)
+        }
         for tap, layer in self.taps.items():
             if layer:
-                every[tap] = as_vector(told[layer]) if tap.startswith(POOLED) else told[layer]
+                every[tap] = as_vector(teacher_outputs[layer]) if tap.startswith(POOLED) else teacher_outputs[layer]
         return {tap: every[tap].float() for tap in taps}
 
     def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:

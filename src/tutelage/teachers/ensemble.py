@@ -45,9 +45,13 @@ class Ensemble(Teacher):
         for layer in layers:
             member, _, name = layer.partition(".")
             wanted[int(member)].append(name)
-        told = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
-        features = {f"{m}.{name}": x for m, said in enumerate(told) for name, x in said.features.items()}
-        return Outputs(self._mean([said.response for said in told]), features, self.metadata, told)
+        teacher_outputs = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
+        features = {
+            f"{m}.{name}": x for m, outputs in enumerate(teacher_outputs) for name, x in outputs.features.items()
+        }
+        return Outputs(
+            self._mean([outputs.response for outputs in teacher_outputs]), features, self.metadata, teacher_outputs
+        )
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}

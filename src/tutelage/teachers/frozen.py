@@ -89,10 +89,10 @@ class Frozen(Teacher):
         if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):
             self._tap(layers, inputs)
         with self._autocast(inputs):
-            told = self.tapped(inputs)
+            teacher_outputs = self.tapped(inputs)
         if not self.checked:
-            self._check(told)
-        return Outputs(self.task.response(told.response, batch), told.features, self.metadata)
+            self._check(teacher_outputs)
+        return Outputs(self.task.response(teacher_outputs.response, batch), teacher_outputs.features, self.metadata)
 
     def _tap(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.tapped.close()
@@ -113,10 +113,12 @@ class Frozen(Teacher):
             self.plain[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
-    def _check(self, told: Outputs) -> None:
+    def _check(self, teacher_outputs: Outputs) -> None:
         """One look at the device."""
         self.checked = True
-        if not torch.stack([x.isfinite().all() for x in (told.response, *told.features.values())]).all():
+        if not torch.stack(
+            [x.isfinite().all() for x in (teacher_outputs.response, *teacher_outputs.features.values())]
+        ).all():
             raise NotFinite(
                 f"the teacher {type(self.tapped.model).__name__} answers NaN or infinite numbers; look at its weights, "
                 "and whether its images are normalised as it was trained (tutelage check)."

@@ -43,9 +43,14 @@ class Projected(TeacherWrapper):
         """The response, and the features with fewer channels."""
         return self._narrow(self.teacher(batch, layers))
 
-    def _narrow(self, told: Outputs) -> Outputs:
-        features = {layer: project(x, self.width) for layer, x in told.features.items()}
-        return Outputs(told.response, features, _without_heads(told.metadata), [self._narrow(x) for x in told.members])
+    def _narrow(self, teacher_outputs: Outputs) -> Outputs:
+        features = {layer: project(x, self.width) for layer, x in teacher_outputs.features.items()}
+        return Outputs(
+            teacher_outputs.response,
+            features,
+            _without_heads(teacher_outputs.metadata),
+            [self._narrow(x) for x in teacher_outputs.members],
+        )
 
     def profile(self, batch: Batch) -> ModelProfile:
         """The teacher's, with its features projected and without its classifier."""

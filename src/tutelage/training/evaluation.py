@@ -35,9 +35,9 @@ class EvaluationResult:
 
     def matrix(self) -> Tensor:
         """The confusion with the truth in rows."""
-        truth, said, counts = self.confusion
+        truth, outputs, counts = self.confusion
         matrix = counts.new_zeros(self.classes, self.classes)
-        return matrix.index_put_((truth, said), counts, accumulate=True)
+        return matrix.index_put_((truth, outputs), counts, accumulate=True)
 
 
 def evaluate(

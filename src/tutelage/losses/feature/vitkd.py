@@ -52,15 +52,16 @@ class ViTKD(Feature):
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
         as_many(self, student, teacher)
         aligned = [align(as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
-        told = [as_tokens(t) for t in teacher]
-        for s, t in zip(aligned, told, strict=True):
+        teacher_outputs = [as_tokens(t) for t in teacher]
+        for s, t in zip(aligned, teacher_outputs, strict=True):
             same_shape(self, s, t)
         mimic = sum(
-            ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], told[:-1], strict=True)), told[-1].new_zeros(())
+            ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], teacher_outputs[:-1], strict=True)),
+            teacher_outputs[-1].new_zeros(()),
         )
         return {
             "mimic": self.alpha * mimic,
-            "generate": self.generate(aligned[-1], told[-1], teacher[-1].shape[2:], rand),
+            "generate": self.generate(aligned[-1], teacher_outputs[-1], teacher[-1].shape[2:], rand),
         }
 
     def generate(self, student: Tensor, teacher: Tensor, size: torch.Size, rand: Tensor | None) -> Tensor:

@@ -49,8 +49,8 @@ class DCM(Response):
         ours, theirs = stacked(student), stacked(teacher).detach()
         same_shape(self, ours[0], theirs[0])
         *shallow, truth = every_ce(ours, targets)
-        said, told = ([self.log_p(z) for z in side] for side in (ours, theirs))
-        apart = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in told]) for s in said])
+        said, teacher_outputs = ([self.log_p(z) for z in side] for side in (ours, theirs))
+        apart = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in teacher_outputs]) for s in said])
         same = apart.diagonal(len(theirs) - len(ours)).sum(-1)
         return {
             "truth": truth,

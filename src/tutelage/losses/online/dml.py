@@ -80,5 +80,5 @@ class DMLJoint(Response):
 
     def match(self, peer: Tensor, others: Tensor) -> Tensor:
         """One peer against the others, (B, …)."""
-        told = others if self.pairwise else others.mean(0, keepdim=True)
-        return softened_kls(peer, told, self.temperature, self.eps).mean(0)
+        teacher_outputs = others if self.pairwise else others.mean(0, keepdim=True)
+        return softened_kls(peer, teacher_outputs, self.temperature, self.eps).mean(0)

@@ -43,10 +43,10 @@ class FFL(Response):
 
     def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         networks = stacked(student)
-        told = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
+        teacher_outputs = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
         fused = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {
             "truth": every_ce(networks, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
-            "fused": self.consistency_weight * told,
+            "fused": self.consistency_weight * teacher_outputs,
             "ensemble": self.consistency_weight * fused,
         }

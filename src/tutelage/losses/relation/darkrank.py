@@ -34,8 +34,8 @@ class HardDarkRank(Relation):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
-        told = self.score(teacher).masked_fill(itself, -torch.inf)
-        ranked = in_order(self.score(student), told)[:, : min(self.permute_len, len(teacher) - 1)]
+        teacher_outputs = self.score(teacher).masked_fill(itself, -torch.inf)
+        ranked = in_order(self.score(student), teacher_outputs)[:, : min(self.permute_len, len(teacher) - 1)]
         return (log_remaining(ranked) - ranked).sum(1)
 
     def score(self, x: Tensor) -> Tensor:

@@ -52,11 +52,11 @@ class DINO(Loss):
                 f"DINO: {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher, expected "
                 "(B, V, C), the global crops first, and (B, 2, C), the global crops."
             )
-        told = ((teacher - self.centre) / self.sharpening(epoch)).softmax(2).unbind(1)
+        teacher_outputs = ((teacher - self.centre) / self.sharpening(epoch)).softmax(2).unbind(1)
         said = F.log_softmax(student / self.student_temperature, dim=2).unbind(1)
         if self.training:
             self.recentre(teacher)
-        pairs = [(t, s) for i, t in enumerate(told) for j, s in enumerate(said) if i != j]
+        pairs = [(t, s) for i, t in enumerate(teacher_outputs) for j, s in enumerate(said) if i != j]
         return torch.stack([-(t * s).sum(1) for t, s in pairs], dim=1)
 
     def sharpening(self, epoch: float) -> float:

@@ -40,9 +40,9 @@ class SEED(Relation):
         same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         others = self.queue.rows if queue is None else queue
-        logits, told = (torch.cat([(x * t).sum(1, keepdim=True), x @ others.T], dim=1) for x in (s, t))
+        logits, teacher_outputs = (torch.cat([(x * t).sum(1, keepdim=True), x @ others.T], dim=1) for x in (s, t))
         loss = F.cross_entropy(
-            logits / self.student_temperature, (told / self.teacher_temperature).softmax(1), reduction="none"
+            logits / self.student_temperature, (teacher_outputs / self.teacher_temperature).softmax(1), reduction="none"
         )
         if self.training and queue is None:
             self.queue.push(t)

@@ -26,9 +26,9 @@ def per_class(vector: Vector) -> float:
 def models(vector: Vector) -> tuple[Model, Model]:
     """The student and the teacher of an attack: linear classifiers of the flattened image, by their weights."""
     weight, bias = vector.get("parameters.student.weight"), vector.get("parameters.student.bias")
-    told = vector.inputs["extra.teacher_weight"]
+    teacher_outputs = vector.inputs["extra.teacher_weight"]
     assert weight is not None
-    return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), told))
+    return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), teacher_outputs))
 
 
 def attacked(vector: Vector, *, through_teacher: bool) -> Vector:

@@ -46,9 +46,9 @@ class _Leads(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, said: list[Outputs]) -> Outputs:
-        told = self.ensemble.lead(said)[1]
-        assert told is not None
-        return told
+        teacher_outputs = self.ensemble.lead(said)[1]
+        assert teacher_outputs is not None
+        return teacher_outputs
 
 
 def led(vector: Vector, ensemble: PeerEnsemble, said: list[Outputs], names: Mapping[str, str]) -> Outputs:
@@ -67,8 +67,8 @@ def gated(vector: Vector) -> Vector:
     """With the branches' gated sum; what enters them is given."""
     trunk = vector.inputs["extra.trunk"]
     said = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
-    told = led(vector, Gate(), said, {"control_v1": "gate", "bn_v1": "norm"})
-    return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": told.response})
+    teacher_outputs = led(vector, Gate(), said, {"control_v1": "gate", "bn_v1": "norm"})
+    return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": teacher_outputs.response})
 
 
 def attending(vector: Vector) -> Vector:
@@ -77,16 +77,18 @@ def attending(vector: Vector) -> Vector:
     leader = vector.inputs["student_logits"]
     said = [Outputs(leader, {"layer": vector.inputs["extra.embeddings"][0]})]
     said += [Outputs(z, {"layer": f}) for z, f in peers]
-    told = led(vector, Attention(), said, {"query_weight": "query", "key_weight": "key"})
-    return replace(vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in told.metadata.items()})
+    teacher_outputs = led(vector, Attention(), said, {"query_weight": "query", "key_weight": "key"})
+    return replace(
+        vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in teacher_outputs.metadata.items()}
+    )
 
 
 def fused(vector: Vector) -> Vector:
     """With the fused classifier's answer."""
     pairs = zip(vector.inputs["student_logits"], vector.side("student_features"), strict=True)
     names = {"conv1": "fuse.0", "bn1": "fuse.1", "conv1_1": "fuse.3", "bn1_1": "fuse.4", "fc2": "classifier"}
-    told = led(vector, FeatureFusion(), [Outputs(z, {"layer": f}) for z, f in pairs], names)
-    return replace(vector, inputs=vector.inputs | {"extra.fused": told.response})
+    teacher_outputs = led(vector, FeatureFusion(), [Outputs(z, {"layer": f}) for z, f in pairs], names)
+    return replace(vector, inputs=vector.inputs | {"extra.fused": teacher_outputs.response})
 
 
 def peers_alpha(vector: Vector) -> dict[str, Any]:

@@ -127,8 +127,8 @@ def mixskd(vector: Vector) -> Weighted:
         truths += [(share, row) for row in answers]
         truths += [(1 - share, replace(row, prepare=other)) for row in answers]
     pairs = [
-        Reference("kd", student=one, teacher=told, sides=part(k), teacher_sides=apart(part(k)))
-        for one, told in ((mixed, mixture), (mixture, mixed))
+        Reference("kd", student=one, teacher=teacher_outputs, sides=part(k), teacher_sides=apart(part(k)))
+        for one, teacher_outputs in ((mixed, mixture), (mixture, mixed))
         for k in heads[:-1]
     ]
     pairs += [
