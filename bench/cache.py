@@ -214,7 +214,7 @@ def cold(folder: Path, limit: Path) -> float:
         coming = (Batch(torch.zeros(BATCH), index=next(lots)) for _ in range(steps))
         teacher = PrefetchingTeacher(Reading(), 2)
         began = time.perf_counter()
-        for batch in teacher.ahead(coming):
+        for batch in teacher.lookahead(coming):
             teacher(batch)
             waited += time.perf_counter() - began
             time.sleep(0.05)

@@ -95,7 +95,7 @@ def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, flo
         trainer._set_up(scheme, data)
 
         def epoch() -> None:
-            with closing(scheme.ahead(trainer._batches(data, "train", 0, 0))) as batches:
+            with closing(scheme.lookahead(trainer._batches(data, "train", 0, 0))) as batches:
                 for batch in batches:
                     trainer._batch(scheme, batch)
 

@@ -115,7 +115,7 @@ def _near(kind: Any, bounds: Bounds) -> st.SearchStrategy[Any]:
     if origin is Literal:
         return st.sampled_from(args) | st.sampled_from(args).map(lambda text: f"{text}s")
     if origin in (list, Sequence):
-        return st.list_inputs(near(args[0]), max_size=3)
+        return st.lists(near(args[0]), max_size=3)
     if origin in (dict, Mapping):
         return st.dictionaries(
             st.sampled_from(["name", "student", "weight", "a"]), st.sampled_from(EVERYTHING), max_size=2

@@ -24,7 +24,7 @@ def test_the_file_is_what_the_code_says(path):
 
 
 def test_every_key_of_the_configuration_has_its_type():
-    known = typing.get_type_hints(tutelage.LayersKeys)
+    known = typing.get_type_hints(tutelage.Keys)
     assert known.keys() == Config.model_fields.keys() - set(stubs.FIRST)
     schema = typing.get_type_hints(Config)
     assert {name: schema[name] for name in known} == known

@@ -19,5 +19,5 @@ tutelage.distill(optimizer="lion")  # type: ignore[arg-type]
 tutelage.train("resnet20", lr="0.1")  # type: ignore[arg-type]
 tutelage.resume("runs/a", epoch=3)  # type: ignore[call-arg]
 
-keys: tutelage.LayersKeys = {"epochs": 3, "seeds": 5}
+keys: tutelage.Keys = {"epochs": 3, "seeds": 5}
 tutelage.distill(**keys)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from schemes.test_step_ahead import parted
+from schemes.test_lookahead import parted
 from small import digest, fit, net
 from torch import Tensor, nn
 

@@ -68,7 +68,7 @@ def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout
     if layout:
         live.to(memory_format=layout)
     cached = Cached(live, data, plan_of(tmp_path, memory_format=layout))
-    cached.asked(layers, layers[1:] if pooled else ())
+    cached.prepare_for(layers, layers[1:] if pooled else ())
     for epoch in (0, 4):
         batches = data.batches("train", 16, seed=5, epoch=epoch, views=3, view_seed=0, memory_format=layout)
         for batch in batches:
@@ -108,7 +108,7 @@ def test_batches_without_a_counted_view_go_to_the_teacher(tmp_path):
     data = shifted()
     live = teacher_of("frozen", data)
     cached = Cached(live, data, plan_of(tmp_path))
-    cached.asked(["layer1"])
+    cached.prepare_for(["layer1"])
     for batch in (next(data.batches("val", 8, views=3)), next(data.batches("train", 8, views=None))):
         assert batch.view is None
         assert torch.equal(cached(batch, ["layer1"]).response, live(batch).response)
@@ -137,7 +137,7 @@ def test_a_view_that_the_cache_doesnt_have_and_a_layer_called_response_are_refus
     with pytest.raises(CacheError, match=r"a batch is of view 5, the cache .* of 3 views"):
         cached(next(data.batches("train", 8, epoch=5, views=6)))
     with pytest.raises(ConfigError, match="a layer of the name 'response'"):
-        cached.asked(["response"])
+        cached.prepare_for(["response"])
 
 
 def test_one_sample_and_a_last_lot_of_one(tmp_path):
@@ -174,7 +174,7 @@ def test_a_layer_that_is_asked_for_later_joins_the_cache(tmp_path):
     Cached(live, data, plan_of(tmp_path))(batch)
     before = files(tmp_path)
     cached = Cached(live, data, plan_of(tmp_path))
-    cached.asked(["layer1", "layer2"], ["layer2"])
+    cached.prepare_for(["layer1", "layer2"], ["layer2"])
     said = cached(batch)
     assert torch.equal(said["layer1"], live(batch, ["layer1"])["layer1"])
     after = files(tmp_path)
@@ -182,7 +182,7 @@ def test_a_layer_that_is_asked_for_later_joins_the_cache(tmp_path):
         name: content for name, content in before.items() if name != "manifest.json"
     }
     whole = Cached(live, data, plan_of(tmp_path / "at once"))
-    whole.asked(["layer1", "layer2"], ["layer2"])
+    whole.prepare_for(["layer1", "layer2"], ["layer2"])
     whole(batch)
     after = files(tmp_path / "at once")
     shutil.rmtree(tmp_path / "at once")

@@ -163,7 +163,7 @@ class DataModule:
         number = list(self.columns).index(name)
         classes = tuple(c.removeprefix(f"{name}=") for c in self.classes[spans([*self.columns.values()])[number]])
         train, val, test = (getattr(self, split).column(number) for split in SPLITS)
-        one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "of": name}
+        one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "column_name": name}
         return replace(self, train=train, val=val, test=test, **one)
 
     def normalised_by(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:

@@ -64,7 +64,7 @@ class SchemeContext(Protocol):
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher."""
 
-    def further(self) -> dict[str, Player]:
+    def extra_students(self) -> dict[str, Player]:
         """The students beside the first, on the same batches."""
 
 
@@ -94,7 +94,7 @@ class Scheme(Checked, nn.Module):
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Who minimises what, in order."""
 
-    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+    def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
         """The batches of an epoch; a scheme may look ahead in them. Closed when the epoch ends or fails."""
         return batches
 

@@ -28,7 +28,7 @@ class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
         """The student and its teacher."""
         network = parts.network()
         teacher = parts.teacher(network)
-        if parts.further():
+        if parts.extra_students():
             raise ConfigError("scheme=last_feature has one student: leave out students=.")
         player = LastFeaturePlayer(network, parts.terms(), parts.task)
         player.layer = layer

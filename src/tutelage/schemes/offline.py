@@ -31,7 +31,7 @@ class Offline(Scheme):
         network = parts.network()
         teacher = parts.teacher(network)
         first = {"student": Player(network, parts.terms(), parts.task)}
-        return cls(first | parts.further(), teacher)
+        return cls(first | parts.extra_students(), teacher)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, hear the teacher once."""
@@ -45,7 +45,7 @@ class Offline(Scheme):
         self.layers = tuple(asked)
         if self.teacher is not None:
             members = any(player.terms.needs_member_outputs() for player in players)
-            self.teacher.asked(self.layers, [layer for layer, vector in asked.items() if vector], members)
+            self.teacher.prepare_for(self.layers, [layer for layer, vector in asked.items() if vector], members)
             self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
@@ -54,9 +54,9 @@ class Offline(Scheme):
         for name, player in self.players.items():
             yield name, player(batch, teacher_outputs)
 
-    def ahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+    def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Let the teacher look ahead, if it does."""
-        return batches if self.teacher is None else self.teacher.ahead(batches, self.layers)
+        return batches if self.teacher is None else self.teacher.lookahead(batches, self.layers)
 
     def after_step(self) -> None:
         """Tell the teacher."""

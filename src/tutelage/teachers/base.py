@@ -32,7 +32,7 @@ class Teacher(Checked, nn.Module):
         """What its answers depend on beside the batch, as plain values; None if they change in training."""
         return None
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Told once which layers training will ask for, and which of these only averaged over positions.
 
         members: whether it will also ask what each of several said.
@@ -52,7 +52,7 @@ class Teacher(Checked, nn.Module):
         """Whether training changes it."""
         return _holds_any(self.checkpoint_state())
 
-    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """The batches of an epoch, before they are asked about; one that answers ahead does so meanwhile."""
         return batches
 
@@ -71,7 +71,7 @@ class TeacherWrapper(Teacher):
     @property
     def metadata(self) -> dict[str, Any]:
         """The teacher's."""
-        return getattr(self.teacher, "facts", {})
+        return getattr(self.teacher, "metadata", {})
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What the teacher says."""
@@ -89,9 +89,9 @@ class TeacherWrapper(Teacher):
         """The teacher's."""
         return self.teacher.identity()
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Tell the teacher."""
-        self.teacher.asked(layers, vectors, members)
+        self.teacher.prepare_for(layers, vectors, members)
 
     def after_step(self) -> None:
         """Tell the teacher."""
@@ -109,9 +109,9 @@ class TeacherWrapper(Teacher):
         """Whether training changes the teacher."""
         return self.teacher.changes()
 
-    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Let the teacher look ahead."""
-        return self.teacher.ahead(batches, layers)
+        return self.teacher.lookahead(batches, layers)
 
 
 def _holds_any(memory: Mapping[str, Any]) -> bool:

@@ -62,7 +62,7 @@ class Cached(TeacherWrapper):
         self.members: list[str] = []
         self.held: tuple[int, dict[str, Rows]] = (-1, {})
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Note what is to be kept: the response, these layers, and what each of several teachers says.
 
         Raises: ConfigError if a layer is called as the response is.
@@ -74,9 +74,9 @@ class Cached(TeacherWrapper):
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
         self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
         self.held = (-1, {})
-        super().asked(layers, vectors, members)
+        super().prepare_for(layers, vectors, members)
 
-    def ahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """The batches: there is nothing to ask the teacher."""
         return batches
 

@@ -53,7 +53,7 @@ class PrefetchingTeacher(TeacherWrapper):
             return self.teacher(batch, layers)
         return self.teacher(batch.to(self.device), layers).to(_device(batch))
 
-    def ahead(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def lookahead(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """The same batches, while the teacher answers those to come; closing it ends the thread."""
         if not self.depth:
             yield from batches

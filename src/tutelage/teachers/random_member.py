@@ -56,7 +56,7 @@ class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
         self._mean([profile.response for profile in self.profiles])  # refuses different classes
         return self.profiles[0]
 
-    def asked(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Tell the members; refuse layers that they don't share."""
         for layer in layers:
             shapes = [tuple(profile.feature(layer).shape[1:]) for profile in self.profiles]
@@ -67,7 +67,7 @@ class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
                 )
         self.profiles = []
         for teacher in self.teachers():
-            teacher.asked(layers, vectors, members)
+            teacher.prepare_for(layers, vectors, members)
 
     def changes(self) -> bool:
         """Whether training changes a member."""

@@ -83,7 +83,7 @@ class Trainer:
         with catch_stop_signals(self.wish):
             while self.progress.epoch < settings.epochs and not self._patience_is_out():
                 batches = self._batches(data, "train", self.progress.epoch, self.progress.position)
-                with closing(scheme.ahead(batches)) as batches:
+                with closing(scheme.lookahead(batches)) as batches:
                     self._epoch(scheme, data, batches)
                 if self.progress.epoch in settings.snapshots:
                     self.snapshot(self.progress.epoch, self.networks())

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from small import Plain, digest
-from test_resume import kill_at_random
+from runs.test_resume import kill_at_random
 from typer.testing import CliRunner
 
 import tutelage

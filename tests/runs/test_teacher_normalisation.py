@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from small import Plain
-from test_normalised import MEAN, STD, normalised, split
+from runs.test_normalised import MEAN, STD, normalised, split
 
 import tutelage
 from tutelage.config.schema import check

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from runs.test_resume import mutual
 from small import Plain, digits, offline, settings, task_of
-from test_resume import mutual
-from test_trainer_ddp import conv, left, scheme, train
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from training.test_trainer_ddp import conv, left, scheme, train
 
 from tutelage.config.schema import read
 from tutelage.errors import ConfigError, Interrupted

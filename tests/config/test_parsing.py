@@ -200,7 +200,7 @@ def test_of_two_words_the_later_wins():
 anything = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False) | st.text(max_size=9)
     | st.sampled_from(["yes", "1e3", "010", "1:30", "2024-06-01", "null", "~", ".inf", "0x1", "<<", "=", "- a"]),
-    lambda inner: st.list_inputs(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 

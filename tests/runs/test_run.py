@@ -272,7 +272,7 @@ def test_callbacks_hear_every_phase(tmp_path):
 def test_phases_follow_from_what_is_asked():
     def names(**keys) -> list[str]:
         made = Run.__new__(Run)
-        made.config, made.given = check({"data": "digits", **keys}), api.networks.Given()
+        made.config, made.given = check({"data": "digits", **keys}), api.networks.Provided()
         return [phase.name for phase in made.phases()]
 
     assert names() == ["teacher", "alone-0", "student-0"]

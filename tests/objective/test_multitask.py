@@ -187,7 +187,7 @@ def test_arrays_with_columns(tmp_path: Path) -> None:
     assert (every < 0).sum(0).tolist() == [1, 1]
     assert next(data.batches("train", 4)).columns == (3, 2)
     side = data.column("side")
-    assert (side.task, side.classes, side.of, side.columns) == ("classification", ("l", "r"), "side", {})
+    assert (side.task, side.classes, side.column_name, side.columns) == ("classification", ("l", "r"), "side", {})
     assert sum(len(getattr(side, split)) for split in ("train", "val", "test")) == 59
     assert datasets.load(arrays(tmp_path / "b.npz", classes_side=None)).fingerprint != data.fingerprint
 

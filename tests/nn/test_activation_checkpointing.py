@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 import torch
+from runs.test_resume import mutual, stopped
 from small import digest, digits, fit, offline
-from test_resume import mutual, stopped
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves

@@ -67,9 +67,9 @@ def arguments(name: str) -> tuple[Any, ...]:
     given = {
         "forward": (batch,),
         "profile": (batch,),
-        "asked": (["layer2"],),
-        "recall": ({},),
-        "ahead": (iter([batch]),),
+        "prepare_for": (["layer2"],),
+        "load_checkpoint_state": ({},),
+        "lookahead": (iter([batch]),),
     }
     return given.get(name, ())
 
