@@ -18,10 +18,12 @@ from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.objective.term import spec_of
 from tutelage.objective.terms import Terms
-from tutelage.runs import cache_build, networks, resuming, summary
+from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs
-from tutelage.runs.arguments import RunKeys, alone_for_test, apart, given_data, refuse_kinds
+from tutelage.runs.arguments import RunKeys, alone_for_test, apart, apart_data, refuse_kinds
 from tutelage.runs.data import load_data
+from tutelage.runs.inputs import Provided, task_of
+from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import answer_of_one, evaluate_split, refuse_other
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
@@ -80,22 +82,21 @@ def distill(
     config = check(asked | more)
     if given.method is not None:
         config.method = [spec_of(term) for term in Terms.from_method(given.method).named().values()]
-    with _told(given, config.seeds, progress):
-        return finished(runs.Run(config, given).fit(), given.student)
+    with _shown(given, config.seeds, progress) as watched:
+        return finished(runs.Run(config, watched).fit(), given.student)
 
 
 @contextmanager
-def _told(given: networks.Provided, seeds: int, progress: bool | None) -> Iterator[None]:
-    """Progress is printed, if asked or if somebody watches."""
+def _shown(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
+    """Print progress if that is wanted, or in a terminal or notebook: yields the objects with that callback."""
     from tutelage.runs.progress import ProgressDisplay
 
     shown = ProgressDisplay(seeds)
     if not (shown.watched if progress is None else progress):
-        yield
+        yield provided
         return
-    given.callbacks = (*given.callbacks, shown)
     with shown:
-        yield
+        yield replace(provided, callbacks=(*provided.callbacks, shown))
 
 
 def train(
@@ -133,9 +134,9 @@ def resume(
     rest: dict[str, Any] = {**keys}
     given, asked = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
     named = {key: value for key, value in asked.items() if value not in (None, "")}
-    with _told(given, 0, progress):
+    with _shown(given, 0, progress) as watched:
         return finished(
-            resuming.resume(folder, given, named | rest), student if isinstance(student, nn.Module) else None
+            resuming.resume(folder, watched, named | rest), student if isinstance(student, nn.Module) else None
         )
 
 
@@ -166,14 +167,13 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = serialization.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
-    given = networks.Provided()
     if data is None and not isinstance(card, serialization.ModelCard):
         raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
     if data is None and isinstance(card, serialization.ModelCard):
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
         data = card.data
-    asked = given_data(alone_for_test(data), given, keys)
+    given, asked = apart_data(alone_for_test(data), keys)
     for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
         raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
@@ -187,9 +187,9 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
-        loaded = networks.LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
+        loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    task = networks.TASKS[loaded.task].from_data(loaded)
+    task = task_of(loaded)
     refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tutelage.api import Finished, finished
 from tutelage.config.schema import Config
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences

@@ -82,8 +82,8 @@ class Keys(TypedDict, total=False):
     """trainings before the student's: a list of {name, …keys}; `student` has the keys of its own"""
     column: str | None
     """of data with several label columns: train on this one alone; None: on all"""
-    task: Literal["auto", "classification", "segmentation", "multi_task"]
-    """auto: what the data is for"""
+    task: str
+    """auto: what the data is for (tutelage list tasks)"""
     seeds: int
     """how often alone and taught are trained, for intervals"""
     baseline: bool
@@ -129,8 +129,6 @@ class Keys(TypedDict, total=False):
     """keep the teacher's answers on disk and ask it once: true, or the cache's folder"""
     cache_storage: str
     """of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)"""
-    decay: float
-    """of teacher=moving_average"""
     size: int | str | list[int] | None
     """side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"""
     val: float

@@ -32,8 +32,12 @@ OFFLINE = "offline"
 class Config(TrainerSettings):
     """A whole run: who teaches whom, what, on which data, and how."""
 
-    teacher: Place | Annotated[list[Place], Field(max_length=64)] | None = Field(
-        None, description="model name, run folder, several of them (their mean), moving_average, or none"
+    teacher: Place | Annotated[Spec, Hints({"name": str})] | Annotated[list[Place], Field(max_length=64)] | None = (
+        Field(
+            None,
+            description="model name, run folder, several of them (their mean), moving_average, {name: …, …options} of a "
+            "teacher of the catalogue, {model: …, epochs: …, …}, or none",
+        )
     )
     ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
         "logits",
@@ -58,9 +62,7 @@ class Config(TrainerSettings):
     column: Name | None = Field(
         None, description="of data with several label columns: train on this one alone; None: on all"
     )
-    task: Literal["auto", "classification", "segmentation", "multi_task"] = Field(
-        "auto", description="auto: what the data is for"
-    )
+    task: str = Field("auto", description="auto: what the data is for (tutelage list tasks)")
     seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: bool = Field(True, description="also train the student alone, with the same budget")
     students: list[Annotated[ExtraStudent, Hints(FURTHER)]] = Field(
@@ -132,7 +134,6 @@ class Config(TrainerSettings):
         pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
         description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
     )
-    decay: float = Field(0.99, ge=0, lt=1, description="of teacher=moving_average")
     size: Size | None = Field(
         None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
     )
@@ -181,18 +182,24 @@ class Config(TrainerSettings):
         refuse_terms(spec for further in students for spec in specs(further.get("method")))
         return students
 
+    @field_validator("task")
+    @classmethod
+    def _known_task(cls, task: str) -> str:
+        return task if task == "auto" else registry.find("tasks", task).name
+
+    @field_validator("teacher")
+    @classmethod
+    def _known_teacher(cls, teacher: Any) -> Any:
+        if isinstance(teacher, dict):
+            _refuse_options("teachers", teacher, "{name: moving_average}")
+        return teacher
+
     @field_validator("scheme", "teacher_scheme")
     @classmethod
     def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
         if scheme in (OFFLINE, None):
             return scheme
-        name = scheme if isinstance(scheme, str) else scheme.get("name")
-        if not isinstance(name, str):
-            raise ValueError("it needs a name, such as {name: mutual}")
-        options = {} if isinstance(scheme, str) else _but_name(scheme)
-        found = of_options(f"scheme {name}", registry.find("schemes", name).load().from_context, options)
-        if found:
-            raise ValueError("\n".join(found))
+        _refuse_options("schemes", {"name": scheme} if isinstance(scheme, str) else scheme, "{name: mutual}")
         return scheme
 
     @field_validator("peers")
@@ -219,7 +226,7 @@ class Config(TrainerSettings):
         yield from super().contradictions()
         if (self.teacher_mean is None) != (self.teacher_std is None):
             yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
-        if self.teacher_mean is not None and self.teacher in (None, "moving_average"):
+        if self.teacher_mean is not None and (self.teacher is None or self.teacher_follows):
             yield "teacher_mean and teacher_std are of a teacher that came trained, and none is named: leave them out"
         if self.student is None:
             yield "no student: name one (student=resnet20; see tutelage list models)"
@@ -236,9 +243,9 @@ class Config(TrainerSettings):
                 f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
                 "would never be reached: make it shorter"
             )
-        if self.cache and self.teacher in (None, "moving_average"):
+        if self.cache and (self.teacher is None or self.teacher_follows):
             yield "cache: there is no teacher that stays as it is, whose answers could be kept"
-        if self.students and (self.scheme_name != OFFLINE or self.teacher == "moving_average" or self.keep == "best"):
+        if self.students and (self.scheme_name != OFFLINE or self.teacher_follows or self.keep == "best"):
             yield (
                 "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
                 "teacher=moving_average, keep=best and patience"
@@ -247,7 +254,7 @@ class Config(TrainerSettings):
     def _contradictions_of_teacher(self) -> Iterator[str]:
         if not self.takes_teacher() and self.teacher is not None:
             yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
-        if self.sharded and self.teacher == "moving_average":
+        if self.sharded and self.teacher_follows:
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
         needy = any(registry.find("losses", spec["name"]).needs_teacher for spec in specs(self.method))
         if self.scheme_name == OFFLINE and self.teacher is None and needy:
@@ -262,7 +269,7 @@ class Config(TrainerSettings):
         if self.teacher is None and self.teacher_weights is not None:
             yield f"teacher_weights={self.teacher_weights}: there is no teacher: name one (teacher=…), or leave it out"
         still = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
-        if self.teacher == "moving_average" and still:
+        if self.teacher_follows and still:
             yield (
                 f"{still[0]} is for a teacher that is trained already: with teacher=moving_average it changes, leave "
                 "it out"
@@ -301,6 +308,24 @@ class Config(TrainerSettings):
             raise ConfigError("\n".join(f"{who}: {line}" for line in found.splitlines())) from error
 
     @property
+    def catalogue_teacher(self) -> tuple[str, dict[str, Any]] | None:
+        """A teacher of the catalogue that the configuration names, with its options; None for networks."""
+        if self.teacher == "moving_average":
+            return "moving_average", {}
+        return (str(self.teacher["name"]), _but_name(self.teacher)) if isinstance(self.teacher, dict) else None
+
+    @property
+    def teacher_follows(self) -> bool:
+        """Whether the teacher changes with the student in training."""
+        named = self.catalogue_teacher
+        return named is not None and registry.find("teachers", named[0]).follows_student
+
+    @property
+    def num_peers(self) -> int:
+        """How many students learn together."""
+        return self.peers if isinstance(self.peers, int) else len(self.peers)
+
+    @property
     def scheme_name(self) -> str:
         """The scheme's name."""
         return self.scheme if isinstance(self.scheme, str) else str(self.scheme["name"])
@@ -331,6 +356,17 @@ class Config(TrainerSettings):
 
 def _takes_teacher(scheme: str) -> bool:
     return scheme == OFFLINE or bool(registry.find("schemes", scheme).load().takes_teacher)
+
+
+def _refuse_options(package: str, spec: Spec, example: str) -> None:
+    """Refuse a name that the catalogue doesn't have, and options that its `from_context` doesn't take."""
+    name = spec.get("name")
+    if not isinstance(name, str):
+        raise ValueError(f"it needs a name, such as {example}")
+    kind = registry.find(package, name)
+    faults = of_options(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def _but_name(spec: Spec) -> Spec:

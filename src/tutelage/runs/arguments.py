@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,16 @@ from typing import Any
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from tutelage.runs import networks
-from tutelage.training.callbacks import Callback
+from tutelage.runs.inputs import Provided
+from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
 from tutelage.data.items import Field, said
 from tutelage.errors import ConfigError
-from tutelage.config.keys import Keys
 from tutelage.losses.base import Loss, Mix
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.training.callbacks import Callback
 
 Numbers = Sequence[float]
 
@@ -34,34 +35,38 @@ class RunKeys(Keys, total=False):
 
 def apart(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
-) -> tuple[networks.Provided, dict[str, Any]]:
+) -> tuple[Provided, dict[str, Any]]:
     """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
     there = {"student": student, "teacher": teacher, "method": method}
     refuse_kinds(data=data, callbacks=callbacks, **{word: x for word, x in there.items() if x is not None})
-    given = networks.Provided(callbacks=tuple(callbacks))
     method = list(method) if isinstance(method, tuple) else method
-    asked: dict[str, Any] = {"method": method, **given_data(data, given, keys)}
+    provided, named = apart_data(data, keys)
+    objects: dict[str, Any] = {"callbacks": tuple(callbacks)}
+    asked: dict[str, Any] = {"method": method, **named}
     for role, value in (("student", student), ("teacher", teacher)):
         if isinstance(value, nn.Module):
-            setattr(given, role, value)
+            objects[role] = value
             asked[role] = f"object:{type(value).__name__}"
         elif value is not None:
-            asked[role] = str(value) if isinstance(value, str | Path) else list(map(str, value))
+            asked[role] = value if isinstance(value, Mapping) else _names(value)
     if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
-        given.method = list(method.values()) if isinstance(method, Terms) else method
+        objects["method"] = list(method.values()) if isinstance(method, Terms) else method
         asked["method"] = None  # it may be a loss that no name finds
-    return given, asked
+    return replace(provided, **objects), asked
 
 
-def given_data(data: Any, given: networks.Provided, keys: dict[str, Any]) -> dict[str, Any]:
-    """The data's name, and the keys that its loaders set; data that isn't a name goes to `given`."""
+def _names(value: Any) -> str | list[str]:
+    return str(value) if isinstance(value, str | Path) else list(map(str, value))
+
+
+def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
+    """Part data that was passed as an object from its name and the keys that its loaders set."""
     if isinstance(data, str):
-        return {"data": data}
+        return Provided(), {"data": data}
     if not isinstance(data, DataModule):
         options = {k: keys.pop(k) for k in OF_DATASETS if k in keys}
         data = Datasets(_splits(data), **options)
-    given.data = data
-    return {"data": data.name, **data.loading}
+    return Provided(data=data), {"data": data.name, **data.loading}
 
 
 def alone_for_test(data: Any) -> Any:

@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from tutelage import errors
-from tutelage.runs import teacher_skill
 from tutelage.config.schema import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
-from tutelage.training.fabric import seed_everything
-from tutelage.runs.networks import Provided
+from tutelage.runs import teacher_skill
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
-from tutelage.teachers.prefetching import PrefetchingTeacher
+from tutelage.runs.scheme_context import build_scheme
 from tutelage.teachers.cached import Cached
+from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.random_member import RandomMember
+from tutelage.training.fabric import seed_everything
 
 ENGINES = ("processes", "ray")
 
@@ -50,15 +51,16 @@ def teachers_of(config: Config, given: Provided | None = None) -> list[Cached]:
     Raises: ConfigError if it isn't trained yet.
     """
     run = Run(config, given, folder=Path("caches"))
-    if run.teacher_is_trained():
+    if run.plan.teacher_is_trained():
         raise ConfigError(
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
             "or say teacher_epochs=0 to take it as it is."
         )
-    teacher_skill.refuse(run, *run.dry_run())
+    teacher_skill.refuse(run.inputs, run.plan, run.dry_run())
     seed_everything(config.seed)  # as the training does
-    scheme, parts = run.scheme(next(phase for phase in run.phases() if phase.role == "student"))
-    data = parts.data
+    student = next(phase for phase in run.plan.phases() if phase.role == "student")
+    scheme, context = build_scheme(run.builder, student)
+    data = context.data
     teacher = getattr(scheme, "teacher", None)
     teacher = teacher.teacher if isinstance(teacher, PrefetchingTeacher) else teacher
     found = teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tutelage.utils import checksums
-from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.data.data_module import DataModule
+from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.tasks.base import Task
+from tutelage.utils import checksums
 
 EXAMPLES, MASKS = 24, 6
 

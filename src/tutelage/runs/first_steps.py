@@ -9,13 +9,16 @@ from math import inf
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from tutelage.training.callbacks import Callback, Row
 from tutelage.errors import NotFinite
+from tutelage.runs.builder import RunBuilder
 from tutelage.runs.finding import Finding, Level
-from tutelage.training.optimizers import suited
 from tutelage.runs.run import Run
+from tutelage.runs.scheme_context import build_scheme
+from tutelage.runs.storage import DryStorage
 from tutelage.schemes.base import Scheme, unwrap
 from tutelage.settings import TrainerSettings
+from tutelage.training.callbacks import Callback, Row
+from tutelage.training.optimizers import suited
 from tutelage.training.trainer import Trainer
 
 FAR = 0.5
@@ -78,19 +81,17 @@ class _FirstStepsWatch(Callback):
 
 def take(run: Run, steps: int) -> list[Finding]:
     """Take the first steps of the student's training, with a copy and without files; what became of the losses."""
-    phase = run.phases()[-1]
-    settings = run.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
+    phase = run.plan.phases()[-1]
+    settings = run.plan.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
     watch = _FirstStepsWatch(steps)
-    run.is_dry_run = True
+    builder = RunBuilder(run.inputs, run.plan, DryStorage())
     try:
-        scheme, parts = run.scheme(phase)
-        Trainer(settings, parts.task, None, [watch], run.fabric).fit(scheme, parts.data)
+        scheme, context = build_scheme(builder, phase)
+        Trainer(settings, context.task, None, [watch], run.fabric).fit(scheme, context.data)
     except Enough:
         pass
     except NotFinite as error:
         return [Finding("error", str(error))]
-    finally:
-        run.is_dry_run = False
     first, last = (sum(row["losses"].values()) for row in (watch.rows[0], watch.rows[-1]))
     what = f"in {watch.rows[-1]['step']} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
     if last > first:

@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tutelage.utils import checksums
+from tutelage.config.methods import specs
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TutelageError
+from tutelage.utils import checksums
 from tutelage.utils.files import write_text
-from tutelage.config.methods import specs
 
 
 def make(path: Path, texts: Mapping[str, str]) -> None:

@@ -1,146 +1,35 @@
-"""Networks by name, of run folders, and as earlier trainings of a run left them; and the data that they are for."""
+"""Networks by name, of run folders, and as earlier phases of a run left them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor, nn
-from torch.jit import ScriptModule
-from torch.nn.parameter import UninitializedParameter
 
 from tutelage import models
 from tutelage.config import stages
-from tutelage.models import serialization
-from tutelage.training.callbacks import Callback
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.data.from_datasets import Datasets
-from tutelage.data.preparation import select_classes
 from tutelage.data.scale import numbers
-from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.training.fabric import make_fabric
+from tutelage.errors import ConfigError, unknown
+from tutelage.models import serialization
+from tutelage.runs.inputs import RunInputs
+from tutelage.runs.loaded_network import LoadedNetwork
+from tutelage.runs.plan import RunPlan
+from tutelage.runs.storage import RunStorage
 from tutelage.utils.key_types import Size, sides
-from tutelage.runs.data import load_data
-from tutelage.tasks.base import Task
-from tutelage.tasks.classification import Classification
-from tutelage.tasks.multi_task import MultiTask
-from tutelage.tasks.segmentation import Segmentation
-from tutelage.objective.terms import Method
-
-TASKS: dict[str, type[Task]] = {
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "multi_task": MultiTask,
-}
-
-
-@dataclass
-class Provided:
-    """What was given as an object instead of by name: networks, data, terms, further callbacks."""
-
-    teacher: nn.Module | None = None
-    student: nn.Module | None = None
-    data: DataModule | Datasets | None = None
-    method: Method | None = None
-    callbacks: tuple[Callback, ...] = ()
-
-
-@dataclass
-class LoadedNetwork:
-    """A network and what it wants of its images, and the classes that it knows; None: the data's own.
-
-    known: whether mean and std are of pixels in [0, 1]; if not, it wants floats as its own data had them.
-    untrained: which of its layers nobody has trained although it came trained, in words.
-    """
-
-    model: nn.Module
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    classes: tuple[str, ...] | None = None
-    known: bool = True
-    untrained: str = ""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.model, ScriptModule):
-            raise ModelError("a scripted network can't be looked into: give the module that it was made from.")
-        parameters = list(self.model.parameters())
-        if not parameters or any(isinstance(p, UninitializedParameter) for p in parameters):
-            what = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
-            raise ModelError(
-                f"{type(self.model).__name__} {what}: expected a network with weights"
-                + (", called once on an example." if parameters else ".")
-            )
-
-    def with_normalisation_of(self, data: DataModule) -> DataModule:
-        """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
-
-        Raises: ConfigError if nobody said how the data comes.
-        """
-        return data if self.mean is None or self.std is None else data.normalised_by(self.mean, self.std, self.known)
 
 
 class NetworkLoader:
-    """The networks of one run, as its configuration names them or as they were given, and its data."""
+    """Loads or makes the networks that a run's configuration names."""
 
-    def __init__(self, config: Config, given: Provided) -> None:
-        self.config, self.given = config, given
-        self.data = load_data(config, given.data)
-        for note in self.data.notes:
-            self.note(note)
-        task = self.data.task if config.task == "auto" else config.task
-        if task != self.data.task:
-            raise ConfigError(f"task={config.task}, but {self.data.name} is data for {self.data.task}; leave task out.")
-        self.task = TASKS[task].from_data(self.data)
-        self.fabric = make_fabric(config)
-        if config.devices > 1:
-            self.fabric.launch()
-        self.is_dry_run = False
-        self.dry_run_term_states: dict[str, dict[str, Tensor]] = {}
-        self.folder = Path()
-
-    def note(self, message: str, kind: str = "note") -> None:
-        """Say something to who watches."""
-        for callback in self.given.callbacks:
-            callback.note({"kind": kind, "message": message})
-
-    def data_with(self, config: Config) -> DataModule:
-        """The data of a phase: those of its classes."""
-        same = config.classes is None or config.classes == self.config.classes
-        return self.data if same else select_classes(self.data, config.classes or [])
-
-    def for_column(self, column: str | None) -> Self:
-        """The same for one label column of the data."""
-        if column is None or column == self.data.column_name:
-            return self
-        other = copy.copy(self)
-        other.data = self.data.column(column)
-        other.task = TASKS[other.data.task].from_data(other.data)
-        return other
-
-    def has_teacher(self) -> bool:
-        """Whether somebody who is there teaches."""
-        return self.config.teacher is not None or self.given.teacher is not None
-
-    def teacher_is_trained(self) -> bool:
-        """Whether one teacher is first trained on this data."""
-        name, epochs = self.config.teacher, self.config.teacher_epochs
-        if self.given.teacher is not None:
-            return bool(epochs)
-        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
-            return False
-        return self.is_trained(name)
-
-    def is_trained(self, name: str) -> bool:
-        """Whether a teacher of that name is first trained in this run."""
-        if name == "moving_average" or stages.is_stage(name):
-            return False
-        epochs = self.config.teacher_epochs
-        return not serialization.is_run(name) if epochs is None else epochs > 0
+    def __init__(self, inputs: RunInputs, plan: RunPlan, storage: RunStorage) -> None:
+        self.inputs, self.plan, self.storage = inputs, plan, storage
+        self.config, self.data = inputs.config, inputs.data
 
     def network(
         self,
@@ -175,20 +64,20 @@ class NetworkLoader:
             weights=weights,
         )
         for message in (*made.untrained, *made.notes):
-            self.note(message)
+            self.inputs.note(message)
         return LoadedNetwork(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
 
     def with_normalisation_of(self, network: LoadedNetwork, data: DataModule) -> DataModule:
         """The data as a network wants it; says so where it can't be had."""
         told = network.with_normalisation_of(data)
         if network.mean is not None and (told.mean, told.std) != (network.mean, network.std):
-            self.note(
+            self.inputs.note(
                 f"a network wants its images normalised by mean {network.mean} and deviation {network.std}; they come "
                 f"normalised already ({data.name}), and are left as they are."
             )
         return told
 
-    def told(self, network: LoadedNetwork, config: Config) -> LoadedNetwork:
+    def with_teacher_normalisation(self, network: LoadedNetwork, config: Config) -> LoadedNetwork:
         """A teacher's network with the normalisation that `teacher_mean` and `teacher_std` say.
 
         Raises: ConfigError if they don't fit the channels, or if the network or the data says otherwise.
@@ -234,18 +123,18 @@ class NetworkLoader:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
-        return LoadedNetwork(model, card.mean, card.std, card.size, card.classes, card.known)
+        return LoadedNetwork.from_card(model)
 
     def _of_stage(self, left: stages.StageReference, number: int) -> LoadedNetwork:
         """What a phase of this run has left."""
-        config, given = self.config, self.given
+        config, given = self.config, self.inputs.provided
         if left.stage == "teacher":
             if stages.is_stage(config.teacher):
                 raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
-            if left.epoch is not None and not self.teacher_is_trained():
+            if left.epoch is not None and not self.plan.teacher_is_trained():
                 raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
-            if not self.teacher_is_trained():
-                return self.told(self.network(config.teacher, config.teacher_weights, given.teacher), config)
+            if not self.plan.teacher_is_trained():
+                return self.with_teacher_normalisation(self.network(config.teacher, config.teacher_weights, given.teacher), config)
             return self.load_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
         words = config.stage_overrides()
         if config.stages and config.baseline:
@@ -265,23 +154,19 @@ class NetworkLoader:
         epoch: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> LoadedNetwork:
-        """What a phase has left, at its end or after an epoch; in a rehearsal, its network as it begins."""
-        path = self.folder / phase / ("model.safetensors" if epoch is None else f"epoch-{epoch}.safetensors")
-        if self.is_dry_run:
-            return replace(self.network(name, weights, given, classes=classes), untrained="")
-        model = serialization.load(path, copy.deepcopy(given))
-        card: serialization.ModelCard = model.card  # type: ignore[assignment]
-        return LoadedNetwork(model, card.mean, card.std, card.size, card.classes, card.known)
+        """Return what a phase left, at its end or after an epoch."""
+        return self.storage.network(
+            phase, epoch, given, lambda: self.network(name, weights, given, classes=classes)
+        )
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
-        """The state of the terms that a phase has left; in a rehearsal, theirs as they begin."""
+        """Return the state of the terms that an earlier stage left; None if no stage is named."""
         if name is None:
             return None
         stage = stages.parse_stage_ref(name).stage
         if stage not in (known := self.config.stage_overrides()):
             raise ConfigError(unknown("stage", stage, known))
-        phase = f"{stage}-{number}"
-        return self.dry_run_term_states[phase] if self.is_dry_run else serialization.tensors(self.folder / phase / "terms.safetensors")
+        return self.storage.terms(f"{stage}-{number}")
 
 
 def refuse_folder(name: str) -> None:

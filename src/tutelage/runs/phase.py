@@ -17,23 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tutelage.models import serialization
-from tutelage.runs import examples
-from tutelage.utils import checksums
-from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
-from tutelage.training.evaluation import EvaluationResult, evaluate
-from tutelage.utils.files import write_atomically
+from tutelage.models import serialization
+from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.objective.terms import Terms
 from tutelage.policies import describe_policy
+from tutelage.runs import examples
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
+from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import untrained
+from tutelage.training.evaluation import EvaluationResult, evaluate
+from tutelage.utils import checksums
+from tutelage.utils.files import write_atomically
 from tutelage.utils.registry import catalogue_name
-from tutelage.objective.terms import Terms
-from tutelage.structures import Batch, Outputs
 
 KEPT = 2**27
 """Probabilities, of all samples and classes, that are kept: half a gigabyte."""

@@ -1,38 +1,21 @@
-"""What a configuration names, made: networks, teachers, terms, schemes, data."""
+"""What a run trains, in which order, and with which configuration and settings."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
-
-from tutelage.runs import column_teachers
 from tutelage.config import stages
-from tutelage.models import serialization
-from tutelage.utils import registry
+from tutelage.config.kinds import Spec
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
-from tutelage.config.kinds import Spec
-from tutelage.utils.key_types import sides
-from tutelage.config.methods import specs
-from tutelage.runs.networks import LoadedNetwork, NetworkLoader
-from tutelage.runs.scheme_context import RunSchemeContext
+from tutelage.models import serialization
+from tutelage.runs.inputs import RunInputs
 from tutelage.runs.phase import Phase
-from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
-from tutelage.teachers.base import Teacher
-from tutelage.teachers.ensemble import Ensemble
-from tutelage.teachers.frozen import Frozen, refuse_precision
-from tutelage.teachers.moving_average import MovingAverage
-from tutelage.teachers.projected import Projected
-from tutelage.teachers.random_member import RandomMember
-from tutelage.teachers.specialists import Specialists
-from tutelage.objective.terms import Terms
 
 ALONE: dict[str, Any] = {
     "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
@@ -41,10 +24,11 @@ ALONE: dict[str, Any] = {
 """Words of a training by the ground truth alone."""
 
 
-class RunPlan(NetworkLoader):
-    """The parts of one run, as its configuration names them or as they were given."""
+class RunPlan:
+    """The phases of a run, and each one's configuration and settings, from the run's inputs."""
 
-    # what is trained, in which order
+    def __init__(self, inputs: RunInputs) -> None:
+        self.inputs, self.config, self.data = inputs, inputs.config, inputs.data
 
     def phases(self) -> list[Phase]:
         """What is to be trained, in order."""
@@ -99,7 +83,7 @@ class RunPlan(NetworkLoader):
                 return []
             words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
             return [Phase("teacher", "teacher", config.seed, 0, words)]
-        columns = column_teachers.taught(config.teacher, self.data)
+        columns = column_of_each(config.teacher, self.data)
         return [
             Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._member_overrides(i, name, column))
             for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
@@ -108,9 +92,9 @@ class RunPlan(NetworkLoader):
 
     def _member_overrides(self, i: int, name: str, column: str | None) -> Spec:
         """The keys that the training of one of several teachers has otherwise."""
-        return {"student": name, "column": column, "classes": self._known(i)}
+        return {"student": name, "column": column, "classes": self.member_classes(i)}
 
-    def _known(self, i: int) -> list[str] | None:
+    def member_classes(self, i: int) -> list[str] | None:
         """The classes that one of several teachers learns here; None: all."""
         config, names = self.config, list(self.data.classes)
         several = config.teacher if isinstance(config.teacher, list) else []
@@ -131,7 +115,7 @@ class RunPlan(NetworkLoader):
 
         Raises: ConfigError if the phase's words and the run's contradict each other.
         """
-        if self.given.method is None or "method" in phase.overrides:
+        if self.inputs.provided.method is None or "method" in phase.overrides:
             return self.config.told(phase.overrides, phase.name)
         told = self.config.told({**phase.overrides, "method": []}, phase.name)  # losses that no name may find
         return told.model_copy(update={"method": self.config.method})
@@ -144,104 +128,43 @@ class RunPlan(NetworkLoader):
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
         return TrainerSettings(**values)
 
-    # what is trained with what
-
-    def scheme(self, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
-        """What a phase trains, and what it was made of."""
-        parts = RunSchemeContext(self, phase)
-        kind = registry.find("schemes", parts.config.scheme_name).load()
-        return kind.from_context(parts, **parts.config.scheme_options), parts
-
-    def terms(self, config: Config, truth: bool = True) -> Terms:
-        """A method's terms, with the task's loss beside them unless it has one or `truth` is false."""
-        asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
-        given = copy.deepcopy(asked)  # phases and peers share nothing
-        return Terms.from_method(given if given is not None else specs(config.method), self.task.task_loss() if truth else None)
-
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""
         named = [name for stage in self.config.stages for key, name in stages.stage_refs(stage) if key == "term_weights"]
         return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.parse_stage_ref(name).stage for name in named}
 
-    def teacher(self, config: Config, number: int, data: DataModule, student: nn.Module | None = None) -> Teacher | None:
-        """The teacher that a configuration names, as the phases before left it; an average follows the student."""
-        if config.teacher == "moving_average":
-            assert student is not None
-            return MovingAverage(student, self.task, config.decay)
-        if isinstance(config.teacher, list):
-            self._refuse_untrained(config.teacher, config)
-            members = [self.told(network, config) for network in self.members(config.teacher, number)]
-            return self._several(members, config, number, data)
-        if config.teacher is None and (self.given.teacher is None or config.method is None):
-            return None
-        if config.teacher == self.config.teacher and self.teacher_is_trained():
-            network = self.load_phase("teacher", config.teacher, self.given.teacher, config.teacher_weights)
-            return self.frozen(network, data)
-        self._refuse_untrained([config.teacher], config)
-        given = self.given.teacher if config.teacher == self.config.teacher else None
-        network = self.network(config.teacher, config.teacher_weights, given, number, config.teacher_size)
-        return self.frozen(self.told(network, config), data)
+    def has_teacher(self) -> bool:
+        """Whether somebody who is there teaches."""
+        return self.config.teacher is not None or self.inputs.provided.teacher is not None
 
-    def members(self, teachers: Sequence[str], number: int) -> list[LoadedNetwork]:
-        """The networks of several teachers; each one's classes are those of its label column, if there are such."""
-        found = []
-        for i, (name, column) in enumerate(zip(teachers, column_teachers.taught(teachers, self.data), strict=True)):
-            own = self.for_column(column)
-            network = own.member(i, name, number)
-            if own is not self:
-                column_teachers.refuse(name, getattr(network.model, "card", None), own.data)
-                network.classes = tuple(f"{column}={c}" for c in own.data.classes)
-            found.append(network)
-        return found
+    def teacher_is_trained(self) -> bool:
+        """Whether one teacher is first trained on this data."""
+        name, epochs = self.config.teacher, self.config.teacher_epochs
+        if self.inputs.provided.teacher is not None:
+            return bool(epochs)
+        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
+            return False
+        return self.is_trained(name)
 
-    def _several(self, networks: list[LoadedNetwork], config: Config, number: int, data: DataModule) -> Ensemble:
-        """Several teachers as one."""
-        members: list[Teacher] = [self.frozen(network, data) for network in networks]
-        classes = [network.classes or data.classes for network in networks]
-        if any(known != data.classes for known in classes):
-            if config.ensemble != "logits":
-                raise ConfigError(f"ensemble={config.ensemble}: the teachers know different classes, leave it out.")
-            return Specialists(members, classes, data.classes)
-        if config.ensemble in ("random", "annealed"):
-            course = config.epochs if config.ensemble == "annealed" else None
-            if config.teacher_width:  # one answers at a time: each is as it will be compared
-                members = [Projected(member, config.teacher_width) for member in members]
-            return RandomMember(members, config.seed + number, course)
-        return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
+    def is_trained(self, name: str) -> bool:
+        """Whether a teacher of that name is first trained in this run."""
+        if name == "moving_average" or stages.is_stage(name):
+            return False
+        epochs = self.config.teacher_epochs
+        return not serialization.is_run(name) if epochs is None else epochs > 0
 
-    def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
-        """Refuse a stage's own teacher that nobody has trained."""
-        if config.teacher == self.config.teacher or config.teacher_weights is not None:
-            return
-        for name in names:
-            if self.is_trained(str(name)):
-                raise ConfigError(
-                    f"teacher={name} is this stage's own, and isn't trained: make it a stage before this one and name "
-                    f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
-                )
 
-    def member(self, i: int, name: str, number: int) -> LoadedNetwork:
-        """One of several teachers, which may know some of the classes only."""
-        if self.is_trained(name):
-            return self.load_phase(f"teacher{i}", name, None, classes=self._known(i))
-        if serialization.is_run(name):
-            return self.load_run(name)
-        return self.network(name, None, None, number, self.config.teacher_size)
+def column_of_each(teachers: Sequence[str], data: DataModule) -> list[str | None]:
+    """The label column that each of several teachers teaches; None: what all of the data is for.
 
-    def frozen(self, network: LoadedNetwork, data: DataModule) -> Frozen:
-        """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
-        config = self.config
-        refuse_precision(config.teacher_precision, config.teacher_device or str(self.fabric.device))
-        side, wanted = None if network.size == data.size else network.size, config.teacher_size
-        how: Any = {
-            "precision": config.teacher_precision,
-            "folded": config.teacher_fold,
-            "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
-            "untrained": network.untrained,
-        }
-        own = self.with_normalisation_of(network, data)
-        if (own.mean, own.std) == (data.mean, data.std):
-            return Frozen(network.model, self.task, **how)
-        scale = [ours / theirs for ours, theirs in zip(data.std, own.std, strict=True)]
-        shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, own.mean, own.std, strict=True)]
-        return Frozen(network.model, self.task, scale, shift, **how)
+    Raises: ConfigError if there are columns, and not a model or run folder for each.
+    """
+    columns = list(data.columns)
+    if not columns:
+        return [data.column_name or None] * len(teachers)
+    if len(teachers) != len(columns) or any(map(stages.is_stage, teachers)):
+        raise ConfigError(
+            f"teacher=[{', '.join(teachers)}]: {data.name} has the label columns {', '.join(columns)}; expected a "
+            "model or run folder for each, in this order, or a single teacher of all."
+        )
+    return [*columns]

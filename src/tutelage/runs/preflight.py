@@ -10,23 +10,23 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tutelage.runs import first_steps, teacher_skill
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import TutelageError
-from tutelage.training.evaluation import evaluate
-from tutelage.runs.finding import Finding
-from tutelage.training.gradient_norms import gradient_norms
-from tutelage.training.optimizers import USUAL, suited
-from tutelage.runs.phase import forward_seconds, macs, peak_memory
 from tutelage.nn.activation_checkpointing import recompute
+from tutelage.objective.terms import Terms
+from tutelage.runs import first_steps, teacher_skill
+from tutelage.runs.finding import Finding
+from tutelage.runs.phase import forward_seconds, macs, peak_memory
 from tutelage.runs.run import Run
-from tutelage.schemes.base import Scheme, unwrap, display_name
+from tutelage.schemes.base import Scheme, display_name, unwrap
 from tutelage.settings import TrainerSettings
+from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
-from tutelage.objective.terms import Terms
-from tutelage.structures import Batch
+from tutelage.training.evaluation import evaluate
+from tutelage.training.gradient_norms import gradient_norms
+from tutelage.training.optimizers import USUAL, suited
 
 APART = 100.0
 """Gradient norms so many times apart drown one another."""
@@ -142,7 +142,7 @@ def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
     for split in ("val", "test"):
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
         for student in scheme.students().values():
-            evaluate(student, [batch], run.task, len(data.classes))
+            evaluate(student, [batch], run.inputs.task, len(data.classes))
     return [Finding("ok", "the students' answers can be evaluated")]
 
 
@@ -176,9 +176,9 @@ def check(config: Config, steps: int = 0) -> Trial:
     steps: take so many real ones too, with a copy of the student.
     Raises: ConfigError and DataError if there is no data or device to try it on.
     """
-    run = Run(config, folder=Path())  # given one, it makes none
-    notes = [Finding("warning", note) for note in run.data.notes]
-    trial = Trial(run.data, [*notes, *batches(run.data, config.batch_size), *classes(run.data)])
+    run = Run(config, folder=Path())  # with a folder given, it makes none
+    notes = [Finding("warning", note) for note in run.inputs.data.notes]
+    trial = Trial(run.inputs.data, [*notes, *batches(run.inputs.data, config.batch_size), *classes(run.inputs.data)])
     try:
         _try(run, trial)
         if steps:
@@ -190,12 +190,13 @@ def check(config: Config, steps: int = 0) -> Trial:
 
 def _try(run: Run, trial: Trial) -> None:
     """Set up, look at the teacher, then take one step."""
-    scheme, data, batch = run.dry_run(run.config.batch_size)
+    wired = run.dry_run(run.config.batch_size)
+    scheme, data = wired.scheme, wired.data
     scheme.to(run.fabric.device)
-    batch = batch.to(run.fabric.device)
+    batch = wired.batch.to(run.fabric.device)
     batch.epoch = float(run.config.epochs)  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
-    trial.findings += settings(run.config_for(run.phases()[-1]), trial.student)
+    trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), trial.student)
     trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
@@ -211,7 +212,7 @@ def _try(run: Run, trial: Trial) -> None:
         norms = gradient_norms(scheme, batch, 0)
     trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
-    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.config_for(run.phases()[-1]))
+    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
     trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes()
@@ -222,11 +223,11 @@ def _try(run: Run, trial: Trial) -> None:
 
 def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:
     found = stillness(teacher) + answers(teacher(batch).response)
-    config = run.config_for(run.phases()[-1])
-    if config.teacher == "moving_average":
+    config = run.plan.config_for(run.plan.phases()[-1])
+    if config.catalogue_teacher is not None:
         return found
-    found += normalisation(teacher, teacher_skill.is_trained(run, config) or _are_known(run, config))
-    return found + teacher_skill.judged(run, scheme, data, batch)
+    found += normalisation(teacher, teacher_skill.is_trained(run.plan, config) or _are_known(run, config))
+    return found + teacher_skill.judged(run.inputs, run.plan, scheme, data)
 
 
 def _are_known(run: Run, config: Config) -> bool:
@@ -234,7 +235,10 @@ def _are_known(run: Run, config: Config) -> bool:
     name, weights = config.teacher, config.teacher_weights
     if config.teacher_mean is not None:
         return True
-    networks = run.members(name, 0) if isinstance(name, list) else [run.network(name, weights, run.given.teacher)]
+    if isinstance(name, list):
+        networks = run.builder.teachers.members(name, 0)
+    else:
+        networks = [run.builder.networks.network(name, weights, run.inputs.provided.teacher)]
     return all(network.mean is not None for network in networks)
 
 
@@ -255,7 +259,7 @@ def _estimate(run: Run, trial: Trial) -> float:
     """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
     steps = trial.data.steps(run.config.batch_size)
     cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
-    return sum(steps * run.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.phases())
+    return sum(steps * run.plan.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.plan.phases())
 
 
 def _few(names: list[str]) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from tutelage.utils.console import console, duration
 from tutelage.errors import plain
 from tutelage.training.callbacks import Callback, Row
+from tutelage.utils.console import console, duration
 
 LINES = 8
 """Plain lines a phase."""

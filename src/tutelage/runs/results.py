@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tutelage.runs import examples
-from tutelage.utils import checksums
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
+from tutelage.runs import examples
 from tutelage.runs.phase import read_phase
-from tutelage.utils.intervals import interval, verdict, worse
 from tutelage.tasks.base import Task
+from tutelage.utils import checksums
+from tutelage.utils.intervals import interval, verdict, worse
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:

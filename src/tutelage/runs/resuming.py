@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config import parsing, stages
-from tutelage.utils import checksums
 from tutelage.config.schema import Config, check, kinds, later
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
-from tutelage.runs.networks import Provided, join_first
+from tutelage.runs.inputs import Provided
+from tutelage.runs.networks import join_first
 from tutelage.runs.run import GOING_ON, Run
+from tutelage.utils import checksums
 
 
 def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
@@ -39,7 +40,7 @@ def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str
         )
     changed = _changed(record["config"], config)
     run = Run(config, given, folder)
-    if record["data"] != run.data.fingerprint:
+    if record["data"] != run.inputs.data.fingerprint:
         raise CheckpointError(
             f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "
             "same, or begin a new run."
@@ -101,7 +102,7 @@ def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
     Raises: ConfigError or CheckpointError, before anything is changed.
     """
     epochs, config = run.config.epochs, run.config
-    done = [phase for phase in run.phases() if (run.folder / phase.name / "phase.json").exists()]
+    done = [phase for phase in run.plan.phases() if (run.folder / phase.name / "phase.json").exists()]
     if "epochs" in changed:
         if "epochs" in config.student_overrides():
             raise ConfigError(f"epochs={epochs}: the stage {stages.LAST!r} has epochs of its own; begin a new run.")
@@ -117,13 +118,13 @@ def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
                 f"{run.folder / phase.name} is trained already, and its last checkpoint is gone, from which it would "
                 f"go on to epochs={epochs}; begin a new run."
             )
-    if "lr" in changed and all(map(run.is_done, run.phases())):
+    if "lr" in changed and all(map(run.is_done, run.plan.phases())):
         raise ConfigError(f"lr={config.lr}: nothing is left to be trained; with more epochs=… it goes on.")
 
 
 def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, Any]]) -> None:
     """Write the configuration as it is now, and beside what it was when the run began: what changed, and when."""
-    done = [phase.name for phase in run.phases() if run.is_done(phase)]
+    done = [phase.name for phase in run.plan.phases() if run.is_done(phase)]
     change = {
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
         "keys": {key: {"was": was, "is": new} for key, (was, new) in changed.items()},
@@ -136,5 +137,5 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
     apart = [name for name in done if name.partition("-")[0] in GOING_ON]
     if "lr" in changed and apart:
         message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."
-        for callback in run.given.callbacks:
+        for callback in run.inputs.provided.callbacks:
             callback.note({"kind": "warning", "message": message})

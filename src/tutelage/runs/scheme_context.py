@@ -6,45 +6,45 @@ import re
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from tutelage.cache.codecs import storage
-from tutelage.runs.teacher_cache import cached, refuse_changing
+from tutelage.config.kinds import ExtraStudent
+from tutelage.config.methods import specs
 from tutelage.config.schema import Config
-from tutelage.settings import TrainerSettings
 from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import split_off
 from tutelage.errors import ConfigError
-from tutelage.training.fabric import seed_everything
-from tutelage.config.kinds import ExtraStudent
-from tutelage.config.methods import specs
-from tutelage.runs.phase import Phase
 from tutelage.objective.player import Player
-from tutelage.tasks.base import Task
-from tutelage.teachers.prefetching import with_prefetch
-from tutelage.teachers.base import Teacher
-from tutelage.teachers.projected import Projected
 from tutelage.objective.terms import Terms
-
-if TYPE_CHECKING:
-    from tutelage.runs.plan import RunPlan
-    from tutelage.runs.networks import LoadedNetwork
+from tutelage.runs.builder import RunBuilder
+from tutelage.runs.loaded_network import LoadedNetwork
+from tutelage.runs.phase import Phase
+from tutelage.runs.teacher_cache import cached, refuse_changing
+from tutelage.schemes.base import Scheme
+from tutelage.settings import TrainerSettings
+from tutelage.tasks.base import Task
+from tutelage.teachers.base import Teacher
+from tutelage.teachers.prefetching import with_prefetch
+from tutelage.teachers.projected import Projected
+from tutelage.training.fabric import seed_everything
+from tutelage.utils import registry
 
 
 class RunSchemeContext:
-    """The parts of one phase. `names`: the models of the networks that it gave, by player."""
+    """What a scheme is made from in one phase of a run. `names`: the models of the networks that it made, by player."""
 
-    def __init__(self, making: RunPlan, phase: Phase) -> None:
-        self.making, self.phase = making.for_column(phase.overrides.get("column")), phase
-        self.config: Config = making.config_for(phase)
+    def __init__(self, builder: RunBuilder, phase: Phase) -> None:
+        self.run_builder, self.phase = builder, phase
+        self.builder = builder.for_column(phase.overrides.get("column"))
+        self.inputs, self.networks, self.teachers = self.builder.inputs, self.builder.networks, self.builder.teachers
+        self.config: Config = builder.plan.config_for(phase)
         self.settings: TrainerSettings = self.config
-        peers, method = self.config.peers, self.config.method
-        self.peers = peers if isinstance(peers, int) else len(peers)
-        self.method = None if method == Config.model_fields["method"].default else method
+        self.peers = self.config.num_peers
+        self.method = None if self.config.method == Config.model_fields["method"].default else self.config.method
         self.frozen_only = self.config.frozen_only()
-        self.task: Task = self.making.task
+        self.task: Task = self.inputs.task
         self.seed = phase.seed
         self.names: dict[str, str] = {}
         self._first: LoadedNetwork | None = None
@@ -52,13 +52,13 @@ class RunSchemeContext:
     @property
     def phase_folder(self) -> Path:
         """The folder of the phase."""
-        return self.making.folder / self.phase.name
+        return self.builder.storage.folder / self.phase.name
 
     @cached_property
     def data(self) -> DataModule:
         """The run's, normalised as the first network wants it."""
         assert self._first is not None, "a scheme asks for its first network before the data"
-        return self.making.with_normalisation_of(self._first, self.making.data_with(self.config))
+        return self.networks.with_normalisation_of(self._first, self.inputs.data_with(self.config))
 
     def hold_out(self, share: float) -> DataModule:
         """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
@@ -79,14 +79,14 @@ class RunSchemeContext:
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:
             seed_everything(seed)
-        given, own = self.making.given, self.making.config.student
+        given, own = self.inputs.provided, self.inputs.config.student
         mine = given.teacher if self.phase.role == "teacher" else given.student if name == own else None
-        network = self.making.network(name, weights, mine, self.phase.number, classes=self.config.classes)
+        network = self.networks.network(name, weights, mine, self.phase.number, classes=self.config.classes)
         if self._first is None:
             self._first = network
         elif (
-            network.with_normalisation_of(self.making.data).mean != self.data.mean
-            or network.with_normalisation_of(self.making.data).std != self.data.std
+            network.with_normalisation_of(self.inputs.data).mean != self.data.mean
+            or network.with_normalisation_of(self.inputs.data).std != self.data.std
         ):
             raise ConfigError(
                 f"{name} wants its images normalised otherwise than {self.config.student}; students that share their "
@@ -97,9 +97,9 @@ class RunSchemeContext:
 
     def new_student(self, name: str | None = None) -> nn.Module:
         """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
-        own = self.making.config.student
-        given = self.making.given.student if name in (None, own) else None
-        return self.making.network(name or own, None, given, self.phase.number).model
+        own = self.inputs.config.student
+        given = self.inputs.provided.student if name in (None, own) else None
+        return self.networks.network(name or own, None, given, self.phase.number).model
 
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
@@ -107,14 +107,14 @@ class RunSchemeContext:
 
     def terms(self, truth: bool = True) -> Terms:
         """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
-        terms = self.making.terms(self.config, truth)
-        terms.first = self.making.first_terms(self.config.term_weights, self.phase.number)
+        terms = self.builder.terms(self.config, truth)
+        terms.first = self.networks.first_terms(self.config.term_weights, self.phase.number)
         return terms
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher that the phase names, cached and ahead as far as the configuration says so."""
         config, data = self.config, self.data
-        teacher = self.making.teacher(config, self.phase.number, data, student)
+        teacher = self.teachers.teacher(config, self.phase.number, data, student)
         if teacher is not None and config.teacher_width:
             teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
@@ -125,8 +125,8 @@ class RunSchemeContext:
                     f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "
                     "logits of its own here; use fp16 or int8."
                 )
-            if not self.making.is_dry_run:
-                teacher = cached(teacher, data, config, self.making.settings(self.phase), self.making.fabric.device)
+            settings, device = self.builder.plan.settings(self.phase), self.inputs.fabric.device
+            teacher = self.builder.storage.cached(teacher, lambda live: cached(live, data, config, settings, device))
         return with_prefetch(teacher, config.teacher_ahead, config.teacher_device)
 
     def extra_students(self) -> dict[str, Player]:
@@ -156,3 +156,10 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
             raise ConfigError(f"students: two are called {name!r}; give each a name of its own ({{name: …}}).")
         found[name] = spec
     return found
+
+
+def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
+    """Build what a phase trains; return it with the context that it was made from."""
+    context = RunSchemeContext(builder, phase)
+    kind = registry.find("schemes", context.config.scheme_name).load()
+    return kind.from_context(context, **context.config.scheme_options), context

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.config.schema import Config
+from tutelage.config.stages import is_stage
 from tutelage.data.data_module import DataModule
 from tutelage.data.multitask_targets import spans
 from tutelage.data.splits import Split
 from tutelage.errors import ConfigError
+from tutelage.runs.dry_run import DryRun
 from tutelage.runs.finding import Finding
+from tutelage.runs.inputs import RunInputs
 from tutelage.runs.phase import answers_classes, evaluate_split
+from tutelage.runs.plan import RunPlan
 from tutelage.schemes.base import Scheme
-from tutelage.config.stages import is_stage
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import untrained
-from tutelage.structures import Batch
-
-if TYPE_CHECKING:
-    from tutelage.runs.plan import RunPlan
 
 LOOKED_AT = 2000
 """Samples that the teacher is tried on."""
@@ -33,24 +31,24 @@ PIXELS = 16
 """The side of the images that the linear classifier gets."""
 
 
-def refuse(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> None:
+def refuse(inputs: RunInputs, plan: RunPlan, trial: DryRun) -> None:
     """Refuse a teacher that came trained and can't teach; say what is doubtful.
 
     Raises: ConfigError for what `check` calls an error: its classifier is new, or a file was said to hold its weights
         and they are at chance here.
     """
-    for finding in judged(run, scheme, data, batch):
+    for finding in judged(inputs, plan, trial.scheme, trial.data):
         if finding.level == "error":
             raise ConfigError(f"{finding.what}; {finding.mend}")
         if finding.level != "ok":
-            run.note(f"{finding.what}; {finding.mend}", "warning")
+            inputs.note(f"{finding.what}; {finding.mend}", "warning")
 
 
-def judged(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> list[Finding]:
+def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -> list[Finding]:
     """What is to be said of the teacher's skill; nothing of one that follows the student."""
     teacher: Teacher | None = getattr(scheme, "teacher", None)
-    config = run.config_for(run.phases()[-1])
-    if teacher is None or config.teacher == "moving_average":
+    config = plan.config_for(plan.phases()[-1])
+    if teacher is None or config.catalogue_teacher is not None:
         return []
     heard = any(terms.needs_responses() for terms in scheme.terms().values())
     if heard and (new := untrained(teacher)):
@@ -60,30 +58,30 @@ def judged(run: RunPlan, scheme: Scheme, data: DataModule, batch: Batch) -> list
                 "error", f"teacher={_called(config)} would teach with a classifier that nobody trained: {new}", mend
             )
         ]
-    if is_trained(run, config):
+    if is_trained(plan, config):
         return [Finding("ok", "the teacher is trained on this data first")]
-    if not answers_classes(teacher, data, run.task):
+    if not answers_classes(teacher, data, inputs.task):
         return [Finding("ok", "the teacher teaches by its features alone; what it answers isn't of these classes")]
-    found = list(_measured(run, teacher, data))
-    certain = heard and run.config.teacher_weights is not None  # a run or a module may be meant as it is
+    found = list(_measured(inputs, teacher, data))
+    certain = heard and inputs.config.teacher_weights is not None  # a run or a module may be meant as it is
     return found if certain else [replace(x, level="warning") if x.level == "error" else x for x in found]
 
 
-def is_trained(run: RunPlan, config: Config) -> bool:
+def is_trained(plan: RunPlan, config: Config) -> bool:
     """Whether a teacher is trained in the run."""
     names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
-    members = any(phase.role == "member" for phase in run.phases())
-    return members or run.teacher_is_trained() or any(is_stage(name) for name in names)
+    members = any(phase.role == "member" for phase in plan.phases())
+    return members or plan.teacher_is_trained() or any(is_stage(name) for name in names)
 
 
 def _called(config: Config) -> str:
     return " + ".join(config.teacher) if isinstance(config.teacher, list) else str(config.teacher)
 
 
-def _measured(run: RunPlan, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
+def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
     """By its figures on a part of the validation split."""
-    device = run.fabric.device
-    figures = evaluate_split(teacher.to(device), replace(data, val=_part(data.val)), run.task, "val", run.config.batch_size)
+    device = inputs.fabric.device
+    figures = evaluate_split(teacher.to(device), replace(data, val=_part(data.val)), inputs.task, "val", inputs.config.batch_size)
     shares = torch.bincount(figures.confusion[0], figures.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
         yield from skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")

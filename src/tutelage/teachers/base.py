@@ -4,17 +4,43 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import nn
 
+from tutelage.data.data_module import DataModule
+from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
+from tutelage.tasks.base import Task
 from tutelage.utils.options import Checked
+
+
+@dataclass(frozen=True)
+class TeacherContext:
+    """What a teacher of the catalogue is made from in one phase of a run.
+
+    student: the phase's network. data: the phase's, normalised for it. seed: the run's, plus the number of its
+    repetition.
+    """
+
+    student: nn.Module | None
+    task: Task
+    data: DataModule
+    seed: int
 
 
 class Teacher(Checked, nn.Module):
     """Turns a batch into what it says of it; stays in eval mode, and what it says has no gradient."""
+
+    follows_student: ClassVar[bool] = False
+    """Whether it changes with the student in training."""
+
+    @classmethod
+    def from_context(cls, context: TeacherContext) -> Teacher:
+        """Make the teacher that `teacher={name: …, …options}` names; further keyword parameters are its options."""
+        raise ConfigError(f"teacher={cls.__name__} can't be made from a configuration; make it in Python.")
 
     @abstractmethod
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:

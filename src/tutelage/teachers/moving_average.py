@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.teachers.base import Teacher
+from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.frozen import Frozen
 from tutelage.utils.options import ShareBelowOne
 
@@ -27,6 +27,7 @@ class MovingAverage(Teacher):
     """
 
     name = "moving_average"
+    follows_student = True
 
     def __init__(self, student: nn.Module, task: Task, decay: ShareBelowOne = 0.99) -> None:
         super().__init__()
@@ -34,6 +35,12 @@ class MovingAverage(Teacher):
         average = get_ema_multi_avg_fn(decay)
         self.average = AveragedModel(copy.deepcopy(student), multi_avg_fn=average, use_buffers=True)
         self.teacher = Frozen(self.average.module, task)
+
+    @classmethod
+    def from_context(cls, context: TeacherContext, decay: ShareBelowOne = 0.99) -> MovingAverage:
+        """Return the moving average of the phase's student."""
+        assert context.student is not None
+        return cls(context.student, context.task, decay)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """What the average says."""

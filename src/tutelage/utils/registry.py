@@ -27,7 +27,8 @@ KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": 
 class Entry:
     """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
 
-    Of a loss: backing, what its values and gradients are held to; lists, only_for and needs_teacher, as its class says.
+    Of a loss: backing, what its values and gradients are held to; list_inputs, only_for and needs_teacher, as its class
+    has them. Of a teacher: follows_student.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Entry:
     list_inputs: tuple[str, ...] = ()
     only_for: str = ""
     needs_teacher: bool = True
+    follows_student: bool = False
 
     def load(self) -> Any:
         """Import it."""
@@ -89,7 +91,8 @@ def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator
             name = _literal(node, "name") or name_of(node.name)
             what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
             ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
-            yield Entry(name, kind, group, module, node.name, *what, *ways)
+            follows = bool(_literal(node, "follows_student", False))
+            yield Entry(name, kind, group, module, node.name, *what, *ways, follows)
 
 
 def _backing(kind: str, module: str, doc: str) -> str:

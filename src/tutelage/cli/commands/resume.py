@@ -37,7 +37,7 @@ def resume(
     from tutelage.api import finished
     from tutelage.cli.summary import tell
     from tutelage.runs import resuming
-    from tutelage.runs.networks import Provided
+    from tutelage.runs.inputs import Provided
     from tutelage.runs.progress import ProgressDisplay
 
     with ProgressDisplay() as progress:
