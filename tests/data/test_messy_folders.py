@@ -8,7 +8,7 @@ import pytest
 from tutelage.config.schema import read
 from tutelage.data import load
 from tutelage.errors import DataError, TutelageError, plain
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.preflight import check
 from tutelage.runs.run import Run
 

@@ -16,7 +16,7 @@ from tutelage import models, recipes
 from tutelage.config.schema import read
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch

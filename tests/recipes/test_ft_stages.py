@@ -15,7 +15,7 @@ import tutelage
 from tutelage.config.schema import read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.models import serialization
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.schemes.loss_pretraining import LossPretraining

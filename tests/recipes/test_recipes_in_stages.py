@@ -19,7 +19,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aver import AVER
 from tutelage.models import serialization
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch, Outputs

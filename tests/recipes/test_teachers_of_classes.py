@@ -18,7 +18,7 @@ from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs import preflight
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 
 METHODS = ["uhc", "ka", "cfl", "unified_heads"]

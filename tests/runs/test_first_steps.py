@@ -79,7 +79,7 @@ def test_steps_that_ruin_the_student_are_an_error_of_check():
 
 
 def test_the_steps_leave_the_given_student_as_it_was():
-    from tutelage.runs.networks import Provided
+    from tutelage.runs.inputs import Provided
 
     given = Provided(student=net())
     before = [p.detach().clone() for p in given.student.parameters()]

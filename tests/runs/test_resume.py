@@ -72,13 +72,13 @@ def crd(data):
 
 
 def self_taught(name, data):
-    from schemes.test_self_taught import made
+    from schemes.test_self_distillation import made
 
     return made(name)
 
 
 def with_exits():
-    from schemes.test_exits import exits
+    from schemes.test_multi_exit import exits
 
     return exits()
 
@@ -96,19 +96,19 @@ def adversarial():
 
 
 def with_pyramid():
-    from schemes.test_self_teacher import self_teacher
+    from schemes.test_pyramid_self_teacher import self_teacher
 
     return self_teacher()
 
 
 def mixed(data):
-    from schemes.test_mixed import mixed
+    from schemes.test_mixup_self import mixed
 
     return mixed()
 
 
 def step_ahead(name, data):
-    from schemes.test_step_ahead import made
+    from schemes.test_lookahead import made
 
     return made(name)
 

@@ -19,6 +19,8 @@ from tutelage.config.schema import check, read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.losses.base import Response
 from tutelage.models import serialization
+from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.plan import RunPlan
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callback
 
@@ -271,9 +273,8 @@ def test_callbacks_hear_every_phase(tmp_path):
 
 def test_phases_follow_from_what_is_asked():
     def names(**keys) -> list[str]:
-        made = Run.__new__(Run)
-        made.config, made.given = check({"data": "digits", **keys}), api.networks.Provided()
-        return [phase.name for phase in made.phases()]
+        plan = RunPlan(RunInputs.load(check({"data": "digits", **keys}), Provided()))
+        return [phase.name for phase in plan.phases()]
 
     assert names() == ["teacher", "alone-0", "student-0"]
     assert names(baseline=False, seeds=2) == ["teacher", "student-0", "student-1"]

@@ -24,7 +24,7 @@ from tutelage.config.schema import check
 from tutelage.config.stages import StageReference, epochs_of_weights, faults, parse_stage_ref
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.models import serialization
-from tutelage.runs import networks, preflight
+from tutelage.runs import inputs, preflight
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callback
 
@@ -223,7 +223,7 @@ def test_a_network_is_kept_after_the_epochs_that_are_named(tmp_path):
     rows = map(json.loads, (made.folder / "teacher" / "metrics.jsonl").read_text().splitlines())
     val = [row["val"]["accuracy"] for row in rows if row["kind"] == "epoch"]
     network = serialization.load(made.folder / "teacher" / "epoch-1.safetensors")
-    batch = next(run.data.batches("val", 1000, train=False))
+    batch = next(run.inputs.data.batches("val", 1000, train=False))
     with torch.no_grad():
         assert (network(batch.inputs).argmax(1) == batch.targets).float().mean().item() == pytest.approx(val[0])
 
@@ -321,7 +321,7 @@ def test_all_faults_are_told_at_once():
 
 def test_a_stage_that_was_not_trained_is_no_teacher(run, tmp_path):
     """Outside a rehearsal nothing stands for what is missing."""
-    made = Run(check(yaml.safe_load((run.folder / "config.yaml").read_text())), networks.Provided(), tmp_path)
+    made = Run(check(yaml.safe_load((run.folder / "config.yaml").read_text())), inputs.Provided(), tmp_path)
     with pytest.raises(TutelageError, match="hint-0"):
         made.scheme(next(p for p in made.phases() if p.name == "student-0"))
 

@@ -12,7 +12,10 @@ from tutelage.config.schema import check
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs import preflight
-from tutelage.runs.networks import Provided
+from tutelage.runs.builder import RunBuilder
+from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.scheme_context import build_scheme
+from tutelage.runs.storage import DryStorage
 from tutelage.runs.plan import RunPlan
 
 OWN = ((0.9,), (0.05,))
@@ -21,11 +24,11 @@ SAID = {"teacher_mean": list(OWN[0]), "teacher_std": list(OWN[1])}
 
 
 def teacher_of(keys, given=None):
-    """The frozen teacher of a configuration, the student's data and the making of both."""
-    making = RunPlan(check(keys), given or Provided())
-    making.is_dry_run = True
-    scheme, parts = making.scheme(making.phases()[-1])
-    return scheme.teacher, parts.data
+    """The frozen teacher of a configuration, and the student's data."""
+    inputs = RunInputs.load(check(keys), given or Provided())
+    plan = RunPlan(inputs)
+    scheme, context = build_scheme(RunBuilder(inputs, plan, DryStorage()), plan.phases()[-1])
+    return scheme.teacher, context.data
 
 
 @pytest.fixture
@@ -120,6 +123,6 @@ def test_data_that_cannot_be_converted_is_refused():
 def test_a_stage_with_a_teacher_of_its_own_says_its_own(weights):
     stages = [{"name": "first", "teacher": "none", "method": None}, {"name": "student", "teacher": "stage:first"}]
     keys = KEYS | SAID | {"teacher": "cnn4", "teacher_weights": weights, "stages": stages}
-    making = RunPlan(check(keys), Provided())
-    told = {phase.name: making.config_for(phase).teacher_mean for phase in making.phases()}
+    plan = RunPlan(RunInputs.load(check(keys), Provided()))
+    told = {phase.name: plan.config_for(phase).teacher_mean for phase in plan.phases()}
     assert told == {"alone-0": None, "first-0": None, "student-0": None}

@@ -22,10 +22,12 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Provided
+from tutelage.runs.builder import RunBuilder
+from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.phase import Phase
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import RunSchemeContext
+from tutelage.runs.storage import DryStorage
 from tutelage.schemes.distpro import DistProScheme
 from tutelage.schemes.l2t_ww import L2TWWScheme
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, detach_except
@@ -360,9 +362,9 @@ def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
 
 def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     data = digits(64)
-    parts = RunSchemeContext(
-        RunPlan(check({"method": "metadistil", "limit": 64, "augment": "none"}), Provided(data=data)), PHASE
-    )
+    config = check({"method": "metadistil", "limit": 64, "augment": "none"})
+    inputs = RunInputs.load(config, Provided(data=data))
+    parts = RunSchemeContext(RunBuilder(inputs, RunPlan(inputs), DryStorage()), PHASE)
     parts.network()
     held = parts.hold_out(0.25)
     assert (len(held.train), len(parts.data.train)) == (16, 48)

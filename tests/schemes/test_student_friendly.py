@@ -17,7 +17,7 @@ from tutelage.errors import TutelageError
 from tutelage.models import serialization
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.schemes.student_friendly import BranchedPlayer, StudentFriendly
 from tutelage.structures import Batch

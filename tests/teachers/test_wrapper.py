@@ -100,10 +100,10 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
 def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
     """The student's scheme and a batch, before anything is trained, or why there is none."""
     try:
-        scheme, _, batch = Run(schema.check(keys), folder=folder).dry_run(8)
+        wired = Run(schema.check(keys), folder=folder).dry_run(8)
     except ConfigError as error:
         return str(error)
-    return scheme, batch
+    return wired.scheme, wired.batch
 
 
 @pytest.mark.parametrize("teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])

@@ -17,7 +17,7 @@ from tutelage.config.schema import check, read
 from tutelage.errors import ConfigError
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.runs.networks import Provided
+from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
 from tutelage.training.optimizers import DOT, distillation_terms, optimiser
 
@@ -114,4 +114,8 @@ def test_one_word_is_a_run(tmp_path):
     assert [term["name"] for term in told["terms"]] == ["ce", "kd"]
     assert type(tutelage.load(made.folder)).__name__ == "CNN"
     again = Run(read(made.folder / "config.yaml"), Provided(), made.folder)
-    assert {p.name: again.settings(p).dot for p in again.phases()} == {"teacher": 0, "alone-0": 0, "student-0": GAP}
+    assert {p.name: again.plan.settings(p).dot for p in again.phases()} == {
+        "teacher": 0,
+        "alone-0": 0,
+        "student-0": GAP,
+    }

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 import tutelage
 from tutelage.cli.error_handling import guarded
 from tutelage.errors import ConfigError, unknown
+from tutelage.utils import registry
 
 FOLDER = Path(__file__).parent / "commands"
 
@@ -23,12 +24,16 @@ class Folder(TyperGroup):
     """The files of `commands` as sub-commands; help reads their first lines and imports none."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The files' names."""
-        return sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
+        """Return the files' names, and those of other packages' sub-commands."""
+        return sorted(self._files())
+
+    def _files(self) -> dict[str, Path]:
+        ours = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+        return {name: plugin.path for name, plugin in registry.plugins("commands").items()} | ours
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A name with its summary, for help."""
-        summary = ast.get_docstring(ast.parse((FOLDER / f"{cmd_name}.py").read_text(encoding="utf-8")))
+        summary = ast.get_docstring(ast.parse(self._files()[cmd_name].read_text(encoding="utf-8")))
         return TyperCommand(cmd_name, help=summary)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -45,7 +50,13 @@ class Folder(TyperGroup):
         name, *rest = args
         if name not in self.list_commands(ctx):
             raise ConfigError(unknown("sub-command", name, self.list_commands(ctx)) + " `tutelage --help` says more.")
-        command = typer.main.get_command(importlib.import_module(f"tutelage.cli.commands.{name}").app)
+        ours = (FOLDER / f"{name}.py").exists()
+        module = (
+            importlib.import_module(f"tutelage.cli.commands.{name}")
+            if ours
+            else registry.plugins("commands")[name].load()
+        )
+        command = typer.main.get_command(module.app)
         command.name = name
         return name, command, rest
 

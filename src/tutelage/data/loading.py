@@ -13,12 +13,14 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.listing import place
 from tutelage.data.preparation import VAL, made, pair
 from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.utils import registry
 
 
 @cache
 def _sources() -> tuple[ModuleType, ...]:
     names = sorted(found.name for found in pkgutil.iter_modules(sources.__path__))
-    return tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
+    ours = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
+    return ours + tuple(plugin.load() for plugin in registry.plugins("data").values())
 
 
 def available() -> dict[str, str]:

@@ -15,12 +15,14 @@ from tutelage.models.pretrained import load_into, read
 from tutelage.models.providers import SOURCES, refused
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import answer
+from tutelage.utils import registry
 
 
 def families() -> Iterator[type[ZooNetwork]]:
-    """The built-in families: a file of this folder that defines a Network adds one."""
-    for file in pkgutil.iter_modules([str(Path(__file__).parent / "zoo")]):
-        module = importlib.import_module(f"tutelage.models.zoo.{file.name}")
+    """The families of networks: a file in zoo/, or another package's module, that defines a ZooNetwork adds one."""
+    files = pkgutil.iter_modules([str(Path(__file__).parent / "zoo")])
+    modules = [importlib.import_module(f"tutelage.models.zoo.{file.name}") for file in files]
+    for module in (*modules, *(plugin.load() for plugin in registry.plugins("models").values())):
         yield from (
             part
             for part in vars(module).values()

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from tutelage.errors import ConfigError, unknown
+from tutelage.utils import registry
 
 FOLDER = Path(__file__).parent
 
 
 def names() -> dict[str, str]:
     """Every recipe's name and the first line of its file."""
-    return {path.stem: text(path.stem).partition("\n")[0] for path in sorted(_files())}
+    return {name: text(name).partition("\n")[0] for name in sorted(_files())}
 
 
-def _files() -> Iterator[Path]:
-    return FOLDER.glob("[!_]*.py")
+def _files() -> dict[str, Path]:
+    """The file of each recipe, ours and those of other packages."""
+    ours = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+    return ours | {stem(name): plugin.path for name, plugin in registry.plugins("recipes").items()}
 
 
 def text(name: str) -> str:
-    """What a recipe's file says of it: what it is, the paper, the numbers."""
-    return ast.get_docstring(ast.parse((FOLDER / f"{stem(name)}.py").read_text(encoding="utf-8"))) or ""
+    """The docstring of a recipe's file: what it is, the paper, the numbers."""
+    return ast.get_docstring(ast.parse(_files()[stem(name)].read_text(encoding="utf-8"))) or ""
 
 
 def has(name: str) -> bool:
     """Whether there is a recipe of that name."""
-    return stem(name) in {path.stem for path in _files()}
+    return stem(name) in _files()
 
 
 def stem(name: str) -> str:
@@ -48,7 +51,8 @@ def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     if not has(name):
         raise ConfigError(unknown("recipe", name, names(), "tutelage list recipes"))
-    recipe = importlib.import_module(f"{__name__}.{stem(name)}").recipe
+    plugin = {stem(key): plugin for key, plugin in registry.plugins("recipes").items()}.get(stem(name))
+    recipe = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{stem(name)}")).recipe
     kinds = get_type_hints(recipe)
     return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _sound(x, kinds[key])}))
 

@@ -12,6 +12,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from tutelage.config import parsing
 from tutelage.config.schema import Config
 from tutelage.errors import Interrupted
@@ -19,11 +21,11 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.folder import free, make
-from lightning.fabric import Fabric
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.dry_run import DryRun, dry_run, terms_of
 from tutelage.runs.inputs import Provided, RunInputs
-from tutelage.runs.scheme_context import build_scheme
+from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
+from tutelage.schemes.base import Scheme
 from tutelage.runs.storage import FolderStorage
 from tutelage.runs.phase import Phase, forget_peak, read_phase, save_network, write_phase_folder
 from tutelage.runs.plan import RunPlan
@@ -33,6 +35,9 @@ from tutelage.training.callbacks import Callback, JsonLines, Logger
 from tutelage.training.fabric import seed_everything
 from tutelage.training.trainer import Trainer
 from tutelage.utils import checksums
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 GOING_ON = ("alone", "student")
 """Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
@@ -59,6 +64,14 @@ class Run:
         """The devices and processes."""
         return self.inputs.fabric
 
+    def phases(self) -> list[Phase]:
+        """Return what is trained, in order."""
+        return self.plan.phases()
+
+    def scheme(self, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
+        """Build a phase's scheme; return it with the context that it was made from."""
+        return build_scheme(self.builder, phase)
+
     def dry_run(self, samples: int = 8) -> DryRun:
         """Build and wire everything on a few samples; refuse what can't work."""
         return dry_run(self.inputs, self.plan, samples)
@@ -77,7 +90,7 @@ class Run:
 
     def fit(self) -> Path:
         """Train what isn't trained yet, then write the result and the report; returns the folder."""
-        for phase in self.plan.phases():
+        for phase in self.phases():
             if self.is_done(phase):
                 checksums.check_all(self.folder / phase.name)
             else:
@@ -98,7 +111,7 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
-        scheme, context = build_scheme(self.builder, phase)
+        scheme, context = self.scheme(phase)
 
         def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
             if self.fabric.is_global_zero:
@@ -125,7 +138,7 @@ class Run:
         rows = JsonLines(self.folder / phase.name / "metrics.jsonl") if self.fabric.is_global_zero else None
         loggers = [Logger(logger) for logger in environment.loggers(self.config.log, self.folder, phase.name)]
         for callback in self.inputs.provided.callbacks:
-            callback.begin(phase.name, len(self.plan.phases()))
+            callback.begin(phase.name, len(self.phases()))
         return [*([rows] if rows else []), *loggers, *self.inputs.provided.callbacks]
 
     # the end

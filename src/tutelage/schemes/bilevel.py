@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.policies.base import SampleWeight
-from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
+from tutelage.schemes.base import SchemeContext, Turn, unwrap
 from tutelage.schemes.lookahead import (
     LookaheadStudent,
     MetaBatches,
@@ -26,7 +26,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.utils.options import LearningRate, ShareBetween
 
 
-class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
+class Bilevel(Offline):
     """The learned policies of samples follow the student's error on a quiz, after a step that it doesn't take.
 
     θ' = θ − η ∇_θ L(θ, φ; batch);  φ ← φ − μ ∇_φ CE(θ'; quiz);  then θ takes its own step, φ a constant in L. η is the

@@ -17,13 +17,13 @@ from tutelage.nn.shared_trunk import order, parents
 from tutelage.nn.token_grid import split
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 
 
-class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
+class Blockwise(Offline):
     """Each block of the student learns from the teacher's block before it, and all of them from the student's answer.
 
     s_k = S_k(t_{k−1}), t_k = T_k(t_{k−1}), which terms of features compare; blocks end at the layers that these compare

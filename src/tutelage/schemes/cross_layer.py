@@ -8,14 +8,14 @@ from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, peer_names
+from tutelage.schemes.base import SchemeContext, peer_names
 from tutelage.schemes.multi_exit import MultiExitPlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layers
 
 
-class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
+class CrossLayer(Mutual):
     """Mutual learning of peers with classifiers on middle layers; in the end these are left out.
 
     Losses that take a list of the student get the answers of a peer's classifiers, shallow to deep, its own the last;

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, rate_of, refuse_unsupported
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
@@ -14,7 +14,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.utils.options import LearningRate, ShareBetween
 
 
-class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by name
+class DistProScheme(MetaWeighted):
     """The weights of the paths between layers learn from how the student, after a step by them, does on a quiz.
 
     θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from tutelage.errors import CheckpointError, ConfigError, DataError
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, peer_names
+from tutelage.schemes.base import SchemeContext, peer_names
 from tutelage.schemes.codistillation import Codistillation, copied
 from tutelage.utils import tensor_file
 from tutelage.utils.files import write_atomically
 from tutelage.utils.options import Count, FewOrZero, Positive
 
 
-class FileCodistillation(Codistillation, Scheme):
+class FileCodistillation(Codistillation):
     """One peer a run: it learns from what the others have left in a folder, and leaves its own weights there.
 
     At the batch r·every (r = 1, 2, …) it leaves its weights of round r and takes the others' of round r − lag, as soon

@@ -12,7 +12,7 @@ from torch import nn
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext, unwrap
+from tutelage.schemes.base import SchemeContext, unwrap
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
@@ -62,7 +62,7 @@ class HydraPlayer(Player):
             parameter.copy_(torch.stack([head.get_parameter(name) for head in self.heads]).mean(0))
 
 
-class Hydra(Offline, Scheme):  # the registry looks for Scheme by name
+class Hydra(Offline):
     """A student with a shared trunk and a head for each of several teachers; it ends with the mean of its heads.
 
     Paper: Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694, where heads may be deeper and stay, and their

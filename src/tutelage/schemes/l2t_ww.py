@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse_unsupported
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
@@ -17,7 +17,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.utils.options import Few, LearningRate, NonNegative, Share
 
 
-class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by name
+class L2TWWScheme(MetaWeighted):
     """Networks weigh the pairs of layers and the teacher's channels; they learn from the student a few steps ahead.
 
     Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, of the terms that need the

@@ -7,13 +7,13 @@ from torch import Tensor
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import as_map
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.intermediate_feature import IntermediateFeaturePlayer
 from tutelage.schemes.offline import Offline
 from tutelage.utils.options import Layer
 
 
-class LastFeature(Offline, Scheme):  # the registry looks for Scheme by name
+class LastFeature(Offline):
     """Losses that take a list of the student get [logits (B, C), feature (B, D)], of each channel its largest value.
 
     layer: the feature's; "auto" takes the last stage.

@@ -7,12 +7,12 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
-from tutelage.schemes.base import Scheme, SchemeContext
+from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 
 
-class LossPretraining(Offline, Scheme):  # the registry looks for Scheme by name
+class LossPretraining(Offline):
     """The terms' own parts (a paraphraser) learn from the teacher's features alone; the student waits, untouched.
 
     Terms get the teacher's layers on both sides. A later stage takes the parts over by `term_weights: stage:NAME`.

@@ -13,7 +13,7 @@ from tutelage.teachers.ensemble import Ensemble
 from tutelage.utils.options import Epochs
 
 
-class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
+class RandomMember(Ensemble):
     """Several teachers of which one answers each batch, drawn anew: all have the same chance.
 
     With `epochs` the draw moves from the first to the last within so many: at x = (M − 1)·min(epoch/epochs, 1) it is

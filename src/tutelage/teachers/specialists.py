@@ -15,7 +15,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.ensemble import Ensemble
 
 
-class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name
+class Specialists(Ensemble):
     """Several teachers' answers, each about its own classes, joined into one about all classes.
 
     classes: what each one knows, as it numbers them; known: all classes, as the student numbers them. The joined logit

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tutelage.errors import ConfigError, unknown
@@ -67,10 +68,26 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
 
 
-def _classes(source: str) -> Iterator[tuple[ast.ClassDef, set[str]]]:
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-            yield node, {base.id for base in node.bases if isinstance(base, ast.Name)}
+def _classes(path: Path) -> Iterator[tuple[ast.ClassDef, set[str]]]:
+    """The classes that a file defines, each with the names of its bases."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield node, {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}
+
+
+@cache
+def _bases(package: str) -> dict[str, set[str]]:
+    """The bases of every class of a package, by the classes' names."""
+    return {node.name: bases for path in sorted(_root(package).rglob("*.py")) for node, bases in _classes(path)}
+
+
+def _root(package: str) -> Path:
+    return Path(__file__).parents[1] / package
+
+
+def _derives(name: str, bases: dict[str, set[str]], abstract: set[str]) -> bool:
+    """Whether a class inherits, at any distance, from one of the package's abstract classes."""
+    return name in abstract or any(_derives(base, bases, abstract) for base in bases.get(name, ()))
 
 
 def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
@@ -83,16 +100,22 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
     return default
 
 
-def _entries(module: str, path: Path, kind: str, abstract: set[str]) -> Iterator[Entry]:
-    group = path.parent.name
-    for node, bases in _classes(path.read_text(encoding="utf-8")):
-        if bases & abstract:
-            doc = ast.get_docstring(node) or ""
-            name = _literal(node, "name") or name_of(node.name)
-            what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
-            ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
-            follows = bool(_literal(node, "follows_student", False))
-            yield Entry(name, kind, group, module, node.name, *what, *ways, follows)
+def _entries(package: str, module: str, path: Path) -> Iterator[Entry]:
+    """The catalogue's classes in a file: those that derive from its package's `base.py` and aren't abstract."""
+    abstract = {node.name for node, _ in _classes(_root(package) / "base.py")}
+    own = list(_classes(path))
+    bases = _bases(package) | {node.name: names for node, names in own}
+    kind, group = KINDS[package], path.parent.name
+    for node, names in own:
+        doc = ast.get_docstring(node) or ""
+        hidden = node.name.startswith("_") or doc.startswith("Abstract")
+        if hidden or not any(_derives(base, bases, abstract) for base in names):
+            continue
+        name = _literal(node, "name") or name_of(node.name)
+        what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
+        ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+        follows = bool(_literal(node, "follows_student", False))
+        yield Entry(name, kind, group, module, node.name, *what, *ways, follows)
 
 
 def _backing(kind: str, module: str, doc: str) -> str:
@@ -103,15 +126,37 @@ def _backing(kind: str, module: str, doc: str) -> str:
 
 @cache
 def catalogue(package: str) -> dict[str, Entry]:
-    """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and others', by name."""
-    kind = KINDS[package]
-    root = Path(__file__).parents[1] / package
-    abstract = {node.name for node, _ in _classes((root / "base.py").read_text(encoding="utf-8"))}
-    found: list[Entry] = []
+    """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
+    root, found = _root(package), list[Entry]()
     for path in sorted(root.rglob("*.py")):
         if path.stem not in ("base", "__init__"):
-            module = ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts))
-            found += _entries(module, path, kind, abstract)
+            found += _entries(
+                package, ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts)), path
+            )
+    for plugin in plugins(package).values():
+        found += _entries(package, plugin.module, plugin.path)
+    return {entry.name: entry for entry in sorted(found, key=lambda e: e.name)}
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A module of another package that joins one of ours by entry point."""
+
+    module: str
+    path: Path
+
+    def load(self) -> ModuleType:
+        """Import it."""
+        return importlib.import_module(self.module)
+
+
+@cache
+def plugins(package: str) -> dict[str, Plugin]:
+    """The modules that other packages add to one of ours, by the entry points' names (group `tutelage.PACKAGE`).
+
+    Raises: ConfigError if a module isn't there.
+    """
+    found = {}
     for point in metadata.entry_points(group=f"tutelage.{package}"):
         spec = util.find_spec(point.value)
         if spec is None or spec.origin is None:
@@ -119,8 +164,8 @@ def catalogue(package: str) -> dict[str, Entry]:
                 f"entry point {point.name!r} of {point.group} names module {point.value!r}, which isn't there; "
                 "reinstall the package that brought it."
             )
-        found += _entries(point.value, Path(spec.origin), kind, abstract)
-    return {entry.name: entry for entry in sorted(found, key=lambda e: e.name)}
+        found[point.name] = Plugin(point.value, Path(spec.origin))
+    return found
 
 
 def has(package: str, name: str) -> bool:
