@@ -152,11 +152,11 @@ def is_taken_rightly(key: str, given: Any, found: Any) -> bool:
 def options(package: str, name: str) -> dict[str, Any]:
     """What each option of a loss, scheme or policy allows."""
     part = registry.find(package, name).load()
-    make = part.of if package == "schemes" else part
+    make = part.from_context if package == "schemes" else part
     hints = typing.get_type_hints(make, include_extras=True)
     own = typing.get_type_hints(make.__func__ if hasattr(make, "__func__") else make, include_extras=True)
     taken = list(own) if package == "schemes" else [f for f in part.__dataclass_fields__ if f in hints]
-    return {key: hints[key] for key in taken if key not in ("parts", "return")}
+    return {key: hints[key] for key in taken if key not in ("parts", "context", "return")}
 
 
 PARTS = [(package, name) for package in ("losses", "schemes", "policies") for name in registry.catalogue(package)]
@@ -177,4 +177,4 @@ def _kind(policy: str) -> str:
     from tutelage.policies import base
 
     part = registry.find("policies", policy).load()
-    return next((k for k in ("Temperature", "Samples") if issubclass(part, getattr(base, k))), "")
+    return next((k for k in ("Temperature", "SampleWeight") if issubclass(part, getattr(base, k))), "")

@@ -12,8 +12,10 @@ from tutelage.utils import registry
 @pytest.fixture(autouse=True)
 def fresh():
     registry.catalogue.cache_clear()
+    registry.plugins.cache_clear()
     yield
     registry.catalogue.cache_clear()
+    registry.plugins.cache_clear()
 
 
 def test_names_of_classes():
