@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Finished:
 
 def distill(
     student: str | nn.Module | None = None,
-    teacher: str | Sequence[str] | nn.Module | None = None,
+    teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
     callbacks: Sequence[Callback] = (),
@@ -142,7 +142,7 @@ def resume(
 
 def build_cache(
     student: str | nn.Module | None = None,
-    teacher: str | Sequence[str] | nn.Module | None = None,
+    teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
     engine: str = "processes",

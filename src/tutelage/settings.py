@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import Later, plain
+from tutelage.utils.key_types import InBaseline, Later, RunWide, plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -43,7 +43,7 @@ class TrainerSettings(BaseModel):
         "unless lr is above 0.01; sgd for the others",
     )
     momentum: Share = Field(0.9, description="of sgd")
-    dot: Share = Field(
+    dot: Annotated[Share, InBaseline(0.0)] = Field(
         0.0,
         description="DOT's gap: momentum + gap for the teacher's terms, − gap for the ground truth's; 0: one momentum",
     )
@@ -67,10 +67,14 @@ class TrainerSettings(BaseModel):
         description="largest gradient norm of each optimiser's parameters; none: as large as they are",
     )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
-    precision: Literal["32", "bf16", "16"] = Field("32", description="32, or mixed with bf16 or 16 (fp16: GPU only)")
-    device: Later[str] = Field("auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps")
-    devices: int = Field(1, ge=1, le=4096, description="processes, one a device, over which batches are spread")
-    strategy: Literal["ddp", "fsdp"] = Field(
+    precision: RunWide[Literal["32", "bf16", "16"]] = Field(
+        "32", description="32, or mixed with bf16 or 16 (fp16: GPU only)"
+    )
+    device: RunWide[Later[str]] = Field("auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps")
+    devices: RunWide[int] = Field(
+        1, ge=1, le=4096, description="processes, one a device, over which batches are spread"
+    )
+    strategy: RunWide[Literal["ddp", "fsdp"]] = Field(
         "ddp", description="of several devices: each has the whole student, or a share of its weights (less memory)"
     )
     channels_last: bool = Field(True, description="image batches and networks in the faster memory layout")
@@ -84,19 +88,19 @@ class TrainerSettings(BaseModel):
         None, ge=1, le=100_000, description="stop after so many epochs without a better validation figure"
     )
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
-    snapshots: list[int] = Field(
+    snapshots: Annotated[list[int], InBaseline([])] = Field(
         [],
         max_length=1000,
         description="epochs after which the network is also kept, as epoch-N.safetensors in its training's folder",
     )
-    seed: int = Field(0, ge=0, le=2**31, description="of everything random")
-    views: int | None = Field(
+    seed: RunWide[int] = Field(0, ge=0, le=2**31, description="of everything random")
+    views: RunWide[int | None] = Field(
         None,
         ge=1,
         le=100_000,
         description="augmented views of a sample, over again after so many epochs; None: new ones, with a cache 4",
     )
-    view_seed: int = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
+    view_seed: RunWide[int] = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
     workers: Later[int] = Field(0, ge=0, le=256, description="processes that decode images")
     log_every: Later[int] = Field(20, ge=1, le=1_000_000, description="steps between log points")
     checkpoint_every: Later[float] = Field(

@@ -265,7 +265,7 @@ def test_a_teacher_of_another_size_gets_its_images_resized(tmp_path: Path) -> No
 
 
 def net_macs(name: str) -> int:
-    return phase.macs(net(name), digits(16))
+    return macs(net(name), digits(16))
 
 
 @pytest.mark.parametrize("name", ["aver", "uhc"])

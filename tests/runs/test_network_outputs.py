@@ -24,7 +24,7 @@ from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.runs.phase import evaluate_split as figures
-from tutelage.runs.phase import macs
+from tutelage.runs.profiling import macs
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, response_of

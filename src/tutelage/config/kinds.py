@@ -15,6 +15,8 @@ Layers = str | list[str]
 Term = Annotated[Spec, Hints({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
 Scheme = str | Annotated[Spec, Hints({"name": str})]
+TeacherSpec = Place | Annotated[Spec, Hints({"name": str})] | Annotated[list[Place], Field(max_length=64)]
+"""A network's name, a teacher of the catalogue with its options, or several networks."""
 
 
 @with_config(ConfigDict(extra="forbid", strict=True))

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ValidationError, field_validator
 
 from tutelage import recipes
 from tutelage.config import parsing, stages
-from tutelage.config.kinds import FURTHER, ExtraStudent, Method, Scheme, Spec
+from tutelage.config.kinds import FURTHER, ExtraStudent, Spec
 from tutelage.config.methods import refuse_terms, specs
+from tutelage.config.run_settings import RunSettings
+from tutelage.config.teacher_spec import flattened
 from tutelage.errors import ConfigError, unknown
-from tutelage.settings import TrainerSettings
 from tutelage.utils import registry
-from tutelage.utils.key_types import FROZEN_ONLY, LATER, FrozenOnly, Hints, Later, Name, Place, Size
+from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import of_options
 from tutelage.utils.validation import absent, beside, faults
 
@@ -29,132 +30,8 @@ OFFLINE = "offline"
 """The scheme that is known without importing it, and with it torch."""
 
 
-class Config(TrainerSettings):
+class Config(RunSettings):
     """A whole run: who teaches whom, what, on which data, and how."""
-
-    teacher: Place | Annotated[Spec, Hints({"name": str})] | Annotated[list[Place], Field(max_length=64)] | None = (
-        Field(
-            None,
-            description="model name, run folder, several of them (their mean), moving_average, {name: …, …options} of a "
-            "teacher of the catalogue, {model: …, epochs: …, …}, or none",
-        )
-    )
-    ensemble: Literal["logits", "probabilities", "random", "annealed"] = Field(
-        "logits",
-        description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
-        "batch, or one that moves from the first to the last",
-    )
-    student: Place | None = Field(None, description="model name or run folder")
-    data: Place = Field("digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)")
-    method: Method = Field("kd", description="loss, sum (kd+0.5*at), recipe, or list of terms")
-    recipe: str | None = Field(
-        None, description="the recipe that sets what isn't said otherwise; method=RECIPE says it too"
-    )
-    scheme: Scheme = Field(
-        "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
-    )
-    peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
-    stages: list[Annotated[Spec, Hints({"name": str}, keys=True)]] = Field(
-        [],
-        max_length=64,
-        description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
-    )
-    column: Name | None = Field(
-        None, description="of data with several label columns: train on this one alone; None: on all"
-    )
-    task: str = Field("auto", description="auto: what the data is for (tutelage list tasks)")
-    seeds: int = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
-    baseline: bool = Field(True, description="also train the student alone, with the same budget")
-    students: list[Annotated[ExtraStudent, Hints(FURTHER)]] = Field(
-        [],
-        max_length=64,
-        description="further students on the same batches and answers: a list of {name, student, method, seed}",
-    )
-    teacher_classes: Literal["parts"] | list[list[Name]] | None = Field(
-        None,
-        description="classes that each of several teachers learns where it is trained here: a list each, or parts "
-        "(as many each); None: all",
-    )
-    teacher_epochs: int | None = Field(
-        None,
-        ge=0,
-        le=100_000,
-        description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
-    )
-    teacher_lr: float | None = Field(None, gt=0, le=100, description="its learning rate; None: lr")
-    teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
-    teacher_mean: list[float] | None = Field(
-        None,
-        description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
-        "as its name or its run says, or as the student's",
-    )
-    teacher_std: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="deviations beside teacher_mean")
-    teacher_scheme: Scheme | None = Field(
-        None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
-    )
-    teacher_precision: FrozenOnly[Literal["32", "bf16", "16"]] = Field(
-        "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
-    )
-    teacher_fold: FrozenOnly[bool] = Field(
-        False,
-        description="fold the teacher's batch norms into its convolutions: exact up to rounding, some 5 % cheaper",
-    )
-    teacher_width: FrozenOnly[int | None] = Field(
-        None,
-        ge=1,
-        le=65_536,
-        description="project the teacher's features to at most so many channels (fixed, random, orthogonal)",
-    )
-    teacher_ahead: FrozenOnly[int] = Field(
-        0,
-        ge=0,
-        le=64,
-        description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
-    )
-    teacher_size: FrozenOnly[Size | None] = Field(
-        None,
-        description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
-        "the student's",
-    )
-    teacher_device: Later[FrozenOnly[str | None]] = Field(
-        None, description="the teacher's device, such as cuda:1; None: the student's"
-    )
-    student_weights: Place | None = Field(None, description="file of the student's first weights")
-    term_weights: str | None = Field(
-        None,
-        pattern=r"^stage:",
-        description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
-    )
-    pretrained: bool | None = Field(None, description="published weights; None: as the model's name says")
-    cache: FrozenOnly[bool | Place] = Field(
-        False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
-    )
-    cache_storage: str = Field(
-        "fp16",
-        pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
-        description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
-    )
-    size: Size | None = Field(
-        None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
-    )
-    val: float = Field(
-        0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"
-    )
-    classes: list[Name] | None = Field(None, description="only the samples of these classes, as if there were no other")
-    labels_per_class: int | None = Field(None, ge=1, le=10**9, description="train on so few samples of each class")
-    limit: int | None = Field(None, ge=1, le=10**9, description="train on so many samples at most")
-    augment: str | None = Field(
-        None,
-        description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
-        "autoaugment, trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION",
-    )
-    fingerprint: Literal["names", "content"] = Field(
-        "names",
-        description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
-        "their content, which notices a replaced photo of the same name and size",
-    )
-    out: Place | None = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
-    log: Later[list[Literal["tensorboard", "mlflow", "wandb"]]] = Field([], description="also log to these")
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -277,21 +154,22 @@ class Config(TrainerSettings):
 
     def _contradictions_of_stages(self) -> Iterator[str]:
         """The stages' names and what they name; then each one's keys, by the same schema."""
-        found = stages.faults(self.stages, self.model_dump())
+        found = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(NAMES_STAGE))
         yield from found
         trainings = [] if found else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, words in trainings:
             try:
-                self.told(words, f"stage {name}")
+                self.with_overrides(words, f"stage {name}")
             except ConfigError as error:
                 yield str(error)
 
-    def told(self, words: Mapping[str, Any], who: str) -> Config:
+    def with_overrides(self, words: Mapping[str, Any], who: str) -> Config:
         """The configuration of one training of the run, which has these keys otherwise.
 
         Raises: ConfigError that names the training.
         """
-        whole = self.model_dump() | {"stages": []} | dict(words)
+        words = flattened(words, type(self).model_fields)
+        whole = self.model_dump() | {"stages": []} | words
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
         if whole["teacher"] in (None, "none"):
@@ -396,8 +274,21 @@ def kinds() -> dict[str, Any]:
 
 
 def later() -> list[str]:
-    """The keys that may change when a run goes on."""
-    return [key for key, field in Config.model_fields.items() if LATER in field.metadata]
+    """Return the keys that may change when a run is resumed."""
+    return marked(LATER)
+
+
+def marked(mark: str) -> list[str]:
+    """Return the keys whose annotation has a mark of `tutelage.utils.key_types`."""
+    return [key for key, field in Config.model_fields.items() if mark in field.metadata]
+
+
+def baseline_overrides() -> dict[str, Any]:
+    """Return the keys that differ where a network is trained without a teacher, with their values."""
+    marks = {
+        key: [m for m in field.metadata if isinstance(m, InBaseline)] for key, field in Config.model_fields.items()
+    }
+    return {key: found[0].value for key, found in marks.items() if found}
 
 
 def check(asked: Mapping[str, Any]) -> Config:
@@ -405,6 +296,7 @@ def check(asked: Mapping[str, Any]) -> Config:
 
     Raises: ConfigError that lists every fault.
     """
+    asked = flattened(asked, Config.model_fields)
     if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
         asked = {k: v for k, v in asked.items() if k != "method"} | {"recipe": recipes.stem(asked["method"])}
     recorded = asked.keys() >= Config.model_fields.keys()  # a run folder's says everything

@@ -17,18 +17,6 @@ LAST = "student"
 ALONE = "alone"
 """The student's training without a teacher, as a name for teacher."""
 
-NAMING = ("teacher", "student_weights", "term_weights")
-"""Keys that may name an earlier training."""
-
-OF_RUN = (
-    "data", "recipe", "column", "task", "size", "val", "classes", "limit", "labels_per_class", "augment",
-    "fingerprint",
-    "pretrained", "seed", "seeds", "baseline", "stages", "teacher_classes", "teacher_epochs", "teacher_lr",
-    "teacher_scheme", "teacher_precision", "teacher_fold", "device", "devices", "strategy", "precision", "views",
-    "view_seed", "out", "log",
-)  # fmt: skip
-"""Keys that are the same for all trainings of a run."""
-
 EPOCH = re.compile(r"[1-9]\d{0,5}")
 
 Words = Mapping[str, Any]
@@ -64,8 +52,11 @@ def stage_refs(words: Words) -> Iterator[tuple[str, str]]:
         yield from ((key, name) for name in (value if isinstance(value, list) else [value]) if is_stage(name))
 
 
-def faults(stages: Sequence[Words], run: Words) -> list[str]:
-    """What is wrong with the stages' names and with what they name, a sentence each; run: its keys."""
+def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming: Sequence[str]) -> list[str]:
+    """Return what is wrong with the stages' names and references, a sentence each.
+
+    run: the run's keys. run_wide: the keys that a stage can't set. naming: the keys that may name an earlier stage.
+    """
     names = [str(stage.get("name")) for stage in stages]
     found = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
     found += [f"{key}={name}: say it in the stage that it is for" for key, name in stage_refs(run)]
@@ -76,10 +67,11 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
             found.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
         if re.fullmatch(rf"teacher\d*|{ALONE}", names[i]):
             found.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
-        found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in OF_RUN]
+        found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in run_wide]
         for key, name in stage_refs(stage):
             before = dict(zip(names[:i], stages, strict=False))
-            fault = _fault(key, name, stage, before, names[i + 1 :], run)
+            fault = "" if key in naming else f"only {', '.join(naming[:-1])} and {naming[-1]} may name an earlier stage"
+            fault = fault or _fault(key, name, stage, before, names[i + 1 :], run)
             fault = fault or _misfit(key, parse_stage_ref(name), stage, before, run)
             found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
     return found
@@ -87,8 +79,6 @@ def faults(stages: Sequence[Words], run: Words) -> list[str]:
 
 def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str], run: Words) -> str:
     """Why this names no earlier training."""
-    if key not in NAMING:
-        return f"only {', '.join(NAMING[:-1])} and {NAMING[-1]} may name an earlier stage"
     wanted, at, epoch = name.removeprefix(STAGE).partition("@")
     if key == "term_weights" and (at or wanted == "teacher"):
         return "only what the terms of an earlier stage have at its end can be taken over"

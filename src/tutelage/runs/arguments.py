@@ -48,15 +48,17 @@ def apart(
             objects[role] = value
             asked[role] = f"object:{type(value).__name__}"
         elif value is not None:
-            asked[role] = value if isinstance(value, Mapping) else _names(value)
+            asked[role] = _names(value)
     if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
         objects["method"] = list(method.values()) if isinstance(method, Terms) else method
         asked["method"] = None  # it may be a loss that no name finds
     return replace(provided, **objects), asked
 
 
-def _names(value: Any) -> str | list[str]:
-    return str(value) if isinstance(value, str | Path) else list(map(str, value))
+def _names(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_names(item) for item in value]
+    return value if isinstance(value, Mapping) else str(value)
 
 
 def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
@@ -103,8 +105,9 @@ def _is_network(value: Any) -> bool:
     return isinstance(value, str | Path | nn.Module)
 
 
-def _are_names(value: Any) -> bool:
-    return isinstance(value, tuple | list) and bool(value) and all(isinstance(name, str | Path) for name in value)
+def _are_teachers(value: Any) -> bool:
+    named = (str, Path, Mapping)
+    return isinstance(value, tuple | list) and bool(value) and all(isinstance(item, named) for item in value)
 
 
 def _is_part(item: Any) -> bool:
@@ -120,8 +123,8 @@ PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
 ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "student": (_is_network, "a model's name, a run folder, or a torch.nn.Module, made"),
     "teacher": (
-        lambda value: _is_network(value) or _are_names(value),
-        "a model's name, a run folder, a torch.nn.Module, made, or a list of names",
+        lambda value: _is_network(value) or isinstance(value, Mapping) or _are_teachers(value),
+        "a model's name, a run folder, a torch.nn.Module, a mapping {model: …} or {name: …}, or a list of names",
     ),
     "data": (
         lambda value: isinstance(value, str | DataModule | IterableDataset | DataLoader) or hasattr(value, "__getitem__"),

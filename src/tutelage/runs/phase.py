@@ -23,6 +23,7 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.objective.terms import Terms
 from tutelage.policies import describe_policy
+from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, peak_memory
 from tutelage.runs import examples
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
@@ -53,17 +54,6 @@ class Phase:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-class _Said(nn.Module):
-    """A teacher as a network of inputs alone."""
-
-    def __init__(self, teacher: Teacher) -> None:
-        super().__init__()
-        self.teacher = teacher
-
-    def forward(self, inputs: Any) -> Outputs:
-        return self.teacher(Batch(inputs))
-
-
 def write_phase_folder(
     phase: Phase,
     folder: Path,
@@ -92,7 +82,7 @@ def write_phase_folder(
         write_predictions(folder / "predictions.npz", figures)
         write_confusion(folder / "confusion.npz", figures)
         if data.task == "segmentation":
-            examples.write_masks(folder / "masks.npz", _network(student), data, task)
+            examples.write_masks(folder / "masks.npz", as_network(student), data, task)
     others = {
         other: {
             "model": names.get(other, name),
@@ -150,12 +140,12 @@ def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str,
     parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
     keep = len(getattr(data, split)) * classes <= KEPT
-    return evaluate(_network(network), batches, task, classes, keep=keep)
+    return evaluate(as_network(network), batches, task, classes, keep=keep)
 
 
 def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     """The response to one sample of the test split."""
-    parameter, model = next(network.parameters(), torch.zeros(())), _network(network)
+    parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
     with eval_no_grad(model):
         return task.response(answer(model, batch.inputs), batch)
@@ -198,35 +188,6 @@ def _write(path: Path, **tensors: Tensor) -> None:
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
-def _network(network: nn.Module) -> nn.Module:
-    return _Said(network) if isinstance(network, Teacher) else network
-
-
-def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
-    """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
-    parameter = next(network.parameters())
-    x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
-    times: list[float] = []
-    network, begun = _network(network).eval(), time.perf_counter()
-    with torch.no_grad():
-        while len(times) < 5 or (len(times) < passes and time.perf_counter() - begun < seconds):
-            start = time.perf_counter()
-            network(x)
-            if x.is_cuda:
-                torch.cuda.synchronize(x.device)
-            times.append(1000 * (time.perf_counter() - start))
-    return median(times[2:])
-
-
-def macs(network: nn.Module, data: DataModule) -> int:
-    """Multiply–accumulates of one sample's forward."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    parameter = next(network.parameters())
-    x = torch.zeros(1, data.channels, *data.size, device=parameter.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        _network(network).eval()(x)
-    return counter.get_total_flops() // 2
 
 
 def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str, Any]:
@@ -248,30 +209,6 @@ def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str
     }
 
 
-def forget_peak(device: torch.device) -> None:
-    """Begin to measure the peak anew, where that can be done: on a GPU."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def peak_memory(device: torch.device) -> float:
-    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
-
-
-def forward_seconds(teacher: Teacher, data: DataModule, settings: TrainerSettings) -> float:
-    """The shortest of three answers of the teacher."""
-    views, view_seed = settings.views, settings.view_seed
-    batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))
-    batch = batch.to(next(teacher.parameters()).device)
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        teacher(batch).response.sum().item()
-        times.append(time.perf_counter() - began)
-    return min(times)
 
 
 def describe_terms(terms: Terms) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tutelage.config import stages
 from tutelage.config.kinds import Spec
-from tutelage.config.schema import Config
+from tutelage.config.schema import Config, baseline_overrides
 from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
@@ -16,13 +16,6 @@ from tutelage.models import serialization
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.phase import Phase
 from tutelage.settings import TrainerSettings
-
-ALONE: dict[str, Any] = {
-    "teacher": None, "method": None, "scheme": "offline", "students": [], "cache": False, "snapshots": [],
-    "ensemble": "logits", "teacher_size": None, "dot": 0.0, "term_weights": None,
-}  # fmt: skip
-"""Words of a training by the ground truth alone."""
-
 
 class RunPlan:
     """The phases of a run, and each one's configuration and settings, from the run's inputs."""
@@ -47,7 +40,7 @@ class RunPlan:
         """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
         config, last = self.config, self.config.student_overrides()
         epochs = stages.epochs_of_weights(config.stage_overrides(), last, config.epochs)
-        return {key: x for key, x in last.items() if key != "student_weights"} | ALONE | {"epochs": epochs}
+        return {key: x for key, x in last.items() if key != "student_weights"} | baseline_overrides() | {"epochs": epochs}
 
     def _snapshots(self, phase: Phase) -> list[int]:
         """The epochs that are asked for, and those that later trainings name."""
@@ -59,7 +52,7 @@ class RunPlan:
     def _teachers(self) -> list[Phase]:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
-        words = ALONE | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        words = baseline_overrides() | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
         words |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
         here = self.teacher_is_trained() or any(map(self.is_trained, names))
@@ -116,8 +109,8 @@ class RunPlan:
         Raises: ConfigError if the phase's words and the run's contradict each other.
         """
         if self.inputs.provided.method is None or "method" in phase.overrides:
-            return self.config.told(phase.overrides, phase.name)
-        told = self.config.told({**phase.overrides, "method": []}, phase.name)  # losses that no name may find
+            return self.config.with_overrides(phase.overrides, phase.name)
+        told = self.config.with_overrides({**phase.overrides, "method": []}, phase.name)  # losses that no name may find
         return told.model_copy(update={"method": self.config.method})
 
     def settings(self, phase: Phase) -> TrainerSettings:

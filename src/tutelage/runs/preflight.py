@@ -17,7 +17,7 @@ from tutelage.nn.activation_checkpointing import recompute
 from tutelage.objective.terms import Terms
 from tutelage.runs import first_steps, teacher_skill
 from tutelage.runs.finding import Finding
-from tutelage.runs.phase import forward_seconds, macs, peak_memory
+from tutelage.runs.profiling import forward_seconds, macs, peak_memory
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, display_name, unwrap
 from tutelage.settings import TrainerSettings
@@ -201,7 +201,8 @@ def _try(run: Run, trial: Trial) -> None:
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
     if trial.teacher is not None:
-        trial.macs["teacher"] = macs(trial.teacher, data)
+        if run.config.catalogue_teacher is None or trial.teacher.follows_student:
+            trial.macs["teacher"] = macs(trial.teacher, data)
         trial.findings += _of_teacher(run, scheme, trial.teacher, data, batch)
     scheme.train()
     if run.config.recompute:

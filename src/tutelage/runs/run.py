@@ -27,7 +27,8 @@ from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
 from tutelage.schemes.base import Scheme
 from tutelage.runs.storage import FolderStorage
-from tutelage.runs.phase import Phase, forget_peak, read_phase, save_network, write_phase_folder
+from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
+from tutelage.runs.profiling import forget_peak
 from tutelage.runs.plan import RunPlan
 from tutelage.teachers.prefetching import with_prefetch
 from tutelage.training import checkpoint, fsdp

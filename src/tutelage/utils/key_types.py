@@ -21,6 +21,19 @@ Later = Annotated[T, LATER]
 FROZEN_ONLY = "is for a teacher that stays as it is"
 FrozenOnly = Annotated[T, FROZEN_ONLY]
 """Marks a key of a teacher that isn't trained in the phase."""
+RUN_WIDE = "is the same for all trainings of a run"
+RunWide = Annotated[T, RUN_WIDE]
+"""Marks a key that a stage can't set."""
+NAMES_STAGE = "may name an earlier stage"
+NamesStage = Annotated[T, NAMES_STAGE]
+"""Marks a key whose value may be stage:NAME."""
+
+
+@dataclass(frozen=True)
+class InBaseline:
+    """Marks a key with the value that it has where the student is trained alone."""
+
+    value: Any
 
 
 @dataclass(frozen=True, eq=False)
