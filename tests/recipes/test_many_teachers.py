@@ -20,7 +20,7 @@ from tutelage.losses.multi_teacher.ebkd import EBKD
 from tutelage.losses.multi_teacher.endd import EnDD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.runs import phase
+from tutelage.runs.profiling import macs
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
