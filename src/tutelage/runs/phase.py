@@ -25,7 +25,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.training.evaluation import EvaluationResult, evaluate
 from tutelage.utils.files import write_atomically
-from tutelage.policies import describe_policy
+from tutelage.policies.parsing import describe_policy
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
 from tutelage.tasks.base import Task
