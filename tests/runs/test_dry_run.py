@@ -21,7 +21,7 @@ ON_DIGITS = {
     "dsd": "expected equal shapes",
     "patientkd": "expected equal shapes",
     "minilm_relation": "num_relation_heads",
-    "token_mmd": "name layers of one width",
+    "token_mmd": "name layers of equal width",
     "ofa_kd": "take classes=10",
     "ifvd": "for segmentation",
     "cirkd_memory": "for segmentation",

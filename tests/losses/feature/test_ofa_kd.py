@@ -64,7 +64,7 @@ def test_refuses() -> None:
     x = [torch.randn(2, 3, 4, 4)]
     loss = OFAKD()
     loss.build(x, x, 0)
-    with pytest.raises(ConfigError, match="take classes=7"):
+    with pytest.raises(ConfigError, match="use classes=7"):
         loss(x, x, teacher_response=torch.randn(2, 7), targets=torch.tensor([0, 1]))
     with pytest.raises(ConfigError, match="power=0"):
         OFAResponse(power=0)

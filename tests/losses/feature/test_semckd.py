@@ -50,7 +50,7 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
 def test_a_smaller_batch_is_filled_and_a_larger_refused() -> None:
     loss, student, teacher = made(6, batch_size=6)
     assert loss([x[:2] for x in student], [x[:2] for x in teacher]).shape == (2,)
-    with pytest.raises(ConfigError, match="given a batch of 12"):
+    with pytest.raises(ConfigError, match="got a batch of 12"):
         loss([x.repeat(2, 1, 1, 1) for x in student], [x.repeat(2, 1, 1, 1) for x in teacher])
     with pytest.raises(ConfigError, match="factor=0"):
         SemCKD(factor=0)

@@ -97,5 +97,5 @@ def test_refuses_a_temperature_of_zero_and_classes_by_position() -> None:
     with pytest.raises(ConfigError, match="tau=0"):
         MCL(tau=0)
     loss, features = peers()
-    with pytest.raises(ConfigError, match=r"a class for each sample, \(6,\), but the targets are \(6, 2\)"):
+    with pytest.raises(ConfigError, match=r"one class per sample, \(6,\), but the targets are \(6, 2\)"):
         loss(features, targets=torch.zeros(6, 2, dtype=torch.long))
