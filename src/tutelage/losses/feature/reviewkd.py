@@ -47,7 +47,7 @@ class ReviewKD(Feature):
 
 
 class AttentionFusion(nn.Module):
-    """Attention-based fusion (ABF) of a stage with the review of deeper ones, x·z₀ + y·z₁, z = sigmoid(conv([x, y]))."""
+    """Attention-based fusion (ABF) of a stage with the review of the deeper: x·z₀ + y·z₁, z = sigmoid(conv([x, y]))."""
 
     def __init__(self, channels: int, mid_channels: int, out_channels: int, fuses: bool) -> None:
         super().__init__()

@@ -23,15 +23,14 @@ def stacked(logits: Several, least: int = 1) -> Tensor:
     shapes = {tuple(x.shape) for x in logits}
     if len(logits) < least or len(shapes) != 1 or len(next(iter(shapes))) < 2:
         raise ConfigError(
-            f"got {len(logits)} tensors of logits, of shape {', '.join(map(str, sorted(shapes))) or 'none'}: expected at "
-            f"least {least}, all (B, C, …), as a list or as one stacked tensor (M, B, C, …)."
+            f"expected at least {least} tensors of logits (B, C, …), as a list or stacked (M, B, C, …); "
+            f"got {len(logits)}" + (f" of shape {', '.join(map(str, sorted(shapes)))}." if shapes else ".")
         )
     return logits if isinstance(logits, Tensor) else torch.stack(list(logits))
 
 
 def softened_kls(student: Tensor, teacher: Tensor, temperature: float, eps: float = 0.0) -> Tensor:
-    """Return T² · KL(softmax(t/T) + ε ‖ softmax(s/T)), (M, B, …), with M stacked logits (M, B, C, …) on one side or
-    both.
+    """Return T² · KL(softmax(t/T) + ε ‖ softmax(s/T)), (M, B, …), of M stacked logits on one side or both.
 
     Raises: ConfigError if the compared logits differ in shape.
     """
