@@ -22,7 +22,7 @@ ON_DIGITS = {
     "patientkd": "expected equal shapes",
     "minilm_relation": "num_relation_heads",
     "token_mmd": "name layers of equal width",
-    "ofa_kd": "take classes=10",
+    "ofa_kd": "use classes=10",
     "ifvd": "for segmentation",
     "cirkd_memory": "for segmentation",
 }

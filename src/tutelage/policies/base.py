@@ -19,7 +19,7 @@ class Schedule(DataclassModule):
 
 
 class Temperature(DataclassModule):
-    """Abstract base class: softens both sides' logits before a loss that then needs no temperature of its own.
+    """Abstract base class: softens both sides' logits before a loss, which then needs no temperature option.
 
     `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to τ, which is one number, or one per sample or
     position, (B, …). The loss receives s/τ and t/τ. Its value is multiplied by τ², which keeps the gradient's size,

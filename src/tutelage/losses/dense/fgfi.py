@@ -27,7 +27,7 @@ class FGFI(Feature):
     those of sizes and ratios; inputs (B, …, H', W'), of which only the size is used. Returns (B,), 0 without boxes.
     Paper: Wang, Yuan, Zhang, Feng. Distilling object detectors with fine-grained feature imitation. CVPR 2019.
     arXiv:1906.03609; ReLU, N and the added pixel of a side are as in the authors' code, anchors as in Faster R-CNN
-    without a pyramid, which rounds their sides.
+    without a pyramid, except that it rounds their sides.
     Raises: ConfigError for a threshold outside [0, 1), sizes or ratios not above 0, or boxes or maps that don't fit.
     """
 

@@ -15,7 +15,7 @@ from tutelage.utils.options import Width
 class CATKD(Feature):
     r"""Match the class activation maps, which locate each class's evidence in the last feature map.
 
-    CAM_k = pool_r(Σ_c w_kc · f_c), w the side's own classifier without its bias;  L = (CAM(s) − CAM(t))², one value per
+    CAM_k = pool_r(Σ_c w_kc · f_c), w the side's classifier without its bias;  L = (CAM(s) − CAM(t))², one value per
     class and cell.
 
     resolution: r, maps are average-pooled to r × r. normalised: divide each pooled map by its length (the paper's CAT,

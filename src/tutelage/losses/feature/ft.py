@@ -21,8 +21,7 @@ class FT(Feature):
     the part "reconstruction", (decode(F(t)) − t)², trains only the paraphraser.
 
     trains: "translator" omits the reconstruction and freezes the paraphraser, "paraphraser" omits the factor and needs
-    no
-    student: the paper's two stages; "both" trains them jointly.
+    no student: the paper's two stages; "both" trains them jointly.
     factor_weight: w. rate: the number of the factors' channels as a fraction of the teacher's; 0 compares the features
     themselves, without translator and paraphraser. power: average F^power over channels before normalising (0: don't).
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger factor is average-pooled to the smaller.

@@ -15,8 +15,7 @@ from tutelage.utils.options import Count, NonNegative
 
 
 class Manifold(Feature):
-    r"""Match the cosines between patches: within an image, at one position of all images, and of patches drawn from
-    all.
+    r"""Match the cosines between patches: within images, at the same position of all images, and drawn at random.
 
     M(F) = F̂·F̂ᵀ, F̂ tokens of unit length;  L = mean (M(s) − M(t))², weighted, averaged over layers: the parts "intra"
     (an image's N × N), "inter" (a position's B × B) and "random" (K × K, of K tokens drawn from all B·N).

@@ -16,25 +16,25 @@ Formula = Callable[..., Tensor]
 """Maps the student's rows (N, V) and the other inputs' rows (N, …) to values (N,), each from its own row alone."""
 
 
-def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *others: Tensor) -> Tensor:
-    """Return formula(student[tokens], *(x[tokens] for x in others)) in the memory of one gradient and a chunk of rows.
+def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
+    """Return formula(student[tokens], *(x[tokens] for x in inputs)) in the memory of one gradient and a chunk of rows.
 
     The gradient to the student is computed along with the values and is as large as its logits; in addition, only what
     the formula needs for 1/128 of the rows is allocated, or for 2¹⁷ logits if these are more. All rows are computed at
     once if another input requires a gradient, or in a graph that torch.compile makes.
 
-    Shapes: tokens (…) bool, True for the rows that count; student (…, V) logits; others (…) or (…, V); returns (N,).
+    Shapes: tokens (…) bool, True for the rows that count; student (…, V) logits; inputs (…) or (…, V); returns (N,).
     Raises: RuntimeError if the gradient is itself differentiated.
     """
-    if torch.compiler.is_compiling() or any(x.requires_grad for x in others):
-        return formula(student[tokens], *(x[tokens] for x in others))
+    if torch.compiler.is_compiling() or any(x.requires_grad for x in inputs):
+        return formula(student[tokens], *(x[tokens] for x in inputs))
     if torch.is_grad_enabled() and student.requires_grad:
-        return WithGradient.apply(formula, tokens, student, *others)
-    return values_of(formula, tokens, student, *others)
+        return WithGradient.apply(formula, tokens, student, *inputs)
+    return values_of(formula, tokens, student, *inputs)
 
 
 def values_of(
-    formula: Formula, tokens: Tensor, student: Tensor, *others: Tensor, gradient: Tensor | None = None
+    formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor, gradient: Tensor | None = None
 ) -> Tensor:
     """Return values (N,), and write each one's gradient to its row of `gradient` (…, V) if that is provided."""
     needs_grad = gradient is not None
@@ -42,7 +42,7 @@ def values_of(
     for rows in chunks(tokens, student):
         leaf = student[rows].detach().requires_grad_(needs_grad)
         with torch.set_grad_enabled(needs_grad):
-            value = formula(leaf, *(x[rows] for x in others))
+            value = formula(leaf, *(x[rows] for x in inputs))
         if gradient is not None:
             (gradient[rows],) = torch.autograd.grad(value, leaf, torch.ones_like(value))
         values[rows] = value.detach().to(values)  # a list of small tensors would fragment the heap
@@ -60,23 +60,23 @@ class WithGradient(torch.autograd.Function):
     """A function that computes its gradient in the forward pass, together with its values."""
 
     @staticmethod
-    def forward(ctx: Any, formula: Formula, tokens: Tensor, student: Tensor, *others: Tensor) -> Tensor:
+    def forward(ctx: Any, formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
         """Compute the values, and their gradient to the student."""
         ctx.formula, ctx.gradient = formula, torch.zeros_like(student)
         device = student.device.type
         ctx.precision = {"dtype": torch.get_autocast_dtype(device), "enabled": torch.is_autocast_enabled(device)}
-        ctx.save_for_backward(tokens, student, *others)
-        return values_of(formula, tokens, student, *others, gradient=ctx.gradient)
+        ctx.save_for_backward(tokens, student, *inputs)
+        return values_of(formula, tokens, student, *inputs, gradient=ctx.gradient)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
         """Scale each row's gradient in place; recompute it on a second backward through a retained graph."""
-        tokens, student, *others = ctx.saved_tensors
+        tokens, student, *inputs = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:
             gradient = torch.zeros_like(student)
             with torch.autocast(student.device.type, **ctx.precision):
-                values_of(ctx.formula, tokens, student, *others, gradient=gradient)
+                values_of(ctx.formula, tokens, student, *inputs, gradient=gradient)
         gradient *= outer.new_zeros(tokens.shape).masked_scatter(tokens, outer)[..., None]
-        return None, None, gradient, *[None] * len(others)
+        return None, None, gradient, *[None] * len(inputs)

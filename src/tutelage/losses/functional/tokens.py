@@ -13,7 +13,7 @@ def as_tokens(feature: Tensor) -> Tensor:
 
 
 def within(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Scale the values so that their mean is the mean over the nonzero mask, whose shape expands to theirs."""
+    """Scale the values so that their mean is the mean over the nonzero mask, which expands to their shape."""
     if mask is None:
         return values
     kept = (mask != 0).to(values.dtype).expand_as(values)

@@ -1,4 +1,4 @@
-"""Log-probabilities of a teacher of which only the most likely tokens are stored."""
+"""Log-probabilities of a teacher whose most likely tokens alone are stored."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from tutelage.losses.base import IGNORED, Sequence
 def top_tokens(
     loss: Any, tokens: Tensor, teacher: Tensor | None, ids: Tensor | None, values: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Return ids and values (N, K) of the tokens: the stored ones, or the `top` largest log-probabilities of the
-    teacher.
+    """Return ids and values (N, K) of the tokens: the stored ones, or the teacher's `top` largest log-probabilities.
 
     Raises: ConfigError if the batch provides neither.
     """

@@ -14,8 +14,7 @@ from tutelage.utils.options import Temperature
 
 
 class AMTML(Response):
-    r"""Match several teachers' class probabilities, mixed for each sample with weights that are learned with the
-    student.
+    r"""Match several teachers' class probabilities, mixed with learned weights for each sample.
 
     w_m = softmax_m(v · (θ_m ∘ h)), θ_m a learned vector for each teacher, v a learned vector, h the student's last map,
     max-pooled per channel;  q = Σ_m w_m · softmax(t_m/T);  L = T² · KL(q ‖ softmax(s/T)) / C, with gradient to

@@ -21,13 +21,12 @@ SIGMAS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
 
 
 class CFLMMD(Feature):
-    r"""Match the distribution of the features over the batch, by the maximum mean discrepancy of several Gaussian
-    kernels.
+    r"""Match the distribution of the features over the batch, by MMD with several Gaussian kernels.
 
     L = MMD² = mean k(s, s') + mean k(t, t') − 2·mean k(s, t) of the flattened maps, of unit length, over all pairs of
     the batch;  k(x, y) = Σ_σ exp(−‖x − y‖²/2σ²); one value per sample, whose mean is MMD².
 
-    Shapes: student (what the connector gives) and teacher alike, (B, C, H, W); returns (B,).
+    Shapes: student (the connector's output) and teacher of equal shape, (B, C, H, W); returns (B,).
     Paper: Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546; the σ and the unit length are the authors'. See
     cfl for the common space in which they compare.
     Raises: ConfigError if there is no σ or one isn't above 0, or the two differ in shape.

@@ -14,8 +14,7 @@ from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class OKDDip(Response):
-    r"""Train all on the labels; each auxiliary peer matches its own attended mix of peers, the leader matches their
-    mean.
+    r"""Train all on the labels; each auxiliary peer matches its attended mix of peers, and the leader their mean.
 
     A = softmax(Q Kᵀ) along its rows (M, M), for each sample;  x_i = Σ_j A_ij z_j, logits;
     L = CE(z, y) + Σ_i CE(z_i, y) + α·(Σ_i T²·KL(softmax(x_i/T) + ε ‖ softmax(z_i/T)) +

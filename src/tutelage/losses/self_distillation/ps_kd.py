@@ -18,8 +18,7 @@ PAPER_EPOCHS = 300
 
 
 class PSKD(Response):
-    r"""Soften the labels by the student's prediction for the sample an epoch ago, increasingly in the course of
-    training.
+    r"""Soften the labels by the student's predictions of the previous epoch, increasingly during training.
 
     α = α_T·e/epochs in the e-th epoch (from 1);  L = −Σ_c ((1−α)·1[c=y] + α·p'_c)·log softmax(s)_c, with p' the
     probabilities of the epoch before; only the true class for a sample without an earlier prediction. It

@@ -17,7 +17,7 @@ class Geometry(SampleWeight):
     a = σ(MLP([S − G, T − G, S − T, T̄ − G, S − T̄])), S without gradient.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; the MLP has one hidden layer; T̄ is the mean over
-    the training batches so far, kept separately by each replica; returns a, (B, …) in (0, 1).
+    the training batches so far, computed separately by each replica; returns a, (B, …) in (0, 1).
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112 (TGeo-KD), which trains the MLP on held-out
     data, through a step of the student (`scheme=bilevel`). The MLP's inputs and width are our reading.
     Raises: ConfigError if `hidden` isn't above 0.

@@ -54,7 +54,7 @@ class _TeacherOutputs(nn.Module):
 def ensemble_outputs(
     vector: Vector, ensemble: PeerEnsemble, outputs: list[Outputs], names: Mapping[str, str]
 ) -> Outputs:
-    """Return the teacher outputs of an ensemble with the vector's weights; names maps published modules to its own."""
+    """Return an ensemble's teacher outputs with the vector's weights; names maps published modules to its modules."""
     ensemble.build(outputs, "layer", ["layer"])
     weights = {}
     for full_name in vector.among("parameters"):
