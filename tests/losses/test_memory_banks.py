@@ -1,4 +1,4 @@
-"""Queues: the newest vectors, in the place of the oldest."""
+"""Queues: new vectors replace the oldest ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_a_queue_holds_the_newest() -> None:
         queue.push(torch.arange(start, start + size).float()[:, None])
     assert sorted(queue.rows[:, 0].tolist()) == [6, 7, 8, 9, 10]
     assert queue.rows[queue.oldest, 0] == 6
-    queue.push(torch.arange(100.0, 112.0)[:, None])  # more than it holds
+    queue.push(torch.arange(100.0, 112.0)[:, None])  # more than its size
     assert sorted(queue.rows[:, 0].tolist()) == [107, 108, 109, 110, 111]
 
 
@@ -27,7 +27,7 @@ def test_a_queue_begins_with_unit_vectors_and_may_change_under_a_graph() -> None
     assert not queue.rows.requires_grad
 
 
-def test_class_queues_take_what_each_class_has() -> None:
+def test_class_queues_store_the_vectors_of_each_class() -> None:
     queues = ClassQueues(3, 4, torch.randn(1, 1))
     queues.rows.fill_(-1)
     new = torch.arange(9.0).reshape(3, 3, 1)
@@ -38,7 +38,7 @@ def test_class_queues_take_what_each_class_has() -> None:
     assert queues.oldest.tolist() == [1, 1, 2]
 
 
-def test_class_queues_draw_the_same_places_of_each() -> None:
+def test_class_queues_draw_the_same_rows_of_each() -> None:
     queues = ClassQueues(2, 6, torch.randn(1, 1))
     queues.rows.copy_(torch.arange(12.0).reshape(2, 6, 1))
     drawn = queues.draw(4)[..., 0]

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tutelage.verify.checker import judge
+from tutelage.verify.checker import check_vector
 
 VECTORS = sorted((Path(__file__).parents[1] / "vectors").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)
 def test_equals_the_published_implementation(path: Path) -> None:
-    assert judge(path).faults == ()
+    assert check_vector(path).faults == ()
 
 
 def test_there_are_vectors() -> None:

@@ -1,4 +1,4 @@
-"""All policies by one measure, and each against a slow reading."""
+"""Properties that all policies share, and each policy against a plain reference implementation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from scipy.special import softmax
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.policies import ScheduledTemperature, describe_policy, parse_policy, policy_spec
 from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
+from tutelage.policies.parsing import ScheduledTemperature, describe_policy, parse_policy, policy_spec
 from tutelage.policies.sample_weight.easiest import Easiest
 from tutelage.policies.sample_weight.low_entropy import LowEntropy
 from tutelage.policies.sample_weight.student_gap import StudentGap
@@ -29,7 +29,7 @@ ENTRIES = registry.catalogue("policies").values()
 BATCHES = [(6, 5), (1, 5), (4, 5, 3, 3)]
 
 
-def of(kind: type) -> list[type]:
+def policies_of_kind(kind: type) -> list[type]:
     return [cls for entry in ENTRIES if issubclass(cls := entry.load(), kind)]
 
 
@@ -38,55 +38,55 @@ def logits(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, dict[str, object]]:
     return s.requires_grad_(), t, {"targets": torch.randint(shape[1], shape[:1] + shape[2:]), "epoch": 2.5}
 
 
-def asked(part: SampleWeight | Temperature, there: dict[str, object]) -> dict[str, object]:
-    return {name: there[name] for name in (*part.required_inputs(), *part.required_inputs(True))}
+def required(policy: SampleWeight | Temperature, inputs: dict[str, object]) -> dict[str, object]:
+    return {name: inputs[name] for name in (*policy.required_inputs(), *policy.required_inputs(True))}
 
 
 @pytest.mark.parametrize("shape", BATCHES)
-@pytest.mark.parametrize("cls", of(Temperature))
+@pytest.mark.parametrize("cls", policies_of_kind(Temperature))
 def test_a_temperature_is_above_zero_and_softens_both_sides(cls: type[Temperature], shape: tuple[int, ...]) -> None:
-    s, t, there = logits(shape)
-    part = cls()
-    part.build(s, t)
-    tau = part(s, t, **asked(part, there))
+    s, t, inputs = logits(shape)
+    policy = cls()
+    policy.build(s, t)
+    tau = policy(s, t, **required(policy, inputs))
     assert (tau > 0).all()
     assert tau.numel() == 1 or tau.shape == shape[:1] + shape[2:]
-    softer, soft_teacher, factor = part.soften(s, t, **asked(part, there))
+    softer, soft_teacher, factor = policy.soften(s, t, **required(policy, inputs))
     assert softer.shape == soft_teacher.shape == s.shape
     assert softer.isfinite().all()
     torch.testing.assert_close(factor.squeeze(), tau.squeeze() ** 2)
 
 
 @pytest.mark.parametrize("shape", BATCHES)
-@pytest.mark.parametrize("cls", of(SampleWeight))
-def test_what_samples_count_is_not_below_zero_and_no_matter_of_the_student(
+@pytest.mark.parametrize("cls", policies_of_kind(SampleWeight))
+def test_sample_weights_are_not_negative_and_have_no_gradient_to_the_student(
     cls: type[SampleWeight], shape: tuple[int, ...]
 ) -> None:
-    s, t, there = logits(shape)
-    part = cls()
-    part.build(s, t)
-    counts = part(s, t, **asked(part, there))
-    assert counts.shape == shape[:1] + shape[2:]
-    assert (counts >= 0).all()
-    assert not counts.requires_grad or torch.autograd.grad(counts.sum(), s, allow_unused=True)[0] is None
+    s, t, inputs = logits(shape)
+    policy = cls()
+    policy.build(s, t)
+    weights = policy(s, t, **required(policy, inputs))
+    assert weights.shape == shape[:1] + shape[2:]
+    assert (weights >= 0).all()
+    assert not weights.requires_grad or torch.autograd.grad(weights.sum(), s, allow_unused=True)[0] is None
 
 
-@pytest.mark.parametrize("cls", of(Weight))
+@pytest.mark.parametrize("cls", policies_of_kind(Weight))
 def test_a_weight_passes_the_gradient_on_to_the_term_alone(cls: type[Weight]) -> None:
-    value, truth = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
-    weighted = cls()(value, truth)
+    value, task_loss = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
+    weighted = cls()(value, task_loss)
     (grad,) = torch.autograd.grad(weighted, value)
     assert weighted.isfinite()
     assert grad > 0
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_a_policy_survives_being_told(entry: registry.Entry) -> None:
-    part = entry.load()()
-    again = parse_policy("option", policy_spec(part), Schedule, Temperature, Weight, SampleWeight)
-    assert type(again) is type(part)
-    assert again.options() == part.options()
-    assert describe_policy(part).startswith(entry.name)
+def test_a_policy_survives_its_specification(entry: registry.Entry) -> None:
+    policy = entry.load()()
+    restored = parse_policy("option", policy_spec(policy), Schedule, Temperature, Weight, SampleWeight)
+    assert type(restored) is type(policy)
+    assert restored.options() == policy.options()
+    assert describe_policy(policy).startswith(entry.name)
 
 
 def test_a_ramp_has_its_ends_and_its_shape() -> None:
@@ -98,81 +98,83 @@ def test_a_ramp_has_its_ends_and_its_shape() -> None:
 
 
 @pytest.mark.parametrize("by", ["disagreement", "doubt"])
-def test_dynamic_reads_like_the_paper(by: str) -> None:
+def test_dynamic_equals_the_formula(by: str) -> None:
     s, t, _ = logits((6, 5))
-    found = Dynamic(base=6.0, beta=3.0, gamma=2.0, by=by)(s, t)
+    tau = Dynamic(base=6.0, beta=3.0, gamma=2.0, by=by)(s, t)
     omega = []
     for a, b in zip(s.detach().numpy(), t.numpy(), strict=True):
         cosine = (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
         omega.append((1 - cosine) ** 2 if by == "disagreement" else 1 / softmax(a).max())
     expected = [max(6 + 3 * (np.mean(omega) - w), 0.5) for w in omega]
-    torch.testing.assert_close(found, torch.tensor(expected).double())
+    torch.testing.assert_close(tau, torch.tensor(expected).double())
 
 
 def test_standardised_ignores_shift_and_scale() -> None:
     s, t, _ = logits((6, 5))
-    part = Standardised(base=3.0)
-    softer, _, factor = part.soften(s, t)
-    again, _, _ = part.soften(7 * s + 2, t)
+    policy = Standardised(base=3.0)
+    softer, _, factor = policy.soften(s, t)
+    scaled, _, _ = policy.soften(7 * s + 2, t)
     by_hand = [(row - row.mean()) / (row.std(ddof=1) + 1e-7) / 3 for row in s.detach().numpy()]
     torch.testing.assert_close(softer.detach(), torch.tensor(np.stack(by_hand)))
-    torch.testing.assert_close(softer, again, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(softer, scaled, rtol=1e-6, atol=1e-7)
     assert factor == 9
 
 
-def test_a_learned_temperature_of_each_sample_rises_with_the_loss() -> None:
+def test_a_learned_temperature_by_sample_is_trained_to_rise() -> None:
     s, t, _ = logits((6, 5))
-    part = LearnedTemperature(by_sample=True)
-    part.build(s, t)
-    tau = part(s, t)
+    policy = LearnedTemperature(by_sample=True)
+    policy.build(s, t)
+    tau = policy(s, t)
     assert tau.shape == (6,)
-    (turned,) = torch.autograd.grad(tau.sum(), part.net[2].bias)
-    assert turned < 0  # descending climbs
+    (grad,) = torch.autograd.grad(tau.sum(), policy.net[2].bias)
+    assert grad < 0  # gradient descent on the reversed gradient raises τ
 
 
-def test_worse_and_sure_read_like_their_formulas() -> None:
-    s, t, there = logits((6, 5))
-    y = there["targets"]
+def test_student_gap_and_low_entropy_equal_their_formulas() -> None:
+    s, t, inputs = logits((6, 5))
+    y = inputs["targets"]
     assert isinstance(y, Tensor)
     p, q = softmax(s.detach().numpy(), 1), softmax(t.numpy(), 1)
-    ours, theirs = -np.log(p[range(6), y]), -np.log(q[range(6), y])
-    torch.testing.assert_close(StudentGap()(s, t, targets=y), torch.tensor(1 - np.exp(-ours / (theirs + 1e-7))))
+    student_ce, teacher_ce = -np.log(p[range(6), y]), -np.log(q[range(6), y])
+    torch.testing.assert_close(
+        StudentGap()(s, t, targets=y), torch.tensor(1 - np.exp(-student_ce / (teacher_ce + 1e-7)))
+    )
     sure = 1 + (q * np.log(q)).sum(1) / np.log(5)
     torch.testing.assert_close(LowEntropy()(s, t), torch.tensor(sure))
     torch.testing.assert_close(LowEntropy(right=True)(s, t, targets=y), torch.tensor(sure * (q.argmax(1) == y.numpy())))
 
 
-def test_the_easiest_samples_come_first_and_in_the_end_all() -> None:
-    s, t, there = logits((8, 5))
-    y = there["targets"]
+def test_the_easiest_samples_come_first_and_finally_all() -> None:
+    s, t, inputs = logits((8, 5))
+    y = inputs["targets"]
     assert isinstance(y, Tensor)
-    part = Easiest(start=0.25, epochs=10)
-    hard = torch.nn.functional.cross_entropy(t, y, reduction="none")
-    first = part(s, t, targets=y, epoch=0.0)
-    assert first.tolist() == [4.0 if h <= hard.sort().values[1] else 0.0 for h in hard]
-    assert part(s, t, targets=y, epoch=10.0).tolist() == [1.0] * 8
+    policy = Easiest(start=0.25, epochs=10)
+    difficulty = torch.nn.functional.cross_entropy(t, y, reduction="none")
+    first = policy(s, t, targets=y, epoch=0.0)
+    assert first.tolist() == [4.0 if h <= difficulty.sort().values[1] else 0.0 for h in difficulty]
+    assert policy(s, t, targets=y, epoch=10.0).tolist() == [1.0] * 8
 
 
 def test_balanced_weights_hold_their_ratio() -> None:
-    value, truth = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
-    assert ValueRatio(0.5)(value, truth).item() == pytest.approx(1.0)
-    part = GradientRatio(0.5)
-    part.balance(norm=8.0, truth=2.0)
-    assert part.current() == pytest.approx(0.125)
-    part.balance(norm=1.0, truth=2.0)  # of the weighted term
-    assert part.current() == pytest.approx(0.125)
-    part.balance(norm=0.0, truth=2.0)
-    assert part.current() == pytest.approx(0.125)
+    value, task_loss = torch.tensor(3.0, requires_grad=True), torch.tensor(2.0)
+    assert ValueRatio(0.5)(value, task_loss).item() == pytest.approx(1.0)
+    policy = GradientRatio(0.5)
+    policy.balance(norm=8.0, task_norm=2.0)
+    assert policy.current() == pytest.approx(0.125)
+    policy.balance(norm=1.0, task_norm=2.0)  # norms of the weighted term
+    assert policy.current() == pytest.approx(0.125)
+    policy.balance(norm=0.0, task_norm=2.0)
+    assert policy.current() == pytest.approx(0.125)
 
 
 def test_a_learned_weight_falls_for_a_large_value() -> None:
-    part = Uncertainty()
-    part(torch.tensor(3.0), torch.tensor(0.0)).backward()
-    assert part.s.grad == pytest.approx(-3.0 + 0.5)
+    policy = Uncertainty()
+    policy(torch.tensor(3.0), torch.tensor(0.0)).backward()
+    assert policy.s.grad == pytest.approx(-3.0 + 0.5)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         ({"epochs": 3}, "needs a name"),
         ({"name": "rampp"}, "unknown policy 'rampp': did you mean 'ramp'"),
@@ -183,9 +185,9 @@ def test_a_learned_weight_falls_for_a_large_value() -> None:
         (3.5, "expected a number or a schedule or a temperature policy"),
     ],
 )
-def test_a_faulty_policy_is_refused(given: object, message: str) -> None:
+def test_a_faulty_policy_raises(value: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        parse_policy("temperature", given, Schedule, Temperature)
+        parse_policy("temperature", value, Schedule, Temperature)
 
 
 def test_a_scheduled_temperature_stays_above_zero() -> None:

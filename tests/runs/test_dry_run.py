@@ -21,8 +21,8 @@ ON_DIGITS = {
     "dsd": "expected equal shapes",
     "patientkd": "expected equal shapes",
     "minilm_relation": "num_relation_heads",
-    "token_mmd": "name layers of one width",
-    "ofa_kd": "take classes=10",
+    "token_mmd": "name layers of equal width",
+    "ofa_kd": "use classes=10",
     "ifvd": "for segmentation",
     "cirkd_memory": "for segmentation",
 }

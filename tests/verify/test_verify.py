@@ -1,4 +1,4 @@
-"""verify notices whatever is wrong."""
+"""verify reports every difference from a published vector."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from tutelage.cli import app
 from tutelage.errors import DataError
 from tutelage.verify import verify
-from tutelage.verify.checker import table
+from tutelage.verify.checker import reference_table
 
 KD = Path(__file__).parents[1] / "vectors" / "kd__case0.json"
 FITNET = KD.with_name("fitnet_hint__case0.json")
 
 
-def changed(tmp_path: Path, source: Path, change: Any) -> tuple[str, ...]:
-    """The faults of a vector with a change in it."""
+def faults_of_changed(tmp_path: Path, source: Path, change: Any) -> tuple[str, ...]:
+    """Return the faults of a changed vector."""
     vector = json.loads(source.read_text())
     change(vector)
     (tmp_path / "v.json").write_text(json.dumps(vector))
@@ -31,19 +31,19 @@ def changed(tmp_path: Path, source: Path, change: Any) -> tuple[str, ...]:
 
 def test_sound_vectors_pass(tmp_path: Path) -> None:
     for path in (KD, FITNET):
-        assert changed(tmp_path, path, lambda v: None) == ()
+        assert faults_of_changed(tmp_path, path, lambda v: None) == ()
 
 
-def test_another_loss_is_noticed(tmp_path: Path) -> None:
+def test_another_loss_is_reported(tmp_path: Path) -> None:
     def change(vector: Any) -> None:
         vector["expected"]["loss"] *= 1 + 1e-5
 
-    (fault,) = changed(tmp_path, KD, change)
+    (fault,) = faults_of_changed(tmp_path, KD, change)
     assert fault.startswith("loss ")
 
 
-def test_another_temperature_is_noticed(tmp_path: Path) -> None:
-    faults = changed(tmp_path, KD, lambda v: v["hyperparameters"].update(temperature=4.1))
+def test_another_temperature_is_reported(tmp_path: Path) -> None:
+    faults = faults_of_changed(tmp_path, KD, lambda v: v["hyperparameters"].update(temperature=4.1))
     assert any(f.startswith("loss ") for f in faults)
     assert any("gradient of student_logits" in f for f in faults)
 
@@ -59,20 +59,20 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("method", OPTIONS)
-def test_another_number_is_taken_and_noticed(method: str, tmp_path: Path) -> None:
-    """Rows go by the hyper-parameters' names: each other number is computed with, and gives another result."""
-    faults = changed(
+def test_another_number_is_used_and_reported(method: str, tmp_path: Path) -> None:
+    """References go by the hyper-parameters' names: each other number is used, and gives another result."""
+    faults = faults_of_changed(
         tmp_path, KD.with_name(f"{method}__case0.json"), lambda v: v["hyperparameters"].update(OPTIONS[method])
     )
     assert all(fault.startswith(("loss ", "gradient of ")) for fault in faults), faults
     assert faults
 
 
-def test_one_wrong_gradient_entry_is_noticed(tmp_path: Path) -> None:
+def test_one_wrong_gradient_entry_is_reported(tmp_path: Path) -> None:
     def change(vector: Any) -> None:
         vector["expected"]["grad_parameters"]["conv.weight"]["data"][3] += 1e-3
 
-    (fault,) = changed(tmp_path, FITNET, change)
+    (fault,) = faults_of_changed(tmp_path, FITNET, change)
     assert "gradient of parameters.conv.weight" in fault
 
 
@@ -80,13 +80,13 @@ def test_one_wrong_gradient_entry_is_noticed(tmp_path: Path) -> None:
     "name",
     ["kd", "crd", "timm_logit", "adaad", "minilm_relation", "taid", "uld", "dino", "gkd_jsd_beta0", "sskd", "fgd"],
 )
-def test_a_hyper_parameter_that_nothing_uses_is_noticed(name: str, tmp_path: Path) -> None:
-    """In vectors of one loss, of several, of a model; numbers, lists and words."""
+def test_an_unused_hyper_parameter_is_reported(name: str, tmp_path: Path) -> None:
+    """In vectors of one loss, of several, of a model; numbers, lists and strings."""
     for value in (0.5, [1.0, 2.0], "word", False):
         vector = KD.with_name(f"{name}__case0.json")
-        (fault,) = changed(tmp_path, vector, lambda v, x=value: v["hyperparameters"].update(clipped=x))
+        (fault,) = faults_of_changed(tmp_path, vector, lambda v, x=value: v["hyperparameters"].update(clipped=x))
         assert fault == "hyper-parameter clipped isn't used"
-    assert changed(tmp_path, vector, lambda v: v["hyperparameters"].update(clipped=None)) == ()
+    assert faults_of_changed(tmp_path, vector, lambda v: v["hyperparameters"].update(clipped=None)) == ()
 
 
 @pytest.mark.parametrize("where", ["extra", "parameters", ""])
@@ -94,7 +94,7 @@ def test_a_hyper_parameter_that_nothing_uses_is_noticed(name: str, tmp_path: Pat
     "name",
     ["kd", "crd", "timm_logit", "adaad", "distillkit_hidden_state", "one_gate", "mixskd_discriminator", "ofd", "simkd"],
 )
-def test_an_input_that_nothing_uses_is_noticed(name: str, where: str, tmp_path: Path) -> None:
+def test_an_unused_input_is_reported(name: str, where: str, tmp_path: Path) -> None:
     """In vectors of one loss, of several, of a model, and of those whose weights or inputs have any names."""
 
     def change(vector: Any) -> None:
@@ -102,7 +102,7 @@ def test_an_input_that_nothing_uses_is_noticed(name: str, where: str, tmp_path: 
         inputs = inputs.setdefault(where, {}) if where else inputs
         inputs["clipped"] = {"dtype": "float64", "shape": [3], "data": [1.0, 2.0, 3.0]}
 
-    (fault,) = changed(tmp_path, KD.with_name(f"{name}__case0.json"), change)
+    (fault,) = faults_of_changed(tmp_path, KD.with_name(f"{name}__case0.json"), change)
     assert fault == f"input {f'{where}.clipped'.lstrip('.')} isn't used"
 
 
@@ -110,7 +110,7 @@ def test_a_weight_of_another_shape_is_not_used(tmp_path: Path) -> None:
     def change(vector: Any) -> None:
         vector["inputs"]["parameters"]["conv.weight"]["shape"] = [1, -1]
 
-    faults = changed(tmp_path, FITNET, change)
+    faults = faults_of_changed(tmp_path, FITNET, change)
     assert "input parameters.conv.weight isn't used" in faults
 
 
@@ -124,10 +124,10 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("method", MISFITS)
-def test_what_can_not_be_computed_is_said_in_words(method: str, tmp_path: Path) -> None:
+def test_a_vector_that_can_not_be_computed_has_a_readable_fault(method: str, tmp_path: Path) -> None:
     name, value = MISFITS[method]
     path = KD.with_name(f"{method}__case0.json")
-    faults = changed(tmp_path, path, lambda v: v["hyperparameters"].update({name: value}))
+    faults = faults_of_changed(tmp_path, path, lambda v: v["hyperparameters"].update({name: value}))
     assert faults
     assert not any(re.match(r"\w*Error:", fault) for fault in faults), faults
 
@@ -141,17 +141,17 @@ DESCRIBED = {
 
 
 @pytest.mark.parametrize("method", DESCRIBED)
-def test_what_changes_nothing_is_named_as_such(method: str, tmp_path: Path) -> None:
+def test_names_without_effect_are_listed_as_such(method: str, tmp_path: Path) -> None:
     path = KD.with_name(f"{method}__case0.json")
-    assert changed(tmp_path, path, lambda v: v["hyperparameters"].update(DESCRIBED[method])) == ()
-    assert {*DESCRIBED[method]} <= {*table()[method].describes}
+    assert faults_of_changed(tmp_path, path, lambda v: v["hyperparameters"].update(DESCRIBED[method])) == ()
+    assert {*DESCRIBED[method]} <= {*reference_table()[method].describes}
 
 
 @pytest.mark.parametrize("where", ["hyperparameters", "extra"])
 @pytest.mark.parametrize("form", ["tensor", "list"])
 @pytest.mark.parametrize("name", ["textbrewer_kd_ce", "textbrewer_kd_mse"])
 def test_temperatures_may_be_by_sample(name: str, form: str, where: str, tmp_path: Path) -> None:
-    """A vector of as many temperatures is that of as many losses: equal ones give the published number."""
+    """Temperatures may be a vector, one per sample: equal ones give the published number."""
     values = {"dtype": "float64", "shape": [6], "data": [8.0] * 6}
     for change, passes in ((0.0, True), (1.0, False)):
 
@@ -163,21 +163,21 @@ def test_temperatures_may_be_by_sample(name: str, form: str, where: str, tmp_pat
             else:
                 v["hyperparameters"]["temperature"] = each if form == "tensor" else each["data"]
 
-        assert (changed(tmp_path, KD.with_name(f"{name}__case0.json"), several) == ()) == passes
+        assert (faults_of_changed(tmp_path, KD.with_name(f"{name}__case0.json"), several) == ()) == passes
 
 
-@pytest.mark.parametrize("word", ["label_smoothing", "smoothing"])
+@pytest.mark.parametrize("option", ["label_smoothing", "smoothing"])
 @pytest.mark.parametrize("name", ["kd_total", "deit_soft", "timm_logit", "timm_token", "lwf", "mlkd", "tf_kd_self"])
-def test_the_truth_may_be_smoothed(name: str, word: str, tmp_path: Path) -> None:
+def test_the_task_loss_may_have_label_smoothing(name: str, option: str, tmp_path: Path) -> None:
     path = KD.with_name(f"{name}__case0.json")
-    assert changed(tmp_path, path, lambda v: v["hyperparameters"].update({word: 0.0})) == ()
-    faults = changed(tmp_path, path, lambda v: v["hyperparameters"].update({word: 0.1}))
+    assert faults_of_changed(tmp_path, path, lambda v: v["hyperparameters"].update({option: 0.0})) == ()
+    faults = faults_of_changed(tmp_path, path, lambda v: v["hyperparameters"].update({option: 0.1}))
     assert faults[0].startswith("loss ")
     assert all("isn't used" not in fault for fault in faults)
 
 
 def test_an_unknown_method_fails(tmp_path: Path) -> None:
-    (fault,) = changed(tmp_path, KD, lambda v: v.update(method="kdd"))
+    (fault,) = faults_of_changed(tmp_path, KD, lambda v: v.update(method="kdd"))
     assert "unknown loss 'kdd'" in fault
 
 
@@ -193,12 +193,12 @@ def test_nothing_to_verify_is_an_error(tmp_path: Path) -> None:
         list(verify(tmp_path))
 
 
-def test_the_command_counts_and_tells(tmp_path: Path) -> None:
+def test_the_command_counts_passed_and_failed_vectors(tmp_path: Path) -> None:
     shutil.copy(KD, tmp_path)
-    done = CliRunner().invoke(app, ["verify", str(tmp_path)])
-    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed")
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "1 passed, 0 failed")
     (tmp_path / "torn.json").write_text("{")
-    done = CliRunner().invoke(app, ["verify", str(tmp_path)])
-    assert done.exit_code == 1
-    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
-    assert "torn: " in done.stdout
+    result = CliRunner().invoke(app, ["verify", str(tmp_path)])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1] == "1 passed, 1 failed"
+    assert "torn: " in result.stdout

@@ -16,9 +16,9 @@ from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
 from tutelage.objective.pairing import in_words, layer_list, pairs_of
-from tutelage.policies import ScheduledTemperature, parse_policy
-from tutelage.policies import policy_spec as told_of
 from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
+from tutelage.policies.parsing import ScheduledTemperature, parse_policy
+from tutelage.policies.parsing import policy_spec as told_of
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.distributed import gathered, samples_of

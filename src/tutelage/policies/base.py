@@ -1,4 +1,4 @@
-"""What policies are: a temperature, a weight, or what each sample counts, decided in training."""
+"""The base classes of policies: schedules, temperatures, and weights of terms and of samples."""
 
 from __future__ import annotations
 
@@ -11,62 +11,80 @@ from tutelage.utils.dataclass_module import DataclassModule
 
 
 class Schedule(DataclassModule):
-    """Abstract: a number that follows the epoch, for a term's weight or its temperature."""
+    """Abstract base class of a number that follows the epoch, for a term's weight or its temperature."""
 
     def at(self, epoch: float) -> float:
-        """Its value."""
+        """Return the value at an epoch (0 at the start of training, fractions within an epoch)."""
         raise NotImplementedError
 
 
 class Temperature(DataclassModule):
-    """Abstract: softens both sides' logits (B, C, …) before a loss that then needs no temperature of its own.
+    """Abstract base class: softens both sides' logits before a loss, which then needs no temperature option.
 
-    `forward(student, teacher, *, …)` gives τ, one number or one a sample or position, (B, …); the loss sees s/τ and
-    t/τ. What it says is multiplied by τ², which keeps the gradient's size, unless `square` is false.
+    `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to τ, which is one number, or one per sample or
+    position, (B, …). The loss receives s/τ and t/τ. Its value is multiplied by τ², which keeps the gradient's size,
+    unless the class attribute `square` is false. The keyword-only parameters of forward are the inputs that the policy
+    requires of the batch.
     """
 
     paper: ClassVar[str] = ""
     square: ClassVar[bool] = True
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
-        """Make the learned parts from an example of both sides' logits."""
+        """Create the learned parameters from an example of both sides' logits (B, C, …)."""
 
     def soften(self, student: Tensor, teacher: Tensor, **loss_kwargs: object) -> tuple[Tensor, Tensor, Tensor]:
-        """Both sides softened, and the factor of what the loss says."""
+        """Soften both sides.
+
+        Args:
+            student: the student's logits (B, C, …).
+            teacher: the teacher's logits (B, C, …).
+            **loss_kwargs: the inputs that forward requires of the batch.
+
+        Returns: both sides' softened logits, and the factor by which the loss's value is multiplied.
+        """
         temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
-        at = by_position(temperature, student)
-        return student / at, teacher / at, temperature**2 if self.square else torch.ones_like(temperature)
+        divisor = by_position(temperature, student)
+        return student / divisor, teacher / divisor, temperature**2 if self.square else torch.ones_like(temperature)
 
 
 class Weight(DataclassModule):
-    """Abstract: weighs a term; `forward(value, truth)` gives the weighted value.
+    """Abstract base class: weighs a term; `forward(value, task_loss)` returns the weighted value, ().
 
-    value (): the term's mean. truth (): the sum of the terms that need no teacher, a constant.
+    value () is the term's mean. task_loss () is the sum of the terms that need no teacher, without gradient.
     """
 
     paper: ClassVar[str] = ""
     compares: ClassVar[bool] = True
-    """Whether it needs a term of the ground truth to go by."""
+    """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
     def current(self) -> float | None:
-        """The factor in use, if it is the same until the next look at the gradients."""
+        """Return the factor in use if it stays the same until gradients are next measured, and None otherwise."""
         return None
 
-    def balance(self, norm: float, truth: float) -> None:
-        """Take note of the gradient norms of the weighted term and of the terms that need no teacher."""
+    def balance(self, norm: float, task_norm: float) -> None:
+        """Update the weight.
+
+        Args:
+            norm: the gradient norm of the weighted term.
+            task_norm: the gradient norm of the terms that need no teacher.
+        """
 
 
 class SampleWeight(DataclassModule):
-    """Abstract: what each sample or position counts in a term: `forward(student, teacher, *, …)` gives (B, …)."""
+    """Abstract base class of the weights of a term's samples or positions.
+
+    `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to the weights (B, …).
+    """
 
     paper: ClassVar[str] = ""
 
     def build(self, student: Tensor, teacher: Tensor | None) -> None:
-        """Make the learned parts from an example of both sides' logits."""
+        """Create the learned parameters from an example of both sides' logits (B, C, …)."""
 
 
 def by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
-    """Values (B,) or (B, …), one a sample or position, to go with (B, C, …); a number stays."""
+    """Reshape values (B,) or (B, …), one per sample or position, to broadcast with (B, C, …); a number is kept."""
     if not isinstance(value, Tensor) or value.numel() == 1:
         return value
     return value.reshape(len(value), 1, *value.shape[1:], *[1] * (like.dim() - value.dim() - 1))

@@ -22,7 +22,7 @@ from tutelage.errors import CheckpointError, ModelError
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.objective.terms import Terms
-from tutelage.policies import describe_policy
+from tutelage.policies.parsing import describe_policy
 from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, peak_memory
 from tutelage.runs import examples
 from tutelage.schemes.base import Scheme

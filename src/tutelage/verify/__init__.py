@@ -1,4 +1,4 @@
-"""The catalogue against published implementations: numbers that they computed, computed again with our losses."""
+"""Verification of the catalogue against numbers that published implementations computed."""
 
 from tutelage.verify.checker import Outcome, verify
 

@@ -1,4 +1,4 @@
-"""How a published method's names map to ours: one row a method, no cases."""
+"""The mapping of a published method's names to the catalogue's: one reference per method."""
 
 from __future__ import annotations
 
@@ -14,22 +14,34 @@ from tutelage.verify.vector import Vector
 
 @dataclass(frozen=True)
 class Reference:
-    """The names of one published method.
+    """One line of the reference table: how a published method's vector is computed with the catalogue's losses.
 
-    loss: ours; empty for the method's own name. fields: hyper-parameter → our field, where they differ (the task's
-    loss's label smoothing is there unless others are named). options: our
-    fields that choose the published code's behaviour, or a function of the vector that gives them. samples: the
-    hyper-parameter that says how many samples there are, or a function of the vector that does.
-    asks: input → our forward's keyword, where they differ (`target` is `targets` anyway). state: patterns of the names
-    of weights and buffers → ours, or a function of the vector that gives them. before: what the loss meets first.
-    student, teacher: the inputs on either side (a name, or names to take as a list).
-    sides: the form in which ours takes either side; teacher_sides: the teacher's, if it is another.
-    connector: ours, if the published code has one; its options by name. scale: what the published reduction multiplies
-    our mean by. combine: for a published total of several of our losses (a list of (weight, row)). added: what the
-    total has beside, given ready-made. derive: the vector with what its models say, of which it gives the weights.
-    stand_ins: what a learned part of ours gives, where the vector has that and not the part's weights.
-    describes: hyper-parameters and inputs that change nothing, since they only describe the others, or what published
-    code computes beside the loss; any other that no row asks for is a fault.
+    Args:
+        loss: the catalogue's loss; empty for the method's own name.
+        fields: hyper-parameter → field of the loss, where they differ. By default it maps the label smoothing of the
+            task loss.
+        options: fields that select the published code's behaviour, or a function of the vector that returns them.
+        samples: the hyper-parameter with the number of samples, or a function of the vector that returns it.
+        renames: input or hyper-parameter → keyword of the loss's forward, where they differ (`target` always becomes
+            `targets`).
+        state: patterns of the published names of weights and buffers → state-dict keys, or a function of the vector
+            that returns them.
+        before: called with the vector and the loss before the loss is computed.
+        student: names of the student's inputs, separated by spaces; by default its features, or else its logits.
+        teacher: the same for the teacher.
+        connector: a connector's name, or a function of the vector that returns one, if the published code has one.
+        together: whether the loss gets all inputs of a side in one call, not one pair after the other.
+        sides: converts a side's list of tensors to the form that the loss takes.
+        teacher_sides: the same for the teacher's side; by default `sides`.
+        scale: the factor between the catalogue's reduced loss and the published one.
+        reduce: the reduction of the loss's values, by default the mean.
+        combine: for a published sum of several losses, returns them as (weight, reference).
+        prepare: changes the loss's keyword arguments.
+        added: a value that the published total contains and the vector provides.
+        derive: returns the vector with further inputs, such as the outputs of models whose weights it provides.
+        stand_ins: functions that replace learned parts of the loss, if the vector has their outputs, not their weights.
+        describes: hyper-parameters and inputs that don't change the loss, since they only describe others or something
+            else that the published code computes; any other name that no reference uses is a fault.
     """
 
     loss: str = ""

@@ -1,4 +1,4 @@
-"""Forms in which losses take a side of a vector."""
+"""Conversions of a vector's side to the form that a loss takes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from torch import Tensor
 Side = Callable[[list[Tensor]], list[Tensor]]
 
 
-def nobody(tensors: list[Tensor]) -> list[Tensor]:
-    """No teacher, though the vector has one."""
+def no_teacher(tensors: list[Tensor]) -> list[Tensor]:
+    """Return an empty side, for a loss without a teacher on a vector that has one."""
     return []
 
 
-def constants(tensors: list[Tensor]) -> list[Tensor]:
-    """A side without its graph."""
+def detached(tensors: list[Tensor]) -> list[Tensor]:
+    """Detach a side's tensors."""
     return [x.detach() for x in tensors]
 
 
-def only(tensors: list[Tensor]) -> Tensor:
-    """The one tensor of a side."""
+def single(tensors: list[Tensor]) -> Tensor:
+    """Return the only tensor of a side."""
     return tensors[0]
 
 
-def split(tensors: list[Tensor]) -> list[Tensor]:
-    """One tensor of several answers, (M, B, C), as a list."""
+def unstacked(tensors: list[Tensor]) -> list[Tensor]:
+    """Unbind stacked logits (M, B, C) to a list of M."""
     return list(tensors[0].unbind(0))
 
 
-def part(number: int) -> Side:
-    """One of several answers, (M, B, C)."""
-    return lambda tensors: [tensors[0][number]]
+def member(index: int) -> Side:
+    """Return a conversion that selects one of stacked logits (M, B, C)."""
+    return lambda tensors: [tensors[0][index]]
 
 
-def apart(part: Side) -> Side:
-    """Such a part without its graph."""
-    return lambda tensors: constants(part(tensors))
+def detached_member(index: int) -> Side:
+    """Return a conversion that selects and detaches one of stacked logits (M, B, C)."""
+    return lambda tensors: detached(member(index)(tensors))

@@ -1,4 +1,4 @@
-"""A reference vector: inputs, hyper-parameters, and the loss and gradients that a published implementation gave."""
+"""Reference vectors: inputs, hyper-parameters, and the loss and gradients of a published implementation."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tutelage.errors import DataError
 
 
 class Noted(dict[str, Any]):
-    """Values by name, which note what was asked for; so does what they are joined to."""
+    """A dict that records which names were read, in `used`; the result of `|` shares that record."""
 
-    def __init__(self, given: Mapping[str, Any], asked: set[str] | None = None) -> None:
-        super().__init__(given)
-        self.asked: set[str] = set() if asked is None else asked
+    def __init__(self, values: Mapping[str, Any], used: set[str] | None = None) -> None:
+        super().__init__(values)
+        self.used: set[str] = set() if used is None else used
 
     def __getitem__(self, name: str) -> Any:
-        self.asked.add(name)
+        self.used.add(name)
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As of a dict, noted too."""
-        self.asked.add(name)
+        """Return a value as a dict does, and record the name."""
+        self.used.add(name)
         return super().get(name, default)
 
-    def __or__(self, others: Mapping[str, Any]) -> Noted:  # type: ignore[override]
-        return Noted({**self, **others}, self.asked)
+    def __or__(self, other: Mapping[str, Any]) -> Noted:  # type: ignore[override]
+        return Noted({**self, **other}, self.used)
 
-    def whole(self, name: str) -> int:
-        """A whole number.
+    def integer(self, name: str) -> int:
+        """Return a whole number.
 
         Raises: DataError if it is anything else.
         """
@@ -43,22 +43,23 @@ class Noted(dict[str, Any]):
             raise DataError(f"hyper-parameter {name}={value!r}: expected a whole number.")
         return value
 
-    def one_of(self, name: str, *words: str) -> str:
-        """One of these words.
+    def one_of(self, name: str, *choices: str) -> str:
+        """Return a value that must be one of the choices.
 
         Raises: DataError if it is anything else.
         """
         value = self[name]
-        if value not in words:
-            raise DataError(f"hyper-parameter {name}={value!r}: expected {', '.join(words)}.")
+        if value not in choices:
+            raise DataError(f"hyper-parameter {name}={value!r}: expected {', '.join(choices)}.")
         return str(value)
 
 
 @dataclass(frozen=True)
 class Vector:
-    """One file: method, kind, hyper-parameters, inputs and expected as float64 tensors, by dotted name.
+    """A vector's file: method, kind, hyper-parameters, inputs and expected values, as float64 tensors by dotted name.
 
-    A list's items are numbered: `student_features.0`; dicts' are named: `extra.index`, `parameters.conv.weight`.
+    Items of lists are numbered: `student_features.0`; those of dicts are named: `extra.index`,
+    `parameters.conv.weight`.
     """
 
     path: Path
@@ -72,29 +73,29 @@ class Vector:
     near_zero: frozenset[str]
 
     def get(self, name: str) -> Tensor | None:
-        """An input by its dotted name."""
+        """Return an input by its dotted name, or None."""
         return self.inputs.get(name)
 
     def under(self, name: str) -> dict[str, Tensor]:
-        """The inputs `name.…`, by the rest of their names."""
-        found = self.among(name)
-        self.inputs.asked.update(f"{name}.{key}" for key in found)
-        return found
+        """Return the inputs `name.…` by the rest of their names, and record them as used."""
+        inputs = self.among(name)
+        self.inputs.used.update(f"{name}.{key}" for key in inputs)
+        return inputs
 
     def among(self, name: str) -> dict[str, Tensor]:
-        """The same, to look through: which are used isn't said yet."""
+        """Return the inputs `name.…` by the rest of their names, without recording them as used."""
         return {key.removeprefix(f"{name}."): x for key, x in self.inputs.items() if key.startswith(f"{name}.")}
 
     def side(self, name: str) -> list[Tensor]:
-        """A numbered list of inputs, or the one input, of that name; empty if there is none."""
-        one = self.get(name)
-        return [one] if one is not None else list(self.under(name).values())
+        """Return the numbered list of inputs, or the one input, of that name; empty if there is none."""
+        tensor = self.get(name)
+        return [tensor] if tensor is not None else list(self.under(name).values())
 
 
 def read(path: Path) -> Vector:
     """Read a vector's file.
 
-    Raises: DataError if it isn't one.
+    Raises: DataError if the file is no reference vector.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +117,7 @@ def read(path: Path) -> Vector:
 
 
 def _plain(value: Any) -> Any:
-    """A hyper-parameter: a tensor if it is written as one, else as it is."""
+    """Return a hyper-parameter, as a tensor if it is stored as one."""
     return _tensor(value) if isinstance(value, dict) and "data" in value else value
 
 
@@ -125,7 +126,7 @@ def _tensor(value: Mapping[str, Any]) -> Tensor:
 
 
 def _tensors(value: Any, prefix: str = "") -> dict[str, Tensor]:
-    """Nested lists and dicts of {dtype, shape, data} as tensors by dotted name."""
+    """Flatten nested lists and dicts of {dtype, shape, data} to tensors by dotted name."""
     if value is None:
         return {}
     if isinstance(value, dict) and "data" in value and "shape" in value:

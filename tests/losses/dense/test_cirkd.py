@@ -1,4 +1,4 @@
-"""CIRKD against loops over images and positions, and what its queues take in."""
+"""CIRKD against loops over images and positions, and the contents of its queues."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def kl(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
-def test_minibatch_reads_like_the_paper(temperature: float) -> None:
+def test_minibatch_equals_the_formula(temperature: float) -> None:
     s, t = torch.randn(3, 4, 2, 3).double(), torch.randn(3, 5, 2, 3).double()
     values = CIRKDMiniBatch(temperature=temperature)(s, t).unflatten(0, (3, 6))
     f, g = (F.normalize(x, dim=1).flatten(2).numpy() for x in (s, t))
@@ -41,7 +41,7 @@ def small(**options: float) -> CIRKDMemory:
 
 
 @pytest.mark.parametrize("options", [{}, {"contrast_temperature": 0.5, "kd_temperature": 2.0, "pixel_weight": 1.0}])
-def test_memory_reads_like_the_paper(options: dict[str, float]) -> None:
+def test_memory_equals_the_formula(options: dict[str, float]) -> None:
     loss, s, t = small(**options), torch.randn(2, 4, 2, 2).double(), torch.randn(2, 5, 2, 2).double()
     loss.build(s, t, 10)
     labels = torch.tensor([[[0, 1], [255, 2]], [[-1, 0], [0, 3]]])
@@ -56,7 +56,7 @@ def test_memory_reads_like_the_paper(options: dict[str, float]) -> None:
         assert parts[name].mean().item() == pytest.approx(expected)
 
 
-def test_memory_takes_in_positions_and_regions_of_their_class() -> None:
+def test_memory_stores_positions_and_regions_of_their_class() -> None:
     loss, s, t = small(), torch.randn(2, 4, 2, 3), torch.randn(2, 5, 2, 3)
     loss.build(s, t, 10)
     before = loss.pixels.rows.clone(), loss.regions.rows.clone()

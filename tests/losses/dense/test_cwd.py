@@ -10,7 +10,7 @@ from tutelage.losses.dense.cwd import CWD
 
 
 @pytest.mark.parametrize("temperature", [4.0, 1.0, 0.3])
-def test_reads_like_the_paper(temperature: float) -> None:
+def test_equals_the_formula(temperature: float) -> None:
     s, t = torch.randn(2, 3, 4, 5).double(), torch.randn(2, 3, 4, 5).double()
     values = CWD(temperature=temperature)(s, t)
     assert values.shape == (2, 3)

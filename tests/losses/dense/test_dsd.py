@@ -19,7 +19,7 @@ def residual(layers: list[torch.Tensor], b: int, m: int, n: int) -> np.ndarray:
 
 
 def classes(scores: torch.Tensor) -> np.ndarray:
-    """Of one sample (K, 5, 5), the last row and column in patches of their own."""
+    """The same for one sample (K, 5, 5), with separate patches for the last row and column."""
     x = scores.numpy()
     pooled = np.array([[[k[i : i + 2, j : j + 2].mean() for j in (0, 2, 4)] for i in (0, 2, 4)] for k in x])
     p = np.exp(pooled.reshape(len(x), -1) / 4)
@@ -28,7 +28,7 @@ def classes(scores: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("options", [{}, {"psd_weight": 2.0, "csd_weight": 3.0}])
-def test_reads_like_the_paper(options: dict[str, float]) -> None:
+def test_equals_the_formula(options: dict[str, float]) -> None:
     s, t = ([torch.randn(2, c, 5, 5).double() for c in channels] for channels in ((3, 2, 4), (6, 5, 4)))
     parts = DSD(**options)(s, t)
     psd, csd = options.get("psd_weight", 1000), options.get("csd_weight", 10)

@@ -21,7 +21,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def attention(x: np.ndarray, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of one sample (C, H, W)."""
+    """The same for one sample (C, H, W)."""
     where = softmax(np.abs(x).mean(0).flatten() / temperature).reshape(x.shape[1:]) * x[0].size
     return where, softmax(np.abs(x).mean((1, 2)) / temperature) * len(x)
 
@@ -41,7 +41,7 @@ def foreground(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     "options", [{}, {"temperature": 0.8, "alpha": 1.6e-3, "beta": 8e-4, "gamma": 2e-3, "lambda_": 8e-6}]
 )
-def test_reads_like_the_paper(options: dict[str, float]) -> None:
+def test_equals_the_formula(options: dict[str, float]) -> None:
     loss, s, t = FGD(**options), torch.randn(2, 4, 6, 7).double(), torch.randn(2, 4, 6, 7).double()
     loss.build(s, t, 10)
     for parameter in loss.parameters():
@@ -63,20 +63,20 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
 def test_context_attends_to_positions() -> None:
     block, x = Context(4).double(), torch.randn(1, 4, 2, 3).double()
     with torch.no_grad():
-        block.mask.weight.mul_(100)  # one position alone
+        block.mask.weight.mul_(100)  # so that attention is on a single position
         best = block.mask(x).flatten().argmax()
         torch.nn.init.normal_(block.add[3].weight)
         torch.testing.assert_close(block(x), block.add(x.flatten(2)[..., best, None, None]))
 
 
-def test_other_channels_are_aligned() -> None:
+def test_different_channels_are_aligned() -> None:
     loss, s, t = FGD(), torch.randn(2, 3, 6, 7), torch.randn(2, 4, 6, 7)
     loss.build(s, t, 10)
     values = loss(s, t, boxes=BOXES.float(), inputs=torch.empty(2, 3, 64, 80))
     assert all(part.shape == (2,) and part.isfinite().all() for part in values.values())
 
 
-def test_refuses_boxes_that_do_not_fit() -> None:
+def test_raises_for_boxes_that_do_not_fit() -> None:
     loss, x = FGD(), torch.randn(2, 4, 6, 7)
     loss.build(x, x, 10)
     with pytest.raises(ConfigError, match="expected \\(B, M, 4\\)"):

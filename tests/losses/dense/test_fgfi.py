@@ -1,4 +1,4 @@
-"""FGFI, anchor by anchor."""
+"""FGFI against a plain implementation, per anchor."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def anchor(i: int, j: int, stride: float, size: float, ratio: float) -> list[flo
 @pytest.mark.parametrize(
     "options", [{"sizes": (12.0, 20.0)}, {"threshold": 0.8, "sizes": (10.0,), "ratios": (1.0, 3.0)}]
 )
-def test_reads_like_the_paper(options: dict[str, tuple[float, ...]]) -> None:
+def test_equals_the_formula(options: dict[str, tuple[float, ...]]) -> None:
     student, teacher, inputs = (
         torch.randn(3, 2, 4, 6).double(),
         torch.randn(3, 5, 4, 6).double(),
         torch.zeros(3, 3, 32, 48),
     )
-    boxes = torch.zeros(3, 2, 4)  # the box of a pixel is none
+    boxes = torch.zeros(3, 2, 4)  # a box of one pixel is left out
     boxes[0] = torch.tensor([[2.0, 3.0, 15.0, 12.0], [20.0, 5.0, 45.0, 30.0]])
     boxes[1, 0] = torch.tensor([30.0, 20.0, 40.0, 31.0])
     loss = FGFI(**options)
@@ -39,8 +39,8 @@ def test_reads_like_the_paper(options: dict[str, tuple[float, ...]]) -> None:
     s = torch.nn.functional.conv2d(student, loss.adapt.weight, loss.adapt.bias, padding=1).relu()
     kinds = [(size, ratio) for size in loss.sizes for ratio in loss.ratios]
     values = loss(student, teacher, boxes=boxes, inputs=inputs)
-    own = torch.tensor([anchor(i, j, 8, *kind) for i in range(4) for j in range(6) for kind in kinds])
-    torch.testing.assert_close(loss(student, teacher, boxes=boxes, inputs=inputs, anchors=own), values)
+    anchors = torch.tensor([anchor(i, j, 8, *kind) for i in range(4) for j in range(6) for kind in kinds])
+    torch.testing.assert_close(loss(student, teacher, boxes=boxes, inputs=inputs, anchors=anchors), values)
     totals, counts = [], []
     for b, real in enumerate((2, 1, 0)):
         near = set()
@@ -51,11 +51,11 @@ def test_reads_like_the_paper(options: dict[str, tuple[float, ...]]) -> None:
         totals.append(torch.as_tensor(total))
         counts.append(len(near))
         assert 0 < len(near) < 24 or real == 0
-    torch.testing.assert_close(values.mean(), sum(totals) / (2 * sum(counts)))  # one N for the batch
+    torch.testing.assert_close(values.mean(), sum(totals) / (2 * sum(counts)))  # N is the mean over the batch
     torch.testing.assert_close(values, torch.stack(totals) * 3 / (2 * sum(counts)))
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     x = torch.randn(2, 3, 4, 4)
     loss = FGFI()
     loss.build(x, x, 0)

@@ -11,7 +11,7 @@ from tutelage.losses.dense.ld import LD
 
 
 @pytest.mark.parametrize("temperature", [10.0, 2.0])
-def test_reads_like_the_paper(temperature: float) -> None:
+def test_equals_the_formula(temperature: float) -> None:
     s, t, weight = torch.randn(3, 4 * 5).double(), torch.randn(3, 4 * 5).double(), torch.rand(3).double()
     values = LD(temperature=temperature)(s, t, weight=weight)
     for box in range(3):
@@ -29,6 +29,6 @@ def test_default_is_ten() -> None:
     torch.testing.assert_close(LD()(s, t), LD(temperature=10.0)(s, t))
 
 
-def test_refuses_what_has_not_four_sides() -> None:
+def test_raises_for_logits_that_are_not_for_four_sides() -> None:
     with pytest.raises(ConfigError, match="4·bins"):
         LD()(torch.randn(3, 6), torch.randn(3, 6))

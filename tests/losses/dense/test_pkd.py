@@ -1,4 +1,4 @@
-"""PKD is one less the correlation of each channel."""
+"""PKD is 1 minus the correlation of each channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.dense.pkd import PKD
 
 
-def test_reads_like_the_paper() -> None:
+def test_equals_the_formula() -> None:
     s, t = torch.randn(3, 2, 4, 5).double(), torch.randn(3, 2, 4, 5).double()
     for channel, value in enumerate(PKD()(s, 4 * t - 7).mean((0, 2, 3))):
         rho = np.corrcoef(s[:, channel].flatten(), t[:, channel].flatten())[0, 1]
@@ -30,6 +30,6 @@ def test_one_side_is_resized(resize_student: bool) -> None:
     torch.testing.assert_close(values, PKD()(*resized))
 
 
-def test_refuses_other_channels() -> None:
+def test_raises_for_different_channels() -> None:
     with pytest.raises(ConfigError, match="connector"):
         PKD()(torch.randn(3, 2, 4, 4), torch.randn(3, 3, 4, 4))

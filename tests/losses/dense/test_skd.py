@@ -11,7 +11,7 @@ from tutelage.losses.dense.skd import SKDPairwise
 
 
 def affinity(x: np.ndarray, patch: int) -> np.ndarray:
-    """Of one sample (C, H, W)."""
+    """The same for one sample (C, H, W)."""
     nodes = [
         x[:, i : i + patch, j : j + patch].max((1, 2))
         for i in range(0, x.shape[1], patch)
@@ -21,7 +21,7 @@ def affinity(x: np.ndarray, patch: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("options", "patch"), [({}, 2), ({"patch": 3}, 3), ({"scale": 0.5}, 3), ({"patch": 1}, 1)])
-def test_reads_like_the_paper(options: dict[str, float], patch: int) -> None:
+def test_equals_the_formula(options: dict[str, float], patch: int) -> None:
     s, t = torch.randn(2, 3, 6, 7).double(), torch.randn(2, 5, 6, 7).double()
     values = SKDPairwise(**options)(s, t)
     for b in range(2):
@@ -29,17 +29,17 @@ def test_reads_like_the_paper(options: dict[str, float], patch: int) -> None:
         np.testing.assert_allclose(values[b], expected.mean(1), rtol=1e-6)
 
 
-def test_lengths_as_constants_change_the_gradient_alone() -> None:
+def test_constant_norms_change_only_the_gradient() -> None:
     s, t = torch.randn(2, 3, 4, 4).double().requires_grad_(), torch.randn(2, 5, 4, 4).double()
     plain, constant = SKDPairwise()(s, t).mean(), SKDPairwise(detach_norm=True)(s, t).mean()
     assert plain.item() == constant.item()
     gradients = [torch.autograd.grad(x, s)[0] for x in (plain, constant)]
     assert not torch.allclose(*gradients)
-    assert abs((gradients[0] * s).sum()) < 1e-7  # a feature's length doesn't matter, so the gradient is across it
+    assert abs((gradients[0] * s).sum()) < 1e-7  # features' norms don't matter, so the gradient is orthogonal to them
     assert torch.autograd.gradcheck(lambda x: SKDPairwise()(x, t), s)
 
 
-def test_refuses_no_patch() -> None:
+def test_raises_for_no_patch() -> None:
     with pytest.raises(ConfigError, match="patch=0"):
         SKDPairwise(patch=0)
     with pytest.raises(ConfigError, match="scale=0"):

@@ -1,4 +1,4 @@
-"""AB, read again element by element."""
+"""AB against a plain implementation, per element."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.losses.feature.ab import AB
 
 
 @pytest.mark.parametrize("margin", [1.0, 0.3])
-def test_reads_like_the_paper(margin: float) -> None:
+def test_equals_the_formula(margin: float) -> None:
     student, teacher = ([torch.randn(3, 2, side, side).double() for side in (4, 2, 1)] for _ in range(2))
     expected = torch.zeros(3).double()
     for layer, weight in ((0, 0.25), (1, 0.5), (2, 1.0)):
@@ -30,7 +30,7 @@ def test_is_zero_beyond_the_margin_on_the_teachers_side() -> None:
     assert AB()([teacher.sign() * 5], [teacher]).sum() == 0
 
 
-def test_refuses_what_does_not_pair() -> None:
+def test_raises_for_lists_that_do_not_pair() -> None:
     x = torch.zeros(2, 3, 4, 4)
     with pytest.raises(ConfigError, match="1 student layers and 2 teacher layers"):
         AB()([x], [x, x])

@@ -1,4 +1,4 @@
-"""AFD, read again channel by channel."""
+"""AFD against a plain implementation, per channel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.losses.feature.afd import AFD
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
-def test_reads_like_the_paper(ratio: float) -> None:
+def test_equals_the_formula(ratio: float) -> None:
     student, teacher = (torch.randn(2, 4, 3, 3).double() for _ in range(2))
     loss = AFD(ratio=ratio)
     loss.build(student, teacher, 0)

@@ -1,4 +1,4 @@
-"""Attention scores, read again head by head and query by query."""
+"""Attention scores against a plain implementation, per head and query."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("heads", ["each", "mean", "sum"])
 @pytest.mark.parametrize("mask", [None, MASK])
-def test_mse_reads_like_the_formula(heads: str, mask: Tensor | None) -> None:
+def test_mse_equals_the_formula(heads: str, mask: Tensor | None) -> None:
     student, teacher = scores(), scores()
     s, t = student, teacher
     if heads != "each":
@@ -43,7 +43,7 @@ def test_mse_reads_like_the_formula(heads: str, mask: Tensor | None) -> None:
 
 @pytest.mark.parametrize("heads", ["each", "mean", "sum"])
 @pytest.mark.parametrize("mask", [None, MASK])
-def test_ce_reads_like_the_formula(heads: str, mask: Tensor | None) -> None:
+def test_ce_equals_the_formula(heads: str, mask: Tensor | None) -> None:
     student, teacher = scores(), scores()
     s, t = student, teacher
     if heads != "each":

@@ -1,4 +1,4 @@
-"""CanKD, read again position by position."""
+"""CanKD against a plain implementation, per position."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tutelage.losses.feature.cankd import CanKD
 
 
 def at(conv: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """A 1×1 convolution of one position's (C,)."""
+    """Apply a 1×1 convolution to one position, (C,)."""
     y = conv.weight[:, :, 0, 0] @ x
     return y if conv.bias is None else y + conv.bias
 
 
 def windows(conv: torch.nn.Conv2d, x: torch.Tensor) -> list[torch.Tensor]:
-    """Each 2×2 window's largest, channel by channel, of one sample's (C, 4, 4)."""
+    """Return the maximum of each 2×2 window, per channel, of one sample (C, 4, 4)."""
     cells = [(i, j) for i in (0, 2) for j in (0, 2)]
     return [torch.stack([at(conv, x[:, i + a, j + b]) for a in (0, 1) for b in (0, 1)]).amax(0) for i, j in cells]
 
@@ -26,7 +26,7 @@ def whitened(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("ratio", [2.0, 4.0])
-def test_reads_like_the_paper(ratio: float) -> None:
+def test_equals_the_formula(ratio: float) -> None:
     student, teacher = torch.randn(2, 4, 4, 4).double(), torch.randn(2, 4, 4, 4).double()
     loss = CanKD(ratio=ratio)
     loss.build(student, teacher, 0)
@@ -34,17 +34,17 @@ def test_reads_like_the_paper(ratio: float) -> None:
     torch.nn.init.normal_(loss.out[1].weight)
     loss.eval()  # batch norm with mean 0 and variance 1
     for s, t, values in zip(student, teacher, loss(student, teacher), strict=True):
-        keys, found = windows(loss.key, t), windows(loss.value, t)
+        keys, window_values = windows(loss.key, t), windows(loss.value, t)
         z = s.clone()
         for i in range(4):
             for j in range(4):
                 attention = [at(loss.query, s[:, i, j]) @ key / len(keys) for key in keys]
-                y = sum(a * v for a, v in zip(attention, found, strict=True))
+                y = sum(a * v for a, v in zip(attention, window_values, strict=True))
                 z[:, i, j] += at(loss.out[0], y) / (1 + 1e-5) ** 0.5 * loss.out[1].weight
         torch.testing.assert_close(values, (whitened(z) - whitened(t)) ** 2 / 2)
 
 
-def test_at_first_only_the_student_itself_counts() -> None:
+def test_initially_the_attention_adds_nothing() -> None:
     student, teacher = torch.randn(2, 4, 1, 5), torch.randn(2, 4, 1, 5)
     loss = CanKD()
     loss.build(student, teacher, 0)

@@ -1,4 +1,4 @@
-"""DistPro, read again path by path."""
+"""DistPro against a plain implementation, per path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tutelage.losses.feature.distpro import DistPro
 
 
-def test_reads_like_the_paper() -> None:
+def test_equals_the_formula() -> None:
     student = [torch.randn(6, 2, 4, 4).double(), torch.randn(6, 3, 2, 2).double()]
     teacher = [torch.randn(6, c, side, side).double() for c, side in ((3, 4), (4, 1))]
     loss = DistPro()
@@ -20,9 +20,9 @@ def test_reads_like_the_paper() -> None:
         for i, s in enumerate(student):
             for j, t in enumerate(teacher[: i + 1]):
                 side = min(s.shape[2], t.shape[2])
-                ours, theirs = (F.avg_pool2d(x, x.shape[2] // side)[b : b + 1] for x in (s, t))
-                off = loss.regressors[f"{i}_{j}"](ours) - theirs
-                levels = [off, *(F.adaptive_avg_pool2d(off, k) for k in (4, 2, 1) if k < side)]
+                student_map, teacher_map = (F.avg_pool2d(x, x.shape[2] // side)[b : b + 1] for x in (s, t))
+                error = loss.regressors[f"{i}_{j}"](student_map) - teacher_map
+                levels = [error, *(F.adaptive_avg_pool2d(error, k) for k in (4, 2, 1) if k < side)]
                 halves = [0.5**k for k in range(len(levels))]
                 hcl = sum(h * (x**2).sum() / x.numel() for h, x in zip(halves, levels, strict=True)) / sum(halves)
                 expected[b] += weights[b, i, j] * hcl

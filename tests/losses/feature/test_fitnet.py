@@ -14,6 +14,6 @@ def test_squares_each_difference() -> None:
     assert FitNet()(s, t).flatten().tolist() == [4.0, 9.0]
 
 
-def test_refuses_maps_that_do_not_fit() -> None:
+def test_raises_for_maps_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match="put a connector"):
         FitNet()(torch.randn(2, 3, 4, 4), torch.randn(2, 3, 1, 1))

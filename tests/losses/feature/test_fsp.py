@@ -1,4 +1,4 @@
-"""FSP and TokenMMD, read again from their Gram matrices."""
+"""FSP and TokenMMD against a plain implementation from their Gram matrices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.feature.fsp import FSP, TokenMMD
 
 
-def test_fsp_reads_like_the_paper_with_three_sizes() -> None:
+def test_fsp_equals_the_formula_with_three_sizes() -> None:
     student, teacher = (
         [torch.randn(2, c, side, side).double() for c, side in ((3, 4), (4, 4), (5, 2))] for _ in range(2)
     )
@@ -26,7 +26,7 @@ def test_fsp_reads_like_the_paper_with_three_sizes() -> None:
     np.testing.assert_allclose(FSP()(student, teacher).numpy(), expected)
 
 
-def test_fsp_of_tokens_leaves_out_the_masked() -> None:
+def test_fsp_of_tokens_leaves_out_masked_tokens() -> None:
     student, teacher = ([torch.randn(2, 4, 3).double() for _ in range(2)] for _ in range(2))
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0]])
     value = FSP()(student, teacher, mask=mask)
@@ -36,7 +36,7 @@ def test_fsp_of_tokens_leaves_out_the_masked() -> None:
     assert FSP()(student, teacher, mask=torch.zeros(2, 4)).sum() == 0
 
 
-def test_token_mmd_reads_like_the_formula() -> None:
+def test_token_mmd_equals_the_formula() -> None:
     student = [torch.randn(2, 4, 3).double() for _ in range(3)]
     teacher = [torch.randn(2, 4, 6).double() for _ in range(3)]
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 1]])
@@ -56,7 +56,7 @@ def test_token_mmd_reads_like_the_formula() -> None:
         assert TokenMMD()(student, teacher, mask=kept).mean().item() == pytest.approx(expected)
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     x = torch.randn(2, 3, 4, 4)
     for kind in (FSP, TokenMMD):
         with pytest.raises(ConfigError, match="two or more"):

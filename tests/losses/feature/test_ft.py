@@ -1,4 +1,4 @@
-"""FT, from its formula; its paraphraser learns apart from the student."""
+"""FT against its formula; its paraphraser is trained separately from the student."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.losses.feature.ft import FT
 
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("power", [0, 2, 3])
-def test_factors_read_like_the_paper(p: int, power: int) -> None:
+def test_factors_equal_the_formula(p: int, power: int) -> None:
     student, teacher = torch.randn(3, 4, 2, 2).double(), torch.randn(3, 4, 2, 2).double()
     values = FT(rate=0, power=power, p=p)(student, teacher)["factor"]
     for s, t, value in zip(student.numpy(), teacher.numpy(), values, strict=True):
@@ -22,7 +22,7 @@ def test_factors_read_like_the_paper(p: int, power: int) -> None:
         np.testing.assert_allclose(value.numpy(), 500 * np.abs(s - t) ** p)
 
 
-def test_each_part_trains_its_own() -> None:
+def test_each_part_trains_its_own_modules() -> None:
     student, teacher = torch.randn(3, 2, 4, 4), torch.randn(3, 6, 4, 4)
     loss = FT()
     loss.build(student, teacher, 0)
@@ -38,7 +38,7 @@ def test_each_part_trains_its_own() -> None:
     assert all(p.grad is not None for p in (*loss.paraphraser.parameters(), *loss.decoder.parameters()))
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     with pytest.raises(ConfigError, match="rate=-1"):
         FT(rate=-1)
     with pytest.raises(ConfigError, match="p=0"):
@@ -69,6 +69,6 @@ def test_the_papers_stages_are_the_halves_of_both() -> None:
         ({"rate": 0, "trains": "paraphraser"}, "there is no paraphraser"),
     ],
 )
-def test_refuses_stages_that_are_none(options, message) -> None:
+def test_raises_for_invalid_stages(options, message) -> None:
     with pytest.raises(ConfigError, match=message):
         FT(**options)

@@ -12,7 +12,7 @@ from tutelage.losses.feature.hcl import HCL
 
 
 def pooled(x: np.ndarray, size: int) -> np.ndarray:
-    """(C, H, W) → (C, size, size): means over torch's adaptive cells."""
+    """Return means over the cells of torch's adaptive pooling, (C, H, W) → (C, size, size)."""
     _, height, width = x.shape
     out = np.zeros((len(x), size, size))
     for i in range(size):
@@ -24,7 +24,7 @@ def pooled(x: np.ndarray, size: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 7, 8])
-def test_reads_like_the_authors(side: int) -> None:
+def test_equals_the_authors_code(side: int) -> None:
     s, t = torch.randn(3, 2, side, side).double(), torch.randn(3, 2, side, side).double()
     values = HCL()(s, t)
     for b in range(3):

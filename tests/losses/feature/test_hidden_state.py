@@ -1,4 +1,4 @@
-"""HiddenState, read again token by token."""
+"""HiddenState against a plain implementation, per token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def layers(width: int, count: int = 2) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("kind", ["mse", "cosine"])
 @pytest.mark.parametrize("masked", [False, True])
-def test_reads_like_the_formula(kind: str, masked: bool) -> None:
+def test_equals_the_formula(kind: str, masked: bool) -> None:
     student, teacher = layers(5), layers(5)
     mask = torch.tensor([[1, 1, 1, 0], [1, 0, 0, 0], [1, 1, 1, 1]]) if masked else None
     expected = []
@@ -62,7 +62,7 @@ def test_an_empty_mask_gives_zero() -> None:
     assert loss(student, teacher, mask=torch.zeros(3, 4)).sum() == 0
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     with pytest.raises(ConfigError, match="expected 'mse' or 'cosine'"):
         HiddenState(kind="cosin")
     with pytest.raises(ConfigError, match="expected 'each', 'shared' or 'none'"):

@@ -1,4 +1,4 @@
-"""ICKD, read again channel by channel."""
+"""ICKD against a plain implementation, per channel."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tutelage.losses.feature.ickd import ICKD
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_reads_like_the_paper(normalised: bool) -> None:
-    """In evaluation, where batch normalisation is a fixed map; the maps may differ in size."""
+def test_equals_the_formula(normalised: bool) -> None:
+    """In evaluation, in which batch norm is a fixed map; the two maps differ in size."""
     student, teacher = torch.randn(2, 3, 4, 4).double(), torch.randn(2, 5, 2, 2).double()
     loss = ICKD(normalised=normalised)
     loss.build(student, teacher, 0)

@@ -1,4 +1,4 @@
-"""L2T-ww, read again sample by sample, pair by pair, channel by channel."""
+"""L2T-ww against a plain implementation, per sample, pair and channel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from tutelage.losses.feature.l2t_ww import L2TWW
 
 
-def test_reads_like_the_paper() -> None:
+def test_equals_the_formula() -> None:
     student = [torch.randn(6, 2, 4, 4).double(), torch.randn(6, 3, 2, 2).double()]
     teacher = [torch.randn(6, c, side, side).double() for c, side in ((3, 4), (4, 2), (2, 1))]
     loss = L2TWW()
@@ -19,10 +19,14 @@ def test_reads_like_the_paper() -> None:
     for b in range(6):
         for i, s in enumerate(student):
             for j, t in enumerate(teacher):
-                net, side, ours = loss.regressors[f"{i}_{j}"], s.shape[2], s[b]
-                theirs = t[b] if t.shape[2] == side else F.interpolate(t[b : b + 1], (side, side), mode="bilinear")[0]
+                net, side, student_map = loss.regressors[f"{i}_{j}"], s.shape[2], s[b]
+                teacher_map = (
+                    t[b] if t.shape[2] == side else F.interpolate(t[b : b + 1], (side, side), mode="bilinear")[0]
+                )
                 for c in range(t.shape[1]):
-                    said = sum(net.weight[c, k, 0, 0] * ours[k] for k in range(len(ours))) + net.bias[c]
-                    square = ((said - theirs[c]) ** 2).sum() / (side * side)
+                    projected = (
+                        sum(net.weight[c, k, 0, 0] * student_map[k] for k in range(len(student_map))) + net.bias[c]
+                    )
+                    square = ((projected - teacher_map[c]) ** 2).sum() / (side * side)
                     expected[b] += pairs[b, i, j] * channels[j][b, i, c] * square
     torch.testing.assert_close(loss(student, teacher, pair_weights=pairs, channel_weights=channels), expected)

@@ -1,4 +1,4 @@
-"""Manifold distillation, patch by patch."""
+"""Manifold distillation against a plain implementation, per patch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.losses.feature.manifold import Manifold
 
 
 def mismatch(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
-    """Of (student's, teacher's) patches."""
+    """The mismatch of (student's, teacher's) patches."""
     cos = torch.nn.functional.cosine_similarity
     return torch.stack([(cos(a, b, dim=0) - cos(p, q, dim=0)) ** 2 for a, p in pairs for b, q in pairs]).mean()
 
@@ -18,7 +18,7 @@ def mismatch(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
 @pytest.mark.parametrize(
     "options", [{}, {"intra_weight": 2.0, "inter_weight": 3.0, "random_weight": 5.0, "sampled": 4}]
 )
-def test_reads_like_the_paper(options: dict[str, float]) -> None:
+def test_equals_the_formula(options: dict[str, float]) -> None:
     student = [torch.randn(3, 2, 2, 2).double() for _ in range(2)]
     teacher = [torch.randn(3, 4, 2, 2).double() for _ in range(2)]
     rand = torch.rand(12)
@@ -36,7 +36,7 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
         torch.testing.assert_close(values["random"][layer], loss.random_weight * random)
 
 
-def test_draws_anew_each_time() -> None:
+def test_each_call_draws_tokens_again() -> None:
     student, teacher = [torch.randn(4, 3, 4, 4)], [torch.randn(4, 3, 4, 4)]
     loss = Manifold(sampled=5)
     draws = torch.stack([loss(student, teacher)["random"] for _ in range(3)])

@@ -1,4 +1,4 @@
-"""MGD: the formula with given draws, and what its own draws mask."""
+"""MGD against its formula with fixed draws, and the masks of its own draws."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.losses.feature.mgd import MGD
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 1, 1), (2, 1, 3, 3)])
-def test_reads_like_the_paper(shape: tuple[int, ...]) -> None:
+def test_equals_the_formula(shape: tuple[int, ...]) -> None:
     student, teacher, rand = torch.randn(2, 3, 3, 3), torch.randn(2, 4, 3, 3), torch.rand(shape)
     loss = MGD(masked=0.4)
     loss.build(student, teacher, 0)
@@ -24,7 +24,7 @@ def test_reads_like_the_paper(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize(("mask", "dims"), [("channels", (2, 3)), ("positions", (1,))])
-def test_masks_whole_channels_or_positions(mask: str, dims: tuple[int, ...]) -> None:
+def test_masks_entire_channels_or_positions(mask: str, dims: tuple[int, ...]) -> None:
     x = torch.ones(64, 8, 4, 4)
     loss = MGD(mask=mask, masked=0.3)
     loss.build(x, x, 0)
@@ -44,7 +44,7 @@ def test_nothing_masked_is_plain_generation() -> None:
     torch.testing.assert_close(loss(x, t), (loss.generation(x) - t).pow(2).sum((1, 2, 3)))
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     with pytest.raises(ConfigError, match="masked=1"):
         MGD(masked=1)
     with pytest.raises(ConfigError, match="mask='pixels'"):

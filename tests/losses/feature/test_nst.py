@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from tutelage.losses.feature.nst import NST
 
 
-def slow(s: np.ndarray, t: np.ndarray) -> float:
+def plain_nst(s: np.ndarray, t: np.ndarray) -> float:
     def mean_kernel(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.mean([(a @ b) ** 2 for a in x for b in y]))
 
@@ -20,10 +20,10 @@ def slow(s: np.ndarray, t: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("channels", "side"), [((2, 3), 4), ((6, 9), 2), ((5, 7), 1)])
-def test_reads_like_the_paper(channels: tuple[int, int], side: int) -> None:
+def test_equals_the_formula(channels: tuple[int, int], side: int) -> None:
     """With more positions than channels, and with fewer."""
     s, t = (torch.randn(3, c, side, side).double() for c in channels)
-    expected = [slow(s[b].numpy(), t[b].numpy()) for b in range(3)]
+    expected = [plain_nst(s[b].numpy(), t[b].numpy()) for b in range(3)]
     np.testing.assert_allclose(NST()(s, t), expected, rtol=1e-9, atol=1e-12)
 
 

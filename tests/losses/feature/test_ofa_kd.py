@@ -1,4 +1,4 @@
-"""OFA-KD: the enhanced target class by class, and the stages' own classifiers."""
+"""OFA-KD against a plain implementation: the enhanced target per class, and the stages' classifiers."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def softmax(z: list[float], temperature: float) -> list[float]:
     return [p / sum(powers) for p in powers]
 
 
-def slow(s: torch.Tensor, t: torch.Tensor, y: int, power: float, temperature: float) -> float:
+def plain_ofa(s: torch.Tensor, t: torch.Tensor, y: int, power: float, temperature: float) -> float:
     p, q = (softmax(z.tolist(), temperature) for z in (s, t))
     return -sum(((q[c] + (c == y)) ** power - (c == y)) * math.log(p[c]) for c in range(len(p)))
 
 
 @pytest.mark.parametrize("options", [{}, {"power": 1.5, "temperature": 2.0}])
-def test_reads_like_the_paper(options: dict[str, float]) -> None:
+def test_equals_the_formula(options: dict[str, float]) -> None:
     s, t, y = torch.randn(4, 5).double(), torch.randn(4, 5).double(), torch.tensor([0, 4, 2, 2])
     power, temperature = options.get("power", 1.0), options.get("temperature", 1.0)
-    expected = [slow(*row, power, temperature) for row in zip(s, t, y.tolist(), strict=True)]
+    expected = [plain_ofa(*row, power, temperature) for row in zip(s, t, y.tolist(), strict=True)]
     torch.testing.assert_close(OFAResponse(**options)(s, t, targets=y), torch.tensor(expected).double())
 
 
@@ -55,16 +55,16 @@ def test_stages_add_up() -> None:
     last = (pooled + loss.heads[2][0].bias) @ loss.heads[2][-1].weight.T + loss.heads[2][-1].bias
     torch.testing.assert_close(loss.heads[2](student[2]), last)
     exits = [head(x) for head, x in zip(loss.heads, student, strict=True)]
-    expected = [sum(slow(e[i], z[i], int(y[i]), 1.3, 1.0) for e in exits) for i in range(3)]
+    expected = [sum(plain_ofa(e[i], z[i], int(y[i]), 1.3, 1.0) for e in exits) for i in range(3)]
     values = loss(student, [], teacher_response=z, targets=y)
     torch.testing.assert_close(values, torch.tensor(expected).double())
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     x = [torch.randn(2, 3, 4, 4)]
     loss = OFAKD()
     loss.build(x, x, 0)
-    with pytest.raises(ConfigError, match="take classes=7"):
+    with pytest.raises(ConfigError, match="use classes=7"):
         loss(x, x, teacher_response=torch.randn(2, 7), targets=torch.tensor([0, 1]))
     with pytest.raises(ConfigError, match="power=0"):
         OFAResponse(power=0)

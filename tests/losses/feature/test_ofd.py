@@ -1,4 +1,4 @@
-"""OFD, read again element by element, with margins by quadrature."""
+"""OFD against a plain implementation, per element, with margins by quadrature."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tutelage.errors import ConfigError
 from tutelage.losses.feature.ofd import OFD, expected_negative, mean_negative
 
 
-def test_reads_like_the_paper() -> None:
-    """In evaluation, where batch normalisation is a fixed map."""
+def test_equals_the_formula() -> None:
+    """In evaluation, in which batch norm is a fixed map."""
     student = [torch.randn(2, 3, 4, 4).double(), torch.randn(2, 4, 2, 2).double()]
     teacher = [torch.randn(2, 2, 4, 4).double(), torch.randn(2, 5, 2, 2).double()]
     weight, bias = ([torch.randn(c).double() for c in (2, 5)] for _ in range(2))
@@ -21,12 +21,12 @@ def test_reads_like_the_paper() -> None:
     loss.build(student, teacher, 0)
     loss.eval()
     expected = torch.zeros(2).double()
-    for level, share in ((0, 0.5), (1, 1.0)):
+    for level, stage_weight in ((0, 0.5), (1, 1.0)):
         x, t, m = loss.connectors[level](student[level]), teacher[level], expected_negative(weight[level], bias[level])
         for at in itertools.product(*map(range, t.shape)):
-            told = max(t[at], m[at[1]])
-            if x[at] > told or told > 0:
-                expected[at[0]] += share * (x[at] - told) ** 2
+            target = max(t[at], m[at[1]])
+            if x[at] > target or target > 0:
+                expected[at[0]] += stage_weight * (x[at] - target) ** 2
     value = loss(student, teacher, teacher_bn_weight=weight, teacher_bn_bias=bias)
     torch.testing.assert_close(value, expected)
 

@@ -1,4 +1,4 @@
-"""Losses that compare through one learned map: NORM, V_kD, WKD-F, PAD."""
+"""Losses with one learned projection: NORM, V_kD, WKD-F, PAD."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ def test_norm_matches_each_segment(options: dict[str, int]) -> None:
         NORM(segments=0)
 
 
-@pytest.mark.parametrize(("theirs", "ours"), [(8, 4), (7, 3), (5, 4), (4, 4)])
-def test_norm_takes_the_largest_of_a_larger_teacher(theirs: int, ours: int) -> None:
-    student, teacher = torch.randn(2, 3, ours, ours).double(), torch.randn(2, 5, theirs, theirs).double()
+@pytest.mark.parametrize(("teacher_size", "student_size"), [(8, 4), (7, 3), (5, 4), (4, 4)])
+def test_norm_takes_the_largest_of_a_larger_teacher(teacher_size: int, student_size: int) -> None:
+    student, teacher = (
+        torch.randn(2, 3, student_size, student_size).double(),
+        torch.randn(2, 5, teacher_size, teacher_size).double(),
+    )
     loss = NORM(segments=2)
     loss.build(student, teacher, 0)
-    size = theirs // ours  # a remainder is left out, as by the authors' pooling
-    cells = teacher[..., : size * ours, : size * ours] if size > 1 else teacher
-    pooled = torch.nn.functional.adaptive_max_pool2d(cells, ours)
+    size = teacher_size // student_size  # a remainder is dropped, as in the authors' pooling
+    cells = teacher[..., : size * student_size, : size * student_size] if size > 1 else teacher
+    pooled = torch.nn.functional.adaptive_max_pool2d(cells, student_size)
     expected = 2 * (loss.expand(student).unflatten(1, (2, 5)) - pooled[:, None]) ** 2
     torch.testing.assert_close(loss(student, teacher), expected)
 
@@ -56,9 +59,9 @@ def test_vkd_projects_orthogonally(widths: tuple[int, int]) -> None:
     small = weight.T @ weight if widths[0] <= widths[1] else weight @ weight.T
     torch.testing.assert_close(small, torch.eye(min(widths)).double(), rtol=0, atol=1e-5)
     for s, t, values in zip(student, teacher, loss(student, teacher), strict=True):
-        wanted = (t - t.mean()) / (t.var(correction=0) + 1e-5).sqrt()
+        standardised = (t - t.mean()) / (t.var(correction=0) + 1e-5).sqrt()
         for i, value in enumerate(values):
-            gap = abs(float(weight[i] @ s - wanted[i]))
+            gap = abs(float(weight[i] @ s - standardised[i]))
             assert value.item() == pytest.approx(gap**2 / 2 if gap < 1 else gap - 0.5, rel=1e-9)
 
 
@@ -79,8 +82,8 @@ def test_wkd_f_is_the_distance_of_gaussians(options: dict[str, Any]) -> None:
     for b in range(3):
         total = 0.0
         for c in range(4):
-            for ours, theirs in zip(cells(student[b, c]), cells(teacher[b, c]), strict=True):
-                (m, s), (n, t) = ((x.mean(), math.sqrt(x.var() + eps)) for x in (ours, theirs))
+            for student_cell, teacher_cell in zip(cells(student[b, c]), cells(teacher[b, c]), strict=True):
+                (m, s), (n, t) = ((x.mean(), math.sqrt(x.var() + eps)) for x in (student_cell, teacher_cell))
                 total += (weight * (m - n) ** 2 + (s - t) ** 2) / grid**2
         torch.testing.assert_close(values[b], total)
     with pytest.raises(ConfigError, match="equal shapes"):

@@ -1,4 +1,4 @@
-"""ReviewKD: the vectors hold its numbers; here is what they don't reach."""
+"""ReviewKD: cases that the reference vectors don't cover."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def maps(channels: tuple[int, ...], sides: tuple[int, ...] = SIDES, size: int = 
     return [torch.randn(size, c, side, side).double() for c, side in zip(channels, sides, strict=True)]
 
 
-def test_reads_like_the_paper_with_other_sizes_and_channels() -> None:
-    """One level at a time, in evaluation, where batch normalisation is a fixed map."""
+def test_equals_the_formula_with_other_sizes_and_channels() -> None:
+    """Review one level at a time, in evaluation, in which batch norm is a fixed map."""
     s, t = maps((2, 3, 4), (8, 4, 2)), maps((5, 6, 7), (8, 8, 1))
     loss = ReviewKD(mid_channels=4)
     loss.build(s, t, 0)
@@ -36,7 +36,7 @@ def test_reads_like_the_paper_with_other_sizes_and_channels() -> None:
     torch.testing.assert_close(loss(s, t), total)
 
 
-def test_each_stage_hears_of_the_deeper_ones() -> None:
+def test_each_stage_depends_on_the_deeper_ones() -> None:
     s, t = maps((2, 2, 2)), maps((2, 2, 2))
     loss = ReviewKD()
     loss.build(s, t, 0)
@@ -50,7 +50,7 @@ def test_each_stage_hears_of_the_deeper_ones() -> None:
     assert not torch.allclose(alone, deepest.grad)
 
 
-def test_refuses_lists_that_do_not_pair() -> None:
+def test_raises_for_lists_that_do_not_pair() -> None:
     with pytest.raises(ConfigError, match="2 student layers and 3 teacher layers"):
         ReviewKD().build(maps((2, 2), (4, 2)), maps((2, 2, 2)), 0)
     with pytest.raises(ConfigError, match="mid_channels=0"):

@@ -1,4 +1,4 @@
-"""SemCKD, read again pair by pair."""
+"""SemCKD against a plain implementation, per pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.feature.semckd import SemCKD
 
 
-def made(size: int, **options: float) -> tuple[SemCKD, list[torch.Tensor], list[torch.Tensor]]:
+def build(size: int, **options: float) -> tuple[SemCKD, list[torch.Tensor], list[torch.Tensor]]:
     student = [torch.randn(size, 2, 4, 4).double(), torch.randn(size, 3, 2, 2).double()]
     teacher = [
         torch.randn(size, 3, 4, 4).double(),
@@ -27,8 +27,8 @@ def pooled(x: torch.Tensor, side: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 6}, {"batch_size": 9, "factor": 2, "temperature": 0.5}])
-def test_reads_like_the_paper(options: dict[str, float]) -> None:
-    loss, student, teacher = made(6, **options)
+def test_equals_the_formula(options: dict[str, float]) -> None:
+    loss, student, teacher = build(6, **options)
     expected = torch.zeros(6).double()
     for b in range(6):
         for i, s in enumerate(student):
@@ -37,7 +37,7 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
                 vectors = []
                 for net, x in ((loss.queries[i], s), (loss.keys[j], t)):
                     row = torch.zeros(loss.batch_size).double()
-                    row[:6] = torch.stack([(x[b] * other).sum() for other in x])
+                    row[:6] = torch.stack([(x[b] * sample).sum() for sample in x])
                     v = net(row)
                     vectors.append(v / v.norm())
                 scores.append(vectors[0] @ vectors[1] / loss.temperature)
@@ -47,10 +47,10 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
     torch.testing.assert_close(loss(student, teacher), expected)
 
 
-def test_a_smaller_batch_is_filled_and_a_larger_refused() -> None:
-    loss, student, teacher = made(6, batch_size=6)
+def test_a_smaller_batch_is_padded_and_a_larger_raises() -> None:
+    loss, student, teacher = build(6, batch_size=6)
     assert loss([x[:2] for x in student], [x[:2] for x in teacher]).shape == (2,)
-    with pytest.raises(ConfigError, match="given a batch of 12"):
+    with pytest.raises(ConfigError, match="got a batch of 12"):
         loss([x.repeat(2, 1, 1, 1) for x in student], [x.repeat(2, 1, 1, 1) for x in teacher])
     with pytest.raises(ConfigError, match="factor=0"):
         SemCKD(factor=0)

@@ -1,4 +1,4 @@
-"""Show, attend and distill, read again layer by layer."""
+"""Show, attend and distill against a plain implementation, per layer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tutelage.losses.feature.show_attend_distill import ShowAttendDistill
 
 
 def energy(x: torch.Tensor, side: int) -> torch.Tensor:
-    """Of one sample's (C, H, W), pooled to side × side, of unit length."""
+    """Return the energy of one sample (C, H, W), pooled to side × side, of unit length."""
     squares = F.avg_pool2d((x**2).mean(0)[None, None], x.shape[1] // side).flatten()
     return squares / squares.norm()
 
 
 @pytest.mark.parametrize("options", [{}, {"dim": 3}])
-def test_reads_like_the_paper(options: dict[str, int]) -> None:
+def test_equals_the_formula(options: dict[str, int]) -> None:
     student = [torch.randn(4, c, side, side).double() for c, side in ((2, 8), (3, 4), (5, 4))]
     teacher = [torch.randn(4, c, side, side).double() for c, side in ((3, 4), (4, 2))]
     loss = ShowAttendDistill(**options)
@@ -41,6 +41,6 @@ def test_reads_like_the_paper(options: dict[str, int]) -> None:
     torch.testing.assert_close(loss(student, teacher), expected)
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     with pytest.raises(ConfigError, match="dim=0"):
         ShowAttendDistill(dim=0)

@@ -1,4 +1,4 @@
-"""SimKD: what it compares, and how it answers."""
+"""SimKD: its comparison, and its predictions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_compares_the_projected_map_at_the_smaller_size() -> None:
     torch.testing.assert_close(loss.respond(student, (weight, bias)), expected)
 
 
-def test_refuses_a_factor_that_leaves_no_channel() -> None:
+def test_raises_for_a_factor_that_leaves_no_channel() -> None:
     x = torch.randn(2, 3, 2, 2)
     with pytest.raises(ConfigError, match="3 channels"):
         SimKD(factor=4).build(x, x, 0)

@@ -1,4 +1,4 @@
-"""SRRL, from its formula."""
+"""SRRL against its formula."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from tutelage.losses.feature.srrl import SRRL
 
 
-def test_reads_like_the_paper() -> None:
+def test_equals_the_formula() -> None:
     student, teacher = torch.randn(3, 5, 4, 4).double(), torch.randn(3, 6, 2, 2).double()
     weight, bias, logits = torch.randn(7, 6).double(), torch.randn(7).double(), torch.randn(3, 7).double()
     loss = SRRL(response_weight=2.0)
@@ -15,8 +15,8 @@ def test_reads_like_the_paper() -> None:
     loss.eval()
     x = torch.einsum("dc,bchw->bdhw", loss.embed[0].weight[:, :, 0, 0], student) / (1 + 1e-5) ** 0.5
     x, t = x.clamp_min(0).mean((2, 3)), teacher.mean((2, 3))
-    given = loss(student, teacher, head=(weight, bias), teacher_response=logits)
-    torch.testing.assert_close(given["feature"], (x - t) ** 2)
-    torch.testing.assert_close(given["response"], 2 * (x @ weight.T + bias - logits) ** 2)
-    found = loss(student, teacher, head=(weight, bias))
-    torch.testing.assert_close(found["response"], 2 * ((x - t) @ weight.T) ** 2)
+    losses = loss(student, teacher, head=(weight, bias), teacher_response=logits)
+    torch.testing.assert_close(losses["feature"], (x - t) ** 2)
+    torch.testing.assert_close(losses["response"], 2 * (x @ weight.T + bias - logits) ** 2)
+    without_response = loss(student, teacher, head=(weight, bias))
+    torch.testing.assert_close(without_response["response"], 2 * ((x - t) @ weight.T) ** 2)

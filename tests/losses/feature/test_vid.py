@@ -1,4 +1,4 @@
-"""VID: half a Gaussian's negative log-likelihood, as torch's own."""
+"""VID is half of a Gaussian's negative log-likelihood, as torch computes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.losses.feature.vid import VID
 
 
 @pytest.mark.parametrize("variance", [5.0, 0.2])
-def test_reads_like_the_paper(variance: float) -> None:
+def test_equals_the_formula(variance: float) -> None:
     student = [torch.randn(3, 2, 4, 4).double(), torch.randn(3, 3, 2, 2).double()]
     teacher = [torch.randn(3, 4, 2, 2).double(), torch.randn(3, 5, 2, 2).double()]
     loss = VID(variance=variance)

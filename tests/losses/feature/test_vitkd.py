@@ -1,4 +1,4 @@
-"""ViTKD, read again token by token."""
+"""ViTKD against a plain implementation, per token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def maps(width: int, count: int = 3) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("masked", [0.5, 0.2])
-def test_reads_like_the_paper(masked: float) -> None:
+def test_equals_the_formula(masked: float) -> None:
     student, teacher, rand = maps(4), maps(5), torch.rand(2, 9)
     loss = ViTKD(masked=masked, alpha=2.0, beta=3.0)
     loss.build(student, teacher, 0)
@@ -49,7 +49,7 @@ def test_equal_widths_need_no_alignment() -> None:
     assert not list(loss.align.parameters())
 
 
-def test_refuses() -> None:
+def test_raises_for_invalid_arguments() -> None:
     with pytest.raises(ConfigError, match="masked=1"):
         ViTKD(masked=1)
     loss = ViTKD()

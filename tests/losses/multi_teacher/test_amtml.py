@@ -1,4 +1,4 @@
-"""Shares of several teachers that are learned."""
+"""Learned weights of several teachers."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from tutelage.losses.multi_teacher.amtml import AMTML
 
 
-def test_is_its_formula_and_its_shares_get_the_gradient():
+def test_equals_the_formula_and_its_weights_get_gradients():
     torch.manual_seed(0)
     student, teachers = torch.randn(6, 5, requires_grad=True), [torch.randn(6, 5) for _ in range(3)]
     h = torch.randn(6, 4, requires_grad=True)
@@ -18,10 +18,10 @@ def test_is_its_formula_and_its_shares_get_the_gradient():
     value = loss([student, h], teachers)
     assert torch.allclose(value, by_hand, atol=1e-6)
     parameters = [student, h, loss.theta, loss.v]
-    for ours, theirs in zip(
+    for actual, expected in zip(
         torch.autograd.grad(value.sum(), parameters, retain_graph=True),
         torch.autograd.grad(by_hand.sum(), parameters),
         strict=True,
     ):
-        assert torch.allclose(ours, theirs, atol=1e-5)
-        assert ours.abs().max() > 1e-4
+        assert torch.allclose(actual, expected, atol=1e-5)
+        assert actual.abs().max() > 1e-4

@@ -1,4 +1,4 @@
-"""EnD²: the density that scipy gives, and the fall of the temperature."""
+"""EnD² against scipy's density, and the schedule of its temperature."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from tutelage.losses.multi_teacher.endd import EnDD
         ({"square": False}, 15.0, 5.5),
     ],
 )
-def test_reads_like_the_paper(options: dict[str, float], epoch: float | None, temperature: float) -> None:
+def test_equals_the_formula(options: dict[str, float], epoch: float | None, temperature: float) -> None:
     s, teachers = torch.randn(5, 4).double() * 3, [torch.randn(5, 4).double() * 3 for _ in range(3)]
     loss = EnDD(**options, smoothing=0)  # scipy's density has none
     values, eps = loss(s, teachers, epoch=epoch), options.get("eps", 1e-3)
     square = temperature**2 if loss.square else 1
     for b in range(5):
         alpha = np.exp(s[b].numpy() / temperature)
-        opinions = [(1 - eps) * softmax(t[b].numpy() / temperature) + eps / 4 for t in teachers]
-        expected = -square * np.mean([dirichlet.logpdf(p / p.sum(), alpha) for p in opinions])
+        probabilities = [(1 - eps) * softmax(t[b].numpy() / temperature) + eps / 4 for t in teachers]
+        expected = -square * np.mean([dirichlet.logpdf(p / p.sum(), alpha) for p in probabilities])
         assert values[b].item() == pytest.approx(expected, rel=1e-8)
 
 
-def test_the_small_number_keeps_all_finite_and_changes_little() -> None:
+def test_smoothing_keeps_values_finite_and_changes_little() -> None:
     s, teachers = torch.randn(5, 4).double() * 3, [torch.randn(5, 4).double() for _ in range(3)]
     torch.testing.assert_close(EnDD()(s, teachers), EnDD(smoothing=0)(s, teachers), rtol=1e-6, atol=1e-6)
     assert EnDD(temperature=1.0)(torch.full((2, 4), -60.0), torch.randn(3, 2, 4)).isfinite().all()
 
 
 @pytest.mark.parametrize("options", [{"eps": 0}, {"smoothing": -1.0}, {"anneal": -1.0}])
-def test_refuses_numbers_out_of_range(options: dict[str, float]) -> None:
+def test_raises_for_numbers_out_of_range(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         EnDD(**options)
 
 
-def test_refuses_other_classes() -> None:
+def test_raises_for_different_classes() -> None:
     with pytest.raises(ConfigError, match=r"\(5, 4\)"):
         EnDD()(torch.randn(5, 4), [torch.randn(5, 3)])

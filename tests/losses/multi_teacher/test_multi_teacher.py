@@ -1,4 +1,4 @@
-"""Losses of several teachers against slow readings."""
+"""Losses of several teachers against plain implementations."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def kls(s: torch.Tensor, t: torch.Tensor, temperature: float) -> np.ndarray:
     return temperature**2 * rel_entr(softmax(t.numpy() / temperature, axis=-1), p).sum(-1)
 
 
-def confidences(answers: np.ndarray, y: torch.Tensor) -> np.ndarray:
-    errors = -np.stack([[log_softmax(z[b])[y[b]] for b in range(B)] for z in answers])
-    return (1 - softmax(errors, axis=0)) / (len(answers) - 1)
+def confidences(teacher_logits: np.ndarray, y: torch.Tensor) -> np.ndarray:
+    errors = -np.stack([[log_softmax(z[b])[y[b]] for b in range(B)] for z in teacher_logits])
+    return (1 - softmax(errors, axis=0)) / (len(teacher_logits) - 1)
 
 
 @pytest.mark.parametrize("temperature", [4.0, 1.5])
@@ -43,7 +43,7 @@ def test_the_weights_of_each_kind(temperature: float) -> None:
 
 
 @pytest.mark.parametrize("loss", [AVER(), EBKD(), AEKD()])
-def test_a_list_is_as_good_as_a_stack_and_positions_are_samples(loss: Loss) -> None:
+def test_a_list_equals_a_stack_and_positions_are_samples(loss: Loss) -> None:
     s, t, _ = logits()
     torch.testing.assert_close(loss(s, list(t)), loss(s, t))
     maps = loss(s.reshape(2, 3, C).mT, t.reshape(M, 2, 3, C).mT)
@@ -61,27 +61,27 @@ def test_camkd_feature() -> None:
 @pytest.mark.parametrize(("nu", "normalise"), [(-1.0, True), (0.6, True), (0.5, False), (1.0, False)])
 def test_aekd_finds_the_common_direction(nu: float, normalise: bool) -> None:
     s, t, _ = logits()
-    off = softmax(s.numpy() / 4, axis=1) - softmax(t.numpy() / 4, axis=-1)
-    g = off.mean(1)
+    errors = softmax(s.numpy() / 4, axis=1) - softmax(t.numpy() / 4, axis=-1)
+    g = errors.mean(1)
     unit = g / np.linalg.norm(g, axis=1, keepdims=True) if normalise else g / np.linalg.norm(g)
     bound = min(1.0, 1 / (M * max(nu, 1 / M)))
-    found = minimize(
+    optimum = minimize(
         lambda a: np.sum((a @ unit) ** 2),
         np.full(M, 1 / M),
         bounds=[(0, bound)] * M,
         constraints={"type": "eq", "fun": lambda a: a.sum() - 1},
         tol=1e-14,
     )
-    weights = found.x / np.linalg.norm(g, axis=1) if normalise else found.x
+    weights = optimum.x / np.linalg.norm(g, axis=1) if normalise else optimum.x
     expected = (weights / weights.sum()) @ kls(s, t, 4.0)
     np.testing.assert_allclose(AEKD(nu=nu, normalise=normalise)(s, t), expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("loss", [AVER(), EBKD(), AEKD()])
-def test_refuses_other_shapes(loss: Loss) -> None:
-    with pytest.raises(ConfigError, match=r"the student's tensor is \(6, 5\)"):
+def test_raises_for_different_shapes(loss: Loss) -> None:
+    with pytest.raises(ConfigError, match=r"the student's logits are \(6, 5\)"):
         loss(torch.randn(B, C), torch.randn(M, B, 1))
-    with pytest.raises(ConfigError, match="0 answers came"):
+    with pytest.raises(ConfigError, match="got 0"):
         loss(torch.randn(B, C), [])
-    with pytest.raises(ConfigError, match=r"of \(5,\) shape"):
+    with pytest.raises(ConfigError, match=r"got 6 of shape \(5,\)"):
         loss(torch.randn(B, C), torch.randn(B, C))

@@ -1,4 +1,4 @@
-"""MCL against a slow reading, peer by peer and sample by sample."""
+"""MCL against a plain implementation, per peer and sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.online.mcl import MCL
 
 B = 6
-TARGETS = torch.tensor([0, 1, 0, 2, 1, 0])  # the fourth has no other of its class
+TARGETS = torch.tensor([0, 1, 0, 2, 1, 0])  # the fourth sample is the only one of its class
 WIDTHS = (4, 5, 3)
 
 
@@ -32,15 +32,15 @@ def unit(embed: nn.Module, f: Tensor) -> list[list[float]]:
     return rows
 
 
-def h(similar: list[list[float]], i: int, itself: bool) -> float:
-    known = [k for k in range(B) if itself or k != i]
-    own = [k for k in known if TARGETS[k] == TARGETS[i]]
-    total = sum(math.exp(similar[i][k]) for k in known)
-    return -sum(math.log(math.exp(similar[i][p]) / total) for p in own) / len(own) if own else 0.0
+def h(similar: list[list[float]], i: int, same_sample: bool) -> float:
+    candidates = [k for k in range(B) if same_sample or k != i]
+    positives = [k for k in candidates if TARGETS[k] == TARGETS[i]]
+    total = sum(math.exp(similar[i][k]) for k in candidates)
+    return -sum(math.log(math.exp(similar[i][p]) / total) for p in positives) / len(positives) if positives else 0.0
 
 
-def divergence(told: list[float], said: list[float], temperature: float) -> float:
-    t, s = ([math.exp(x / temperature) for x in row] for row in (told, said))
+def divergence(teacher: list[float], student: list[float], temperature: float) -> float:
+    t, s = ([math.exp(x / temperature) for x in row] for row in (teacher, student))
     return temperature**2 * sum(a / sum(t) * math.log(a / sum(t) / (b / sum(s))) for a, b in zip(t, s, strict=True))
 
 
@@ -72,7 +72,7 @@ def test_mcl(count: int, options: dict[str, float]) -> None:
         assert {name: value[i].item() for name, value in parts.items()} == pytest.approx(expected, rel=1e-9)
 
 
-def test_mcl_takes_peers_in_any_order() -> None:
+def test_mcl_is_independent_of_the_peers_order() -> None:
     loss, features = peers()
     before = {name: value.sum().item() for name, value in loss(features, targets=TARGETS).items()}
     order = (2, 0, 1)
@@ -81,21 +81,21 @@ def test_mcl_takes_peers_in_any_order() -> None:
     assert {name: value.sum().item() for name, value in after.items()} == pytest.approx(before, rel=1e-9)
 
 
-def test_what_is_matched_is_constant() -> None:
+def test_the_matched_side_gets_no_gradient() -> None:
     loss, features = peers(2)
-    ours, theirs = (f.requires_grad_() for f in features)
-    (gradient,) = torch.autograd.grad(loss([ours, theirs], targets=TARGETS)["soft_vcl"].sum(), ours)
+    first, second = (f.requires_grad_() for f in features)
+    (gradient,) = torch.autograd.grad(loss([first, second], targets=TARGETS)["soft_vcl"].sum(), first)
     with torch.no_grad():
-        fixed = torch.nn.functional.normalize(loss.embed[1](theirs))
-    x = torch.nn.functional.normalize(loss.embed[0](ours))
-    told, said = (fixed @ fixed.T / 0.3).softmax(1), (x @ x.T / 0.3).log_softmax(1)
-    by_hand = 9 * torch.nn.functional.kl_div(said, told, reduction="sum")
-    torch.testing.assert_close(gradient, torch.autograd.grad(by_hand, ours)[0])
+        fixed = torch.nn.functional.normalize(loss.embed[1](second))
+    x = torch.nn.functional.normalize(loss.embed[0](first))
+    target, log_p = (fixed @ fixed.T / 0.3).softmax(1), (x @ x.T / 0.3).log_softmax(1)
+    by_hand = 9 * torch.nn.functional.kl_div(log_p, target, reduction="sum")
+    torch.testing.assert_close(gradient, torch.autograd.grad(by_hand, first)[0])
 
 
-def test_refuses_a_temperature_of_zero_and_classes_by_position() -> None:
+def test_raises_for_a_temperature_of_zero_and_classes_by_position() -> None:
     with pytest.raises(ConfigError, match="tau=0"):
         MCL(tau=0)
     loss, features = peers()
-    with pytest.raises(ConfigError, match=r"a class for each sample, \(6,\), but the targets are \(6, 2\)"):
+    with pytest.raises(ConfigError, match=r"one class per sample, \(6,\), but the targets are \(6, 2\)"):
         loss(features, targets=torch.zeros(6, 2, dtype=torch.long))

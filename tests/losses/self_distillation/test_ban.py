@@ -1,4 +1,4 @@
-"""Born-again networks' two controls."""
+"""The two control experiments of born-again networks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 
 
-def test_dkpp_keeps_the_first_class_and_permutes_the_others_alike():
+def test_dkpp_keeps_the_first_class_and_permutes_the_others_uniformly():
     teacher = torch.randn(1, 4, dtype=torch.float64).expand(6000, 4).contiguous()
     p, first = teacher[0].softmax(0), int(teacher[0].argmax())
     targets = torch.stack([-DKPP_targets(teacher, c) for c in range(4)], 1)
@@ -27,7 +27,7 @@ def test_dkpp_keeps_the_first_class_and_permutes_the_others_alike():
 
 
 def DKPP_targets(teacher, c: int):  # noqa: N802
-    """−∂L/∂(log softmax)_c, read off by the difference that one logit's share makes; the draw is the same."""
+    """Return −∂L/∂(log softmax)_c, from the gradient to one logit, with the same draw for each."""
     torch.manual_seed(7)
     student = torch.zeros_like(teacher).requires_grad_()
     values = DKPP()(student, teacher)
@@ -44,7 +44,7 @@ def test_cwtm_is_the_weighted_cross_entropy():
     scheme.wire(batch, 20)
     scheme.train()
     ((_, losses),) = scheme.turns(batch, 0)
-    most = teacher.eval()(batch.inputs).softmax(1).amax(1)
+    confidence = teacher.eval()(batch.inputs).softmax(1).amax(1)
     values = F.cross_entropy(net("cnn2").train()(batch.inputs), batch.targets, reduction="none")
-    assert torch.allclose(losses["ce"], (most / most.sum() * values).sum(), rtol=1e-5)
+    assert torch.allclose(losses["ce"], (confidence / confidence.sum() * values).sum(), rtol=1e-5)
     assert torch.allclose(Confidence()(values, teacher(batch.inputs)).mean(), torch.tensor(1.0))

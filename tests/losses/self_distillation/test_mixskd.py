@@ -1,4 +1,4 @@
-"""MixSKD's discriminators: their loss by loops, and who gains by it."""
+"""MixSKD's discriminators: their loss against loops, and the signs of its gradients."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ SHAPES = [(3, 4, 4), (5, 2, 2)]
 
 
 def sides() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    mixed, of_mixture = ([torch.randn(6, *shape, requires_grad=True) for shape in SHAPES] for _ in range(2))
-    return mixed, of_mixture
+    mixed, mixture = ([torch.randn(6, *shape, requires_grad=True) for shape in SHAPES] for _ in range(2))
+    return mixed, mixture
 
 
-def built(mixed, of_mixture, **options) -> MixSKDDiscriminator:
+def built(mixed, mixture, **options) -> MixSKDDiscriminator:
     loss = MixSKDDiscriminator(**options)
-    loss.build(mixed, of_mixture, 40)
+    loss.build(mixed, mixture, 40)
     return loss
 
 
-def likely(discriminator, feature) -> list[float]:
-    """σ(D(f)) of each sample."""
+def probabilities(discriminator, feature) -> list[float]:
+    """Return σ(D(f)) for each sample."""
     first, _, last = discriminator
-    found = []
+    values = []
     for sample in feature.detach():
         means = [float(channel.mean()) for channel in sample]
         hidden = [
@@ -35,38 +35,38 @@ def likely(discriminator, feature) -> list[float]:
             for row, b in zip(first.weight.tolist(), first.bias.tolist(), strict=True)
         ]
         z = sum(w * h for w, h in zip(last.weight[0].tolist(), hidden, strict=True)) + last.bias.item()
-        found.append(1 / (1 + math.exp(-z)))
-    return found
+        values.append(1 / (1 + math.exp(-z)))
+    return values
 
 
-def test_its_value_by_loops():
-    mixed, of_mixture = sides()
-    loss = built(mixed, of_mixture, hidden=4)
+def test_equals_loops():
+    mixed, mixture = sides()
+    loss = built(mixed, mixture, hidden=4)
     expected = [0.0] * 6
-    for discriminator, s, t in zip(loss.discriminators, mixed, of_mixture, strict=True):
-        for i, (p, q) in enumerate(zip(likely(discriminator, s), likely(discriminator, t), strict=True)):
+    for discriminator, s, t in zip(loss.discriminators, mixed, mixture, strict=True):
+        for i, (p, q) in enumerate(zip(probabilities(discriminator, s), probabilities(discriminator, t), strict=True)):
             expected[i] -= (math.log(p) + math.log(1 - q)) / 2
-    torch.testing.assert_close(loss(mixed, of_mixture), torch.tensor(expected))
+    torch.testing.assert_close(loss(mixed, mixture), torch.tensor(expected))
 
 
 def test_the_discriminators_minimise_what_the_model_maximises():
-    mixed, of_mixture = sides()
-    loss = built(mixed, of_mixture)
+    mixed, mixture = sides()
+    loss = built(mixed, mixture)
     plain = MixSKDDiscriminator(reverse=False)
     plain.discriminators = loss.discriminators
-    features, learned = [*mixed, *of_mixture], list(loss.parameters())
-    found = torch.autograd.grad(loss(mixed, of_mixture).mean(), features + learned)
-    expected = torch.autograd.grad(plain(mixed, of_mixture).mean(), features + learned)
-    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+    features, weights = [*mixed, *mixture], list(loss.parameters())
+    actual = torch.autograd.grad(loss(mixed, mixture).mean(), features + weights)
+    expected = torch.autograd.grad(plain(mixed, mixture).mean(), features + weights)
+    for i, (a, b) in enumerate(zip(actual, expected, strict=True)):
         assert b.any()
         torch.testing.assert_close(a, -b if i < len(features) else b)
 
 
-def test_sides_that_differ_are_refused():
-    mixed, of_mixture = sides()
+def test_sides_that_differ_raise():
+    mixed, mixture = sides()
     with pytest.raises(ConfigError, match="2 student layers and 1 teacher layers"):
-        built(mixed, of_mixture[:1])
+        built(mixed, mixture[:1])
     with pytest.raises(ConfigError, match="expected equal shapes"):
-        built(mixed, of_mixture[::-1])
+        built(mixed, mixture[::-1])
     with pytest.raises(ConfigError, match="hidden=0"):
         MixSKDDiscriminator(hidden=0)

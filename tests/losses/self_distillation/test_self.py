@@ -1,4 +1,4 @@
-"""Losses of a student that teaches itself, against loops over numpy."""
+"""Self-distillation losses against loops over numpy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def random(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("temperature", "omega"), [(4.0, 0.5), (2.0, 0.8)])
-def test_bake_is_what_propagation_converges_to(temperature: float, omega: float) -> None:
+def test_bake_is_the_limit_of_propagation(temperature: float, omega: float) -> None:
     logits, embedding = random(B, C), random(B, D)
     e = embedding.numpy() / np.linalg.norm(embedding.numpy(), axis=1, keepdims=True)
     similar = np.exp(e @ e.T)
@@ -52,13 +52,13 @@ def test_bake_is_what_propagation_converges_to(temperature: float, omega: float)
 def test_byot(temperature: float) -> None:
     exits, deepest = [random(B, C), random(B, C)], random(B, C).requires_grad_()
     t = softmax(deepest.detach().numpy() / temperature)
-    slow = [sum(temperature**2 * kl(t[b], softmax(x[b].numpy() / temperature)) for x in exits) for b in range(B)]
+    expected = [sum(temperature**2 * kl(t[b], softmax(x[b].numpy() / temperature)) for x in exits) for b in range(B)]
     values = BYOT(temperature)(exits, deepest)
-    np.testing.assert_allclose(values.numpy(), slow)
-    assert not values.requires_grad  # the deepest exit doesn't learn from the others
+    np.testing.assert_allclose(values.numpy(), expected)
+    assert not values.requires_grad  # no gradient flows to the deepest exit
     entropy = -(t * np.log(t)).sum(1)
     crossed = BYOT(temperature, entropy=False)(exits, deepest)
-    np.testing.assert_allclose(crossed.numpy(), slow + 2 * temperature**2 * entropy)
+    np.testing.assert_allclose(crossed.numpy(), expected + 2 * temperature**2 * entropy)
 
 
 def test_byot_hint() -> None:
@@ -71,29 +71,29 @@ def test_byot_hint() -> None:
 
 @pytest.mark.parametrize(("temperature", "weight"), [(3.0, 5e-4), (1.0, 2.0)])
 def test_ddgsd(temperature: float, weight: float) -> None:
-    one, other = [random(B, C), random(B, D)], [random(B, C), random(B, D)]
-    parts = DDGSD(temperature, weight)(one, other)
-    p, q = (softmax(x[0].numpy() / temperature) for x in (one, other))
-    slow = [temperature**2 * (kl(p[b], q[b]) + kl(q[b], p[b])) for b in range(B)]
-    gap = one[1].numpy().mean(0) - other[1].numpy().mean(0)
-    np.testing.assert_allclose(parts["response"], slow)
+    first, second = [random(B, C), random(B, D)], [random(B, C), random(B, D)]
+    parts = DDGSD(temperature, weight)(first, second)
+    p, q = (softmax(x[0].numpy() / temperature) for x in (first, second))
+    expected = [temperature**2 * (kl(p[b], q[b]) + kl(q[b], p[b])) for b in range(B)]
+    gap = first[1].numpy().mean(0) - second[1].numpy().mean(0)
+    np.testing.assert_allclose(parts["response"], expected)
     assert float(parts["feature"]) == pytest.approx(weight * (gap**2).sum())
-    scalar = DDGSD(temperature, weight, global_mean=True)(one, other)["feature"]
+    scalar = DDGSD(temperature, weight, global_mean=True)(first, second)["feature"]
     assert float(scalar) == pytest.approx(weight * gap.mean() ** 2)
 
 
-def test_ddgsd_views_learn_from_each_other_alike() -> None:
-    one, other = [random(B, C).requires_grad_(), random(B, D)], [random(B, C).requires_grad_(), random(B, D)]
-    DDGSD()(one, other)["response"].sum().backward()
-    p, q = (x[0].detach().div(3).softmax(1) for x in (one, other))
-    torch.testing.assert_close(one[0].grad, 3 * (p - q))
-    torch.testing.assert_close(other[0].grad, 3 * (q - p))
+def test_ddgsd_gradients_to_both_views_are_symmetric() -> None:
+    first, second = [random(B, C).requires_grad_(), random(B, D)], [random(B, C).requires_grad_(), random(B, D)]
+    DDGSD()(first, second)["response"].sum().backward()
+    p, q = (x[0].detach().div(3).softmax(1) for x in (first, second))
+    torch.testing.assert_close(first[0].grad, 3 * (p - q))
+    torch.testing.assert_close(second[0].grad, 3 * (q - p))
 
 
 def test_consistency() -> None:
     student, teacher = random(B, C), random(B, C)
-    slow = (softmax(student.numpy()) - softmax(teacher.numpy())) ** 2
-    np.testing.assert_allclose(Consistency()(student, teacher), slow)
+    expected = (softmax(student.numpy()) - softmax(teacher.numpy())) ** 2
+    np.testing.assert_allclose(Consistency()(student, teacher), expected)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -101,32 +101,32 @@ def test_noisy_student(temperature: float) -> None:
     student, teacher = random(B, C), random(B, C)
     p, log_s = softmax(teacher.numpy()), np.log(softmax(student.numpy()))
     sharp = p ** (1 / temperature) / (p ** (1 / temperature)).sum(1, keepdims=True)
-    slow = -(sharp * log_s).sum(1)
-    np.testing.assert_allclose(NoisyStudent(temperature)(student, teacher), slow)
-    kept = NoisyStudent(temperature, probabilities=True)(student, torch.tensor(p))
-    np.testing.assert_allclose(kept, slow)
+    expected = -(sharp * log_s).sum(1)
+    np.testing.assert_allclose(NoisyStudent(temperature)(student, teacher), expected)
+    from_probabilities = NoisyStudent(temperature, probabilities=True)(student, torch.tensor(p))
+    np.testing.assert_allclose(from_probabilities, expected)
     smoothed = 0.8 * np.eye(C)[p.argmax(1)] + 0.2 / C
     np.testing.assert_allclose(NoisyStudent(hard=True, smoothing=0.2)(student, teacher), -(smoothed * log_s).sum(1))
 
 
-def test_ps_kd_mixes_in_what_it_said_an_epoch_ago() -> None:
+def test_ps_kd_mixes_in_the_predictions_of_an_epoch_ago() -> None:
     loss, index, targets = PSKD(alpha=0.6, epochs=10), torch.tensor([6, 2, 4]), torch.tensor([1, 3, 0])
     first, second = random(3, C), random(3, C)
     loss.build(first, None, 8)
     hard = np.eye(C)[targets.numpy()]
 
-    def slow(soft, logits):
+    def soft_ce(soft, logits):
         return -(soft * np.log(softmax(logits.numpy()))).sum(1)
 
-    np.testing.assert_allclose(loss(first, targets=targets, index=index, epoch=0.7), slow(hard, first))
+    np.testing.assert_allclose(loss(first, targets=targets, index=index, epoch=0.7), soft_ce(hard, first))
     alpha = 0.6 * 4 / 10  # in the fourth epoch
     soft = (1 - alpha) * hard + alpha * softmax(first.numpy())
-    np.testing.assert_allclose(loss(second, targets=targets, index=index, epoch=3.2), slow(soft, second))
+    np.testing.assert_allclose(loss(second, targets=targets, index=index, epoch=3.2), soft_ce(soft, second))
     soft = (1 - alpha) * hard + alpha * softmax(second.numpy())
     soft[1] = hard[1]
     unseen = torch.tensor([6, 7, 4])
-    np.testing.assert_allclose(loss.eval()(first, targets=targets, index=unseen, epoch=3.9), slow(soft, first))
-    assert (loss.predictions[7] == 0).all()  # no memory is made in evaluation
+    np.testing.assert_allclose(loss.eval()(first, targets=targets, index=unseen, epoch=3.9), soft_ce(soft, first))
+    assert (loss.predictions[7] == 0).all()  # evaluation stores nothing
 
 
 @pytest.mark.parametrize(("temperature", "right"), [(20.0, 0.99), (3.0, 0.8)])
@@ -151,32 +151,32 @@ def mixed_labels() -> torch.Tensor:
 def test_uskd(mixed: bool, log_rank: bool) -> None:
     logits, feature = random(B, C), random(B, D)
     targets = mixed_labels() if mixed else torch.randint(C, (B,))
-    share = targets.numpy() if mixed else np.eye(C)[targets.numpy()]
+    label_weights = targets.numpy() if mixed else np.eye(C)[targets.numpy()]
     loss = USKD(alpha=0.7, beta=0.3, mu=0.2, log_rank=log_rank)
     loss.build([logits, feature], None, 0)
     p = softmax(logits.numpy())
     q = softmax(feature.numpy() @ loss.fc.weight.detach().numpy().T + loss.fc.bias.detach().numpy())
-    places = [np.argsort(-share[b], kind="stable")[: 2 if mixed else 1] for b in range(B)]
-    means = np.mean([[p[b, y] ** 2 for y in places[b]] for b in range(B)], axis=0)
-    slow: dict[str, list[float]] = {"target": [], "non_target": [], "weak": []}
+    classes = [np.argsort(-label_weights[b], kind="stable")[: 2 if mixed else 1] for b in range(B)]
+    means = np.mean([[p[b, y] ** 2 for y in classes[b]] for b in range(B)], axis=0)
+    expected: dict[str, list[float]] = {"target": [], "non_target": [], "weak": []}
     for b in range(B):
-        weights = [share[b, y] + p[b, y] ** 2 - means[i] for i, y in enumerate(places[b])]
-        slow["target"].append(-0.7 * sum(w * np.log(p[b, y]) for w, y in zip(weights, places[b], strict=True)))
+        weights = [label_weights[b, y] + p[b, y] ** 2 - means[i] for i, y in enumerate(classes[b])]
+        expected["target"].append(-0.7 * sum(w * np.log(p[b, y]) for w, y in zip(weights, classes[b], strict=True)))
         s = np.log(p[b]) if log_rank else p[b]
-        score = q[b] / (1 - q[b, places[b]].sum() + 1e-6) + s / (1 - s[places[b]].sum() + 1e-6)
+        score = q[b] / (1 - q[b, classes[b]].sum() + 1e-6) + s / (1 - s[classes[b]].sum() + 1e-6)
         rank = {int(c): k + 1 for k, c in enumerate(np.argsort(-score))}
-        others = [c for c in range(C) if c not in places[b]]
+        others = [c for c in range(C) if c not in classes[b]]
         law = np.array([1 / rank[c] for c in others])
         among = p[b, others] / p[b, others].sum()
-        slow["non_target"].append(-0.3 * float((law / law.sum() * np.log(among)).sum()))
-        slow["weak"].append(-0.2 * float(((0.9 * share[b] + 0.1 / C) * np.log(q[b])).sum()))
+        expected["non_target"].append(-0.3 * float((law / law.sum() * np.log(among)).sum()))
+        expected["weak"].append(-0.2 * float(((0.9 * label_weights[b] + 0.1 / C) * np.log(q[b])).sum()))
     parts = loss([logits, feature], targets=targets)
     for name, values in parts.items():
-        np.testing.assert_allclose(values.detach().numpy(), slow[name], rtol=1e-7)
+        np.testing.assert_allclose(values.detach().numpy(), expected[name], rtol=1e-7)
 
 
 @pytest.mark.parametrize(
-    "make",
+    "construct",
     [
         lambda: BAKE(omega=1.0),
         lambda: BYOT(0),
@@ -186,6 +186,6 @@ def test_uskd(mixed: bool, log_rank: bool) -> None:
         lambda: TfKDReg(right=1),
     ],
 )
-def test_refuses_options_out_of_range(make) -> None:
+def test_raises_for_options_out_of_range(construct) -> None:
     with pytest.raises(ConfigError, match="expected"):
-        make()
+        construct()

@@ -89,7 +89,7 @@ def _weight(weight: float | str) -> str:
 
 def _terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
-    from tutelage.policies import describe_policy
+    from tutelage.policies.parsing import describe_policy
     from tutelage.utils.console import number, say, table
 
     rows = [

@@ -1,1 +1,1 @@
-"""Dense knowledge: maps of responses and features, position by position or channel by channel."""
+"""Losses of dense prediction: maps of responses and features, per position or per channel."""

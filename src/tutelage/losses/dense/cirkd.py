@@ -18,7 +18,7 @@ from tutelage.utils.options import Count, NonNegative, Temperature, Width
 
 
 class CIRKDMiniBatch(Feature):
-    r"""Match how similar each position is to the positions of every image in the batch.
+    r"""Match the similarities of each position to the positions of every image in the batch.
 
     S_ij = F_iᵀ·F_j of images i and j, F of unit length at each position;
     L = KL(softmax(S(t)_ij/τ) ‖ softmax(S(s)_ij/τ)) over the positions of j, averaged over those of i, and over i and j.
@@ -42,17 +42,18 @@ class CIRKDMiniBatch(Feature):
 
 
 class CIRKDMemory(Feature):
-    r"""Match how similar each position is to positions and regions of other images, kept class by class in queues.
+    r"""Match the similarities of each position to positions and regions of other images, stored in one queue per class.
 
     s = unit(W₂·ReLU(BN(W₁·f_s))), t = unit(f_t);  over the queue's vectors V,
     L = w · T² · KL(softmax(t·Vᵀ/(τT)) ‖ softmax(s·Vᵀ/(τT))): the parts "pixel" and "region", averaged over positions
     whose class is in 0 … num_classes − 1.
 
     Shapes: student (B, C, H, W), teacher (B, C', H, W); targets (B, …) int64, resized to the map by nearest neighbour.
-    The parts are (B·H·W,). In training the queues first take in the teacher's features: the mean of each image's
-    region of a class, and at random up to 16·B of the class's positions in the batch. Compared are, of each class's
-    queue, ⌊contrast / num_classes⌋ + 1 vectors drawn, or else pixel_queue and region_queue (K, N, C') if given.
-    Memory: num_classes·(pixel_memory + region_memory)·C' numbers. Replicas keep queues of their own.
+    The parts are (B·H·W,). In training the teacher's features are first pushed to the queues: the mean of each image's
+    region of a class, and up to 16·B of the class's positions in the batch, drawn at random. The comparison is with
+    ⌊contrast / num_classes⌋ + 1 vectors drawn from each class's queue, or with pixel_queue and region_queue (K, N, C')
+    if the batch provides them. Memory: num_classes·(pixel_memory + region_memory)·C' numbers. Each replica keeps its
+    own queues.
     Paper: Yang, Zhou, An, Jiang, Xu, Zhang. CVPR 2022. arXiv:2204.06986. The sizes are those of the authors'
     code, which takes up to 16 positions of each image's region.
     Raises: ConfigError if an option isn't above 0, or the targets aren't maps of class numbers.
@@ -101,46 +102,46 @@ class CIRKDMemory(Feature):
         labels = labels_at(teacher, targets).flatten()
         known = (labels >= 0) & (labels < self.num_classes)
         if self.training and pixel_queue is None and region_queue is None:
-            self.remember(t, labels, len(teacher))
-        pixels = self.pixels.draw(self.drawn(self.pixel_contrast)) if pixel_queue is None else pixel_queue
-        regions = self.regions.draw(self.drawn(self.region_contrast)) if region_queue is None else region_queue
+            self.push(t, labels, len(teacher))
+        pixels = self.pixels.draw(self.draw_count(self.pixel_contrast)) if pixel_queue is None else pixel_queue
+        regions = self.regions.draw(self.draw_count(self.region_contrast)) if region_queue is None else region_queue
         return {
             "pixel": self.pixel_weight * within(self.divergence(s, t, pixels), known),
             "region": self.region_weight * within(self.divergence(s, t, regions), known),
         }
 
-    def drawn(self, contrast: int) -> int:
-        """How many vectors of each class's queue."""
+    def draw_count(self, contrast: int) -> int:
+        """Return the number of vectors drawn from each class's queue."""
         return contrast // self.num_classes + 1
 
     def divergence(self, s: Tensor, t: Tensor, queues: Tensor) -> Tensor:
-        """The divergence (B·H·W,) of similarities to vectors (K, N, C')."""
+        """Return the divergence (B·H·W,) of similarities to vectors (K, N, C')."""
         vectors = queues.flatten(0, 1)
         temperature = self.contrast_temperature * self.kd_temperature
         return self.kd_temperature**2 * similarity_kl(s, t, vectors, vectors, temperature)
 
     @torch.no_grad()
-    def remember(self, t: Tensor, labels: Tensor, images: int) -> None:
-        """Let the queues take in positions (B·H·W, C') and the means of regions."""
+    def push(self, t: Tensor, labels: Tensor, images: int) -> None:
+        """Push positions (B·H·W, C') and the means of regions to the queues."""
         classes = torch.arange(self.num_classes, device=t.device)[:, None]
         member = labels == classes
         chance = torch.rand(member.shape, device=t.device).masked_fill(~member, -1)
-        some = chance.topk(min(16 * images, len(t)), dim=1).indices  # a class's own positions come first
-        self.pixels.push(t[some], member.sum(1))
+        drawn = chance.topk(min(16 * images, len(t)), dim=1).indices  # the class's positions come first
+        self.pixels.push(t[drawn], member.sum(1))
         region = member.unflatten(1, (images, -1))
         means = F.normalize(torch.einsum("kbn,bnc->kbc", region.to(t.dtype), t.unflatten(0, (images, -1))), dim=2)
         present = region.any(2)
-        first = present.int().argsort(dim=1, descending=True, stable=True)
-        self.regions.push(means[classes, first], present.sum(1))
+        order = present.int().argsort(dim=1, descending=True, stable=True)
+        self.regions.push(means[classes, order], present.sum(1))
 
 
 def positions(x: Tensor) -> Tensor:
-    """(B, C, H, W) → (B·H·W, C), of unit length."""
+    """Return the unit vectors at the positions, (B, C, H, W) → (B·H·W, C)."""
     return F.normalize(x, dim=1).movedim(1, -1).flatten(0, 2)
 
 
 def across_images(x: Tensor) -> Tensor:
-    """The cosine of each position with each of each image, (B·H·W, B, H·W)."""
+    """Return the cosines of each position with each position of each image, (B·H·W, B, H·W)."""
     if min(x.shape[2:]) >= 256:
         x = F.avg_pool2d(x, 4)
     f = positions(x)

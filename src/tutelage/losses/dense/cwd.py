@@ -1,4 +1,4 @@
-"""Shu, Liu, Gao, Yan, Shen: where each channel is active."""
+"""Shu, Liu, Gao, Yan, Shen: channel-wise distributions over positions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.utils.options import Temperature
 
 
 class CWD(Dense):
-    r"""Match, channel by channel, the softened distribution over positions.
+    r"""Match each channel's softened distribution over positions.
 
     φ(z)_c = softmax over positions of z_c / T;  L = T² · KL(φ(t)_c ‖ φ(s)_c), one value per sample and channel.
 

@@ -1,4 +1,4 @@
-"""Feng, Sun, Diao, Li, Gao: double similarity."""
+"""Feng, Sun, Diao, Li, Gao: double similarity distillation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tutelage.utils.options import NonNegative
 
 
 class DSD(Feature):
-    r"""Match how attention changes between layers, and how the classes' maps resemble each other.
+    r"""Match the changes of attention between layers, and the similarities between the classes' maps.
 
     "psd": w_psd · (r(s) − r(t))², r = unit(A(f_n) − A(f_m)) of every two layers m < n, A the attention map of AT;
     "csd": w_csd · (P_s·P_sᵀ − P_t·P_tᵀ)², P_c = softmax over positions of z_c/4, z the last maps average-pooled 2×2.
 
     Shapes: student and teacher lists of maps, shallow to deep, the last of them the class scores (B, K, H, W). For
-    attention all are average-pooled to the smallest. The parts are (pairs, B, H·W) and (B, K, K); with one layer there
-    is no "psd".
+    attention all maps are average-pooled to the smallest. The parts are (pairs, B, H·W) and (B, K, K); with one layer
+    there is no "psd".
     Paper: Feng, Sun, Diao, Li, Gao. IEEE TIP 2021. arXiv:2107.08591. Weights as in CIRKD's implementation.
     Raises: ConfigError if the lists differ in length or the last maps in shape.
     """
@@ -43,21 +43,21 @@ class DSD(Feature):
         as_many(self, student, teacher)
         same_shape(self, student[-1], teacher[-1])
         csd = (class_similarity(student[-1]) - class_similarity(teacher[-1])).pow(2)
-        parts = {"csd": self.csd_weight * csd}
+        losses = {"csd": self.csd_weight * csd}
         if len(student) > 1:
             size = min(x.shape[2] for x in student + teacher), min(x.shape[3] for x in student + teacher)
-            parts["psd"] = self.psd_weight * (residuals(student, size) - residuals(teacher, size)).pow(2)
-        return parts
+            losses["psd"] = self.psd_weight * (residuals(student, size) - residuals(teacher, size)).pow(2)
+        return losses
 
 
 def residuals(layers: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """What changes in attention between every two layers, (pairs, B, H·W)."""
+    """Return the normalised change in attention between every two layers, (pairs, B, H·W)."""
     maps = [attention(F.adaptive_avg_pool2d(layer, size)) for layer in layers]
     return torch.stack([F.normalize(b - a, dim=1) for a, b in combinations(maps, 2)])
 
 
 def class_similarity(scores: Tensor) -> Tensor:
-    """(B, K, H, W) → (B, K, K)."""
+    """Return the products of the classes' distributions over positions, (B, K, H, W) → (B, K, K)."""
     maps = F.avg_pool2d(scores, 2, ceil_mode=True).flatten(2)
     maps = (maps / 4).softmax(2)
     return maps @ maps.mT

@@ -1,4 +1,4 @@
-"""He, Dai, Lu, Jiang, Xia: how a map's positions agree, for super-resolution."""
+"""He, Dai, Lu, Jiang, Xia: affinities between a map's positions, for super-resolution."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tutelage.losses.functional.pairwise import cosines
 
 
 class FAKD(Feature):
-    r"""Match how similar the positions (or the channels) of a map are to each other.
+    r"""Match the similarities between the positions (or the channels) of a map.
 
     A_ij = cos(f_i, f_j) of the channel vectors at positions i and j (affinity="channel": of the maps of channels i and
     j);  L = |A(s)_ij − A(t)_ij|, averaged over j.
 
-    Shapes: student (B, C, H, W), teacher (B, C', H, W), C' = C if of channels; the larger map is average-pooled to the
-    smaller first. Returns (B, H·W), or (B, C). Positions take (H·W)² numbers a sample.
-    Paper: He, Dai, Lu, Jiang, Xia. FAKD. ICIP 2020: spatial affinities, beside L1 with the teacher's and the true image
-    (`output_l1`). Weight 1 as in the authors' code, whose scripts set 10.
-    Raises: ConfigError if the affinity isn't known, or channels differ where they are compared.
+    Shapes: student (B, C, H, W), teacher (B, C', H, W), C' = C for channels; the larger map is average-pooled to the
+    smaller first. Returns (B, H·W), or (B, C). Positions take (H·W)² numbers per sample.
+    Paper: He, Dai, Lu, Jiang, Xia. FAKD. ICIP 2020: spatial affinities, in addition to L1 with the teacher's and the
+    true image (`output_l1`). Weight 1 as in the authors' code, whose scripts set 10.
+    Raises: ConfigError if the affinity is unknown, or channels differ where they are compared.
     """
 
     paper = "He, Dai, Lu, Jiang, Xia. ICIP 2020"

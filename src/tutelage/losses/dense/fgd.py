@@ -13,19 +13,20 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class FGD(Feature):
-    r"""Match features where the teacher attends, objects and background apart, and the attention and the context.
+    r"""Match features where the teacher attends, for objects and background separately, its attention, and its context.
 
     A^S = H·W · softmax over positions of mean_c |F|/T,  A^C = C · softmax over channels of mean_hw |F|/T;
     "foreground": α · Σ M · A^S_t · A^C_t · (s − t)², M the largest 1/(h·w) of the boxes that cover a cell;
-    "background": β · the same, M = 1/(number of cells outside all boxes) there;
+    "background": β · the same with M = 1/(number of cells outside all boxes) there;
     "attention": γ · (Σ|A^S_s − A^S_t| + Σ|A^C_s − A^C_t|);  "global": λ · Σ (G_s(s) − G_t(t))²,
     G(F) = F + W₂·ReLU(LN(W₁·Σ_j softmax_j(W_k·F)·F_j)), learned on both sides. One value per sample.
 
-    Shapes: student (B, C', H, W), teacher (B, C, H, W), a 1×1 convolution between them where C' isn't C; boxes
-    (B, M, 4), x₁, y₁, x₂, y₂ in pixels of the inputs, those with x₂ < x₁ or y₂ < y₁ left out; inputs (B, …, H', W') for
-    their size alone. The parts are (B,). As in the authors' code a box covers the cells ⌊x₁⌋ to ⌈x₂⌉, both included.
+    Shapes: student (B, C', H, W), teacher (B, C, H, W), a 1×1 convolution between them where C' isn't C; boxes (B, M,
+    4), x₁, y₁, x₂, y₂ in pixels of the inputs, those with x₂ < x₁ or y₂ < y₁ left out; inputs (B, …, H', W'), of which
+    only the size is used. The parts are (B,). As in the authors' code a box covers the cells ⌊x₁⌋ to ⌈x₂⌉, both
+    included.
     Paper: Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan. CVPR 2022. arXiv:2111.11837; weights for one-stage detectors.
-    Raises: ConfigError if the temperature isn't above 0, or the boxes don't fit.
+    Raises: ConfigError if the temperature isn't above 0, or the boxes have the wrong shape.
     """
 
     paper = "Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan. CVPR 2022. arXiv:2111.11837"
@@ -57,18 +58,18 @@ class FGD(Feature):
         outside = (cells == 0).to(teacher.dtype)
         outside = outside / outside.sum((1, 2), keepdim=True).clamp_min(1)
         weighted = (student - teacher).pow(2) * channel_t[:, :, None, None] * spatial_t[:, None]
-        drift = (spatial_s - spatial_t).abs().sum((1, 2)) + (channel_s - channel_t).abs().sum(1)
+        attention_gap = (spatial_s - spatial_t).abs().sum((1, 2)) + (channel_s - channel_t).abs().sum(1)
         context = student + self.context_s(student) - teacher - self.context_t(teacher)
         return {
             "foreground": self.alpha * (weighted * cells[:, None]).sum((1, 2, 3)),
             "background": self.beta * (weighted * outside[:, None]).sum((1, 2, 3)),
-            "attention": self.gamma * drift,
+            "attention": self.gamma * attention_gap,
             "global": self.lambda_ * context.pow(2).sum((1, 2, 3)),
         }
 
 
 class Context(nn.Module):
-    """A global context block without its shortcut: what a map says as a whole, (B, C, H, W) → (B, C, 1, 1)."""
+    """A global context block without its shortcut, (B, C, H, W) → (B, C, 1, 1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -81,21 +82,21 @@ class Context(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend to positions, then transform."""
-        share = self.mask(x).flatten(2).softmax(2)
-        return self.add((x.flatten(2) @ share.mT)[..., None])
+        """Pool by attention over positions, then transform."""
+        attention = self.mask(x).flatten(2).softmax(2)
+        return self.add((x.flatten(2) @ attention.mT)[..., None])
 
 
 def attention(x: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Where and in which channels a map (B, C, H, W) is active, (B, H, W) and (B, C), each 1 on average."""
-    size = x.abs()
-    where = (size.mean(1) / temperature).flatten(1).softmax(1).unflatten(1, x.shape[2:])
-    channels = (size.mean((2, 3)) / temperature).softmax(1)
-    return where * where[0].numel(), channels * x.shape[1]
+    """Return the spatial and channel attention of a map (B, C, H, W), (B, H, W) and (B, C), each of mean 1."""
+    magnitude = x.abs()
+    spatial = (magnitude.mean(1) / temperature).flatten(1).softmax(1).unflatten(1, x.shape[2:])
+    channels = (magnitude.mean((2, 3)) / temperature).softmax(1)
+    return spatial * spatial[0].numel(), channels * x.shape[1]
 
 
 def object_cells(boxes: Tensor, image: torch.Size, feature: Tensor) -> Tensor:
-    """The largest 1/area of the boxes (B, M, 4) that cover each cell of a map, (B, H, W); 0 outside."""
+    """Return the largest 1/area of the boxes (B, M, 4) that cover each cell of a map, (B, H, W); 0 outside."""
     if boxes.dim() != 3 or len(boxes) != len(feature) or boxes.shape[2] != 4:
         raise ConfigError(f"FGD: boxes {tuple(boxes.shape)} for {len(feature)} samples, expected (B, M, 4).")
     height, width = feature.shape[2:]
@@ -108,6 +109,6 @@ def object_cells(boxes: Tensor, image: torch.Size, feature: Tensor) -> Tensor:
     in_columns = (columns >= left[..., None]) & (columns <= right[..., None])
     inside = in_rows[..., :, None] & in_columns[..., None, :] & ((x2 >= x1) & (y2 >= y1))[..., None, None]
     area = (bottom + 1 - top) * (right + 1 - left)
-    share = torch.where(inside, (1 / area.clamp_min(1))[..., None, None], 0)
-    none = share.new_zeros(len(boxes), 1, height, width)
-    return torch.cat([none, share], dim=1).amax(1).to(feature.dtype)
+    weights = torch.where(inside, (1 / area.clamp_min(1))[..., None, None], 0)
+    no_box = weights.new_zeros(len(boxes), 1, height, width)
+    return torch.cat([no_box, weights], dim=1).amax(1).to(feature.dtype)

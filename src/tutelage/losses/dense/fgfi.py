@@ -1,4 +1,4 @@
-"""Wang, Yuan, Zhang, Feng: features near objects."""
+"""Wang, Yuan, Zhang, Feng: fine-grained feature imitation, near objects."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class FGFI(Feature):
     convolution.
 
     threshold: ψ. sizes, ratios: the detector's anchors at this layer, centred on its cells: of area size² in pixels of
-    the inputs, and as high as they are wide times ratio.
+    the inputs, and of height = width · ratio.
     Shapes: student (B, C', H, W), teacher (B, C, H, W); boxes (B, M, 4), x₁, y₁, x₂, y₂ in pixels of the inputs, a side
-    being x₂ − x₁ + 1 long, those of one pixel or none left out; anchors (H·W·A, 4), the detector's own, in place of
-    those of sizes and ratios; inputs (B, …, H', W') for their size alone. Returns (B,), 0 without boxes.
+    being x₂ − x₁ + 1 long; boxes of one pixel or less are left out; anchors (H·W·A, 4), the detector's, in place of
+    those of sizes and ratios; inputs (B, …, H', W'), of which only the size is used. Returns (B,), 0 without boxes.
     Paper: Wang, Yuan, Zhang, Feng. Distilling object detectors with fine-grained feature imitation. CVPR 2019.
-    arXiv:1906.03609; ReLU, N and the pixel in a side as in the authors' code, anchors as in Faster R-CNN without a
-    pyramid, whose sides it rounds.
+    arXiv:1906.03609; ReLU, N and the added pixel of a side are as in the authors' code, anchors as in Faster R-CNN
+    without a pyramid, except that it rounds their sides.
     Raises: ConfigError for a threshold outside [0, 1), sizes or ratios not above 0, or boxes or maps that don't fit.
     """
 
@@ -55,13 +55,13 @@ class FGFI(Feature):
     ) -> Tensor:
         student = self.adapt(student).relu()
         same_shape(self, student, teacher)
-        anchors = self.own_anchors(inputs.shape[-2:], teacher) if anchors is None else anchors
+        anchors = self.grid_anchors(inputs.shape[-2:], teacher) if anchors is None else anchors
         near = self.near_objects(boxes, anchors, teacher).to(teacher.dtype)
         squares = ((student - teacher).pow(2) * near[:, None]).sum((1, 2, 3))
         return squares * len(near) / (2 * near.sum().clamp_min(1))
 
     def near_objects(self, boxes: Tensor, anchors: Tensor, feature: Tensor) -> Tensor:
-        """The mask I, (B, H, W)."""
+        """Return the mask I, (B, H, W)."""
         from torchvision.ops import box_iou
 
         cells = feature.shape[2] * feature.shape[3]
@@ -70,16 +70,16 @@ class FGFI(Feature):
         if anchors.dim() != 2 or anchors.shape[1] != 4 or not len(anchors) or len(anchors) % cells:
             raise ConfigError(f"FGFI: anchors {tuple(anchors.shape)} for {cells} cells, expected (H·W·A, 4).")
         length = boxes[..., 2:] - boxes[..., :2] + 1
-        there = (length > 0).all(2) & (length != 1).any(2)
+        valid = (length > 0).all(2) & (length != 1).any(2)
         pixel = anchors.new_tensor([0, 0, 1, 1])
-        boxes = torch.where(there[..., None], boxes.to(anchors) + pixel, 0)
+        boxes = torch.where(valid[..., None], boxes.to(anchors) + pixel, 0)
         overlap = box_iou(anchors + pixel, boxes.flatten(0, 1)).nan_to_num()
-        overlap = overlap.reshape(*feature.shape[2:], -1, *there.shape)  # (H, W, anchors, B, M)
-        near = (overlap > self.threshold * overlap.amax((0, 1, 2))) & there
+        overlap = overlap.reshape(*feature.shape[2:], -1, *valid.shape)  # (H, W, anchors, B, M)
+        near = (overlap > self.threshold * overlap.amax((0, 1, 2))) & valid
         return near.any(4).any(2).permute(2, 0, 1)
 
-    def own_anchors(self, image: torch.Size, feature: Tensor) -> Tensor:
-        """(H·W·A, 4), x₁, y₁, x₂, y₂ in pixels."""
+    def grid_anchors(self, image: torch.Size, feature: Tensor) -> Tensor:
+        """Return the anchors of `sizes` and `ratios`, (H·W·A, 4): x₁, y₁, x₂, y₂ in pixels."""
         y, x = (
             (torch.arange(n, device=feature.device) + 0.5) * side / n
             for n, side in zip(feature.shape[2:], image, strict=True)

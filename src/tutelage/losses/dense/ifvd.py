@@ -1,4 +1,4 @@
-"""Wang, Zhou, Jiang, Bai, Xu: how far a class's features vary."""
+"""Wang, Zhou, Jiang, Bai, Xu: intra-class feature variation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tutelage.utils.options import Width
 
 
 class IFVD(Feature):
-    r"""Match how similar each position is to the mean feature of its class in its image.
+    r"""Match the similarity of each position to the mean feature of its class in its image.
 
     p_k = mean of f over the image's positions of class k, m_i = cos(f_i, p_y(i));  L = (m(s)_i − m(t)_i)².
 
     Shapes: student (B, C, H, W), teacher (B, C', H, W); targets (B, …) int64, resized to the map by nearest neighbour.
-    Returns (B, H, W). Positions whose class isn't in 0 … num_classes − 1 are their own prototype, so they give 0.
+    Returns (B, H, W). Positions whose class isn't in 0 … num_classes − 1 are their own prototype, so their loss is 0.
     Paper: Wang, Zhou, Jiang, Bai, Xu. ECCV 2020. Weight 200 as in the authors' code.
     Raises: ConfigError if num_classes isn't above 0, or the targets aren't maps of class numbers.
     """
@@ -39,7 +39,7 @@ class IFVD(Feature):
         return (self.similarity(student, targets) - self.similarity(teacher, targets)).pow(2)
 
     def similarity(self, feature: Tensor, targets: Tensor) -> Tensor:
-        """The cosine of each position with its prototype, (B, H, W)."""
+        """Return the cosine of each position with its prototype, (B, H, W)."""
         labels = labels_at(feature, targets)
         known = (labels >= 0) & (labels < self.num_classes)
         member = F.one_hot(labels.where(known, self.num_classes), self.num_classes + 1)[..., :-1]

@@ -1,4 +1,4 @@
-"""Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng: where the sides of a box are."""
+"""Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng: localisation distillation of the sides of a box."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class LD(Loss):
 
     L = w · T² · KL(softmax(t/T) ‖ softmax(s/T)) over the bins of a side.
 
-    Shapes: student, teacher (N, 4·bins) logits, N boxes; weight (N,), 1 if not given. Returns (N, 4).
+    Shapes: student, teacher (N, 4·bins) logits, N boxes; weight (N,), 1 if the batch has none. Returns (N, 4).
     Paper: Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng. CVPR 2022. arXiv:2102.12252, with T = 10. The authors' code
-    averages over the bins where the paper has the divergence, with a weight of 0.25.
-    Raises: ConfigError if the temperature isn't above 0, the two differ in shape, or the logits aren't of four sides.
+    averages over the bins where the paper sums, with a weight of 0.25.
+    Raises: ConfigError if the temperature isn't above 0, the two differ in shape, or the logits aren't for four sides.
     """
 
     paper = "Zheng, Ye, Wang, Ren, Zuo, Hou, Cheng. CVPR 2022. arXiv:2102.12252"

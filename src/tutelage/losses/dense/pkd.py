@@ -15,9 +15,9 @@ class PKD(Feature):
     1 − Pearson's correlation.
 
     Shapes: student (B, C, H, W), teacher (B, C, H', W'); the student's map is resized bilinearly to the teacher's, or
-    with resize_student=False the other way round. Returns (B, C, H, W). Where one number is a channel's all, it is 0.
-    Paper: Cao, Zhang, Gao, Cheng, Cheng, Cheng. NeurIPS 2022. arXiv:2207.02039. There channels are alike; the usual
-    connector is for where they aren't.
+    with resize_student=False the other way round. Returns (B, C, H, W). For a channel of a single number it is 0.
+    Paper: Cao, Zhang, Gao, Cheng, Cheng, Cheng. NeurIPS 2022. arXiv:2207.02039. There the channels are equal; the
+    default connector is for networks of different channels.
     Raises: ConfigError if the channels differ.
     """
 
@@ -39,7 +39,7 @@ class PKD(Feature):
 
 
 def standard(x: Tensor) -> Tensor:
-    """Mean 0 and (unbiased) deviation 1 in each channel of (B, C, H, W)."""
-    alone = x.numel() == x.shape[1]
-    deviation = x.std((0, 2, 3), keepdim=True, correction=0 if alone else 1)
+    """Standardise each channel of (B, C, H, W) to mean 0 and (unbiased) deviation 1."""
+    is_single = x.numel() == x.shape[1]
+    deviation = x.std((0, 2, 3), keepdim=True, correction=0 if is_single else 1)
     return (x - x.mean((0, 2, 3), keepdim=True)) / (deviation + 1e-6)

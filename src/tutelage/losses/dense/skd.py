@@ -1,4 +1,4 @@
-"""Liu, Chen, Liu, Qin, Luo, Wang: structured knowledge, by pairs of positions."""
+"""Liu, Chen, Liu, Qin, Luo, Wang: structured knowledge distillation, by pairs of positions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from tutelage.utils.options import Positive, Width
 
 
 class SKDPairwise(Feature):
-    r"""Match how similar the positions of a map are to each other.
+    r"""Match the similarities between the positions of a map.
 
     Positions are max-pooled by patches, a_ij = cos(f_i, f_j);  L = (a(s)_ij − a(t)_ij)², averaged over j.
 
     Shapes: student (B, C, H, W), teacher (B, C', H, W); the larger map is average-pooled to the smaller first. Returns
-    (B, n), n the number of patches. A patch is `patch` positions wide and high or, with `scale`, that share of the map.
-    Paper: Liu, Chen, Liu, Qin, Luo, Wang. CVPR 2019. arXiv:1903.04197. The authors' code takes the features'
-    lengths for constants in the gradient (detach_norm=True) and has scale 0.5.
+    (B, n), n the number of patches. A patch is `patch` positions wide and high or, with `scale`, that fraction of the
+    map.
+    Paper: Liu, Chen, Liu, Qin, Luo, Wang. CVPR 2019. arXiv:1903.04197. The authors' code takes the features' norms as
+    constants in the gradient (detach_norm=True) and has scale 0.5.
     Raises: ConfigError if patch or scale isn't above 0.
     """
 
@@ -35,9 +36,9 @@ class SKDPairwise(Feature):
         return (s - t).pow(2).mean(2)
 
     def affinity(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, n, n)."""
-        sides = [self.patch if self.scale is None else max(int(side * self.scale), 1) for side in x.shape[2:]]
-        nodes = F.max_pool2d(x, sides, sides, ceil_mode=True).flatten(2)
-        length = nodes.norm(dim=1, keepdim=True)
-        nodes = nodes / ((length.detach() if self.detach_norm else length) + 1e-8)
+        """Return the cosines between patches, (B, C, H, W) → (B, n, n)."""
+        patch = [self.patch if self.scale is None else max(int(side * self.scale), 1) for side in x.shape[2:]]
+        nodes = F.max_pool2d(x, patch, patch, ceil_mode=True).flatten(2)
+        norm = nodes.norm(dim=1, keepdim=True)
+        nodes = nodes / ((norm.detach() if self.detach_norm else norm) + 1e-8)
         return nodes.mT @ nodes

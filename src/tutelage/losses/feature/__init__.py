@@ -1,1 +1,1 @@
-"""Feature knowledge: what the networks see on the way."""
+"""Feature losses: comparisons of intermediate features."""

@@ -11,15 +11,15 @@ from tutelage.utils.options import Positive
 
 
 class AFD(Feature):
-    r"""Match the channels of a map, those most that a learned attention finds important.
+    r"""Match the channels of a map, weighted by a learned attention to important channels.
 
     ρ = sigmoid(W₂·relu(W₁·pool(t))), divided by its sum over channels;
-    f̂ = f / (‖f‖₂ + 10⁻⁶) over each channel's space;  L = Σ_c ρ_c · mean_hw (ŝ − t̂)², one value per sample.
+    f̂ = f / (‖f‖₂ + 10⁻⁶) over each channel's positions;  L = Σ_c ρ_c · mean_hw (ŝ − t̂)², one value per sample.
 
-    Shapes: student, teacher (B, C, H, W) alike; returns (B,). The attention has ratio·C hidden channels and is trained
-    by this loss itself.
-    Paper: Wang, Gao, Zhao, Li, Dou, Xu. Pay Attention to Features, Transfer Learn Faster CNNs. ICLR 2020; ρ, which the
-    authors published no code for, as in Knowledge-Distillation-Zoo. Not the AFD of Ji et al., AAAI 2021.
+    Shapes: student, teacher (B, C, H, W) of equal shape; returns (B,). The attention has ratio·C hidden channels and is
+    trained by this loss itself.
+    Paper: Wang, Gao, Zhao, Li, Dou, Xu. Pay Attention to Features, Transfer Learn Faster CNNs. ICLR 2020; ρ, for which
+    the authors published no code, is as in Knowledge-Distillation-Zoo. Not the AFD of Ji et al., AAAI 2021.
     Raises: ConfigError if ratio isn't above 0.
     """
 
@@ -42,5 +42,5 @@ class AFD(Feature):
 
 
 def unit_channels(feature: Tensor) -> Tensor:
-    """(B, C, H, W), each channel of unit length over space."""
+    """Scale each channel of (B, C, H, W) to unit length over positions."""
     return feature / (vector_norm(feature, dim=(2, 3), keepdim=True) + 1e-6)

@@ -1,4 +1,4 @@
-"""Zagoruyko, Komodakis: where the networks look."""
+"""Zagoruyko, Komodakis: attention transfer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AT(Feature):
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger map is average-pooled to the smaller first.
     Returns (B, H·W). Its mean over positions is tiny, hence the usual weight of 1000.
     Paper: Zagoruyko, Komodakis. ICLR 2017. arXiv:1612.03928, eq. 2. The paper takes the norm ‖A(s) − A(t)‖₂; the
-    authors' code, which the published figures are of and which we follow, takes the mean square.
+    authors' code, which gave the published numbers and is followed here, takes the mean square.
     Raises: ConfigError if p isn't above 0.
     """
 
@@ -34,5 +34,5 @@ class AT(Feature):
 
 
 def attention(feature: Tensor, p: int = 2) -> Tensor:
-    """(B, C, H, W) → (B, H·W), of unit length."""
+    """Return the attention map of unit length, (B, C, H, W) → (B, H·W)."""
     return F.normalize(feature.pow(p).mean(1).flatten(1), dim=1)

@@ -1,4 +1,4 @@
-"""Jiao et al. (TinyBERT), Yang et al. (TextBrewer): the attention of transformers."""
+"""Jiao et al. (TinyBERT), Yang et al. (TextBrewer): transformers' attention scores."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ class AttentionMSE(Feature):
 
     L = (s_hij − t_hij)², one value per head h, query i and key j.
 
-    heads: compare "each", or their "mean" or "sum", where student and teacher may have different numbers of them.
-    floor: without a mask, scores at or below it are those of masked keys and count as 0, on either side by itself.
-    Shapes: student, teacher (B, H, N, N); mask (B, N), not 0 at the tokens that count as query and key.
+    heads: compare "each", or their "mean" or "sum", for which student and teacher may have different numbers of heads.
+    floor: without a mask, scores at or below it are taken as those of masked keys and set to 0, on each side
+    separately.
+    Shapes: student, teacher (B, H, N, N); mask (B, N), nonzero at the tokens that count as query and key.
     Returns (B, H, N, N), H = 1 for a mean or sum.
-    Paper: Jiao et al. TinyBERT. Findings of EMNLP 2020. arXiv:1909.10351, eq. 7; heads joined: Yang et al. TextBrewer.
-    ACL 2020. arXiv:2002.12620, whose floor is −0.001, so that negative scores don't count there.
+    Paper: Jiao et al. TinyBERT. Findings of EMNLP 2020. arXiv:1909.10351, eq. 7; reduced heads: Yang et al. TextBrewer.
+    ACL 2020. arXiv:2002.12620, whose floor is −0.001, so that negative scores are ignored there.
     Raises: ConfigError if heads is unknown or the shapes differ.
     """
 
@@ -37,12 +38,12 @@ class AttentionMSE(Feature):
     floor: Number = -100.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        s, t = joined(student, self.heads), joined(teacher, self.heads)
+        s, t = combine_heads(student, self.heads), combine_heads(teacher, self.heads)
         same_shape(self, s, t)
         if mask is None:
             return (s.masked_fill(s <= self.floor, 0) - t.masked_fill(t <= self.floor, 0)).pow(2)
-        both = mask[:, None, :, None] * mask[:, None, None, :]
-        return within((s.masked_fill(both == 0, 0) - t.masked_fill(both == 0, 0)).pow(2), both)
+        pair_mask = mask[:, None, :, None] * mask[:, None, None, :]
+        return within((s.masked_fill(pair_mask == 0, 0) - t.masked_fill(pair_mask == 0, 0)).pow(2), pair_mask)
 
 
 class AttentionCE(Feature):
@@ -51,9 +52,9 @@ class AttentionCE(Feature):
     L = −Σ_j p(t)_hij · log p(s)_hij, p the softmax of the scores over all keys j; one value per head h and query i.
 
     heads: compare "each", or the "mean" or "sum" of their scores. floor: without a mask, keys that the teacher scores
-    at or below it are masked ones and left out of the sum.
-    Shapes: student, teacher (B, H, N, N), scores from before the softmax; mask (B, N), not 0 at the tokens that count
-    as query and key. Returns (B, H, N), H = 1 for a mean or sum.
+    at or below it are taken as masked and left out of the sum.
+    Shapes: student, teacher (B, H, N, N), scores from before the softmax; mask (B, N), nonzero at the tokens that
+    count as query and key. Returns (B, H, N), H = 1 for a mean or sum.
     Paper: Yang et al. TextBrewer. ACL 2020. arXiv:2002.12620, whose floor is −0.001.
     Raises: ConfigError if heads is unknown or the shapes differ.
     """
@@ -67,15 +68,15 @@ class AttentionCE(Feature):
     floor: Number = -100.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        s, t = joined(student, self.heads), joined(teacher, self.heads)
+        s, t = combine_heads(student, self.heads), combine_heads(teacher, self.heads)
         same_shape(self, s, t)
-        left_out = t <= self.floor if mask is None else mask[:, None, None, :] == 0
-        values = -(F.softmax(t, dim=3) * F.log_softmax(s, dim=3).masked_fill(left_out, 0)).sum(3)
+        is_masked = t <= self.floor if mask is None else mask[:, None, None, :] == 0
+        values = -(F.softmax(t, dim=3) * F.log_softmax(s, dim=3).masked_fill(is_masked, 0)).sum(3)
         return within(values, None if mask is None else mask[:, None, :])
 
 
-def joined(scores: Tensor, heads: str) -> Tensor:
-    """(B, H, N, N) as it is, or with its heads joined to one."""
+def combine_heads(scores: Tensor, heads: str) -> Tensor:
+    """Return scores (B, H, N, N) unchanged, or with their heads reduced to one."""
     if heads == "each":
         return scores
     return scores.mean(1, keepdim=True) if heads == "mean" else scores.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Sun, Ohyama: the student's map attends to the teacher's."""
+"""Sun, Ohyama: cross-attention from the student's map to the teacher's."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class CanKD(Feature):
     A = θ(s)ᵀ·φ(t) / M over the M positions of φ(t);  z = s + BN(W·(A·g(t)));
     L = ½·(norm(z) − norm(t))², norm: mean 0 and variance 1 of each channel of each sample.
 
-    ratio: θ, φ and g are 1×1 convolutions to C / ratio channels; φ and g are max-pooled 2×2 after. BN begins with
-    scale 0, so that at first z = s.
-    Shapes: student (what the connector gives) and teacher alike, (B, C, H, W); returns the same.
-    Paper: Sun, Ohyama. WACV 2026. arXiv:2511.21503; weight 10 as the authors have for segmentation (5 for
-    detectors). W is initialised by torch's default and without bias, which BN would remove.
+    ratio: θ, φ and g are 1×1 convolutions to C / ratio channels; φ and g are then max-pooled 2×2. BN is initialised
+    with scale 0, so that initially z = s.
+    Shapes: student (the connector's output) and teacher of equal shape, (B, C, H, W); returns the same shape.
+    Paper: Sun, Ohyama. WACV 2026. arXiv:2511.21503; weight 10 as the authors use for segmentation (5 for
+    detectors). W has torch's default initialisation and no bias, which BN would remove.
     Raises: ConfigError if the ratio isn't above 0, or the two differ in shape.
     """
 
@@ -42,10 +42,10 @@ class CanKD(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         same_shape(self, student, teacher)
-        return (normalised(student + self.attended(student, teacher)) - normalised(teacher)).pow(2) / 2
+        return (normalised(student + self.attend(student, teacher)) - normalised(teacher)).pow(2) / 2
 
-    def attended(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """What each position of the student finds in the teacher's map, (B, C, H, W)."""
+    def attend(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the attention output at each position of the student's map, (B, C, H, W)."""
         window = [min(2, side) for side in teacher.shape[2:]]
         key, value = (F.max_pool2d(project(teacher), window).flatten(2) for project in (self.key, self.value))
         attention = self.query(student).flatten(2).mT @ key / key.shape[2]
@@ -53,5 +53,5 @@ class CanKD(Feature):
 
 
 def normalised(x: Tensor) -> Tensor:
-    """Instance normalisation of (B, C, H, W)."""
+    """Apply instance normalisation to (B, C, H, W)."""
     return F.layer_norm(x, x.shape[2:])

@@ -13,18 +13,18 @@ from tutelage.utils.options import Width
 
 
 class CATKD(Feature):
-    r"""Match the class activation maps: where in the last map each class's evidence is.
+    r"""Match the class activation maps, which locate each class's evidence in the last feature map.
 
-    CAM_k = pool_r(Σ_c w_kc · f_c), w the side's own classifier without its bias;  L = (CAM(s) − CAM(t))², one value per
+    CAM_k = pool_r(Σ_c w_kc · f_c), w the side's classifier without its bias;  L = (CAM(s) − CAM(t))², one value per
     class and cell.
 
     resolution: r, maps are average-pooled to r × r. normalised: divide each pooled map by its length (the paper's CAT,
     which transfers nothing else); CAT-KD doesn't.
-    Shapes: student (B, C, H, W), teacher (B, C', H', W'), what the pooling before the classifier gets. head: weight
-    (K, C') and bias (K,) of the teacher's classifier, student_head: (K, C) and (K,) of the student's, which learns by
-    this loss too. Returns (B, K, r, r).
+    Shapes: student (B, C, H, W), teacher (B, C', H', W'), the input of the pooling before the classifier. head: weight
+    (K, C') and bias (K,) of the teacher's classifier, student_head: (K, C) and (K,) of the student's, which this
+    loss trains too. Returns (B, K, r, r).
     Paper: Guo, Yan, Li, Lin. Class attention transfer based knowledge distillation. CVPR 2023. Weight 0.7, as
-    the authors have for a ResNet-56 and a ResNet-20 (up to 15 for wider ones).
+    the authors use for a ResNet-56 and a ResNet-20 (up to 15 for wider ones).
     Raises: ConfigError if the resolution isn't above 0 or the classes differ in number.
     """
 
@@ -54,7 +54,7 @@ class CATKD(Feature):
         return (s - t).pow(2)
 
     def activation(self, feature: Tensor, head: tuple[Tensor, Tensor | None]) -> Tensor:
-        """(B, C, H, W) → (B, K, r, r): both steps are linear, so that the smaller is pooled."""
+        """Return the class activation maps, (B, C, H, W) → (B, K, r, r); pooling first is equivalent, and cheaper."""
         pooled = F.adaptive_avg_pool2d(feature, self.resolution)
         maps = F.conv2d(pooled, head[0][:, :, None, None])
         return F.normalize(maps.flatten(2), dim=2).view_as(maps) if self.normalised else maps

@@ -12,9 +12,9 @@ class FitNet(Feature):
 
     L = (r(s) − t)², one value per element; r is the term's connector.
 
-    Shapes: student (what the regressor gives) and teacher alike, (B, C, H, W); returns the same.
+    Shapes: student (the regressor's output) and teacher of equal shape, (B, C, H, W); returns the same shape.
     Paper: Romero, Ballas, Kahou, Chassang, Gatta, Bengio. ICLR 2015. arXiv:1412.6550, eq. 3, which has ½ and trains the
-    hint in a stage of its own. As in the published benchmarks it is a mean square, trained jointly, with weight 100.
+    hint in a separate stage. As in the published benchmarks it is a mean square, trained jointly, with weight 100.
     """
 
     paper = "Romero, Ballas, Kahou, Chassang, Gatta, Bengio. ICLR 2015. arXiv:1412.6550"

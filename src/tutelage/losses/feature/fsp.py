@@ -1,4 +1,4 @@
-"""Yim, Joo, Bae, Kim: the flow between layers; and its transpose for tokens."""
+"""Yim, Joo, Bae, Kim: the flow of solution procedure between layers; and its transpose for tokens."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from tutelage.losses.functional.tokens import as_tokens, within
 
 
 class FSP(Feature):
-    r"""Match how features turn into the next layer's (the flow of solution procedure).
+    r"""Match the products of successive layers' features (the flow of solution procedure).
 
     G_l = (1/N)·Σ_n x_l[n]·x_{l+1}[n]ᵀ over the N positions;  L = Σ_l mean (G_l(s) − G_l(t))², one value per sample.
 
     Shapes: student, teacher lists of at least two maps (B, C, H, W) or token features (B, N, D), of equal channels in
-    pairs; of two maps in succession the larger is average-pooled. mask (B, N) leaves out tokens where it is 0.
+    pairs; the larger of two successive maps is average-pooled. mask (B, N) leaves out tokens where it is 0.
     Returns (B,).
     Paper: Yim, Joo, Bae, Kim. CVPR 2017, eq. 1–2, which has no arXiv version; the mean over elements, where the paper
-    has the squared norm, as in the published benchmarks. The paper takes only layers of equal size and trains it first.
-    Raises: ConfigError if the lists or channels differ or there is but one layer.
+    has the squared norm, as in the published benchmarks. The paper takes only layers of equal size and trains it in a
+    first stage.
+    Raises: ConfigError if the lists or channels differ or there is only one layer.
     """
 
     paper = "Yim, Joo, Bae, Kim. CVPR 2017"
@@ -43,14 +44,14 @@ class FSP(Feature):
 
 
 class TokenMMD(Feature):
-    r"""Match which tokens of one layer resemble which of the next.
+    r"""Match the similarities between the tokens of one layer and those of the next.
 
     G_l = x_l·x_{l+1}ᵀ / D, tokens by tokens;  L = Σ_l mean (G_l(s) − G_l(t))² over pairs of tokens.
 
     Shapes: student, teacher lists of at least two (B, N, D) or maps; D may differ between student and teacher. mask
     (B, N) leaves out tokens where it is 0. Returns (B,).
-    Paper: Yang et al. TextBrewer. ACL 2020 (demonstrations). arXiv:2002.12620, after the NST of Huang, Wang 2017.
-    Raises: ConfigError if the lists, positions or widths in succession differ or there is but one layer.
+    Paper: Yang et al. TextBrewer. ACL 2020 (demonstrations). arXiv:2002.12620, after NST of Huang, Wang 2017.
+    Raises: ConfigError if the lists, positions or the widths of successive layers differ or there is only one layer.
     """
 
     name = "token_mmd"
@@ -61,19 +62,21 @@ class TokenMMD(Feature):
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
         as_many(self, student, teacher)
-        both = None if mask is None else mask[:, :, None] * mask[:, None, :]
+        pair_mask = None if mask is None else mask[:, :, None] * mask[:, None, :]
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
-            gram_s, gram_t = resemblance(self, *s), resemblance(self, *t)
+            gram_s, gram_t = token_products(self, *s), token_products(self, *t)
             same_shape(self, gram_s, gram_t)
-            losses.append(within((gram_s - gram_t).pow(2), both).mean((1, 2)))
+            losses.append(within((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
         return torch.stack(losses).sum(0)
 
 
 def successive(loss: Feature, features: list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each layer with the next, as tokens of the same positions."""
+    """Yield each layer with the next, as tokens of the same positions."""
     if len(features) < 2:
-        raise ConfigError(f"{type(loss).__name__} compares a layer with the next: given one, name two or more.")
+        raise ConfigError(
+            f"{type(loss).__name__} compares a layer with the next: got {len(features)} layers, name two or more."
+        )
     for x, y in pairwise(features):
         if x.dim() == 4:
             x, y = same_size(x, y)
@@ -81,18 +84,18 @@ def successive(loss: Feature, features: list[Tensor]) -> Iterator[tuple[Tensor, 
 
 
 def flow(x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
-    """(B, N, D), (B, N, D') → (B, D, D'), a mean over the positions that the mask keeps."""
+    """Return the mean of x[n]·y[n]ᵀ over the positions that the mask keeps, (B, N, D), (B, N, D') → (B, D, D')."""
     if mask is None:
         return x.mT @ y / x.shape[1]
     kept = (mask != 0).to(x.dtype)[:, :, None]
     return (x * kept).mT @ (y * kept) / kept.sum(1, keepdim=True).clamp_min(1)
 
 
-def resemblance(loss: Feature, x: Tensor, y: Tensor) -> Tensor:
-    """(B, N, D), (B, N, D) → (B, N, N), products by the width."""
+def token_products(loss: Feature, x: Tensor, y: Tensor) -> Tensor:
+    """Return x·yᵀ/D, (B, N, D), (B, N, D) → (B, N, N)."""
     if x.shape[2] != y.shape[2]:
         raise ConfigError(
-            f"{type(loss).__name__} compares the tokens of a layer with those of the next: given widths "
-            f"{x.shape[2]} and {y.shape[2]}, expected equal ones; name layers of one width."
+            f"{type(loss).__name__} compares the tokens of a layer with those of the next: got widths "
+            f"{x.shape[2]} and {y.shape[2]}, expected equal ones; name layers of equal width."
         )
     return x @ y.mT / x.shape[2]

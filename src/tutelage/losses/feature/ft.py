@@ -15,20 +15,20 @@ from tutelage.utils.options import NonNegative, Power, PowerOrZero
 
 
 class FT(Feature):
-    r"""Match factors: the student's by a translator, the teacher's by a paraphraser that learns to reconstruct it.
+    r"""Match factors: the student's from a translator, the teacher's from a paraphraser that learns to reconstruct.
 
-    L = w·|F(s)/‖F(s)‖₂ − F(t)/‖F(t)‖₂|^p, the part "factor", with F(t) taken as constant, one value per element;
-    the part "reconstruction", (decode(F(t)) − t)², trains the paraphraser alone.
+    L = w·|F(s)/‖F(s)‖₂ − F(t)/‖F(t)‖₂|^p, the part "factor", without gradient to F(t), one value per element;
+    the part "reconstruction", (decode(F(t)) − t)², trains only the paraphraser.
 
-    trains: "translator" leaves the reconstruction out and holds the paraphraser as it is, "paraphraser" leaves the
-    factor out and needs no student: the paper's two stages; "both" does both at once.
-    factor_weight: w. rate: the factors have that share of the teacher's channels; 0 compares the features that come as
-    factors, without translator and paraphraser. power: average F^power over channels before normalising (0: don't).
+    trains: "translator" omits the reconstruction and freezes the paraphraser, "paraphraser" omits the factor and needs
+    no student: the paper's two stages; "both" trains them jointly.
+    factor_weight: w. rate: the number of the factors' channels as a fraction of the teacher's; 0 compares the features
+    themselves, without translator and paraphraser. power: average F^power over channels before normalising (0: don't).
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger factor is average-pooled to the smaller.
     Paper: Kim, Park, Kwak. NeurIPS 2018. arXiv:1802.04977, eq. 1–3. Mean over elements and w = 500 as in the authors'
-    code. They train the paraphraser first (recipe `ft_stages`); here it learns beside. power=2 is RepDistiller's.
-    Raises: ConfigError if rate or power is below 0 or p isn't above 0, if `trains` is none of the three, or if the
-    factors differ in channels.
+    code. They train the paraphraser first (recipe `ft_stages`); here it is trained jointly. power=2 is RepDistiller's.
+    Raises: ConfigError if rate or power is below 0 or p isn't above 0, if `trains` is unknown, or if the factors differ
+    in channels.
     """
 
     paper = "Kim, Park, Kwak. NeurIPS 2018. arXiv:1802.04977"
@@ -43,7 +43,9 @@ class FT(Feature):
 
     def __post_init__(self) -> None:
         if self.rate == 0 and self.trains != "both":
-            raise ConfigError(f"FT(rate=0, trains={self.trains!r}): without a rate there is no paraphraser.")
+            raise ConfigError(
+                f"FT(rate=0, trains={self.trains!r}): with rate=0 there is no paraphraser; use trains='both'."
+            )
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         if self.rate == 0:
@@ -69,16 +71,16 @@ class FT(Feature):
         return losses
 
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Two factors (B, K, H, W), normalised."""
+        """Return the distance of two normalised factors (B, K, H, W)."""
         s, t = (self.normalised(x) for x in same_size(student, teacher))
         same_shape(self, s, t)
         return (s - t).abs().pow(self.p)
 
     def normalised(self, factor: Tensor) -> Tensor:
-        """(B, K, H, W) → (B, K·H·W), or (B, H·W) with a power, of unit length."""
+        """Scale a factor to unit length, (B, K, H, W) → (B, K·H·W), or (B, H·W) with a power."""
         return F.normalize((factor.pow(self.power).mean(1) if self.power else factor).flatten(1), dim=1)
 
 
 def convolutions(kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], *channels: int) -> nn.Sequential:
-    """3×3 convolutions that keep the size, through these numbers of channels, each with a leaky ReLU."""
+    """Build 3×3 convolutions of constant size through these numbers of channels, each with a leaky ReLU."""
     return nn.Sequential(*(x for c, d in pairwise(channels) for x in (kind(c, d, 3, padding=1), nn.LeakyReLU(0.1))))

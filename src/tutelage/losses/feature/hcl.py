@@ -1,4 +1,4 @@
-"""Chen, Liu, Zhao, Jia: maps compared at several sizes."""
+"""Chen, Liu, Zhao, Jia: hierarchical context loss, at several sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class HCL(Feature):
     L = Σ_k 2⁻ᵏ · mean (pool_k(s) − pool_k(t))² / Σ_k 2⁻ᵏ over full size (k = 0) and the sizes below it, largest first;
     one value per sample.
 
-    Shapes: student, teacher (B, C, H, W) alike; returns (B,).
+    Shapes: student, teacher (B, C, H, W) of equal shape; returns (B,).
     Paper: Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044, section 3.3. As in the authors' code a size that isn't
-    below the map's height is left out, and the next one takes its weight.
+    below the map's height is left out, and the next size takes its weight.
     """
 
     paper = "Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044"
@@ -29,7 +29,7 @@ class HCL(Feature):
 
 
 def hierarchical_context(student: Tensor, teacher: Tensor) -> Tensor:
-    """HCL of one pair of maps (B, C, H, W); returns (B,)."""
+    """Return HCL of one pair of maps (B, C, H, W), (B,)."""
     difference = student - teacher
     sizes = [size for size in (4, 2, 1) if size < student.shape[2]]
     levels = [difference, *(F.adaptive_avg_pool2d(difference, size) for size in sizes)]

@@ -21,8 +21,8 @@ class HiddenState(Feature):
     projection: W is learned for each pair of layers ("each"), one for all of them ("shared", as in TinyBERT), or absent
     ("none"; the widths must be equal).
     Shapes: student, teacher lists of (B, N, D), (B, N, D'); maps (B, D, H, W) count as tokens and vectors (B, D) as one
-    token. mask (B, N), not 0 at the tokens that count. Returns (layers, B). TinyBERT adds the layers: take as weight
-    their number.
+    token. mask (B, N), nonzero at the tokens that count. Returns (layers, B). TinyBERT sums over layers: set the weight
+    to their number.
     Paper: Jiao et al. Findings of EMNLP 2020. arXiv:1909.10351, eq. 8 (mse); Sanh, Debut, Chaumond, Wolf. 2019.
     arXiv:1910.01108 (cosine).
     Raises: ConfigError for an unknown kind or projection, or if the lists or shapes differ.
@@ -40,19 +40,20 @@ class HiddenState(Feature):
         as_many(self, student, teacher)
         widths = [(as_tokens(s).shape[2], as_tokens(t).shape[2]) for s, t in zip(student, teacher, strict=True)]
         if self.projection == "shared" and len(set(widths)) > 1:
-            raise ConfigError(f"HiddenState(projection='shared'): the layers differ in width, {widths}; take 'each'.")
-        wanted = {"each": widths, "shared": widths[:1], "none": []}[self.projection]
-        self.projections = nn.ModuleList(nn.Linear(*width) for width in wanted).to(student[0])
+            raise ConfigError(f"HiddenState(projection='shared'): the layers differ in width, {widths}; use 'each'.")
+        shapes = {"each": widths, "shared": widths[:1], "none": []}[self.projection]
+        self.projections = nn.ModuleList(nn.Linear(*shape) for shape in shapes).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
         as_many(self, student, teacher)
-        once = [*self.projections] or [nn.Identity()]
-        maps = once if self.projection == "each" else once * len(student)
-        pairs = zip(maps, student, teacher, strict=True)
+        projections = [*self.projections] or [nn.Identity()]
+        if self.projection != "each":
+            projections = projections * len(student)
+        pairs = zip(projections, student, teacher, strict=True)
         return torch.stack([self.compare(w(as_tokens(s)), as_tokens(t), mask) for w, s, t in pairs])
 
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
-        """One pair of layers, (B, N, D) alike → (B,)."""
+        """Compare one pair of layers, each (B, N, D) → (B,)."""
         same_shape(self, student, teacher)
         if self.kind == "mse":
             values = (student - teacher).pow(2).mean(2)

@@ -10,16 +10,16 @@ from tutelage.nn.blocks import conv_bn
 
 
 class ICKD(Feature):
-    r"""Match how the channels of a map correlate with each other.
+    r"""Match the correlations between the channels of a map.
 
-    x = BN(W·s), W a 1×1 convolution;  G(f) = f·fᵀ over space, C × C, its rows made unit length;
-    L = ‖G(x) − G(t)‖² / C, of which each channel has its row.
+    x = BN(W·s), W a 1×1 convolution;  G(f) = f·fᵀ over positions, C × C, with rows of unit length;
+    L = ‖G(x) − G(t)‖² / C, one value per channel, from its row.
 
-    normalised: False compares the plain G, as the paper writes it; True is the authors' code, of which the published
-    figures are.
+    normalised: False compares the plain G, as the paper writes it; True is as in the authors' code, which gave the
+    published numbers.
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); returns (B, C').
-    Paper: Liu, Huang, Lin, Xie, Wang, Chang, Liang. ICCV 2021. arXiv:2202.03680, ICKD-C. Weight 2.5 as in
-    their scripts.
+    Paper: Liu, Huang, Lin, Xie, Wang, Chang, Liang. ICCV 2021. arXiv:2202.03680, ICKD-C. Weight 2.5 as in their
+    scripts.
     """
 
     paper = "Liu, Huang, Lin, Xie, Wang, Chang, Liang. ICCV 2021. arXiv:2202.03680"
@@ -36,7 +36,7 @@ class ICKD(Feature):
         return (self.correlation(self.embed(student)) - self.correlation(teacher)).pow(2).sum(2)
 
     def correlation(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C, C)."""
+        """Return the correlations between channels, (B, C, H, W) → (B, C, C)."""
         channels = feature.flatten(2)
         gram = channels @ channels.mT
         return F.normalize(gram, dim=2) if self.normalised else gram

@@ -1,4 +1,4 @@
-"""Jang, Lee, Hwang, Shin: what to match of the teacher's layers, and where, by weights that others learn."""
+"""Jang, Lee, Hwang, Shin: pairs of layers and channels, with weights that a scheme learns."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tutelage.losses.base import Feature
 
 
 class L2TWW(Feature):
-    r"""Match every layer of the student with every layer of the teacher, channel by channel as much as weights say.
+    r"""Match every layer of the student with every layer of the teacher, with weights per pair and per channel.
 
     L = Σ_ij λ_ij · Σ_c w_ijc · mean_hw (r_ij(s_i) − t_j)²_c, one value per sample; r_ij a 1×1 convolution.
 
-    Shapes: student, teacher lists of maps (B, C, H, W); where a pair differs in size, the teacher's is resized
-    bilinearly to the student's, be it larger or smaller. pair_weights λ (B, I, J) and channel_weights w, for each of
-    the teacher's layers (B, I, C): scheme=l2t_ww learns both. Returns (B,).
+    Shapes: student, teacher lists of maps (B, C, H, W); if a pair differs in size, the teacher's map is resized
+    bilinearly to the student's, whether larger or smaller. pair_weights λ (B, I, J) and channel_weights w, a list of
+    (B, I, C) for the teacher's layers: scheme=l2t_ww learns both. Returns (B,).
     Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901, eq. 3; weight 0.5 and the sizes as in the authors' code.
     """
 
@@ -33,7 +33,7 @@ class L2TWW(Feature):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        """Two layers on each side."""
+        """Return two layers on each side."""
         student, teacher = ([torch.randn(6, 5, side, side) for side in (8, 4)] for _ in range(2))
         channels = [torch.rand(6, 2, 5).softmax(2) for _ in teacher]
         return student, teacher, {"pair_weights": torch.rand(6, 2, 2), "channel_weights": channels}
@@ -49,19 +49,19 @@ class L2TWW(Feature):
         values = []
         for i, s in enumerate(student):
             for j, t in enumerate(teacher):
-                errors = (self.regressors[f"{i}_{j}"](s) - like(t, s)).pow(2).mean((2, 3))
+                errors = (self.regressors[f"{i}_{j}"](s) - resized_like(t, s)).pow(2).mean((2, 3))
                 values.append(pair_weights[:, i, j] * (channel_weights[j][:, i] * errors).sum(1))
         return torch.stack(values).sum(0)
 
 
 def regressors(student: list[Tensor], teacher: list[Tensor]) -> nn.ModuleDict:
-    """A 1×1 convolution from each of the student's layers to each of the teacher's."""
+    """Build a 1×1 convolution from each of the student's layers to each of the teacher's."""
     return nn.ModuleDict(
         {f"{i}_{j}": nn.Conv2d(s.shape[1], t.shape[1], 1) for i, s in enumerate(student) for j, t in enumerate(teacher)}
     ).to(student[0])
 
 
-def like(teacher: Tensor, student: Tensor) -> Tensor:
-    """The teacher's map in the student's size."""
+def resized_like(teacher: Tensor, student: Tensor) -> Tensor:
+    """Resize the teacher's map to the student's size."""
     size = student.shape[2:]
     return teacher if teacher.shape[2:] == size else F.interpolate(teacher, size, mode="bilinear")

@@ -8,14 +8,14 @@ from tutelage.losses.base import Feature, same_shape
 
 
 class LIT(Feature):
-    r"""Match what each block gives.
+    r"""Match the output of each block.
 
-    L = (s − t)², one value per element; a mean for each pair of stages, which are added.
+    L = (s − t)², one value per element; a mean for each pair of stages, and their sum.
 
-    Shapes: student, teacher alike, (B, C, H, W); returns the same.
-    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937: each block of the student gets what the
-    teacher's block before gives (`scheme=blockwise`), and there is no connector (`identity`). The weight is the 1 − β
-    beside KD at β = 0.75, halved as in the authors' code.
+    Shapes: student, teacher of equal shape, (B, C, H, W); returns the same shape.
+    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937: each block of the student gets the
+    output of the teacher's previous block as its input (`scheme=blockwise`), and there is no connector (`identity`).
+    The weight is the 1 − β alongside KD at β = 0.75, halved as in the authors' code.
     Raises: ConfigError if the shapes differ.
     """
 

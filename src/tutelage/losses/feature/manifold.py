@@ -1,4 +1,4 @@
-"""Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang: how the patches of a batch relate."""
+"""Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang: similarities between the patches of a batch."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tutelage.utils.options import Count, NonNegative
 
 
 class Manifold(Feature):
-    r"""Match the cosines between patches: of one image, of one place in all images, and of some drawn from all.
+    r"""Match the cosines between patches: within images, at the same position of all images, and drawn at random.
 
     M(F) = F̂·F̂ᵀ, F̂ tokens of unit length;  L = mean (M(s) − M(t))², weighted, averaged over layers: the parts "intra"
-    (an image's N × N), "inter" (a place's B × B) and "random" (K × K, of K tokens drawn from all B·N).
+    (an image's N × N), "inter" (a position's B × B) and "random" (K × K, of K tokens drawn from all B·N).
 
     sampled: K.
     Shapes: student, teacher lists of maps (B, D, H, W) (a ViT's patch tokens as maps), widths may differ; the larger of
-    a pair is average-pooled to the smaller. rand (B·H·W,) orders the tokens, of which the first are drawn, instead of
+    a pair is average-pooled to the smaller. rand (B·H·W,) orders the tokens, the first K of which are drawn, instead of
     torch's generator. The parts are (layers,).
     Paper: Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang. NeurIPS 2022. arXiv:2107.01378. K and weights as in the authors'
     scripts, which compare the first four and the last four blocks.
@@ -32,7 +32,7 @@ class Manifold(Feature):
     name = "manifold"
     paper = "Hao, Guo, Jia, Han, Tang, Zhang, Hu, Wang. NeurIPS 2022. arXiv:2107.01378"
     compares = "review"
-    permutation_invariant = False  # tokens are drawn
+    permutation_invariant = False  # the random part draws tokens
     ignores = ("scale", "rotation", "order of channels", "swapped sides")
 
     intra_weight: NonNegative = 4.0
@@ -52,17 +52,17 @@ class Manifold(Feature):
             "intra": self.intra_weight * torch.stack([mismatch(s, t) for s, t in pairs]),
             "inter": self.inter_weight
             * torch.stack([mismatch(s.transpose(0, 1), t.transpose(0, 1)) for s, t in pairs]),
-            "random": self.random_weight * torch.stack([self.drawn(s, t, rand) for s, t in pairs]),
+            "random": self.random_weight * torch.stack([self.random_mismatch(s, t, rand) for s, t in pairs]),
         }
 
-    def drawn(self, student: Tensor, teacher: Tensor, rand: Tensor | None) -> Tensor:
-        """The mismatch of the same few tokens on both sides."""
+    def random_mismatch(self, student: Tensor, teacher: Tensor, rand: Tensor | None) -> Tensor:
+        """Return the mismatch of the same K tokens on both sides."""
         s, t = student.flatten(0, 1), teacher.flatten(0, 1)
         rand = torch.rand(len(s), device=s.device) if rand is None else rand
-        some = rand.argsort()[: self.sampled]
-        return mismatch(s[some], t[some])
+        drawn = rand.argsort()[: self.sampled]
+        return mismatch(s[drawn], t[drawn])
 
 
 def mismatch(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean square between the cosines of (…, N, D) and those of (…, N, D')."""
+    """Return the mean square between the cosines of (…, N, D) and those of (…, N, D')."""
     return (cosines(student) - cosines(teacher)).pow(2).mean()

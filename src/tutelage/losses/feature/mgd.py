@@ -14,17 +14,17 @@ from tutelage.utils.options import ShareBelowOne
 
 
 class MGD(Feature):
-    r"""Let the student's map, part of it masked, generate the teacher's whole map.
+    r"""Generate the teacher's complete map from the student's partly masked map.
 
     L = Σ_elements (G(W·s · [u ≥ λ]) − t)², one value per sample; u uniform in [0, 1), G two 3×3 convolutions with a
-    ReLU between, W a 1×1 convolution where the channels differ.
+    ReLU between, W a 1×1 convolution if the channels differ.
 
-    masked: λ, the share that is masked. mask: "channels" for classification, "positions" for dense tasks.
+    masked: λ, the masked fraction. mask: "channels" for classification, "positions" for dense tasks.
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger is average-pooled to the smaller. Returns (B,),
     sums over elements, hence the small weight. rand (B, C', 1, 1) or (B, 1, H, W) gives u instead of torch's generator.
     Paper: Yang, Li, Shao, Shi, Yuan, Yuan. ECCV 2022. arXiv:2205.01529, eq. 1–5; λ and weight are those for
-    classification. Detection takes positions, λ from 0.45 to 0.65 and 2e-5.
-    Raises: ConfigError if masked isn't in [0, 1) or mask is neither.
+    classification. Detection uses positions, λ from 0.45 to 0.65 and 2e-5.
+    Raises: ConfigError if masked isn't in [0, 1) or mask is unknown.
     """
 
     paper = "Yang, Li, Shao, Shi, Yuan, Yuan. ECCV 2022. arXiv:2205.01529"

@@ -1,4 +1,4 @@
-"""Liu, Li, Li, Yao: many of the student for one of the teacher."""
+"""Liu, Li, Li, Yao: N-to-one representation matching."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tutelage.utils.options import Few
 
 
 class NORM(Feature):
-    r"""Expand the student's map to several of the teacher's channels, and match the teacher's map with each.
+    r"""Expand the student's map to several segments of the teacher's channels, and match each with the teacher's map.
 
     W·s = (x_1, …, x_n), W a 1×1 convolution to n·C' channels;  L = n·(x_i − t)², averaged over i and elements.
 
     segments: n.
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger of W·s and t is max-pooled to the smaller. Returns
     (B, n, C', h, w).
-    Paper: Liu, Li, Li, Yao. N-to-one representation matching. ICLR 2023. arXiv:2305.13803, beside 0.1 of the task's
+    Paper: Liu, Li, Li, Yao. N-to-one representation matching. ICLR 2023. arXiv:2305.13803, alongside 0.1 of the task
     loss. There the expansion is the first half of a linear block in the student, which is merged into its neighbours
-    after training; here it is a part of the loss and the student stays as it is.
+    after training; here it is a part of the loss and the student is unchanged.
     Raises: ConfigError if segments isn't above 0.
     """
 

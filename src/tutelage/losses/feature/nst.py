@@ -1,4 +1,4 @@
-"""Huang, Wang: the distribution of neurons' activations."""
+"""Huang, Wang: neuron selectivity transfer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.losses.functional.feature_maps import same_size
 class NST(Feature):
     r"""Match the distribution of the channels' activation patterns (maximum mean discrepancy, polynomial kernel).
 
-    Each channel is a vector over positions made unit length, k(x, y) = ⟨x, y⟩²;
+    Each channel is a vector over positions of unit length, k(x, y) = ⟨x, y⟩²;
     L = mean k(s, s) + mean k(t, t) − 2·mean k(s, t) over pairs of channels, one value per sample.
 
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the larger map is average-pooled to the smaller first.
@@ -26,16 +26,16 @@ class NST(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         s, t = (F.normalize(x.flatten(2), dim=2) for x in same_size(student, teacher))
-        if s.shape[2] < min(s.shape[1], t.shape[1]):  # few positions: the same sum is ‖sᵀs/C − tᵀt/C'‖², and shorter
-            return (gram_of_positions(s) - gram_of_positions(t)).pow(2).sum((1, 2))
+        if s.shape[2] < min(s.shape[1], t.shape[1]):  # with few positions ‖sᵀs/C − tᵀt/C'‖² is the same and cheaper
+            return (position_gram(s) - position_gram(t)).pow(2).sum((1, 2))
         return mean_kernel(s, s) + mean_kernel(t, t) - 2 * mean_kernel(s, t)
 
 
 def mean_kernel(x: Tensor, y: Tensor) -> Tensor:
-    """(B, C, N), (B, C', N) → (B,): the mean of ⟨x_c, y_c'⟩²."""
+    """Return the mean of ⟨x_c, y_c'⟩², (B, C, N), (B, C', N) → (B,)."""
     return (x @ y.mT).pow(2).mean((1, 2))
 
 
-def gram_of_positions(x: Tensor) -> Tensor:
-    """(B, C, N) → (B, N, N): the mean over channels of x·xᵀ."""
+def position_gram(x: Tensor) -> Tensor:
+    """Return the mean of x·xᵀ over channels, (B, C, N) → (B, N, N)."""
     return x.mT @ x / x.shape[1]

@@ -1,4 +1,4 @@
-"""Hao, Guo, Han, Tang, Hu, Wang, Xu: any architecture, compared as class scores."""
+"""Hao, Guo, Han, Tang, Hu, Wang, Xu: features of any architecture, compared as class scores."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from tutelage.utils.options import Positive, Temperature, Width
 
 
 class OFAResponse(Response):
-    r"""Match the teacher's class probabilities, that of the true class raised by a power.
+    r"""Match the teacher's class probabilities, with the true class's enhanced by a power.
 
     L = −Σ_c ((p_c(t) + 1_c)^ε − 1_c) · log p_c(s), p = softmax(z/T), 1_c 1 for the true class and 0 for others.
 
-    power: ε; 1 is the cross-entropy of the two, larger ones make up for the teacher's doubts about the truth.
+    power: ε; 1 is the cross-entropy of the two, larger values compensate for a teacher that is uncertain of the true
+    class.
     Shapes: student, teacher (B, C, …) logits; targets (B, …) class numbers; returns (B, …).
     Paper: Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444, the adaptive target enhancement. See
     ofa_kd for a student's stages.
@@ -42,19 +43,19 @@ class OFAResponse(Response):
 
 
 class OFAKD(Feature):
-    r"""Give each stage of the student a classifier of its own, and match the teacher's class probabilities in all.
+    r"""Attach a classifier to each stage of the student, and match the teacher's class probabilities with all of them.
 
     L = Σ_l OFAResponse(H_l(s_l), z), z the teacher's logits.
 
-    classes: how many the teacher tells apart. H_l: for each later stage two separable 3×3 convolutions with batch norm
-    and ReLU, the first of stride 2, of twice the channels each time and in the end of the wider last stage's of the
-    two; for the last stage a 1×1 convolution to as many; mean over positions, a linear layer. They learn by this loss
-    and aren't deployed.
-    Shapes: student a list of maps (B, C, H, W), shallow to deep; teacher a list, not looked at; teacher_response
-    (B, K) logits; targets (B,) class numbers. Returns (B,).
-    Paper: Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444. The whole method is
-    ofa_response + ofa_kd; the authors' heads for transformers are attention blocks. No published numbers were compared.
-    Raises: ConfigError if an option isn't above 0, or the teacher's classes are not as many as `classes`.
+    classes: the number of the teacher's classes. H_l: for each later stage two separable 3×3 convolutions with batch
+    norm and ReLU, the first of stride 2, which double the channels and end with those of the wider of the two last
+    stages; for the last stage a 1×1 convolution to as many channels; then the mean over positions and a linear layer.
+    This loss trains them, and they aren't deployed.
+    Shapes: student a list of maps (B, C, H, W), shallow to deep; teacher a list, of which only the widths are used;
+    teacher_response (B, K) logits; targets (B,) class numbers. Returns (B,).
+    Paper: Hao, Guo, Han, Tang, Hu, Wang, Xu. NeurIPS 2023. arXiv:2310.19444. The complete method is ofa_response +
+    ofa_kd; the authors' heads for transformers are attention blocks. No published numbers were compared.
+    Raises: ConfigError if an option isn't above 0, or the teacher has another number of classes than `classes`.
     """
 
     name = "ofa_kd"
@@ -72,8 +73,8 @@ class OFAKD(Feature):
         return student, teacher, {"teacher_response": torch.randn(6, 100), "targets": torch.randint(100, (6,))}
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        wide, last = max(student[-1].shape[1], teacher[-1].shape[1]), len(student) - 1
-        heads = (exit_head(x.shape[1], wide, last - depth, self.classes) for depth, x in enumerate(student))
+        width, last = max(student[-1].shape[1], teacher[-1].shape[1]), len(student) - 1
+        heads = (exit_head(x.shape[1], width, last - depth, self.classes) for depth, x in enumerate(student))
         self.heads = nn.ModuleList(heads).to(student[0])
 
     def forward(
@@ -82,7 +83,7 @@ class OFAKD(Feature):
         if teacher_response.shape[1] != self.classes:
             raise ConfigError(
                 f"OFAKD(classes={self.classes}) for a teacher of {teacher_response.shape[1]} classes; "
-                f"take classes={teacher_response.shape[1]}."
+                f"use classes={teacher_response.shape[1]}."
             )
         exits = [head(x) for head, x in zip(self.heads, student, strict=True)]
         losses = [enhanced_ce(z, teacher_response, targets, self.power, self.temperature) for z in exits]
@@ -90,25 +91,25 @@ class OFAKD(Feature):
 
 
 def enhanced_ce(student: Tensor, teacher: Tensor, targets: Tensor, power: float, temperature: float) -> Tensor:
-    """−Σ_c ((p_c(t) + 1_c)^ε − 1_c) · log p_c(s) of logits (B, C, …); returns (B, …)."""
+    """Return −Σ_c ((p_c(t) + 1_c)^ε − 1_c) · log p_c(s) of logits (B, C, …), (B, …)."""
     true = is_target(teacher, targets).to(teacher.dtype)
-    wanted = ((teacher / temperature).softmax(1) + true).pow(power) - true
-    return -(wanted * F.log_softmax(student / temperature, dim=1)).sum(1)
+    enhanced = ((teacher / temperature).softmax(1) + true).pow(power) - true
+    return -(enhanced * F.log_softmax(student / temperature, dim=1)).sum(1)
 
 
-def exit_head(channels: int, wide: int, halvings: int, classes: int) -> nn.Sequential:
-    """From a map of these channels, halved so often, to `wide` channels and logits."""
-    widths = [*(channels * 2**k for k in range(halvings)), wide]
-    steps = [layer for pair in pairwise(widths) for layer in halved(*pair)] or [nn.Conv2d(channels, wide, 1)]
-    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(wide, classes))
+def exit_head(channels: int, width: int, halvings: int, classes: int) -> nn.Sequential:
+    """Build a head that halves a map's size `halvings` times, to `width` channels, and returns logits."""
+    widths = [*(channels * 2**k for k in range(halvings)), width]
+    steps = [layer for pair in pairwise(widths) for layer in halving_block(*pair)] or [nn.Conv2d(channels, width, 1)]
+    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
 
 
-def halved(channels: int, out_channels: int) -> list[nn.Module]:
-    """Two separable convolutions, the first of stride 2."""
+def halving_block(channels: int, out_channels: int) -> list[nn.Module]:
+    """Build two separable convolutions, the first of stride 2."""
     return [*separable(channels, channels, 2), *separable(channels, out_channels, 1)]
 
 
 def separable(channels: int, out_channels: int, stride: int) -> list[nn.Module]:
-    """A depthwise and a pointwise convolution, normalised."""
+    """Build a depthwise and a pointwise convolution with batch norm and ReLU."""
     depthwise = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False)
     return [depthwise, nn.Conv2d(channels, out_channels, 1, bias=False), BatchNorm(out_channels), nn.ReLU()]

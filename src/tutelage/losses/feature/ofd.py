@@ -13,17 +13,17 @@ from tutelage.nn.blocks import conv_bn
 
 
 class OFD(Feature):
-    r"""Match features from before the ReLU, but don't mind a response that both leave off.
+    r"""Match features from before the ReLU, except where both sides are inactive.
 
     x = BN(W·s), W a 1×1 convolution;  t' = max(t, m_c), m_c the mean of channel c's negative responses;
     L = Σ_l 2^(l − n) · Σ_elements (x − t')²·[x > t' or t' > 0], l = 1 … n; one value per sample.
 
     Shapes: student, teacher lists of maps (B, C, H, W), shallow to deep, from before the ReLU (a layer's input is named
     `LAYER:in`); the larger of a pair is average-pooled to the smaller. Returns (B,), sums over elements, hence the
-    small weight. teacher_bn_weight, teacher_bn_bias: lists of (C',), those of the teacher's batch normalisation, give
-    m_c as in the paper, E[z | z < 0] of z ~ N(bias, weight²), −3·|weight| if z < 0 is rarer than 1 in 1000; without
-    them it is the mean over the batch.
-    Paper: Heo, Kim, Yun, Park, Kwak, Choi. ICCV 2019. arXiv:1904.01866, eq. 2–5. Weight 1e-3 as the authors for CIFAR.
+    small weight. teacher_bn_weight, teacher_bn_bias: lists of (C',), the parameters of the teacher's batch norm, from
+    which m_c is computed as in the paper, E[z | z < 0] of z ~ N(bias, weight²), −3·|weight| if z < 0 is rarer than 1 in
+    1000; without them m_c is the mean over the batch.
+    Paper: Heo, Kim, Yun, Park, Kwak, Choi. ICCV 2019. arXiv:1904.01866, eq. 2–5. Weight 1e-3 as the authors' for CIFAR.
     Raises: ConfigError if the lists differ in length.
     """
 
@@ -59,7 +59,7 @@ class OFD(Feature):
 
 
 def expected_negative(weight: Tensor, bias: Tensor) -> Tensor:
-    """E[z | z < 0] of z ~ N(bias, weight²), for each channel (C,)."""
+    """Return E[z | z < 0] of z ~ N(bias, weight²), for each channel (C,)."""
     scale = weight.abs().clamp_min(1e-12)
     ratio = bias / scale
     chance = torch.special.ndtr(-ratio)
@@ -68,5 +68,5 @@ def expected_negative(weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def mean_negative(feature: Tensor) -> Tensor:
-    """(B, C, H, W) → (C,), the mean of each channel's negative responses, 0 where there is none."""
+    """Return the mean of each channel's negative responses, 0 if it has none, (B, C, H, W) → (C,)."""
     return feature.clamp_max(0).sum((0, 2, 3)) / (feature < 0).sum((0, 2, 3)).clamp_min(1)

@@ -1,4 +1,4 @@
-"""Zhang, Lan, Dai, Zeng, Bai, Chang, Wei: less weight for what is uncertain."""
+"""Zhang, Lan, Dai, Zeng, Bai, Chang, Wei: elements weighted by their uncertainty."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tutelage.utils.options import ShareAboveZero
 
 
 class PAD(Feature):
-    r"""Match embeddings, each element by as much as the student is sure of it.
+    r"""Match embeddings, each element weighted by the student's certainty of it.
 
     L = (s − t)²/(σ² + ε) + log σ²,  log σ² = BN(W·s), learned, one value per element.
 
-    Shapes: student (what the connector gives) and teacher alike, (B, D); returns (B, D); it may be negative. At
-    first log σ² is 0 on average over the batch.
+    Shapes: student (the connector's output) and teacher of equal shape, (B, D); returns (B, D), which may be negative.
+    Initially log σ² is 0 on average over the batch.
     Paper: Zhang, Lan, Dai, Zeng, Bai, Chang, Wei. Prime-aware adaptive distillation. ECCV 2020. arXiv:2008.01458, with
-    the auxiliary branch and the ε of torchdistill; like it, and the authors, a mean over elements.
+    the auxiliary branch and the ε of torchdistill; as there, and in the authors' code, a mean over elements.
     Raises: ConfigError if eps isn't above 0, or the two differ in shape.
     """
 

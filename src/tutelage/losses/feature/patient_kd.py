@@ -14,7 +14,8 @@ class PatientKD(Feature):
 
     L = ‖s₀/‖s₀‖ − t₀/‖t₀‖‖², one value per sample; x₀ is the token at position 0.
 
-    Shapes: student, teacher (B, N, D) of equal D; returns (B,). Layers are averaged over no further: their terms add.
+    Shapes: student, teacher (B, N, D) of equal D; returns (B,). Pairs of layers aren't averaged: their terms are
+    summed.
     Paper: Sun, Cheng, Gan, Liu. EMNLP 2019. arXiv:1908.09355, eq. 7.
     """
 

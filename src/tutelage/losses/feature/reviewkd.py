@@ -13,14 +13,14 @@ from tutelage.utils.options import Width
 
 
 class ReviewKD(Feature):
-    r"""Let each of the student's stages, joined by all deeper ones, match the teacher's.
+    r"""Match the teacher's stages with the student's, each fused with all deeper ones.
 
     From the deepest stage up: r_i = ABF_i(s_i, r_{i+1}), which fuses by learned attention;
     L = Σ_i HCL(conv(r_i), t_i), one value per sample.
 
-    Shapes: student and teacher lists of maps (B, C, H, W), shallow to deep, as many of each; returns (B,).
-    Paper: Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044. mid_channels is 64 for CIFAR, 512 for ImageNet;
-    the authors weigh it by 0.6 to 8 and warm it up over 20 epochs, which is a schedule of the weight.
+    Shapes: student and teacher lists of maps (B, C, H, W), shallow to deep, of equal length; returns (B,).
+    Paper: Chen, Liu, Zhao, Jia. CVPR 2021. arXiv:2104.09044. mid_channels is 64 for CIFAR, 512 for ImageNet; the
+    authors use weights from 0.6 to 8, warmed up over 20 epochs, which a schedule of the weight does.
     Raises: ConfigError if mid_channels isn't above 0 or the lists differ in length.
     """
 
@@ -47,7 +47,7 @@ class ReviewKD(Feature):
 
 
 class AttentionFusion(nn.Module):
-    """ABF: fuses a stage with the review of the deeper ones, x·z₀ + y·z₁, z = sigmoid(conv([x, y]))."""
+    """Attention-based fusion (ABF) of a stage with the review of the deeper: x·z₀ + y·z₁, z = sigmoid(conv([x, y]))."""
 
     def __init__(self, channels: int, mid_channels: int, out_channels: int, fuses: bool) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class AttentionFusion(nn.Module):
             nn.init.kaiming_uniform_(conv.weight, a=1)
 
     def forward(self, x: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
-        """What is compared with the teacher's map of that size, and the review to pass up."""
+        """Return the map to compare with the teacher's of that size, and the review for the next shallower stage."""
         x = self.conv1(x)
         if self.att_conv is not None and deeper is not None:
             y = F.interpolate(deeper, x.shape[-2:], mode="nearest")

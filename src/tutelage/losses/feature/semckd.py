@@ -14,12 +14,12 @@ from tutelage.utils.options import Few, Temperature, Width
 
 
 class SemCKD(Feature):
-    r"""Match every layer of the student with every layer of the teacher, as attention pairs them.
+    r"""Match every layer of the student with every layer of the teacher, weighted by attention.
 
     q_i = unit(MLP_i(rows of s_i·s_iᵀ)), k_j = unit(MLP_j(rows of t_j·t_jᵀ)), B × B similarities in the batch;
     α_ij = softmax_j(⟨q_i, k_j⟩ / T);  L = mean_i Σ_j α_ij · mean (P_ij(s_i) − t_j)², one value per sample.
 
-    batch_size: what the MLPs are made for; rows of a smaller batch are filled with zeros. factor: the MLPs map
+    batch_size: the MLPs' input width; rows of a smaller batch are padded with zeros. factor: the MLPs map
     batch_size to batch_size/factor. P is 1×1–3×3–1×1 convolutions with twice the teacher's channels between.
     Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
     Returns (B,). The order of the samples in the batch matters.
@@ -62,22 +62,22 @@ class SemCKD(Feature):
         return (alpha * torch.stack(errors, dim=1)).sum(2).mean(1)
 
     def embed(self, mlp: nn.Module, feature: Tensor) -> Tensor:
-        """Who in the batch resembles whom, embedded: (B, C, H, W) → (B, batch_size / factor)."""
+        """Embed the similarities within the batch, (B, C, H, W) → (B, batch_size / factor)."""
         flat = feature.flatten(1)
         if len(flat) > self.batch_size:
             raise ConfigError(
-                f"SemCKD(batch_size={self.batch_size}): given a batch of {len(flat)}; set batch_size to the training's."
+                f"SemCKD(batch_size={self.batch_size}): got a batch of {len(flat)}; set batch_size to the training's."
             )
         return F.normalize(mlp(F.pad(flat @ flat.T, (0, self.batch_size - len(flat)))), dim=1)
 
 
 def mlp(dim: int, out_dim: int) -> nn.Sequential:
-    """Two layers, twice the output between."""
+    """Build two linear layers with a hidden width of twice the output's."""
     return nn.Sequential(nn.Linear(dim, 2 * out_dim), nn.ReLU(), nn.Linear(2 * out_dim, out_dim))
 
 
 def projector(channels: int, out_channels: int) -> nn.Sequential:
-    """From the student's channels to the teacher's through twice as many."""
+    """Build a bottleneck from the student's channels to the teacher's, through twice as many."""
     width = 2 * out_channels
     return nn.Sequential(
         nn.Conv2d(channels, width, 1, bias=False), BatchNorm(width), nn.ReLU(),
@@ -87,6 +87,6 @@ def projector(channels: int, out_channels: int) -> nn.Sequential:
 
 
 def error(project: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean square between a projected map and the teacher's, (B,)."""
+    """Return the mean square between a projected map and the teacher's, (B,)."""
     student, teacher = same_size(student, teacher)
     return (project(student) - teacher).pow(2).mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""Ji, Heo, Park: layers that find each other."""
+"""Ji, Heo, Park: pairs of layers weighted by attention."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tutelage.utils.options import Width
 
 
 class ShowAttendDistill(Feature):
-    r"""Match the spatial energy of every layer of the teacher with every layer of the student, as attention pairs them.
+    r"""Match the spatial energy of every layer of the teacher with every layer of the student, weighted by attention.
 
     v(f) = unit(mean_c f²), of the student pooled to the teacher's size;  q_t = BN(W_t·mean_hw f_t),
     k_s = relu(BN(W_s·mean_hw f_s)),  α_ts = softmax_s((⟨q_t, BN(W_Q·k_s)_t⟩ + ⟨p_t, p_s⟩) / √d);
     L = Σ_t Σ_s α_ts · mean (v_t − v_s)², one value per sample.
 
-    dim: d, of queries, keys and positions p, which are learned too.
-    Shapes: student, teacher lists of maps (B, C, H, W), any number of each; returns (B,).
-    Paper: Ji, Heo, Park. Show, attend and distill. AAAI 2021. arXiv:2102.02973. Known as AFD, a name that it
-    shares with others (see afd). The authors have it beside 0.9·kd at T = 4, blocks as layers.
+    dim: d, the width of queries, keys and the learned positions p.
+    Shapes: student, teacher lists of maps (B, C, H, W), of any lengths; returns (B,).
+    Paper: Ji, Heo, Park. Show, attend and distill. AAAI 2021. arXiv:2102.02973. Known as AFD, a name that it shares
+    with others (see afd). The authors use it alongside 0.9·kd at T = 4, with blocks as layers.
     Raises: ConfigError if dim isn't above 0.
     """
 
@@ -39,8 +39,8 @@ class ShowAttendDistill(Feature):
         self.queries = nn.ModuleList(linear_bn(t.shape[1], self.dim) for t in teacher).to(student[0])
         self.keys = nn.ModuleList(linear_bn(s.shape[1], self.dim) for s in student).to(student[0])
         self.bilinear = linear_bn(self.dim, self.dim * len(teacher)).to(student[0])
-        places = (nn.Parameter(student[0].new_empty(len(layers), self.dim)) for layers in (student, teacher))
-        self.student_places, self.teacher_places = places
+        positions = (nn.Parameter(student[0].new_empty(len(layers), self.dim)) for layers in (student, teacher))
+        self.student_places, self.teacher_places = positions
         nn.init.xavier_normal_(self.student_places)
         nn.init.xavier_normal_(self.teacher_places)
 
@@ -50,7 +50,7 @@ class ShowAttendDistill(Feature):
         return (attention * losses).sum((1, 2))
 
     def attention(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        """How much each layer of the teacher tells each of the student, (B, teacher's, student's)."""
+        """Return the weight of each pair of layers, (B, teacher's, student's)."""
         query = torch.stack([embed(t.mean((2, 3))) for embed, t in zip(self.queries, teacher, strict=True)], dim=1)
         key = torch.stack([embed(s.mean((2, 3))) for embed, s in zip(self.keys, student, strict=True)], dim=1).relu()
         key = self.bilinear(key.flatten(0, 1)).unflatten(0, key.shape[:2]).unflatten(2, (len(teacher), self.dim))
@@ -59,12 +59,12 @@ class ShowAttendDistill(Feature):
 
 
 def linear_bn(dim: int, out_dim: int) -> nn.Sequential:
-    """A linear layer and batch normalisation of vectors."""
+    """Build a linear layer with batch norm."""
     return nn.Sequential(nn.Linear(dim, out_dim), BatchNorm(out_dim))
 
 
 def distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """The mean square between the normalised energies of two maps, (B,)."""
+    """Return the mean square between the normalised energies of two maps, (B,)."""
     s, t = (x.pow(2).mean(1, keepdim=True) for x in (student, teacher))
     s = F.adaptive_avg_pool2d(s, (t.shape[2], t.shape[3]))
     return (F.normalize(s.flatten(1), dim=1) - F.normalize(t.flatten(1), dim=1)).pow(2).mean(1)

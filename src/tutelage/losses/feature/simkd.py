@@ -1,4 +1,4 @@
-"""Chen, Mei, Zhang, Wang, Feng, Chen: the teacher's classifier reused."""
+"""Chen, Mei, Zhang, Wang, Feng, Chen: reuse of the teacher's classifier."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tutelage.utils.options import Few
 
 
 class SimKD(Feature):
-    r"""Match what enters the teacher's classifier, so that the student can use that classifier.
+    r"""Match the input of the teacher's classifier, so that the student can use that classifier.
 
     L = (P(s) − t)², one value per element; P is 1×1–3×3–1×1 convolutions with batch norm and ReLU, C'/factor between.
 
     Shapes: student (B, C, H, W), teacher (B, C', H', W'), the last maps; the larger is average-pooled to the smaller.
-    Returns (B, C', h, w). `respond` answers through the projector and the teacher's classifier, both of which the
-    deployed model keeps.
+    Returns (B, C', h, w). `respond` predicts through the projector and the teacher's classifier, both of which
+    the deployed model keeps.
     Paper: Chen, Mei, Zhang, Wang, Feng, Chen. CVPR 2022. arXiv:2203.14001, eq. 3. There it is the only loss, and the
-    student has no classifier of its own. Here the task's loss stays beside it, without which that classifier would
-    learn nothing; give it the weight 0 for the paper's setting, and answer by `respond`.
+    student has no classifier. Here the task loss is added to it, without which the student's classifier wouldn't be
+    trained; set its weight to 0 for the paper's setting, and predict with `respond`.
     Raises: ConfigError if factor isn't above 0 or leaves no channel.
     """
 
@@ -37,7 +37,9 @@ class SimKD(Feature):
         channels = teacher.shape[1]
         width = channels // self.factor
         if width == 0:
-            raise ConfigError(f"SimKD(factor={self.factor}): the teacher has {channels} channels; take a smaller one.")
+            raise ConfigError(
+                f"SimKD(factor={self.factor}): the teacher has {channels} channels; use a smaller factor."
+            )
         self.size = teacher.shape[-2:]
         self.transfer = nn.Sequential(
             *conv_bn(student.shape[1], width), nn.ReLU(),
@@ -50,6 +52,11 @@ class SimKD(Feature):
         return (self.transfer(student) - teacher).pow(2)
 
     def respond(self, student: Tensor, head: tuple[Tensor, Tensor]) -> Tensor:
-        """The logits (B, K) that the teacher's classifier, weight (K, C') and bias (K,), makes of the student's map."""
+        """Return the logits (B, K) of the teacher's classifier on the student's map.
+
+        Args:
+            student: the student's last map (B, C, H, W).
+            head: the weight (K, C') and bias (K,) of the teacher's classifier.
+        """
         student, _ = same_size(student, student.new_empty(1, 1, *self.size))
         return F.linear(self.transfer(student).mean((2, 3)), *head)

@@ -11,15 +11,15 @@ from tutelage.utils.options import NonNegative
 
 
 class SRRL(Feature):
-    r"""Match the last feature, and what the teacher's classifier makes of it.
+    r"""Match the last feature, and the teacher's classifier's logits for it.
 
     x = mean_hw relu(BN(W·s)), W a 1×1 convolution;  L = (x − mean_hw t)² + w·(H(x) − z)²: the parts "feature" and
-    "response"; H is the teacher's classifier, unchanged, and z its logits.
+    "response"; H is the teacher's frozen classifier, and z its logits.
 
     Shapes: student (B, C, H, W), teacher (B, C', H', W'); the parts are (B, C') and (B, K). head: the weight (K, C')
-    and bias (K,) of the teacher's classifier. z is teacher_response (B, K), or H(mean_hw t) where it isn't given.
+    and bias (K,) of the teacher's classifier. z is teacher_response (B, K), or H(mean_hw t) if the batch has none.
     Paper: Yang, Martinez, Bulat, Tzimiropoulos. Knowledge distillation via softmax regression representation learning.
-    ICLR 2021, eq. 3–6, the form with a squared distance of logits.
+    ICLR 2021, eq. 3–6, the variant with a squared distance of logits.
     """
 
     paper = "Yang, Martinez, Bulat, Tzimiropoulos. ICLR 2021"

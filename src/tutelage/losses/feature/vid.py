@@ -15,14 +15,14 @@ from tutelage.utils.options import Positive, ShareAboveZero
 
 
 class VID(Feature):
-    r"""Keep as much information about the teacher's feature as a Gaussian around the student's estimate can hold.
+    r"""Maximise the likelihood of the teacher's feature under a Gaussian around the student's estimate.
 
     L = Σ_l mean ½·((μ_l(s) − t)²/σ_lc² + log σ_lc²), one value per sample; μ are three 1×1 convolutions with ReLU
     between, σ² = softplus(α) + eps is learned for each channel.
 
-    variance: σ² at the beginning.
+    variance: the initial σ².
     Shapes: student, teacher lists of maps (B, C, H, W); the larger of a pair is average-pooled to the smaller.
-    Returns (B,); it may be negative.
+    Returns (B,), which may be negative.
     Paper: Ahn, Hu, Damianou, Lawrence, Dai. CVPR 2019. arXiv:1904.05835, eq. 5–6, without the constant.
     Raises: ConfigError if eps isn't above 0, variance isn't above eps, or the lists differ in length.
     """
@@ -52,7 +52,7 @@ class VID(Feature):
 
 
 class Gaussian(nn.Module):
-    """What the student's map says about the teacher's: a mean for each element, a variance for each channel."""
+    """A Gaussian of the teacher's map given the student's: a mean for each element, a variance for each channel."""
 
     def __init__(self, channels: int, out_channels: int, variance: float, eps: float) -> None:
         super().__init__()
@@ -65,6 +65,6 @@ class Gaussian(nn.Module):
         self.eps = eps
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The negative log-likelihood of the teacher's map without its constant, (B,)."""
+        """Return the negative log-likelihood of the teacher's map without its constant, (B,)."""
         variance = (F.softplus(self.log_scale) + self.eps)[:, None, None]
         return ((self.regressor(student) - teacher).pow(2) / variance + variance.log()).mean((1, 2, 3)) / 2

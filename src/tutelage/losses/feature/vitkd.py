@@ -14,15 +14,15 @@ from tutelage.utils.options import NonNegative, ShareBetween
 
 
 class ViTKD(Feature):
-    r"""Mimic the shallow layers, and generate the last one from a part of its tokens.
+    r"""Match the shallow layers, and generate the last one from a part of its tokens.
 
     L = α · Σ_shallow Σ (W_l·s_l − t_l)² + (β/λ) · Σ_{masked tokens} (G(m(W·s)) − t)², one value per sample each;
-    m puts a learned token in place of a random share λ, G is two 3×3 convolutions over the grid with a ReLU between.
+    m replaces a random fraction λ by a learned token, G is two 3×3 convolutions over the grid with a ReLU between.
 
-    masked: λ. W are linear layers where the widths differ.
+    masked: λ. W are linear layers if the widths differ.
     Shapes: student, teacher lists of maps (B, D, H, W) (a ViT's patch tokens as maps), of equal H, W in pairs; all but
-    the last are shallow ones, as the first two blocks in the paper. The parts "mimic" and "generate" are (B,).
-    rand (B, H·W) orders the tokens, of which the last are masked, instead of torch's generator.
+    the last are shallow layers, in the paper the first two blocks. The parts "mimic" and "generate" are (B,).
+    rand (B, H·W) orders the tokens, the last of which are masked, instead of torch's generator.
     Paper: Yang, Li, Zeng, Li, Yuan, Li. CVPR Workshops 2024. arXiv:2209.02432.
     Raises: ConfigError if masked isn't in (0, 1), or if the lists or grids differ.
     """
@@ -52,20 +52,20 @@ class ViTKD(Feature):
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
         as_many(self, student, teacher)
         aligned = [align(as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
-        teacher_outputs = [as_tokens(t) for t in teacher]
-        for s, t in zip(aligned, teacher_outputs, strict=True):
+        teacher_tokens = [as_tokens(t) for t in teacher]
+        for s, t in zip(aligned, teacher_tokens, strict=True):
             same_shape(self, s, t)
         mimic = sum(
-            ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], teacher_outputs[:-1], strict=True)),
-            teacher_outputs[-1].new_zeros(()),
+            ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], teacher_tokens[:-1], strict=True)),
+            teacher_tokens[-1].new_zeros(()),
         )
         return {
             "mimic": self.alpha * mimic,
-            "generate": self.generate(aligned[-1], teacher_outputs[-1], teacher[-1].shape[2:], rand),
+            "generate": self.generate(aligned[-1], teacher_tokens[-1], teacher[-1].shape[2:], rand),
         }
 
     def generate(self, student: Tensor, teacher: Tensor, size: torch.Size, rand: Tensor | None) -> Tensor:
-        """The part "generate", of tokens (B, N, D) on a grid of that size."""
+        """Return the part "generate" for tokens (B, N, D) on a grid of that size."""
         tokens = student.shape[1]
         rand = torch.rand(student.shape[:2], device=student.device) if rand is None else rand
         hidden = (rand.argsort(1).argsort(1) >= int(tokens * (1 - self.masked)))[:, :, None]

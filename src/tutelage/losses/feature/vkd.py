@@ -1,4 +1,4 @@
-"""Miles, Elezi, Deng: a projection that can't do the work."""
+"""Miles, Elezi, Deng: an orthogonal projection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.losses.base import Feature, vectors
 class VKD(Feature):
     r"""Match the standardised embedding of the teacher through an orthogonal projection P, which keeps all angles.
 
-    L = huber(P·s − (t − mean t) / std t), mean and deviation over the teacher's features of a sample, one value per
+    L = huber(P·s − (t − mean t) / std t), mean and deviation over the features of a sample, one value per
     element; PᵀP = 1, or PPᵀ = 1 if the teacher's embedding is the narrower.
 
     Shapes: student (B, D), teacher (B, D'); returns (B, D').

@@ -1,1 +1,1 @@
-"""The mathematics that several losses share."""
+"""Formulas that several losses share."""

@@ -1,4 +1,4 @@
-"""Distances between what two sides said of the same sample."""
+"""Distances between two sides' tensors of the same sample."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from torch import Tensor
 
 
 def squared_distance(x: Tensor, y: Tensor) -> Tensor:
-    """‖x − y‖² over all that a sample holds, (B, …) → (B,)."""
+    """Return ‖x − y‖² over all elements of a sample, (B, …) → (B,)."""
     return (x - y).pow(2).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""What several feature losses do to maps."""
+"""Operations on feature maps that several losses share."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tutelage.errors import ConfigError
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
-    return tuple(of_one_size((student, teacher)))  # type: ignore[return-value]
+    return tuple(pooled_to_smallest((student, teacher)))  # type: ignore[return-value]
 
 
-def of_one_size(maps: Sequence[Tensor]) -> list[Tensor]:
+def pooled_to_smallest(maps: Sequence[Tensor]) -> list[Tensor]:
     """Average-pool maps (B, C, H, W) to the smallest height and width among them."""
     size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
     return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
@@ -23,21 +23,23 @@ def of_one_size(maps: Sequence[Tensor]) -> list[Tensor]:
 
 def max_pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Max-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
-    size = [min(sides) for sides in zip(student.shape[2:], teacher.shape[2:], strict=True)]
+    size = [min(lengths) for lengths in zip(student.shape[2:], teacher.shape[2:], strict=True)]
     return tuple(  # type: ignore[return-value]
-        F.adaptive_max_pool2d(F.max_pool2d(x, [side // end for side, end in zip(x.shape[2:], size, strict=True)]), size)
+        F.adaptive_max_pool2d(
+            F.max_pool2d(x, [length // target for length, target in zip(x.shape[2:], size, strict=True)]), size
+        )
         for x in (student, teacher)
     )
 
 
 def labels_at(feature: Tensor, targets: Tensor) -> Tensor:
-    """Class numbers (B, H', W') at the positions of a map (B, C, H, W), by nearest neighbour.
+    """Return the class numbers (B, H, W) at the positions of a map (B, C, H, W), by nearest neighbour.
 
     Raises: ConfigError if the targets aren't maps of class numbers.
     """
     if targets.is_floating_point() or targets.dim() != 3 or len(targets) != len(feature):
         raise ConfigError(
-            f"{targets.dtype} targets {tuple(targets.shape)} for maps {tuple(feature.shape)}, expected class numbers "
-            f"({len(feature)}, height, width); this loss is for segmentation."
+            f"{targets.dtype} targets {tuple(targets.shape)} for maps {tuple(feature.shape)}: expected class numbers "
+            f"({len(feature)}, height, width); use this loss for segmentation."
         )
     return F.interpolate(targets[:, None].float(), feature.shape[2:], mode="nearest")[:, 0].long()

@@ -1,4 +1,4 @@
-"""Banks of embeddings of earlier batches: first in, first out."""
+"""Memory banks: first-in, first-out queues of embeddings of earlier batches."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from tutelage.losses.functional.divergence import softened_kl
 
 
 class Queue(nn.Module):
-    """The newest `size` vectors of what was pushed, in `rows` (size, D); random unit vectors at first.
+    """A queue of the newest `size` vectors that were pushed, in `rows` (size, D); initially random unit vectors.
 
-    Rows are overwritten from the first on, in turn. It moves and checkpoints with its loss; replicas keep their own.
+    Rows are overwritten in turn, from the first on. The queue moves and is checkpointed with its loss; each replica of
+    distributed training keeps its own.
+
+    Args:
+        size: the number of vectors.
+        like: a tensor (N, D) with the vectors' width, dtype and device.
     """
 
     rows: Tensor
@@ -25,15 +30,23 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, new: Tensor) -> None:
-        """Put vectors (B, D) in the place of the oldest."""
+        """Replace the oldest vectors by new ones (B, D)."""
         new = new[-len(self.rows) :]
         slots = (self.oldest + torch.arange(len(new), device=new.device)) % len(self.rows)
-        self.rows = self.rows.index_copy(0, slots, new.to(self.rows.dtype))  # a copy: the old one may be in a graph
+        self.rows = self.rows.index_copy(
+            0, slots, new.to(self.rows.dtype)
+        )  # a copy: the old tensor may be part of a graph
         self.oldest.copy_((self.oldest + len(new)) % len(self.rows))
 
 
 class ClassQueues(nn.Module):
-    """A queue for each class, in `rows` (K, size, D), of which a batch may fill some and leave others alone."""
+    """One queue per class, in `rows` (K, size, D); a batch may fill some queues and leave the others unchanged.
+
+    Args:
+        classes: the number of queues K.
+        size: the number of vectors in each queue.
+        like: a tensor (N, D) with the vectors' width, dtype and device.
+    """
 
     rows: Tensor
     oldest: Tensor
@@ -45,26 +58,26 @@ class ClassQueues(nn.Module):
 
     @torch.no_grad()
     def push(self, new: Tensor, count: Tensor) -> None:
-        """Put the first count_k of each class's vectors (K, M, D) in the place of its oldest; count is (K,)."""
+        """Replace each queue's oldest vectors by the first count_k of its class's new ones (K, M, D); count is (K,)."""
         size = self.rows.shape[1]
         new = new[:, :size]
-        turn = torch.arange(new.shape[1], device=new.device)
+        position = torch.arange(new.shape[1], device=new.device)
         count = count.clamp(max=new.shape[1])
-        slots = (self.oldest[:, None] + turn) % size
+        slots = (self.oldest[:, None] + position) % size
         classes = torch.arange(len(slots), device=new.device)[:, None]
-        given = (turn < count[:, None])[..., None]
-        self.rows[classes, slots] = torch.where(given, new.to(self.rows.dtype), self.rows[classes, slots])
+        is_new = (position < count[:, None])[..., None]
+        self.rows[classes, slots] = torch.where(is_new, new.to(self.rows.dtype), self.rows[classes, slots])
         self.oldest.copy_((self.oldest + count) % size)
 
     def draw(self, count: int) -> Tensor:
-        """The same `count` places of every queue, drawn without replacement, (K, count, D); all of them if fewer."""
-        places = torch.randperm(self.rows.shape[1], device=self.rows.device)[:count]
-        return self.rows[:, places]
+        """Draw the same `count` rows of every queue without replacement, (K, count, D); all rows if there are fewer."""
+        indices = torch.randperm(self.rows.shape[1], device=self.rows.device)[:count]
+        return self.rows[:, indices]
 
 
 def similarity_kl(
     student: Tensor, teacher: Tensor, student_bank: Tensor, teacher_bank: Tensor, temperature: float
 ) -> Tensor:
-    """KL(softmax(t·Q_tᵀ/τ) ‖ softmax(s·Q_sᵀ/τ)) of unit vectors (N, D) over a bank's rows (M, D); returns (N,)."""
+    """Return KL(softmax(t·Q_tᵀ/τ) ‖ softmax(s·Q_sᵀ/τ)), (N,), of unit vectors (N, D) over a bank's rows Q (M, D)."""
     kl = softened_kl(student @ student_bank.T, teacher @ teacher_bank.T, temperature)
     return kl / temperature**2

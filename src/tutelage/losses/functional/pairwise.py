@@ -1,4 +1,4 @@
-"""How the vectors of a batch relate in pairs."""
+"""Products, distances and cosines between the vectors of a batch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def gram(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """G_ij = ⟨x_i, x_j⟩, ‖x_i − x_j‖² = G_ii + G_jj − 2·G_ij and G_ii + G_jj of (B, …), flattened, all (B, B).
+    """Return G_ij = ⟨x_i, x_j⟩, ‖x_i − x_j‖² = G_ii + G_jj − 2·G_ij and G_ii + G_jj, each (B, B), of (B, …) flattened.
 
-    About the batch's mean, which changes no difference and leaves them the most digits.
+    The batch's mean is subtracted first, which changes no difference and preserves the most digits.
     """
     x = x.flatten(1)
     x = x - x.mean(0)
@@ -19,13 +19,13 @@ def gram(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def squared_distances(x: Tensor) -> Tensor:
-    """‖x_i − x_j‖² of (B, …), (B, B), 0 on the diagonal and at least 10⁻¹² elsewhere."""
+    """Return ‖x_i − x_j‖², (B, B), of (B, …); 0 on the diagonal and at least 10⁻¹² elsewhere."""
     _, squared, _ = gram(x)
     squared = squared.clamp_min(1e-12)
     return squared - squared.diagonal().diag_embed()
 
 
 def cosines(x: Tensor) -> Tensor:
-    """⟨x_i, x_j⟩ / ‖x_i‖‖x_j‖ of (…, N, D), (…, N, N)."""
+    """Return ⟨x_i, x_j⟩ / ‖x_i‖‖x_j‖, (…, N, N), of (…, N, D)."""
     x = F.normalize(x, dim=-1)
     return x @ x.mT

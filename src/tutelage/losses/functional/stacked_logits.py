@@ -1,4 +1,4 @@
-"""What losses of several teachers or peers share."""
+"""Operations on the logits of several teachers or peers."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from tutelage.errors import ConfigError
 from tutelage.losses.functional.divergence import softened_kl
 
 Several = Tensor | Sequence[Tensor]
-"""Several answers of (B, C, …) each: stacked, (M, B, C, …), or a list of M."""
+"""The logits (B, C, …) of M models: stacked, (M, B, C, …), or a list."""
 
 
-def stacked(answers: Several, least: int = 1) -> Tensor:
-    """(M, B, C, …).
+def stacked(logits: Several, least: int = 1) -> Tensor:
+    """Stack the logits of M models, (M, B, C, …).
 
-    Raises: ConfigError if there are fewer than `least`, or they differ in shape.
+    Raises: ConfigError if there are fewer than `least` models, or their shapes differ.
     """
-    shapes = {tuple(x.shape) for x in answers}
-    if len(answers) < least or len(shapes) != 1 or len(next(iter(shapes))) < 2:
+    shapes = {tuple(x.shape) for x in logits}
+    if len(logits) < least or len(shapes) != 1 or len(next(iter(shapes))) < 2:
         raise ConfigError(
-            f"{len(answers)} answers came, of {', '.join(map(str, sorted(shapes))) or 'no'} shape, expected at least "
-            f"{least}, all (B, C, …): a list of them, or one stacked tensor (M, B, C, …)."
+            f"expected at least {least} tensors of logits (B, C, …), as a list or stacked (M, B, C, …); "
+            f"got {len(logits)}" + (f" of shape {', '.join(map(str, sorted(shapes)))}." if shapes else ".")
         )
-    return answers if isinstance(answers, Tensor) else torch.stack(list(answers))
+    return logits if isinstance(logits, Tensor) else torch.stack(list(logits))
 
 
 def softened_kls(student: Tensor, teacher: Tensor, temperature: float, eps: float = 0.0) -> Tensor:
-    """T² · KL(softmax(t/T) + ε ‖ softmax(s/T)), (M, B, …), of several on one side or both, (M, B, C, …).
+    """Return T² · KL(softmax(t/T) + ε ‖ softmax(s/T)), (M, B, …), of M stacked logits on one side or both.
 
-    Raises: ConfigError if what is compared differs in shape.
+    Raises: ConfigError if the compared logits differ in shape.
     """
-    one, many = sorted((student, teacher), key=Tensor.dim)
-    if many.shape[-one.dim() :] != one.shape:
+    smaller, larger = sorted((student, teacher), key=Tensor.dim)
+    if larger.shape[-smaller.dim() :] != smaller.shape:
         raise ConfigError(
-            f"the student's tensor is {tuple(student.shape)} and the teacher's is {tuple(teacher.shape)}, expected "
-            "(B, C, …) on one side and M of those, stacked, on the other; let all answer for the same classes."
+            f"the student's logits are {tuple(student.shape)} and the teacher's are {tuple(teacher.shape)}: expected "
+            "(B, C, …) on one side and M of those, stacked, on the other; use models of the same classes."
         )
-    flat = [x.expand(many.shape).flatten(0, 1) for x in (student, teacher)]
-    return softened_kl(flat[0], flat[1], temperature, eps).unflatten(0, many.shape[:2])
+    flat = [x.expand(larger.shape).flatten(0, 1) for x in (student, teacher)]
+    return softened_kl(flat[0], flat[1], temperature, eps).unflatten(0, larger.shape[:2])
 
 
-def every_ce(answers: Tensor, targets: Tensor) -> Tensor:
-    """CE(z_m, y) of (M, B, C, …), (M, B, …)."""
-    return torch.stack([F.cross_entropy(z, targets, reduction="none") for z in answers])
+def every_ce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return CE(z_m, y), (M, B, …), of logits (M, B, C, …)."""
+    return torch.stack([F.cross_entropy(z, targets, reduction="none") for z in logits])
 
 
-def confidences(answers: Tensor, targets: Tensor) -> Tensor:
-    """(1 − softmax_m CE(z_m, y)) / (M − 1) of (M, B, C, …): it sums to 1 over the M; of a single one it is 1."""
-    errors = every_ce(answers, targets)
+def confidences(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return (1 − softmax_m CE(z_m, y)) / (M − 1) of logits (M, B, C, …); it sums to 1 over M, and is 1 for M = 1."""
+    errors = every_ce(logits, targets)
     return (1 - errors.softmax(0)) / (len(errors) - 1) if len(errors) > 1 else torch.ones_like(errors)

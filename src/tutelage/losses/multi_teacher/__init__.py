@@ -1,1 +1,1 @@
-"""Several teachers at once."""
+"""Losses of several teachers."""

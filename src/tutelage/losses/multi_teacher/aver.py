@@ -1,4 +1,4 @@
-"""You, Xu, Xu, Tao: all teachers alike."""
+"""You, Xu, Xu, Tao: the same weight for all teachers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class AVER(Response):
 
     L = T² · KL(softmax(t_m/T) ‖ softmax(s/T)), one value per teacher m and position.
 
-    drop: so many teachers, drawn anew at each step in training, are left out. class_mean: the divergence is averaged
-    over the C classes, not summed, and so C times smaller.
-    Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; returns (M, B, …),
-    of those that remain.
-    Paper: You, Xu, Xu, Tao. KDD 2017, which averages the teachers' probabilities (`Ensemble` does): the gradient is the
-    same, the value is greater by what the teachers differ. As in published benchmarks T = 4. Dropping: Son, Na, Choi,
-    Hwang. ICCV 2021. arXiv:2009.08825, which adds over teachers; `class_mean` is its authors' code's.
+    drop: the number of teachers that are left out, drawn at each training step. class_mean: the divergence is averaged
+    over the C classes, not summed, and so is C times smaller.
+    Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; returns (M, B, …), of those
+    that remain.
+    Paper: You, Xu, Xu, Tao. KDD 2017, which averages the teachers' probabilities (as `Ensemble` does): the gradient is
+    the same, the value is larger by the teachers' disagreement. As in published benchmarks T = 4. Dropping: Son, Na,
+    Choi, Hwang. ICCV 2021. arXiv:2009.08825, which sums over teachers; `class_mean` is as in its authors' code.
     Raises: ConfigError if the temperature isn't above 0, drop leaves no teacher, or shapes differ.
     """
 
@@ -40,9 +40,9 @@ class AVER(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        answers = stacked(teacher, self.drop + 1)
+        teachers = stacked(teacher, self.drop + 1)
         if self.drop and self.training:
-            kept = torch.randperm(len(answers))[self.drop :].sort().values
-            answers = answers[kept.to(answers.device)]
-        values = softened_kls(student, answers, self.temperature)
+            kept = torch.randperm(len(teachers))[self.drop :].sort().values
+            teachers = teachers[kept.to(teachers.device)]
+        values = softened_kls(student, teachers, self.temperature)
         return values / student.shape[1] if self.class_mean else values

@@ -1,4 +1,4 @@
-"""Zhang, Chen, Wang: teachers that are right count more."""
+"""Zhang, Chen, Wang: teachers weighted by how correct they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.utils.options import Temperature
 
 
 class CAMKD(Response):
-    r"""Match several teachers' softened class probabilities, sample by sample weighted by how right they are.
+    r"""Match several teachers' softened class probabilities, weighted for each sample by their confidence in the label.
 
     w_m = (1 − softmax_m CE(t_m, y)) / (M − 1), which sums to 1;
     L = w_m · T² · KL(softmax(t_m/T) ‖ softmax(s/T)), one value per teacher m and position.
@@ -43,14 +43,14 @@ class CAMKD(Response):
 
 
 class CAMKDFeature(Feature):
-    r"""Match several teachers' features, sample by sample weighted by how well each one's head reads the student's.
+    r"""Match several teachers' features, weighted for each sample by their heads' loss on the student's features.
 
     w_m = (1 − softmax_m CE(head_m(s_m), y)) / (M − 1), with its gradient;
     L = w_m · mean (s_m − t_m)², one value per teacher m and sample.
 
-    Shapes: student a list of M features (B, C_m, …), after connectors; teacher the M teachers' of the same shapes;
-    teacher_head_logits M answers (B, K), stacked or a list, of the teachers' classifiers to the student's features;
-    targets (B,) int64. Returns (M, B).
+    Shapes: student a list of M features (B, C_m, …), after connectors; teacher the M teachers' features of the same
+    shapes; teacher_head_logits M logits (B, K), stacked or a list, of the teachers' classifiers on the student's
+    features; targets (B,) int64. Returns (M, B).
     Paper: Zhang, Chen, Wang. ICASSP 2022. arXiv:2201.00007; the authors' weight is 50.
     Raises: ConfigError if the lists don't pair.
     """

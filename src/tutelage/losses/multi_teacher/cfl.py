@@ -1,4 +1,4 @@
-"""Luo, Wang, Fang, Hu, Tao, Song: student and teachers meet in a space that all share."""
+"""Luo, Wang, Fang, Hu, Tao, Song: student and teachers compared in a common feature space."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tutelage.nn.blocks import BatchNorm, conv_bn
 from tutelage.utils.options import Positives, Width
 
 SIGMAS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
-"""Of the Gaussian kernels between vectors of unit length."""
+"""The widths of the Gaussian kernels between vectors of unit length."""
 
 
 class CFLMMD(Feature):
-    r"""Match the distribution of the features over the batch, by several Gaussian kernels.
+    r"""Match the distribution of the features over the batch, by MMD with several Gaussian kernels.
 
-    L = MMD² = mean k(s, s') + mean k(t, t') − 2·mean k(s, t) of the flattened maps, made unit length, all pairs of the
-    batch;  k(x, y) = Σ_σ exp(−‖x − y‖²/2σ²); one value per sample, of which the mean is MMD².
+    L = MMD² = mean k(s, s') + mean k(t, t') − 2·mean k(s, t) of the flattened maps, of unit length, over all pairs of
+    the batch;  k(x, y) = Σ_σ exp(−‖x − y‖²/2σ²); one value per sample, whose mean is MMD².
 
-    Shapes: student (what the connector gives) and teacher alike, (B, C, H, W); returns (B,).
+    Shapes: student (the connector's output) and teacher of equal shape, (B, C, H, W); returns (B,).
     Paper: Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546; the σ and the unit length are the authors'. See
-    cfl for the space in which they compare.
+    cfl for the common space in which they compare.
     Raises: ConfigError if there is no σ or one isn't above 0, or the two differ in shape.
     """
 
@@ -46,17 +46,17 @@ class CFLMMD(Feature):
 
 
 class CFL(Feature):
-    r"""Match the distribution of the student's and each teacher's features in a common space, learned with them.
+    r"""Match the distribution of the student's and each teacher's features in a common space that is learned jointly.
 
-    h = G(max(BN(A f), 0)): each network's own 1×1 convolution A, then the shared G, two residual blocks of 3×3
+    h = G(max(BN(A f), 0)): a 1×1 convolution A for each network, then the shared G, two residual blocks of 3×3
     convolutions with batch norm;  L = Σ_m CFLMMD(h_s, h_m) + Σ_m mean (R_m h_m − t_m)², R_m two 1×1 convolutions with
     batch norm and ReLU between, back to the teacher's feature: the parts "mmd" and "reconstruction".
 
     dim: channels of the common space; None takes a quarter of the student's.
-    Shapes: student a list of M maps (B, C, H, W), the same once for each teacher; teacher M maps (B, C_m, H_m, W_m);
+    Shapes: student a list of M maps (B, C, H, W), the same map for each teacher; teacher M maps (B, C_m, H_m, W_m);
     the common features are average-pooled to one size. Returns two (B,).
     Paper: Luo, Wang, Fang, Hu, Tao, Song. IJCAI 2019. arXiv:1906.10546; layers, kernels, dim and the weight 10 of both
-    parts, beside 1 of the divergence from the teachers' answers at T = 1, are of the authors' code. No published
+    parts, alongside 1 of the divergence from the teachers' logits at T = 1, are as in the authors' code. No published
     numbers were compared.
     Raises: ConfigError if the lists don't pair, dim isn't above 0, there is no σ or one isn't above 0.
     """
@@ -80,9 +80,9 @@ class CFL(Feature):
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
         as_many(self, list(student), list(teacher))
-        ours = student[0].shape[1]
-        dim = max(ours // 4, 1) if self.dim is None else self.dim
-        self.adapt = nn.Sequential(nn.Conv2d(ours, dim, 1), BatchNorm(dim), nn.ReLU())
+        channels = student[0].shape[1]
+        dim = max(channels // 4, 1) if self.dim is None else self.dim
+        self.adapt = nn.Sequential(nn.Conv2d(channels, dim, 1), BatchNorm(dim), nn.ReLU())
         self.adapts = nn.ModuleList(
             nn.Sequential(nn.Conv2d(t.shape[1], dim, 1), BatchNorm(dim), nn.ReLU()) for t in teacher
         )
@@ -94,27 +94,27 @@ class CFL(Feature):
         self.to(student[0])
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
-        ours = [self.common(self.adapt(s)) for s in student]
-        theirs = [self.common(adapt(t)) for adapt, t in zip(self.adapts, teacher, strict=True)]
-        apart = [mmd(*same_size(x, h), self.sigmas) for x, h in zip(ours, theirs, strict=True)]
-        again = [mean_square(back(h), t) for back, h, t in zip(self.returns, theirs, teacher, strict=True)]
-        return {"mmd": torch.stack(apart).sum(0), "reconstruction": torch.stack(again).sum(0)}
+        student_codes = [self.common(self.adapt(s)) for s in student]
+        teacher_codes = [self.common(adapt(t)) for adapt, t in zip(self.adapts, teacher, strict=True)]
+        discrepancies = [mmd(*same_size(s, t), self.sigmas) for s, t in zip(student_codes, teacher_codes, strict=True)]
+        errors = [mean_square(decode(h), t) for decode, h, t in zip(self.returns, teacher_codes, teacher, strict=True)]
+        return {"mmd": torch.stack(discrepancies).sum(0), "reconstruction": torch.stack(errors).sum(0)}
 
 
 class Residual(nn.Module):
-    """Two 3×3 convolutions with batch norm beside the identity, ReLU after the first and after the sum."""
+    """A residual block of two 3×3 convolutions with batch norm, ReLU after the first and after the sum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.convs = nn.Sequential(*conv_bn(channels, channels, 3), nn.ReLU(), *conv_bn(channels, channels, 3))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) → the same."""
+        """Map (B, C, H, W) to the same shape."""
         return (feature + self.convs(feature)).relu()
 
 
 def mmd(student: Tensor, teacher: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Each sample's part of MMD² between maps alike, (B,)."""
+    """Return each sample's part of MMD² between maps of equal shape, (B,)."""
     count = len(student)
     _, squared, _ = gram(F.normalize(torch.cat([student, teacher]).flatten(1), dim=1))
     squared = squared.clamp_min(1e-12)

@@ -1,4 +1,4 @@
-"""Kwon, Na, Lee, Kim: the surest teachers first."""
+"""Kwon, Na, Lee, Kim: teachers weighted by their certainty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tutelage.utils.options import Temperature
 
 
 class EBKD(Response):
-    r"""Match several teachers' softened class probabilities, sample by sample weighted by how sure they are.
+    r"""Match several teachers' softened class probabilities, weighted for each sample by their certainty.
 
     w_m = 1 − H_m / Σ_k H_k with H_m the entropy of softmax(t_m);
     L = w_m · T² · KL(softmax(t_m/T) ‖ softmax(s/T)), one value per teacher m and position; w sums to M − 1.
@@ -37,5 +37,5 @@ class EBKD(Response):
     def forward(self, student: Tensor, teacher: Several) -> Tensor:
         teachers = stacked(teacher)
         entropy = -(teachers.softmax(2) * F.log_softmax(teachers, dim=2)).sum(2)
-        share = entropy / entropy.sum(0).clamp_min(torch.finfo(entropy.dtype).tiny)
-        return (1 - share) * softened_kls(student, teachers, self.temperature)
+        fraction = entropy / entropy.sum(0).clamp_min(torch.finfo(entropy.dtype).tiny)
+        return (1 - fraction) * softened_kls(student, teachers, self.temperature)

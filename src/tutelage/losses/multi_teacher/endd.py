@@ -1,4 +1,4 @@
-"""Malinin, Mlodozeniec, Gales: the whole ensemble's opinion, not only its mean."""
+"""Malinin, Mlodozeniec, Gales: the distribution of an ensemble's predictions, not only their mean."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temp
 
 
 class EnDD(Response):
-    r"""Make the teachers' probabilities likely under the Dirichlet distribution that the student's logits describe.
+    r"""Maximise the likelihood of the teachers' probabilities under the Dirichlet distribution of the student's logits.
 
     α = exp(s/T), α₀ = Σ_c α_c;  p_m = (1−ε)·softmax(t_m/T) + ε/C;
     L = T²·[Σ_c log Γ(α_c + δ) − log Γ(α₀ + δ) − Σ_c (α_c − 1)·mean_m log(p_mc + δ)]: the negative log-density, which
-    may be below 0, times T² (square=False: without).
+    may be below 0, times T² unless square=False.
     T = 1 + (T₀ − 1)·max(0, 1 − e/anneal) in training (e epochs in); T₀ throughout if anneal is 0 or e isn't known.
 
     Shapes: student (B, C, …) logits; teacher M of them, stacked (M, B, C, …) or a list; epoch a number; returns (B, …).
-    log α is held within ±40, past which a logit has no gradient.
+    log α is held within ±40, beyond which a logit gets no gradient.
     Paper: Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076: T₀ = 10 falls to 1, over 30 epochs by our reading.
-    T², ε = 10⁻³ and δ = 10⁻⁸ (`smoothing`) are the authors' code's, which is followed; the paper's density has no T².
-    It stands alone.
+    T², ε = 10⁻³ and δ = 10⁻⁸ (`smoothing`) are as in the authors' code; the paper's density has no T². It is
+    trained without the task loss.
     Raises: ConfigError if T₀ isn't above 0, anneal or δ is below 0, ε not in (0, 1), or shapes differ.
     """
 
@@ -45,7 +45,7 @@ class EnDD(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def temperature_at(self, epoch: float | None) -> float:
-        """T."""
+        """Return T."""
         if epoch is None or not self.anneal:
             return self.temperature
         return 1 + (self.temperature - 1) * max(0.0, 1 - epoch / self.anneal)

@@ -13,13 +13,14 @@ from tutelage.utils.options import Temperature
 
 
 class HydraKL(Response):
-    r"""Each of the student's heads matches its own teacher's softened class probabilities.
+    r"""Match each of the student's heads with its own teacher's softened class probabilities.
 
     L = T² · KL(softmax(t_m/T) ‖ softmax(s_m/T)), one value per head m and position.
 
     Shapes: student and teacher M logits (B, C, …) each, stacked (M, B, C, …) or a list; returns (M, B, …).
     Paper: Tran, Veeling, Roth, Swiatkowski, Dillon, Snoek, Mandt, Salimans, Nowozin, Jenatton. 2020. arXiv:2001.04694,
-    eq. 4; it stands alone. T = 4 as for other losses of several teachers. No published numbers were compared.
+    eq. 4, trained without the task loss. T = 4 as for other losses of several teachers. No published numbers were
+    compared.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
     """
 

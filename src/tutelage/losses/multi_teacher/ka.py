@@ -10,20 +10,21 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, as_many
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.feature_maps import of_one_size, same_size
+from tutelage.losses.functional.feature_maps import pooled_to_smallest, same_size
 
 
 class KA(Feature):
-    r"""Match a code of all teachers' features of a layer, learned with its reconstruction.
+    r"""Match a joint code of all teachers' features of a layer, learned by reconstructing them.
 
-    f = the teachers' maps t_m side by side, e = E f and t̂ = D e;  L = Σ_m mean (t̂_m − t_m)² + mean (S s − e)², where
-    the student's part leaves the code e as it is; E, D and the student's own S are 1×1 convolutions; added over layers.
+    f = the teachers' maps t_m concatenated, e = E f and t̂ = D e;  L = Σ_m mean (t̂_m − t_m)² + mean (S s − e)², where
+    the second term has no gradient to the code e; E, D and the student's S are 1×1 convolutions; summed over layers.
 
-    Shapes: student a list of maps (B, C, H, W), a layer's once for each teacher; teacher as many (B, C_m, H_m, W_m);
-    all are average-pooled to the smallest of their layer. The code has the student's channels. Returns two (B,).
+    Shapes: student a list of maps (B, C, H, W), each layer's map repeated for each teacher; teacher an equally long
+    list of (B, C_m, H_m, W_m); all are average-pooled to the smallest of their layer. The code has the student's
+    channels. Returns two (B,).
     Paper: Shen, Wang, Song, Sun, Song. AAAI 2019. arXiv:1811.02796, which learns the code of a layer first, then the
-    student's layer from it; as in the authors' later code all learn at once, with the weight 1, beside 1 of the
-    divergence from the teachers' answers at T = 1.
+    student's layer from it; as in the authors' later code all are trained jointly, with the weight 1, alongside
+    1 of the divergence from the teachers' logits at T = 1.
     Raises: ConfigError if the lists don't pair.
     """
 
@@ -44,7 +45,7 @@ class KA(Feature):
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
         as_many(self, list(student), list(teacher))
-        self.groups: list[list[int]] = []  # of one layer of the student each
+        self.groups: list[list[int]] = []  # the indices of each layer of the student
         for i, feature in enumerate(student):
             group = next((g for g in self.groups if torch.equal(student[g[0]], feature)), None)
             if group is None:
@@ -52,22 +53,22 @@ class KA(Feature):
             else:
                 group.append(i)
         sizes = [(sum(teacher[i].shape[1] for i in group), student[group[0]].shape[1]) for group in self.groups]
-        self.encoders = nn.ModuleList(nn.Conv2d(wide, code, 1) for wide, code in sizes).to(student[0])
+        self.encoders = nn.ModuleList(nn.Conv2d(width, code, 1) for width, code in sizes).to(student[0])
         self.aligners = nn.ModuleList(nn.Conv2d(code, code, 1) for _, code in sizes).to(student[0])
-        self.decoders = nn.ModuleList(nn.Conv2d(code, wide, 1) for wide, code in sizes).to(student[0])
+        self.decoders = nn.ModuleList(nn.Conv2d(code, width, 1) for width, code in sizes).to(student[0])
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
-        again, match = [], []
-        parts = zip(self.groups, self.encoders, self.aligners, self.decoders, strict=True)
-        for group, encode, align, decode in parts:
-            features = of_one_size([teacher[i] for i in group])
+        reconstruction, match = [], []
+        layers = zip(self.groups, self.encoders, self.aligners, self.decoders, strict=True)
+        for group, encode, align, decode in layers:
+            features = pooled_to_smallest([teacher[i] for i in group])
             code = encode(torch.cat(features, 1))
             decoded = decode(code).split([x.shape[1] for x in features], 1)
-            again += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
+            reconstruction += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
             match += [mean_square(*same_size(align(student[i]), code.detach())) / len(group) for i in group]
-        return {"reconstruction": torch.stack(again).sum(0), "match": torch.stack(match).sum(0)}
+        return {"reconstruction": torch.stack(reconstruction).sum(0), "match": torch.stack(match).sum(0)}
 
 
 def mean_square(x: Tensor, y: Tensor) -> Tensor:
-    """The mean of (x − y)² of each sample, (B,)."""
+    """Return the mean of (x − y)² of each sample, (B,)."""
     return squared_distance(x, y) / x[0].numel()

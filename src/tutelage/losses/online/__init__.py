@@ -1,1 +1,1 @@
-"""Peers that learn together."""
+"""Losses of peers that are trained together."""

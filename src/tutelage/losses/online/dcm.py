@@ -16,14 +16,14 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class DCM(Response):
-    r"""The truth for each of a peer's classifiers, which also matches each one of another peer's.
+    r"""Train each of a peer's classifiers on the labels, and match it with each classifier of another peer.
 
     L = CE(z_Q, y) + α·Σ_{q<Q} CE(z_q, y) + β·Σ_{q=r} D_qr + γ·Σ_{q≠r} D_qr with
     D_qr = T²·KL(p(t_r) ‖ p(z_q)), p(z) = (softmax(z/T) + ε) / (1 + C·ε), t without gradient: the parts "truth",
-    "shallow", "same" and "cross". Where the peers have not as many classifiers, depths are counted from the last.
+    "shallow", "same" and "cross". If the peers have different numbers of classifiers, depths are counted from the last.
 
-    Shapes: student this peer's logits z_1 … z_Q, shallow to deep, the last one its own answer, stacked (Q, B, C, …) or
-    a list; teacher the other's, likewise; targets (B, …) int64; each part is (B, …), summed over classifiers.
+    Shapes: student this peer's logits z_1 … z_Q, shallow to deep, the last one its final output, stacked (Q, B, C, …)
+    or a list; teacher the other peer's, likewise; targets (B, …) int64; each part is (B, …), summed over classifiers.
     Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816, α = β = γ = 1, T = 1, ε = 0. The authors' code has ε = 10⁻⁸.
     Raises: ConfigError if the temperature isn't above 0, ε is below 0, or shapes differ.
     """
@@ -42,24 +42,24 @@ class DCM(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        ours, theirs = ([torch.randn(6, 5) for _ in range(3)] for _ in range(2))
-        return ours, theirs, {"targets": torch.randint(5, (6,))}
+        student, teacher = ([torch.randn(6, 5) for _ in range(3)] for _ in range(2))
+        return student, teacher, {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: Several, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
-        ours, theirs = stacked(student), stacked(teacher).detach()
-        same_shape(self, ours[0], theirs[0])
-        *shallow, truth = every_ce(ours, targets)
-        said, teacher_outputs = ([self.log_p(z) for z in side] for side in (ours, theirs))
-        apart = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in teacher_outputs]) for s in said])
-        same = apart.diagonal(len(theirs) - len(ours)).sum(-1)
+        student_logits, teacher_logits = stacked(student), stacked(teacher).detach()
+        same_shape(self, student_logits[0], teacher_logits[0])
+        *shallow, task_loss = every_ce(student_logits, targets)
+        log_s, log_t = ([self.log_p(z) for z in logits] for logits in (student_logits, teacher_logits))
+        divergences = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in log_t]) for s in log_s])
+        same = divergences.diagonal(len(teacher_logits) - len(student_logits)).sum(-1)
         return {
-            "truth": truth,
-            "shallow": self.alpha * sum(shallow, torch.zeros_like(truth)),
+            "truth": task_loss,
+            "shallow": self.alpha * sum(shallow, torch.zeros_like(task_loss)),
             "same": self.beta * same,
-            "cross": self.gamma * (apart.sum((0, 1)) - same),
+            "cross": self.gamma * (divergences.sum((0, 1)) - same),
         }
 
     def log_p(self, logits: Tensor) -> Tensor:
-        """log p(z), (B, C, …)."""
+        """Return log p(z), (B, C, …)."""
         log_p = F.log_softmax(logits / self.temperature, dim=1)
         return log_plus(log_p, self.eps) - math.log1p(logits.shape[1] * self.eps)

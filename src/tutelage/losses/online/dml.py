@@ -15,13 +15,13 @@ from tutelage.utils.options import Share, Temperature
 
 
 class DML(Response):
-    r"""Match the class probabilities of every other peer, of which each is a constant here.
+    r"""Match the class probabilities of every other peer, without gradient to it.
 
     L = Σ_c p_j · log(ε + p_j/(p_i + ε)) with p = softmax(z), one value per other peer j and position: its mean is the
     paper's sum over peers divided by K − 1.
 
-    Shapes: student (B, C, …) logits, this peer's; teacher K − 1 others', stacked (K−1, B, C, …) or a list; returns
-    (K−1, B, …). The cross-entropy with the truth stands beside it.
+    Shapes: student (B, C, …) logits, this peer's; teacher the K − 1 other peers', stacked (K−1, B, C, …) or a list;
+    returns (K−1, B, …). The cross-entropy with the labels is added to it.
     Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384, ε = 0. The authors' code has ε = 10⁻⁸ and
     sums over peers.
     Raises: ConfigError if shapes differ.
@@ -40,20 +40,20 @@ class DML(Response):
     def forward(self, student: Tensor, teacher: Several) -> Tensor:
         peers = stacked(teacher)
         same_shape(self, student, peers[0])
-        log_ours, log_theirs = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
-        ratio = log_plus(log_theirs - log_plus(log_ours, self.eps), self.eps)
-        return (log_theirs.exp() * ratio).sum(2)
+        log_s, log_t = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
+        ratio = log_plus(log_t - log_plus(log_s, self.eps), self.eps)
+        return (log_t.exp() * ratio).sum(2)
 
 
 class DMLJoint(Response):
-    r"""All peers at once: the truth, and each peer matches the others, through which the gradient flows too.
+    r"""Train all peers at once: on the labels, and each to match the others, to which the gradient flows too.
 
     L = Σ_i CE(z_i, y) + Σ_i T² · mean_{j≠i} KL(softmax(z_j/T) + ε ‖ softmax(z_i/T)): the parts "truth" and "peers".
     pairwise=False: KL from the softmax of the others' mean logits instead of the mean of the KLs.
 
     Shapes: student the M ≥ 2 peers' logits, stacked (M, B, C, …) or a list; no teacher; targets (B, …) int64; each part
     is (B, …), summed over peers.
-    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020 (OKDDip). arXiv:1912.00350, how its code runs DML, with ε = 10⁻⁷.
+    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020 (OKDDip). arXiv:1912.00350, as its code runs DML, with ε = 10⁻⁷.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
     """
 
@@ -79,6 +79,6 @@ class DMLJoint(Response):
         return {"truth": every_ce(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
 
     def match(self, peer: Tensor, others: Tensor) -> Tensor:
-        """One peer against the others, (B, …)."""
-        teacher_outputs = others if self.pairwise else others.mean(0, keepdim=True)
-        return softened_kls(peer, teacher_outputs, self.temperature, self.eps).mean(0)
+        """Return the divergence of one peer from the others, (B, …)."""
+        teachers = others if self.pairwise else others.mean(0, keepdim=True)
+        return softened_kls(peer, teachers, self.temperature, self.eps).mean(0)

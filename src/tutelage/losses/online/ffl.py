@@ -14,10 +14,10 @@ from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class FFL(Response):
-    r"""The truth for all; the sub-networks match the fused classifier, and it matches their mean logits.
+    r"""Train sub-networks and their fused classifier on the labels; they match it, and it matches their mean logits.
 
     L = Σ_m CE(z_m, y) + CE(z_f, y) + w·(Σ_m T²·KL(p(z_f) + ε ‖ p(z_m)) + T²·KL(p(mean_m z_m) + ε ‖ p(z_f))) with
-    p(z) = softmax(z/T), what is matched without gradient: the parts "truth", "fused" and "ensemble".
+    p(z) = softmax(z/T), no gradient flows to what is matched: the parts "truth", "fused" and "ensemble".
 
     Shapes: student the M sub-networks' logits, stacked (M, B, C, …) or a list; teacher the fused classifier's z_f
     (B, C, …), which is trained; targets (B, …) int64; each part is (B, …), summed over sub-networks.
@@ -43,10 +43,10 @@ class FFL(Response):
 
     def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         networks = stacked(student)
-        teacher_outputs = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
-        fused = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
+        fused = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
+        ensemble = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {
             "truth": every_ce(networks, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
-            "fused": self.consistency_weight * teacher_outputs,
-            "ensemble": self.consistency_weight * fused,
+            "fused": self.consistency_weight * fused,
+            "ensemble": self.consistency_weight * ensemble,
         }

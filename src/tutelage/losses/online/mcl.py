@@ -1,4 +1,4 @@
-"""Yang, An, Cai, Xu: peers contrast their samples with each other's."""
+"""Yang, An, Cai, Xu: contrastive learning within and across peers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tutelage.utils.options import NonNegative, Temperature, Width
 
 
 class MCL(Relation):
-    r"""Tell a sample's class from the others in a peer's own embeddings and in another peer's; agree on who is alike.
+    r"""Contrast classes within each peer's embeddings and across peers, and match the peers' similarities.
 
-    E_a = unit(W₂·relu(W₁·f_a)), with W of its own for each peer a;  S_ab = E_a E_bᵀ / τ;
-    h(S)_i = −mean_{p∈P_i} log(exp S_ip / Σ_{k≠i} exp S_ik), P_i the others of i's class;
+    E_a = unit(W₂·relu(W₁·f_a)), with separate W for each peer a;  S_ab = E_a E_bᵀ / τ;
+    h(S)_i = −mean_{p∈P_i} log(exp S_ip / Σ_{k≠i} exp S_ik), P_i the other samples of i's class;
     L = α·Σ_a h(S_aa) + γ·Σ_{a≠b} D(S_bb ‖ S_aa) + β·Σ_{a≠b} h(S_ab) + λ·Σ_{a≠b} D(S_ba ‖ S_ab): the parts "vcl",
     "soft_vcl", "icl" and "soft_icl";  D(t ‖ s)_i = T²·KL(softmax(t_i/T) ‖ softmax(s_i/T)), t without gradient.
-    same_sample: in another peer's embeddings i itself is one of P_i, and of all k, too.
+    same_sample: across peers, i itself is included in P_i and among all k.
 
     Shapes: student the M ≥ 2 peers' embeddings f, a list of (B, D); no teacher; targets (B,) int64; each part is (B,).
-    The batch should hold several samples of each class: h is 0 where there is no other. W₁, W₂ are trained.
+    The batch should hold several samples of each class: h is 0 for the only sample of its class. W₁, W₂ are trained.
     Paper: Yang, An, Cai, Xu. AAAI 2022. arXiv:2104.12565; the sums and `same_sample` are those of the authors' code,
     which has τ = 0.07 for CIFAR.
-    Raises: ConfigError if a temperature or the dimension isn't above 0, or if targets aren't one a sample.
+    Raises: ConfigError if a temperature or the dimension isn't above 0, or if the targets aren't one per sample.
     """
 
     paper = "Yang, An, Cai, Xu. AAAI 2022. arXiv:2104.12565"
@@ -58,26 +58,28 @@ class MCL(Relation):
     def forward(self, student: list[Tensor], teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
         if targets.shape != student[0].shape[:1]:
             raise ConfigError(
-                f"MCL needs a class for each sample, ({len(student[0])},), but the targets are {tuple(targets.shape)}; "
+                f"MCL requires one class per sample, ({len(student[0])},), but the targets are {tuple(targets.shape)}: "
                 "use it for classification."
             )
         peers = [F.normalize(embed(f), dim=1) for embed, f in zip(self.embed, student, strict=True)]
-        alike = {(a, b): x @ y.T / self.tau for a, x in enumerate(peers) for b, y in enumerate(peers)}
+        similarities = {(a, b): x @ y.T / self.tau for a, x in enumerate(peers) for b, y in enumerate(peers)}
         pairs = list(permutations(range(len(peers)), 2))
-        own = [contrast(alike[a, a], targets) for a in range(len(peers))]
-        across = [contrast(alike[pair], targets, self.same_sample) for pair in pairs]
-        same = [softened_kl(alike[a, a], alike[b, b].detach(), self.temperature) for a, b in pairs]
-        turned = [softened_kl(alike[a, b], alike[b, a].detach(), self.temperature) for a, b in pairs]
+        within = [contrast(similarities[a, a], targets) for a in range(len(peers))]
+        across = [contrast(similarities[pair], targets, self.same_sample) for pair in pairs]
+        soft_within = [softened_kl(similarities[a, a], similarities[b, b].detach(), self.temperature) for a, b in pairs]
+        soft_across = [softened_kl(similarities[a, b], similarities[b, a].detach(), self.temperature) for a, b in pairs]
         weights = {"vcl": self.alpha, "soft_vcl": self.gamma, "icl": self.beta, "soft_icl": self.lam}
-        sums = (torch.stack(values).sum(0) for values in (own, same, across, turned))
+        sums = (torch.stack(values).sum(0) for values in (within, soft_within, across, soft_across))
         return {name: weight * value for (name, weight), value in zip(weights.items(), sums, strict=True)}
 
 
-def contrast(similar: Tensor, targets: Tensor, itself: bool = False) -> Tensor:
-    """h (B,) of similarities (B, B); itself: whether the diagonal counts."""
-    counts = torch.ones_like(similar, dtype=torch.bool)
-    if not itself:
-        counts = counts & ~torch.eye(len(similar), dtype=torch.bool, device=similar.device)
+def contrast(similarities: Tensor, targets: Tensor, same_sample: bool = False) -> Tensor:
+    """Return h, (B,), of similarities (B, B); same_sample: whether the diagonal counts."""
+    counts = torch.ones_like(similarities, dtype=torch.bool)
+    if not same_sample:
+        counts = counts & ~torch.eye(len(similarities), dtype=torch.bool, device=similarities.device)
     positives = counts & (targets[:, None] == targets)
-    log_p = similar - similar.masked_fill(~counts, torch.finfo(similar.dtype).min).logsumexp(1, keepdim=True)
+    log_p = similarities - similarities.masked_fill(~counts, torch.finfo(similarities.dtype).min).logsumexp(
+        1, keepdim=True
+    )
     return -log_p.masked_fill(~positives, 0).sum(1) / positives.sum(1).clamp_min(1)

@@ -14,17 +14,17 @@ from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class OKDDip(Response):
-    r"""The truth for all; each auxiliary peer matches its own attended mix of peers, and the leader matches their mean.
+    r"""Train all on the labels; each auxiliary peer matches its attended mix of peers, and the leader their mean.
 
-    A = softmax(Q Kᵀ) along its rows (M, M), sample by sample;  x_i = Σ_j A_ij z_j, logits;
+    A = softmax(Q Kᵀ) along its rows (M, M), for each sample;  x_i = Σ_j A_ij z_j, logits;
     L = CE(z, y) + Σ_i CE(z_i, y) + α·(Σ_i T²·KL(softmax(x_i/T) + ε ‖ softmax(z_i/T)) +
     T²·KL(softmax(mean_j z_j/T) + ε ‖ softmax(z/T))): the parts "truth" and "group". Gradient flows into the
     targets too, through which Q and K learn.
 
-    Shapes: student the leader's logits (B, C); teacher the M peers', stacked (M, B, C) or a list, which are trained;
+    Shapes: student the leader's logits (B, C); teacher the M peers', stacked (M, B, C) or a list, trained too;
     query, key (B, M, D), linear projections of the peers' pooled features; targets (B,) int64; each part is (B,).
-    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; the authors' code has ε = 10⁻⁷ and raises
-    α over 80 epochs.
+    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; the authors' code has ε = 10⁻⁷ and raises α over 80
+    epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
     """
 

@@ -13,13 +13,13 @@ from tutelage.utils.options import NonNegative, Share, Temperature
 
 
 class ONE(Response):
-    r"""All branches at once: the truth for each and for their ensemble, which each branch matches.
+    r"""Train all branches at once: each branch and their ensemble on the labels, and each branch to match the ensemble.
 
     L = Σ_m CE(z_m, y) + CE(z_e, y) + w·T²·Σ_m KL(softmax(z_e/T) + ε ‖ softmax(z_m/T)), z_e without gradient in the last
     term: the parts "truth" and "ensemble".
 
-    Shapes: student the M branches' logits, stacked (M, B, C, …) or a list; teacher their gated sum z_e (B, C, …), which
-    is trained; targets (B, …) int64; each part is (B, …), summed over branches.
+    Shapes: student the M branches' logits, stacked (M, B, C, …) or a list; teacher their gated sum z_e (B, C, …),
+    trained too; targets (B, …) int64; each part is (B, …), summed over branches.
     Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606, T = 3; the authors' code has ε = 10⁻⁷ and raises w over
     80 epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.

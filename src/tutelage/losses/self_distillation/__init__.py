@@ -1,1 +1,1 @@
-"""A student that teaches itself: its depths, its past, its other views."""
+"""Self-distillation: targets from the student's deeper layers, its past outputs or its other views."""

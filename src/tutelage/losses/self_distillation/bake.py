@@ -13,7 +13,7 @@ from tutelage.utils.options import ShareBelowOne, Temperature
 
 
 class BAKE(Response):
-    r"""Match what similar samples of the batch say, propagated along their similarities.
+    r"""Match the predictions for similar samples of the batch, propagated along their similarities.
 
     e = unit embeddings, A = softmax of E·Eᵀ by row without the diagonal; Q = (1−ω)·(I − ω·A)⁻¹·softmax(z/T);
     L = T²·KL(Q ‖ softmax(z/T)), Q without gradient.
@@ -37,18 +37,18 @@ class BAKE(Response):
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, embedding: Tensor) -> Tensor:
         log_p = F.log_softmax(student / self.temperature, dim=1)
         with torch.no_grad():
-            targets = self.propagated(log_p.exp(), embedding)
+            targets = self.propagate(log_p.exp(), embedding)
         return F.kl_div(log_p, targets, reduction="none").sum(1) * self.temperature**2
 
-    def propagated(self, p: Tensor, embedding: Tensor) -> Tensor:
-        """Q, in float32 at least: the inverse has no half precision."""
+    def propagate(self, p: Tensor, embedding: Tensor) -> Tensor:
+        """Return Q, computed in at least float32, since the inverse has no half precision."""
         x = F.normalize(embedding, dim=1)
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         eye = torch.eye(len(x), dtype=x.dtype, device=x.device)
-        similar = (x @ x.T - 1e9 * eye).softmax(1)
-        return (1 - self.omega) * torch.linalg.solve(eye - self.omega * similar, p.to(x.dtype)).to(p.dtype)
+        similarity = (x @ x.T - 1e9 * eye).softmax(1)
+        return (1 - self.omega) * torch.linalg.solve(eye - self.omega * similarity, p.to(x.dtype)).to(p.dtype)
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Logits and embeddings."""
+        """Return logits and embeddings."""
         return torch.randn(6, 5), None, {"embedding": torch.randn(6, 4)}

@@ -19,8 +19,9 @@ class BYOT(Response):
 
     Shapes: student, the shallow exits' logits, a list of (B, C); teacher, the deepest exit's (B, C) of the same model;
     returns (B,).
-    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 4, with weight α beside (1 − α) of every
-    exit's loss of the truth. A well-known published code has the cross-entropy in place of KL (`entropy=False`).
+    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 4, with weight α alongside (1 − α) of every
+    exit's loss on the labels. A well-known published code has the cross-entropy in place of the KL divergence
+    (`entropy=False`).
     Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
     """
 
@@ -46,19 +47,19 @@ class BYOT(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Two shallow exits and the deepest."""
+        """Return two shallow exits' logits and the deepest exit's."""
         return [torch.randn(6, 5), torch.randn(6, 5)], torch.randn(6, 5), {}
 
 
 class BYOTHint(Feature):
-    r"""Match the deepest feature in a shallow exit's.
+    r"""Match the deepest feature with a shallow exit's.
 
     L = ‖f_i − sg F‖², summed over an exit's feature; sg: without gradient.
 
-    Shapes: student, a shallow exit's feature, made to fit; teacher, the deepest feature of the same model, (B, …) both;
-    returns (B,).
-    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 5. A well-known published code adds up only
-    elements that are above 0 in either (`active=True`), and the samples, with weight 10⁻⁶.
+    Shapes: student, a shallow exit's feature, projected to the teacher's shape; teacher, the deepest feature of the
+    same model, both (B, …); returns (B,).
+    Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094, eq. 5. A well-known published code sums
+    only elements that are above 0 on either side (`active=True`), and sums over samples, with weight 10⁻⁶.
     Raises: ConfigError if the two differ in shape.
     """
 

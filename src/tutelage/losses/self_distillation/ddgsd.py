@@ -13,15 +13,15 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class DDGSD(Response):
-    r"""Make a model say the same of two distorted views of a sample, with embeddings of the same mean.
+    r"""Match a model's predictions for two distorted views of a sample, and the means of the views' embeddings.
 
     L = T²·KL(sg q ‖ p) + T²·KL(sg p ‖ q) + w·‖mean_b f − mean_b g‖²: the parts "response" and "feature", with
     p, q = softmax(z/T) of either view, f, g their embeddings; sg: without gradient.
 
-    Shapes: student, [logits (B, C), embedding (B, D)] of one view; teacher, the same of the other view, by the same
-    model, which learns from both; the parts are (B,) and ().
+    Shapes: student, [logits (B, C), embedding (B, D)] of one view; teacher, likewise of the other view, from the same
+    model, to which gradient flows from both; the parts are (B,) and ().
     Paper: Xu, Liu. Data-distortion guided self-distillation for deep neural networks. AAAI 2019, eq. 5–8. A published
-    code takes the mean over all of an embedding as well (`global_mean=True`), with w = 5·10⁻⁴ and T = 3.
+    code also averages over the embedding's dimensions (`global_mean=True`), with w = 5·10⁻⁴ and T = 3.
     Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
     """
 
@@ -42,5 +42,5 @@ class DDGSD(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Two views' logits and embeddings."""
+        """Return two views' logits and embeddings."""
         return [torch.randn(6, 5), torch.randn(6, 4)], [torch.randn(6, 5), torch.randn(6, 4)], {}

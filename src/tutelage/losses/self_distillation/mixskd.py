@@ -11,16 +11,16 @@ from tutelage.utils.options import Width
 
 
 class MixSKDDiscriminator(Feature):
-    r"""Tell mixed features from features of the mixture, by a discriminator D_l for each layer.
+    r"""Discriminate mixed features from features of the mixture, with a discriminator D_l for each layer.
 
     L = −½ Σ_l [log σ(D_l(s_l)) + log(1 − σ(D_l(t_l)))], D_l an MLP of a map's mean over positions, with a hidden layer.
     The discriminators minimise it; with `reverse` the model, whose gradient is reversed, maximises it.
 
-    Shapes: student, mixed features, and teacher, those of the mixture, by the same model: lists of maps (B, C, H, W)
-    alike; returns (B,).
+    Shapes: student, mixed features, and teacher, those of the mixture, from the same model: lists of maps (B, C, H, W)
+    of equal shapes; returns (B,).
     Paper: Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. MixSKD. ECCV 2022. arXiv:2208.05768. In the authors' code the model
-    minimises it too (`reverse=False`), D_l has an output for either side, and isn't trained, since no optimiser has it
-    (`trained=False`).
+    minimises it too (`reverse=False`), D_l has one output per side and isn't trained, since no optimiser holds its
+    parameters (`trained=False`).
     Raises: ConfigError if the two sides differ in number or shape, or hidden isn't a whole number above 0.
     """
 
@@ -47,10 +47,10 @@ class MixSKDDiscriminator(Feature):
         as_many(self, student, teacher)
         losses = []
         for discriminator, s, t in zip(self.discriminators, student, teacher, strict=True):
-            one, other = (discriminator(self._seen(x).mean((2, 3))).squeeze(1) for x in (s, t))
-            losses.append(-(F.logsigmoid(one) + F.logsigmoid(-other)) / 2)
+            mixed, mixture = (discriminator(self._with_reversal(x).mean((2, 3))).squeeze(1) for x in (s, t))
+            losses.append(-(F.logsigmoid(mixed) + F.logsigmoid(-mixture)) / 2)
         return torch.stack(losses).sum(0)
 
-    def _seen(self, feature: Tensor) -> Tensor:
-        """The same; on the way back its gradient is reversed."""
+    def _with_reversal(self, feature: Tensor) -> Tensor:
+        """Return the feature unchanged; its gradient is reversed if `reverse` is set."""
         return 2 * feature.detach() - feature if self.reverse else feature

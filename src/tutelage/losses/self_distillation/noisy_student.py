@@ -10,14 +10,14 @@ from tutelage.utils.options import ShareBelowOne, Temperature
 
 
 class NoisyStudent(Response):
-    r"""Learn what a teacher of the last generation says of unlabelled data.
+    r"""Match the previous generation's pseudo-labels of unlabelled data.
 
     L = −Σ_c softmax(t/T)_c · log softmax(s)_c; with `hard` the target is the teacher's class, with label smoothing ε.
 
-    Shapes: student (B, C, …) logits under noise, teacher (B, C, …) logits without noise, or probabilities as they were
-    kept (`probabilities=True`); returns (B, …). The student isn't softened.
-    Paper: Xie, Luong, Hovy, Le. CVPR 2020. arXiv:1911.04252, section 2. The authors' code weighs it by the number of
-    unlabelled images to a labelled one.
+    Shapes: student (B, C, …) logits under noise, teacher (B, C, …) logits without noise, or stored probabilities
+    (`probabilities=True`); returns (B, …). The student isn't softened.
+    Paper: Xie, Luong, Hovy, Le. CVPR 2020. arXiv:1911.04252, section 2. The authors' code weighs it by the number
+    of unlabelled images per labelled one.
     Raises: ConfigError if the temperature isn't above 0 or the smoothing not in [0, 1), or the two differ in shape.
     """
 

@@ -14,20 +14,21 @@ from tutelage.losses.functional.target_class import is_target
 from tutelage.utils.distributed import gathered
 from tutelage.utils.options import Count, Share
 
-PAPERS_EPOCHS = 300
+PAPER_EPOCHS = 300
 
 
 class PSKD(Response):
-    r"""Soften the true class by what the student said of the sample an epoch ago, the more the longer it trains.
+    r"""Soften the labels by the student's predictions of the previous epoch, increasingly during training.
 
     α = α_T·e/epochs in the e-th epoch (from 1);  L = −Σ_c ((1−α)·1[c=y] + α·p'_c)·log softmax(s)_c, with p' the
-    probabilities of the epoch before; the true class alone for a sample that wasn't seen. It stands in place of the
-    task's loss. epochs: of the whole; None: as many as the training has, or the paper's if nobody says.
+    probabilities of the epoch before; only the true class for a sample without an earlier prediction. It
+    replaces the task loss. epochs: the epochs of the whole training; None: those of the run, or the paper's if they
+    aren't known.
 
-    Shapes: student (B, C) logits, targets (B,) int64, index (B,) int64 below N, epoch how far training is; no teacher;
-    returns (B,). Memory: N·C numbers, of what all replicas said.
+    Shapes: student (B, C) logits, targets (B,) int64, index (B,) int64 below N, epoch the number of epochs trained so
+    far; no teacher; returns (B,). Memory: N·C numbers, gathered from all replicas.
     Paper: Kim, Ji, Yoon, Hwang. ICCV 2021. arXiv:2006.12000, eq. 4–6: α_T = 0.8 over 300 epochs.
-    Raises: ConfigError if α_T isn't in [0, 1] or `epochs` above 0, or for answers by position.
+    Raises: ConfigError if α_T isn't in [0, 1] or `epochs` isn't above 0, or for logits by position.
     """
 
     name = "ps_kd"
@@ -44,7 +45,7 @@ class PSKD(Response):
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
         if student.dim() != 2:
             raise ConfigError(
-                f"PSKD remembers an answer for each sample: given {tuple(student.shape)}, expected (B, C)."
+                f"PSKD stores one prediction per sample: got logits {tuple(student.shape)}, expected (B, C)."
             )
         self.predictions = nn.Buffer(student.new_zeros(samples, student.shape[1]))
 
@@ -66,12 +67,12 @@ class PSKD(Response):
         epoch: float,
         epochs: int | None = None,
     ) -> Tensor:
-        whole = self.epochs or epochs or PAPERS_EPOCHS
+        total_epochs = self.epochs or epochs or PAPER_EPOCHS
         past, hard = self.predictions[index], is_target(student, targets).to(student)
-        alpha = self.alpha * min((int(epoch) + 1) / whole, 1.0) if epoch >= 1 else 0.0
-        seen = past.sum(1, keepdim=True) > 0
-        soft = torch.where(seen, hard + alpha * (past.to(student) - hard), hard)
+        alpha = self.alpha * min((int(epoch) + 1) / total_epochs, 1.0) if epoch >= 1 else 0.0
+        has_past = past.sum(1, keepdim=True) > 0
+        soft = torch.where(has_past, hard + alpha * (past.to(student) - hard), hard)
         if self.training:
-            index, said = gathered([index, student.detach().softmax(1)], len(index))
-            self.predictions[index] = said.to(self.predictions)
+            index, predictions = gathered([index, student.detach().softmax(1)], len(index))
+            self.predictions[index] = predictions.to(self.predictions)
         return -(soft * F.log_softmax(student, dim=1)).sum(1)

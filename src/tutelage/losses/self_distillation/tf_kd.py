@@ -1,4 +1,4 @@
-"""Yuan, Tay, Li, Wang, Feng: a teacher made of nothing but the label."""
+"""Yuan, Tay, Li, Wang, Feng: a virtual teacher computed from the label."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tutelage.utils.options import ShareBetween, Temperature
 
 
 class TfKDReg(Response):
-    r"""Match a virtual teacher that is right with probability a, and says each other class alike.
+    r"""Match a virtual teacher with probability a for the true class and equal probabilities for the others.
 
     u = a on the true class, (1−a)/(C−1) on each other;  L = KL(softmax(log u/T) ‖ softmax(s/T)).
 
     Shapes: student (B, C, …) logits, targets (B, …) int64; no teacher; returns (B, …).
     Paper: Yuan, Tay, Li, Wang, Feng. Revisiting knowledge distillation via label smoothing regularization. CVPR 2020.
-    arXiv:1909.11723, eq. 9–10, a = 0.99, T = 20 and weight α = 0.1 beside 1 − α of the task's loss. The authors' code
+    arXiv:1909.11723, eq. 9–10, a = 0.99, T = 20 and weight α = 0.1 alongside 1 − α of the task loss. The authors' code
     (`of_probabilities=True`) has softmax(u/T) and the student at T = 1, and averages over classes with a multiplier.
     Raises: ConfigError if the temperature isn't above 0, a not in (0, 1), or the targets aren't class numbers.
     """
@@ -38,9 +38,9 @@ class TfKDReg(Response):
     of_probabilities: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
-        other = (1 - self.right) / max(student.shape[1] - 1, 1)
-        right, wrong = (self.right, other) if self.of_probabilities else (math.log(self.right), math.log(other))
-        u = torch.full_like(student, wrong).masked_fill(is_target(student, targets), right)
+        wrong = (1 - self.right) / max(student.shape[1] - 1, 1)
+        high, low = (self.right, wrong) if self.of_probabilities else (math.log(self.right), math.log(wrong))
+        u = torch.full_like(student, low).masked_fill(is_target(student, targets), high)
         log_t = F.log_softmax(u / self.temperature, dim=1)
         log_s = F.log_softmax(student if self.of_probabilities else student / self.temperature, dim=1)
         return F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(1)

@@ -1,4 +1,4 @@
-"""Yang, Zeng, Li, Zhang, Yuan, Li: the student's own soft labels, target and others apart."""
+"""Yang, Zeng, Li, Zhang, Yuan, Li: the student's own soft labels, for the target class and the others separately."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class USKD(Response):
     r"""Smooth the true class by the student's own confidence, and the other classes by their ranks.
 
     p = softmax(z), q = softmax(W·f) of a weak classifier on a middle feature, y the true class of value v (1; two
-    classes and their shares, if labels are mixed);
+    classes and their fractions if labels are mixed);
     "target": −α·Σ_y sg(v + p_y² − mean_batch p_y²)·log p_y, the weight 0 where v is;
     "non_target": −β·Σ_{c≠y} ẑ_c·log p̂_c, p̂ = softmax of z over the classes other than y, ẑ ∝ 1/rank_c with the rank
     among all classes by r = q/(1 − q_y) + p/(1 − p_y), normalised over c ≠ y;
@@ -57,13 +57,14 @@ class USKD(Response):
         smoothed = 0.9 * mixed.to(logits) + 0.1 / logits.shape[1]
         return {
             "target": -self.alpha * (weight * log_p.gather(1, y)).sum(1),
-            "non_target": -self.beta * (self.ranked(log_p, log_q, y, true) * log_among_others(logits, true)).sum(1),
+            "non_target": -self.beta
+            * (self.zipf_weights(log_p, log_q, y, true) * log_among_others(logits, true)).sum(1),
             "weak": -self.mu * (smoothed * log_q).sum(1),
         }
 
     @torch.no_grad()
-    def ranked(self, log_p: Tensor, log_q: Tensor, y: Tensor, true: Tensor) -> Tensor:
-        """Zipf's law over the classes other than y, 0 for those, (B, C)."""
+    def zipf_weights(self, log_p: Tensor, log_q: Tensor, y: Tensor, true: Tensor) -> Tensor:
+        """Return ẑ, (B, C): Zipf's law over the classes other than y, and 0 for y."""
         q, p = log_q.exp(), log_p if self.log_rank else log_p.exp()
         scores = sum(x / (1 - x.gather(1, y).sum(1, keepdim=True) + 1e-6) for x in (q, p))
         rank = torch.as_tensor(scores).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
@@ -72,5 +73,5 @@ class USKD(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Logits and a middle feature."""
+        """Return logits and a middle feature."""
         return [torch.randn(6, 5), torch.randn(6, 4)], None, {"targets": torch.randint(5, (6,))}

@@ -1,1 +1,1 @@
-"""What each sample counts in a term."""
+"""Weights of the samples of a term."""

@@ -1,4 +1,4 @@
-"""Furlanello, Lipton, Tschannen, Itti, Anandkumar: samples count by the teacher's confidence."""
+"""Furlanello, Lipton, Tschannen, Itti, Anandkumar: samples weighted by the teacher's confidence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tutelage.policies.base import SampleWeight
 
 
 class Confidence(SampleWeight):
-    r"""Each sample counts as the teacher's largest probability of it, against the batch's mean.
+    r"""Weigh each sample by the teacher's largest probability for it, relative to the batch's mean.
 
-    w = max_c p_c / mean_batch max_c p_c, p = softmax(t), without gradient. On the cross-entropy with the labels it is
-    CWTM: what the teacher says of the classes is unused but for how sure it is.
+    w = max_c p_c / mean_batch max_c p_c, p = softmax(t), without gradient. With the cross-entropy of the labels it
+    is CWTM: of the teacher's probabilities only the largest is used.
 
-    Shapes: teacher (B, C, …) logits; returns (B, …), 1 in the mean.
+    Shapes: teacher (B, C, …) logits; returns (B, …), of mean 1.
     Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770, eq. 9.
     """
 
@@ -22,5 +22,5 @@ class Confidence(SampleWeight):
 
     @torch.no_grad()
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        most = teacher.softmax(1).amax(1)
-        return most / most.mean()
+        confidence = teacher.softmax(1).amax(1)
+        return confidence / confidence.mean()

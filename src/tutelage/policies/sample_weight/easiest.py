@@ -1,4 +1,4 @@
-"""A share of the batch that grows from the easy samples to all."""
+"""The easiest samples of a batch, in a fraction that grows to 1."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from tutelage.utils.options import Epochs, ShareAboveZero
 
 
 class Easiest(SampleWeight):
-    r"""Only the share of samples that are easiest to the teacher, growing in training: a curriculum by difficulty.
+    r"""Keep the samples that are easiest for the teacher, in a fraction that grows during training: a curriculum.
 
     r = start + (1 − start)·min(epoch/epochs, 1);  w = 1/r for the ⌈r·B⌉ samples or positions with the least CE(t, y),
-    0 for the others.
+    0 for the rest.
 
     Shapes: teacher (B, C, …) logits, targets (B, …) int64; returns (B, …).
-    Paper: Bengio, Louradour, Collobert, Weston. ICML 2009, the idea; the measure and the pace are ours.
+    Paper: Bengio, Louradour, Collobert, Weston. ICML 2009, the idea; the measure of difficulty and the pace are
+    Tutelage's.
     Raises: ConfigError if `start` isn't in (0, 1] or `epochs` isn't above 0.
     """
 
@@ -30,8 +31,8 @@ class Easiest(SampleWeight):
 
     @torch.no_grad()
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor, epoch: float = 0.0) -> Tensor:
-        share = self.start + (1 - self.start) * min(epoch / self.epochs, 1.0)
-        hard = F.cross_entropy(teacher, targets, reduction="none")
-        counted = math.ceil(share * hard.numel())
-        rank = hard.flatten().argsort(stable=True).argsort()
-        return (rank < counted).to(hard).reshape_as(hard) / share
+        fraction = self.start + (1 - self.start) * min(epoch / self.epochs, 1.0)
+        difficulty = F.cross_entropy(teacher, targets, reduction="none")
+        count = math.ceil(fraction * difficulty.numel())
+        rank = difficulty.flatten().argsort(stable=True).argsort()
+        return (rank < count).to(difficulty).reshape_as(difficulty) / fraction

@@ -1,4 +1,4 @@
-"""Samples of which the teacher is sure."""
+"""Samples weighted by the teacher's certainty."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tutelage.utils.options import Temperature
 
 
 class LowEntropy(SampleWeight):
-    r"""The more, the surer the teacher is.
+    r"""Weigh samples by the teacher's certainty: more, the lower the entropy of its prediction.
 
-    w = 1 − H(softmax(t/T))/log C, H the entropy; 1 for a one-hot answer, 0 for a uniform one. Without gradient.
-    right: 0 besides where the teacher's first class isn't the true one.
+    w = 1 − H(softmax(t/T))/log C, H the entropy; 1 for a one-hot prediction, 0 for a uniform one. Without gradient.
+    right: the weight is also 0 where the teacher's top class isn't the true one.
 
     Shapes: teacher (B, C, …) logits, targets (B, …) int64 if `right`; returns (B, …) in [0, 1].
-    Paper: Kwon, Na, Lee, Kim. ICASSP 2020 (EBKD) weighs teachers by their entropy; this weighs samples by it.
+    Paper: Kwon, Na, Lee, Kim. ICASSP 2020 (EBKD) weighs teachers by their entropy; this policy weighs samples by it.
     """
 
     name = "sure"

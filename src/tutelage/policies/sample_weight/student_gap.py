@@ -1,4 +1,4 @@
-"""Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: samples on which the student is behind."""
+"""Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: samples on which the student lags behind the teacher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.policies.base import SampleWeight
 
 
 class StudentGap(SampleWeight):
-    r"""The more, the worse the student answers than the teacher does.
+    r"""Weigh samples by the student's loss relative to the teacher's: more, the worse the student is.
 
     w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), without gradient.
 
@@ -23,5 +23,5 @@ class StudentGap(SampleWeight):
 
     @torch.no_grad()
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-        ours, theirs = (F.cross_entropy(z, targets, reduction="none") for z in (student, teacher))
-        return 1 - torch.exp(-ours / (theirs + 1e-7))
+        student_ce, teacher_ce = (F.cross_entropy(logits, targets, reduction="none") for logits in (student, teacher))
+        return 1 - torch.exp(-student_ce / (teacher_ce + 1e-7))

@@ -1,4 +1,4 @@
-"""From one number to another."""
+"""A number that moves from one value to another."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SHAPES: dict[Shape, Callable[[float], float]] = {
 
 
 class Ramp(Schedule):
-    """A number that goes from `start` to `end` within `epochs`, from epoch `begin` on.
+    """A number that moves from `start` to `end` within `epochs`, from epoch `begin` on.
 
     start + (end − start)·f(u), u = (epoch − begin)/epochs within [0, 1];  f(u) = u, (1 − cos πu)/2 or exp(−5(1 − u)²)
-    (0 at u = 0), as `shape` says: linear, cosine or sigmoid. With epochs=0 it is a step: {start: 1, end: 0, begin: 20}
+    (0 at u = 0) for the `shape` linear, cosine or sigmoid. With epochs=0 it is a step: {start: 1, end: 0, begin: 20}
     switches a term off after 20 epochs.
 
     Raises: ConfigError for an unknown shape, or if `begin` or `epochs` is below 0.
@@ -35,6 +35,6 @@ class Ramp(Schedule):
     shape: Shape = "linear"
 
     def at(self, epoch: float) -> float:
-        gone = epoch - self.begin
-        u = min(max(gone / self.epochs, 0.0), 1.0) if self.epochs else float(gone >= 0)
+        elapsed = epoch - self.begin
+        u = min(max(elapsed / self.epochs, 0.0), 1.0) if self.epochs else float(elapsed >= 0)
         return self.start + (self.end - self.start) * SHAPES[self.shape](u)

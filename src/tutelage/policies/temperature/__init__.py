@@ -1,1 +1,1 @@
-"""What the logits of both sides are divided by."""
+"""Temperatures by which the logits of both sides are divided."""

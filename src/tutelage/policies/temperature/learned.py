@@ -1,4 +1,4 @@
-"""Li, Li, Yang, Zhao, Song, Luo, Li, Yang: a learned temperature, ever harder."""
+"""Li, Li, Yang, Zhao, Song, Luo, Li, Yang: a learned temperature that makes matching harder."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Positive
 
 
 class LearnedTemperature(Temperature):
-    r"""A temperature that is trained against the student: it seeks what is hardest to match.
+    r"""Learn a temperature adversarially: it moves to the value at which the student matches worst.
 
-    τ = t_start + t_end·σ(θ), where θ's gradient is multiplied by λ(e) = λ_end·½(1 − cos(π·min(e/ramp, 1))): by λ_end at
-    once if the epoch e isn't known or ramp is 0. by_sample: θ = MLP([t, s]) of each sample or position, without a
-    gradient to s; the MLP has one hidden layer as wide as both sides.
+    τ = t_start + t_end·σ(θ), where θ's gradient is multiplied by λ(e) = λ_end·½(1 − cos(π·min(e/ramp, 1))), and by
+    λ_end from the start if the epoch e isn't known or ramp is 0. by_sample: θ = MLP([t, s]) for each sample or
+    position, without gradient to s; the MLP has one hidden layer, as wide as both sides together.
 
-    Shapes: student, teacher (B, C, …) logits; θ (1,), 1 at first; τ (1,) or (B, …).
+    Shapes: student, teacher (B, C, …) logits; θ (1,), initially 1; τ (1,) or (B, …).
     Paper: Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231, λ_end = −1 over 10 epochs.
     Raises: ConfigError if t_start isn't above 0, or t_end or ramp is below 0.
     """
@@ -34,22 +34,22 @@ class LearnedTemperature(Temperature):
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
         if self.by_sample:
-            both = student.shape[1] + teacher.shape[1]
-            self.net = nn.Sequential(nn.Linear(both, both), nn.ReLU(), nn.Linear(both, 1)).to(student)
+            width = student.shape[1] + teacher.shape[1]
+            self.net = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1)).to(student)
         else:
             self.theta = nn.Parameter(student.new_ones(1))
 
-    def reversal(self, epoch: float | None) -> float:
-        """λ(e)."""
+    def gradient_factor(self, epoch: float | None) -> float:
+        """Return λ(e)."""
         if epoch is None or epoch >= self.ramp:
             return self.lambda_end
         return self.lambda_end * (1 - math.cos(math.pi * epoch / self.ramp)) / 2
 
-    def of_each(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """θ of each sample or position."""
+    def sample_theta(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return θ for each sample or position."""
         return self.net(torch.cat([teacher, student.detach()], dim=1).movedim(1, -1)).squeeze(-1)
 
     def forward(self, student: Tensor, teacher: Tensor, *, epoch: float | None = None) -> Tensor:
-        theta = self.of_each(student, teacher) if self.by_sample else self.theta
-        theta = torch.lerp(theta.detach(), theta, self.reversal(epoch))  # θ, with its gradient times λ
+        theta = self.sample_theta(student, teacher) if self.by_sample else self.theta
+        theta = torch.lerp(theta.detach(), theta, self.gradient_factor(epoch))  # θ, its gradient times λ
         return self.t_start + self.t_end * theta.sigmoid()

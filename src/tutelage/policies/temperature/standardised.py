@@ -1,4 +1,4 @@
-"""Sun, Ren, Li, Wang, Cao: each side at its own spread."""
+"""Sun, Ren, Li, Wang, Cao: each side standardised by its own deviation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tutelage.utils.options import Positive
 
 
 class Standardised(Temperature):
-    r"""Each side's logits at zero mean and unit spread, so that the student need not match the teacher's range.
+    r"""Standardise each side's logits, so that the student needn't match the teacher's range.
 
     z ← (z − mean z)/(std z + 10⁻⁷)/base over the classes, on both sides, with the unbiased standard deviation; the loss
     is multiplied by base².
 
     Shapes: student, teacher (B, C, …) logits.
-    Paper: Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427: base 2, at a weight of 9 beside 0.1 for KD, and
-    α = 9, β = 72 for DKD.
+    Paper: Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427: base 2, at a weight of 9 alongside 0.1 of the
+    task loss for KD, and α = 9, β = 72 for DKD.
     Raises: ConfigError if `base` isn't above 0.
     """
 
@@ -32,5 +32,5 @@ class Standardised(Temperature):
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """(z − mean z) / (std z + 10⁻⁷) along dim 1 of (B, C, …), with the unbiased standard deviation (C − 1)."""
+    """Return (z − mean z) / (std z + 10⁻⁷) along dim 1 of (B, C, …), with the unbiased standard deviation (C − 1)."""
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)

@@ -1,1 +1,1 @@
-"""What a term counts beside the others."""
+"""Weights of a term relative to the others."""

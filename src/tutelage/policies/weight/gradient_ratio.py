@@ -1,4 +1,4 @@
-"""A fixed share of the truth's gradient."""
+"""A weight that holds a term's gradient at a fixed ratio to the task loss's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from tutelage.utils.options import Positive
 
 
 class GradientRatio(Weight):
-    """Keeps a term's gradient at a fixed ratio to that of the ground truth's terms.
+    """Keep a term's gradient norm at a fixed ratio to that of the task loss, the terms that need no teacher.
 
-    w = ratio · ‖∇L_truth‖ / ‖∇L‖ over the student's parameters, set from the norms that the trainer measures before the
-    first step and five times in a training; in between it stays. Until the first look, and while ‖∇L‖ is 0, w stays 1.
+    w = ratio · ‖∇L_task‖ / ‖∇L‖ over the student's parameters, set from the norms that the trainer measures before the
+    first step and five times during training; between measurements w is constant. Before the first one, and while ‖∇L‖
+    is 0, w is left as it is, initially 1.
 
     Raises: ConfigError if the ratio isn't above 0.
     """
@@ -23,12 +24,12 @@ class GradientRatio(Weight):
     def __post_init__(self) -> None:
         self.weight = nn.Buffer(torch.ones(()))
 
-    def forward(self, value: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, value: Tensor, task_loss: Tensor) -> Tensor:
         return self.weight * value
 
     def current(self) -> float:
         return float(self.weight)
 
-    def balance(self, norm: float, truth: float) -> None:
-        if norm > 0 and truth > 0:
-            self.weight.mul_(self.ratio * truth / norm)
+    def balance(self, norm: float, task_norm: float) -> None:
+        if norm > 0 and task_norm > 0:
+            self.weight.mul_(self.ratio * task_norm / norm)

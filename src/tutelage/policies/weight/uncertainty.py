@@ -1,4 +1,4 @@
-"""Kendall, Gal, Cipolla: a term's weight is learned."""
+"""Kendall, Gal, Cipolla: a learned weight of a term."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tutelage.policies.base import Weight
 
 
 class Uncertainty(Weight):
-    """Learns a term's weight as the certainty of what it says.
+    """Learn a term's weight as its homoscedastic certainty.
 
-    exp(−s)·L + s/2, s = log σ² learned, 0 at first.
+    exp(−s)·L + s/2, s = log σ², learned, initially 0.
 
-    Paper: Kendall, Gal, Cipolla. CVPR 2018. arXiv:1705.07115, where a regression has ½·exp(−s)·L: the ½ is the weight's
-    matter.
+    Paper: Kendall, Gal, Cipolla. CVPR 2018. arXiv:1705.07115, where a regression has ½·exp(−s)·L; here the term's own
+    weight provides the ½.
     """
 
     paper = "Kendall, Gal, Cipolla. CVPR 2018. arXiv:1705.07115"
@@ -23,5 +23,5 @@ class Uncertainty(Weight):
     def __post_init__(self) -> None:
         self.s = nn.Parameter(torch.zeros(()))
 
-    def forward(self, value: Tensor, truth: Tensor) -> Tensor:
+    def forward(self, value: Tensor, task_loss: Tensor) -> Tensor:
         return (-self.s).exp() * value + self.s / 2

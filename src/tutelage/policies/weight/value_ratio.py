@@ -1,4 +1,4 @@
-"""A fixed share of the truth's value."""
+"""A weight that holds a term's value at a fixed ratio to the task loss."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tutelage.utils.options import Positive
 
 
 class ValueRatio(Weight):
-    """Keeps a term at a fixed ratio to the terms of the ground truth, by value, at every step.
+    """Keep a term's value at a fixed ratio to the task loss, the terms that need no teacher, at every step.
 
-    w = ratio · |L_truth| / (|L| + 10⁻⁸), a constant for the gradient; the weighted value is w·L.
+    w = ratio · |L_task| / (|L| + 10⁻⁸), a constant for the gradient; the weighted value is w·L.
 
     Raises: ConfigError if the ratio isn't above 0.
     """
 
     ratio: Positive = 1.0
 
-    def forward(self, value: Tensor, truth: Tensor) -> Tensor:
-        return value * self.ratio * truth.abs() / (value.detach().abs() + 1e-8)
+    def forward(self, value: Tensor, task_loss: Tensor) -> Tensor:
+        return value * self.ratio * task_loss.abs() / (value.detach().abs() + 1e-8)

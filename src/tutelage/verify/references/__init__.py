@@ -1,1 +1,1 @@
-"""The names of published methods, one file a kind."""
+"""References of published methods, one file per group of losses."""

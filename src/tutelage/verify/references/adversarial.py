@@ -1,4 +1,4 @@
-"""Students that withstand attacks."""
+"""References for adversarially robust students."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ CLEAN = {"clean_student_logits": "student_clean", "teacher_adv_logits": "teacher
 
 
 def per_class(vector: Vector) -> float:
-    """For code that also averages over classes."""
+    """Return the scale of code that also averages over classes."""
     return 1 / vector.inputs["teacher_logits"].shape[1]
 
 
 def models(vector: Vector) -> tuple[Model, Model]:
-    """The student and the teacher of an attack: linear classifiers of the flattened image, by their weights."""
+    """Return the student and teacher of an attack: linear classifiers of the flattened image, from their weights."""
     weight, bias = vector.get("parameters.student.weight"), vector.get("parameters.student.bias")
-    teacher_outputs = vector.inputs["extra.teacher_weight"]
+    teacher_weight = vector.inputs["extra.teacher_weight"]
     assert weight is not None
-    return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), teacher_outputs))
+    return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), teacher_weight))
 
 
 def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
-    """The vector with what both say of the clean image and of the attacked one."""
+    """Add both models' logits for the clean and the attacked image to the vector."""
     student, teacher = models(vector)
     image, hyper = vector.inputs["extra.image"], vector.hyper
 
@@ -40,19 +40,19 @@ def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
         return softened_kl(student(x), teacher(x if through_teacher else image))
 
     start = image + 0.001 * vector.inputs["extra.noise"]
-    options = {"steps": hyper.whole("steps"), "step_size": hyper["step_size"], "radius": hyper["epsilon"]}
-    moved = perturb(image, objective, start=start, **options)
-    said = {
-        "student_logits": student(moved),
+    options = {"steps": hyper.integer("steps"), "step_size": hyper["step_size"], "radius": hyper["epsilon"]}
+    adversarial = perturb(image, objective, start=start, **options)
+    outputs = {
+        "student_logits": student(adversarial),
         "teacher_logits": teacher(image),
         "extra.clean_student_logits": student(image),
-        "extra.teacher_adv_logits": teacher(moved),
+        "extra.teacher_adv_logits": teacher(adversarial),
     }
-    return replace(vector, inputs=vector.inputs | said)
+    return replace(vector, inputs=vector.inputs | outputs)
 
 
 def ard(vector: Vector) -> Weighted:
-    """KD of the clean teacher to the attacked student, and the truth of the clean images."""
+    """KD from the teacher's clean logits to the attacked student, and the task loss of the clean images."""
     alpha = vector.hyper["alpha"]
     return [
         (alpha, Reference("kd", scale=per_class)),
@@ -61,14 +61,14 @@ def ard(vector: Vector) -> Weighted:
 
 
 def iad(vector: Vector) -> Weighted:
-    """The teacher and the student's clean answers, and the truth of the clean images."""
+    """IAD with the teacher's and the student's clean logits, and the task loss of the clean images."""
     alpha = vector.hyper["alpha"]
-    truth = Reference("ce", student="extra.clean_student_logits")
-    return [(alpha, Reference("iad", options={"weigh_teacher": False}, renames=CLEAN)), (1 - alpha, truth)]
+    task_loss = Reference("ce", student="extra.clean_student_logits")
+    return [(alpha, Reference("iad", options={"weigh_teacher": False}, renames=CLEAN)), (1 - alpha, task_loss)]
 
 
 def iad_ii(vector: Vector) -> Weighted:
-    """The truth, the robust teacher with the student's clean answers, and a teacher that wasn't made robust."""
+    """The task loss, IAD with a robust teacher and the student's clean logits, and KD from a standard teacher."""
     first, second = vector.hyper["alpha1"], vector.hyper["alpha2"]
     options = {"adversarial": True, "gamma": vector.hyper["temperature"] ** 2}
     robust = Reference("iad", teacher="extra.teacher_adv_logits", options=options, renames=CLEAN)
@@ -76,7 +76,7 @@ def iad_ii(vector: Vector) -> Weighted:
     return [(1 - first - second, Reference("ce")), (first, robust), (second, standard)]
 
 
-ROWS = {
+REFERENCES = {
     "adaad": Reference(derive=lambda vector: attacked(vector, through_teacher=True), renames=CLEAN, scale=per_class),
     "ard": Reference(combine=ard),
     "iad": Reference(combine=iad),

@@ -1,4 +1,4 @@
-"""Images made where there are none."""
+"""References for data-free distillation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import constants
+from tutelage.verify.sides import detached
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -15,12 +15,12 @@ CODE = {"reverse": True, "floor": 0.01}
 
 
 def cmi(vector: Vector) -> Weighted:
-    """The class asked for, the student's weak places, and the contrast with the bank that holds n_updates images."""
+    """The one-hot loss, the adversarial loss, and the contrast with a memory bank, which is empty at n_updates = 0."""
     hyper = vector.hyper
     bank = hyper["n_updates"] > 0
 
-    def split(tensors: list[Tensor]) -> list[Tensor]:
-        first = hyper.whole("synthesis_batch_size") if bank else len(tensors[0])
+    def batch_and_bank(tensors: list[Tensor]) -> list[Tensor]:
+        first = hyper.integer("synthesis_batch_size") if bank else len(tensors[0])
         return [x for x in (tensors[0][:first], tensors[0][first:]) if len(x)]
 
     contrast = Reference(
@@ -29,37 +29,37 @@ def cmi(vector: Vector) -> Weighted:
         student="extra.proj_local_feature",
         teacher="extra.proj_global_feature",
         together=True,
-        sides=split,
+        sides=batch_and_bank,
     )
     one_hot = Reference("ce", student="teacher_logits")
     return [(hyper["oh"], one_hot), (-hyper["adv"], Reference("cmi_adversarial")), (hyper["cr"], contrast)]
 
 
 def dafl(vector: Vector) -> Weighted:
-    """The generator's loss, with log₁₀, and the student's, for which the teacher is a constant."""
+    """The generator's loss, with log₁₀, and the student's, with a detached teacher."""
     hyper = vector.hyper
     options = {"one_hot": hyper["oh"], "balance": hyper["ie"] / math.log(10), "activation": hyper["a"]}
-    made = Reference(
+    generator = Reference(
         "dafl",
         options=options,
         student="teacher_logits teacher_features",
         together=True,
         teacher_sides=lambda tensors: None,
     )
-    learned = Reference(
-        "kd", options={"temperature": 1.0}, student="student_logits", teacher="teacher_logits", teacher_sides=constants
+    student = Reference(
+        "kd", options={"temperature": 1.0}, student="student_logits", teacher="teacher_logits", teacher_sides=detached
     )
-    return [(1.0, made), (1.0, learned)]
+    return [(1.0, generator), (1.0, student)]
 
 
 def dfad(vector: Vector) -> Weighted:
-    """Minimised by the student, maximised by the generator."""
+    """The discrepancy, minimised by the student and maximised by the generator."""
     generator = vector.hyper.one_of("phase", "student", "generator") == "generator"
-    return [(-1.0, Reference("dfad")) if generator else (1.0, Reference("dfad", teacher_sides=constants))]
+    return [(-1.0, Reference("dfad")) if generator else (1.0, Reference("dfad", teacher_sides=detached))]
 
 
 def zskt(vector: Vector) -> Weighted:
-    """KD averaged over classes and without T², of the student with attention maps, of the generator with less of it."""
+    """KD averaged over classes and without T²: negative for the generator, with attention maps for the student."""
     temperature = vector.hyper["temperature"]
     weight = 1 / (vector.inputs["teacher_logits"].shape[1] * temperature**2)
     kd = Reference("kd", student="student_logits", teacher="teacher_logits")
@@ -68,7 +68,7 @@ def zskt(vector: Vector) -> Weighted:
     return [(weight, kd), (vector.hyper["AT_beta"], Reference("at"))]
 
 
-ROWS = {
+REFERENCES = {
     "adaptive_deepinversion_js": Reference("adi", options=CODE, scale=lambda vector: vector.hyper["adi_scale"]),
     "cmi": Reference(combine=cmi, added=lambda vector: vector.hyper["bn"] * vector.inputs["extra.bn_loss"]),
     "dafl": Reference(combine=dafl),

@@ -1,4 +1,4 @@
-"""Dense knowledge."""
+"""References for dense losses."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from tutelage.verify.vector import Vector
 
 
 def weighted(vector: Vector) -> float:
-    """Published code that multiplies by its own weight."""
+    """Return the scale of code that multiplies by its own weight."""
     return float(vector.hyper.get("loss_weight", 1.0))
 
 
-def whole_batch(vector: Vector) -> float:
-    """A sum over the batch, not a mean."""
+def batch_sum(vector: Vector) -> float:
+    """Return the scale of code that sums over the batch."""
     return float(len(vector.side("student_logits")[0]))
 
 
 def over_bins(vector: Vector) -> float:
-    """A mean over the bins, and a sum over the sides by avg_factor if there is one."""
+    """Return the scale of a mean over the bins, and of a sum over the sides divided by avg_factor if there is one."""
     boxes, scores = vector.side("student_logits")[0].shape
     factor, bins = vector.hyper.get("avg_factor"), vector.hyper.get("reg_max", scores // 4 - 1) + 1
     return weighted(vector) / bins * (boxes * 4 / factor if factor else 1.0)
 
 
 def padded_boxes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Each image's list of boxes as rows of one tensor, and an image for its size."""
+    """Pad the images' lists of boxes to one tensor, and provide an input of the image's size."""
     height, width = map(int, vector.hyper["img_shape"][:2])
     boxes = list(vector.under("extra.gt_bboxes").values())
-    none, most = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), max(map(len, boxes))
-    padded = [torch.cat([rows, none.repeat(most - len(rows), 1)]) for rows in boxes]
+    no_box, count = torch.tensor([[0.0, 0.0, -1.0, -1.0]]), max(map(len, boxes))
+    padded = [torch.cat([rows, no_box.repeat(count - len(rows), 1)]) for rows in boxes]
     return {"boxes": torch.stack(padded), "inputs": torch.empty(1, height, width)}
 
 
-def on_image(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """An image for its size."""
+def with_image(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Provide an input of the image's size."""
     side = vector.inputs.get("extra.image_side", torch.zeros(()))
     return loss_kwargs | {"inputs": torch.empty(1, *side.long().expand(2))}
 
 
-ROWS = {
+REFERENCES = {
     "cirkd_memory": Reference(
         options=lambda vector: {
             "num_classes": len(vector.inputs["extra.pixel_queue"]),
@@ -59,12 +59,12 @@ ROWS = {
         prepare=padded_boxes,
     ),
     "fakd": Reference(),
-    "fgfi": Reference(prepare=on_image, describes=("sizes", "ratios")),  # of which given anchors are
+    "fgfi": Reference(prepare=with_image, describes=("sizes", "ratios")),  # of the provided anchors
     "ifvd": Reference(),
     "ld": Reference(scale=over_bins),
     "pixel_kd": Reference("kd"),
     "pkd": Reference(scale=weighted, fields={"resize_stu": "resize_student"}),
     "skd_pairwise": Reference(options={"detach_norm": True}),
     "skd_pairwise_cirkd": Reference("skd_pairwise"),
-    "skd_pixelwise": Reference("soft_ce", options={"temperature": 1.0}, scale=whole_batch),
+    "skd_pixelwise": Reference("soft_ce", options={"temperature": 1.0}, scale=batch_sum),
 }

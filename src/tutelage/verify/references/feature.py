@@ -1,4 +1,4 @@
-"""Feature knowledge."""
+"""References for feature losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from tutelage.nn import connectors
 from tutelage.nn.token_grid import Grid
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import nobody
+from tutelage.verify.sides import no_teacher
 from tutelage.verify.vector import Vector
 
 PROJECTIONS = {r"^proj(\d+)\.": r"projections.\1.", r"^(fit_dense|projection)\.": "projections.0."}
@@ -22,44 +22,45 @@ TEXTBREWER = {"floor": -1e-3}
 
 
 def projection(vector: Vector) -> dict[str, str]:
-    """A projection for each pair of layers, if the published code has one."""
+    """Return the option for a projection per pair of layers if the vector has weights, and for none otherwise."""
     return {"projection": "each" if vector.among("parameters") else "none"}
 
 
 def lit(vector: Vector) -> list[tuple[float, Reference]]:
-    """Half of the labels' and the teacher's answers' loss, and of the distances between blocks."""
+    """Half of the losses on labels and on the teacher's logits, and of the distances between blocks."""
     alpha, beta = vector.hyper["alpha"] * vector.hyper["beta"] / 2, vector.hyper["beta"] / 2
     square = vector.hyper["temperature"] ** 2
     soft = Reference("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
-    truth = Reference("ce", student="student_logits", teacher_sides=nobody)
-    return [(alpha, truth), (beta - alpha, soft), (0.5 - beta, Reference("lit"))]
+    task_loss = Reference("ce", student="student_logits", teacher_sides=no_teacher)
+    return [(alpha, task_loss), (beta - alpha, soft), (0.5 - beta, Reference("lit"))]
 
 
 def pairs_by_teacher(vector: Vector) -> dict[str, str]:
-    """Published as a list of the pairs, all of the teacher's first layer first."""
+    """Map the published list of pairs, in which those of the teacher's first layer come first, to regressors."""
     layers = len(vector.side("student_features"))
     pairs = range(layers * len(vector.side("teacher_features")))
     return {rf"^{pair}\.": f"regressors.{pair % layers}_{pair // layers}." for pair in pairs}
 
 
 def weights_by_pair(vector: Vector) -> Vector:
-    """Published pair by pair, as above; pairs that aren't weighed count as one, and without either channels alike."""
-    ours, theirs = vector.side("student_features"), vector.side("teacher_features")
-    of_pairs, of_channels = (vector.side(f"extra.{name}_weights") for name in ("pair", "channel"))
+    """Stack the weights, published as such a list; without weights of pairs or channels these are uniform."""
+    student, teacher = vector.side("student_features"), vector.side("teacher_features")
+    pair_weights, channel_weights = (vector.side(f"extra.{name}_weights") for name in ("pair", "channel"))
     pairs, channels = [], []
-    for number, (t, _) in enumerate(product(theirs, ours)):
-        alike = torch.ones_like(t[:, :, 0, 0]) / (1 if of_pairs else t.shape[1])
-        pairs.append(of_pairs[number].reshape(-1) if of_pairs else torch.ones_like(t[:, 0, 0, 0]))
-        channels.append(of_channels[number] if of_channels else alike)
+    for number, (t, _) in enumerate(product(teacher, student)):
+        uniform = torch.ones_like(t[:, :, 0, 0]) / (1 if pair_weights else t.shape[1])
+        pairs.append(pair_weights[number].reshape(-1) if pair_weights else torch.ones_like(t[:, 0, 0, 0]))
+        channels.append(channel_weights[number] if channel_weights else uniform)
     stacked = {
-        f"by_layer.{j}": torch.stack(channels[j * len(ours) : (j + 1) * len(ours)], dim=1) for j in range(len(theirs))
+        f"by_layer.{j}": torch.stack(channels[j * len(student) : (j + 1) * len(student)], dim=1)
+        for j in range(len(teacher))
     }
-    by_pair = torch.stack(pairs, dim=1).unflatten(1, (len(theirs), len(ours))).mT
+    by_pair = torch.stack(pairs, dim=1).unflatten(1, (len(teacher), len(student))).mT
     return replace(vector, inputs=vector.inputs | stacked | {"by_pair": by_pair})
 
 
 def timm_feature(vector: Vector) -> list[tuple[float, Reference]]:
-    """The task's loss and the feature's."""
+    """The task loss and the feature loss."""
     feature = Reference("hidden_state", options=projection, state=PROJECTIONS)
     return [
         (vector.hyper["task_loss_weight"], Reference("ce", student="student_logits")),
@@ -68,7 +69,7 @@ def timm_feature(vector: Vector) -> list[tuple[float, Reference]]:
 
 
 def tinybert(vector: Vector) -> list[tuple[float, Reference]]:
-    """Attentions and hidden states, with every k-th of the teacher's layers."""
+    """Attentions and hidden states, with every k-th layer of the teacher."""
     layers = len(vector.side("extra.student_attentions"))
     step = len(vector.side("extra.teacher_attentions")) // layers
     attentions = " ".join(f"extra.teacher_attentions.{(i + 1) * step - 1}" for i in range(layers))
@@ -81,32 +82,32 @@ def tinybert(vector: Vector) -> list[tuple[float, Reference]]:
 
 
 def patch_maps(features: list[Tensor]) -> list[Tensor]:
-    """Layers stacked in (B, L, N, D) and single ones (B, N, D), all as maps."""
-    layers = [one for x in features for one in (x.unbind(1) if x.dim() == 4 else [x])]
+    """Convert layers, stacked (B, L, N, D) or single (B, N, D), to maps."""
+    layers = [layer for x in features for layer in (x.unbind(1) if x.dim() == 4 else [x])]
     return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
 
 
 def head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The teacher's classifier."""
+    """Add the teacher's classifier to the loss's inputs."""
     return loss_kwargs | {
         "head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])
     }
 
 
 def both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Either side's classifier, without its bias."""
+    """Add both sides' classifiers, without biases, to the loss's inputs."""
     student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
     return loss_kwargs | {"student_head": (student, None), "head": (teacher, None)}
 
 
-ROWS = {
+REFERENCES = {
     "ab": Reference(scale=lambda vector: 3 / 1000),
     "afd": Reference(fields={"att_f": "ratio"}),
     "bert_pkd": Reference("patient_kd"),
     "cankd": Reference(
         scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
         state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
-        describes=("parameters.W.0.bias",),  # which the batch norm after it takes away
+        describes=("parameters.W.0.bias",),  # which the batch norm after it cancels
     ),
     "cat_kd": Reference(prepare=both_heads),
     "cosine_hidden": Reference("hidden_state", options={"kind": "cosine", "projection": "none"}),
@@ -126,7 +127,7 @@ ROWS = {
     ),
     "lit": Reference(combine=lit),
     "mgd": Reference(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
-    "manifold": Reference(describes=("extra.order",)),  # what rand sorts to
+    "manifold": Reference(describes=("extra.order",)),  # the order that rand sorts to
     "norm": Reference(),
     "ofd": Reference(
         renames={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},

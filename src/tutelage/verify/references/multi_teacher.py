@@ -1,24 +1,25 @@
-"""Several teachers."""
+"""References for losses of several teachers."""
 
 from __future__ import annotations
 
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import nobody
+from tutelage.verify.sides import no_teacher
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
 
 
 def dgkd(vector: Vector) -> Weighted:
-    """The divergences averaged over classes and added over teachers, beside 1 − λ of the truth."""
+    """λ of the divergences averaged over classes and summed over teachers, and 1 − λ of the task loss."""
     weight = vector.hyper["lambda"]
-    taught = Reference("aver", options={"class_mean": True})
-    truth: Weighted = [(1 - weight, Reference("ce", teacher_sides=nobody))] if vector.get("target") is not None else []
-    return [*truth, (weight * len(vector.inputs["teacher_logits"]), taught)]
+    distillation = Reference("aver", options={"class_mean": True})
+    has_targets = vector.get("target") is not None
+    task_loss: Weighted = [(1 - weight, Reference("ce", teacher_sides=no_teacher))] if has_targets else []
+    return [*task_loss, (weight * len(vector.inputs["teacher_logits"]), distillation)]
 
 
 def amtml(vector: Vector) -> Weighted:
-    """2α of the mixed answer's divergence, 1 − α of CE."""
+    """2α of the divergence from the mixed teachers, and 1 − α of CE."""
     alpha = vector.hyper["alpha"]
     mixed = Reference(
         "amtml",
@@ -32,13 +33,13 @@ def amtml(vector: Vector) -> Weighted:
 
 
 def ka(vector: Vector) -> Weighted:
-    """One layer of the student, once for each teacher."""
+    """KA with one layer of the student, repeated for each teacher."""
     student = " ".join(["student_features"] * len(vector.side("teacher_features")))
     parts = {"^enc": "encoders.0", "^fam": "aligners.0", "^dec": "decoders.0"}
     return [(1.0, Reference("ka", student=student, state=parts))]
 
 
-ROWS = {
+REFERENCES = {
     "amtml": Reference(combine=amtml),
     "aekd": Reference(fields={"svm_norm": "normalise"}, describes=("target",)),
     "aver": Reference(describes=("target",)),

@@ -1,4 +1,4 @@
-"""Peers that learn together."""
+"""References for online distillation among peers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.func import functional_call
 from tutelage.schemes.peer_ensembles import Attention, FeatureFusion, Gate, PeerEnsemble
 from tutelage.structures import Outputs
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import part
+from tutelage.verify.sides import member
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -26,11 +26,11 @@ def dml(vector: Vector) -> Weighted:
 
 
 def pcl(vector: Vector) -> Weighted:
-    """ONE's loss with the classifier of all features, and KD of each peer from the others' averages."""
+    """ONE's loss with the classifier of all features, and KD from each other peer's average to each peer."""
     peers, weight = range(len(vector.inputs["student_logits"])), vector.hyper["w"]
-    share = weight / (len(peers) - 1)
+    pair_weight = weight / (len(peers) - 1)
     averages = [
-        (share, Reference("kd", teacher="extra.average_logits", sides=part(k), teacher_sides=part(j)))
+        (pair_weight, Reference("kd", teacher="extra.average_logits", sides=member(k), teacher_sides=member(j)))
         for k in peers
         for j in peers
         if j != k
@@ -38,69 +38,71 @@ def pcl(vector: Vector) -> Weighted:
     return [(1.0, Reference("one", fields={"w": "consistency_weight"})), *averages]
 
 
-class _Leads(nn.Module):
-    """What an ensemble makes of what is said, as a forward."""
+class _TeacherOutputs(nn.Module):
+    """A module whose forward returns an ensemble's teacher outputs."""
 
     def __init__(self, ensemble: PeerEnsemble) -> None:
         super().__init__()
         self.ensemble = ensemble
 
-    def forward(self, said: list[Outputs]) -> Outputs:
-        teacher_outputs = self.ensemble.lead(said)[1]
+    def forward(self, outputs: list[Outputs]) -> Outputs:
+        teacher_outputs = self.ensemble.lead(outputs)[1]
         assert teacher_outputs is not None
         return teacher_outputs
 
 
-def led(vector: Vector, ensemble: PeerEnsemble, said: list[Outputs], names: Mapping[str, str]) -> Outputs:
-    """What an ensemble, with the vector's weights, makes of what several say; names: theirs → ours, of its modules."""
-    ensemble.build(said, "layer", ["layer"])
+def ensemble_outputs(
+    vector: Vector, ensemble: PeerEnsemble, outputs: list[Outputs], names: Mapping[str, str]
+) -> Outputs:
+    """Return an ensemble's teacher outputs with the vector's weights; names maps published modules to its modules."""
+    ensemble.build(outputs, "layer", ["layer"])
     weights = {}
-    for theirs in vector.among("parameters"):
-        module, _, name = theirs.rpartition(".")
+    for full_name in vector.among("parameters"):
+        module, _, name = full_name.rpartition(".")
         if module in names:
-            weights[f"ensemble.{names[module]}.{name}"] = vector.inputs[f"parameters.{theirs}"]
-    found: Outputs = functional_call(_Leads(ensemble).double(), weights, (said,))
-    return found
+            weights[f"ensemble.{names[module]}.{name}"] = vector.inputs[f"parameters.{full_name}"]
+    teacher_outputs: Outputs = functional_call(_TeacherOutputs(ensemble).double(), weights, (outputs,))
+    return teacher_outputs
 
 
 def gated(vector: Vector) -> Vector:
-    """With the branches' gated sum; what enters them is given."""
+    """Add the branches' gated sum to the vector, from their common input."""
     trunk = vector.inputs["extra.trunk"]
-    said = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
-    teacher_outputs = led(vector, Gate(), said, {"control_v1": "gate", "bn_v1": "norm"})
+    outputs = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
+    teacher_outputs = ensemble_outputs(vector, Gate(), outputs, {"control_v1": "gate", "bn_v1": "norm"})
     return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": teacher_outputs.response})
 
 
 def attending(vector: Vector) -> Vector:
-    """With the queries and keys of the peers' features."""
+    """Add the queries and keys of the peers' features to the vector."""
     peers = zip(vector.inputs["teacher_logits"], vector.inputs["extra.embeddings"], strict=True)
     leader = vector.inputs["student_logits"]
-    said = [Outputs(leader, {"layer": vector.inputs["extra.embeddings"][0]})]
-    said += [Outputs(z, {"layer": f}) for z, f in peers]
-    teacher_outputs = led(vector, Attention(), said, {"query_weight": "query", "key_weight": "key"})
+    outputs = [Outputs(leader, {"layer": vector.inputs["extra.embeddings"][0]})]
+    outputs += [Outputs(z, {"layer": f}) for z, f in peers]
+    teacher_outputs = ensemble_outputs(vector, Attention(), outputs, {"query_weight": "query", "key_weight": "key"})
     return replace(
-        vector, inputs=vector.inputs | {f"extra.{name}": fact for name, fact in teacher_outputs.metadata.items()}
+        vector, inputs=vector.inputs | {f"extra.{name}": value for name, value in teacher_outputs.metadata.items()}
     )
 
 
 def fused(vector: Vector) -> Vector:
-    """With the fused classifier's answer."""
+    """Add the fused classifier's logits to the vector."""
     pairs = zip(vector.inputs["student_logits"], vector.side("student_features"), strict=True)
     names = {"conv1": "fuse.0", "bn1": "fuse.1", "conv1_1": "fuse.3", "bn1_1": "fuse.4", "fc2": "classifier"}
-    teacher_outputs = led(vector, FeatureFusion(), [Outputs(z, {"layer": f}) for z, f in pairs], names)
+    teacher_outputs = ensemble_outputs(vector, FeatureFusion(), [Outputs(z, {"layer": f}) for z, f in pairs], names)
     return replace(vector, inputs=vector.inputs | {"extra.fused": teacher_outputs.response})
 
 
 def peers_alpha(vector: Vector) -> dict[str, Any]:
-    """The weight of what peers teach each other."""
+    """Return the options with the weight of the peers' divergences."""
     return {"alpha": vector.hyper["alpha"] * vector.hyper.get("consistency_weight", 1.0), **EPS}
 
 
 def none(tensors: list[Tensor]) -> None:
-    """No teacher of the list."""
+    """Return None in place of the teacher's side."""
 
 
-ROWS = {
+REFERENCES = {
     "cl_ilr": Reference("dml_joint", options={"pairwise": False, **EPS}),
     "dcm": Reference(options={"eps": 1e-8}),
     "dml": Reference(combine=dml),

@@ -1,7 +1,7 @@
-"""Regression."""
+"""References for regression losses."""
 
 from __future__ import annotations
 
 from tutelage.verify.reference import Reference
 
-ROWS = {"fpd": Reference(options={"weigh_maps": True})}
+REFERENCES = {"fpd": Reference(options={"weigh_maps": True})}

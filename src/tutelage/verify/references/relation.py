@@ -1,4 +1,4 @@
-"""Relation knowledge."""
+"""References for relation losses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
 
-def whole_irg(vector: Vector) -> list[tuple[float, Reference]]:
-    """Vertices, edges of every layer, and transformations between the maps."""
+def irg(vector: Vector) -> list[tuple[float, Reference]]:
+    """The vertices, the edges of every layer, and the transformations between maps."""
     hyper, layers = vector.hyper, vector.side("student_features")
     maps = [str(i) for i, x in enumerate(layers) if x.dim() == 4]
     student, teacher = (" ".join(f"{side}_features.{i}" for i in maps) for side in ("student", "teacher"))
@@ -23,7 +23,7 @@ def whole_irg(vector: Vector) -> list[tuple[float, Reference]]:
 
 
 def dino(vector: Vector) -> list[tuple[float, Reference]]:
-    """Published crop by crop, ours image by image."""
+    """DINO, whose logits are published ordered by crop and taken by the loss ordered by image."""
     images = len(vector.side("teacher_logits")[0]) // 2
     return [
         (
@@ -44,27 +44,27 @@ def dino(vector: Vector) -> list[tuple[float, Reference]]:
     ]
 
 
-def own_bank(vector: Vector) -> dict[str, Any]:
-    """As many anchors as the vector has."""
+def bank_size(vector: Vector) -> dict[str, Any]:
+    """Return the option for the number of anchors that the vector has."""
     return {"size": len(vector.inputs["extra.teacher_memory"])}
 
 
-def columns(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Published with the queue's vectors as columns."""
+def transposed_queue(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Transpose the queue, whose vectors are published as columns."""
     return {**loss_kwargs, "queue": loss_kwargs["queue"].T}
 
 
 def graph(sides: list[Tensor]) -> list[Tensor]:
-    """Published as the nodes of one graph."""
+    """Add a batch dimension to the nodes of the published graph."""
     return [nodes.unsqueeze(0) for nodes in sides]
 
 
 def fours(sides: list[Tensor]) -> list[Tensor]:
-    """Published with each image followed by its three versions in the batch."""
+    """Group the batch by fours: each image and its three versions."""
     return [x.unflatten(0, (-1, 4)) for x in sides]
 
 
-ROWS = {
+REFERENCES = {
     "cc_kernel": Reference("cc", fields={"P_order": "order"}),
     "cc_repdistiller": Reference(
         "cc_neighbours",
@@ -72,12 +72,12 @@ ROWS = {
         state={r"^embed_s\.": "embed_student.", r"^embed_t\.": "embed_teacher."},
     ),
     "compress": Reference(
-        options=own_bank, state={"^teacher_memory": "teacher_bank.rows", "^student_memory": "student_bank.rows"}
+        options=bank_size, state={"^teacher_memory": "teacher_bank.rows", "^student_memory": "student_bank.rows"}
     ),
     "crd": Reference(
         fields={"feat_dim": "dim", "nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"},
         samples="n_data",
-        describes=("nce_k",),  # as many as contrast_index has
+        describes=("nce_k",),  # the number that contrast_index has
         state={
             r"^embed_s\.linear\.": "embed_student.",
             r"^embed_t\.linear\.": "embed_teacher.",
@@ -88,14 +88,14 @@ ROWS = {
         },
     ),
     "dino": Reference(combine=dino, describes=("ncrops", "nepochs")),
-    "irg": Reference(combine=whole_irg),
+    "irg": Reference(combine=irg),
     "lightly_queue": Reference(options={"normalise": False}),
     "lsp": Reference(
         sides=graph, prepare=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)}
     ),
     "minilm_relation": Reference(),
     "relative_teacher": Reference(options={"frobenius": True}),
-    "seed": Reference(prepare=columns),
+    "seed": Reference(prepare=transposed_queue),
     "sskd": Reference(
         student="student_logits student_features",
         teacher="teacher_logits teacher_features",

@@ -1,4 +1,4 @@
-"""Knowledge in the tokens of language models."""
+"""References for losses of language models' tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECTIONS = {"kd_temperature": "temperature", "kd_objective": "objective"}
 
 
 def tokens(vector: Vector) -> float:
-    """For code that adds up the tokens."""
+    """Return the scale of code that sums over tokens."""
     mask, target = vector.get("extra.mask"), vector.get("target")
     if mask is None:
         mask = torch.ones_like(vector.inputs["student_logits"][..., 0]) if target is None else target != IGNORED
@@ -24,21 +24,21 @@ def tokens(vector: Vector) -> float:
 
 
 def total(values: Tensor) -> Tensor:
-    """For code that adds up tokens, of several numbers."""
+    """Return the sum, for code that sums over tokens and parts."""
     return values.sum()
 
 
 def gkd_scale(vector: Vector) -> float:
-    """TRL's reductions."""
-    batch, length, words = vector.inputs["student_logits"].shape
+    """Return the scale of TRL's reductions."""
+    batch, length, vocabulary = vector.inputs["student_logits"].shape
     labelled = vector.hyper.get("use_labels", True)
     count = tokens(vector) if labelled else float(batch * length)
-    scales = {"batchmean": 1.0 if labelled else length, "sum": count, "mean": 1 / words}
+    scales = {"batchmean": 1.0 if labelled else length, "sum": count, "mean": 1 / vocabulary}
     return scales[vector.hyper.one_of("reduction", *scales)]
 
 
 def gkd_labels(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The labels, if they are used."""
+    """Keep the labels only if they are used."""
     return loss_kwargs if vector.hyper.get("use_labels", True) else {}
 
 
@@ -52,28 +52,28 @@ def symmetric(vector: Vector) -> list[tuple[float, Reference]]:
 
 
 def chosen_first(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The teacher's sequences, then as many of the student's."""
+    """Mark the first half of the sequences as the teacher's; the rest are the student's."""
     count = len(vector.inputs["student_logits"])
     return loss_kwargs | {"by_teacher": torch.arange(count) < count // 2}
 
 
 def heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Both language models' heads."""
+    """Add both language models' heads."""
     student, teacher = vector.inputs["parameters.student_lm_head.weight"], vector.inputs["extra.teacher_lm_head.weight"]
     return loss_kwargs | {"student_head": (student,), "teacher_head": (teacher,)}
 
 
 def vocabularies(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Both language models' embeddings and heads."""
-    found = heads(vector, {})
+    """Add both language models' embeddings and heads."""
+    both_heads = heads(vector, {})
     return loss_kwargs | {
-        f"{side}_vocabulary": (vector.inputs[f"extra.{side}_embed"], *found[f"{side}_head"])
+        f"{side}_vocabulary": (vector.inputs[f"extra.{side}_embed"], *both_heads[f"{side}_head"])
         for side in ("student", "teacher")
     }
 
 
 def uld(vector: Vector) -> list[tuple[float, Reference]]:
-    """The next token, and the sorted probabilities."""
+    """The cross-entropy of the next token, and ULD's sorted probabilities."""
     shift = {"shift": True}
     return [
         (vector.hyper["crossentropy_weight"], Reference("token_ce", options=shift)),
@@ -84,7 +84,7 @@ def uld(vector: Vector) -> list[tuple[float, Reference]]:
     ]
 
 
-ROWS = {
+REFERENCES = {
     "distillm2": Reference(
         fields={
             "base_alpha_1": "skew",
