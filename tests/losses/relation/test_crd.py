@@ -49,7 +49,7 @@ def test_reads_like_the_paper(options: dict[str, float], dense: bool, monkeypatc
     temperature, momentum = options.get("temperature", 0.07), options.get("momentum", 0.5)
     zs, zt = -1.0, -1.0
     for index in (torch.tensor([3, 17, 0, 29]), torch.tensor([3, 4, 5, 6])):
-        candidates = loss.draw(index)
+        candidates = loss.draw_candidates(index)
         memory_s, memory_t = loss.memory_student.clone(), loss.memory_teacher.clone()
         s, t = loss.embed_student(student).detach(), loss.embed_teacher(teacher).detach()
         expected_s, zs = slow(s, memory_t, candidates, temperature, zs)
@@ -69,7 +69,7 @@ def test_gradient(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crd, "dense", lambda *_: dense)
     loss, student, teacher = built(temperature=0.3)
     index = torch.arange(B)
-    candidates = loss.draw(index)
+    candidates = loss.draw_candidates(index)
     loss.eval()(student, teacher, index=index, contrast_index=candidates)  # fixes Z
     sides = student.requires_grad_(), teacher.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, t: loss(s, t, index=index, contrast_index=candidates), sides)
@@ -77,7 +77,7 @@ def test_gradient(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_negatives_are_others_evenly() -> None:
     loss, *_ = built(negatives=20000)
-    candidates = loss.draw(torch.tensor([0, 13, 29]))
+    candidates = loss.draw_candidates(torch.tensor([0, 13, 29]))
     assert candidates[:, 0].tolist() == [0, 13, 29]
     for own, *others in candidates.tolist():
         counts = torch.bincount(torch.tensor(others), minlength=N).tolist()

@@ -181,5 +181,5 @@ def test_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ConfigError, match="skew"):
         DistiLLM2(skew=1)
     targets = torch.zeros(1, 3, dtype=torch.long)
-    with pytest.raises(ConfigError, match="as many"):
+    with pytest.raises(ConfigError, match="equal numbers"):
         ULD()(torch.randn(1, 3, 4), torch.randn(2, 3, 4), targets=targets, teacher_targets=targets)
