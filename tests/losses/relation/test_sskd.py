@@ -1,4 +1,4 @@
-"""SSKD against loops over images and their versions, and what it leaves out."""
+"""SSKD against loops over images and their versions, and the versions that it leaves out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_keeps_the_right_and_the_least_wrong() -> None:
     targets = torch.tensor([2, 0, 1, 1])  # ranks 2, 0, 1, 1
     assert keep_factors(scores, targets, 0.7).tolist() == pytest.approx([0, 4 / 3, 4 / 3, 4 / 3])
     assert keep_factors(scores, targets, 0.0).tolist() == [0, 4, 0, 0]
-    assert kept(scores, torch.tensor([2, 2, 2, 2]), 0.0).tolist() == [0, 0, 0, 0]
+    assert keep_factors(scores, torch.tensor([2, 2, 2, 2]), 0.0).tolist() == [0, 0, 0, 0]
 
 
 def test_refuses_a_flat_batch() -> None:

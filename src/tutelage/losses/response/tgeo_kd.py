@@ -19,8 +19,8 @@ class TGeoKD(Response):
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64. Each part is (B, …).
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112, which trains a's MLP on held-out data,
-    through a step of the student, as `scheme=bilevel` and the recipe of this name do. In other schemes the MLP minimises this loss itself,
-    so that a favours the smaller term.
+    through a step of the student, as `scheme=bilevel` and the recipe of this name do. In other schemes the MLP
+    minimises this loss itself, so that a favours the smaller term.
     No published numbers were compared.
     Raises: ConfigError if the temperature or `hidden` isn't above 0, shapes differ, or targets aren't class numbers.
     """

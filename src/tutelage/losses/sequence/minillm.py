@@ -62,7 +62,7 @@ class MiniLLM(Sequence):
         return {"policy": torch.maximum(-advantage * ratio, -advantage * clipped), "single_step": kl(s, t)}
 
     def returns(self, rewards: Tensor, tokens: Tensor) -> Tensor:
-        """Return the discounted sum of rewards from each token on, divided by the number of tokens from it on, (B, T)."""
+        """Return the discounted sum of the rewards from each token on, over the number of tokens from it on, (B, T)."""
         total, returns = torch.zeros_like(rewards[:, 0]), []
         for reward in reversed(rewards.unbind(1)):
             total = reward + self.gamma * total
