@@ -31,13 +31,13 @@ def kl(t: Tensor, s: Tensor, temperature: float = 1.0, eps: float = 0.0) -> floa
     return sum(a * (math.log(a + eps) - math.log(b)) for a, b in zip(p, q, strict=True))
 
 
-def said() -> list[Tensor]:
+def random_logits() -> list[Tensor]:
     return [2 * torch.randn(B, C).double() for _ in range(4)]
 
 
 @pytest.mark.parametrize(("adversarial", "natural", "eps"), [(5 / 6, 1 / 6, 0.0), (0.3, 2.0, 1e-2)])
 def test_rslad(adversarial: float, natural: float, eps: float) -> None:
-    s, t, clean, _ = said()
+    s, t, clean, _ = random_logits()
     parts = RSLAD(adversarial, natural, eps)(s, t, student_clean=clean)
     for b in range(B):
         assert parts["adversarial"][b].item() == pytest.approx(adversarial * kl(t[b], s[b], eps=eps), rel=1e-9)
@@ -46,7 +46,7 @@ def test_rslad(adversarial: float, natural: float, eps: float) -> None:
 
 @pytest.mark.parametrize("alpha", [1.0, 0.3])
 def test_adaad(alpha: float) -> None:
-    s, t, clean, t_adv = said()
+    s, t, clean, t_adv = random_logits()
     parts = AdaAD(alpha)(s, t, student_clean=clean, teacher_adversarial=t_adv)
     for b in range(B):
         assert parts["adversarial"][b].item() == pytest.approx(alpha * kl(t_adv[b], s[b]), rel=1e-9)
@@ -57,21 +57,21 @@ def test_adaad(alpha: float) -> None:
 @pytest.mark.parametrize("attacked", [True, False])
 @pytest.mark.parametrize(("temperature", "beta", "gamma"), [(1.0, 0.1, 1.0), (3.0, 0.7, 9.0)])
 def test_iad(temperature: float, beta: float, gamma: float, weigh: bool, attacked: bool) -> None:
-    s, t, clean, t_adv = said()
+    s, t, clean, t_adv = random_logits()
     y = torch.randint(C, (B,))
     loss = IAD(temperature, beta, gamma, weigh_teacher=weigh, adversarial=attacked)
     parts = loss(s, t, student_clean=clean, teacher_adversarial=t_adv, targets=y)
     for b in range(B):
         w = softmax(t_adv[b])[int(y[b])] ** beta
-        followed = temperature**2 * kl(t_adv[b] if attacked else t[b], s[b], temperature)
-        assert parts["teacher"][b].item() == pytest.approx((w if weigh else 1) * followed, rel=1e-9)
+        teacher_kl = temperature**2 * kl(t_adv[b] if attacked else t[b], s[b], temperature)
+        assert parts["teacher"][b].item() == pytest.approx((w if weigh else 1) * teacher_kl, rel=1e-9)
         assert parts["self"][b].item() == pytest.approx(gamma * (1 - w) * kl(clean[b], s[b]), rel=1e-9)
 
 
 def test_iad_trusts_the_teacher_until_it_begins() -> None:
-    s, t, clean, t_adv = said()
-    asked = {"student_clean": clean, "teacher_adversarial": t_adv, "targets": torch.randint(C, (B,))}
-    early, late = IAD(begin=60)(s, t, **asked, epoch=59.9), IAD(begin=60)(s, t, **asked, epoch=60.0)
+    s, t, clean, t_adv = random_logits()
+    inputs = {"student_clean": clean, "teacher_adversarial": t_adv, "targets": torch.randint(C, (B,))}
+    early, late = IAD(begin=60)(s, t, **inputs, epoch=59.9), IAD(begin=60)(s, t, **inputs, epoch=60.0)
     assert early["self"].abs().max() == 0
     assert early["teacher"].tolist() == pytest.approx([kl(t[b], s[b]) for b in range(B)])
     assert late["self"].min() > 0
@@ -93,8 +93,8 @@ def test_the_attack_finds_the_published_inputs(method: str, through_teacher: boo
         step_size=hyper["step_size"],
         radius=hyper["epsilon"],
     )
-    wanted = torch.tensor(expected["data"], dtype=torch.float64).reshape(expected["shape"])
-    torch.testing.assert_close(moved, wanted, rtol=0, atol=1e-9)
+    published = torch.tensor(expected["data"], dtype=torch.float64).reshape(expected["shape"])
+    torch.testing.assert_close(moved, published, rtol=0, atol=1e-9)
 
 
 def test_the_attack_stays_in_the_box_climbs_and_leaves_no_trace() -> None:
@@ -135,7 +135,7 @@ def test_refusals() -> None:
         AdaAD(1.5)
     with pytest.raises(ConfigError, match="above 0"):
         IAD(0.0)
-    s, t, clean, _ = said()
+    s, t, clean, _ = random_logits()
     with pytest.raises(ConfigError, match="equal shapes"):
         RSLAD()(s, t[:, :3], student_clean=clean)
     with pytest.raises(ConfigError, match="equal shapes"):

@@ -1,4 +1,4 @@
-"""Boundary samples: of a linear teacher each step is known."""
+"""Boundary samples: for a linear teacher each step is known."""
 
 from __future__ import annotations
 

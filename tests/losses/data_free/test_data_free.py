@@ -1,4 +1,4 @@
-"""Losses that make images, and those learned on them, against slow readings."""
+"""Losses that optimise images, and losses of students trained on them, against slow readings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def kl(p: np.ndarray, q: np.ndarray) -> float:
     return float((p * np.log(p / q)).sum())
 
 
-def answers() -> tuple[Tensor, Tensor]:
+def logits_pair() -> tuple[Tensor, Tensor]:
     return 3 * torch.randn(B, C).double(), 3 * torch.randn(B, C).double()
 
 
@@ -74,7 +74,7 @@ def test_total_variation(l1: float, l2: float) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("temperature", "floor"), [(1.0, 0.0), (3.0, 0.05)])
 def test_jensen_shannon_and_adi(temperature: float, reverse: bool, floor: float) -> None:
-    s, t = answers()
+    s, t = logits_pair()
     expected = []
     for b in range(B):
         p, q = softmax(s[b], temperature), softmax(t[b], temperature)
@@ -92,7 +92,7 @@ def test_jensen_shannon_is_at_most_log_2() -> None:
 
 @pytest.mark.parametrize(("one_hot", "balance", "activation"), [(1.0, 5.0, 0.1), (0.5, 20.0, 1e-3)])
 def test_dafl(one_hot: float, balance: float, activation: float) -> None:
-    logits, feature = answers()
+    logits, feature = logits_pair()
     parts = DAFL(one_hot, balance, activation)([logits, feature])
     p = np.stack([softmax(z) for z in logits])
     sure = [-one_hot * math.log(row.max()) for row in p]
@@ -109,13 +109,13 @@ def test_dafl_gradient_of_a_class_that_never_comes() -> None:
 
 
 def test_dfad() -> None:
-    s, t = answers()
+    s, t = logits_pair()
     np.testing.assert_allclose(DFAD()(s, t).numpy(), np.abs(s.numpy() - t.numpy()))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0])
 def test_cmi_adversarial(temperature: float) -> None:
-    s, t = answers()
+    s, t = logits_pair()
     s[0], t[1] = t[0] / 2, s[1] / 2  # these agree
     s[2], t[2] = t[2].roll(1), t[2].clone()  # these don't
     values = CMIAdversarial(temperature)(s, t)
@@ -149,8 +149,8 @@ def test_cmi_contrast_target_is_a_constant() -> None:
 
 
 def test_refusals() -> None:
-    s, t = answers()
-    with pytest.raises(ConfigError, match="as many of each"):
+    s, t = logits_pair()
+    with pytest.raises(ConfigError, match="the same number of each"):
         DeepInversionBN()([s], means=[], variances=[])
     with pytest.raises(ConfigError, match="2×2"):
         TotalVariation()(torch.zeros(1, 3, 1, 5))

@@ -25,9 +25,9 @@ def test_attentive_imitation(alpha: float, eta: float | None) -> None:
     errors = [float(np.sum((t[b].numpy() - y[b].numpy()) ** 2)) for b in range(B)]
     span = max(errors) - min(errors) if eta is None else eta
     for b in range(B):
-        truth = alpha * float(np.sum((s[b].numpy() - y[b].numpy()) ** 2))
+        task_loss = alpha * float(np.sum((s[b].numpy() - y[b].numpy()) ** 2))
         imitation = (1 - alpha) * (1 - errors[b] / span) * float(np.sum((s[b].numpy() - t[b].numpy()) ** 2))
-        assert parts["truth"][b].item() == pytest.approx(truth, rel=1e-9)
+        assert parts["truth"][b].item() == pytest.approx(task_loss, rel=1e-9)
         assert parts["imitation"][b].item() == pytest.approx(imitation, rel=1e-9)
 
 
@@ -44,10 +44,12 @@ def test_teacher_bounded(nu: float, margin: float) -> None:
     parts = TeacherBoundedRegression(nu, margin)(s, t, targets=y)
     for b in range(B):
         off = np.abs(s[b].numpy() - y[b].numpy())
-        truth = sum(0.5 * x**2 if x < 1 else x - 0.5 for x in off)
-        ours, theirs = float((off**2).sum()), float(((t[b] - y[b]) ** 2).sum())
-        assert parts["truth"][b].item() == pytest.approx(truth, rel=1e-9)
-        assert parts["bounded"][b].item() == pytest.approx(nu * ours if ours + margin > theirs else 0.0, rel=1e-9)
+        task_loss = sum(0.5 * x**2 if x < 1 else x - 0.5 for x in off)
+        student_error, teacher_error = float((off**2).sum()), float(((t[b] - y[b]) ** 2).sum())
+        assert parts["truth"][b].item() == pytest.approx(task_loss, rel=1e-9)
+        assert parts["bounded"][b].item() == pytest.approx(
+            nu * student_error if student_error + margin > teacher_error else 0.0, rel=1e-9
+        )
     if margin == 0:
         assert parts["bounded"][0] == 0
 

@@ -18,9 +18,9 @@ def test_fpd_reads_like_the_paper(alpha: float, weighed: bool) -> None:
     for b in range(2):
         for j in range(3):
             w = 1.0 if weight is None else weight[b, j].item()
-            for name, share, other in (("teacher", alpha, t), ("truth", 1 - alpha, y)):
-                squares = [(s[b, j, h, k] - other[b, j, h, k]).item() ** 2 for h in range(4) for k in range(5)]
-                assert values[name][b, j].item() == pytest.approx(0.5 * share * w * sum(squares) / 20, rel=1e-9)
+            for name, fraction, target in (("teacher", alpha, t), ("truth", 1 - alpha, y)):
+                squares = [(s[b, j, h, k] - target[b, j, h, k]).item() ** 2 for h in range(4) for k in range(5)]
+                assert values[name][b, j].item() == pytest.approx(0.5 * fraction * w * sum(squares) / 20, rel=1e-9)
 
 
 def test_fpd_refuses_weights_of_another_shape() -> None:

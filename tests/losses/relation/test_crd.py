@@ -1,4 +1,4 @@
-"""CRD against loops over samples and negatives, and what its memories do."""
+"""CRD against loops over samples and negatives, and the updates of its memories."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def unit(x: Tensor) -> Tensor:
 
 
 def slow(v: Tensor, memory: Tensor, candidates: Tensor, temperature: float, z: float) -> tuple[Tensor, float]:
-    """One side's loss, sample by sample, and Z."""
+    """Return one side's loss, sample by sample, and Z."""
     similar = [
         [math.exp(float(unit(a) @ memory[c]) / temperature) for c in row] for a, row in zip(v, candidates, strict=True)
     ]
     z = z if z > 0 else sum(map(sum, similar)) / candidates.numel() * len(memory)
     noise = (candidates.shape[1] - 1) / len(memory)
     losses = []
-    for first, *others in similar:
+    for first, *rest in similar:
         loss = -math.log(first / z / (first / z + noise))
-        losses.append(loss - sum(math.log(noise / (x / z + noise)) for x in others))
+        losses.append(loss - sum(math.log(noise / (x / z + noise)) for x in rest))
     return torch.tensor(losses).double(), z
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "momentum": 0.9, "negatives": 3}])
 @pytest.mark.parametrize("dense", [True, False])
 def test_reads_like_the_paper(options: dict[str, float], dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice, as the memories move between and Z doesn't; by both ways of reading the memory."""
+    """Two steps, as the memories change in between and Z doesn't; for both ways of reading the memory."""
     monkeypatch.setattr(crd, "dense", lambda *_: dense)
     loss, student, teacher = built(**options)
     temperature, momentum = options.get("temperature", 0.07), options.get("momentum", 0.5)
     zs, zt = -1.0, -1.0
     for index in (torch.tensor([3, 17, 0, 29]), torch.tensor([3, 4, 5, 6])):
-        candidates = loss.draw(index)
+        candidates = loss.draw_candidates(index)
         memory_s, memory_t = loss.memory_student.clone(), loss.memory_teacher.clone()
         s, t = loss.embed_student(student).detach(), loss.embed_teacher(teacher).detach()
         expected_s, zs = slow(s, memory_t, candidates, temperature, zs)
@@ -69,19 +69,19 @@ def test_gradient(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crd, "dense", lambda *_: dense)
     loss, student, teacher = built(temperature=0.3)
     index = torch.arange(B)
-    candidates = loss.draw(index)
+    candidates = loss.draw_candidates(index)
     loss.eval()(student, teacher, index=index, contrast_index=candidates)  # fixes Z
     sides = student.requires_grad_(), teacher.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, t: loss(s, t, index=index, contrast_index=candidates), sides)
 
 
-def test_negatives_are_others_evenly() -> None:
+def test_restare_others_evenly() -> None:
     loss, *_ = built(negatives=20000)
-    candidates = loss.draw(torch.tensor([0, 13, 29]))
+    candidates = loss.draw_candidates(torch.tensor([0, 13, 29]))
     assert candidates[:, 0].tolist() == [0, 13, 29]
-    for own, *others in candidates.tolist():
-        counts = torch.bincount(torch.tensor(others), minlength=N).tolist()
-        assert counts.pop(own) == 0
+    for positive, *rest in candidates.tolist():
+        counts = torch.bincount(torch.tensor(rest), minlength=N).tolist()
+        assert counts.pop(positive) == 0
         assert min(counts) > 500  # 690 expected
         assert max(counts) < 900
 
@@ -99,11 +99,11 @@ def test_memory_begins_as_published() -> None:
 
 
 def test_continues_from_its_state() -> None:
-    (loss, student, teacher), (other, *_) = built(), built()
+    (loss, student, teacher), (restored, *_) = built(), built()
     loss(student, teacher, index=torch.arange(B))
-    other.load_state_dict(loss.state_dict())
+    restored.load_state_dict(loss.state_dict())
     results = []
-    for module in (loss, other):
+    for module in (loss, restored):
         torch.manual_seed(1)
         results.append(module(student, teacher, index=torch.arange(B)))
     assert torch.equal(*results)

@@ -1,4 +1,4 @@
-"""HardDarkRank against the product of choices that the paper has."""
+"""HardDarkRank against the paper's product of choices."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def test_reads_like_the_paper(options: dict[str, float], size: int) -> None:
     alpha, beta, length = (options.get(k, v) for k, v in (("alpha", 3), ("beta", 3), ("permute_len", 4)))
     values = HardDarkRank(**options)(s, t)
     for i in range(size):
-        others = sorted((j for j in range(size) if j != i), key=lambda j: float((t[i] - t[j]).norm()))[: int(length)]
-        score = [math.exp(-alpha * float((s[i] - s[j]).norm()) ** beta) for j in others]
+        neighbours = sorted((j for j in range(size) if j != i), key=lambda j: float((t[i] - t[j]).norm()))[
+            : int(length)
+        ]
+        score = [math.exp(-alpha * float((s[i] - s[j]).norm()) ** beta) for j in neighbours]
         chance = math.prod(score[k] / sum(score[k:]) for k in range(len(score)))
         assert values[i].item() == pytest.approx(-math.log(chance), rel=1e-8, abs=1e-12)
 

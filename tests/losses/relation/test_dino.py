@@ -25,9 +25,11 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
         values = loss(s, t, epoch=0.7)
         for b in range(3):
             pairs = [(i, j) for i in range(2) for j in range(4) if i != j]
-            told = [softmax((t[b, i].numpy() - centre) / tau_t) for i, _ in pairs]
-            said = [softmax(s[b, j].numpy() / tau_s) for _, j in pairs]
-            np.testing.assert_allclose(values[b], [-(p * np.log(q)).sum() for p, q in zip(told, said, strict=True)])
+            targets = [softmax((t[b, i].numpy() - centre) / tau_t) for i, _ in pairs]
+            predictions = [softmax(s[b, j].numpy() / tau_s) for _, j in pairs]
+            np.testing.assert_allclose(
+                values[b], [-(p * np.log(q)).sum() for p, q in zip(targets, predictions, strict=True)]
+            )
         centre = momentum * centre + (1 - momentum) * t.numpy().mean((0, 1))
         np.testing.assert_allclose(loss.centre[0], centre)
     loss.eval()(s, t, epoch=0.7)

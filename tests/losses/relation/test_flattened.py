@@ -1,4 +1,4 @@
-"""Losses of how samples relate take maps and tokens: flattened, as their authors do; those of vectors alone say so."""
+"""Relation losses accept maps and tokens, flattened as by their authors; losses of vectors reject them."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def test_maps_and_tokens_are_flattened(kind: type[Loss], shapes: tuple[tuple[int
     loss.build(student, teacher, 20)
     loss.double()
     again = copy.deepcopy(loss)
-    asked = {"index": torch.arange(6), "contrast_index": torch.randint(20, (6, 9))} if kind is CRD else {}
-    given, flat = loss(student, teacher, **asked), again(student.flatten(1), teacher.flatten(1), **asked)
-    torch.testing.assert_close(summed(given), summed(flat))
+    inputs = {"index": torch.arange(6), "contrast_index": torch.randint(20, (6, 9))} if kind is CRD else {}
+    values, flat = loss(student, teacher, **inputs), again(student.flatten(1), teacher.flatten(1), **inputs)
+    torch.testing.assert_close(summed(values), summed(flat))
 
 
 @pytest.mark.parametrize("kind", [RKD, PKT, CC, SP, IRGEdge, RelativeTeacher], ids=lambda kind: kind.__name__)
 def test_maps_of_named_layers_are_flattened_in_runs_too(kind: type[Loss]) -> None:
-    ours, theirs = torch.randn(6, 3, 4, 4).double(), torch.randn(6, 5, 2, 2).double()
-    student, teacher = (Says(torch.zeros(6, 2).double(), x) for x in (ours, theirs))
+    student_maps, teacher_maps = torch.randn(6, 3, 4, 4).double(), torch.randn(6, 5, 2, 2).double()
+    student, teacher = (Says(torch.zeros(6, 2).double(), x) for x in (student_maps, teacher_maps))
     term = Term(kind(), 1.0, student="layer1", teacher="layer1")
     batch = seen(Vector, 0, 6, torch.zeros(6, dtype=torch.long))
     scheme = wired(Offline(Player(student, Terms.from_method(term), TASK), Frozen(teacher, TASK)), batch)
     ((_, losses),) = scheme.turns(batch, 0)
-    expected = mean(kind()(ours.flatten(1), theirs.flatten(1)))
+    expected = mean(kind()(student_maps.flatten(1), teacher_maps.flatten(1)))
     torch.testing.assert_close(sum(losses.values()), expected)
 
 

@@ -20,7 +20,7 @@ def test_edges_read_like_the_paper() -> None:
 
 
 def moved(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Of maps (B, 2, 4, 4) and (B, 4, 2, 2)."""
+    """The change between maps (B, 2, 4, 4) and (B, 4, 2, 2)."""
     changes = []
     for f, g in zip(first, second, strict=True):
         pooled = torch.stack(

@@ -1,4 +1,4 @@
-"""LightlyQueue against its formula; this batch is in the queue before it is compared."""
+"""LightlyQueue against its formula; this batch is added to the queue before the comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SEED against loops, and what its queue does."""
+"""SEED against loops, and the contents of its queue."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_its_queue_rests_in_evaluation_and_where_one_is_given() -> None:
     loss, s, t = SEED(size=6), torch.randn(4, 5), torch.randn(4, 5)
     loss.build(s, t, 100)
     before = loss.queue.rows.clone()
-    given = F.normalize(torch.randn(3, 5), dim=1)
-    expected = slow(s.double(), t.double(), given.double(), 0.2, 0.01)
-    torch.testing.assert_close(loss(s, t, queue=given).double(), expected, rtol=1e-4, atol=1e-5)
+    vectors = F.normalize(torch.randn(3, 5), dim=1)
+    expected = slow(s.double(), t.double(), vectors.double(), 0.2, 0.01)
+    torch.testing.assert_close(loss(s, t, queue=vectors).double(), expected, rtol=1e-4, atol=1e-5)
     loss.eval()(s, t)
     assert torch.equal(loss.queue.rows, before)
 

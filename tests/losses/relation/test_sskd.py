@@ -1,4 +1,4 @@
-"""SSKD against loops over images and their versions, and what it leaves out."""
+"""SSKD against loops over images and their versions, and the versions that it leaves out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tutelage.errors import ConfigError
-from tutelage.losses.relation.sskd import SSKD, kept
+from tutelage.losses.relation.sskd import SSKD, keep_factors
 
 N, C = 5, 6
 
@@ -49,10 +49,10 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
 
 def test_keeps_the_right_and_the_least_wrong() -> None:
     scores = torch.tensor([[3.0, 2, 1], [3, 2, 1], [3, 2, 1], [3, 2, 1]])
-    truth = torch.tensor([2, 0, 1, 1])  # ranks 2, 0, 1, 1
-    assert kept(scores, truth, 0.7).tolist() == pytest.approx([0, 4 / 3, 4 / 3, 4 / 3])
-    assert kept(scores, truth, 0.0).tolist() == [0, 4, 0, 0]
-    assert kept(scores, torch.tensor([2, 2, 2, 2]), 0.0).tolist() == [0, 0, 0, 0]
+    targets = torch.tensor([2, 0, 1, 1])  # ranks 2, 0, 1, 1
+    assert keep_factors(scores, targets, 0.7).tolist() == pytest.approx([0, 4 / 3, 4 / 3, 4 / 3])
+    assert keep_factors(scores, targets, 0.0).tolist() == [0, 4, 0, 0]
+    assert keep_factors(scores, torch.tensor([2, 2, 2, 2]), 0.0).tolist() == [0, 0, 0, 0]
 
 
 def test_refuses_a_flat_batch() -> None:

@@ -1,4 +1,4 @@
-"""Annealing-KD's steps."""
+"""The temperature steps of Annealing-KD."""
 
 from __future__ import annotations
 

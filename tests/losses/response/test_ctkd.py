@@ -1,4 +1,4 @@
-"""CTKD: KD at a temperature that climbs the loss."""
+"""CTKD: KD at a temperature that is trained to increase the loss."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.losses.response.ctkd import CTKD
 from tutelage.losses.response.kd import KD
 
 
-def made(**options: float) -> CTKD:
+def built(**options: float) -> CTKD:
     loss = CTKD(**options)
     loss.build(torch.zeros(1, 5).double(), torch.zeros(1, 5), 0)
     return loss
@@ -20,7 +20,7 @@ def made(**options: float) -> CTKD:
 
 def test_is_kd_at_its_temperature() -> None:
     s, t = torch.randn(4, 5).double(), torch.randn(4, 5).double()
-    loss = made(t_start=2.0, t_end=5.0)
+    loss = built(t_start=2.0, t_end=5.0)
     temperature = 2 + 5 / (1 + math.exp(-1))
     torch.testing.assert_close(loss(s, t), KD(temperature)(s, t))
 
@@ -28,7 +28,7 @@ def test_is_kd_at_its_temperature() -> None:
 @pytest.mark.parametrize(("epoch", "factor"), [(0.0, 0.0), (5.0, -0.5), (2.5, (math.sqrt(0.5) - 1) / 2), (30.0, -1.0)])
 def test_the_gradient_of_the_temperature_is_turned_by_and_by(epoch: float, factor: float) -> None:
     s, t = torch.randn(4, 5).double(), torch.randn(4, 5).double()
-    loss = made()
+    loss = built()
     h = 1e-4
     with torch.no_grad():
         around = []

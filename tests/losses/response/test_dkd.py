@@ -25,8 +25,8 @@ def slow(s: list[float], t: list[float], y: int, alpha: float, beta: float, temp
     s, t = [x / temperature for x in s], [x / temperature for x in t]
     ps, pt = softmax(s), softmax(t)
     target = kl([pt[y], 1 - pt[y]], [ps[y], 1 - ps[y]])
-    others = kl(softmax(t[:y] + t[y + 1 :]), softmax(s[:y] + s[y + 1 :]))
-    return alpha * temperature**2 * target, beta * temperature**2 * others
+    non_target = kl(softmax(t[:y] + t[y + 1 :]), softmax(s[:y] + s[y + 1 :]))
+    return alpha * temperature**2 * target, beta * temperature**2 * non_target
 
 
 @pytest.mark.parametrize("options", [{}, {"alpha": 0.5, "beta": 2.0, "temperature": 1.0}, {"temperature": 7.5}])
@@ -35,9 +35,9 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
     parts = DKD(**options)(s, t, targets=y)
     full = {"alpha": 1.0, "beta": 8.0, "temperature": 4.0, **options}
     for b in range(7):
-        target, others = slow(s[b].tolist(), t[b].tolist(), int(y[b]), **full)
+        target, non_target = slow(s[b].tolist(), t[b].tolist(), int(y[b]), **full)
         assert parts["target"][b].item() == pytest.approx(target, rel=1e-9)
-        assert parts["non_target"][b].item() == pytest.approx(others, rel=1e-9)
+        assert parts["non_target"][b].item() == pytest.approx(non_target, rel=1e-9)
 
 
 def test_positions_are_samples() -> None:

@@ -1,4 +1,4 @@
-"""FKD: from logits and from what was kept, against the whole soft label."""
+"""FKD: from logits and from stored top classes, against the full soft label."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HSAKD: every classifier in turn."""
+"""HSAKD: each classifier in turn."""
 
 from __future__ import annotations
 

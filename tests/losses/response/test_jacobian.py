@@ -22,12 +22,12 @@ def test_reads_like_the_paper(normalise: bool) -> None:
 
 def test_the_student_is_trained_through_its_input_gradient() -> None:
     net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2)).double()
-    x, y, told = torch.randn(4, 3).double(), torch.randint(2, (4,)), torch.randn(4, 3).double()
+    x, y, target = torch.randn(4, 3).double(), torch.randint(2, (4,)), torch.randn(4, 3).double()
 
     def loss() -> torch.Tensor:
         inputs = x.clone().requires_grad_()
-        said = input_gradient(net(inputs).gather(1, y[:, None]), inputs)
-        return JacobianMatching()(said, told, inputs=inputs).mean()
+        gradient = input_gradient(net(inputs).gather(1, y[:, None]), inputs)
+        return JacobianMatching()(gradient, target, inputs=inputs).mean()
 
     weight = net[0].weight
     (slope,) = torch.autograd.grad(loss(), weight)

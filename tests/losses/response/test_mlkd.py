@@ -34,10 +34,10 @@ def test_keeps_what_the_teacher_doubts() -> None:
     p = softmax(t.numpy(), axis=1)
     samples = torch.from_numpy(p.max(1) <= np.percentile(p.max(1), 50))
     classes = torch.from_numpy(p.sum(0) <= np.percentile(p.sum(0), 50))
-    whole, doubtful, share = (MLKD(keep=keep)(s, t) for keep in ("all", "doubtful", "share"))  # type: ignore[arg-type]
+    full, doubtful, share = (MLKD(keep=keep)(s, t) for keep in ("all", "doubtful", "share"))  # type: ignore[arg-type]
     for name, kept in (("instance", samples), ("batch", samples), ("class", classes)):
-        torch.testing.assert_close(doubtful[name], whole[name] * kept)
-        torch.testing.assert_close(share[name], whole[name] * kept.double().mean())
+        torch.testing.assert_close(doubtful[name], full[name] * kept)
+        torch.testing.assert_close(share[name], full[name] * kept.double().mean())
 
 
 def test_refuses_options() -> None:

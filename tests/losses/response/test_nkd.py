@@ -18,6 +18,6 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
     for b in range(7):
         target = -softmax(t[b].numpy())[y[b]] * log_softmax(s[b].numpy())[y[b]]
         s_others, t_others = (np.delete(z[b].numpy(), y[b]) / temperature for z in (s, t))
-        others = -gamma * temperature**2 * (softmax(t_others) * log_softmax(s_others)).sum()
+        non_target = -gamma * temperature**2 * (softmax(t_others) * log_softmax(s_others)).sum()
         assert parts["target"][b].item() == pytest.approx(target, rel=1e-9)
-        assert parts["non_target"][b].item() == pytest.approx(others, rel=1e-9)
+        assert parts["non_target"][b].item() == pytest.approx(non_target, rel=1e-9)

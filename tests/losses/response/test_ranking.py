@@ -82,8 +82,8 @@ def test_rrd_ranks_the_first_above_the_rest() -> None:
         ranked = ordered(s[b], t[b])
         expected = likelihood(ranked[:3], ranked[3:])
         assert RRD(top=3)(s, t)[b].item() == pytest.approx(expected, rel=1e-9)
-        given = RRD()(torch.tensor([ranked[:3]]), uninteresting_scores=torch.tensor([ranked[3:]]))
-        assert given.item() == pytest.approx(expected, rel=1e-5)
+        separate = RRD()(torch.tensor([ranked[:3]]), uninteresting_scores=torch.tensor([ranked[3:]]))
+        assert separate.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_ranking_distillation_weighs_by_place_and_discrepancy() -> None:

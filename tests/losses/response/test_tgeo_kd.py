@@ -21,15 +21,15 @@ def test_reads_like_the_paper(options: dict[str, float]) -> None:
     loss = built(**options)
     first, second = (x.detach().numpy() for x in (loss.ratio.net[0].weight, loss.ratio.net[2].weight))
     bias, last = (x.detach().numpy() for x in (loss.ratio.net[0].bias, loss.ratio.net[2].bias))
-    told: list[list[np.ndarray]] = [[] for _ in range(4)]
+    teacher_probabilities: list[list[np.ndarray]] = [[] for _ in range(4)]
     for _ in range(2):
         s, t, y = torch.randn(5, 4).double(), torch.randn(5, 4).double(), torch.randint(4, (5,))
         values = loss(s, t, targets=y)
         for b in range(5):
-            told[int(y[b])].append(softmax(t[b].numpy()))
+            teacher_probabilities[int(y[b])].append(softmax(t[b].numpy()))
         for b in range(5):
             p, q, g = softmax(s[b].numpy()), softmax(t[b].numpy()), np.eye(4)[int(y[b])]
-            mean = np.mean(told[int(y[b])], axis=0)
+            mean = np.mean(teacher_probabilities[int(y[b])], axis=0)
             x = np.concatenate([p - g, q - g, p - q, mean - g, p - mean])
             a = expit(second @ np.maximum(first @ x + bias, 0) + last)[0]
             soft, hard = (softmax(z[b].numpy() / loss.temperature) for z in (t, s))

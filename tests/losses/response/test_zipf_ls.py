@@ -19,10 +19,10 @@ def test_reads_like_the_paper(power: float, voted: bool) -> None:
     values = ZipfLS(power)(s, targets=y, votes=votes)
     for b in range(7):
         rank = rankdata(-(s if votes is None else votes)[b].numpy(), method="min")
-        others = np.arange(6) != int(y[b])
-        zipf = rank[others] ** -power
+        non_target = np.arange(6) != int(y[b])
+        zipf = rank[non_target] ** -power
         zipf = zipf / zipf.sum()
-        log_p = log_softmax(s[b].numpy()[others])
+        log_p = log_softmax(s[b].numpy()[non_target])
         assert values[b].item() == pytest.approx((zipf * (np.log(zipf) - log_p)).sum(), rel=1e-9)
 
 

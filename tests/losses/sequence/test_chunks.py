@@ -1,4 +1,4 @@
-"""By chunks as all at once, value and gradient."""
+"""Losses in chunks equal losses of all rows at once, in value and gradient."""
 
 from __future__ import annotations
 
@@ -147,10 +147,10 @@ def test_a_second_gradient_is_made_in_the_precision_of_the_first() -> None:
 @pytest.mark.parametrize("loss", [TokenCE(), DistiLLM2()], ids=repr)
 def test_equals_one_chunk(loss: Sequence, monkeypatch: pytest.MonkeyPatch) -> None:
     student, teacher, targets = batch()
-    asked = {"by_teacher": torch.tensor([True, True, False])} if isinstance(loss, DistiLLM2) else {}
+    inputs = {"by_teacher": torch.tensor([True, True, False])} if isinstance(loss, DistiLLM2) else {}
     results = []
     for smallest in (2 * V, 100 * V):
         monkeypatch.setattr(chunked, "SMALLEST", smallest)
-        values = loss(student, teacher, targets=targets, **asked)
+        values = loss(student, teacher, targets=targets, **inputs)
         results.append((values, torch.autograd.grad(values.square().sum(), student)[0]))
     torch.testing.assert_close(*results)

@@ -34,22 +34,22 @@ def kl(a: np.ndarray, b: np.ndarray) -> float:
     return float((a * np.log(a / b)).sum())
 
 
-def by_loop(one, student: Tensor, teacher: Tensor, targets: Tensor) -> list[float]:
+def by_loop(token_loss, student: Tensor, teacher: Tensor, targets: Tensor) -> list[float]:
     places = [(b, t) for b in range(B) for t in range(T) if targets[b, t] != -100]
-    return [one(student[at], teacher[at]) for at in places]
+    return [token_loss(student[at], teacher[at]) for at in places]
 
 
 def jsd(beta: float, temperature: float):
-    def one(z: Tensor, u: Tensor) -> float:
+    def token_loss(z: Tensor, u: Tensor) -> float:
         s, t = p(z, temperature), p(u, temperature)
         m = beta * t + (1 - beta) * s
         return beta * kl(t, m) + (1 - beta) * kl(s, m)
 
-    return one
+    return token_loss
 
 
 def akl(mu: float):
-    def one(z: Tensor, u: Tensor) -> float:
+    def token_loss(z: Tensor, u: Tensor) -> float:
         s, t = p(z), p(u)
         head, tail, summed = 0.0, 0.0, 0.0
         for place, v in enumerate(np.argsort(-t)):
@@ -58,7 +58,7 @@ def akl(mu: float):
             head, tail = (head + gap, tail) if place == 0 or summed <= mu else (head, tail + gap)
         return (head * kl(t, s) + tail * kl(s, t)) / (head + tail)
 
-    return one
+    return token_loss
 
 
 def entropy(q: np.ndarray) -> float:
@@ -87,10 +87,10 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_a_loop_over_tokens(name: str) -> None:
-    loss, one = CASES[name]
+    loss, token_loss = CASES[name]
     student, teacher, targets = batch()
     values = loss.double()(student, teacher, targets=targets)
-    np.testing.assert_allclose(values.numpy(), by_loop(one, student, teacher, targets), rtol=1e-7)
+    np.testing.assert_allclose(values.numpy(), by_loop(token_loss, student, teacher, targets), rtol=1e-7)
 
 
 @pytest.mark.parametrize("loss", [GKD(), SkewKL(), SkewRKL(), TVD(), AKL(), TAID()])

@@ -1,4 +1,4 @@
-"""Losses of whole sequences, against loops over numpy."""
+"""Losses of sequences, against loops over numpy."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_distillm2(anchors: dict, options: dict) -> None:
 
 def test_distillm2_has_no_gradient_through_the_students_own_mixture() -> None:
     student, teacher = random(1, 1, V).requires_grad_(), random(1, 1, V)
-    asked = {"targets": torch.tensor([[2]]), "by_teacher": torch.tensor([False])}
-    DistiLLM2()(student, teacher, **asked).sum().backward()
+    inputs = {"targets": torch.tensor([[2]]), "by_teacher": torch.tensor([False])}
+    DistiLLM2()(student, teacher, **inputs).sum().backward()
     s = student.detach().softmax(-1)[0, 0]
     ratio = (s / (0.9 * teacher.softmax(-1)[0, 0] + 0.1 * s)).log()
     torch.testing.assert_close(student.grad[0, 0], s * (ratio - (s * ratio).sum()))
@@ -76,9 +76,9 @@ def test_minillm(gamma: float, clip: float) -> None:
     returns = np.zeros((B, T))
     for b in range(B):
         for t in range(T):
-            left = mask[b, t:].sum() if mask[b, t] else 0.0
-            left = float(left) or 1.0
-            returns[b, t] = sum(gamma ** (k - t) * float(rewards[b, k]) for k in range(t, T)) / left
+            remaining = mask[b, t:].sum() if mask[b, t] else 0.0
+            remaining = float(remaining) or 1.0
+            returns[b, t] = sum(gamma ** (k - t) * float(rewards[b, k]) for k in range(t, T)) / remaining
     advantage = (returns - returns.mean()) / np.sqrt(returns.var(ddof=1) + 1e-8)
     policy, single = [], []
     for b, t in [(b, t) for b in range(B) for t in range(T) if mask[b, t]]:
@@ -86,8 +86,8 @@ def test_minillm(gamma: float, clip: float) -> None:
         ratio = np.exp(np.log(s[targets[b, t]]) - float(old[b, t])) * float(w[b, t])
         policy.append(max(-advantage[b, t] * ratio, -advantage[b, t] * np.clip(ratio, 1 - clip, 1 + clip)))
         single.append(kl(s, q))
-    asked = {"targets": targets, "old_logprobs": old, "rewards": rewards, "w": w, "mask": mask}
-    parts = MiniLLM(gamma, clip)(student, teacher, **asked)
+    inputs = {"targets": targets, "old_logprobs": old, "rewards": rewards, "w": w, "mask": mask}
+    parts = MiniLLM(gamma, clip)(student, teacher, **inputs)
     np.testing.assert_allclose(parts["policy"], policy, rtol=1e-7)
     np.testing.assert_allclose(parts["single_step"], single, rtol=1e-7)
 
@@ -95,9 +95,9 @@ def test_minillm(gamma: float, clip: float) -> None:
 def test_uld_of_two_vocabularies() -> None:
     student, teacher = random(2, 6, 5), random(2, 7, 8)
     targets = torch.tensor([[-100, -100, 1, 2, 3, -100], [-100, 4, 0, 1, 2, 3]])
-    other = torch.tensor([[-100, 7, 6, 5, 4, -100, -100], [-100, -100, -100, 1, 2, 3, -100]])
+    targets_t = torch.tensor([[-100, 7, 6, 5, 4, -100, -100], [-100, -100, -100, 1, 2, 3, -100]])
     options = {"student_temperature": 2.0, "teacher_temperature": 0.5, "skip_student_eos": True}
-    values = ULD(shift=True, **options)(student, teacher, targets=targets, teacher_targets=other)
+    values = ULD(shift=True, **options)(student, teacher, targets=targets, teacher_targets=targets_t)
     for b, (start, start_t, length) in enumerate([(1, 0, 2), (0, 2, 3)]):
         each = []
         for k in range(length):
@@ -122,9 +122,9 @@ def test_dskd(objective: str, swap: bool) -> None:
     for b, t in [(b, t) for b in range(B) for t in range(T) if targets[b, t] != -100]:
         z_s, z_ts = (h @ head_s.numpy().T for h in (student[b, t].numpy(), linear(loss.t2s, teacher[b, t].numpy())))
         z_t, z_st = (h @ head_t.numpy().T for h in (teacher[b, t].numpy(), linear(loss.s2t, student[b, t].numpy())))
-        own, others = softmax(z_s / 1.5), softmax(z_ts / 1.5)
+        s, s_from_teacher = softmax(z_s / 1.5), softmax(z_ts / 1.5)
         slow["truth"].append(-np.log(softmax(z_ts)[targets[b, t]]))
-        slow["student_space"].append(kl(own, others) if swap else kl(others, own))
+        slow["student_space"].append(kl(s, s_from_teacher) if swap else kl(s_from_teacher, s))
         slow["teacher_space"].append(kl(softmax(z_t / 1.5), softmax(z_st / 1.5)))
     for name, values in parts.items():
         np.testing.assert_allclose(values.detach().numpy(), slow[name], rtol=1e-7)
@@ -148,27 +148,35 @@ def test_dskd_cma() -> None:
         teacher_vocabulary=(embed_t, head_t),
     )
 
-    def words(table, tokens, of):
-        return np.stack([table[int(x) if int(label) != -100 else 0] for x, label in zip(tokens[0], of[0], strict=True)])
+    def embed_tokens(table, tokens, targets):
+        return np.stack(
+            [table[int(x) if int(label) != -100 else 0] for x, label in zip(tokens[0], targets[0], strict=True)]
+        )
 
     def unit(x):
         return x / x.std(ddof=1)
 
-    said = words(embed_t.numpy(), y_t, y_t)
-    query = linear(loss.query, np.concatenate([words(embed.numpy(), ids, y), words(embed.numpy(), y, y)], -1))
-    align = query @ unit(np.concatenate([words(embed_t.numpy(), ids_t, y_t), said], -1)).T / np.sqrt(6)
+    target_embeddings = embed_tokens(embed_t.numpy(), y_t, y_t)
+    query = linear(
+        loss.query, np.concatenate([embed_tokens(embed.numpy(), ids, y), embed_tokens(embed.numpy(), y, y)], -1)
+    )
+    align = (
+        query @ unit(np.concatenate([embed_tokens(embed_t.numpy(), ids_t, y_t), target_embeddings], -1)).T / np.sqrt(6)
+    )
     align[[0], :] = -1e9
     align[:, [1]] = -1e9
-    z_ts = softmax(align) @ linear(loss.t2s, unit(teacher[0].numpy()) + unit(said)) @ head.numpy().T
+    z_ts = softmax(align) @ linear(loss.t2s, unit(teacher[0].numpy()) + unit(target_embeddings)) @ head.numpy().T
     z_st = softmax(align.T) @ linear(loss.s2t, student[0].numpy()) @ head_t.numpy().T
     z_s, z_t = student[0].numpy() @ head.numpy().T, teacher[0].numpy() @ head_t.numpy().T
-    own, others = [1, 2], [0, 2, 3]
-    truth = [-np.log(softmax(z_ts[k])[y[0, k]]) for k in own]
-    same = [kl(softmax(z_ts[k] / 0.6 / 1.3), softmax(z_s[k] / 1.3)) * (z_ts[k].argmax() == int(y[0, k])) for k in own]
-    back = [kl(softmax(z_t[k] / 1.3), softmax(z_st[k] / 1.3)) for k in others]
-    np.testing.assert_allclose(parts["truth"].detach(), truth, rtol=1e-7)
-    np.testing.assert_allclose(parts["student_space"].detach(), same, rtol=1e-7)
-    np.testing.assert_allclose(parts["teacher_space"].detach(), back, rtol=1e-7)
+    labelled, labelled_t = [1, 2], [0, 2, 3]
+    cross_entropies = [-np.log(softmax(z_ts[k])[y[0, k]]) for k in labelled]
+    student_space = [
+        kl(softmax(z_ts[k] / 0.6 / 1.3), softmax(z_s[k] / 1.3)) * (z_ts[k].argmax() == int(y[0, k])) for k in labelled
+    ]
+    teacher_space = [kl(softmax(z_t[k] / 1.3), softmax(z_st[k] / 1.3)) for k in labelled_t]
+    np.testing.assert_allclose(parts["truth"].detach(), cross_entropies, rtol=1e-7)
+    np.testing.assert_allclose(parts["student_space"].detach(), student_space, rtol=1e-7)
+    np.testing.assert_allclose(parts["teacher_space"].detach(), teacher_space, rtol=1e-7)
 
 
 def test_refuses_what_it_does_not_know() -> None:
@@ -181,5 +189,5 @@ def test_refuses_what_it_does_not_know() -> None:
     with pytest.raises(ConfigError, match="skew"):
         DistiLLM2(skew=1)
     targets = torch.zeros(1, 3, dtype=torch.long)
-    with pytest.raises(ConfigError, match="as many"):
+    with pytest.raises(ConfigError, match="equal numbers"):
         ULD()(torch.randn(1, 3, 4), torch.randn(2, 3, 4), targets=targets, teacher_targets=targets)

@@ -26,18 +26,18 @@ def batch():
     return student, {"teacher_topk_ids": ids, "teacher_topk_values": values, "targets": targets}
 
 
-def pairs(student, asked, missing: str, temperature: float, log_target: bool):
-    """The top tokens' probabilities of student and teacher, and what either leaves, for each token that counts."""
+def pairs(student, inputs, missing: str, temperature: float, log_target: bool):
+    """Yield the top tokens' probabilities of student and teacher, and the rest of each, for each token that counts."""
     for b in range(B):
         for t in range(T):
-            if asked["targets"][b, t] == -100:
+            if inputs["targets"][b, t] == -100:
                 continue
-            ids, values = asked["teacher_topk_ids"][b, t].numpy(), asked["teacher_topk_values"][b, t].numpy()
+            ids, values = inputs["teacher_topk_ids"][b, t].numpy(), inputs["teacher_topk_values"][b, t].numpy()
             s = softmax(student[b, t].numpy() / temperature)[ids]
             q = np.exp(values) ** (1 / temperature)
-            left = (1 - np.exp(values).sum()) ** (1 / temperature) if missing == "symmetric_uniform" else 0.0
-            q = q / (q.sum() + left)
-            yield s, q, 1 - s.sum(), 1 - q.sum() if left else 0.0
+            remaining = (1 - np.exp(values).sum()) ** (1 / temperature) if missing == "symmetric_uniform" else 0.0
+            q = q / (q.sum() + remaining)
+            yield s, q, 1 - s.sum(), 1 - q.sum() if remaining else 0.0
 
 
 def kl(p, q) -> float:
@@ -62,19 +62,19 @@ def slow_tvd(s, t, rest_s, rest_t) -> float:
 @pytest.mark.parametrize("missing", ["zero", "symmetric_uniform"])
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_equals_a_loop(divergence: str, slow, missing: str, temperature: float) -> None:
-    student, asked = batch()
-    values = TopK(divergence, missing=missing, temperature=temperature)(student, **asked)
-    expected = [slow(*one) for one in pairs(student, asked, missing, temperature, True)]
+    student, inputs = batch()
+    values = TopK(divergence, missing=missing, temperature=temperature)(student, **inputs)
+    expected = [slow(*case) for case in pairs(student, inputs, missing, temperature, True)]
     np.testing.assert_allclose(values.numpy(), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("divergence", ["kl", "jsd", "tvd"])
 def test_logits_in_place_of_log_probabilities(divergence: str) -> None:
-    student, asked = batch()
-    shifted = asked | {"teacher_topk_values": asked["teacher_topk_values"] + 3.0}
+    student, inputs = batch()
+    shifted = inputs | {"teacher_topk_values": inputs["teacher_topk_values"] + 3.0}
     torch.testing.assert_close(
         TopK(divergence, log_target=False, temperature=2.0)(student, **shifted),
-        TopK(divergence, temperature=2.0)(student, **asked),
+        TopK(divergence, temperature=2.0)(student, **inputs),
     )
 
 
@@ -82,34 +82,34 @@ def test_logits_in_place_of_log_probabilities(divergence: str) -> None:
 def test_a_teacher_at_hand_gives_its_top_tokens(cls) -> None:
     student, teacher = torch.randn(B, T, V), torch.randn(B, T, V)
     values, ids = teacher.log_softmax(-1).topk(K)
-    kept = cls(top=K)(student, teacher_topk_ids=ids, teacher_topk_values=values)
-    torch.testing.assert_close(cls(top=K)(student, teacher), kept)
+    expected = cls(top=K)(student, teacher_topk_ids=ids, teacher_topk_values=values)
+    torch.testing.assert_close(cls(top=K)(student, teacher), expected)
 
 
 @pytest.mark.parametrize("cls", [TopK, TopKHinge])
 def test_a_mask_leaves_tokens_out(cls) -> None:
-    student, asked = batch()
+    student, inputs = batch()
     mask = torch.tensor([[True, False, True], [True, True, False]])
-    kept = asked | {"targets": asked["targets"].masked_fill(~mask, -100)}
-    torch.testing.assert_close(cls()(student, mask=mask, **asked), cls()(student, **kept))
+    unlabelled = inputs | {"targets": inputs["targets"].masked_fill(~mask, -100)}
+    torch.testing.assert_close(cls()(student, mask=mask, **inputs), cls()(student, **unlabelled))
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, None])
 def test_hinge_and_logistic_over_preferred_pairs(margin) -> None:
-    student, asked = batch()
+    student, inputs = batch()
     hinge, logistic = [], []
-    for b, t in [(b, t) for b in range(B) for t in range(T) if asked["targets"][b, t] != -100]:
-        ids, q = asked["teacher_topk_ids"][b, t].numpy(), asked["teacher_topk_values"][b, t].exp().numpy()
+    for b, t in [(b, t) for b in range(B) for t in range(T) if inputs["targets"][b, t] != -100]:
+        ids, q = inputs["teacher_topk_ids"][b, t].numpy(), inputs["teacher_topk_values"][b, t].exp().numpy()
         z = student[b, t].numpy()[ids]
         s = softmax(student[b, t].numpy())[ids]
         for k in range(K):
-            for other in range(K):
-                if q[k] > q[other]:
-                    m = q[k] - q[other] if margin is None else margin
-                    hinge.append(max(0.0, m - (s[k] - s[other])))
-                    logistic.append(np.log1p(np.exp(z[other] - z[k])))
-    assert float(TopKHinge(margin=margin)(student, **asked).mean()) == pytest.approx(np.mean(hinge))
-    assert float(TopKLogistic()(student, **asked).mean()) == pytest.approx(np.mean(logistic))
+            for j in range(K):
+                if q[k] > q[j]:
+                    m = q[k] - q[j] if margin is None else margin
+                    hinge.append(max(0.0, m - (s[k] - s[j])))
+                    logistic.append(np.log1p(np.exp(z[j] - z[k])))
+    assert float(TopKHinge(margin=margin)(student, **inputs).mean()) == pytest.approx(np.mean(hinge))
+    assert float(TopKLogistic()(student, **inputs).mean()) == pytest.approx(np.mean(logistic))
 
 
 def test_refuses_contradictions_and_a_teacher_that_is_not_there() -> None:

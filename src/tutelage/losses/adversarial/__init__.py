@@ -1,1 +1,1 @@
-"""Robust students: what is said of attacked inputs, and the attack that makes them."""
+"""Losses for robust students on attacked inputs, and the attacks that generate them."""

@@ -1,4 +1,4 @@
-"""Madry, Makelov, Schmidt, Tsipras, Vladu: inputs moved within a radius to where an objective is largest."""
+"""Madry, Makelov, Schmidt, Tsipras, Vladu: projected gradient ascent on the inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 
 Bound = float | Tensor
-"""A number, or one a channel that is broadcast against the inputs, as normalised images need."""
+"""A number, or a tensor of one per channel that broadcasts against the inputs, for normalised images."""
 
 
 def perturb(
@@ -24,14 +24,25 @@ def perturb(
     low: Bound = 0.0,
     high: Bound = 1.0,
 ) -> Tensor:
-    r"""Projected gradient ascent by the sign of the gradient, within a box about the inputs.
+    r"""Perturb inputs by projected gradient ascent with the gradient's sign, within a box around them.
 
     x' ← start;  `steps` times: x' ← clip(clip(x' + step_size·sign ∇_{x'} objective(x'), x ± radius), low, high).
 
-    inputs (B, …); objective: x' → values (any shape; they are added), run through as many models as its gradient shall
-    flow: for RSLAD KL(softmax t(x) ‖ softmax s(x')), for AdaAD KL(softmax t(x') ‖ softmax s(x')), for ARD and IAD
-    CE(s(x'), y). Set the models to evaluation first, lest batch statistics move. start: x + 0.001·N(0, 1) unless given.
-    Returns x', (B, …), without graph; no model's gradients are touched.
+    Args:
+        inputs: x, (B, …).
+        objective: maps x' to values of any shape, which are summed; it runs the models that the gradient should flow
+            through: for RSLAD KL(softmax t(x) ‖ softmax s(x')), for AdaAD KL(softmax t(x') ‖ softmax s(x')), for ARD
+            and IAD CE(s(x'), y). Set the models to evaluation first, so that batch statistics don't change.
+        start: the initial x', by default x + 0.001·N(0, 1).
+        steps: the number of steps.
+        step_size: the step in the inputs' units.
+        radius: the largest change of each value.
+        low: the smallest allowed value.
+        high: the largest allowed value.
+
+    Returns:
+        x', (B, …), without graph; the models' gradients aren't changed.
+
     Paper: Madry, Makelov, Schmidt, Tsipras, Vladu. ICLR 2018. arXiv:1706.06083. Start and steps as in Zi, Zhao, Ma,
     Jiang. ICCV 2021. arXiv:2108.07969.
     Raises: ConfigError if `steps` is below 0, or the start differs in shape.
@@ -43,11 +54,11 @@ def perturb(
             "more steps, and a start of the inputs' shape."
         )
     inputs = inputs.detach()
-    least, most = (torch.as_tensor(x).to(inputs) for x in (low, high))
+    lower, upper = (torch.as_tensor(x).to(inputs) for x in (low, high))
     for _ in range(steps):
         moved.requires_grad_()
         with torch.enable_grad():
-            (slope,) = torch.autograd.grad(objective(moved).sum(), moved)
-        moved = moved.detach() + step_size * slope.sign()
-        moved = moved.maximum(inputs - radius).minimum(inputs + radius).clamp(least, most)
+            (gradient,) = torch.autograd.grad(objective(moved).sum(), moved)
+        moved = moved.detach() + step_size * gradient.sign()
+        moved = moved.maximum(inputs - radius).minimum(inputs + radius).clamp(lower, upper)
     return moved

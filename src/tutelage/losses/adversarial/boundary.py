@@ -21,16 +21,27 @@ def boundary_samples(
     low: float = -2.5,
     high: float = 2.5,
 ) -> Tensor:
-    r"""Move inputs towards another class until the teacher no longer says what it said first.
+    r"""Move inputs towards another class until the teacher's prediction changes.
 
-    k the class to go to, b the one that the teacher gives to x, D = t_b(x') − t_k(x');
+    k the target class, b the class that the teacher predicts for x, D = t_b(x') − t_k(x');
     `steps` times, while argmax t(x') = b:  x' ← clip(x' − η·(D + ε)·∇D/‖∇D‖₂, low, high), from x' = x.
 
-    teacher: inputs (B, …) → logits (B, C), in evaluation, lest batch statistics move; towards (B,) int64, as
-    `other_classes` draws it. Returns x', (B, …), without graph; the teacher's gradients aren't touched. Student and
-    teacher are then compared at x', by `soft_ce` at T = 3; choose inputs that both classify right.
+    Args:
+        teacher: maps inputs (B, …) to logits (B, C), in evaluation mode, so that batch statistics don't change.
+        inputs: x, (B, …); choose inputs that both models classify correctly.
+        towards: k, (B,) int64, as `other_classes` draws it.
+        steps: the number of steps.
+        step_size: η.
+        eps: ε.
+        low: the smallest allowed value.
+        high: the largest allowed value.
+
+    Returns:
+        x', (B, …), without graph; the teacher's gradients aren't changed. Student and teacher are then compared at x',
+        by `soft_ce` at T = 3.
+
     Paper: Heo, Lee, Yun, Choi. Knowledge distillation with adversarial samples supporting decision boundary. AAAI 2019.
-    arXiv:1805.05532; steps, η, ε and the bounds, of normalised images, as in the authors' code. No published numbers
+    arXiv:1805.05532; steps, η, ε and the bounds (for normalised images) as in the authors' code. No published numbers
     were compared.
     Raises: ConfigError if `steps` is below 1.
     """
@@ -53,6 +64,6 @@ def boundary_samples(
 
 
 def other_classes(teacher: Tensor, targets: Tensor) -> Tensor:
-    """A class other than the true one, drawn for each sample by the teacher's logits (B, C); (B,) int64."""
+    """Draw for each sample a class other than the true one, by the teacher's logits (B, C); (B,) int64."""
     p = teacher.detach().float().scatter(1, targets[:, None], -torch.inf).softmax(1)
     return torch.multinomial(p, 1).squeeze(1)

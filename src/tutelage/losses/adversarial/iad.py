@@ -1,4 +1,4 @@
-"""Zhu, Yao, Han, Zhang, Liu, Niu, Zhou, Xu, Yang: trust the teacher as far as it is right."""
+"""Zhu, Yao, Han, Zhang, Liu, Niu, Zhou, Xu, Yang: trust in the teacher according to its reliability."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tutelage.utils.options import EpochsOrZero, NonNegative, Temperature
 
 
 class IAD(Response):
-    r"""Follow the teacher where it withstands the attack itself, and where not, the student's own clean answer.
+    r"""Match the teacher where it withstands the attack, and the student's own clean prediction elsewhere.
 
     w = softmax(t(x'))_y^β, and 1 before the epoch `begin`;
     "teacher": w · T² · KL(softmax(t(x)/T) ‖ softmax(s(x')/T));  "self": γ·(1 − w) · KL(softmax(s(x)) ‖ softmax(s(x'))).
-    weigh_teacher=False: the teacher's part isn't weighed by w. adversarial=True: its target is t(x') instead of t(x).
+    weigh_teacher=False: the teacher's part isn't weighted by w. adversarial=True: its target is t(x') instead of t(x).
 
     Shapes: student (B, C, …) logits of the attacked inputs x', teacher of the clean ones x; student_clean the student's
-    of x, teacher_adversarial the teacher's of x'; targets (B, …) int64; epoch how far training is, at `begin` if it
-    isn't known; the parts are (B, …). The gradient flows through s(x) too, not through w.
+    logits of x, teacher_adversarial the teacher's of x'; targets (B, …) int64; epoch: the training progress in epochs,
+    `begin` if not passed; the parts are (B, …). The gradient flows through s(x) too, not through w.
     Paper: Zhu, Yao, Han, Zhang, Liu, Niu, Zhou, Xu, Yang. Reliable adversarial distillation with unreliable teachers.
     ICLR 2022. arXiv:2106.04928, whose warm-up is 60 epochs of 200. The authors' code of IAD-I has weigh_teacher=False
-    and γ = 1, that of IAD-II adversarial=True and γ = T², with the truth and another teacher's KD beside.
+    and γ = 1, that of IAD-II adversarial=True and γ = T², in addition to the supervised loss and another teacher's KD.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
     """
 
@@ -59,12 +59,11 @@ class IAD(Response):
         epoch: float | None = None,
     ) -> dict[str, Tensor]:
         target = teacher_adversarial if self.adversarial else teacher
-        for other in (target, teacher_adversarial, student_clean):
-            same_shape(self, student, other)
-        log_right = -F.cross_entropy(teacher_adversarial, targets, reduction="none").detach()
-        trust = (
-            torch.ones_like(log_right) if epoch is not None and epoch < self.begin else (self.beta * log_right).exp()
-        )
-        followed = softened_kl(student, target, self.temperature)
-        own = kl(F.log_softmax(student_clean, dim=1), F.log_softmax(student, dim=1))
-        return {"teacher": trust * followed if self.weigh_teacher else followed, "self": self.gamma * (1 - trust) * own}
+        for logits in (target, teacher_adversarial, student_clean):
+            same_shape(self, student, logits)
+        log_p = -F.cross_entropy(teacher_adversarial, targets, reduction="none").detach()
+        trust = torch.ones_like(log_p) if epoch is not None and epoch < self.begin else (self.beta * log_p).exp()
+        teacher_kl = softened_kl(student, target, self.temperature)
+        self_kl = kl(F.log_softmax(student_clean, dim=1), F.log_softmax(student, dim=1))
+        teacher_part = trust * teacher_kl if self.weigh_teacher else teacher_kl
+        return {"teacher": teacher_part, "self": self.gamma * (1 - trust) * self_kl}

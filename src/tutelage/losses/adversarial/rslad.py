@@ -1,4 +1,4 @@
-"""Zi, Zhao, Ma, Jiang: robust soft labels; Huang et al.: the teacher's answers to the attacked inputs."""
+"""Zi, Zhao, Ma, Jiang: robust soft labels; Huang et al.: the teacher's predictions of attacked inputs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tutelage.utils.options import NonNegative, Share
 
 
 class RSLAD(Response):
-    r"""Match what the robust teacher says of the clean inputs, on them and on the attacked ones.
+    r"""Match the robust teacher's predictions of clean inputs, with the student on both clean and attacked inputs.
 
     t = softmax(t(x));  "adversarial": w_a · Σ_c t_c·(log(t_c + ε) − log softmax(s(x'))_c);
     "natural": w_n times the same with s(x).
 
     Shapes: student (B, C, …) logits of the attacked inputs x', teacher of the clean ones x; student_clean the student's
-    of x; the parts are (B, …). x' is by `losses.adversarial.attack.perturb`. No label is used.
+    logits of x; the parts are (B, …). x' comes from `losses.adversarial.attack.perturb`. Labels aren't used.
     Paper: Zi, Zhao, Ma, Jiang. Revisiting adversarial robustness distillation. ICCV 2021. arXiv:2108.07969, ε = 0. The
     authors' code has ε = 10⁻⁵ and also averages over classes.
     Raises: ConfigError if a weight or ε is below 0, or shapes differ.
@@ -45,24 +45,24 @@ class RSLAD(Response):
         same_shape(self, student, teacher)
         same_shape(self, student_clean, teacher)
         log_t = F.log_softmax(teacher, dim=1)
-        log_told = log_plus(log_t, self.eps) if self.eps else log_t
+        log_target = log_plus(log_t, self.eps) if self.eps else log_t
         sides = {"adversarial": (self.adv_weight, student), "natural": (self.nat_weight, student_clean)}
         return {
-            name: weight * (log_t.exp() * (log_told - F.log_softmax(s, dim=1))).sum(1)
+            name: weight * (log_t.exp() * (log_target - F.log_softmax(s, dim=1))).sum(1)
             for name, (weight, s) in sides.items()
         }
 
 
 class AdaAD(Response):
-    r"""Match what the teacher says of the attacked inputs, and of the clean ones.
+    r"""Match the teacher's predictions of the attacked inputs, and of the clean inputs.
 
     L = "adversarial": α · KL(softmax(t(x')) ‖ softmax(s(x')));  "natural": (1 − α) · KL(softmax(t(x)) ‖ softmax(s(x))).
 
     Shapes: student (B, C, …) logits of the attacked inputs x', teacher of the clean ones x; student_clean the student's
-    of x, teacher_adversarial the teacher's of x'; the parts are (B, …). x' is by `losses.adversarial.attack.perturb`,
-    through both models.
+    logits of x, teacher_adversarial the teacher's of x'; the parts are (B, …). x' comes from
+    `losses.adversarial.attack.perturb`, through both models.
     Paper: Huang, Chen, Wang, Lu, Cheng, Wang. Boosting accuracy and robustness of student models via adaptive
-    adversarial distillation. CVPR 2023. Code that goes by this name also averages over classes.
+    adversarial distillation. CVPR 2023. Published code of this name also averages over classes.
     Raises: ConfigError if α isn't in [0, 1], or shapes differ.
     """
 

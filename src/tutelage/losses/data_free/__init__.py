@@ -1,1 +1,1 @@
-"""Images made where there are none: what shapes them, and what their student learns."""
+"""Data-free losses: they shape generated images, or train the student on them."""

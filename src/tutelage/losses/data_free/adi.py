@@ -1,4 +1,4 @@
-"""Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz: images that student and teacher disagree about."""
+"""Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz: images on which student and teacher disagree."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutelage.utils.options import ShareBelowHalf, Temperature
 
 
 class JensenShannon(Response):
-    r"""How far apart two answers are, the same from either side.
+    r"""The Jensen–Shannon divergence between the predictions, which is symmetric.
 
     p = softmax(s/T), q = softmax(t/T), m = (p + q)/2;  L = ½·KL(p ‖ m) + ½·KL(q ‖ m), not scaled by T².
     reverse=True: ½·KL(m ‖ p) + ½·KL(m ‖ q). floor: p, q and m are clamped to [floor, 1 − floor], not renormalised.
@@ -21,7 +21,7 @@ class JensenShannon(Response):
     Shapes: student, teacher (B, C, …) logits; returns (B, …).
     Paper: Lin. IEEE Transactions on Information Theory 1991. Code of Yin et al. (see ADI) and of Fang et al. (see
     CMIContrast) has reverse=True, floor=0.01.
-    Raises: ConfigError if the temperature isn't above 0, the floor not in [0, ½), or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, the floor not in [0, ½), or the shapes differ.
     """
 
     name = "jensen_shannon"
@@ -43,15 +43,15 @@ class JensenShannon(Response):
 
 
 class ADI(Response):
-    r"""Make images that the student and the teacher disagree about (Adaptive DeepInversion's competition).
+    r"""Optimise images on which the student and the teacher disagree (Adaptive DeepInversion's competition).
 
     L = 1 − clip(mean_batch JS(s, t), 0, 1), JS as in JensenShannon.
 
-    Shapes: student, teacher (B, C, …) logits of made images; returns a single value. It shapes the images; the student
-    then learns from them by another loss.
+    Shapes: student, teacher (B, C, …) logits of generated images; returns a single value. It optimises the images; the
+    student is then trained on them with another loss.
     Paper: Yin, Molchanov, Alvarez, Li, Mallya, Hoiem, Jha, Kautz. CVPR 2020. arXiv:1912.08795. The authors' code has
     T = 3, reverse=True and floor=0.01.
-    Raises: ConfigError if the temperature isn't above 0, the floor not in [0, ½), or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, the floor not in [0, ½), or the shapes differ.
     """
 
     name = "adi"

@@ -14,13 +14,14 @@ from tutelage.utils.options import Temperature
 
 
 class CMIContrast(Loss):
-    r"""Make images that differ from each other: a view of one is told from the views of all, made before or now.
+    r"""Optimise images to differ: contrast a view of each with views of all images, current and earlier.
 
     u_i, v_j unit vectors of a local view of image i and a global one of image j;
     L_i = −log softmax_j(⟨u_i, sg v_j⟩/τ)_i over all images: the parts "batch" and "bank".
 
-    Shapes: student, [batch's u (B, D), bank's u (N, D)] or the first alone; teacher, as many of v; unit vectors, by
-    a head that is trained along. The parts are (B,) and (N,): apart, so that a large bank doesn't thin the gradient.
+    Shapes: student, [batch's u (B, D), bank's u (N, D)] or the first alone; teacher, a list of v of the same length;
+    unit vectors, from a head that is trained jointly. The parts (B,) and (N,) are separate, so that a large bank
+    doesn't dilute the gradient.
     Paper: Fang, Song, Wang, Shen, Wang, Song. Contrastive model inversion for data-free knowledge distillation. IJCAI
     2021. arXiv:2105.08584. The target is a constant as in the authors' code. The images' other
     losses are DeepInversionBN, the cross-entropy of the teacher with a chosen class, and CMIAdversarial.
@@ -45,21 +46,22 @@ class CMIContrast(Loss):
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
         as_many(self, student, teacher)
         similarities = torch.cat(student) @ torch.cat(teacher).detach().T / self.temperature
-        own = torch.arange(len(similarities), device=similarities.device)
-        values = F.cross_entropy(similarities, own, reduction="none")
+        positives = torch.arange(len(similarities), device=similarities.device)
+        values = F.cross_entropy(similarities, positives, reduction="none")
         return dict(zip(("batch", "bank"), values.split([len(x) for x in student]), strict=False))
 
 
 class CMIAdversarial(Response):
-    r"""How far student and teacher still differ on images of which they name the same class.
+    r"""The divergence of student and teacher on images for which they predict the same class.
 
     L = 1[argmax s = argmax t] · T² · KL(softmax(t/T) ‖ softmax(s/T)), one value per position. The generator maximises
-    it (weight −1, say), through the teacher too: it looks for the student's weak places on its side of the boundary.
+    it (weight −1, for instance), through the teacher too: it seeks the student's weaknesses on its side of the
+    boundary.
 
-    Shapes: student, teacher (B, C, …) logits of made images; returns (B, …).
+    Shapes: student, teacher (B, C, …) logits of generated images; returns (B, …).
     Paper: Fang, Song, Wang, Shen, Wang, Song. IJCAI 2021. arXiv:2105.08584, with T = 1 and a weight of 0.5; after Choi,
     Choi, El-Khamy, Lee. CVPR-W 2020. arXiv:2005.04136.
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     name = "cmi_adversarial"

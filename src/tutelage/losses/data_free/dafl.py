@@ -1,4 +1,4 @@
-"""Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian: a generator trained by the teacher alone."""
+"""Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian: a generator trained with the teacher alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from tutelage.utils.options import NonNegative
 
 
 class DAFL(Loss):
-    r"""Make images that the teacher is sure of, spread over the classes, and whose features are strong.
+    r"""Optimise images for confident teacher predictions, balanced classes and strong activations.
 
     z the teacher's logits, f its feature, p = softmax(z), p̄ its mean over the batch;
     "one_hot": w_o · CE(z, argmax z);  "balance": w_b · Σ_c p̄_c·log p̄_c;  "activation": −w_a · |f|.
 
-    Shapes: student, [logits (B, C), feature (B, …)] of the *teacher*, when it sees made images: what this loss shapes;
-    no teacher. The parts are (B,), a single value, and f's shape. The student learns from the images by KD.
+    Shapes: student, [logits (B, C), feature (B, …)] of the *teacher* on generated images, which this loss optimises;
+    `teacher` isn't used. The parts are (B,), a single value, and of f's shape. The student is trained on the images by
+    KD.
     Paper: Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian. Data-free learning of student networks. ICCV 2019.
-    arXiv:1904.01186, its weights 1, 5 and 0.1. Reductions are those of the authors' code, which takes log₁₀, that is, a
-    w_b smaller by ln 10.
+    arXiv:1904.01186, its weights 1, 5 and 0.1. Reductions are those of the authors' code, which uses log₁₀, equivalent
+    to dividing w_b by ln 10.
     """
 
     name = "dafl"

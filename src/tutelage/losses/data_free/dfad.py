@@ -1,4 +1,4 @@
-"""Fang, Song, Shen, Wang, Chen, Song: student and teacher as one discriminator."""
+"""Fang, Song, Shen, Wang, Chen, Song: student and teacher together as the discriminator."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from tutelage.losses.base import Response, same_shape
 
 
 class DFAD(Response):
-    r"""Match the teacher's logits, whatever images a generator finds on which they differ.
+    r"""Match the teacher's logits on images that a generator optimises for them to differ.
 
-    L = |s − t|, one value per logit. The student minimises it on made images, their generator maximises it (weight −1),
-    through the teacher too.
+    L = |s − t|, one value per logit. The student minimises it on generated images, the generator maximises it (weight
+    −1), through the teacher too.
 
-    Shapes: student, teacher (B, C, …) logits of made images; returns (B, C, …).
+    Shapes: student, teacher (B, C, …) logits of generated images; returns (B, C, …).
     Paper: Fang, Song, Shen, Wang, Chen, Song. Data-free adversarial distillation. 2019. arXiv:1912.11006.
-    Raises: ConfigError if the two differ in shape.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "dfad"

@@ -1,1 +1,1 @@
-"""Regression knowledge: what the networks estimate."""
+"""Regression losses: they compare the networks' estimates."""

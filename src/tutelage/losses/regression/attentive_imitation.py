@@ -1,4 +1,4 @@
-"""Saputra, de Gusmão, Almalioglu, Markham, Trigoni: imitate where the teacher is good."""
+"""Saputra, de Gusmão, Almalioglu, Markham, Trigoni: imitation where the teacher is accurate."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tutelage.utils.options import Positive, Share
 
 
 class AttentiveImitation(Response):
-    r"""Match the truth, and the teacher's estimate the more, the closer the teacher comes to the truth.
+    r"""Match the targets, and the teacher's estimate by more the closer it is to the targets.
 
     e = ‖t − y‖²,  Φ = 1 − e/η,  L = α·‖s − y‖² + (1 − α)·Φ·‖s − t‖²: the parts "truth" and "imitation".
-    η: the range max e − min e of the teacher's errors over the training set; None takes the batch's. Errors above η
-    make Φ negative; errors that are all the same make it 1.
+    η: the range max e − min e of the teacher's errors over the training set; None: over the batch. Errors above η make
+    Φ negative; if all errors are equal, Φ is 1.
 
-    Shapes: student, teacher (B, D, …) estimates, targets the same, of a floating type; each part is (B,), with norms
-    over all that a sample's estimate holds.
+    Shapes: student, teacher (B, D, …) estimates, targets of the same shape, of a floating type; each part is (B,), with
+    norms over all values of a sample's estimate.
     Paper: Saputra, de Gusmão, Almalioglu, Markham, Trigoni. ICCV 2019. arXiv:1908.00858.
     Raises: ConfigError if α isn't in [0, 1], η isn't above 0, or shapes differ.
     """

@@ -12,13 +12,13 @@ from tutelage.utils.options import Share
 
 
 class FPD(Loss):
-    r"""Match the teacher's heat maps of the joints, and the true ones.
+    r"""Match the teacher's heat maps of the joints, and the target heat maps.
 
     L = ½·α·w·(s − t)² + ½·(1 − α)·w·(s − y)²: the parts "teacher" and "truth", averaged over a joint's map; w: 1 if the
     joint is visible. weigh_maps: w multiplies the maps, as in the authors' code, and so counts squared.
 
-    Shapes: student, teacher (B, J, H, W) heat maps, targets the same, of a floating type; joint_weight (B, J), all 1 if
-    not given; each part is (B, J).
+    Shapes: student, teacher (B, J, H, W) heat maps, targets of the same shape, of a floating type; joint_weight (B, J),
+    default 1; each part is (B, J).
     Paper: Zhang, Zhu, Ye. Fast human pose estimation. CVPR 2019. arXiv:1811.05419, α = 0.5.
     Raises: ConfigError if α isn't in [0, 1], or shapes differ.
     """

@@ -1,4 +1,4 @@
-"""The teacher's output, value by value: images above all."""
+"""L1 between the outputs, mostly for images."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tutelage.losses.base import Response, same_shape
 
 
 class OutputL1(Response):
-    r"""Match the teacher's output, by absolute differences.
+    r"""Match the teacher's output by the absolute difference.
 
-    L = |s − t|, one value for each of the output's.
+    L = |s − t|, one value per output value.
 
-    Shapes: student, teacher (B, …), of super-resolved or generated images for instance; returns (B, …).
-    Paper: He, Dai, Lu, Jiang, Xia. ICIP 2020 (FAKD): half of this beside half of L1 with the true image, and the
-    features' affinities (`fakd`); Li, Lin, Ding, Liu, Zhu, Han. CVPR 2020. arXiv:2003.08936 (GAN compression, for
+    Shapes: student, teacher (B, …), for instance super-resolved or generated images; returns (B, …).
+    Paper: He, Dai, Lu, Jiang, Xia. ICIP 2020 (FAKD): half of this in addition to half of L1 with the true image, and
+    the features' affinities (`fakd`); Li, Lin, Ding, Liu, Zhu, Han. CVPR 2020. arXiv:2003.08936 (GAN compression, for
     unpaired images).
-    Raises: ConfigError if the two differ in shape.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "output_l1"

@@ -14,12 +14,12 @@ from tutelage.utils.options import NonNegative
 
 
 class TeacherBoundedRegression(Response):
-    r"""Match the truth, and still more so where the student isn't better than the teacher by a margin.
+    r"""Match the targets, with an additional loss where the student isn't better than the teacher by a margin.
 
     L = smooth L1(s, y) + ν·‖s − y‖²·1[‖s − y‖² + m > ‖t − y‖²]: the parts "truth" and "bounded".
 
-    Shapes: student, teacher (B, D, …) estimates, targets the same, of a floating type; each part is (B,), summed over
-    all that a sample's estimate holds.
+    Shapes: student, teacher (B, D, …) estimates, targets of the same shape, of a floating type; each part is (B,),
+    summed over all values of a sample's estimate.
     Paper: Chen, Choi, Yu, Han, Chandraker. NIPS 2017: ν = 0.5 for bounding boxes.
     Raises: ConfigError if ν or the margin is below 0, or shapes differ.
     """
@@ -41,8 +41,8 @@ class TeacherBoundedRegression(Response):
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         same_shape(self, student, teacher)
         same_shape(self, student, targets)
-        ours, theirs = squared_distance(student, targets), squared_distance(teacher, targets)
+        student_error, teacher_error = squared_distance(student, targets), squared_distance(teacher, targets)
         return {
             "truth": F.smooth_l1_loss(student, targets, reduction="none").flatten(1).sum(1),
-            "bounded": self.nu * ours * (ours + self.margin > theirs).to(ours.dtype),
+            "bounded": self.nu * student_error * (student_error + self.margin > teacher_error).to(student_error.dtype),
         }

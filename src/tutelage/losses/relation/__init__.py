@@ -1,1 +1,1 @@
-"""Relation knowledge: how samples and layers relate."""
+"""Relation losses: they compare the relations between samples, tokens or layers."""

@@ -32,20 +32,20 @@ class CC(Relation):
         return (self.kernel(student) - self.kernel(teacher)).pow(2).mean(1)
 
     def kernel(self, x: Tensor) -> Tensor:
-        """(B, …) → (B, B)."""
+        """The kernel matrix C of a batch: (B, …) → (B, B)."""
         cosine, double = cosines(x.flatten(1)), 2 * self.gamma
         terms = (double**p / math.factorial(p) * cosine**p for p in range(self.order + 1))
         return math.exp(-double) * sum(terms, cosine.new_zeros(()))
 
 
 class CCNeighbours(Relation):
-    r"""The stand-in for CC of a widely used benchmark: embeddings' differences at neighbouring places in the batch.
+    r"""The replacement for CC in a widely used benchmark: products of embedding differences of neighbouring samples.
 
     d_i = |W_s·s_i − W_t·t_i|;  L = ⟨d_i, d_{i+1}⟩, averaged over i. Both embeddings W are trained.
 
     Shapes: student (B, …), teacher (B, …), flattened; returns (B − 1,), or a single 0 for a batch of one. The order
     of the batch matters.
-    Paper: not the correlation congruence of Peng et al. (see CC), whose name this has in the benchmark of Tian,
+    Paper: not the correlation congruence of Peng et al. (see CC), whose name it bears in the benchmark of Tian,
     Krishnan, Isola. ICLR 2020. arXiv:1910.10699; its weight there is 0.02.
     Raises: ConfigError if dim isn't above 0.
     """

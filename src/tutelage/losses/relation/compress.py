@@ -17,11 +17,11 @@ class CompRess(Relation):
 
     L = KL(softmax(t·Q_tᵀ/τ) ‖ softmax(s·Q_sᵀ/τ)), s and t unit vectors.
 
-    Shapes: student (B, D), teacher (B, D'); returns (B,). variant "2q": each side compares with its own bank, Q_s of
-    the student's vectors and Q_t of the teacher's of the same samples; "1q": both compare with the teacher's, so that
-    D = D'. The banks are read before this batch joins them, in training only.
+    Shapes: student (B, D), teacher (B, D'); returns (B,). variant "2q": each side is compared with its own bank, Q_s of
+    the student's vectors and Q_t of the teacher's vectors of the same samples; "1q": both are compared with the
+    teacher's, so that D = D'. This batch is added to the banks after the loss, in training only.
     Paper: Koohpayegani, Tejankar, Pirsiavash. NeurIPS 2020. arXiv:2010.14713.
-    Raises: ConfigError for another variant, an option that isn't above 0, or with "1q" if the two differ in shape.
+    Raises: ConfigError for another variant, an option that isn't above 0, or with "1q" if the shapes differ.
     """
 
     paper = "Koohpayegani, Tejankar, Pirsiavash. NeurIPS 2020. arXiv:2010.14713"

@@ -1,4 +1,4 @@
-"""Chen, Wang, Zhang: which samples are closest, in order."""
+"""Chen, Wang, Zhang: the ranking of each sample's neighbours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tutelage.utils.options import Few, Positive
 
 
 class HardDarkRank(Relation):
-    r"""Rank each sample's nearest others as the teacher does (the likelihood of a permutation, ListMLE).
+    r"""Rank each sample's nearest neighbours as the teacher does (the likelihood of a permutation, ListMLE).
 
-    S_ij = −α·‖x_i − x_j‖^β; π the n others nearest to i for the teacher, nearest first;
+    S_ij = −α·‖x_i − x_j‖^β; π the n samples nearest to i for the teacher, nearest first;
     L_i = −Σ_k (S(s)_iπ_k − log Σ_{l≥k} exp S(s)_iπ_l).
 
-    Shapes: student (B, …), teacher (B, …), flattened; returns (B,). Smaller batches rank the B − 1 others there are.
+    Shapes: student (B, …), teacher (B, …), flattened; returns (B,). Smaller batches rank the B − 1 other samples.
     Paper: Chen, Wang, Zhang. AAAI 2018. arXiv:1707.01220, the hard transfer, with its α = β = 3.
     Raises: ConfigError if an option isn't above 0.
     """
@@ -34,11 +34,11 @@ class HardDarkRank(Relation):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
-        teacher_outputs = self.score(teacher).masked_fill(itself, -torch.inf)
-        ranked = in_order(self.score(student), teacher_outputs)[:, : min(self.permute_len, len(teacher) - 1)]
+        teacher_scores = self.score(teacher).masked_fill(itself, -torch.inf)
+        ranked = in_order(self.score(student), teacher_scores)[:, : min(self.permute_len, len(teacher) - 1)]
         return (log_remaining(ranked) - ranked).sum(1)
 
     def score(self, x: Tensor) -> Tensor:
-        """(B, D) → (B, B)."""
+        """The similarity scores S: (B, D) → (B, B)."""
         itself = torch.eye(len(x), dtype=x.dtype, device=x.device)
         return -self.alpha * (squared_distances(x) + itself) ** (self.beta / 2)

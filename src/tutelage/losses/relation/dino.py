@@ -14,17 +14,17 @@ from tutelage.utils.options import CountOrZero, ShareBelowOne, Temperature
 
 
 class DINO(Loss):
-    r"""Say of each crop what a centred and sharpened teacher says of another, global crop of the same image.
+    r"""Match each crop's prediction with a centred and sharpened teacher's of another, global crop of the same image.
 
     L = −softmax((t_i − c)/τ_t) · log softmax(s_j/τ_s), averaged over the global crops i and all crops j ≠ i;
     c ← m·c + (1 − m)·(mean of t over the batch) after the loss, in training only.
-    τ_t goes linearly from warmup_teacher_temperature to teacher_temperature within the first warmup_epochs.
+    τ_t changes linearly from warmup_teacher_temperature to teacher_temperature within the first warmup_epochs.
 
-    Shapes: student (B, V, C), its V crops of each image, the two global ones first; teacher (B, 2, C), the two global
-    crops; epoch a number. Returns (B, 2·(V − 1)). Replicas keep centres of their own.
-    Paper: Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin. ICCV 2021. arXiv:2104.14294. Its τ_t goes from
+    Shapes: student (B, V, C), the outputs of V crops of each image, the two global ones first; teacher (B, 2, C), those
+    of the two global crops; epoch (float). Returns (B, 2·(V − 1)). Each replica keeps its own centre.
+    Paper: Caron, Touvron, Misra, Jégou, Mairal, Bojanowski, Joulin. ICCV 2021. arXiv:2104.14294. Its τ_t rises from
     0.04 to 0.07 in 30 epochs. The teacher is a moving average of the student.
-    Raises: ConfigError if an option is out of range or the shapes aren't these.
+    Raises: ConfigError if an option is out of range or the shapes differ from these.
     """
 
     name = "dino"
@@ -49,23 +49,28 @@ class DINO(Loss):
     def forward(self, student: Tensor, teacher: Tensor, *, epoch: float) -> Tensor:
         if student.dim() != 3 or teacher.shape != (len(student), 2, student.shape[2]) or student.shape[1] < 2:
             raise ConfigError(
-                f"DINO: {tuple(student.shape)} of the student and {tuple(teacher.shape)} of the teacher, expected "
-                "(B, V, C), the global crops first, and (B, 2, C), the global crops."
+                f"DINO: the student's tensor is {tuple(student.shape)} and the teacher's is {tuple(teacher.shape)}, "
+                "expected (B, V, C), the global crops first, and (B, 2, C), the global crops."
             )
-        teacher_outputs = ((teacher - self.centre) / self.sharpening(epoch)).softmax(2).unbind(1)
-        said = F.log_softmax(student / self.student_temperature, dim=2).unbind(1)
+        teacher_probabilities = ((teacher - self.centre) / self.sharpening(epoch)).softmax(2).unbind(1)
+        student_log_probabilities = F.log_softmax(student / self.student_temperature, dim=2).unbind(1)
         if self.training:
             self.recentre(teacher)
-        pairs = [(t, s) for i, t in enumerate(teacher_outputs) for j, s in enumerate(said) if i != j]
-        return torch.stack([-(t * s).sum(1) for t, s in pairs], dim=1)
+        values = [
+            -(t * s).sum(1)
+            for i, t in enumerate(teacher_probabilities)
+            for j, s in enumerate(student_log_probabilities)
+            if i != j
+        ]
+        return torch.stack(values, dim=1)
 
     def sharpening(self, epoch: float) -> float:
-        """τ_t, which changes from one whole epoch to the next."""
-        whole = int(epoch)
-        if whole >= self.warmup_epochs:
+        """Return τ_t, which changes at the start of each epoch."""
+        full_epochs = int(epoch)
+        if full_epochs >= self.warmup_epochs:
             return self.teacher_temperature
-        share = whole / max(self.warmup_epochs - 1, 1)
-        return self.warmup_teacher_temperature + share * (self.teacher_temperature - self.warmup_teacher_temperature)
+        fraction = full_epochs / max(self.warmup_epochs - 1, 1)
+        return self.warmup_teacher_temperature + fraction * (self.teacher_temperature - self.warmup_teacher_temperature)
 
     @torch.no_grad()
     def recentre(self, teacher: Tensor) -> None:

@@ -20,7 +20,7 @@ class IRGEdge(Relation):
     A_ij = ‖x_i − x_j‖² / max of these;  L = (A(s)_ij − A(t)_ij)², averaged over j, of each pair of layers.
 
     Shapes: student (B, …), teacher (B, …), flattened; returns (B,), 0 for a batch of one.
-    Paper: Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019. Three layers count a third each; the whole method is
+    Paper: Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019. Three layers count a third each; the full method is
     0.1·logit_mse + 5·irg_edge + 5·irg_transformation, vertices, edges and transformations.
     """
 
@@ -35,13 +35,13 @@ class IRGEdge(Relation):
 
 
 class IRGTransformation(Feature):
-    r"""Match how much each sample changes from one layer to the next, relative to the most.
+    r"""Match the change of each sample from one layer to the next, relative to the largest change.
 
     a_i = ‖f_i − f'_i‖² / max_i of these, f and f' maps of neighbouring layers averaged to the smaller size and the
-    fewer channels;  L = (a(s)_i − a(t)_i)², averaged over the neighbouring layers.
+    smaller number of channels;  L = (a(s)_i − a(t)_i)², averaged over the neighbouring layers.
 
     Shapes: student and teacher lists of maps (B, C, H, W), shallow to deep, two or more; returns (B,).
-    Paper: Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019. See irg_edge for the whole method.
+    Paper: Liu, Cao, Li, Yuan, Hu, Li, Duan. CVPR 2019. See irg_edge for the full method.
     Raises: ConfigError for fewer than two layers.
     """
 
@@ -55,21 +55,21 @@ class IRGTransformation(Feature):
 
 
 def edges(x: Tensor) -> Tensor:
-    """(B, …) → (B, B)."""
+    """The edge matrix A: (B, …) → (B, B)."""
     squared = squared_distances(x.flatten(1))
     return squared / squared.max().clamp_min(1e-12)
 
 
 def transformations(layers: list[Tensor]) -> Tensor:
-    """L maps (B, C, H, W) → (L − 1, B)."""
+    """The changes a between neighbouring layers: L maps (B, C, H, W) → (L − 1, B)."""
     if len(layers) < 2:
-        raise ConfigError(f"IRGTransformation: {len(layers)} layer, expected two or more; name them, shallow to deep.")
-    moved = torch.stack([change(*pair) for pair in pairwise(layers)])
-    return moved / moved.amax(1, keepdim=True)
+        raise ConfigError(f"IRGTransformation: {len(layers)} layers, expected two or more; name them, shallow to deep.")
+    changes = torch.stack([change(*pair) for pair in pairwise(layers)])
+    return changes / changes.amax(1, keepdim=True)
 
 
 def change(x: Tensor, y: Tensor) -> Tensor:
-    """‖x − y‖² of each sample of two maps, averaged over channels and positions to the smaller of each size."""
+    """Return ‖x − y‖² of each sample of two maps, average-pooled to the smaller of each dimension."""
     channels, height, width = (min(sizes) for sizes in zip(x.shape[1:], y.shape[1:], strict=True))
     x, y = (F.adaptive_avg_pool3d(z, (channels, height, width)) for z in (x, y))
     return squared_distance(x, y).clamp_min(1e-12)

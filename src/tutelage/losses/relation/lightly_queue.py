@@ -1,4 +1,4 @@
-"""LightlyTrain: similarity to a queue as classes."""
+"""LightlyTrain: similarities to a queue as a class distribution."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tutelage.utils.options import Count, Temperature
 
 
 class LightlyQueue(Relation):
-    r"""Match the teacher's distribution of similarities to a queue of its vectors, this batch's among them.
+    r"""Match the teacher's distribution of similarities to a queue of its vectors, which includes this batch's.
 
     L = KL(softmax(t·Qᵀ/τ) ‖ softmax(s·Qᵀ/τ)), s, t and the rows of Q unit vectors.
 
-    Shapes: student (B, D), teacher (B, D) alike; returns (B,). Unlike SEED's and CompRess's, the queue takes this batch
-    in before the loss, in training only; or it is queue (N, D) of unit vectors, if given. With normalise=False, s and
-    t are taken as they come: unit vectors, from a student that normalises them itself.
-    Paper: none; the distillation of the software LightlyTrain. Its predictions aren't scaled by τ².
-    Raises: ConfigError if an option isn't above 0, or the two differ in shape.
+    Shapes: student, teacher (B, D); returns (B,). In contrast to SEED and CompRess, this batch is added to the queue
+    before the loss, in training only; queue (N, D) of unit vectors, if passed, replaces the queue. With
+    normalise=False, s and t are used unchanged: the student must output unit vectors.
+    Paper: none; it follows the distillation of the software LightlyTrain. Its predictions aren't scaled by τ².
+    Raises: ConfigError if an option isn't above 0, or the shapes differ.
     """
 
     name = "lightly_queue"
@@ -41,5 +41,5 @@ class LightlyQueue(Relation):
         s, t = (F.normalize(x, dim=1) if self.normalise else x for x in (student, teacher))
         if self.training and queue is None:
             self.queue.push(t)
-        others = self.queue.rows if queue is None else queue
-        return similarity_kl(s, t, others, others, self.temperature)
+        bank = self.queue.rows if queue is None else queue
+        return similarity_kl(s, t, bank, bank, self.temperature)

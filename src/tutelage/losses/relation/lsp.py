@@ -1,4 +1,4 @@
-"""Yang, Qiu, Song, Tao, Wang: the neighbourhood of each node of a graph."""
+"""Yang, Qiu, Song, Tao, Wang: the local structure around each node of a graph."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tutelage.utils.options import Positive
 
 
 class LSP(Loss):
-    r"""Match how similar each node of a graph is to its neighbours.
+    r"""Match the similarity of each node of a graph to its neighbours.
 
     LS_i = softmax_j K(h_i, h_j) over the neighbours j of i;  L_i = KL(LS_i(t) ‖ LS_i(s)).
 
     kernel: K is exp(−‖h_i − h_j‖²/2σ²) for "rbf", exp(−‖h_i − h_j‖₁/σ) for "l1", ‖h_i − h_j‖² for "l2", ⟨h_i, h_j⟩ for
     "linear", ⟨h_i, h_j⟩² for "polynomial". scale: σ.
-    Shapes: student (B, N, D), teacher (B, N, D'), the nodes of B graphs; adjacency (B, N, N), not 0 where j is a
+    Shapes: student (B, N, D), teacher (B, N, D'), the nodes of B graphs; adjacency (B, N, N), nonzero where j is a
     neighbour of i. Returns (B, N), 0 for a node without neighbours.
     Paper: Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477, with its σ. The authors' code has "l1".
     Raises: ConfigError for an unknown kernel, if the scale isn't above 0, or the shapes don't fit.
@@ -30,7 +30,7 @@ class LSP(Loss):
     paper = "Yang, Qiu, Song, Tao, Wang. CVPR 2020. arXiv:2003.10477"
     only_for = "graphs"
     compares = "last"
-    compiles = False  # as many edges as there are
+    compiles = False  # the number of edges depends on the data
 
     kernel: Literal["rbf", "l1", "l2", "linear", "polynomial"] = "rbf"
     scale: Positive = 100.0
@@ -52,14 +52,14 @@ class LSP(Loss):
         return (F.kl_div(log_s, log_t, reduction="none", log_target=True) * linked).sum(2)
 
     def log_structure(self, nodes: Tensor, linked: Tensor) -> Tensor:
-        """log LS, (B, N, N)."""
+        """Return log LS, (B, N, N)."""
         graph, i, j = linked.nonzero(as_tuple=True)
         similarity = self.similarity(nodes[graph, i], nodes[graph, j])
         lowest = nodes.new_full(linked.shape, torch.finfo(nodes.dtype).min)
         return F.log_softmax(lowest.masked_scatter(linked, similarity), dim=2)
 
     def similarity(self, x: Tensor, y: Tensor) -> Tensor:
-        """K of the two ends of each edge, (E, D) → (E,)."""
+        """Return K of the two ends of each edge, (E, D) → (E,)."""
         if self.kernel == "linear":
             return (x * y).sum(1)
         if self.kernel == "polynomial":

@@ -14,15 +14,16 @@ from tutelage.utils.options import NonNegatives, Width
 
 
 class MiniLMRelation(Loss):
-    r"""Match how a layer's queries, keys and values relate the tokens of a sequence.
+    r"""Match the relations between a sequence's tokens by a layer's queries, keys and values.
 
-    X, split into A_r relation heads of width d;  R(X) = softmax(X·Xᵀ/√d) over the tokens;
+    X is split into A_r relation heads of width d;  R(X) = softmax(X·Xᵀ/√d) over the tokens;
     L = Σ_X w_X · KL(R(X_t) ‖ R(X_s)), averaged over heads and the sequence's n tokens.
 
-    Shapes: student and teacher lists of tensors (B, N, D), the queries, keys and values of a layer of each (or any, as
-    many on both sides; widths may differ); attention_mask (B, N), 0 where a sequence has ended. Returns (B,).
+    Shapes: student and teacher lists of tensors (B, N, D), the queries, keys and values of one layer (or any equally
+    long lists; widths may differ); attention_mask (B, N), 0 at padding. Returns (B,).
     Paper: Wang, Bao, Huang, Dong, Wei. Findings of ACL 2021. arXiv:2012.15828; the value relation alone is
-    from Wang, Wei, Dong, Bao, Yang, Zhou. NeurIPS 2020. arXiv:2002.10957. 48 heads as for a 12-layer teacher.
+    from Wang, Wei, Dong, Bao, Yang, Zhou. NeurIPS 2020. arXiv:2002.10957. 48 heads are the paper's for a 12-layer
+    teacher.
     Raises: ConfigError if the heads aren't above 0 or don't divide a width, or the lists and weights differ in length.
     """
 
@@ -44,17 +45,17 @@ class MiniLMRelation(Loss):
                 f"MiniLMRelation(weights={self.weights!r}) for {len(student)} layers, expected a weight for each."
             )
         mask = student[0].new_ones(student[0].shape[:2]) if attention_mask is None else attention_mask
-        parts = zip(self.weights, student, teacher, strict=True)
-        return torch.stack([weight * self.divergence(s, t, mask != 0) for weight, s, t in parts]).sum(0)
+        triples = zip(self.weights, student, teacher, strict=True)
+        return torch.stack([weight * self.divergence(s, t, mask != 0) for weight, s, t in triples]).sum(0)
 
     def divergence(self, student: Tensor, teacher: Tensor, real: Tensor) -> Tensor:
-        """The mean over heads and real tokens of KL(R(teacher) ‖ R(student)), (B,)."""
+        """Return the mean over heads and real tokens of KL(R(teacher) ‖ R(student)), (B,)."""
         log_s, log_t = (self.log_relation(x, real) for x in (student, teacher))
         kl = F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(-1).mean(1)
         return (kl * real).sum(1) / real.sum(1).clamp_min(1)
 
     def log_relation(self, x: Tensor, real: Tensor) -> Tensor:
-        """(B, N, D) → (B, A_r, N, N), its last dimension over real tokens alone."""
+        """Return log R, over real tokens in its last dimension: (B, N, D) → (B, A_r, N, N)."""
         if x.dim() != 3 or x.shape[2] % self.num_relation_heads:
             raise ConfigError(
                 f"MiniLMRelation: {tuple(x.shape)} doesn't split into num_relation_heads={self.num_relation_heads}, "

@@ -14,8 +14,8 @@ class PKT(Relation):
     L = p(t)_ij · log((p(t)_ij + ε) / (p(s)_ij + ε)), ε = 10⁻⁷, averaged over all j for each sample i.
 
     Shapes: student (B, …), teacher (B, …), flattened; returns (B,), 0 for a batch of one.
-    Paper: Passalis, Tefas. ECCV 2018. arXiv:1803.10837. As in the authors' code j = i counts and it is a mean over j
-    where the paper has a sum, hence the usual weight of 30000.
+    Paper: Passalis, Tefas. ECCV 2018. arXiv:1803.10837. As in the authors' code j = i counts, and the loss is a mean
+    over j where the paper has a sum, hence the usual weight of 30000.
     """
 
     paper = "Passalis, Tefas. ECCV 2018. arXiv:1803.10837"
@@ -29,7 +29,7 @@ class PKT(Relation):
 
 
 def neighbours(x: Tensor) -> Tensor:
-    """(B, …) → (B, B), rows of sum 1."""
+    """The conditional probabilities p, whose rows sum to 1: (B, …) → (B, B)."""
     x = x.flatten(1)
     x = x / (x.norm(dim=1, keepdim=True) + 1e-7)
     similarity = (x @ x.T + 1) / 2

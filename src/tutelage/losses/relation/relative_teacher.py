@@ -1,4 +1,4 @@
-"""Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa: a teacher of distances, and one of places."""
+"""Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa: matching of distances (relative) or of embeddings (absolute)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PAPER = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03
 
 
 class RelativeTeacher(Relation):
-    r"""Match the distances between the samples of a batch as they are, without relating them to their mean.
+    r"""Match the distances between the samples of a batch, without dividing by their mean.
 
-    L = |‖s_i − s_j‖ − ‖t_i − t_j‖|, averaged over all j for each sample i; with `frobenius` the norm of the whole
-    batch's differences, √Σ_ij (‖s_i − s_j‖ − ‖t_i − t_j‖)², one number.
+    L = |‖s_i − s_j‖ − ‖t_i − t_j‖|, averaged over all j for each sample i; with `frobenius` the norm of all the batch's
+    differences, √Σ_ij (‖s_i − s_j‖ − ‖t_i − t_j‖)², one number.
 
     Shapes: student (B, …), teacher (B, …), flattened; returns (B,), or () with `frobenius`; 0 for a batch of one.
     Paper: Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. Learning metrics from teachers. CVPR 2019. arXiv:1904.03624,
-    the relative teacher, which is followed; the authors' code has `frobenius`. The absolute one: `absolute_teacher`.
+    the relative teacher, as in the paper; the authors' code has `frobenius`. The absolute one: `absolute_teacher`.
     """
 
     name = "relative_teacher"
@@ -30,18 +30,19 @@ class RelativeTeacher(Relation):
     frobenius: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        apart = distances(student) - distances(teacher)
-        return apart.norm() if self.frobenius else apart.abs().mean(1)
+        difference = distances(student) - distances(teacher)
+        return difference.norm() if self.frobenius else difference.abs().mean(1)
 
 
 class AbsoluteTeacher(Relation):
-    r"""Match the embedding itself, by a distance that isn't squared.
+    r"""Match the embedding itself, by the unsquared distance.
 
-    L = ‖s_i − t_i + 10⁻⁶‖₂, the small number for the gradient where both are equal.
+    L = ‖s_i − t_i + 10⁻⁶‖₂, with the small number for the gradient where both are equal.
 
-    Shapes: student, teacher (B, D); returns (B,). Where the widths differ a linear layer makes the student's fit.
+    Shapes: student, teacher (B, D); returns (B,). Where the widths differ, a linear layer maps the student's to the
+    teacher's.
     Paper: Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. Learning metrics from teachers. CVPR 2019. arXiv:1904.03624,
-    the absolute teacher; the small number is the authors' code's. No published numbers were compared.
+    the absolute teacher; the small number is from the authors' code. No published numbers were compared.
     Raises: ConfigError if shapes differ.
     """
 
@@ -56,6 +57,6 @@ class AbsoluteTeacher(Relation):
 
 
 def distances(x: Tensor) -> Tensor:
-    """(B, D) → (B, B)."""
+    """The distances between samples: (B, D) → (B, B)."""
     squared = squared_distances(x)
     return squared.clamp_min(1e-12).sqrt()

@@ -16,7 +16,7 @@ class RKDDistance(Relation):
 
     ψ_ij = ‖x_i − x_j‖ / mean of these over i ≠ j;  L = huber(ψ(s)_ij − ψ(t)_ij), averaged over all j for each sample i.
 
-    Shapes: student (B, …), teacher (B, …), flattened; returns (B,), 0 for a batch of one or two, which has no second
+    Shapes: student (B, …), teacher (B, …), flattened; returns (B,), 0 for a batch of one, or of two, which has a single
     distance.
     Paper: Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068, eq. 4–6. As in the authors' code the mean includes j = i.
     """
@@ -36,7 +36,7 @@ class RKDAngle(Relation):
     A_ijk = cos ∠(x_j − x_i, x_k − x_i), 0 where an edge has no length;
     L = huber(A(s)_ijk − A(t)_ijk), averaged over all j, k for each sample i.
 
-    Shapes: student (B, …), teacher (B, …), flattened; returns (B,). Costs B³, whatever D is.
+    Shapes: student (B, …), teacher (B, …), flattened; returns (B,). The cost grows with B³, whatever D is.
     Paper: Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068, eq. 7–8. As in the authors' code j = k and j = i count too.
     """
 
@@ -55,7 +55,7 @@ class RKD(Relation):
     L = w_D · RKDDistance + w_A · RKDAngle: the parts "distance" and "angle".
 
     Shapes: student (B, …), teacher (B, …), flattened; each part is (B,).
-    Paper: Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068. Weights 25 and 50 as the authors have for classification.
+    Paper: Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068. The weights 25 and 50 are the authors' for classification.
     """
 
     paper = "Park, Kim, Lu, Cho. CVPR 2019. arXiv:1904.05068"
@@ -76,7 +76,7 @@ class RKD(Relation):
 
 
 def relative_distances(x: Tensor) -> Tensor:
-    """(B, …) → (B, B)."""
+    """The relative distances ψ: (B, …) → (B, B)."""
     _, squared, _ = gram(x)
     itself = torch.eye(len(x), dtype=torch.bool, device=x.device)
     distance = squared.clamp_min(1e-12).sqrt().masked_fill(itself, 0)
@@ -85,9 +85,9 @@ def relative_distances(x: Tensor) -> Tensor:
 
 
 def angles(x: Tensor) -> Tensor:
-    """(B, …) → (B, B, B), from ⟨x_j − x_i, x_k − x_i⟩ = G_jk − G_ij − G_ik + G_ii."""
+    """The cosines A: (B, …) → (B, B, B), from ⟨x_j − x_i, x_k − x_i⟩ = G_jk − G_ij − G_ik + G_ii."""
     g, squared, scale = gram(x)
-    coincide = squared <= 64 * torch.finfo(x.dtype).eps * scale  # what is left of the difference is rounding
+    coincide = squared <= 64 * torch.finfo(x.dtype).eps * scale  # the difference is rounding error only
     inverse = squared.masked_fill(coincide, 1).rsqrt().masked_fill(coincide, 0)
     half = g.diagonal()[:, None] / 2 - g
     return (g + half[:, :, None] + half[:, None, :]) * inverse[:, :, None] * inverse[:, None, :]

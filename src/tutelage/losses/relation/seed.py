@@ -1,4 +1,4 @@
-"""Fang, Wang, Wang, Zhang, Yang, Liu: similarity to a queue, without labels."""
+"""Fang, Wang, Wang, Zhang, Yang, Liu: self-supervised similarities to a queue."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tutelage.utils.options import Count, Temperature
 
 
 class SEED(Relation):
-    r"""Match the teacher's distribution of similarities to its own view of the sample and to a queue of others.
+    r"""Match the teacher's distribution of similarities to its own vector of the sample and to a queue of others.
 
     D = [t; Q], all unit vectors;  L = −softmax(t·Dᵀ/τ_t) · log softmax(s·Dᵀ/τ_s).
 
-    Shapes: student (B, D), teacher (B, D) alike; returns (B,). Q holds the teacher's vectors of the batches before, of
-    which this one joins after the loss, in training only; or queue (N, D) of unit vectors, if given.
+    Shapes: student, teacher (B, D); returns (B,). Q holds the teacher's vectors of earlier batches; this batch is added
+    after the loss, in training only. queue (N, D) of unit vectors, if passed, replaces Q.
     Paper: Fang, Wang, Wang, Zhang, Yang, Liu. ICLR 2021. arXiv:2101.04731.
-    Raises: ConfigError if an option isn't above 0, or the two differ in shape.
+    Raises: ConfigError if an option isn't above 0, or the shapes differ.
     """
 
     paper = "Fang, Wang, Wang, Zhang, Yang, Liu. ICLR 2021. arXiv:2101.04731"
@@ -39,10 +39,12 @@ class SEED(Relation):
         vectors(self, student, teacher)
         same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
-        others = self.queue.rows if queue is None else queue
-        logits, teacher_outputs = (torch.cat([(x * t).sum(1, keepdim=True), x @ others.T], dim=1) for x in (s, t))
+        bank = self.queue.rows if queue is None else queue
+        student_logits, teacher_logits = (torch.cat([(x * t).sum(1, keepdim=True), x @ bank.T], dim=1) for x in (s, t))
         loss = F.cross_entropy(
-            logits / self.student_temperature, (teacher_outputs / self.teacher_temperature).softmax(1), reduction="none"
+            student_logits / self.student_temperature,
+            (teacher_logits / self.teacher_temperature).softmax(1),
+            reduction="none",
         )
         if self.training and queue is None:
             self.queue.push(t)

@@ -1,4 +1,4 @@
-"""Tung, Mori: which samples look alike."""
+"""Tung, Mori: similarity between samples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from tutelage.losses.base import Relation
 
 
 class SP(Relation):
-    r"""Match how similar the samples of a batch are to each other.
+    r"""Match the similarities between the samples of a batch.
 
-    G = F·Fᵀ of the flattened features, its rows made unit length;
-    L = ‖G(t) − G(s)‖² / B², of which each sample has its row.
+    G = F·Fᵀ of the flattened features, its rows normalised to unit length;
+    L = ‖G(t) − G(s)‖² / B², with one row for each sample.
 
     Shapes: student (B, …), teacher (B, …); returns (B,). A batch of one gives 0.
-    Paper: Tung, Mori. ICCV 2019. arXiv:1907.09682, eq. 2–4. Weight 3000 as in the paper.
+    Paper: Tung, Mori. ICCV 2019. arXiv:1907.09682, eq. 2–4. The weight 3000 is the paper's.
     """
 
     paper = "Tung, Mori. ICCV 2019. arXiv:1907.09682"
@@ -29,6 +29,6 @@ class SP(Relation):
 
 
 def similarity(feature: Tensor) -> Tensor:
-    """(B, …) → (B, B), rows of unit length."""
+    """The similarity matrix G with rows of unit length: (B, …) → (B, B)."""
     flat = feature.flatten(1)
     return F.normalize(flat @ flat.T, dim=1)

@@ -1,1 +1,1 @@
-"""Response knowledge: what the networks answer."""
+"""Response losses: they compare the networks' outputs."""

@@ -1,4 +1,4 @@
-"""Jafari, Rezagholizadeh, Sharma, Ghodsi: logits that grow to the teacher's."""
+"""Jafari, Rezagholizadeh, Sharma, Ghodsi: regression to the teacher's logits at a growing scale."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from tutelage.utils.options import Count, Epochs
 
 
 class AnnealingKD(Response):
-    r"""Match the teacher's logits, shrunk at first and step by step let grow to their size.
+    r"""Match the teacher's logits, scaled down at first and step by step scaled up to their full size.
 
-    Φ = 1 − (τ − 1)/τ_max, τ = τ_max, τ_max − 1, …, 1, `epochs` each;  L = (s − Φ·t)², one value per logit.
+    Φ = 1 − (τ − 1)/τ_max, τ = τ_max, τ_max − 1, …, 1, for `epochs` epochs each;  L = (s − Φ·t)², one value per logit.
 
-    Shapes: student, teacher (B, C, …) logits; epoch how far training is; returns (B, C, …). From τ_max·epochs on Φ = 1.
-    Paper: Jafari, Rezagholizadeh, Sharma, Ghodsi. EACL 2021. arXiv:2104.07163, phase 1, which has no loss of the truth;
-    phase 2 is training by the truth alone, from phase 1's student (method=annealing_kd is both, with steps to fit its
-    epochs). As in the authors' code phase 1 has 200 epochs, so 20 a step.
-    Raises: ConfigError if τ_max or `epochs` isn't above 0, or the two differ in shape.
+    Shapes: student, teacher (B, C, …) logits; epoch: the training progress in epochs; returns (B, C, …). From
+    τ_max·epochs on Φ = 1.
+    Paper: Jafari, Rezagholizadeh, Sharma, Ghodsi. EACL 2021. arXiv:2104.07163, phase 1, which has no supervised loss;
+    phase 2 trains phase 1's student on the labels alone (method=annealing_kd runs both, with steps that fit its
+    epochs). As in the authors' code phase 1 has 200 epochs, so 20 per step.
+    Raises: ConfigError if τ_max or `epochs` isn't above 0, or the shapes differ.
     """
 
     name = "annealing_kd"

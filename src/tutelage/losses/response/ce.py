@@ -1,4 +1,4 @@
-"""The ground truth of classification."""
+"""Cross-entropy with the labels of classification."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.utils.options import ShareBelowOne
 
 
 class CE(Response):
-    r"""Cross-entropy with the true classes; no teacher.
+    r"""Cross-entropy with the true classes; it needs no teacher.
 
     L = −log softmax(s)[y], with label smoothing ε: −Σ_c ((1−ε)·1[c=y] + ε/C) · log softmax(s)_c.
 

@@ -1,4 +1,4 @@
-"""Li, Li, Yang, Zhao, Song, Luo, Li, Yang: a learned temperature, ever harder."""
+"""Li, Li, Yang, Zhao, Song, Luo, Li, Yang: a learned temperature that makes the task gradually harder."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Temperatur
 
 
 class CTKD(Response):
-    r"""KD at a learned temperature that is trained against the student: it seeks what is hardest to match.
+    r"""KD at a learned temperature that is trained to maximise the loss that the student minimises.
 
-    L = τ²·KL(softmax(t/τ) ‖ softmax(s/τ)), one value per position, τ = t_start + t_end·σ(θ) as the policy `Learned` has
-    it, which goes with other losses too.
+    L = τ²·KL(softmax(t/τ) ‖ softmax(s/τ)), one value per position, τ = t_start + t_end·σ(θ) as in the policy `Learned`,
+    which works with other losses too.
 
     Shapes: student, teacher (B, C, …) logits; θ (1,), learned, 1 at first;
-    epoch a number; returns (B, …).
+    epoch (float); returns (B, …).
     Paper: Li, Li, Yang, Zhao, Song, Luo, Li, Yang. AAAI 2023. arXiv:2211.16231, the global temperature: λ_end = −1 over
     10 epochs.
     Raises: ConfigError if t_start isn't above 0, or t_end or ramp is below 0.

@@ -1,4 +1,4 @@
-"""Touvron, Cord, Douze, Massa, Sablayrolles, Jégou: the teacher's decision as the label."""
+"""Touvron, Cord, Douze, Massa, Sablayrolles, Jégou: the teacher's predicted class as the label."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tutelage.losses.base import Response, same_shape
 
 
 class HardLabel(Response):
-    r"""Cross-entropy with the class that the teacher decides for.
+    r"""Cross-entropy with the class that the teacher predicts.
 
     L = −log softmax(s)[argmax_c t_c].
 
     Shapes: student, teacher (B, C, …) logits; the student's are its distillation head's, if it has one; returns (B, …).
-    Paper: Touvron, Cord, Douze, Massa, Sablayrolles, Jégou. ICML 2021. arXiv:2012.12877, eq. 3: half of this, beside
-    half of the cross-entropy with the truth (the class head's).
-    Raises: ConfigError if the two differ in shape.
+    Paper: Touvron, Cord, Douze, Massa, Sablayrolles, Jégou. ICML 2021. arXiv:2012.12877, eq. 3: half of this, in
+    addition to half of the cross-entropy of the class head with the labels.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "hard_label"

@@ -14,9 +14,9 @@ class DIST(Response):
     p = softmax(z/T), ρ(x, y) = ⟨x − x̄, y − ȳ⟩ / (‖x − x̄‖·‖y − ȳ‖ + 10⁻⁸).
     L = β·T²·mean_b (1 − ρ(s_b, t_b)) + γ·T²·mean_c (1 − ρ(s_·c, t_·c)): the parts "inter" and "intra".
 
-    Shapes: student, teacher (B, C, …) logits; every position counts as a sample, so the parts are (B·…,) and (C,).
+    Shapes: student, teacher (B, C, …) logits; each position counts as a sample, so the parts are (B·…,) and (C,).
     Paper: Huang, You, Wang, Qian, Xu. NeurIPS 2022. arXiv:2205.10536, eq. 9–11. As in the authors' code β = γ = 1 and a
-    weight of 2 (the paper writes it as β = γ = 2), and T² keeps the gradient's size.
+    weight of 2 (the paper writes it as β = γ = 2), and T² keeps the gradient's magnitude.
     Raises: ConfigError if the temperature isn't above 0.
     """
 
@@ -39,11 +39,11 @@ class DIST(Response):
 
 
 def rows(logits: Tensor) -> Tensor:
-    """(B, C, …) → (B·…, C)."""
+    """Flatten logits (B, C, …) to rows (B·…, C)."""
     return logits.movedim(1, -1).flatten(0, -2)
 
 
 def correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Pearson's ρ of each row of x with the same row of y; 0 where either is constant."""
+    """Return Pearson's ρ of each row of x with the same row of y; 0 where either is constant."""
     x, y = x - x.mean(1, keepdim=True), y - y.mean(1, keepdim=True)
     return (x * y).sum(1) / (x.norm(dim=1) * y.norm(dim=1) + 1e-8)

@@ -1,4 +1,4 @@
-"""Zhao, Cui, Song, Qiu, Liang: the true class and the others, apart."""
+"""Zhao, Cui, Song, Qiu, Liang: the true class and the other classes, with separate weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class DKD(Response):
-    r"""Match the probability of the true class, and the probabilities among the other classes, each with its weight.
+    r"""Match the probability of the true class, and the distribution over the other classes, with a weight for each.
 
     b = (p_y, 1 − p_y), p = softmax(z/T);  p̂ = softmax of z/T over the classes other than y.
     L = α·T²·KL(b_t ‖ b_s) + β·T²·KL(p̂_t ‖ p̂_s): the parts "target" and "non_target".
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; each part is (B, …).
-    Paper: Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679, eq. 7. The authors' training multiplies it by
-    min(epoch / 20, 1), which is a schedule of the weight.
+    Paper: Zhao, Cui, Song, Qiu, Liang. CVPR 2022. arXiv:2203.08679, eq. 7. The authors' training multiplies the loss by
+    min(epoch / 20, 1): use a schedule of the weight.
     Raises: ConfigError if the temperature isn't above 0, or the targets aren't class numbers.
     """
 
@@ -43,7 +43,7 @@ class DKD(Response):
 
 
 def log_binary(logits: Tensor, true: Tensor) -> Tensor:
-    """log (p_y, 1 − p_y) along dim 1."""
+    """Return log (p_y, 1 − p_y) along dim 1."""
     log_p = F.log_softmax(logits, dim=1)
     lowest = torch.finfo(logits.dtype).min
-    return torch.stack([log_p.masked_fill(of, lowest).logsumexp(1) for of in (~true, true)], dim=1)
+    return torch.stack([log_p.masked_fill(excluded, lowest).logsumexp(1) for excluded in (~true, true)], dim=1)

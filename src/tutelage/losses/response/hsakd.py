@@ -1,4 +1,4 @@
-"""Yang, An, Cai, Xu: classes and transformations at once, from every stage."""
+"""Yang, An, Cai, Xu: joint prediction of class and transformation, at every stage."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tutelage.utils.options import Temperature
 
 
 class HSAKD(Response):
-    r"""Match the final prediction, and at each stage what an auxiliary classifier says of class and transformation.
+    r"""Match the final logits, and at each stage an auxiliary classifier's prediction of class and transformation.
 
     L = T²·KL(softmax(t/T) ‖ softmax(s/T)) + Σ_l T²·KL(softmax(q_l^t/T) ‖ softmax(q_l^s/T)): the parts "final" and
     "stages"; q_l: the logits of stage l's auxiliary classifier over the M·C joint classes of `joint_labels`.
 
-    Shapes: student, teacher: lists [final logits (B·M, C), q_1 (B·M, M·C), …, q_L], of all M versions of the images
-    (M = 4: rotated by 0°, 90°, 180°, 270°); each part is (B·M,).
-    Paper: Yang, An, Cai, Xu. IJCAI 2021. arXiv:2107.13715, beside the cross-entropy of the unturned images; the
-    teacher's auxiliary classifiers are trained first, by cross-entropy with the joint labels.
+    Shapes: student, teacher: lists [final logits (B·M, C), q_1 (B·M, M·C), …, q_L], of all M versions of the images (M
+    = 4: rotations by 0°, 90°, 180°, 270°); each part is (B·M,).
+    Paper: Yang, An, Cai, Xu. IJCAI 2021. arXiv:2107.13715, in addition to the cross-entropy of the unrotated images;
+    the teacher's auxiliary classifiers are trained first, by cross-entropy with the joint labels.
     Raises: ConfigError if the temperature isn't above 0, the lists don't pair, or shapes differ.
     """
 
@@ -35,7 +35,7 @@ class HSAKD(Response):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        """Two auxiliary classifiers."""
+        """Final logits and two auxiliary classifiers' logits."""
         student, teacher = ([torch.randn(6, classes) for classes in (3, 12, 12)] for _ in range(2))
         return student, teacher, {}
 
@@ -48,5 +48,5 @@ class HSAKD(Response):
 
 
 def joint_labels(targets: Tensor, versions: int = 4) -> Tensor:
-    """M·y + m of each image's M versions, which follow each other: (B,) class numbers → (B·M,)."""
+    """Return the labels M·y + m of each image's M consecutive versions: (B,) class numbers → (B·M,)."""
     return (versions * targets[:, None] + torch.arange(versions, device=targets.device)).flatten()

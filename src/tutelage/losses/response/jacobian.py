@@ -1,4 +1,4 @@
-"""Srinivas, Fleuret: how the response changes with the input."""
+"""Srinivas, Fleuret: matching of the response's gradient with respect to the input."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tutelage.losses.base import Loss, same_shape
 
 
 class JacobianMatching(Loss):
-    r"""Match how the teacher's response changes with the input.
+    r"""Match the gradient of the teacher's response with respect to the input.
 
-    g = ∇_x z_y, of the true class's logit say;  L = (g_s/‖g_s‖ − g_t/‖g_t‖)², one value for each input value; with
-    normalise=False, L = (g_s − g_t)²: Sobolev training's and, of g = ∇_x CE, gradient-based attention transfer's.
+    g = ∇_x z_y, of the true class's logit for instance;  L = (g_s/‖g_s‖ − g_t/‖g_t‖)², one value for each input value;
+    with normalise=False, L = (g_s − g_t)²: Sobolev training's and, of g = ∇_x CE, gradient-based attention transfer's.
 
-    Shapes: student, teacher (B, …): their gradients as `input_gradient` makes them, of the inputs' shape; inputs
-    (B, …); returns (B, …). The gradients need a graph from the inputs to both responses, so a training loop of its own
-    makes them: this loss doesn't run models, and refuses responses.
+    Shapes: student, teacher (B, …): their gradients as `input_gradient` computes them, of the inputs' shape; inputs (B,
+    …); returns (B, …). The gradients need a graph from the inputs to both responses, so a custom training loop computes
+    them: this loss doesn't run models, and rejects responses.
     Paper: Srinivas, Fleuret. ICML 2018. arXiv:1803.00443; Czarnecki, Osindero, Jaderberg, Świrszcz, Pascanu. NIPS 2017.
     arXiv:1706.04859 (Sobolev); Zagoruyko, Komodakis. ICLR 2017. arXiv:1612.03928, section 3.2 (the gradient of the
     loss). No published numbers were compared.
-    Raises: ConfigError if the three differ in shape.
+    Raises: ConfigError if the three shapes differ.
     """
 
     name = "jacobian_matching"
@@ -43,8 +43,8 @@ class JacobianMatching(Loss):
         same_shape(self, student, teacher)
         if student.shape != inputs.shape:
             raise ConfigError(
-                f"JacobianMatching got {tuple(student.shape)} for inputs {tuple(inputs.shape)}: it compares gradients "
-                "with respect to the inputs; make them with input_gradient in your training loop."
+                f"JacobianMatching got {tuple(student.shape)} for inputs {tuple(inputs.shape)}, expected gradients "
+                "with respect to the inputs, of their shape; compute them with input_gradient in your training loop."
             )
         if not self.normalise:
             return (student - teacher).pow(2)
@@ -53,10 +53,13 @@ class JacobianMatching(Loss):
 
 
 def input_gradient(values: Tensor, inputs: Tensor) -> Tensor:
-    """∇_x of the sum of values, (B, …) as the inputs, with graph, so that it can be trained through.
+    """Return ∇_x of the sum of `values`, of the inputs' shape (B, …), with a graph, so that it can be trained through.
 
-    values: whatever shall be differentiated, of a model that was run with gradients on `inputs.requires_grad_()`: for
-    instance logits.gather(1, targets[:, None]), or the cross-entropy of each sample.
+    Args:
+        values: the values to differentiate, of a model that was run with gradients on `inputs.requires_grad_()`: for
+            instance logits.gather(1, targets[:, None]), or the cross-entropy of each sample.
+        inputs: (B, …), requiring gradients.
+
     Raises: ConfigError if there is no graph from the inputs to the values.
     """
     if not inputs.requires_grad or not values.requires_grad:

@@ -17,8 +17,8 @@ class KD(Response):
 
     Shapes: student, teacher (B, C, …) logits; returns (B, …).
     Paper: Hinton, Vinyals, Dean. NIPS-W 2014. arXiv:1503.02531, section 2. As in the published benchmarks T = 4, 0.9 of
-    this beside 0.1 of the task's loss, and the divergence is summed over classes and averaged over samples.
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    this is added to 0.1 of the task loss, and the divergence is summed over classes and averaged over samples.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     paper = "Hinton, Vinyals, Dean. NIPS-W 2014. arXiv:1503.02531"
@@ -38,11 +38,11 @@ class SoftCE(Response):
 
     L = −Σ_c softmax(t/T)_c · log softmax(s/T)_c, one value per position.
 
-    Shapes: student, teacher (B, C, …) logits; temperatures, in place of T if given, is a number, (B,) or (B, …):
-    one a sample or position; returns (B, …).
+    Shapes: student, teacher (B, C, …) logits; temperatures, which replaces T if passed, is a number, (B,) or (B, …):
+    one for each sample or position; returns (B, …).
     Paper: Yang, Cui, Chen, Che, Liu, Wang, Hu. ACL 2020 (TextBrewer). arXiv:2002.12620; Jiao et al. Findings of EMNLP
     2020 (TinyBERT). arXiv:1909.10351, eq. 10, whose code also divides by the number of classes.
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     name = "soft_ce"

@@ -11,14 +11,14 @@ from tutelage.utils.options import Share
 
 
 class ListMLE(Response):
-    r"""The likelihood, by the student's scores, of the teacher's ranking of a list.
+    r"""The negative log-likelihood of the teacher's ranking of a list under the student's scores.
 
     L = Σ_k [log(Σ_{j≥k} exp(s_j − max s) + ε) − (s_k − max s)], in the teacher's order.
 
-    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), not 0 for the items that are there; returns
-    (B, …). Ties of the teacher keep their order in the list.
-    Paper: Xia, Liu, Wang, Zhang, Li. ICML 2008, with the teacher's scores for relevance; ε is 10⁻¹⁰ in allRank's code.
-    Raises: ConfigError if the two differ in shape.
+    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), nonzero for the items that exist; returns
+    (B, …). Items that tie for the teacher keep their order in the list.
+    Paper: Xia, Liu, Wang, Zhang, Li. ICML 2008, with the teacher's scores as relevance; ε is 10⁻¹⁰ in allRank's code.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "listmle"

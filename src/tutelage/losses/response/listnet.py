@@ -1,4 +1,4 @@
-"""Cao, Qin, Liu, Tsai, Li: which item comes first."""
+"""Cao, Qin, Liu, Tsai, Li: the probability of ranking first."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tutelage.utils.options import Share
 
 
 class ListNet(Response):
-    r"""Match the teacher's probabilities of which item of a list comes first.
+    r"""Match the teacher's probability of each item of a list to rank first.
 
     L = −Σ_i softmax(t)_i · log(softmax(s)_i + ε).
 
-    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), not 0 for the items that are there; returns
+    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), nonzero for the items that exist; returns
     (B, …).
-    Paper: Cao, Qin, Liu, Tsai, Li. ICML 2007, with the teacher's scores for relevance; ε is 10⁻¹⁰ in allRank's code.
-    Raises: ConfigError if the two differ in shape.
+    Paper: Cao, Qin, Liu, Tsai, Li. ICML 2007, with the teacher's scores as relevance; ε is 10⁻¹⁰ in allRank's code.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "listnet"

@@ -14,10 +14,10 @@ class LogitMSE(Response):
 
     L = ((s − t)/T)², one value per logit.
 
-    Shapes: student, teacher (B, C, …) logits; temperatures, in place of T if given, is a number, (B,) or (B, …):
-    one a sample or position; returns (B, C, …).
+    Shapes: student, teacher (B, C, …) logits; temperatures, which replaces T if passed, is a number, (B,) or (B, …):
+    one for each sample or position; returns (B, C, …).
     Paper: Ba, Caruana. NIPS 2014. arXiv:1312.6184, eq. 1, which has ½ and the sum over classes, and T = 1.
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     name = "logit_mse"

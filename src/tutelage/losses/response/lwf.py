@@ -1,4 +1,4 @@
-"""Li, Hoiem: new classes without forgetting the old."""
+"""Li, Hoiem: learning new classes without forgetting the old ones."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tutelage.utils.options import Temperature
 
 
 class LwF(Response):
-    r"""Keep the old model's softened probabilities of the classes that it knew, in the student's first outputs.
+    r"""Match the old model's softened probabilities of its own classes, which are the student's first outputs.
 
     L = −Σ_{c≤C'} softmax(t/T)_c · log softmax(s_{1…C'}/T)_c, with C' the teacher's number of classes.
 
-    Shapes: student (B, C, …) logits, teacher (B, C', …) with C' ≤ C, the old model's; returns (B, …).
+    Shapes: student (B, C, …) logits, teacher (B, C', …) with C' ≤ C, the old model's logits; returns (B, …).
     Paper: Li, Hoiem. ECCV 2016. arXiv:1606.09282, section 3, T = 2: a cross-entropy, without T².
     Raises: ConfigError if the temperature isn't above 0, or the teacher has more classes than the student.
     """
@@ -33,6 +33,6 @@ class LwF(Response):
         if old.shape != teacher.shape:
             raise ConfigError(
                 f"LwF: the student's tensor is {tuple(student.shape)} and the old model's is {tuple(teacher.shape)}, "
-                "expected the old classes first among the student's, and equal shapes otherwise."
+                "expected the old classes first among the student's, and other dimensions to be equal."
             )
         return soft_ce(old, teacher, self.temperature)

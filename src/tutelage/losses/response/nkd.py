@@ -11,14 +11,14 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class NKD(Response):
-    r"""The true class weighted by the teacher's belief in it, and the other classes normalised among themselves.
+    r"""Match the true class, weighted by its teacher probability, and the other classes, normalised among themselves.
 
     p = softmax(z), p̂ = softmax of z/T over the classes other than y.
     L = −p_t[y]·log p_s[y] − γ·T²·Σ_{c≠y} p̂_t,c · log p̂_s,c: the parts "target" and "non_target".
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; each part is (B, …).
     Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005; both terms are cross-entropies, and the
-    cross-entropy with the truth stands beside them. γ = 1.5 and T = 1 are for ImageNet.
+    cross-entropy with the labels is added to them. γ = 1.5 and T = 1 are for ImageNet.
     Raises: ConfigError if the temperature isn't above 0, or the targets aren't class numbers.
     """
 
@@ -33,8 +33,8 @@ class NKD(Response):
         same_shape(self, student, teacher)
         true, square = is_target(student, targets), self.temperature**2
         log_s, log_t = (log_among_others(z / self.temperature, true) for z in (student, teacher))
-        belief = teacher.softmax(1).masked_fill(~true, 0)
+        target_probability = teacher.softmax(1).masked_fill(~true, 0)
         return {
-            "target": -(belief * F.log_softmax(student, dim=1)).sum(1),
+            "target": -(target_probability * F.log_softmax(student, dim=1)).sum(1),
             "non_target": -self.gamma * square * (log_t.exp().masked_fill(true, 0) * log_s).sum(1),
         }

@@ -1,4 +1,4 @@
-"""Zhang, Jiang, Hou, Wei, Han, Li, Cheng: soft labels by class, from what was said of it an epoch ago."""
+"""Zhang, Jiang, Hou, Wei, Han, Li, Cheng: soft labels from the student's predictions in the last epoch."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from tutelage.utils.options import Share
 
 
 class OnlineLabelSmoothing(Response):
-    r"""Soften each class's label by the probabilities that the student gave it when right, averaged over an epoch.
+    r"""Soften each class's label by the student's mean prediction over its correctly classified samples.
 
     L = −Σ_c (α·1[c=y] + (1−α)·S_yc)·log p_c, p = softmax(s); S_y is the mean of p over the samples (and positions) of
-    class y that were classified right in the epoch before, 1/C for a class of which nothing was. first: what S is in
-    the first epoch, 0 (so that L is α times the cross-entropy) or, with "uniform", 1/C. It stands in place of the
-    task's loss.
+    class y that were classified correctly in the previous epoch, 1/C for a class without any. first: the value of S in
+    the first epoch, 0 (so that L is α times the cross-entropy) or, with "uniform", 1/C. It replaces the task loss.
 
-    Shapes: student (B, C, …) logits, targets (B, …) int64, epoch how far training is; no teacher; returns (B, …).
-    Memory: 2·C² numbers; gathered over all replicas.
+    Shapes: student (B, C, …) logits, targets (B, …) int64, epoch: the training progress in epochs; it needs no teacher;
+    returns (B, …).
+    Memory: 2·C² numbers; predictions are gathered over all replicas.
     Paper: Zhang, Jiang, Hou, Wei, Han, Li, Cheng. IEEE TIP 2021. arXiv:2011.12562, α = 0.5; the first epoch and the
-    class without a right answer as in the authors' code. Only in training are labels gathered.
-    Raises: ConfigError if α isn't in [0, 1], `first` is neither, or the targets aren't class numbers.
+    class without a correct prediction as in the authors' code. Predictions are collected in training only.
+    Raises: ConfigError if α isn't in [0, 1], `first` is another value, or the targets aren't class numbers.
     """
 
     name = "online_label_smoothing"
@@ -49,14 +49,14 @@ class OnlineLabelSmoothing(Response):
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, epoch: float) -> Tensor:
         hard = is_target(student, targets).to(student)
         if self.training:
-            self.turn(int(epoch))
+            self.start_epoch(int(epoch))
         soft = self.labels[targets].movedim(-1, 1).to(student)
         if self.training:
-            self.gather(*gathered([student.detach(), targets], len(student)))
+            self.accumulate(*gathered([student.detach(), targets], len(student)))
         return -(torch.lerp(soft, hard, self.alpha) * F.log_softmax(student, dim=1)).sum(1)
 
-    def turn(self, epoch: int) -> None:
-        """At the first batch of a new epoch the means become the labels, and gathering begins anew."""
+    def start_epoch(self, epoch: int) -> None:
+        """At the first batch of a new epoch, take the means as the labels and reset the sums."""
         new = self.gathered_in < epoch
         means = torch.where(self.counts > 0, self.sums / self.counts.clamp_min(1), 1 / len(self.labels))
         self.labels.copy_(torch.where(new, means, self.labels))
@@ -64,10 +64,10 @@ class OnlineLabelSmoothing(Response):
         self.counts.mul_(~new)
         self.gathered_in.fill_(epoch)
 
-    def gather(self, student: Tensor, targets: Tensor) -> None:
-        """Add the probabilities of what was classified right to its class's."""
+    def accumulate(self, student: Tensor, targets: Tensor) -> None:
+        """Add the probabilities of correctly classified samples to the sums of their class."""
         p = student.softmax(1).movedim(1, -1).flatten(0, -2).to(self.sums)
         y = targets.flatten()
-        right = (p.argmax(1) == y).to(p)[:, None]
-        self.sums.index_add_(0, y, right * p)
-        self.counts.index_add_(0, y, right)
+        correct = (p.argmax(1) == y).to(p)[:, None]
+        self.sums.index_add_(0, y, correct * p)
+        self.counts.index_add_(0, y, correct)

@@ -1,4 +1,4 @@
-"""Tang, Wang: the teacher's first items as positives."""
+"""Tang, Wang: the teacher's top items as positives."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tutelage.utils.options import Count, CountOrZero, NonNegative, Positive
 
 
 class RankingDistillation(Response):
-    r"""Score the teacher's first items high, the more so the higher they stand in its ranking.
+    r"""Score the teacher's top items high, with larger weights for higher ranks.
 
     L = α·Σ_{k=1}^K w_k·(−log σ(s_k)), s in the teacher's order, w_k = exp(−k/λ)/Σ: the part "candidates". With the
     student's scores of sampled items, w_k is multiplied by max(0, tanh(μ·(r_k − (k−1)))), where r_k, the student's own
-    rank of the item, is ⌊(num_items − 1) · the share of the sampled items that it scores higher⌋; w has no gradient.
-    The ground truth, if given: Σ −log σ(positive) and Σ −log(1 − σ(negative)), the parts "positive" and "negative".
+    rank of the item, is ⌊(num_items − 1) · the fraction of the sampled items that it scores higher⌋; w has no gradient.
+    With scores of labelled items: Σ −log σ(positive) and Σ −log(1 − σ(negative)), the parts "positive" and "negative".
 
-    Shapes: student, teacher (B, N, …) scores; the teacher's first `top` items count; without a teacher the student's
-    scores come in its order already. sampled_scores (B, S, …), positive_scores (B, P, …), negative_scores (B, Q, …) are
-    the student's. num_items 0 stands for N. Each part is (B, …).
+    Shapes: student, teacher (B, N, …) scores; the teacher's first `top` items count; without a teacher, the student's
+    scores must already be in its order. sampled_scores (B, S, …), positive_scores (B, P, …), negative_scores (B, Q, …)
+    are the student's. num_items=0 means N. Each part is (B, …).
     Paper: Tang, Wang. KDD 2018. arXiv:1809.07428.
     Raises: ConfigError if `top` or λ isn't above 0.
     """
@@ -56,11 +56,11 @@ class RankingDistillation(Response):
 
     @torch.no_grad()
     def weights(self, candidates: Tensor, sampled: Tensor | None, items: int) -> Tensor:
-        """What each place counts, (1 or B, K, …)."""
-        place = torch.arange(candidates.shape[1], device=candidates.device, dtype=candidates.dtype)
-        place = place.reshape(1, -1, *[1] * (candidates.dim() - 2))
-        weight = (-(place + 1) / self.sharpness).softmax(1)
+        """Return the weight of each rank, (1 or B, K, …)."""
+        rank = torch.arange(candidates.shape[1], device=candidates.device, dtype=candidates.dtype)
+        rank = rank.reshape(1, -1, *[1] * (candidates.dim() - 2))
+        weight = (-(rank + 1) / self.sharpness).softmax(1)
         if sampled is None:
             return weight
         above = (sampled.unsqueeze(1) > candidates.unsqueeze(2)).to(candidates.dtype).mean(2)
-        return weight * (self.mu * (((items - 1) * above).floor() - place)).tanh().clamp_min(0)
+        return weight * (self.mu * (((items - 1) * above).floor() - rank)).tanh().clamp_min(0)

@@ -1,4 +1,4 @@
-"""Burges, Shaked, Renshaw, Lazier, Deeds, Hamilton, Hullender: pairs in the right order."""
+"""Burges, Shaked, Renshaw, Lazier, Deeds, Hamilton, Hullender: pairwise ranking."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from tutelage.losses.functional.tokens import within
 
 
 class RankNet(Response):
-    r"""Score each pair of a list's items in the teacher's order.
+    r"""Rank each pair of a list's items in the teacher's order.
 
     L = log(1 + exp(−(s_i − s_j))), averaged over all pairs of all lists with t_i > t_j.
 
-    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), not 0 for the items that are there; returns
-    (B, N, N, …), scaled so that its mean is that over the pairs.
-    Paper: Burges, Shaked, Renshaw, Lazier, Deeds, Hamilton, Hullender. ICML 2005, with the teacher's scores for
+    Shapes: student, teacher (B, N, …) scores of N items; mask (B, N, …), nonzero for the items that exist; returns
+    (B, N, N, …), scaled so that its mean is the mean over those pairs.
+    Paper: Burges, Shaked, Renshaw, Lazier, Deeds, Hamilton, Hullender. ICML 2005, with the teacher's scores as
     relevance.
-    Raises: ConfigError if the two differ in shape.
+    Raises: ConfigError if the shapes differ.
     """
 
     name = "ranknet"

@@ -1,4 +1,4 @@
-"""Kang, Hwang, Kweon, Yu: a ranking of what matters, above all that doesn't."""
+"""Kang, Hwang, Kweon, Yu: a relaxed ranking, exact only among the items of interest."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tutelage.utils.options import Count
 
 
 class RRD(Response):
-    r"""The likelihood of the teacher's ranking of the interesting items, above all uninteresting ones in any order.
+    r"""The negative log-likelihood of the teacher's ranking of interesting items, above the uninteresting in any order.
 
-    L = Σ_{k≤K} [log(Σ_{K≥j≥k} exp s_j + Σ_l exp u_l) − s_k], s in the teacher's order, u of the uninteresting.
+    L = Σ_{k≤K} [log(Σ_{K≥j≥k} exp s_j + Σ_l exp u_l) − s_k], s in the teacher's order, u those of uninteresting items.
 
     Shapes: student, teacher (B, N, …) scores of N items; the teacher's first K = `top` are interesting and the rest are
-    not; or uninteresting_scores (B, N', …) gives the student's scores of those, and all N are interesting. Without a
-    teacher the student's scores come in its order already. Returns (B, …).
-    Paper: Kang, Hwang, Kweon, Yu. CIKM 2020 (DE-RRD). arXiv:2012.04357, which draws the interesting items by their
-    place and as many of the rest, anew each epoch, and sums over users.
+    not; or uninteresting_scores (B, N', …) are the student's scores of uninteresting items, and all N are interesting.
+    Without a teacher, the student's scores must already be in its order. Returns (B, …).
+    Paper: Kang, Hwang, Kweon, Yu. CIKM 2020 (DE-RRD). arXiv:2012.04357, which draws, in each epoch, the interesting
+    items by their rank and an equal number of the rest, and sums over users.
     Raises: ConfigError if `top` isn't above 0.
     """
 

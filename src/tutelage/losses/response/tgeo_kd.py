@@ -1,4 +1,4 @@
-"""Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu: how much to take from the teacher, sample by sample."""
+"""Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu: a learned balance of teacher and labels for each sample."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tutelage.utils.options import Temperature, Width
 
 
 class TGeoKD(Response):
-    r"""Weigh teacher and truth in each sample by a learned function of where student, teacher and truth lie.
+    r"""Balance teacher and labels in each sample by a learned function of the predictions and the labels.
 
-    L = a·τ²·KL(softmax(t/τ) ‖ softmax(s/τ)) + (1 − a)·CE(s, y): the parts "teacher" and "truth"; a as the policy
-    `Geometry` has it, which goes with other losses too.
+    L = a·τ²·KL(softmax(t/τ) ‖ softmax(s/τ)) + (1 − a)·CE(s, y): the parts "teacher" and "truth"; a as in the policy
+    `Geometry`, which works with other losses too.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64. Each part is (B, …).
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112, which trains a's MLP on held-out data,
-    through a step of the student: so does `scheme=bilevel`, and with it the recipe of this name. In another scheme it
-    follows this very loss, by which a leans to whichever term is smaller.
+    through a step of the student, as `scheme=bilevel` and the recipe of this name do. In other schemes the MLP
+    minimises this loss itself, so that a favours the smaller term.
     No published numbers were compared.
     Raises: ConfigError if the temperature or `hidden` isn't above 0, shapes differ, or targets aren't class numbers.
     """

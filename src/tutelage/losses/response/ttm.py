@@ -1,4 +1,4 @@
-"""Zheng, Yang: the temperature on the teacher's side alone."""
+"""Zheng, Yang: a temperature on the teacher's side only."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tutelage.utils.options import Temperature
 
 
 class TTM(Response):
-    r"""Match the teacher's softened class probabilities by the student's own, which aren't softened.
+    r"""Match the teacher's softened class probabilities with the student's probabilities, which aren't softened.
 
     L = KL(softmax(t/T) ‖ softmax(s)), one value per position, without T²; softmax(t/T) ∝ p^γ, p = softmax(t), γ = 1/T.
-    weighted (WTTM): times U = Σ_c p_c^γ, which is the greater, the less sure the teacher is.
+    weighted (WTTM): times U = Σ_c p_c^γ, which is larger where the teacher is less certain.
 
     Shapes: student, teacher (B, C, …) logits; returns (B, …).
-    Paper: Zheng, Yang. ICLR 2024. arXiv:2402.11148: γ and the weight β beside the task's loss are chosen for each pair
-    of networks; T = 4 and β = 1 are only where to begin.
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    Paper: Zheng, Yang. ICLR 2024. arXiv:2402.11148: γ and the weight β relative to the task loss are tuned for each
+    pair of networks; T = 4 and β = 1 are only starting points.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     paper = "Zheng, Yang. ICLR 2024. arXiv:2402.11148"

@@ -1,4 +1,4 @@
-"""Lv, Yang, Li: what it costs to carry one prediction over to the other."""
+"""Lv, Yang, Li: the cost of transporting one prediction to the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Tem
 
 
 class WKDL(Response):
-    r"""The true class as the teacher believes in it, and the cost of carrying the other classes' probabilities over.
+    r"""Match the true class, weighted by its teacher probability, and the other classes, by optimal transport.
 
     "target": −softmax(t)_y·log softmax(s)_y;
     "transport": γ·Σ_ij π_ij·c_ij over classes other than y. p̂ = softmax(z/T) among those; π = diag(u)·K·diag(v),
@@ -25,10 +25,11 @@ class WKDL(Response):
     d_ij = 1 − the cosine of the teacher's classifier's weights for i and j, or 0 if that is negative.
 
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64, head: the teacher's classifier's weight (C, D) and
-    bias, or category_cost (C, C) to stand for d, for instance 1 − CKA of the categories' features; parts are (B, …).
-    Paper: Lv, Yang, Li. NeurIPS 2024. arXiv:2412.08139 (WKD-L), which takes CKA; cosines, κ, η, ε and the rounds are
-    options and defaults of the authors' code. T and γ are to be tuned; ours are where to begin.
-    Raises: ConfigError if a number isn't in its range, shapes differ, or neither a head nor costs are given that fit.
+    bias, or category_cost (C, C) in place of d, for instance 1 − CKA of the categories' features; parts are (B, …).
+    Paper: Lv, Yang, Li. NeurIPS 2024. arXiv:2412.08139 (WKD-L), which uses CKA; cosines, κ, η, ε and the rounds are
+    options and defaults of the authors' code. T and γ need tuning; the defaults are starting points.
+    Raises: ConfigError if a number isn't in its range, shapes differ, or neither a head nor costs that fit the classes
+    are passed.
     """
 
     name = "wkd_l"
@@ -59,34 +60,34 @@ class WKDL(Response):
     ) -> dict[str, Tensor]:
         same_shape(self, student, teacher)
         true = is_target(student, targets)
-        belief = F.log_softmax(teacher, dim=1).exp() * F.log_softmax(student, dim=1)
+        weighted = F.log_softmax(teacher, dim=1).exp() * F.log_softmax(student, dim=1)
         s, t = (
             log_among_others(z / self.temperature, true).exp().masked_fill(true, 0).movedim(1, -1)
             for z in (student, teacher)
         )
         cost = self.cost(student, head, category_cost)
         return {
-            "target": -belief.masked_fill(~true, 0).sum(1),
+            "target": -weighted.masked_fill(~true, 0).sum(1),
             "transport": self.gamma * self.transport(s, t, cost, ~true.movedim(1, -1)),
         }
 
     def cost(self, logits: Tensor, head: tuple[Tensor, Tensor | None] | None, distance: Tensor | None) -> Tensor:
-        """c, (C, C)."""
+        """Return the costs c, (C, C)."""
         if distance is None and head is not None:
             distance = 1 - cosines(head[0])
         if distance is None or distance.shape != (logits.shape[1], logits.shape[1]):
-            given = "none were given" if distance is None else f"they are {tuple(distance.shape)}"
+            actual = "none" if distance is None else f"shape {tuple(distance.shape)}"
             raise ConfigError(
-                f"WKDL: costs between the {logits.shape[1]} classes, but {given}; let the teacher tell its classifier "
-                "(head), or give category_cost (C, C)."
+                f"WKDL: got {actual} for the costs, expected (C, C) with {logits.shape[1]} classes; use a teacher with "
+                "a known classifier (head), or pass category_cost (C, C)."
             )
         distance = distance.to(logits).clamp_min(0)
         return (1 - torch.exp(-self.sharpen * distance) if self.sharpen else distance) + self.eps
 
-    def transport(self, p: Tensor, q: Tensor, cost: Tensor, among: Tensor) -> Tensor:
-        """Σ_ij π_ij·c_ij of the plan between distributions (…, C) among these classes, with costs (C, C)."""
+    def transport(self, p: Tensor, q: Tensor, cost: Tensor, allowed: Tensor) -> Tensor:
+        """Return Σ_ij π_ij·c_ij of the plan between distributions (…, C) over `allowed` classes, for costs (C, C)."""
         kernel = torch.exp(-cost / self.entropy)
-        u = among.to(p) / among.sum(-1, keepdim=True)
+        u = allowed.to(p) / allowed.sum(-1, keepdim=True)
         v = torch.zeros_like(q)
         for _ in range(self.iterations):
             v = q / (u @ kernel + self.eps)

@@ -1,4 +1,4 @@
-"""Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: weights for soft labels."""
+"""Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: weighted soft labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tutelage.utils.options import Temperature
 
 
 class WSLD(Response):
-    r"""Soft labels, weighted by how much worse than the teacher the student answers a sample.
+    r"""Cross-entropy with soft labels, weighted by how much the student's loss exceeds the teacher's on each sample.
 
     L = w·T²·(−Σ_c softmax(t/T)_c · log softmax(s/T)_c),  w = 1 − exp(−CE(s, y)/(CE(t, y) + 10⁻⁷)), w without gradient:
     the policy `StudentGap`.
@@ -19,7 +19,7 @@ class WSLD(Response):
     Shapes: student, teacher (B, C, …) logits, targets (B, …) int64; returns (B, …).
     Paper: Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650; the weight of 2.25 and T = 4
     are those of the authors' CIFAR-100 training (2.5 and 2 on ImageNet).
-    Raises: ConfigError if the temperature isn't above 0, or the two differ in shape.
+    Raises: ConfigError if the temperature isn't above 0, or the shapes differ.
     """
 
     paper = "Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang. ICLR 2021. arXiv:2102.00650"

@@ -1,4 +1,4 @@
-"""Liang, Li, Bi, Zhou: soft labels that fall with the rank, as word counts do."""
+"""Liang, Li, Bi, Zhou: soft labels that decay with the rank, by Zipf's law."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tutelage.utils.options import Positive
 
 
 class ZipfLS(Response):
-    r"""Match, among the classes other than the true one, Zipf's law over the student's own ranking of them.
+    r"""Match, among the classes other than the true one, Zipf's law over the student's ranking of them.
 
-    z_c ∝ rank_c^−power for c ≠ y, rank_c: 1 + the number of classes that score higher, the true one among them;
-    p̂ = softmax(s) over c ≠ y;  L = KL(z ‖ p̂), z without gradient. Classes that score alike share the best rank.
+    z_c ∝ rank_c^−power for c ≠ y, rank_c: 1 + the number of classes that score higher, including the true one;
+    p̂ = softmax(s) over c ≠ y;  L = KL(z ‖ p̂), z without gradient. Classes with equal scores share the best rank.
 
-    Shapes: student (B, C, …) logits, targets (B, …) int64; votes (B, C, …), if given, are ranked in place of the
-    logits: for the published dense ranking, how many positions of the last map the classifier gives to each class. No
-    teacher; returns (B, …).
-    Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980, with the authors' ties, their ranks that count the true
-    class, and their weight of 0.1 (CIFAR-100).
+    Shapes: student (B, C, …) logits, targets (B, …) int64; votes (B, C, …), if passed, are ranked in place of the
+    logits: for the published dense ranking, the number of positions of the last map that the classifier assigns to each
+    class. It needs no teacher; returns (B, …).
+    Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980, with the authors' ties, their ranks (which count the true
+    class), and their weight of 0.1 (CIFAR-100).
     Raises: ConfigError if the power isn't above 0, or the targets aren't class numbers.
     """
 
@@ -43,7 +43,7 @@ class ZipfLS(Response):
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """1 + how many score higher along dim 1 of (B, C, …), int64."""
+    """Return 1 + the number of classes that score higher, along dim 1 of (B, C, …), int64."""
     rising = scores.movedim(1, -1).contiguous()
     above = torch.searchsorted(rising.sort(dim=-1).values, rising, right=True)
     return (scores.shape[1] - above + 1).movedim(-1, 1)

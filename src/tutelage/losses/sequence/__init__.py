@@ -1,1 +1,1 @@
-"""Knowledge in the tokens of language models."""
+"""Sequence losses: they compare language models' predictions of tokens."""

@@ -1,4 +1,4 @@
-"""Wu, Tao, Wang, Yang, Zhao, Wong: forward on the head, reverse on the tail."""
+"""Wu, Tao, Wang, Yang, Zhao, Wong: forward KL on the head, reverse KL on the tail."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tutelage.utils.options import Share
 
 
 class AKL(Sequence):
-    r"""Match the teacher's distribution over tokens by forward and reverse KL, weighed by where the two differ.
+    r"""Match the teacher's distribution over tokens by forward and reverse KL, weighted by the gaps at head and tail.
 
-    The head is the most likely token and those with which the teacher's probabilities, from the largest, add up to at
-    most μ; the tail is the rest. g = Σ |t − s| over the head, or the tail, without gradient;
+    The head is the most likely token and the tokens with which the teacher's probabilities, from the largest, add up to
+    at most μ; the tail is the rest. g = Σ |t − s| over the head, or the tail, without gradient;
     L = g_head/(g_head + g_tail)·KL(t ‖ s) + g_tail/(g_head + g_tail)·KL(s ‖ t), with s, t = softmax(z).
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Wu, Tao, Wang, Yang, Zhao, Wong. Rethinking Kullback–Leibler divergence in knowledge distillation for large
     language models. COLING 2025. arXiv:2404.02657, eq. 12–15, μ = 0.5.
-    Raises: ConfigError if μ isn't in [0, 1], or the two differ in shape.
+    Raises: ConfigError if μ isn't in [0, 1], or the shapes differ.
     """
 
     paper = "Wu, Tao, Wang, Yang, Zhao, Wong. COLING 2025. arXiv:2404.02657"
@@ -35,7 +35,7 @@ class AKL(Sequence):
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of rows (N, V)."""
+        """The divergence of each row of logits (N, V), as (N,)."""
         s, t = (F.log_softmax(x, dim=1) for x in (student, teacher))
         head, tail = gaps(s.detach().exp(), t.detach().exp(), self.mu)
         total = (head + tail).clamp_min(torch.finfo(s.dtype).tiny)
@@ -43,7 +43,7 @@ class AKL(Sequence):
 
 
 def gaps(s: Tensor, t: Tensor, mu: float) -> tuple[Tensor, Tensor]:
-    """Σ |t − s| over the head and over the tail of probabilities (N, V)."""
+    """Return Σ |t − s| over the head and over the tail of probabilities (N, V)."""
     ordered, order = t.sort(dim=1, descending=True)
     gap = (ordered - s.gather(1, order)).abs()
     tail = ordered.cumsum(1) > mu

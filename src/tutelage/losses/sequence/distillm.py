@@ -16,10 +16,10 @@ class SkewKL(Sequence):
 
     L = KL(t ‖ λ·t + (1−λ)·s), with s, t = softmax(z).
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Ko, Kim, Chen, Yun. DistiLLM. ICML 2024. arXiv:2402.03898, eq. 4, λ = 0.1. λ = 0 is the forward KL. The
     authors' code leaves out the teacher's entropy (`entropy=False`), a constant.
-    Raises: ConfigError if λ isn't in [0, 1), or the two differ in shape.
+    Raises: ConfigError if λ isn't in [0, 1), or the shapes differ.
     """
 
     name = "skew_kl"
@@ -34,7 +34,7 @@ class SkewKL(Sequence):
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of rows (N, V)."""
+        """The divergence of each row of logits (N, V), as (N,)."""
         s, t = (F.log_softmax(x, dim=1) for x in (student, teacher))
         m = log_mixture(t, s, self.skew)
         return kl(t, m) if self.entropy else -(t.exp() * m).sum(1)
@@ -45,9 +45,9 @@ class SkewRKL(Sequence):
 
     L = KL(s ‖ (1−λ)·t + λ·s), with s, t = softmax(z); the gradient runs through both s.
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Ko, Kim, Chen, Yun. DistiLLM. ICML 2024. arXiv:2402.03898, eq. 5, λ = 0.1. λ = 0 is the reverse KL.
-    Raises: ConfigError if λ isn't in [0, 1), or the two differ in shape.
+    Raises: ConfigError if λ isn't in [0, 1), or the shapes differ.
     """
 
     name = "skew_rkl"
@@ -61,6 +61,6 @@ class SkewRKL(Sequence):
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of rows (N, V)."""
+        """The divergence of each row of logits (N, V), as (N,)."""
         s, t = (F.log_softmax(x, dim=1) for x in (student, teacher))
         return kl(s, log_mixture(s, t, self.skew))

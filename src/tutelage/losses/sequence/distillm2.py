@@ -1,4 +1,4 @@
-"""Ko, Chen, Kim, Ding, Liang, Zharkov, Yun: what the teacher wrote, and what the student wrote."""
+"""Ko, Chen, Kim, Ding, Liang, Zharkov, Yun: different divergences on the teacher's and on the student's sequences."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from tutelage.utils.options import Epochs, ShareBelowOne
 
 
 class DistiLLM2(Sequence):
-    r"""Raise the likelihood of what the teacher wrote, and lower that of what only the student would write.
+    r"""Raise the likelihood of the teacher's sequences, and lower that of sequences only the student would generate.
 
-    By tokens, averaged over each sequence:  L = (2−β)·KL(t ‖ α₁·t + (1−α₁)·s) where the teacher wrote it,
-    L = β·KL(s ‖ (1−α₂)·t + α₂·sg s) where the student did; sg: without gradient.
-    α₁ = `skew`; if teacher_anchor A is given, by sequence: clip(1 − (1−skew)·A/(exp m_t − exp m_s + 10⁻⁵), 0.01, skew)
-    with m the mean log-probability of the sequence's tokens; α₂ likewise, from `reverse_skew`, student_anchor and
+    Per token, averaged over each sequence:  L = (2−β)·KL(t ‖ α₁·t + (1−α₁)·s) if the teacher generated it,
+    L = β·KL(s ‖ (1−α₂)·t + α₂·sg s) if the student did; sg: without gradient.
+    α₁ = `skew`; if teacher_anchor A is passed, per sequence: clip(1 − (1−skew)·A/(exp m_t − exp m_s + 10⁻⁵), 0.01,
+    skew) with m the mean log-probability of the sequence's tokens; α₂ likewise, from `reverse_skew`, student_anchor and
     exp m_s − exp m_t. β = 1, or with `gradual` 1 + ½·min(1, 2·epoch/epochs).
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; by_teacher (B,) bool:
-    who wrote each sequence, as many of either; returns (B,). The anchors are numbers: the mean of exp m_t − exp m_s
-    over the teacher's latest sequences, and of exp m_s − exp m_t over the student's.
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; by_teacher (B,)
+    bool: whether the teacher generated each sequence, True for half of them; returns (B,). The anchors are numbers: the
+    mean of exp m_t − exp m_s over the teacher's most recent sequences, and of exp m_s − exp m_t over the student's.
     Paper: Ko, Chen, Kim, Ding, Liang, Zharkov, Yun. ICML 2025. arXiv:2503.07067, eq. 6–9. As in the authors' code the
-    student within its own mixture has no gradient; that code adds both means, so that it is twice ours.
-    `reverse_only` takes the second divergence for all (their "distillm_v1").
-    Raises: ConfigError if a skew isn't in [0, 1) or `epochs` above 0, or the two differ in shape.
+    student within its own mixture has no gradient; that code adds both means, so that its loss is twice this one.
+    `reverse_only` uses the second divergence for all sequences (their "distillm_v1").
+    Raises: ConfigError if a skew isn't in [0, 1) or `epochs` above 0, or the shapes differ.
     """
 
     name = "distillm2"
@@ -60,39 +60,42 @@ class DistiLLM2(Sequence):
         tokens, labels = self.tokens(student, targets), self.aligned(targets)
         m_s, m_t = (likelihood(x.detach(), labels, tokens) for x in (student, teacher))
         beta = 1 + min(1.0, 2 * epoch / self.epochs) / 2 if self.gradual else 1.0
-        wrote = torch.zeros_like(by_teacher) if self.reverse_only else by_teacher
+        forward_kl = torch.zeros_like(by_teacher) if self.reverse_only else by_teacher
         alpha = torch.where(
-            wrote, adapted(self.skew, teacher_anchor, m_t - m_s), adapted(self.reverse_skew, student_anchor, m_s - m_t)
+            forward_kl,
+            adapt_skew(self.skew, teacher_anchor, m_t - m_s),
+            adapt_skew(self.reverse_skew, student_anchor, m_s - m_t),
         )
-        by_token = (x[:, None].expand_as(tokens) for x in (wrote, alpha))
+        by_token = (x[:, None].expand_as(tokens) for x in (forward_kl, alpha))
         values = by_chunks(divergence, tokens, student, teacher, *by_token)
         values = by_sequence(values, tokens)
         return torch.where(by_teacher, (2 - beta) * values, beta * values)
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Every other sequence is the teacher's."""
+        """Alternating sequences of the teacher and of the student."""
         targets = torch.randint(7, (6, 5))
         targets[:, 0] = -100
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), {"targets": targets, "by_teacher": torch.arange(6) % 2 == 0}
 
 
-def divergence(student: Tensor, teacher: Tensor, taught: Tensor, alpha: Tensor) -> Tensor:
-    """Of rows (N, V), of which the teacher wrote some (N,)."""
+def divergence(student: Tensor, teacher: Tensor, by_teacher: Tensor, alpha: Tensor) -> Tensor:
+    """The divergence (N,) of rows (N, V), forward for those of `by_teacher` (N,)."""
     s, t = (F.log_softmax(x, dim=1) for x in (student, teacher))
     a = alpha[:, None]
-    forward = kl(t[taught], log_mixture(t[taught], s[taught], a[taught]))
-    reverse = kl(s[~taught], log_mixture(s[~taught].detach(), t[~taught], a[~taught]))
-    return torch.zeros_like(s[:, 0]).masked_scatter(taught, forward).masked_scatter(~taught, reverse)
+    by_student = ~by_teacher
+    forward = kl(t[by_teacher], log_mixture(t[by_teacher], s[by_teacher], a[by_teacher]))
+    reverse = kl(s[by_student], log_mixture(s[by_student].detach(), t[by_student], a[by_student]))
+    return torch.zeros_like(s[:, 0]).masked_scatter(by_teacher, forward).masked_scatter(by_student, reverse)
 
 
 def likelihood(logits: Tensor, labels: Tensor, tokens: Tensor) -> Tensor:
-    """The geometric mean of the probabilities of each sequence's tokens, (B,)."""
+    """Return the geometric mean of the probabilities of each sequence's tokens, (B,)."""
     return by_sequence(-by_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
 
 
-def adapted(skew: float, anchor: float | None, gap: Tensor) -> Tensor:
-    """The skew of each sequence: the smaller, the further student and teacher are apart for its gap."""
+def adapt_skew(skew: float, anchor: float | None, gap: Tensor) -> Tensor:
+    """Return the skew of each sequence, which grows with its gap between the models, relative to the anchor."""
     if anchor is None:
         return torch.full_like(gap, skew)
     return (1 - (1 - skew) * anchor / (gap + 1e-5)).clamp(0.01, skew)

@@ -1,4 +1,4 @@
-"""Zhang, Zhang, Sun, Chen, Xu: one space for student and teacher."""
+"""Zhang, Zhang, Sun, Chen, Xu: a shared space for student and teacher."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Head = tuple[Tensor, ...]
 
 
 class DSKD(Sequence):
-    r"""Compare tokens' hidden states in the student's space and in the teacher's, through either one's own head.
+    r"""Match tokens' hidden states in the student's space and in the teacher's, through each model's head.
 
     z_s = H_s·h_s, z_ts = sg(H_s)·P_t·h_t in the student's space, z_t = H_t·h_t, z_st = H_t·P_s·h_s in the teacher's;
     L = CE(z_ts, y) + D(z_s/T, sg(z_ts)/T) + KL(z_t/T ‖ z_st/T): the parts "truth", "student_space", "teacher_space".
 
-    Shapes: student (B, T, D), teacher (B, T, D') last hidden states of the same tokens, targets (B, T) int64, −100
-    where it doesn't count; student_head ((V, D),), teacher_head ((V', D'),): the heads H, each a weight and
-    maybe a bias. The projections P are trained. Each part is (N,). objective: D, KL in either direction, skewed (0.1)
-    or not, or the Jensen–Shannon divergence.
-    Paper: Zhang, Zhang, Sun, Chen, Xu. EMNLP 2024. arXiv:2406.17328, section 3.1. No T²; the authors' code adds up the
-    tokens, and divides by their number outside.
+    Shapes: student (B, T, D), teacher (B, T, D') last hidden states of the same tokens, targets (B, T) int64, −100 at
+    positions that don't count; student_head ((V, D),), teacher_head ((V', D'),): the heads H, each a weight and
+    optionally a bias. The projections P are trained. Each part is (N,). objective: D, which is KL in either direction,
+    skewed (0.1) or not, or the Jensen–Shannon divergence.
+    Paper: Zhang, Zhang, Sun, Chen, Xu. EMNLP 2024. arXiv:2406.17328, section 3.1. No T²; the authors' code sums over
+    the tokens, and divides by their number outside the loss.
     Raises: ConfigError if the temperature isn't above 0, or the objective isn't known.
     """
 
@@ -70,7 +70,7 @@ class DSKD(Sequence):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Hidden states of one size, and heads for 7 tokens."""
+        """Hidden states of equal sizes, and heads for 7 tokens."""
         targets = torch.randint(7, (6, 5))
         targets[:, 0] = IGNORED
         heads = {"student_head": (torch.randn(7, 4),), "teacher_head": (torch.randn(7, 4),)}

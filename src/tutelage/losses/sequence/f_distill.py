@@ -13,10 +13,10 @@ class TVD(Sequence):
 
     L = ½·Σ_v |t_v − s_v|, with s, t = softmax(z).
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Wen, Li, Du, Mou. f-divergence minimization for sequence-level knowledge distillation. ACL 2023.
     arXiv:2307.15190.
-    Raises: ConfigError if the two differ in shape.
+    Raises: ConfigError if the shapes differ.
     """
 
     paper = "Wen, Li, Du, Mou. ACL 2023. arXiv:2307.15190"
@@ -27,5 +27,5 @@ class TVD(Sequence):
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of rows (N, V)."""
+        """The divergence of each row of logits (N, V), as (N,)."""
         return (student.softmax(1) - teacher.softmax(1)).abs().sum(1) / 2

@@ -1,4 +1,4 @@
-"""Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem: between forward and reverse."""
+"""Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem: interpolation between forward and reverse KL."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class GKD(Sequence):
     m = β·t + (1−β)·s;  L = β·KL(t ‖ m) + (1−β)·KL(s ‖ m), with s, t = softmax(z/T);
     at its ends KL(t ‖ s), forward, for β = 0, and KL(s ‖ t), reverse, for β = 1.
 
-    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student, teacher (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem. ICLR 2024. arXiv:2306.13649, eq. 1, where the
-    student also writes (some of) the sequences. No T². β = ½ is the Jensen–Shannon divergence.
-    Raises: ConfigError if β isn't in [0, 1] or the temperature above 0, or the two differ in shape.
+    student also generates (some of) the sequences. No T². β = ½ is the Jensen–Shannon divergence.
+    Raises: ConfigError if β isn't in [0, 1] or the temperature above 0, or the shapes differ.
     """
 
     paper = "Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem. ICLR 2024. arXiv:2306.13649"
@@ -34,7 +34,7 @@ class GKD(Sequence):
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Of rows (N, V)."""
+        """The divergence of each row of logits (N, V), as (N,)."""
         s, t = (F.log_softmax(x / self.temperature, dim=1) for x in (student, teacher))
         if self.beta in (0, 1):
             return kl(s, t) if self.beta else kl(t, s)

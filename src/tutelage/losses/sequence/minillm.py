@@ -12,23 +12,23 @@ from tutelage.losses.base import Sequence, same_shape
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Share
 
-LARGEST = 60.0  # of a log ratio: beyond it exp would overflow
+LARGEST = 60.0  # the largest log ratio: exp would overflow beyond it
 
 
 class MiniLLM(Sequence):
-    r"""Lower the reverse KL of sequences that the student wrote: a policy gradient, and each single step exactly.
+    r"""Minimise the reverse KL of the student's sequences: by policy gradient, and exactly for each single step.
 
     R_t = Σ_{k≥t} γ^{k−t}·r_k / (tokens from t on), whitened over the batch to A, without gradient;
     ρ = w·exp(log s(y_t) − log s_old(y_t));  L = max(−A·ρ, −A·clip(ρ, 1−ε, 1+ε)) + KL(s ‖ t): the parts "policy" and
     "single_step", with s, t = softmax(z).
 
-    Shapes: student, teacher (B, T, V) logits of the answers, targets (B, T) int64 their tokens; old_logprobs, rewards
-    (B, T): log s_old(y) when they were written, and the rewards, log t(y) − log s_old(y) as a rule; w (B, T):
-    importance weights, 1 without; mask (B, T): tokens that count, those whose target isn't −100 without.
+    Shapes: student, teacher (B, T, V) logits of the responses, targets (B, T) int64 their tokens; old_logprobs, rewards
+    (B, T): log s_old(y) at generation, and the rewards, usually log t(y) − log s_old(y); w (B, T): importance weights,
+    default 1; mask (B, T): tokens that count, by default those whose target isn't −100.
     The parts are (N,).
     Paper: Gu, Dong, Wei, Huang. ICLR 2024. arXiv:2306.08543, section 2.2. As in the authors' code the returns of all
-    positions, padding too, are whitened, and w multiplies before the clip.
-    Raises: ConfigError if γ or the clip range isn't in [0, 1], or the two differ in shape.
+    positions, including padding, are whitened, and w multiplies before the clip.
+    Raises: ConfigError if γ or the clip range isn't in [0, 1], or the shapes differ.
     """
 
     name = "minillm"
@@ -57,12 +57,12 @@ class MiniLLM(Sequence):
         log_s = s.gather(1, self.aligned(targets)[tokens][:, None])[:, 0]
         ratio = (log_s - old_logprobs[tokens]).clamp(max=LARGEST).exp()
         ratio = ratio if w is None else ratio * w[tokens]
-        advantage = whitened(self.returns(rewards, tokens.to(rewards.dtype))).detach()[tokens]
+        advantage = whiten(self.returns(rewards, tokens.to(rewards.dtype))).detach()[tokens]
         clipped = ratio.clamp(1 - self.cliprange, 1 + self.cliprange)
         return {"policy": torch.maximum(-advantage * ratio, -advantage * clipped), "single_step": kl(s, t)}
 
     def returns(self, rewards: Tensor, tokens: Tensor) -> Tensor:
-        """What is still to come, discounted, for each of the tokens that are still to come."""
+        """Return the discounted sum of the rewards from each token on, over the number of tokens from it on, (B, T)."""
         total, returns = torch.zeros_like(rewards[:, 0]), []
         for reward in reversed(rewards.unbind(1)):
             total = reward + self.gamma * total
@@ -72,11 +72,11 @@ class MiniLLM(Sequence):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Answers of 5 tokens, with what was noted when they were written."""
+        """Responses of 5 tokens, with their log-probabilities at generation and rewards."""
         inputs = {"targets": torch.randint(7, (6, 5)), "old_logprobs": -torch.rand(6, 5), "rewards": torch.randn(6, 5)}
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), inputs
 
 
-def whitened(x: Tensor) -> Tensor:
-    """Of mean 0 and variance 1 over all values; 0 where there is but one."""
+def whiten(x: Tensor) -> Tensor:
+    """Scale to mean 0 and variance 1 over all values; a single value becomes 0."""
     return (x - x.mean()) * (x.var(correction=min(1, x.numel() - 1)) + 1e-8).rsqrt()

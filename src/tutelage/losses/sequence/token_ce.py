@@ -1,4 +1,4 @@
-"""Bengio, Ducharme, Vincent, Jauvin: the next token."""
+"""Bengio, Ducharme, Vincent, Jauvin: cross-entropy of the next token."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tutelage.losses.functional.chunked import by_chunks
 
 
 class TokenCE(Sequence):
-    r"""Cross-entropy with the true tokens; no teacher.
+    r"""Cross-entropy with the true tokens; it needs no teacher.
 
     L = −log softmax(s)[y], one value per labelled token.
 
-    Shapes: student (B, T, V) logits, targets (B, T) int64, −100 where it doesn't count; returns (N,).
+    Shapes: student (B, T, V) logits, targets (B, T) int64, −100 at positions that don't count; returns (N,).
     Paper: Bengio, Ducharme, Vincent, Jauvin. A neural probabilistic language model. JMLR 2003.
     """
 
@@ -30,5 +30,5 @@ class TokenCE(Sequence):
 
 
 def cross_entropy(student: Tensor, targets: Tensor) -> Tensor:
-    """Of rows (N, V) with the true tokens (N,)."""
+    """The cross-entropy (N,) of rows of logits (N, V) with the true tokens (N,)."""
     return F.cross_entropy(student, targets, reduction="none")

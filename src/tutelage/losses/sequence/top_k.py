@@ -1,4 +1,4 @@
-"""DistillKit: divergences to a teacher of whom only the most likely tokens are kept."""
+"""DistillKit: divergences to a teacher of which only the most likely tokens are stored."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from tutelage.utils.options import Count, Temperature
 
 
 class TopK(Sequence):
-    r"""A divergence to the teacher's most likely tokens.
+    r"""Match the teacher's most likely tokens, by a divergence.
 
-    s, t: the probabilities of the teacher's top tokens, and of all others as one token more; s = softmax(z/T) over all.
+    s, t: the probabilities of the teacher's top tokens, and of all other tokens as one more; s = softmax(z/T) over all.
     "kl": L = KL(t ‖ s);  "jsd": L = ½·KL(t ‖ m) + ½·KL(s ‖ m), m = (t + s)/2;  "tvd": L = ½·Σ |t − s|.
-    The others have no probability in t, whose top ones are scaled up to 1 (`missing="zero"`), or have what the top ones
-    leave (`missing="symmetric_uniform"`: uniform over the others, in s as well).
+    The other tokens have no probability in t, whose top ones are scaled to sum to 1 (`missing="zero"`), or the
+    remaining probability (`missing="symmetric_uniform"`: uniform over the other tokens, in s as well).
 
-    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are taken, or None and instead
-    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as they were kept: log-probabilities, or logits
-    (`log_target=False`); targets (B, T) int64, −100 where it doesn't count, mask (B, T): those that do; returns (N,).
-    Paper: none; Arcee AI's DistillKit (2024), which adds up the tokens. No T².
-    Raises: ConfigError if an option isn't known or contradicts another, or the teacher's tokens aren't given.
+    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are used, or None with
+    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as stored: log-probabilities, or logits
+    (`log_target=False`); targets (B, T) int64, −100 at positions that don't count, mask (B, T): nonzero at positions
+    that count; returns (N,).
+    Paper: none; Arcee AI's DistillKit (2024), which sums over the tokens. No T².
+    Raises: ConfigError if an option isn't known or contradicts another, or the teacher's tokens are missing.
     """
 
     name = "sparse_topk"
@@ -45,8 +46,8 @@ class TopK(Sequence):
     def __post_init__(self) -> None:
         if self.missing == "symmetric_uniform" and not self.log_target:
             raise ConfigError(
-                "TopK(missing='symmetric_uniform', log_target=False): what top logits leave for others isn't known; "
-                "keep log-probabilities, or take missing='zero'."
+                "TopK(missing='symmetric_uniform', log_target=False): the remaining probability isn't known from "
+                "top logits; store log-probabilities, or set missing='zero'."
             )
 
     def forward(
@@ -63,7 +64,7 @@ class TopK(Sequence):
         ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         s = F.log_softmax(student[tokens] / self.temperature, dim=1).gather(1, ids)
         t = log_among_top(values, self.log_target, self.missing, self.temperature)
-        outside = (1 - s.exp().sum(1)).clamp_min(0)  # of s, where t has nothing
+        outside = (1 - s.exp().sum(1)).clamp_min(0)  # s's probability of the other tokens
         if self.missing != "zero":
             s, t, outside = with_rest(s), with_rest(t), 0 * outside
         if self.divergence == "kl":
@@ -75,5 +76,5 @@ class TopK(Sequence):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Without a teacher at hand."""
+        """Stored top tokens in place of the teacher's logits."""
         return kept_example()

@@ -19,12 +19,13 @@ class TopKHinge(Sequence):
     L = max(0, m − (s_k − s_l)) for each pair of the teacher's top tokens with t_k > t_l + 10⁻⁸ > 10⁻⁸, s = softmax(z);
     m = `margin`, or t_k − t_l where it is None.
 
-    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are taken, or None and instead
-    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as they were kept: log-probabilities, or
-    probabilities (`log_target=False`); targets (B, T) int64, −100 where it doesn't count, mask (B, T): those that do;
-    returns (N, K, K), 0 where a pair isn't preferred, such that the mean over all is that over the preferred pairs.
+    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are used, or None with
+    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as stored: log-probabilities, or
+    probabilities (`log_target=False`); targets (B, T) int64, −100 at positions that don't count, mask (B, T): nonzero
+    at positions that count; returns (N, K, K), 0 where a pair isn't preferred, such that the mean over all is that over
+    the preferred pairs.
     Paper: none; Arcee AI's DistillKit (2024).
-    Raises: ConfigError if `top` isn't above 0, or the teacher's tokens aren't given.
+    Raises: ConfigError if `top` isn't above 0, or the teacher's tokens are missing.
     """
 
     name = "sparse_hinge"
@@ -56,7 +57,7 @@ class TopKHinge(Sequence):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Without a teacher at hand."""
+        """Stored top tokens in place of the teacher's logits."""
         return kept_example()
 
 
@@ -65,12 +66,13 @@ class TopKLogistic(Sequence):
 
     L = log(1 + exp(z_l − z_k)) for each pair of the teacher's top tokens with t_k > t_l + 10⁻⁹ > 10⁻⁹.
 
-    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are taken, or None and instead
-    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as they were kept: log-probabilities, or
-    probabilities (`log_target=False`); targets (B, T) int64, −100 where it doesn't count, mask (B, T): those that do;
-    returns (N, K, K), 0 where a pair isn't preferred, such that the mean over all is that over the preferred pairs.
+    Shapes: student (B, T, V) logits; teacher (B, T, V) logits of which the `top` largest are used, or None with
+    teacher_topk_ids (B, T, K) int64 and teacher_topk_values (B, T, K) as stored: log-probabilities, or
+    probabilities (`log_target=False`); targets (B, T) int64, −100 at positions that don't count, mask (B, T): nonzero
+    at positions that count; returns (N, K, K), 0 where a pair isn't preferred, such that the mean over all is that over
+    the preferred pairs.
     Paper: none; Arcee AI's DistillKit (2024).
-    Raises: ConfigError if `top` isn't above 0, or the teacher's tokens aren't given.
+    Raises: ConfigError if `top` isn't above 0, or the teacher's tokens are missing.
     """
 
     name = "sparse_logistic_ranking"
@@ -100,5 +102,5 @@ class TopKLogistic(Sequence):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Without a teacher at hand."""
+        """Stored top tokens in place of the teacher's logits."""
         return kept_example()
