@@ -136,7 +136,7 @@ def test_in_an_error_message(name, monkeypatch):
     def fail(*_, **__):
         raise ConfigError(f"the folder {name} isn't there")
 
-    monkeypatch.setattr("tutelage.cli.arguments.split", fail)
+    monkeypatch.setattr("tutelage.cli.arguments.split_file", fail)
     said = CliRunner().invoke(cli.app, ["distill"])
     assert said.exit_code == 2
     assert not HARMFUL.search(said.output)
