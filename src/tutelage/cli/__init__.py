@@ -75,8 +75,7 @@ def options(
 ) -> None:
     """Distil a large model into a small one, and prove that it helped.
 
-    Start with `tutelage distill`: it trains a teacher, a student alone and the same student taught, on handwritten
-    digits.
+    Start with `tutelage distill`, which trains a teacher, a student alone and the same student taught on digits.
     """
     if os.getcwd() not in sys.path:  # for python:my_models:small
         sys.path.insert(0, os.getcwd())

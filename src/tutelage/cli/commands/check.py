@@ -130,8 +130,7 @@ def _print_costs(trial: Trial) -> None:
     teacher = f", {fraction} of it for the teacher" if trial.teacher is not None else ""
     say(
         f"cost: {duration(trial.step)} per step{teacher}; about {duration(trial.seconds)} for the run without "
-        "validation; "
-        f"peak memory {trial.memory:,.0f} MB",
+        f"validation; peak memory {trial.memory:,.0f} MB",
         *([f"a cached teacher would make a step {fraction} cheaper"] if trial.cacheable else []),
         "",
     )
