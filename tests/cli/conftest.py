@@ -26,7 +26,7 @@ def tutelage(tmp_path, monkeypatch) -> Callable:
 
 
 class Stop(Callback):
-    """Stops a run as a kill would: at a step, without notice to the trainer."""
+    """A callback that stops a run as a kill would: at a step, without notice to the trainer."""
 
     def note(self, row):
         if row["kind"] == "step" and row["step"] >= 3:

@@ -198,7 +198,7 @@ def test_a_training_is_bitwise_identical_also_resumed(tmp_path, case):
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of live tensors created inside the context, and their maximum."""
+    """A counter of the bytes of live tensors created inside the context, and their maximum."""
 
     def __init__(self) -> None:
         super().__init__()

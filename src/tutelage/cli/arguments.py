@@ -1,4 +1,4 @@
-"""Reads a configuration from the command line (an optional file, then key=value), and lists the keys in help."""
+"""Read a configuration from the command line (an optional file, then key=value), and list its keys in help."""
 
 from __future__ import annotations
 

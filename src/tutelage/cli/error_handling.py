@@ -1,4 +1,4 @@
-"""Turns errors into a message on standard error and an exit code: 2 misuse, 1 failure, 130 interrupted."""
+"""Turn errors into a message on standard error and an exit code: 2 misuse, 1 failure, 130 interrupted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a configuration from the command line and prints a summary of the result."""
+"""Run a configuration from the command line and print a summary of the result."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _divided(module: nn.Module, name: str, layers: dict[str, LayerInfo], leaves:
 
 
 class _TransformersCheckpointing:
-    """Switches on a transformers model's own gradient checkpointing; `remove` switches it off."""
+    """The gradient checkpointing of a transformers model, switched on; `remove` switches it off."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -103,7 +103,7 @@ class _TransformersCheckpointing:
 
 
 class _CheckpointedForward:
-    """Replaces a module's forward by one that is recomputed in the backward pass."""
+    """A replacement of a module's forward, whose activations are recomputed in the backward pass."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
         self.name, self.module, self.forward = name, module, module.forward

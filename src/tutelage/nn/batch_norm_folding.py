@@ -1,4 +1,4 @@
-"""Folds batch norms into the convolutions and linear layers before them, in networks that are no longer trained."""
+"""Fold batch norms into the convolutions and linear layers before them, in networks that are no longer trained."""
 
 from __future__ import annotations
 
@@ -95,13 +95,13 @@ def _pairs(model: nn.Module, inputs: Inputs, kept: Sequence[str]) -> list[tuple[
 
 
 def _can_fold(layer: nn.Module, norm: nn.Module, out: Tensor) -> bool:
-    """Whether the norm normalises the layer's output channels and has running statistics."""
+    """Return whether the norm normalises the layer's output channels and has running statistics."""
     assert isinstance(layer.weight, Tensor)
     return NORMS[type(layer)] is type(norm) and out.dim() == layer.weight.dim() and norm.running_mean is not None
 
 
 class _UseRecorder(TorchDispatchMode):
-    """Records, in one forward, which norms take which layers' outputs, and other uses of these outputs."""
+    """A recorder, for one forward, of the norms that take layers' outputs and of other uses of these outputs."""
 
     def __init__(self, model: nn.Module, kept: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Captures the features of layers of any nn.Module, by a wrapper whose forward returns them.
+"""Capture the features of layers of any nn.Module, by a wrapper whose forward returns them.
 
 A store that hooks fill and other code reads is lost under `torch.compile` and hides gradients from DDP. Here the hooks
 fill a store, and the same forward moves its contents into the returned Outputs. `NAME` is a module's output, `NAME:in`
@@ -125,7 +125,7 @@ def norm_widths(model: nn.Module) -> set[int]:
 
 
 def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
-    """Whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
+    """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
 
 

@@ -79,7 +79,7 @@ class ModelProfile:
         return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
 
     def learns(self, layer: str = "") -> bool:
-        """Whether a gradient from that layer's feature, or from the response, reaches a trainable parameter."""
+        """Return whether a gradient from that layer's feature, or from the response, reaches a trainable parameter."""
         free = [parameter.requires_grad for parameter in self.model.parameters()]
         if free and all(free):
             return True

@@ -1,4 +1,4 @@
-"""Records the outputs of modules in one forward and replays them in another."""
+"""Record the outputs of modules in one forward and replay them in another."""
 
 from __future__ import annotations
 

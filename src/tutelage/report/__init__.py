@@ -1,4 +1,4 @@
-"""Writes a run folder's report, one self-contained HTML page: settings, results and their uncertainty."""
+"""Write a run folder's report, one self-contained HTML page: settings, results and their uncertainty."""
 
 from tutelage.report.html import write
 

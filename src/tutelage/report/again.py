@@ -39,7 +39,7 @@ def command(config: Mapping[str, Any]) -> str | None:
 
 
 def _reproduces(keys: Mapping[str, Any], expected: Any) -> bool:
-    """Whether these keys give the expected configuration."""
+    """Return whether these keys give the expected configuration."""
     from tutelage.config.schema import check
 
     try:
@@ -67,7 +67,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _is_object(config: Mapping[str, Any]) -> bool:
-    """Whether a network or the data was passed as a Python object, which has no name."""
+    """Return whether a network or the data was passed as a Python object, which has no name."""
     from tutelage.data.loading import available
 
     kinds = {pattern.partition(":")[0] for pattern in available()}

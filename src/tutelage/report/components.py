@@ -113,7 +113,7 @@ class ImageBlock(Block):
     kind = "picture"
     source: str
     alt: str
-    truth: str
+    target: str
     predictions: Sequence[tuple[str, str, str, str, bool]]
 
 
@@ -123,7 +123,7 @@ class MaskBlock(Block):
 
     kind = "masks"
     wide = True
-    pictures: Sequence[tuple[str, str, str]]
+    images: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,12 @@ class Unit:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether the value is a finite number."""
+    """Return whether the value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_interval(bounds: Any) -> TypeGuard[Sequence[float]]:
-    """Whether the value is a pair of finite numbers."""
+    """Return whether the value is a pair of finite numbers."""
     return isinstance(bounds, list | tuple) and len(bounds) == 2 and all(map(is_number, bounds))
 
 

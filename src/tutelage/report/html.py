@@ -1,4 +1,4 @@
-"""Renders a run folder as `report.html`, a self-contained file."""
+"""Render a run folder as `report.html`, a self-contained file."""
 
 from __future__ import annotations
 
@@ -48,23 +48,6 @@ def render(run: RunRecord) -> str:
     """Render the page; the same run gives the same text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    sections, missing = [], []
-    for title, make in SECTIONS.items():
-        try:
-            sections.append(make(run))
-        except Missing as error:
-            missing.append((title, str(error)))
-        except (
-            TypeError,
-            ValueError,
-            KeyError,
-            IndexError,
-            AttributeError,
-        ) as error:  # a value of an unexpected type in one of the files
-            missing.append((title, f"its data is invalid ({type(error).__name__}: {error})"))
-    if notes := summary_sections.notes(run, missing):
-        last = [section for section in sections if section.title == LAST]
-        sections = [*(section for section in sections if section not in last), notes, *last]
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
@@ -74,21 +57,37 @@ def render(run: RunRecord) -> str:
         lstrip_blocks=True,
     )
     templates.filters["soft"] = soft
+    has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
     return templates.get_template("page.html.j2").render(
         student=summary_sections.student_name(run),
-        teacher=summary_sections.model_name(run, "teacher")
-        if run.summary("teacher") or run.phases_with_role("teacher")
-        else None,
+        teacher=summary_sections.model_name(run, "teacher") if has_teacher else None,
         data=run.data.get("name") or run.config.get("data"),
         headline=summary_sections.headline(run),
         started=_date(str(run.environment.get("started") or "")),
         tone=tone,
         badge=badge,
         sentence=sentence,
-        sections=sections,
+        sections=_sections(run),
         version=run.environment.get("tutelage"),
     )
+
+
+def _sections(run: RunRecord) -> list[Section]:
+    """Build the sections; those that can't be built are named in a section of notes before the last one."""
+    sections, missing = [], []
+    for title, build in SECTIONS.items():
+        try:
+            sections.append(build(run))
+        except Missing as error:
+            missing.append((title, str(error)))
+        # a value of an unexpected type in one of the files
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            missing.append((title, f"its data is invalid ({type(error).__name__}: {error})"))
+    if notes := summary_sections.notes(run, missing):
+        last = [section for section in sections if section.title == LAST]
+        sections = [*(section for section in sections if section not in last), notes, *last]
+    return sections
 
 
 def _date(started: str) -> str:

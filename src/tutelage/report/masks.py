@@ -21,7 +21,7 @@ def masks(run: RunRecord) -> Section:
     """Build the section: each example image with its target mask and each model's mask."""
     examples = run.examples
     if examples is None or examples.masks is None:
-        raise Missing("the folder holds no examples.npz with masks")
+        raise Missing("the folder has no examples.npz with masks")
     count = len(run.data.get("classes") or []) or int(examples.masks[examples.masks != IGNORE].max()) + 1
     models = [
         (run.label(role), phases[0].masks)
@@ -32,7 +32,7 @@ def masks(run: RunRecord) -> Section:
     seen = set(np.unique(examples.masks))
     for index, image, target in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):
         images = [
-            ("Image", picture(image), f"test image {index}"),
+            ("Image", encode_png(image), f"test image {index}"),
             ("Target", coloured(target, count), f"target mask of {index}"),
         ]
         for label, predictions in models:
@@ -58,10 +58,10 @@ def colour(i: int, count: int) -> str:
 def coloured(mask: Any, count: int) -> str:
     """Encode a mask (H, W) as a PNG data URI, with transparent unlabelled pixels."""
     table = np.array([[*bytes.fromhex(colour(i, count)[1:]), 255] for i in range(count)] + [[0, 0, 0, 0]], np.uint8)
-    return picture(table[np.where(mask < count, mask, count)], smooth=False)
+    return encode_png(table[np.where(mask < count, mask, count)], smooth=False)
 
 
-def picture(pixels: Any, longest: int = PIXELS, smooth: bool = True) -> str:
+def encode_png(pixels: Any, longest: int = PIXELS, smooth: bool = True) -> str:
     """Encode pixels (H, W, 3 or 4) uint8 as a PNG data URI, with the longest side at most `longest` pixels."""
     from PIL import Image
 

@@ -21,7 +21,7 @@ from tutelage.report.components import (
     mean,
     percent,
 )
-from tutelage.report.masks import masks, picture
+from tutelage.report.masks import encode_png, masks
 from tutelage.report.metrics import (
     Array,
     agreement,
@@ -150,7 +150,7 @@ def classes(run: RunRecord) -> Section:
 
 
 def has_long_names(run: RunRecord, classes: int) -> bool:
-    """Whether a class name is too long for a narrow column."""
+    """Return whether a class name is too long for a narrow column."""
     return any(len(run.class_name(i)) > LONG for i in range(classes))
 
 
@@ -214,7 +214,7 @@ def examples(run: RunRecord) -> Section:
         target = int(rows[0][2].targets[rows[0][3]])
         texts = [(role, label, *_prediction(run, predictions, i, target)) for role, label, predictions, i in rows]
         name = run.class_name(target)
-        images.append(ImageBlock(picture(image, PIXELS), f"test sample {int(index)}, of class {name}", name, texts))
+        images.append(ImageBlock(encode_png(image, PIXELS), f"test sample {int(index)}, of class {name}", name, texts))
     if not images:
         raise Missing("predictions.npz contains none of the example images")
     return Section(

@@ -1,4 +1,4 @@
-"""Reads a run folder; a missing or torn file becomes a note, and only `result.json` must be intact."""
+"""Read a run folder; a missing or torn file becomes a note, and only `result.json` must be intact."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps values to coordinates, on a linear or logarithmic scale, with ticks at 1, 2 and 5."""
+    """An axis that maps values to coordinates on a linear or logarithmic scale, with ticks at 1, 2 and 5."""
 
     low: float
     high: float
@@ -69,7 +69,7 @@ def spanning(values: Sequence[float], start: float, end: float, log: bool = Fals
 
 
 def needs_log(values: Sequence[float]) -> bool:
-    """Whether positive values span more than two decades."""
+    """Return whether positive values span more than two decades."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 100
 
 
@@ -244,10 +244,10 @@ def heat(about: str, fractions: Array, names: Sequence[str]) -> Markup:
     return _svg(about, WIDTH, foot + (22 + LETTER * longest if rotated else 24), parts)
 
 
-def _shorten(text: str, most: int) -> str:
+def _shorten(text: str, length: int) -> str:
     """Keep a text's beginning and end, since similar names often differ only there."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
+    half = length // 2
+    return text if len(text) <= length else f"{text[: length - half - 1]}…{text[-half:]}"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = "", turn: float = 0) -> str:
