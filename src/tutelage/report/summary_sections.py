@@ -74,7 +74,7 @@ def _without_comparison(run: RunRecord, reached: Mapping[str, str]) -> str:
     subject = {"the teacher": "The teacher", "the student": "The student"}.get(name, name)
     return (
         f"{subject} reaches {reached[role]} {run.metric}{_samples(run)}. "
-        "This run compares nothing, so it can't show whether teaching helps."
+        "This run has no comparison, so it can't show whether teaching helps."
     )
 
 
@@ -341,7 +341,9 @@ def _slowdown(run: RunRecord) -> str:
     alone, taught = (
         mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone", "student")
     )
-    return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught else ""
+    if not (alone and taught):
+        return ""
+    return f"A step of the student taught took {taught / alone:.2f} times as long as a step of the student alone."
 
 
 def settings(run: RunRecord) -> Section:

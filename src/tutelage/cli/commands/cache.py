@@ -11,8 +11,7 @@ from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-BUILD = """Store the teacher's outputs for every view of every training sample, for runs with the same keys and
-cache=true.
+BUILD = """Store a teacher's outputs for all views of the training samples, for runs with these keys and cache=true.
 
 An interrupted build continues when it is run again; several processes can build one cache together.
 
@@ -24,8 +23,7 @@ Examples:
 
   tutelage cache build study.yaml engine=ray
 
-engine=ray builds on the GPUs of a Ray cluster, or on its CPUs if it has none; RAY_ADDRESS selects the cluster,
-without it Ray runs on this machine.
+engine=ray builds on a Ray cluster's GPUs, or else its CPUs; RAY_ADDRESS selects the cluster (default: this machine).
 """
 
 

@@ -8,8 +8,7 @@ from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 
 app = typer.Typer(add_completion=False)
 
-EXAMPLES = """Distil a teacher into a student: train the teacher if needed, the student alone and the student taught,
-and compare.
+EXAMPLES = """Distil a teacher into a student: train the teacher if needed, the student alone and taught, and compare.
 
 Examples:
 

@@ -12,8 +12,7 @@ from tutelage.config.schema import later, pairs
 
 app = typer.Typer(add_completion=False)
 
-HELP = f"""Resume a run that was stopped or killed; continue a finished run with more epochs, or rewrite its result and
-report.
+HELP = f"""Resume a stopped or killed run; continue a finished run with more epochs, or rewrite its result and report.
 
 These keys may change; a change takes effect from the resumed step on and is recorded: {", ".join(later())}. With more
 epochs, the student alone and the student taught are both trained further, for the same number of epochs; a trained
