@@ -163,7 +163,7 @@ def test_a_pretrained_teacher_has_no_training_time(complete_run):
     }
     file.write_text(json.dumps(facts))
     text = write(complete_run).read_text("utf-8")
-    assert text.count("pretrained") == 2
+    assert text.count(">pretrained<") == 2
     assert not re.search(r">0\xa0m?s<", text)
 
 
