@@ -1,4 +1,4 @@
-"""Names from folders, files, classes and modules are shown, and do nothing else."""
+"""Names from folders, files, classes and modules are displayed without side effects."""
 
 import importlib.util
 import io
@@ -18,7 +18,7 @@ import tutelage
 from tutelage import cli
 from tutelage.errors import ConfigError
 from tutelage.report import write
-from tutelage.runs import progress as shown
+from tutelage.runs import progress
 from tutelage.training.callbacks import JsonLines, Logger, tag
 from tutelage.utils import console
 
@@ -31,7 +31,7 @@ NAMES = {
     "html": "<script>alert(1)</script>&\"'<b>",
     "svg": "</title></svg><img src=x onerror=alert(1)>",
     "jinja": "{{ 1 + 1 }}{% raw %}",
-    "turned": "a\u202egpj.exe",
+    "right to left": "a\u202egpj.exe",
     "not UTF-8": "a\udce9b",
     "C1": "a\x9b31mb",
 }
@@ -40,7 +40,7 @@ HARMFUL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
 
 
 class Page(HTMLParser):
-    """The tags that a page has, and its text."""
+    """The tags of a page, and its text."""
 
     def __init__(self, text):
         super().__init__()
@@ -54,8 +54,8 @@ class Page(HTMLParser):
         self.text += data
 
 
-def named(run, name):
-    """A run whose classes, data, models, columns, terms and layers bear that name."""
+def rename_everything(run, name):
+    """Give a run's classes, data, models, columns, terms and layers that name."""
     file = run / "result.json"
     result = json.loads(file.read_text())
     result["data"] |= {"name": name, "classes": [f"{name}{i}" for i in range(10)]}
@@ -64,11 +64,11 @@ def named(run, name):
         result[role]["columns"] = {name: 0.5}
     file.write_text(json.dumps(result))
     (run / "config.yaml").write_text(json.dumps({"student": name, "teacher": name, "data": f"folder:{name}"}))
-    facts = run / "student-0" / "phase.json"
-    phase = json.loads(facts.read_text())
+    phase_file = run / "student-0" / "phase.json"
+    phase = json.loads(phase_file.read_text())
     phase["terms"][0] |= {"name": name, "formula": name, "options": {name: name}}
     phase["pairs"] = [[name, name]]
-    facts.write_text(json.dumps(phase))
+    phase_file.write_text(json.dumps(phase))
     rows = [json.loads(line) for line in (run / "student-0" / "metrics.jsonl").read_text().splitlines()]
     for row in rows:
         for key in {"losses", "norms"} & row.keys():
@@ -79,56 +79,58 @@ def named(run, name):
 
 @pytest.fixture(scope="module")
 def plain_run(tmp_path_factory):
-    spec = importlib.util.spec_from_file_location("made", Path(__file__).parent / "report" / "conftest.py")
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made.write_run(tmp_path_factory.mktemp("runs") / "run", examples=True)
+    spec = importlib.util.spec_from_file_location("report_conftest", Path(__file__).parent / "report" / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write_run(tmp_path_factory.mktemp("runs") / "run", examples=True)
 
 
 @every_name
 def test_in_the_report(name, plain_run, tmp_path):
     plain_page = Page(write(plain_run).read_text("utf-8"))
-    text = write(named(shutil.copytree(plain_run, tmp_path / "run"), name)).read_text("utf-8")
+    text = write(rename_everything(shutil.copytree(plain_run, tmp_path / "run"), name)).read_text("utf-8")
     page = Page(text)
     assert not HARMFUL.search(text)
     assert set(page.tags) <= set(plain_page.tags) | {"wbr"}
     assert page.tags.count("script") == 1
     assert page.tags.count("img") == plain_page.tags.count("img")
     visible = re.sub(r"\s", "", "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name))
-    seen = re.sub(r"\s", "", page.text)
-    assert visible in seen or name.replace("\n", "") in seen
+    text = re.sub(r"\s", "", page.text)
+    assert visible in text or name.replace("\n", "") in text
 
 
 @every_name
 def test_in_the_terminal(name, capsys):
     console.say(f"the class {name} is here", "next")
     console.table("", ("what", name), [(name, 1)])
-    said = capsys.readouterr().out
-    assert not HARMFUL.search(said)
-    assert said.count("\n") >= 4
-    assert [line for line in said.splitlines() if line.startswith("error")] == []
-    assert not name.isprintable() or name in said
+    output = capsys.readouterr().out
+    assert not HARMFUL.search(output)
+    assert output.count("\n") >= 4
+    assert [line for line in output.splitlines() if line.startswith("error")] == []
+    assert not name.isprintable() or name in output
 
 
 @every_name
 @pytest.mark.parametrize("live", [True, False])
 def test_in_the_progress(name, live, monkeypatch):
     file = io.StringIO()
-    made = Console(file=file, force_terminal=live, width=200, markup=False, emoji=False, highlight=False, no_color=True)
-    monkeypatch.setattr(shown, "console", lambda: made)
-    with shown.ProgressDisplay(3) as progress:
-        progress.begin(f"stage{name}-0", 3)
-        progress.note({"kind": "begin", "steps": 2, "epochs": 2, "step": 0, "pairs": {name: [(name, name)]}})
-        progress.note({"kind": "step", "step": 1, "epoch": 0.5, "losses": {name: 1.0}, "lr": 0.1})
-        progress.note({"kind": "epoch", "step": 2, "epoch": 1, "val": {f"accuracy/{name}": 0.5, "loss": 1.0}})
-        progress.note({"kind": "warning", "message": name})
-        progress.note({"kind": "note", "message": name})
-        progress.bar.refresh()
-    said = re.sub(r"\x1b\[(\?25[lh]|2K|1A|0m|1m|\d*(;\d+)*m)|\r", "", file.getvalue()) if live else file.getvalue()
-    assert not HARMFUL.search(said)
+    terminal = Console(
+        file=file, force_terminal=live, width=200, markup=False, emoji=False, highlight=False, no_color=True
+    )
+    monkeypatch.setattr(progress, "console", lambda: terminal)
+    with progress.ProgressDisplay(3) as display:
+        display.begin(f"stage{name}-0", 3)
+        display.note({"kind": "begin", "steps": 2, "epochs": 2, "step": 0, "pairs": {name: [(name, name)]}})
+        display.note({"kind": "step", "step": 1, "epoch": 0.5, "losses": {name: 1.0}, "lr": 0.1})
+        display.note({"kind": "epoch", "step": 2, "epoch": 1, "val": {f"accuracy/{name}": 0.5, "loss": 1.0}})
+        display.note({"kind": "warning", "message": name})
+        display.note({"kind": "note", "message": name})
+        display.bar.refresh()
+    output = re.sub(r"\x1b\[(\?25[lh]|2K|1A|0m|1m|\d*(;\d+)*m)|\r", "", file.getvalue()) if live else file.getvalue()
+    assert not HARMFUL.search(output)
     assert "\x1b[2J" not in file.getvalue()
-    assert [line for line in said.splitlines() if line.startswith("error: b")] == []
-    assert not name.isprintable() or name in said
+    assert [line for line in output.splitlines() if line.startswith("error: b")] == []
+    assert not name.isprintable() or name in output
 
 
 @every_name
@@ -136,11 +138,11 @@ def test_in_an_error_message(name, monkeypatch):
     def fail(*_, **__):
         raise ConfigError(f"the folder {name} isn't there")
 
-    monkeypatch.setattr("tutelage.cli.arguments.split", fail)
-    said = CliRunner().invoke(cli.app, ["distill"])
-    assert said.exit_code == 2
-    assert not HARMFUL.search(said.output)
-    assert not name.isprintable() or name in said.output.replace("\n", "")
+    monkeypatch.setattr("tutelage.cli.arguments.split_file", fail)
+    result = CliRunner().invoke(cli.app, ["distill"])
+    assert result.exit_code == 2
+    assert not HARMFUL.search(result.output)
+    assert not name.isprintable() or name in result.output.replace("\n", "")
 
 
 @every_name
@@ -160,17 +162,17 @@ def test_in_tensorboard(tmp_path):
     logger = Logger(TensorBoardLogger(tmp_path, name="", version="student-0"))
     logger.note({"kind": "epoch", "step": 1, "val": {"accuracy": dict.fromkeys(NAMES.values(), 0.5)}})
     logger.note({"kind": "end", "step": 1, "seconds": 1.0})
-    found = EventAccumulator(str(tmp_path / "student-0"))
-    found.Reload()
-    tags = [name for name in found.Tags()["scalars"] if name.startswith("val/accuracy/")]
-    assert len(tags) == len(NAMES), "none is lost and none takes another's place"
+    events = EventAccumulator(str(tmp_path / "student-0"))
+    events.Reload()
+    tags = [name for name in events.Tags()["scalars"] if name.startswith("val/accuracy/")]
+    assert len(tags) == len(NAMES), "no name is lost or replaces another"
     assert all(re.fullmatch(r"[\w .\-/]+", name) for name in tags)
     assert tag("val/accuracy") == "val/accuracy"
 
 
-@pytest.mark.parametrize("name", [NAMES[key] for key in ("ansi", "newline", "turned")] + ["[bold]a :smile:"])
+@pytest.mark.parametrize("name", [NAMES[key] for key in ("ansi", "newline", "right to left")] + ["[bold]a :smile:"])
 def test_through_a_whole_run(name, tmp_path, monkeypatch):
-    """Folders of photos with such names, from the command line to the report."""
+    """Run on folders of photos with such names, from the command line to the report."""
     monkeypatch.chdir(tmp_path)
     for kind in (name, "other"):
         folder = tmp_path / "photos" / kind
@@ -178,8 +180,8 @@ def test_through_a_whole_run(name, tmp_path, monkeypatch):
         for i in range(12):
             pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / f"{i}.png")
-    words = ["data=folder:photos", "size=8", "student=cnn2", "teacher=cnn2", "epochs=1", "device=cpu", "out=run"]
-    done = CliRunner().invoke(cli.app, ["distill", *words, "log=[tensorboard]"])
+    arguments = ["data=folder:photos", "size=8", "student=cnn2", "teacher=cnn2", "epochs=1", "device=cpu", "out=run"]
+    done = CliRunner().invoke(cli.app, ["distill", *arguments, "log=[tensorboard]"])
     assert done.exit_code == 0, done.output
     assert not HARMFUL.search(done.output)
     assert not HARMFUL.search((tmp_path / "run" / "report.html").read_text("utf-8"))

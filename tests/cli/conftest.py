@@ -13,7 +13,7 @@ from tutelage.training.callbacks import Callback
 
 @pytest.fixture
 def tutelage(tmp_path, monkeypatch) -> Callable:
-    """Runs the command line in this process, in an empty folder; gives the exit code and all that was printed."""
+    """A function that runs the command line in this process, in an empty folder, returning exit code and output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("TUTELAGE_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
@@ -26,7 +26,7 @@ def tutelage(tmp_path, monkeypatch) -> Callable:
 
 
 class Stop(Callback):
-    """Ends the process's part in a run as a kill would: at a step, without a word to the trainer."""
+    """A callback that stops a run as a kill would: at a step, without notice to the trainer."""
 
     def note(self, row):
         if row["kind"] == "step" and row["step"] >= 3:

@@ -26,13 +26,15 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(checkout: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command in the copy, with the copy's sources."""
+def run(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the copy, with the copy's sources."""
     env = os.environ | {"PYTHONPATH": str(checkout / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run([sys.executable, *words], cwd=checkout, env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=checkout, env=env, capture_output=True, text=True, check=False
+    )
 
 
-def test_a_loss_filled_in_passes_the_catalogues_tests(checkout: Path) -> None:
+def test_a_completed_loss_passes_the_catalogues_tests(checkout: Path) -> None:
     done = run(checkout, "-m", "tutelage", "new", "loss", "HalfKD")
     assert done.returncode == 0, done.stderr
     source = checkout / "src/tutelage/losses/response/halfkd.py"
@@ -44,31 +46,31 @@ def test_a_loss_filled_in_passes_the_catalogues_tests(checkout: Path) -> None:
     filled = source.read_text().replace("(student - teacher).pow(2)", "(student - teacher).abs()")
     source.write_text(filled)
     wrong = run(checkout, "-m", "pytest", "-p", "no:cacheprovider", str(test))
-    assert wrong.returncode == 1, "its test notices another formula"
+    assert wrong.returncode == 1, "the test fails for another formula"
     test.write_text(test.read_text().replace("(s - t) ** 2", "abs(s - t)"))
     tests = [str(test), "tests/losses/test_properties.py", "-k", f"{source.stem} or HalfKD or paper"]
     done = run(checkout, "-m", "pytest", "-p", "no:cacheprovider", *tests)
     assert done.returncode == 0, done.stdout[-2000:]
     assert " passed" in done.stdout
-    assert int(done.stdout.split(" passed")[0].split()[-1]) > 5, "the properties ran over it"
+    assert int(done.stdout.split(" passed")[0].split()[-1]) > 5, "the property tests ran on it"
     shown = run(checkout, "-m", "tutelage", "show", source.stem)
-    assert "What the student is made to match" in shown.stdout
+    assert "Match … of the teacher" in shown.stdout
 
 
-@pytest.mark.parametrize("words", [["kd"], ["KD"], ["2KD"], ["My-KD"], ["MyKD", "--kind", "respnse"]])
-def test_names_that_cant_be(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("arguments", [["kd"], ["KD"], ["2KD"], ["My-KD"], ["MyKD", "--kind", "respnse"]])
+def test_invalid_names_are_refused(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["new", "loss", *words])
+    done = CliRunner().invoke(app, ["new", "loss", *arguments])
     assert done.exit_code == 2
     assert not list(tmp_path.iterdir())
 
 
-def test_outside_a_checkout_it_tells_the_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_checkout_it_prints_the_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["new", "loss", "OwnKD", "--kind", "feature"])
     assert done.exit_code == 0
     assert 'entry-points."tutelage.losses"' in done.stdout
     assert len(list(tmp_path.iterdir())) == 2
-    again = CliRunner().invoke(app, ["new", "loss", "OwnKD"])
-    assert again.exit_code == 2
-    assert "there already" in again.stderr
+    second = CliRunner().invoke(app, ["new", "loss", "OwnKD"])
+    assert second.exit_code == 2
+    assert "exists already" in second.stderr

@@ -15,7 +15,7 @@ from tutelage.runs.progress import ProgressDisplay
 
 @pytest.fixture
 def printed(monkeypatch):
-    """A function that plays rows to a Progress on a terminal or a pipe, and gives what was printed."""
+    """A function that sends rows to a ProgressDisplay on a terminal or a pipe, and returns the output."""
 
     def play(rows, terminal=False, seeds=5, phase="student-2", phases=3) -> str:
         file = io.StringIO()
@@ -53,7 +53,7 @@ def test_a_phase_is_a_few_plain_lines(printed):
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_terminal_gets_a_live_line(printed):
+def test_a_terminal_gets_a_live_display(printed):
     shown = printed(training(20), terminal=True)
     assert "\x1b[" in shown
     assert "student 3/5" in shown
@@ -64,7 +64,7 @@ def test_one_seed_has_no_numbers(printed):
     assert printed(training(1), seeds=1).startswith("student: 1 epochs")
 
 
-def test_warnings_and_notes_are_said_once(printed):
+def test_warnings_and_notes_are_printed_once(printed):
     warning, note = {"kind": "warning", "step": 1, "message": "look"}, {"kind": "note", "message": "hear"}
     assert printed([warning, note, warning, note]) == "warning: look\nnote: hear\n"
 
@@ -81,8 +81,8 @@ def test_the_time_left_counts_the_phases_to_come(monkeypatch):
 
 
 def test_interrupting_saves_and_exits_with_130(tmp_path):
-    words = ["student=cnn2", "epochs=5000", "device=cpu", "log_every=1", "out=run"]
-    command = [sys.executable, "-m", "tutelage", "train", *words]
+    arguments = ["student=cnn2", "epochs=5000", "device=cpu", "log_every=1", "out=run"]
+    command = [sys.executable, "-m", "tutelage", "train", *arguments]
     running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     rows = tmp_path / "run/student-0/metrics.jsonl"
     deadline = time.monotonic() + 60

@@ -1,9 +1,9 @@
-"""What the command line says of a finished run."""
+"""The summary of a finished run on the command line."""
 
 import pytest
 
 from tutelage.api import Finished
-from tutelage.cli.summary import tell
+from tutelage.cli.summary import print_summary
 from tutelage.utils import console
 from tutelage.utils.intervals import interval, verdict
 
@@ -32,17 +32,17 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_outcome_says(case, tmp_path, capsys):
-    (teacher, alone, student), words = CASES[case]
-    tell(Finished(tmp_path, result(teacher, alone, student)))
-    said = capsys.readouterr().out
-    assert words in said
-    assert ("warning" in said) == (case == "weak teacher")
+def test_the_summary_contains(case, tmp_path, capsys):
+    (teacher, alone, student), text = CASES[case]
+    print_summary(Finished(tmp_path, result(teacher, alone, student)))
+    output = capsys.readouterr().out
+    assert text in output
+    assert ("warning" in output) == (case == "weak teacher")
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [(0.00255, "2.55 ms"), (0.9999, "1 s"), (2.55, "2.55 s"), (12, "12 s"), (200, "3 min"), (None, "–")],
 )
-def test_durations_are_said_without_exponents(seconds, said):
-    assert console.duration(seconds) == said
+def test_durations_have_no_exponents(seconds, text):
+    assert console.duration(seconds) == text

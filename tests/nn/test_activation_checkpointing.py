@@ -1,4 +1,4 @@
-"""Recomputed activations: the same training in less memory."""
+"""Activation checkpointing trains bitwise identically in less memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
 
 class Noisy(nn.Module):
-    """Batch norm, dropout, an in-place ReLU and power iterations, in four blocks."""
+    """A model of four blocks with batch norm, dropout, an in-place ReLU and power iterations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class Noisy(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-def own(name: str) -> nn.Module:
+def built_in(name: str) -> nn.Module:
     from tutelage import models
 
     torch.manual_seed(1)
@@ -57,55 +57,57 @@ def timm(name: str) -> nn.Module:
     return timm.create_model(name, num_classes=10)
 
 
-def steps(model: nn.Module, again: bool, layers: list[str], images: Tensor = IMAGES) -> tuple[list[Tensor], nn.Module]:
-    """The gradients of two backwards, through the response and the features of those layers; and the model."""
-    tapped = FeatureExtractor(model.train(), layers)
-    if again:
-        recompute(tapped, images)
+def steps(
+    model: nn.Module, recomputed: bool, layers: list[str], images: Tensor = IMAGES
+) -> tuple[list[Tensor], nn.Module]:
+    """Return the gradients of two backward passes, through the response and these layers' features, and the model."""
+    extractor = FeatureExtractor(model.train(), layers)
+    if recomputed:
+        recompute(extractor, images)
     torch.manual_seed(2)
     for _ in range(2):
-        said = tapped(images)
-        assert list(said.features) == layers
-        (said.response.square().sum() + sum(f.square().mean() for f in said.features.values())).backward()
+        outputs = extractor(images)
+        assert list(outputs.features) == layers
+        (outputs.response.square().sum() + sum(f.square().mean() for f in outputs.features.values())).backward()
     grads = [p.grad for p in model.parameters() if p.grad is not None]
-    return grads, tapped.close()
+    return grads, extractor.close()
 
 
 @pytest.mark.parametrize(
     ("make", "layers"),
     [
         (Noisy, ["blocks.1", "blocks.2.2", "blocks.2:in", "blocks.3.3:in"]),
-        (lambda: own("resnet20"), ["layer1", "layer2.0", "layer2.1.bn1", "layer3:in"]),
-        (lambda: own("wrn_16_2"), ["layer2.1"]),
-        (lambda: own("mobilenetv2"), ["layer2.1", "layer1.1.conv.0"]),
-        (lambda: own("shufflenetv2"), ["layer1.0.left"]),
-        (lambda: own("vgg8"), ["layer3.1", "layer2:in"]),
+        (lambda: built_in("resnet20"), ["layer1", "layer2.0", "layer2.1.bn1", "layer3:in"]),
+        (lambda: built_in("wrn_16_2"), ["layer2.1"]),
+        (lambda: built_in("mobilenetv2"), ["layer2.1", "layer1.1.conv.0"]),
+        (lambda: built_in("shufflenetv2"), ["layer1.0.left"]),
+        (lambda: built_in("vgg8"), ["layer3.1", "layer2:in"]),
         (lambda: timm("test_efficientnet"), ["blocks.1"]),
         (lambda: timm("test_vit"), ["blocks.0", "blocks.1.attn"]),
     ],
     ids=["noisy", "resnet20", "wrn_16_2", "mobilenetv2", "shufflenetv2", "vgg8", "efficientnet", "vit"],
 )
-def test_gradients_features_and_buffers_are_the_same_to_the_bit(make, layers):
+def test_gradients_features_and_buffers_are_bitwise_identical(make, layers):
     images = IMAGES if "timm" not in type(make()).__module__ else torch.rand(2, 3, 160, 160)
-    (plain, model), (again, other) = (steps(make(), on, layers, images) for on in (False, True))
-    assert len(plain) == len(again) > 0
-    assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
-    assert digest(model) == digest(other)
-    assert all("forward" not in vars(m) for m in other.modules())
+    (plain, model), (recomputed, recomputed_model) = (steps(make(), on, layers, images) for on in (False, True))
+    assert len(plain) == len(recomputed) > 0
+    assert all(torch.equal(a, b) for a, b in zip(plain, recomputed, strict=True))
+    assert digest(model) == digest(recomputed_model)
+    assert all("forward" not in vars(m) for m in recomputed_model.modules())
 
 
-def test_a_graph_may_be_gone_through_again():
-    """As the terms' gradient norms do."""
-    found = []
-    for again in (False, True):
-        tapped = FeatureExtractor(Noisy().train())
-        if again:
-            recompute(tapped, IMAGES)
+def test_a_graph_can_be_traversed_twice():
+    """The gradient norms of terms do so."""
+    gradients = []
+    for recomputed in (False, True):
+        extractor = FeatureExtractor(Noisy().train())
+        if recomputed:
+            recompute(extractor, IMAGES)
         torch.manual_seed(2)
-        response, weights = tapped(IMAGES).response, list(tapped.parameters())
+        response, weights = extractor(IMAGES).response, list(extractor.parameters())
         grads = [torch.autograd.grad(response[:, k].sum(), weights, retain_graph=True) for k in range(2)]
-        found.append([g for pair in grads for g in pair])
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+        gradients.append([g for pair in grads for g in pair])
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_transformers_use_their_own_switch():
@@ -121,16 +123,16 @@ def test_transformers_use_their_own_switch():
 
     names = [n for n, m in make().named_modules() if type(m).__name__ == "ViTLayer"]
     layers = [names[0], names[1]]
-    (plain, _), (again, other) = (steps(make(), on, layers) for on in (False, True))
-    assert all(torch.equal(a, b) for a, b in zip(plain, again, strict=True))
-    assert not other.is_gradient_checkpointing
+    (plain, _), (recomputed, recomputed_model) = (steps(make(), on, layers) for on in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(plain, recomputed, strict=True))
+    assert not recomputed_model.is_gradient_checkpointing
 
 
-# what is divided into blocks
+# the division into blocks
 
 
-def test_blocks_are_what_repeats():
-    assert blocks(own("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
+def test_blocks_are_the_repeated_modules():
+    assert blocks(built_in("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
     assert blocks(timm("test_vit"), torch.rand(2, 3, 160, 160))[-2:] == ["blocks.4", "blocks.5"]
 
 
@@ -140,7 +142,7 @@ def test_a_model_without_blocks_is_refused():
 
 
 class Overwriting(nn.Module):
-    """Overwrites the second block's input, in the block or after it."""
+    """A model that overwrites the second block's input, in the block or after it."""
 
     def __init__(self, within: bool) -> None:
         super().__init__()
@@ -157,18 +159,18 @@ class Overwriting(nn.Module):
 
 @pytest.mark.parametrize(("within", "error"), [(True, ModelError), (False, (ModelError, RuntimeError))])
 def test_a_blocks_input_overwritten_in_place_is_refused(within, error):
-    tapped = FeatureExtractor(Overwriting(within))
-    recompute(tapped, IMAGES)
+    extractor = FeatureExtractor(Overwriting(within))
+    recompute(extractor, IMAGES)
     with pytest.raises(error, match=r"block 'blocks.1' is overwritten in place|modified by an inplace operation"):
-        tapped(IMAGES).response.sum().backward()
+        extractor(IMAGES).response.sum().backward()
 
 
-def test_with_compile_it_is_refused():
+def test_recompute_with_compile_is_refused():
     with pytest.raises(ValueError, match="the compiler itself chooses"):
         fit(offline(digits(64)), digits(64), recompute=True, compile=True)
 
 
-# whole trainings
+# trainings
 
 
 CASES = {
@@ -181,26 +183,26 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_training_is_the_same_to_the_bit_also_resumed(tmp_path, case):
+def test_a_training_is_bitwise_identical_also_resumed(tmp_path, case):
     make, changes = CASES[case]
     data, changes = digits(64), {"epochs": 2, "checkpoint_every": 0} | changes
     plain = fit(make(data), data, **changes)
     assert digest(fit(make(data), data, recompute=True, **changes)) == digest(plain)
     stopped(make(data), data, tmp_path, 5, recompute=True, **changes)
-    again = fit(make(data), data, tmp_path, recompute=True, **changes)
-    assert digest(again) == digest(plain)
-    assert all("forward" not in vars(m) for m in again.modules())
+    recomputed = fit(make(data), data, tmp_path, recompute=True, **changes)
+    assert digest(recomputed) == digest(plain)
+    assert all("forward" not in vars(m) for m in recomputed.modules())
 
 
 # memory
 
 
-class Held(TorchDispatchMode):
-    """Bytes of the tensors made within it that are still held, and the most there were."""
+class LiveBytes(TorchDispatchMode):
+    """A counter of the bytes of live tensors created inside the context, and their maximum."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = self.most = 0
+        self.current = self.peak = 0
         self.known: set[int] = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -208,29 +210,29 @@ class Held(TorchDispatchMode):
         for x in tree_leaves(out):
             if isinstance(x, Tensor) and (key := x.untyped_storage()._cdata) not in self.known:
                 self.known.add(key)
-                self.now += x.untyped_storage().nbytes()
-                weakref.finalize(x.untyped_storage(), self.gone, key, x.untyped_storage().nbytes())
-        self.most = max(self.most, self.now)
+                self.current += x.untyped_storage().nbytes()
+                weakref.finalize(x.untyped_storage(), self.release, key, x.untyped_storage().nbytes())
+        self.peak = max(self.peak, self.current)
         return out
 
-    def gone(self, key: int, size: int) -> None:
+    def release(self, key: int, size: int) -> None:
         self.known.discard(key)
-        self.now -= size
+        self.current -= size
 
 
-def memory(model: nn.Module, again: bool) -> tuple[int, int]:
-    """Bytes held after the forward, and the most in forward and backward."""
-    tapped, images = FeatureExtractor(model.train()), torch.rand(16, 3, 32, 32)
-    if again:
-        recompute(tapped, images)
-    with Held() as count:
-        loss = tapped(images).response.square().sum()
-        kept = count.now
+def memory(model: nn.Module, recomputed: bool) -> tuple[int, int]:
+    """Return the bytes held after the forward, and the peak in forward and backward."""
+    extractor, images = FeatureExtractor(model.train()), torch.rand(16, 3, 32, 32)
+    if recomputed:
+        recompute(extractor, images)
+    with LiveBytes() as count:
+        loss = extractor(images).response.square().sum()
+        kept = count.current
         loss.backward()
-    return kept, count.most
+    return kept, count.peak
 
 
-def test_it_holds_less():
-    (kept, most), (kept_again, most_again) = (memory(own("resnet56"), on) for on in (False, True))
-    assert kept_again < 0.3 * kept
-    assert most_again < 0.45 * most
+def test_it_needs_less_memory():
+    (kept, peak), (kept_recomputed, peak_recomputed) = (memory(built_in("resnet56"), on) for on in (False, True))
+    assert kept_recomputed < 0.3 * kept
+    assert peak_recomputed < 0.45 * peak

@@ -14,8 +14,8 @@ from tutelage.nn.feature_extractor import run_once
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-def lived(model: nn.Module) -> nn.Module:
-    """In eval mode, with statistics as after a training."""
+def trained(model: nn.Module) -> nn.Module:
+    """Return the model in eval mode, with statistics as after a training."""
     generator = torch.Generator().manual_seed(1)
     for m in model.modules():
         if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) and m.running_mean is not None:
@@ -32,7 +32,7 @@ def norms(model: nn.Module) -> int:
 
 
 class Cells(nn.Module):
-    """Two convolutions with norms, and what a test makes of them."""
+    """Two convolutions with norms, connected by a test's `flow`."""
 
     def __init__(self, flow) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ def plain(m, x):
     return m.bn2(m.conv2(m.bn1(m.conv1(x)).relu()))
 
 
-def test_a_whole_network_answers_the_same_without_its_norms():
-    model = lived(net("resnet20"))
+def test_a_network_outputs_the_same_without_its_norms():
+    model = trained(net("resnet20"))
     x = torch.randn(6, 1, 16, 16)
     before = model(x).detach()
     assert fold(model, x) == 21
@@ -58,7 +58,7 @@ def test_a_whole_network_answers_the_same_without_its_norms():
 
 
 @pytest.mark.parametrize(
-    ("made", "x"),
+    ("make", "x"),
     [
         (lambda: [nn.Linear(5, 4), nn.BatchNorm1d(4)], torch.randn(6, 5)),
         (lambda: [nn.Conv1d(5, 4, 3, bias=False), nn.BatchNorm1d(4, affine=False)], torch.randn(6, 5, 7)),
@@ -67,8 +67,8 @@ def test_a_whole_network_answers_the_same_without_its_norms():
     ],
     ids=["linear", "1d", "groups", "3d"],
 )
-def test_kinds_of_layers(made, x):
-    model = lived(nn.Sequential(*made(), nn.Flatten(), nn.LazyLinear(3)))
+def test_kinds_of_layers(make, x):
+    model = trained(nn.Sequential(*make(), nn.Flatten(), nn.LazyLinear(3)))
     before = model(x).detach()
     assert fold(model, x) == 1
     torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
@@ -89,20 +89,20 @@ STAYS = {
 
 @pytest.mark.parametrize("why", STAYS)
 def test_pairs_that_stay(why):
-    model = lived(Cells(STAYS[why]))
-    before, answer = digest(model), model(X)
+    model = trained(Cells(STAYS[why]))
+    before, response = digest(model), model(X)
     assert fold(model, X) == 0
     assert digest(model) == before
-    assert torch.equal(model(X), answer)
+    assert torch.equal(model(X), response)
 
 
 def test_norms_without_statistics_layers_with_hooks_or_two_names_stay():
-    model = lived(Cells(plain))
+    model = trained(Cells(plain))
     model.bn1 = nn.BatchNorm2d(4, track_running_stats=False).eval()
     model.conv2.register_forward_hook(lambda m, a, out: 2 * out)
     assert fold(model, X) == 0
-    model = lived(Cells(plain))
-    model.again, model.conv2 = model.conv1, nn.utils.parametrizations.weight_norm(model.conv2)
+    model = trained(Cells(plain))
+    model.second_name, model.conv2 = model.conv1, nn.utils.parametrizations.weight_norm(model.conv2)
     assert fold(model, X) == 0
 
 
@@ -117,8 +117,8 @@ def test_norms_without_statistics_layers_with_hooks_or_two_names_stay():
         (["conv1", "bn2:in"], 0),
     ],
 )
-def test_layers_that_are_asked_for_feel_the_same(kept, folded):
-    model = lived(Cells(plain))
+def test_kept_layers_have_the_same_features(kept, folded):
+    model = trained(Cells(plain))
     before = run_once(model, X, kept)
     assert fold(model, X, kept) == folded
     after = run_once(model, X, kept)
@@ -126,8 +126,8 @@ def test_layers_that_are_asked_for_feel_the_same(kept, folded):
         torch.testing.assert_close(after[layer], before[layer], rtol=1e-5, atol=1e-5)
 
 
-def test_a_container_that_gives_the_layers_output_keeps_it():
-    model = lived(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.Flatten()))
+def test_a_kept_container_of_the_layer_prevents_folding():
+    model = trained(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.Flatten()))
     before = run_once(model, X, ["0"])
     assert fold(copy.deepcopy(model), X) == 1
     assert fold(model, X, ["0"]) == 0
@@ -135,8 +135,8 @@ def test_a_container_that_gives_the_layers_output_keeps_it():
 
 
 def test_a_network_that_uses_its_weights_elsewhere_is_refused():
-    model = lived(Cells(lambda m, x: m.bn1(m.conv1(x)) * m.conv1.weight.sum()))
-    with pytest.raises(ModelError, match="Cells answers otherwise with its batch norms folded"):
+    model = trained(Cells(lambda m, x: m.bn1(m.conv1(x)) * m.conv1.weight.sum()))
+    with pytest.raises(ModelError, match="outputs of Cells differ after its batch norms are folded"):
         fold(model, X)
 
 
@@ -145,8 +145,8 @@ def test_train_mode_is_refused():
         fold(Cells(plain), X)
 
 
-def test_memory_layout_and_freedom_from_gradients_stay():
-    model = lived(Cells(plain)).requires_grad_(False).to(memory_format=torch.channels_last)
+def test_memory_layout_and_requires_grad_stay():
+    model = trained(Cells(plain)).requires_grad_(False).to(memory_format=torch.channels_last)
     fold(model, X)
     assert model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     assert not any(p.requires_grad for p in model.parameters())

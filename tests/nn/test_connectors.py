@@ -69,7 +69,7 @@ def test_conv1x1_resizes(teacher: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("student", [(6,), (6, 4, 4), (16, 6)])
 @pytest.mark.parametrize("teacher", [(9,), (9, 7, 7), (50, 9)])
-def test_linear_joins_every_form(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
+def test_linear_accepts_every_form(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
     s, t = maps(student, teacher)
     assert make("linear", s, t)(s).shape == as_vector(t).shape
 
@@ -81,7 +81,7 @@ def test_identity() -> None:
 
 @pytest.mark.parametrize("name", ["regressor", "conv1x1"])
 def test_a_batch_of_one_value_per_channel(name: str) -> None:
-    """Batch normalisation has no variance there; it trains on, and still moves on the next batch."""
+    """Such a batch has no variance; training still works, and the statistics change on the next batch."""
     s, t = maps((3, 1, 1), (5, 1, 1), size=1)
     connector = make(name, s, t)
     out = connector(s)
@@ -93,12 +93,12 @@ def test_a_batch_of_one_value_per_channel(name: str) -> None:
     assert connector.bn.num_batches_tracked == 1
 
 
-def test_follows_the_students_type() -> None:
+def test_has_the_students_dtype() -> None:
     s, t = torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.randn(2, 5, 4, 4)
     assert make("conv1x1", s, t)(s).dtype == torch.float64
 
 
-def test_anyones_callable() -> None:
+def test_a_callable() -> None:
     s, t = maps((3, 4, 4), (5, 4, 4))
     assert make(lambda a, b: nn.Conv2d(a.shape[1], b.shape[1], 1), s, t)(s).shape == t.shape
 
@@ -109,7 +109,7 @@ def test_refuses_an_unknown_name() -> None:
 
 
 @pytest.mark.parametrize("maker", [Regressor, Conv1x1])
-def test_refuses_forms_that_do_not_meet(maker: connectors.Maker) -> None:
+def test_refuses_forms_that_do_not_match(maker: connectors.Maker) -> None:
     with pytest.raises(ConfigError, match=r"\(3, 16, 6\) to the teacher's \(3, 5, 4, 4\): expected two maps"):
         make(maker, *maps((16, 6), (5, 4, 4)))
     with pytest.raises(ConfigError, match=r"isn't a vector"):
@@ -130,7 +130,7 @@ def test_tokens_are_averaged() -> None:
     torch.testing.assert_close(as_vector(tokens), tokens.mean(1))
 
 
-def test_maps_and_vectors_stay() -> None:
+def test_maps_and_vectors_are_unchanged() -> None:
     s = torch.randn(2, 3, 4, 4)
     assert as_map(s) is s
     torch.testing.assert_close(as_vector(s), s.mean((2, 3)))
@@ -149,6 +149,6 @@ def test_refuses_tokens_of_another_grid(grid: Grid) -> None:
         as_map(torch.randn(1, 17, 3), grid)
 
 
-def test_a_vector_is_no_map() -> None:
+def test_a_vector_is_not_a_map() -> None:
     with pytest.raises(ConfigError, match=r"\(2, 3\) isn't a map"):
         as_map(torch.randn(2, 3))

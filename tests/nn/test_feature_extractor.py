@@ -1,4 +1,4 @@
-"""Layers of any module, captured by a forward that returns them."""
+"""Features of the layers of any module, captured by a forward that returns them."""
 
 import copy
 
@@ -15,7 +15,7 @@ X = torch.linspace(-1, 1, 2 * 64).view(2, 1, 8, 8)
 
 
 class Tail(nn.Module):
-    """A layer whose output the next one overwrites, as torchvision's resnets do."""
+    """A network with a layer whose output the next one overwrites, as in torchvision's ResNets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Words(nn.Module):
 
 
 class Shifted(nn.Module):
-    """Channels last, as in Swin: (B, H, W, C) inside."""
+    """A network with channels-last maps (B, H, W, C), as in Swin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,15 +65,15 @@ class Shifted(nn.Module):
         return self.head(x.mean((1, 2)))
 
 
-def test_features_are_the_layers_own():
+def test_features_are_the_layers_outputs():
     model = net("cnn2").eval()
-    said = FeatureExtractor(model, ["layer2", "layer2:in", "fc:in"])(X)
+    outputs = FeatureExtractor(model, ["layer2", "layer2:in", "fc:in"])(X)
     first = model.layer1(X)
     second = model.layer2(first)
-    assert torch.equal(said["layer2:in"], first)
-    assert torch.equal(said["layer2"], second)
-    assert torch.equal(said["fc:in"], model.layer3(second).mean((2, 3)))
-    assert torch.equal(said.response, model(X))
+    assert torch.equal(outputs["layer2:in"], first)
+    assert torch.equal(outputs["layer2"], second)
+    assert torch.equal(outputs["fc:in"], model.layer3(second).mean((2, 3)))
+    assert torch.equal(outputs.response, model(X))
 
 
 def test_gradients_flow_through_features():
@@ -91,14 +91,14 @@ def test_an_unknown_layer_gets_near_names():
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        ("unused", "'unused' wasn't reached"),
-        ("unused:in", "'unused:in' wasn't reached"),
+        ("unused", "'unused' didn't run in the forward"),
+        ("unused:in", "'unused:in' didn't run in the forward"),
         ("twice", "'twice' ran twice"),
         ("bn1", "'bn1' was overwritten in place"),
         ("relu:in", "'relu:in' was overwritten in place"),
     ],
 )
-def test_layers_that_mean_nothing_are_refused(layer, message):
+def test_layers_without_a_feature_are_refused(layer, message):
     with pytest.raises(ModelError, match=message):
         FeatureExtractor(Tail(), [layer])(X)
 
@@ -112,7 +112,7 @@ def test_torchvisions_overwritten_layer_is_refused():
 
 def test_a_tuple_gives_its_first_and_text_is_refused():
     assert run_once(Tail(), X, ["pair"])["pair"].shape == X.shape
-    with pytest.raises(ModelError, match="'words' gives str, expected a tensor"):
+    with pytest.raises(ModelError, match="'words' outputs str, expected a tensor"):
         FeatureExtractor(Text(), ["words"])(X)
 
 
@@ -123,9 +123,9 @@ def test_a_failing_model_is_named_with_its_inputs():
 
 def test_channels_last_inside_become_channels_first():
     model = Shifted()
-    said = FeatureExtractor(model, ["block", "embed"])(X)
-    assert said["block"].shape == said["embed"].shape == (2, 6, 4, 4)
-    assert torch.equal(said["block"].permute(0, 2, 3, 1), model.block(model.embed(X).permute(0, 2, 3, 1)))
+    outputs = FeatureExtractor(model, ["block", "embed"])(X)
+    assert outputs["block"].shape == outputs["embed"].shape == (2, 6, 4, 4)
+    assert torch.equal(outputs["block"].permute(0, 2, 3, 1), model.block(model.embed(X).permute(0, 2, 3, 1)))
 
 
 def test_timms_swin_gives_channels_first():
@@ -137,65 +137,64 @@ def test_timms_swin_gives_channels_first():
     assert run_once(swin, torch.zeros(1, 3, 32, 32), ["layers.1"])["layers.1"].shape == (1, 24, 4, 4)
 
 
-def test_the_bare_model_can_be_called_while_tapped():
+def test_the_wrapped_model_can_be_called_directly():
     model = net().eval()
-    tapped = FeatureExtractor(model, ["layer1"])
+    extractor = FeatureExtractor(model, ["layer1"])
     expected = model(X)
     model(X)
     model.layer1(X)
-    assert torch.equal(tapped(X).response, expected)
-    assert tapped.store == {}
-    bare = tapped.close()
-    assert bare is model
+    assert torch.equal(extractor(X).response, expected)
+    assert extractor.store == {}
+    assert extractor.close() is model
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
-def test_an_error_in_the_forward_leaves_no_trace():
-    tapped = FeatureExtractor(net(), ["layer1"])
+def test_an_error_in_the_forward_resets_the_extractor():
+    extractor = FeatureExtractor(net(), ["layer1"])
     with pytest.raises(RuntimeError):
-        tapped(torch.zeros(2, 3, 8, 8))
-    assert not tapped.listening
-    assert tapped(X)["layer1"].shape[1] == 2
+        extractor(torch.zeros(2, 3, 8, 8))
+    assert not extractor.capturing
+    assert extractor(X)["layer1"].shape[1] == 2
 
 
 def test_a_copy_has_hooks_of_its_own():
-    tapped = FeatureExtractor(net().eval(), ["layer1", "fc:in"])
-    tapped(X)
-    twin = copy.deepcopy(tapped)
+    extractor = FeatureExtractor(net().eval(), ["layer1", "fc:in"])
+    extractor(X)
+    twin = copy.deepcopy(extractor)
     with torch.no_grad():
         twin.model.layer1[0].weight.zero_()
-    assert not torch.equal(twin(X)["layer1"], tapped(X)["layer1"])
+    assert not torch.equal(twin(X)["layer1"], extractor(X)["layer1"])
     twin.close()
     assert not any(m._forward_hooks for m in twin.model.modules())
-    assert tapped(X)["layer1"].shape == (2, 2, 8, 8)
+    assert extractor(X)["layer1"].shape == (2, 2, 8, 8)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_features_are_right_beside_a_compiled_twin_without_hooks(backend):
+def test_compiled_features_are_right_alongside_a_compiled_twin_without_hooks(backend):
     torch._dynamo.reset()
     twin, model = FeatureExtractor(net("cnn2", 1)), net("cnn2", 2)
     twin.compile(backend=backend)
     twin(X)
     expected = run_once(model, X, ["layer1", "fc:in"])
-    tapped = FeatureExtractor(model, ["layer1", "fc:in"]).eval()
-    tapped.compile(backend=backend)
+    extractor = FeatureExtractor(model, ["layer1", "fc:in"]).eval()
+    extractor.compile(backend=backend)
     for _ in range(2):
-        said = tapped(X)
+        outputs = extractor(X)
         for layer in ("layer1", "fc:in"):
-            assert torch.allclose(said[layer], expected[layer], atol=1e-6)
-    said["layer1"].sum().backward()
+            assert torch.allclose(outputs[layer], expected[layer], atol=1e-6)
+    outputs["layer1"].sum().backward()
     assert model.layer1[0].weight.grad.abs().sum() > 0
     torch._dynamo.reset()
 
 
-def test_features_and_response_come_back_in_float32():
-    tapped = FeatureExtractor(net().to(torch.bfloat16).eval(), ["layer1", "fc:in"])
-    said = tapped(X.to(torch.bfloat16))
-    assert {said.response.dtype, said["layer1"].dtype, said["fc:in"].dtype} == {torch.float32}
+def test_features_and_response_are_float32():
+    extractor = FeatureExtractor(net().to(torch.bfloat16).eval(), ["layer1", "fc:in"])
+    outputs = extractor(X.to(torch.bfloat16))
+    assert {outputs.response.dtype, outputs["layer1"].dtype, outputs["fc:in"].dtype} == {torch.float32}
 
 
 class Noisy(nn.Module):
-    """Dropout that doesn't heed eval mode, and batch norm."""
+    """A network with batch norm and a dropout that ignores eval mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,7 +205,7 @@ class Noisy(nn.Module):
         return F.dropout(self.drop(self.bn(x)), training=True).flatten(1)
 
 
-def test_peeking_leaves_no_trace():
+def test_run_once_has_no_side_effects():
     model = Noisy()
     model.drop.eval()
     before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
@@ -217,7 +216,7 @@ def test_peeking_leaves_no_trace():
     assert not model.bn._forward_hooks
 
 
-def test_undisturbed_gives_the_flags_back_after_an_error():
+def test_eval_no_grad_restores_the_flags_after_an_error():
     model = Noisy()
 
     def fail() -> None:

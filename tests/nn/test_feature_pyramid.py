@@ -1,4 +1,4 @@
-"""The pyramid: its formula by hand, at any sizes."""
+"""The feature pyramid against its formula, at any sizes."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def features(*shapes: tuple[int, int]) -> list[torch.Tensor]:
 
 
 def normalised(x, bn):
-    """Batch norm in training, by hand."""
+    """Batch normalisation in training, written out."""
     mean, var = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, unbiased=False)
     scale, shift = (p.view(1, -1, 1, 1) for p in (bn.weight, bn.bias))
     return (x - mean) / (var + bn.eps).sqrt() * scale + shift
 
 
 def point(x, block):
-    """1×1 convolution, batch norm, ReLU."""
+    """A 1×1 convolution, batch norm and ReLU."""
     ((conv, bn), _) = block
     return normalised(torch.einsum("oc,bchw->bohw", conv.weight[:, :, 0, 0], x), bn).clamp(min=0)
 
@@ -38,7 +38,7 @@ def fused(fuse, *maps):
 
 
 def test_three_levels_by_hand():
-    f1, f2, f3 = given = [f.requires_grad_() for f in features((3, 8), (4, 4), (5, 2))]
+    f1, f2, f3 = inputs = [f.requires_grad_() for f in features((3, 8), (4, 4), (5, 2))]
     pyramid = Pyramid([f1, f2, f3], 7, width=2, depth=2).train()
     with torch.no_grad():
         for fuse in (*pyramid.fuse, *pyramid.fuse_back):
@@ -51,12 +51,12 @@ def test_three_levels_by_hand():
     r3 = fused(pyramid.fuse_back[1], point(f3, back[1]), point(F.max_pool2d(r2, 2), down[1]))
     refined, logits = pyramid([f1, f2, f3])
     assert [x.shape[1:] for x in refined] == [(6, 8, 8), (8, 4, 4), (10, 2, 2)]
-    for ours, expected in zip(refined, (p1, r2, r3), strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+    for actual, expected in zip(refined, (p1, r2, r3), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
     expected = r3.mean((2, 3)) @ pyramid.fc.weight.T + pyramid.fc.bias
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
-    ours, theirs = (torch.autograd.grad(z.pow(2).sum(), given) for z in (logits, expected))
-    for a, b in zip(ours, theirs, strict=True):
+    actual, expected = (torch.autograd.grad(z.pow(2).sum(), inputs) for z in (logits, expected))
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
@@ -64,16 +64,16 @@ def test_three_levels_by_hand():
     "shapes", [[(3, 8), (4, 4)], [(4, 7), (4, 7), (4, 3)], [(2, 32), (4, 8), (8, 1)], [(4, 4), (8, 4)]]
 )
 def test_any_sizes_and_every_parameter_learns(shapes):
-    given = features(*shapes)
-    pyramid = Pyramid(given, 5, width=1, depth=1)
-    refined, logits = pyramid(given)
-    assert [x.shape for x in refined] == [x.shape for x in given]
+    inputs = features(*shapes)
+    pyramid = Pyramid(inputs, 5, width=1, depth=1)
+    refined, logits = pyramid(inputs)
+    assert [x.shape for x in refined] == [x.shape for x in inputs]
     (logits.pow(2).sum() + sum(x.pow(2).sum() for x in refined)).backward()
     assert all(p.grad is not None for p in pyramid.parameters())
 
 
 @pytest.mark.parametrize(("shape", "message"), [((2, 6), "isn't a map"), ((2, 17, 6), "name the layer as LAYER:map")])
-def test_what_is_no_map_is_refused(shape, message):
+def test_a_feature_that_is_not_a_map_is_refused(shape, message):
     with pytest.raises(ConfigError, match=message):
         Pyramid([torch.randn(shape)] * 2, 5)
 

@@ -1,4 +1,4 @@
-"""The knowledge quality, pair by pair."""
+"""The knowledge quality against loops over pairs."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ def slow(x: np.ndarray, y: list[int], samples: int, kept: float) -> tuple[float,
 
 
 @pytest.mark.parametrize(("samples", "kept"), [(None, 0.95), (50000, 0.7)])
-def test_reads_like_the_paper(samples: int | None, kept: float) -> None:
+def test_equals_the_paper(samples: int | None, kept: float) -> None:
     y = torch.tensor([0] * 7 + [1] * 5 + [4] * 6)[torch.randperm(18)]
     x = torch.randn(18, 3, 2) + 2 * torch.randn(5, 3, 2)[y]
     quality = knowledge_quality(x, y, samples, kept)
     s, i, e = slow(x.flatten(1).double().numpy(), y.tolist(), samples or 18, kept)
-    found = quality.separation, quality.information, quality.efficiency
-    assert found == pytest.approx((s, i, e), rel=1e-6)
+    actual = quality.separation, quality.information, quality.efficiency
+    assert actual == pytest.approx((s, i, e), rel=1e-6)
     assert quality.value == pytest.approx(s + math.sqrt(i * e), rel=1e-6)
 
 
-def test_classes_apart_are_worth_more() -> None:
+def test_separated_classes_have_a_higher_value() -> None:
     y, noise, centres = torch.arange(40) % 4, torch.randn(40, 16), torch.randn(4, 16)
     near, far = (knowledge_quality(noise + gap * centres[y], y) for gap in (0.0, 3.0))
     assert far.separation > near.separation + 0.3

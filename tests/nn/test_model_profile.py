@@ -1,4 +1,4 @@
-"""Stages, embeddings and how two models' layers pair."""
+"""Stages, embeddings and the pairing of two models' layers."""
 
 import itertools
 
@@ -17,8 +17,8 @@ def profile(model: nn.Module, side: int, channels: int = 3) -> ModelProfile:
     return ModelProfile(model, Batch(torch.zeros(2, channels, side, side)))
 
 
-def names(found: ModelProfile) -> list[str]:
-    return [layer.name for layer in found.stages]
+def names(result: ModelProfile) -> list[str]:
+    return [layer.name for layer in result.stages]
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def names(found: ModelProfile) -> list[str]:
     ],
 )
 def test_built_in_networks(name, stages, embedding):
-    found = profile(models.create(name, classes=10).model, 32)
-    assert (names(found), found.embedding) == (stages, embedding)
+    result = profile(models.create(name, classes=10).model, 32)
+    assert (names(result), result.embedding) == (stages, embedding)
 
 
 def test_a_segmentation_networks_decoder_begins_no_stage():
-    found = profile(models.create("seg8", classes=4, task="segmentation").model, 32)
-    assert names(found) == ["layer1", "layer2", "layer3", "layer4"]
+    result = profile(models.create("seg8", classes=4, task="segmentation").model, 32)
+    assert names(result) == ["layer1", "layer2", "layer3", "layer4"]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_segmentation_networks_decoder_begins_no_stage():
 def test_timm_networks(name, options, side, stages, embedding):
     import timm
 
-    found = profile(timm.create_model(name, num_classes=5, **options), side)
-    assert (names(found), found.embedding) == (stages, embedding)
+    result = profile(timm.create_model(name, num_classes=5, **options), side)
+    assert (names(result), result.embedding) == (stages, embedding)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_timm_networks(name, options, side, stages, embedding):
 def test_torchvision_networks(name, stages, embedding):
     import torchvision
 
-    found = profile(getattr(torchvision.models, name)(weights=None, num_classes=5), 64)
-    assert (names(found), found.embedding) == (stages, embedding)
+    result = profile(getattr(torchvision.models, name)(weights=None, num_classes=5), 64)
+    assert (names(result), result.embedding) == (stages, embedding)
 
 
 def test_a_plain_sequence_ends_before_each_reduction():
     layers = [nn.Conv2d(3, 4, 3, 1, 1), nn.ReLU(True), nn.Conv2d(4, 8, 3, 2, 1), nn.ReLU(True), nn.Flatten()]
-    found = profile(nn.Sequential(*layers, nn.Linear(128, 5)), 8)
-    assert (names(found), found.embedding) == (["1", "3"], "5:in")
+    result = profile(nn.Sequential(*layers, nn.Linear(128, 5)), 8)
+    assert (names(result), result.embedding) == (["1", "3"], "5:in")
 
 
 def test_an_overwritten_layer_ends_no_stage():
@@ -121,12 +121,12 @@ def test_layers_are_listed_as_they_finish_with_shapes_and_calls():
     assert 0 < layers["layer2"].depth < layers["layer1"].depth == 1
 
 
-def test_looking_shows_any_layer_and_changes_nothing():
+def test_a_profile_gives_any_layer_and_changes_nothing():
     model = net("cnn2")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = profile(model, 8, 1)
-    assert found.feature("fc:in").shape == (2, 8)
-    assert found.response.shape == (2, 10)
+    result = profile(model, 8, 1)
+    assert result.feature("fc:in").shape == (2, 8)
+    assert result.response.shape == (2, 10)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.training
 
@@ -140,7 +140,7 @@ def paired(student: list[LayerInfo], teacher: list[LayerInfo]) -> list[tuple[str
     return [(s.name, t.name) for s, t in pair(student, teacher)]
 
 
-def test_as_many_stages_pair_in_order():
+def test_equal_numbers_of_stages_pair_in_order():
     assert paired(ladder(32, 16, 8), ladder(28, 14, 7)) == [("s0", "s0"), ("s1", "s1"), ("s2", "s2")]
 
 
@@ -153,32 +153,32 @@ def test_depth_decides_where_all_resolutions_agree():
     assert paired(ladder(8, 8), ladder(8, 8, 8, 8)) == [("s0", "s1"), ("s1", "s3")]
 
 
-@pytest.mark.parametrize(("few", "many"), [((32, 8), (64, 32, 16, 8, 4)), ((4, 4, 4, 4), (32, 16, 8, 4, 2, 1))])
-def test_pairs_go_up_on_both_sides(few, many):
-    for student, teacher in ((few, many), (many, few)):
-        found = paired(ladder(*student), ladder(*teacher))
-        assert len(found) == len(few)
-        assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(found))
+@pytest.mark.parametrize(("fewer", "more"), [((32, 8), (64, 32, 16, 8, 4)), ((4, 4, 4, 4), (32, 16, 8, 4, 2, 1))])
+def test_pairs_go_up_on_both_sides(fewer, more):
+    for student, teacher in ((fewer, more), (more, fewer)):
+        pairs = paired(ladder(*student), ladder(*teacher))
+        assert len(pairs) == len(fewer)
+        assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
 
 
 def test_a_vit_pairs_with_a_cnn_by_depth():
     import timm
 
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, embed_dim=12, num_heads=2, num_classes=5)
-    found = pair(profile(models.create("resnet8", classes=5).model, 32).stages, profile(vit, 32).stages)
-    assert [s.name for s, _ in found] == ["layer1", "layer2", "layer3"]
-    assert [t.name for _, t in found] == sorted((t.name for _, t in found), key=lambda n: int(n.split(".")[1]))
+    pairs = pair(profile(models.create("resnet8", classes=5).model, 32).stages, profile(vit, 32).stages)
+    assert [s.name for s, _ in pairs] == ["layer1", "layer2", "layer3"]
+    assert [t.name for _, t in pairs] == sorted((t.name for _, t in pairs), key=lambda n: int(n.split(".")[1]))
 
 
-def test_a_model_without_stages_is_told_to_name_layers():
+def test_a_model_without_stages_needs_named_layers():
     class Rule(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.mean((2, 3))
 
-    found = profile(Rule(), 8)
-    assert (found.stages, found.embedding) == ([], "")
-    with pytest.raises(ModelError, match="no stage was found in the teacher; name its layers"):
-        pair(ladder(8), found.stages)
+    result = profile(Rule(), 8)
+    assert (result.stages, result.embedding) == ([], "")
+    with pytest.raises(ModelError, match="the teacher has no stage; name its layers"):
+        pair(ladder(8), result.stages)
 
 
 @pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardswish(inplace=True)])

@@ -1,4 +1,4 @@
-"""Branches on a shared trunk, of any network."""
+"""Branches of any network on a shared trunk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.nn.shared_trunk import Branches
 
 
 class Counted(Plain):
-    """Counts what it really computes."""
+    """A network that counts the real computations of its layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Counted(Plain):
 
 
 class Tokens(nn.Module):
-    """A parameter of its own before the split, functional steps, and one layer used on both sides of it."""
+    """A network with a parameter before the split, functional steps, and one layer used on both sides of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Tokens(nn.Module):
 
 
 class Skip(nn.Module):
-    """Something goes round the split."""
+    """A network with a skip connection round the split."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Skip(nn.Module):
 
 
 class Overwriting(Skip):
-    """The tail changes what it got in place, otherwise each time."""
+    """A network whose branch changes its input in place, differently each time."""
 
     def forward(self, x: Tensor) -> Tensor:
         late = self.b(self.a(x))
@@ -72,24 +72,24 @@ class Overwriting(Skip):
 
 
 def branches(make, count=3, split="auto", x=None, gradient=1.0) -> Branches:
-    made = {}
+    networks = {}
     for k in range(count):
         torch.manual_seed(k)
-        made[f"peer{k}"] = make()
-    found = Branches(made, gradient)
-    found.share(torch.randn(2, 1, 8, 8) if x is None else x, split)
-    return found
+        networks[f"peer{k}"] = make()
+    network = Branches(networks, gradient)
+    network.share(torch.randn(2, 1, 8, 8) if x is None else x, split)
+    return network
 
 
-def by_hand(found: Branches, x: Tensor) -> list[Tensor]:
-    """Every branch as the whole network that it is."""
-    return [student(x).response for student in found.extractors().values()]
+def by_hand(network: Branches, x: Tensor) -> list[Tensor]:
+    """Run every branch as a separate network."""
+    return [student(x).response for student in network.extractors().values()]
 
 
-def gradients(found: Branches, responses: list[Tensor]) -> dict[str, Tensor]:
-    found.zero_grad()
+def gradients(network: Branches, responses: list[Tensor]) -> dict[str, Tensor]:
+    network.zero_grad()
     sum((k + 1) * r.square().sum() for k, r in enumerate(responses)).backward()
-    return {name: p.grad.clone() for name, p in found.named_parameters()}
+    return {name: p.grad.clone() for name, p in network.named_parameters()}
 
 
 @pytest.mark.parametrize(
@@ -97,66 +97,66 @@ def gradients(found: Branches, responses: list[Tensor]) -> dict[str, Tensor]:
     [(Plain, "auto"), (Plain, "fc"), (Tokens, "block"), (Skip, "c"), (lambda: net("cnn2"), "auto")],
     ids=["stages", "head", "tokens", "skip", "batch norm"],
 )
-def test_they_say_and_learn_what_whole_networks_would(make, split):
-    found, x = branches(make, split=split), torch.randn(5, 1, 8, 8)
-    found.eval()
-    shared = [said.response for said in found(x)]
-    torch.testing.assert_close(shared, by_hand(found, x))
-    torch.testing.assert_close(gradients(found, shared), gradients(found, by_hand(found, x)))
+def test_outputs_and_gradients_equal_those_of_separate_networks(make, split):
+    network, x = branches(make, split=split), torch.randn(5, 1, 8, 8)
+    network.eval()
+    shared = [outputs.response for outputs in network(x)]
+    torch.testing.assert_close(shared, by_hand(network, x))
+    torch.testing.assert_close(gradients(network, shared), gradients(network, by_hand(network, x)))
 
 
 def test_the_trunk_runs_once_and_each_branch_once():
-    found, x = branches(Counted), torch.randn(5, 1, 8, 8)
-    models_ = [student.model for student in found.extractors().values()]
+    network, x = branches(Counted), torch.randn(5, 1, 8, 8)
+    models_ = [student.model for student in network.extractors().values()]
     before = [dict(m.calls) for m in models_]
-    found.train()(x)
+    network.train()(x)
     after = [{n: m.calls[n] - b[n] for n in b} for m, b in zip(models_, before, strict=True)]
     assert after == [{"layer1": 1, "layer2": 1}, {"layer1": 0, "layer2": 1}, {"layer1": 0, "layer2": 1}]
 
 
 def test_the_trunks_batch_norm_sees_each_batch_once():
-    found, x = branches(lambda: net("cnn2")), torch.randn(5, 1, 8, 8)
-    first = next(iter(found.extractors().values())).model
-    found.train()(x)
+    network, x = branches(lambda: net("cnn2")), torch.randn(5, 1, 8, 8)
+    first = next(iter(network.extractors().values())).model
+    network.train()(x)
     assert first.layer1[1].num_batches_tracked == first.layer3[1].num_batches_tracked == 1
 
 
-def test_the_gradient_is_scaled_where_branches_meet_and_nowhere_else():
-    whole, scaled = branches(Plain), branches(Plain, gradient=1 / 3)
+def test_the_gradient_is_scaled_only_where_branches_meet():
+    plain, scaled = branches(Plain), branches(Plain, gradient=1 / 3)
     x = torch.randn(5, 1, 8, 8)
-    a, b = (gradients(f, [said.response for said in f(x)]) for f in (whole, scaled))
+    a, b = (gradients(f, [outputs.response for outputs in f(x)]) for f in (plain, scaled))
     for name, gradient in a.items():
         torch.testing.assert_close(b[name], gradient / 3 if ".layer1." in name else gradient)
 
 
-def test_the_branches_begin_differently_on_one_trunk():
+def test_branches_start_with_different_parameters():
     first, second = (s.model for s in branches(Plain, 2).extractors().values())
     assert first.layer1 is second.layer1
     assert not torch.equal(first.layer2[0].weight, second.layer2[0].weight)
-    one = Plain()
-    copies = Branches({"a": one, "b": copy.deepcopy(one), "c": copy.deepcopy(one)})
+    original = Plain()
+    copies = Branches({"a": original, "b": copy.deepcopy(original), "c": copy.deepcopy(original)})
     copies.share(torch.randn(2, 1, 8, 8))
     heads = [s.model.fc.weight for s in copies.extractors().values()]
-    assert heads[0] is one.fc.weight
+    assert heads[0] is original.fc.weight
     assert not any(torch.equal(heads[i], heads[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
 
 
-def test_a_parameter_of_no_layer_is_shared_if_it_stands_before_the_split():
+def test_a_parameter_outside_layers_is_shared_if_used_before_the_split():
     first, second = (s.model for s in branches(Tokens, 2, "block").extractors().values())
     assert first.token is second.token
     assert first.after is second.after
     assert first.head is not second.head
 
 
-def test_what_remains_is_a_plain_network():
-    found = branches(Plain, 2)
-    found.train()(torch.randn(5, 1, 8, 8))
-    for student in found.extractors().values():
+def test_each_branch_remains_a_plain_network():
+    network = branches(Plain, 2)
+    network.train()(torch.randn(5, 1, 8, 8))
+    for student in network.extractors().values():
         model = student.close()
         assert not any("forward" in vars(m) or m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-        again = Plain()
-        again.load_state_dict(model.state_dict())
-        assert digest(again) == digest(model)
+        reloaded = Plain()
+        reloaded.load_state_dict(model.state_dict())
+        assert digest(reloaded) == digest(model)
 
 
 @pytest.mark.parametrize(
@@ -172,16 +172,16 @@ def test_the_last_stage_and_the_head_are_the_branch(name, split):
     ("make", "split", "message"),
     [
         (Plain, "layr2", "did you mean 'layer2'"),
-        (Plain, "layer1", "no layer comes before it"),
+        (Plain, "layer1", "no layer runs before it"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), "auto", "name"),
-        (Overwriting, "c", "say something else when they share"),
+        (Overwriting, "c", "outputs change when they share"),
     ],
 )
-def test_what_is_no_trunk_is_refused(make, split, message):
+def test_an_impossible_split_is_refused(make, split, message):
     with pytest.raises(ModelError, match=message):
         branches(make, split=split)
 
 
 def test_two_architectures_share_no_trunk():
-    with pytest.raises(ModelError, match="of one architecture"):
+    with pytest.raises(ModelError, match="need one architecture"):
         Branches({"a": Plain(), "b": Plain(width=6)}).share(torch.randn(2, 1, 8, 8))

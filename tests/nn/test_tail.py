@@ -1,4 +1,4 @@
-"""What follows a layer, run by itself."""
+"""The part of a network after a layer, run on its own."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ X = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 @pytest.mark.parametrize(
     ("name", "layer"), [("cnn4", "layer1"), ("resnet8", "layer2.0"), ("resnet8", "bn1"), ("wrn_16_1", "layer1")]
 )
-def test_the_rest_of_a_network_says_what_the_network_says(name, layer):
-    rest = Tail(net(name).eval(), layer, X[:2])
-    whole = run_once(rest.model, X, [layer])
-    assert torch.allclose(rest(whole[layer]), whole.response, atol=1e-6)
+def test_the_tail_outputs_what_the_network_outputs(name, layer):
+    tail = Tail(net(name).eval(), layer, X[:2])
+    outputs = run_once(tail.model, X, [layer])
+    assert torch.allclose(tail(outputs[layer]), outputs.response, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:swin_tiny_patch4_window7_224"])
-def test_tokens_and_channels_last_have_a_rest(name):
+def test_tokens_and_channels_last_have_a_tail(name):
     options = {"channels": 1, "size": (32, 32)} if "vit" in name else {"channels": 3, "size": (224, 224)}
     torch.manual_seed(0)
     model = models.create(name, classes=4, pretrained=False, **options).model.eval()
     x = torch.randn(1, options["channels"], *options["size"])
     layer = "blocks.3" if "vit" in name else "layers.1"
-    whole = run_once(model, x, [layer])
-    assert torch.allclose(Tail(model, layer, torch.cat([x, x]))(whole[layer]), whole.response, atol=1e-4)
+    outputs = run_once(model, x, [layer])
+    assert torch.allclose(Tail(model, layer, torch.cat([x, x]))(outputs[layer]), outputs.response, atol=1e-4)
 
 
-def test_only_what_follows_runs_and_is_trained():
-    rest = Tail(net("cnn4"), "layer1", X)
+def test_only_later_modules_run_and_are_trained():
+    tail = Tail(net("cnn4"), "layer1", X)
     ran = []
-    for name, module in rest.model.named_children():
+    for name, module in tail.model.named_children():
         conv = module[0] if isinstance(module, nn.Sequential) else module
         conv.register_forward_hook(lambda *_, name=name: ran.append(name))
     feature = torch.randn(5, 4, 8, 8, requires_grad=True)
-    rest(feature).sum().backward()
+    tail(feature).sum().backward()
     assert ran == ["layer2", "layer3", "fc"]
-    trained = {name.partition(".")[0] for name, p in rest.model.named_parameters() if p.grad is not None}
+    trained = {name.partition(".")[0] for name, p in tail.model.named_parameters() if p.grad is not None}
     assert trained == {"layer2", "layer3", "fc"}
     assert feature.grad is not None
-    assert all(not p.requires_grad for p in rest.model.layer1.parameters())
+    assert all(not p.requires_grad for p in tail.model.layer1.parameters())
 
 
-def test_a_module_that_runs_before_and_after_stays_itself():
+def test_a_module_that_runs_before_and_after_is_kept():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -59,14 +59,14 @@ def test_a_module_that_runs_before_and_after_stays_itself():
         def forward(self, x):
             return self.b(self.act(self.a(self.act(x))))
 
-    rest = Tail(Twice(), "a", torch.randn(2, 4))
+    tail = Tail(Twice(), "a", torch.randn(2, 4))
     feature = torch.randn(3, 4)
-    assert torch.equal(rest(feature), rest.model.b(rest.model.act(feature)))
-    assert rest.model.act.weight.requires_grad
+    assert torch.equal(tail(feature), tail.model.b(tail.model.act(feature)))
+    assert tail.model.act.weight.requires_grad
 
 
 class Past(nn.Module):
-    """A connection past the layer."""
+    """A network with a skip connection past the layer."""
 
     def __init__(self):
         super().__init__()
@@ -77,8 +77,8 @@ class Past(nn.Module):
         return self.c(first + self.b(first))
 
 
-def test_refuses_what_has_no_rest():
-    with pytest.raises(ModelError, match="depends on more than what it gives"):
+def test_refuses_a_layer_without_a_tail():
+    with pytest.raises(ModelError, match="depend on more than its output"):
         Tail(Past(), "b", torch.randn(2, 4))
     with pytest.raises(ModelError, match="unknown layer 'layr1'"):
         Tail(net("cnn2"), "layr1", X)

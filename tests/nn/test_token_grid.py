@@ -1,4 +1,4 @@
-"""Where the tokens of vision transformers lie: what each network states, for the images that it gets."""
+"""The token grids that vision transformers declare for their images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.nn.token_grid import Grid, module_of, split, stated
+from tutelage.nn.token_grid import Grid, declared_grid, module_of, split
 
 SMALL = {
     "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -67,22 +67,22 @@ def seeded() -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_grid_is_the_network_s_own(name: str) -> None:
+def test_the_grid_is_the_declared_one(name: str) -> None:
     make, layer, grid = NETWORKS[name]
     network, x = make(), images(grid)
-    assert stated(network, x) == grid
+    assert declared_grid(network, x) == grid
     layers = [layer, f"{layer}:map", f"{layer}:patches", f"{layer}:{grid}"]
-    plain, mapped, patches, said = run_once(network, x, layers).features.values()
+    plain, mapped, patches, explicit = run_once(network, x, layers).features.values()
     assert plain.shape[1] == grid.prefix + grid.height * grid.width
     assert torch.equal(patches, plain[:, grid.prefix :])
     assert mapped.shape == (4, plain.shape[2], grid.height, grid.width)
     assert torch.equal(mapped[:, :, 1, 2], plain[:, grid.prefix + grid.width + 2])
-    assert torch.equal(said, mapped)
+    assert torch.equal(explicit, mapped)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("loss", [AT(), RKD()])
-def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
+def test_losses_get_patches_at_their_positions(name: str, loss: Loss) -> None:
     make, layer, grid = NETWORKS[name]
     batch, task = Batch(images(grid), torch.tensor([0, 1, 2, 3])), Classification()
     teacher = Frozen(make().eval(), task)
@@ -98,7 +98,7 @@ def test_losses_see_patches_where_they_are(name: str, loss: Loss) -> None:
 
 
 class Own(nn.Module):
-    """Tokens of unknown order: eight numbers a sample, each a token."""
+    """A network of tokens of unknown order: eight numbers per sample, each a token."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,10 +109,12 @@ class Own(nn.Module):
         return self.fc(tokens.mean(1))
 
 
-def test_what_a_network_does_not_state_is_asked_for() -> None:
+def test_an_undeclared_grid_is_an_error_with_its_mend() -> None:
     network, x = Own(), images(Grid(2, 8))
-    assert stated(network, x) is None
-    with pytest.raises(ConfigError, match=r"layer 'mix' gives tokens \(4, 16, 6\), and Own doesn't state .* LAYER:7x7"):
+    assert declared_grid(network, x) is None
+    with pytest.raises(
+        ConfigError, match=r"layer 'mix' outputs tokens \(4, 16, 6\), and Own doesn't declare .* LAYER:7x7"
+    ):
         run_once(network, x, ["mix:map"])
     assert run_once(network, x, ["mix:2x8"])["mix:2x8"].shape == (4, 6, 2, 8)
     assert run_once(network, x, ["mix:patches"])["mix:patches"].shape == (4, 16, 6)

@@ -179,7 +179,7 @@ def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> N
 
 def test_a_layer_that_the_classifier_cannot_read_is_refused() -> None:
     term = {"name": "camkd_feature", "student": ["layer2"] * 2, "teacher": ["0.layer2", "1.layer2"]}
-    with pytest.raises(ConfigError, match="classifier reads 16 values and the layer has 8 channels"):
+    with pytest.raises(ConfigError, match="classifier expects 16 values, and the layer has 8 channels"):
         wired([term])
 
 

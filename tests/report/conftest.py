@@ -1,4 +1,4 @@
-"""A run folder made by hand, as a run writes it, and a browser that opens its report."""
+"""A synthetic run folder, in the format that a run writes, and a browser that opens its report."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def write_run(
     examples: bool = True,
     name: str = "class {}",
 ) -> Path:
-    """Write a whole run folder, except for its report; `roles` says which models it trained, `verdict` how well."""
+    """Write a complete run folder without a report, with these trained roles and this verdict."""
     path.mkdir(parents=True)
     random = np.random.default_rng(7)
     names = [str(i) if classes == 10 else name.format(i) for i in range(classes)]
@@ -60,15 +60,15 @@ def write_run(
         for seed in range(1 if role == "teacher" else seeds):
             folder = path / (role if role == "teacher" else f"{role}-{seed}")
             folder.mkdir()
-            probabilities = _says(random, targets, hard, SKILL.get(role, TAUGHT[verdict]))
+            probabilities = _probabilities(random, targets, hard, SKILL.get(role, TAUGHT[verdict]))
             reached[role].append(float((probabilities.argmax(1) == targets).mean()))
             if task == "classification":
                 np.savez(
                     folder / "predictions.npz", index=np.arange(samples), targets=targets, probabilities=probabilities
                 )
             else:
-                said = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
-                np.savez(folder / "masks.npz", **said)
+                masks = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
+                np.savez(folder / "masks.npz", **masks)
             counts = {"truth": targets, "answer": probabilities.argmax(1), "count": np.ones(samples, int)}
             np.savez(folder / "confusion.npz", classes=classes, **counts)
             _write(folder / "phase.json", _facts(role, seed, reached[role][-1]))
@@ -89,36 +89,36 @@ def write_run(
     return path
 
 
-def _says(random: np.random.Generator, targets: Any, hard: Any, skill: float) -> Any:
+def _probabilities(random: np.random.Generator, targets: Any, hard: Any, skill: float) -> Any:
     logits = hard + random.normal(0, 0.7, hard.shape)
     logits[np.arange(len(targets)), targets] += skill
     logits *= 1.5
-    odds = np.exp(logits - logits.max(1, keepdims=True))
-    return (odds / odds.sum(1, keepdims=True)).astype(np.float32)
+    exponentials = np.exp(logits - logits.max(1, keepdims=True))
+    return (exponentials / exponentials.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _facts(role: str, seed: int, accuracy: float) -> dict[str, Any]:
-    taught = role == "student"
+    is_taught = role == "student"
     return {
         "name": role, "role": role, "seed": seed, "epochs": 12, "steps": 180, "metric": "accuracy",
         "figures": {"accuracy": accuracy, "loss": 0.31}, "val": {"accuracy": accuracy - 0.004, "loss": 0.33},
         "latency_ms": 0.4321,
         "parameters": 7_433_860 if role == "teacher" else 1_233_540,
         "macs": 1.083e9 if role == "teacher" else 1.774e8,
-        "seconds": 184.2 if role == "teacher" else 41.5 + 12 * taught + seed,
-        "step_ms": 61.0 if role == "teacher" else 14.2 + 5.1 * taught,
-        "teacher_share": 0.31 if taught else None, "peak_memory_mb": None,
-        "pairs": PAIRS if taught else [], "terms": TERMS if taught else TERMS[:1],
+        "seconds": 184.2 if role == "teacher" else 41.5 + 12 * is_taught + seed,
+        "step_ms": 61.0 if role == "teacher" else 14.2 + 5.1 * is_taught,
+        "teacher_share": 0.31 if is_taught else None, "peak_memory_mb": None,
+        "pairs": PAIRS if is_taught else [], "terms": TERMS if is_taught else TERMS[:1],
     }  # fmt: skip
 
 
 def _metrics(random: np.random.Generator, role: str, top: float) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
     for step in range(0, 180, 5):
-        wobble = float(random.normal(1, 0.06))
-        losses = {"ce": 2.3 * 0.985**step * wobble}
+        noise = float(random.normal(1, 0.06))
+        losses = {"ce": 2.3 * 0.985**step * noise}
         if role == "student":
-            losses["kd"] = 30 * 0.97**step * wobble
+            losses["kd"] = 30 * 0.97**step * noise
         lines.append({"kind": "step", "step": step, "epoch": step / 15, "losses": losses, "lr": 0.05})
     for step in (0, 60, 120):
         norms = {"ce": 0.2 * 0.99**step, "kd": 2.2 * 0.985**step} if role == "student" else {"ce": 1.0 * 0.99**step}
@@ -131,23 +131,23 @@ def _metrics(random: np.random.Generator, role: str, top: float) -> list[dict[st
 
 
 def _result(reached: dict[str, list[float]], names: list[str], samples: int, verdict: str, task: str) -> dict[str, Any]:
-    def summary(role: str, many: str) -> dict[str, Any] | None:
+    def summary(role: str, key: str) -> dict[str, Any] | None:
         if role not in reached:
             return None
         values = reached[role]
-        around = None if len(values) < 2 else [min(values) - 0.006, max(values) + 0.006]
+        interval = None if len(values) < 2 else [min(values) - 0.006, max(values) + 0.006]
         facts = _facts(role, 0, 0.0)
-        own = {"interval": around} if role != "teacher" else {"macs": facts["macs"]}
+        role_values = {"interval": interval} if role != "teacher" else {"macs": facts["macs"]}
         common = {"accuracy": sum(values) / len(values), "parameters": facts["parameters"], "seconds": facts["seconds"]}
         common["latency_ms"] = facts["latency_ms"]
-        return {**common, many: values, **own}
+        return {**common, key: values, **role_values}
 
     gain = None
     if {"alone", "student"} <= reached.keys():
         differences = [b - a for a, b in zip(reached["alone"], reached["student"], strict=True)]
-        middle = sum(differences) / len(differences)
+        mean = sum(differences) / len(differences)
         bounds = None if len(differences) < 2 else [min(differences) - 0.003, max(differences) + 0.003]
-        gain = {"mean": middle, "interval": bounds, "values": differences, "verdict": verdict}
+        gain = {"mean": mean, "interval": bounds, "values": differences, "verdict": verdict}
     data = {"name": "digits", "train": 1000, "val": 200, "test": samples, "classes": names}
     return {
         "task": task, "metric": "accuracy", "higher_is_better": True, "data": data,
@@ -164,14 +164,16 @@ def _write(file: Path, value: Any) -> None:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium from the system."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.fail("no Chromium on PATH, which opens the report in this test: install it (apt-get install chromium).")
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if executable is None:
+        pytest.fail(
+            "no Chromium on PATH, and these tests open the report in it: install it (apt-get install chromium)."
+        )
     flags = ["--no-sandbox", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found, args=flags)
-        yield opened
-        opened.close()
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -181,6 +183,6 @@ def make_run() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path) -> Path:
-    """A whole run folder: teacher, three seeds alone, three taught, example images."""
+def complete_run(tmp_path: Path) -> Path:
+    """A complete run folder: a teacher, three seeds alone, three seeds taught, and example images."""
     return write_run(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The page as it is seen: nothing runs over anything, at desk and on a phone, with names of any length."""
+"""The layout of the page: nothing overflows, on a desktop or a phone, with names of any length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = {
     "joined": "Eine_außerordentlich_lange_Bezeichnung_ohne_Leerzeichen_{}",
     "unbroken": "Donaudampfschifffahrtselektrizitätenhauptbetriebswerk{}",
 }
-SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 OVER = """() => [...document.querySelectorAll('.block')].flatMap(block => {
   const edge = block.getBoundingClientRect().right + 1;
@@ -59,7 +59,7 @@ def opened(browser: Browser, file: Path, size: str) -> Page:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("classes", [10, 20, 40])
 @pytest.mark.parametrize("names", NAMES)
-def test_nothing_runs_over_anything(make_run, tmp_path, browser, names, classes, size):
+def test_nothing_overflows(make_run, tmp_path, browser, names, classes, size):
     page = opened(browser, write(make_run(tmp_path / "run", classes=classes, name=NAMES[names], samples=400)), size)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(OVER) == []
@@ -69,8 +69,8 @@ def test_nothing_runs_over_anything(make_run, tmp_path, browser, names, classes,
 
 
 @pytest.mark.parametrize("names", ["words", "joined"])
-def test_at_the_desk_every_column_is_seen(make_run, tmp_path, browser, names):
-    page = opened(browser, write(make_run(tmp_path / "run", classes=40, name=NAMES[names], samples=400)), "desk")
+def test_on_a_desktop_every_column_is_visible(make_run, tmp_path, browser, names):
+    page = opened(browser, write(make_run(tmp_path / "run", classes=40, name=NAMES[names], samples=400)), "desktop")
     assert (
         page.evaluate(
             "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
@@ -81,7 +81,7 @@ def test_at_the_desk_every_column_is_seen(make_run, tmp_path, browser, names):
     page.close()
 
 
-def test_a_table_that_scrolls_shows_it(make_run, tmp_path, browser):
+def test_a_scrolling_table_has_shadows(make_run, tmp_path, browser):
     page = opened(browser, write(make_run(tmp_path / "run")), "phone")
     shaded = page.evaluate(
         "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth)"
@@ -92,8 +92,8 @@ def test_a_table_that_scrolls_shows_it(make_run, tmp_path, browser):
     page.close()
 
 
-def test_cards_are_as_high_as_what_they_hold(whole, browser):
-    page = opened(browser, write(whole), "desk")
+def test_cards_are_as_high_as_their_content(complete_run, browser):
+    page = opened(browser, write(complete_run), "desktop")
     empty = page.evaluate("""[...document.querySelectorAll('.block:not(.wide)')].map(block => {
         const last = block.lastElementChild.getBoundingClientRect().bottom;
         return block.getBoundingClientRect().bottom - last;
@@ -115,7 +115,7 @@ def test_cards_are_as_high_as_what_they_hold(whole, browser):
         ("<b>_x", ["&lt;b&gt;_", "x"]),
     ],
 )
-def test_names_break_after_what_joins_words(text, parts):
+def test_names_break_after_joints(text, parts):
     assert soft(text).split("<wbr>") == parts
 
 
@@ -128,19 +128,19 @@ def test_names_break_after_what_joins_words(text, parts):
         (None, None, "%"),
     ],
 )
-def test_the_title_leads_with_what_came_out(make_run, tmp_path, kind, gain, title):
+def test_the_title_begins_with_the_result(make_run, tmp_path, kind, gain, title):
     run = make_run(tmp_path / "run", roles=("teacher", "alone", "student") if kind else ("student",))
     result = json.loads((run / "result.json").read_text())
     if kind:
         result["gain"] |= {"mean": gain, "verdict": kind}
     (run / "result.json").write_text(json.dumps(result))
     text = write(run).read_text("utf-8")
-    found = re.search(r"<title>(.*?)</title>", text)[1]
-    assert found.startswith(title) or (not kind and re.match(r"\d+\.\d\xa0% accuracy: resnet8x4", found))
-    assert re.search(r'<h1><span class="gain [a-z]+">(.*?)</span>', text)[1] == found.partition(": ")[0]
+    heading = re.search(r"<title>(.*?)</title>", text)[1]
+    assert heading.startswith(title) or (not kind and re.match(r"\d+\.\d\xa0% accuracy: resnet8x4", heading))
+    assert re.search(r'<h1><span class="gain [a-z]+">(.*?)</span>', text)[1] == heading.partition(": ")[0]
 
 
-def test_intervals_end_where_the_figures_do(make_run, tmp_path, browser):
+def test_intervals_are_clipped_to_possible_values(make_run, tmp_path, browser):
     run = make_run(tmp_path / "run")
     result = json.loads((run / "result.json").read_text())
     result["alone"] |= {"accuracy": 0.05, "values": [0.02, 0.05, 0.08], "interval": [-0.04, 0.14]}
@@ -153,17 +153,17 @@ def test_intervals_end_where_the_figures_do(make_run, tmp_path, browser):
     assert Unit(percent=False).interval([-0.5, 2]) == "−0.5 to 2"
 
 
-def test_a_teacher_that_came_trained_took_no_time_here(whole):
-    result = json.loads((whole / "result.json").read_text())
+def test_a_pretrained_teacher_has_no_training_time(complete_run):
+    result = json.loads((complete_run / "result.json").read_text())
     result["teacher"]["seconds"] = None
-    (whole / "result.json").write_text(json.dumps(result))
-    file = whole / "teacher" / "phase.json"
+    (complete_run / "result.json").write_text(json.dumps(result))
+    file = complete_run / "teacher" / "phase.json"
     facts = {
         k: v for k, v in json.loads(file.read_text()).items() if k not in ("seconds", "epochs", "steps", "step_ms")
     }
     file.write_text(json.dumps(facts))
-    text = write(whole).read_text("utf-8")
-    assert text.count("came trained") == 2
+    text = write(complete_run).read_text("utf-8")
+    assert text.count(">pretrained<") == 2
     assert not re.search(r">0\xa0m?s<", text)
 
 
@@ -172,13 +172,13 @@ def test_examples_are_of_every_class_in_turn():
     assert in_turn(np.arange(7) + 10, classes).tolist() == [10, 14, 16, 11, 15, 12, 13]
 
 
-def test_masks_are_drawn_beside_their_images(make_run, tmp_path, browser):
+def test_masks_are_shown_with_their_images(make_run, tmp_path, browser):
     page = opened(browser, write(make_run(tmp_path / "run", task="segmentation")), "phone")
     rows = page.locator(".block.masks")
     assert rows.count() == 3
-    assert rows.first.locator("figcaption").all_text_contents() == ["Image", "Truth", "Teacher", "Alone", "Taught"]
+    assert rows.first.locator("figcaption").all_text_contents() == ["Image", "Target", "Teacher", "Alone", "Taught"]
     assert page.evaluate("[...document.querySelectorAll('.masks img')].every(i => i.naturalWidth === 16)")
     legend = page.locator(".block.legend li").all_text_contents()
-    assert "blank: unlabelled, which doesn't count" in legend
+    assert "blank: unlabelled, not evaluated" in legend
     assert {"0", "2"} <= set(legend)
     page.close()

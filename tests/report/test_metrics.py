@@ -22,7 +22,7 @@ def test_divergence_is_that_of_the_student_from_the_teacher():
     assert math.isfinite(metrics.divergence(np.array([[0.0, 1.0]]), np.array([[1.0, 0.0]])))
 
 
-def test_outcomes_say_who_is_right():
+def test_outcomes_count_correct_models():
     assert metrics.outcomes(STUDENT, TEACHER, TARGETS) == {
         "both right": 0.5,
         "only the student right": 0.0,
@@ -32,7 +32,7 @@ def test_outcomes_say_who_is_right():
 
 
 def test_calibration_error_by_hand():
-    # confidences .9 (right), .8 (right), .7 (wrong), .6 (wrong), each alone in its bin of 15
+    # confidences .9 (right), .8 (right), .7 (wrong), .6 (wrong), each in its own bin of 15
     assert metrics.calibration_error(STUDENT, TARGETS) == pytest.approx((0.1 + 0.2 + 0.7 + 0.6) / 4)
     # two bins: all four lie in (0.5, 1]: |accuracy 0.5 − confidence 0.75|
     assert metrics.calibration_error(STUDENT, TARGETS, bins=2) == pytest.approx(0.25)
@@ -43,15 +43,17 @@ def test_calibration_error_equals_torchmetrics():
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     random = np.random.default_rng(0)
-    odds = random.random((300, 5)) ** 3
-    said, targets = odds / odds.sum(1, keepdims=True), random.integers(0, 5, 300)
-    theirs = multiclass_calibration_error(torch.tensor(said), torch.tensor(targets), num_classes=5, n_bins=15)
-    assert metrics.calibration_error(said, targets) == pytest.approx(theirs.item(), rel=1e-5)
+    scores = random.random((300, 5)) ** 3
+    probabilities, targets = scores / scores.sum(1, keepdims=True), random.integers(0, 5, 300)
+    expected = multiclass_calibration_error(
+        torch.tensor(probabilities), torch.tensor(targets), num_classes=5, n_bins=15
+    )
+    assert metrics.calibration_error(probabilities, targets) == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_bins_are_closed_above_and_hold_every_sample():
-    sure = np.array([[1.0, 0.0], [0.5, 0.5]])
-    table = metrics.reliability(sure, np.array([0, 0]), bins=2)
+    probabilities = np.array([[1.0, 0.0], [0.5, 0.5]])
+    table = metrics.reliability(probabilities, np.array([0, 0]), bins=2)
     assert [(b.low, b.high, b.count, b.accuracy) for b in table] == [(0.0, 0.5, 1, 1.0), (0.5, 1.0, 1, 1.0)]
 
 
@@ -67,12 +69,12 @@ def test_recall_overlap_and_errors_by_hand():
     np.testing.assert_allclose(metrics.errors(confusion).toarray(), [[0, 0.2, 0], [0.25, 0, 0], [0, 0, 0]])
 
 
-def test_largest_goes_by_size_and_leaves_zeros_out():
+def test_largest_orders_by_absolute_value_without_zeros():
     assert metrics.largest(csr_array([[0.0, -0.3], [0.2, 0.0]]), 3) == [(0, 1, -0.3), (1, 0, 0.2)]
 
 
 @pytest.mark.parametrize(
-    ("norms", "apart"), [({}, 1), ({"a": 2.0}, 1), ({"a": 2.0, "b": 0.01}, 200), ({"a": 1.0, "b": 0.0}, math.inf)]
+    ("norms", "ratio"), [({}, 1), ({"a": 2.0}, 1), ({"a": 2.0, "b": 0.01}, 200), ({"a": 1.0, "b": 0.0}, math.inf)]
 )
-def test_spread(norms, apart):
-    assert metrics.spread(norms) == pytest.approx(apart)
+def test_norm_ratio(norms, ratio):
+    assert metrics.norm_ratio(norms) == pytest.approx(ratio)

@@ -24,24 +24,24 @@ def headings(page: Path) -> list[str]:
 
 
 def change(run: Path, **parts) -> Path:
-    """Alter result.json; None takes a part out."""
+    """Change result.json; None removes a key."""
     result = json.loads((run / "result.json").read_text("utf-8")) | parts
     (run / "result.json").write_text(json.dumps({k: v for k, v in result.items() if v is not None}), "utf-8")
     return run
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_opens_in_a_browser_alone(whole: Path, browser: Browser, scheme: str):
-    page_file = write(whole)
-    alone = whole.parent / "elsewhere.html"
-    shutil.move(page_file, alone)
-    sentence = verdict(read(whole))[2]
+def test_opens_in_a_browser_without_other_files(complete_run: Path, browser: Browser, scheme: str):
+    page_file = write(complete_run)
+    moved = complete_run.parent / "elsewhere.html"
+    shutil.move(page_file, moved)
+    sentence = verdict(read(complete_run))[2]
     page = browser.new_page(color_scheme=scheme, viewport={"width": 390, "height": 800})
-    trouble, requests = [], []
-    page.on("console", lambda message: trouble.append(message.text))
-    page.on("pageerror", lambda error: trouble.append(str(error)))
+    errors, requests = [], []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: requests.append(request.url))
-    page.goto(alone.as_uri())
+    page.goto(moved.as_uri())
 
     def paper() -> int:
         return sum(map(int, re.findall(r"\d+", page.evaluate("getComputedStyle(document.body).backgroundColor"))[:3]))
@@ -51,66 +51,66 @@ def test_opens_in_a_browser_alone(whole: Path, browser: Browser, scheme: str):
     assert page.locator("h2:visible").all_text_contents() == list(SECTIONS)
     assert (paper() < 384) == (scheme == "dark")
     page.get_by_role("button", name="Switch between light and dark").click()
-    assert (paper() < 384) == (scheme == "light"), "the switch turns the page around"
+    assert (paper() < 384) == (scheme == "light"), "the switch changes the scheme"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "a phone needn't scroll sideways"
     assert page.evaluate("[...document.images].every(i => i.naturalWidth > 0 && i.alt)")
     assert page.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
     page.close()
-    assert trouble == []
-    assert [url for url in requests if not url.startswith("data:")] == [alone.as_uri()]
+    assert errors == []
+    assert [url for url in requests if not url.startswith("data:")] == [moved.as_uri()]
 
 
-def test_is_small_reproducible_and_names_no_other_place(whole: Path):
-    first = write(whole).read_bytes()
-    assert write(whole).read_bytes() == first
+def test_is_small_reproducible_and_has_no_links(complete_run: Path):
+    first = write(complete_run).read_bytes()
+    assert write(complete_run).read_bytes() == first
     assert len(first) < 500_000
     assert not re.search(rb"https?://", first)
-    assert not list(whole.glob(".report*")), "nothing unfinished stays behind"
+    assert not list(complete_run.glob(".report*")), "no temporary file is left"
 
 
-def test_large_images_stay_small(whole: Path):
+def test_large_images_stay_small(complete_run: Path):
     images = np.random.default_rng(0).integers(0, 256, (40, 224, 160, 3), dtype=np.uint8)
-    np.savez(whole / "examples.npz", index=np.arange(40), images=images)
-    assert write(whole).stat().st_size < 2_000_000
+    np.savez(complete_run / "examples.npz", index=np.arange(40), images=images)
+    assert write(complete_run).stat().st_size < 2_000_000
 
 
 @pytest.mark.parametrize(
-    ("kind", "tone", "words"),
+    ("kind", "tone", "text"),
     [
         ("beats", "beats", "a gain of +"),
         ("worse", "worse", "so the taught student is worse"),
         ("undecided", "undecided", "to say whether teaching helps"),
     ],
 )
-def test_the_verdict_is_what_the_result_says(make_run, tmp_path: Path, kind: str, tone: str, words: str):
+def test_the_verdict_is_that_of_the_result(make_run, tmp_path: Path, kind: str, tone: str, text: str):
     run = read(make_run(tmp_path / "run", verdict=kind))
-    got, _, sentence = verdict(run)
-    assert got == tone
-    assert words in sentence
+    actual, _, sentence = verdict(run)
+    assert actual == tone
+    assert text in sentence
     for role in ("alone", "student"):
         assert f"{100 * run.result[role]['accuracy']:.1f}\u00a0%" in sentence
     low, high = (f"{100 * bound:+.2f}" for bound in run.result["gain"]["interval"])
-    low, high = (text.replace("-", "−") for text in (low, high))
+    low, high = (bound.replace("-", "−") for bound in (low, high))
     assert f"interval {low} to {high}, 3 seeds" in sentence
 
 
-def test_an_undecided_verdict_says_that_zero_is_not_excluded(whole: Path):
+def test_an_undecided_verdict_mentions_zero(complete_run: Path):
     gain = {"mean": 0.001, "interval": [-0.004, 0.006], "values": [0.001, 0.003, -0.001], "verdict": "undecided"}
-    assert "−0.40 to +0.60, 3 seeds), which doesn't exclude zero" in verdict(read(change(whole, gain=gain)))[2]
+    assert "−0.40 to +0.60, 3 seeds), which doesn't exclude zero" in verdict(read(change(complete_run, gain=gain)))[2]
 
 
-def test_one_seed_is_told_apart_from_certainty(make_run, tmp_path: Path):
+def test_one_seed_has_no_interval(make_run, tmp_path: Path):
     assert "one seed gives no interval" in verdict(read(make_run(tmp_path / "run", seeds=1, verdict="undecided")))[2]
 
 
-def test_two_seeds_are_said_to_be_too_few(make_run, tmp_path: Path):
+def test_two_seeds_are_too_few(make_run, tmp_path: Path):
     assert "Two seeds are too few" in verdict(read(make_run(tmp_path / "run", seeds=2)))[2]
 
 
 @pytest.mark.parametrize(("teacher", "warned"), [(0.26, True), (0.99, False)])
-def test_a_teacher_worse_than_the_student_alone_is_said_so(whole: Path, teacher: float, warned: bool):
-    summary = read(whole).summary("teacher") | {"accuracy": teacher}
-    text = write(change(whole, teacher=summary)).read_text("utf-8")
+def test_a_teacher_worse_than_the_student_alone_is_warned_of(complete_run: Path, teacher: float, warned: bool):
+    summary = read(complete_run).summary("teacher") | {"accuracy": teacher}
+    text = write(change(complete_run, teacher=summary)).read_text("utf-8")
     assert ("The teacher is worse than the student trained alone (26.0\u00a0% against" in text) == warned
     assert f"against its {100 * teacher:.1f}\u00a0%" in text or not warned
     shares = [float(share) for share in re.findall(r"([\d.]+) % of its accuracy", text)]
@@ -119,7 +119,7 @@ def test_a_teacher_worse_than_the_student_alone_is_said_so(whole: Path, teacher:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (0.00255, "2.55\u00a0ms"),
         (0.9999, "1\u00a0s"),
@@ -128,30 +128,31 @@ def test_a_teacher_worse_than_the_student_alone_is_said_so(whole: Path, teacher:
         (None, "–"),
     ],
 )
-def test_durations_have_no_exponents(value, said: str):
-    assert duration(value) == said
+def test_durations_have_no_exponents(value, text: str):
+    assert duration(value) == text
 
 
 @pytest.mark.parametrize(
-    ("say", "value", "said"), [(decimal, 12345, "12,345"), (decimal, 0.25, "0.25"), (count, 999_600, "1,000\u00a0k")]
+    ("format_value", "value", "text"),
+    [(decimal, 12345, "12,345"), (decimal, 0.25, "0.25"), (count, 999_600, "1,000\u00a0k")],
 )
-def test_counts_have_no_exponents(say, value, said: str):
-    assert say(value) == said
+def test_counts_have_no_exponents(format_value, value, text: str):
+    assert format_value(value) == text
 
 
-def test_errors_of_a_regression_are_no_percentages(whole: Path):
+def test_errors_of_a_regression_are_not_percentages(complete_run: Path):
     scores = {role: {"mae": value} for role, value in (("teacher", 0.21), ("alone", 0.3), ("student", 0.25))}
-    run = read(change(whole, metric="mae", higher_is_better=False, **scores))
+    run = read(change(complete_run, metric="mae", higher_is_better=False, **scores))
     assert "reaches 0.25 mae, against 0.3 trained alone" in verdict(run)[2]
-    write(whole)
+    write(complete_run)
 
 
 @pytest.mark.parametrize("role", ["alone", "student"])
 def test_a_single_training_compares_nothing(make_run, tmp_path: Path, role: str):
     folder = make_run(tmp_path / "run", roles=(role,), seeds=1)
-    found = headings(write(folder))
-    assert {"Result", "Learning curves", "Calibration", "Confusions", "Left out"} <= set(found)
-    assert not {"Agreement with the teacher", "Gain by class"} & set(found)
+    titles = headings(write(folder))
+    assert {"Result", "Learning curves", "Calibration", "Confusions", "Left out"} <= set(titles)
+    assert not {"Agreement with the teacher", "Gain by class"} & set(titles)
     assert verdict(read(folder))[0] == "none"
     assert read(folder).label(role) == "Student"
 
@@ -166,97 +167,97 @@ def test_many_classes_show_the_largest_changes(make_run, tmp_path: Path):
     text = write(make_run(tmp_path / "run", classes=40, samples=400)).read_text("utf-8")
     assert "The 20 largest changes of 40 classes" in text
     assert "Most confused, taught" in text
-    assert "confusion of the model" not in text
+    assert "confusion matrix of the model" not in text
 
 
 @pytest.mark.parametrize(
     "name", ["config.yaml", "environment.json", "alone-0", "teacher", "student-1/metrics.jsonl", "examples.npz"]
 )
-def test_what_is_missing_is_left_out(whole: Path, name: str):
-    gone = whole / name
-    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-    assert headings(write(whole))[0] == "Result"
+def test_missing_files_are_left_out(complete_run: Path, name: str):
+    removed = complete_run / name
+    shutil.rmtree(removed) if removed.is_dir() else removed.unlink()
+    assert headings(write(complete_run))[0] == "Result"
 
 
 @pytest.mark.parametrize(
     "name", ["config.yaml", "environment.json", "student-0/phase.json", "teacher/predictions.npz", "examples.npz"]
 )
-def test_what_is_torn_is_named(whole: Path, name: str):
-    (whole / name).write_bytes((whole / name).read_bytes()[:60] + b"\n\t{")
-    text = write(whole).read_text("utf-8")
+def test_torn_files_are_named(complete_run: Path, name: str):
+    (complete_run / name).write_bytes((complete_run / name).read_bytes()[:60] + b"\n\t{")
+    text = write(complete_run).read_text("utf-8")
     assert f"{name} can" in text
     assert "Left out" in text
 
 
 @pytest.mark.parametrize("facts", [{"terms": [3]}, {"val": 3}, {"pairs": 1, "seconds": "x"}])
-def test_facts_of_the_wrong_kind_cost_a_section_at_most(whole: Path, facts: dict):
-    file = whole / "student-0" / "phase.json"
+def test_invalid_facts_cost_at_most_two_sections(complete_run: Path, facts: dict):
+    file = complete_run / "student-0" / "phase.json"
     file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | facts), "utf-8")
-    assert len(headings(write(whole))) >= len(SECTIONS) - 2
+    assert len(headings(write(complete_run))) >= len(SECTIONS) - 2
 
 
-def test_a_torn_last_line_of_the_metrics_is_passed_over(whole: Path):
-    file = whole / "student-0" / "metrics.jsonl"
+def test_a_torn_last_line_of_the_metrics_is_skipped(complete_run: Path):
+    file = complete_run / "student-0" / "metrics.jsonl"
     file.write_text(file.read_text("utf-8") + '{"kind": "step", "los', "utf-8")
-    assert headings(write(whole)) == list(SECTIONS)
+    assert headings(write(complete_run)) == list(SECTIONS)
 
 
-def test_predictions_are_matched_by_sample(whole: Path):
-    before = write(whole).read_text("utf-8")
-    file = whole / "teacher" / "predictions.npz"
+def test_predictions_are_matched_by_sample(complete_run: Path):
+    before = write(complete_run).read_text("utf-8")
+    file = complete_run / "teacher" / "predictions.npz"
     with np.load(file) as arrays:
-        turned = {name: arrays[name][::-1] for name in arrays.files}
-    np.savez(file, **turned)
-    assert write(whole).read_text("utf-8") == before
+        reversed_arrays = {name: arrays[name][::-1] for name in arrays.files}
+    np.savez(file, **reversed_arrays)
+    assert write(complete_run).read_text("utf-8") == before
 
 
 @pytest.mark.parametrize(
     "content", [None, '{"metric": "acc', "[1]", "{}", '{"metric": "accuracy", "gain": [1]}', b"\xff\xfe\x00"]
 )
-def test_a_torn_result_is_refused(whole: Path, content):
-    file = whole / "result.json"
+def test_a_torn_result_is_refused(complete_run: Path, content):
+    file = complete_run / "result.json"
     file.unlink() if content is None else file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CheckpointError, match=r"result\.json.*finished run"):
-        write(whole)
+        write(complete_run)
 
 
-def test_terms_far_apart_are_warned_of(whole: Path):
-    for folder in whole.glob("student-*"):
+def test_terms_of_very_different_gradients_are_warned_of(complete_run: Path):
+    for folder in complete_run.glob("student-*"):
         line = {"kind": "norms", "step": 0, "epoch": 0.0, "norms": {"ce": 0.001, "kd": 2.0}}
         (folder / "metrics.jsonl").write_text(json.dumps(line), "utf-8")
-    text = write(whole).read_text("utf-8")
+    text = write(complete_run).read_text("utf-8")
     assert "2,000 times smaller" in text
     assert 'role="alert"' in text
 
 
-def test_peak_memory_says_whose_it_is(whole: Path):
-    said = "Peak memory is that of the process so far"
-    assert said not in write(whole).read_text("utf-8")
-    for file in whole.glob("student-*/phase.json"):
+def test_peak_memory_has_its_scope(complete_run: Path):
+    sentence = "Peak memory is that of the process so far"
+    assert sentence not in write(complete_run).read_text("utf-8")
+    for file in complete_run.glob("student-*/phase.json"):
         facts = {"peak_memory_mb": 812.0, "peak_memory_of": "process so far"}
         file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | facts), "utf-8")
-    text = write(whole).read_text("utf-8")
-    assert said in text
+    text = write(complete_run).read_text("utf-8")
+    assert sentence in text
     assert "812\u00a0MB" in text
 
 
-def test_near_terms_are_not_warned_of(whole: Path):
-    assert 'role="alert"' not in write(whole).read_text("utf-8")
+def test_terms_of_similar_gradients_are_not_warned_of(complete_run: Path):
+    assert 'role="alert"' not in write(complete_run).read_text("utf-8")
 
 
-def test_an_ensemble_is_named_by_its_members(whole: Path):
-    (whole / "config.yaml").write_text("{student: cnn2, teacher: [cnn16, cnn32]}", "utf-8")
-    assert "</span> cnn16 + cnn32" in write(whole).read_text("utf-8")
+def test_an_ensemble_is_named_by_its_members(complete_run: Path):
+    (complete_run / "config.yaml").write_text("{student: cnn2, teacher: [cnn16, cnn32]}", "utf-8")
+    assert "</span> cnn16 + cnn32" in write(complete_run).read_text("utf-8")
 
 
-def test_names_are_escaped(whole: Path):
+def test_names_are_escaped(complete_run: Path):
     data = {"name": "<script>alert(1)</script>", "test": 500, "classes": ["<b>&", *map(str, range(1, 10))]}
-    text = write(change(whole, data=data)).read_text("utf-8")
+    text = write(change(complete_run, data=data)).read_text("utf-8")
     assert "<script>alert" not in text
     assert "<b>&" not in text
 
 
-def test_markup_is_well_formed(whole: Path):
+def test_markup_is_well_formed(complete_run: Path):
     class Reader(HTMLParser):
         open_tags: list[str] = []  # noqa: RUF012
 
@@ -271,7 +272,7 @@ def test_markup_is_well_formed(whole: Path):
             assert self.open_tags.pop() == tag
 
     reader = Reader()
-    reader.feed(write(whole).read_text("utf-8"))
+    reader.feed(write(complete_run).read_text("utf-8"))
     assert reader.open_tags == []
 
 
@@ -291,8 +292,8 @@ def test_ticks_are_round(axis: Axis, ticks: list[float]):
 def test_importing_the_report_loads_nothing_heavy():
     heavy = "'torch', 'matplotlib', 'torchmetrics', 'jinja2', 'PIL'"
     code = f"import sys, tutelage.report; print([m for m in ({heavy}) if m in sys.modules])"
-    said = call([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    done = call([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_report_of_many_classes_is_written(make_run, tmp_path):

@@ -1,4 +1,4 @@
-"""The program at the page's end runs as it stands, and its figures are measured."""
+"""The program at the end of the page runs unchanged, and its latency and size are measured."""
 
 import html
 import json
@@ -24,44 +24,44 @@ def streets(folder):
     return f"segmentation:{folder}"
 
 
-def shown(run):
-    """The code of the page's last section, as it is copied."""
+def last_section(run):
+    """Return the code of the page's last section, and the section."""
     page = run.report.read_text("utf-8")
     last = page[page.index('<section id="use-the-student"') :]
-    assert "<section" not in last[10:], "it is the last one"
+    assert "<section" not in last[10:], "it is the last section"
     return html.unescape(re.search(r"<code>(.*?)</code>", last, re.DOTALL)[1]), last
 
 
 @pytest.mark.parametrize("kind", ["classification", "multi_task", "segmentation"])
 def test_the_program_runs(kind, tmp_path, capsys):
-    words = {
+    options = {
         "classification": {"student": "cnn2", "teacher": "cnn2", "teacher_epochs": 1, "limit": 64},
         "multi_task": {"student": "cnn2", "teacher": "none", "method": None, "data": "digits-tasks", "limit": 64},
         "segmentation": {"student": "seg4", "teacher": "seg4", "teacher_epochs": 1, "method": "cwd"},
     }[kind]
     if kind == "segmentation":
-        words["data"] = streets(tmp_path / "it's here")
-    run = tutelage.distill(**words, **TINY, out=str(tmp_path / "a 'run'"))
-    code, section = shown(run)
-    found = {}
-    exec(code, found)
-    said = capsys.readouterr().out
+        options["data"] = streets(tmp_path / "it's here")
+    run = tutelage.distill(**options, **TINY, out=str(tmp_path / "a 'run'"))
+    code, section = last_section(run)
+    namespace = {}
+    exec(code, namespace)
+    output = capsys.readouterr().out
     if kind == "classification":
-        assert said.split()[0] in run.result["data"]["classes"]
+        assert output.split()[0] in run.result["data"]["classes"]
     elif kind == "segmentation":
-        assert found["mask"].shape == (1, 16, 24)
+        assert namespace["mask"].shape == (1, 16, 24)
         assert run.report.read_text("utf-8").count("mask of 0") == 3
     else:
-        assert said.startswith("torch.Size([1, ")
+        assert output.startswith("torch.Size([1, ")
     size = (run.folder / "student.safetensors").stat().st_size
     assert f"{size / 1000:.3g}\xa0kB" in section
     assert run.result["student"]["latency_ms"] > 0
     assert re.search(r"latency of one image</dt><dd>[\d.]+\xa0m?s \(cpu, 1 thread\)", section)
 
 
-def test_a_network_given_as_an_object_is_said_to_be_given_again(tmp_path):
+def test_a_network_passed_as_an_object_must_be_passed_again(tmp_path):
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     run = tutelage.train(net, epochs=1, limit=64, device="cpu", out=str(tmp_path / "r"))
-    code, _ = shown(run)
+    code, _ = last_section(run)
     assert "model=Sequential(…)" in code
     assert json.loads((run.folder / "result.json").read_text())["data"]["size"] == [8, 8]

@@ -111,9 +111,9 @@ def test_a_teacher_of_features_alone_gets_no_figure(tmp_path, shape, capsys):
     assert not done.result["teacher_is_worse"]
     assert json.loads((done.folder / "teacher" / "phase.json").read_text())["figures"] == {}
     assert not (done.folder / "teacher" / "predictions.npz").exists()
-    from tutelage.cli.summary import tell
+    from tutelage.cli.summary import print_summary
 
-    tell(done)
+    print_summary(done)
     assert "teacher" in capsys.readouterr().out
     assert done.report.exists()
     assert tutelage.resume(done.folder, student=None, teacher=Answering(shape)).result == done.result

@@ -150,7 +150,7 @@ def test_several_teachers_are_each_friendly_and_a_scheme_of_its_own_names_its_st
             {"teacher": "timm:vit_tiny_patch16_224", "size": 32, "pretrained": False},
             r"\(2, 5, 192\).*expected two maps",
         ),
-        ({"teacher": nn.Sequential(nn.Flatten(), nn.Linear(64, 10))}, "no stage was found in the teacher"),
+        ({"teacher": nn.Sequential(nn.Flatten(), nn.Linear(64, 10))}, "the teacher has no stage"),
     ],
 )
 def test_what_cannot_be_grafted_is_refused_before_there_is_a_folder(tmp_path: Path, keys, message):

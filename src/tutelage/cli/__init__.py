@@ -1,4 +1,4 @@
-"""The command line: one file a sub-command in `commands`, read when it is called; thin callers of public functions."""
+"""The command line: one file per sub-command in `commands`, imported when called; thin callers of public functions."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tutelage.utils import registry
 FOLDER = Path(__file__).parent / "commands"
 
 
-class Folder(TyperGroup):
-    """The files of `commands` as sub-commands; help reads their first lines and imports none."""
+class CommandFolder(TyperGroup):
+    """A group whose sub-commands are the files of `commands`; help reads their first lines and imports none."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the files' names, and those of other packages' sub-commands."""
@@ -32,12 +32,12 @@ class Folder(TyperGroup):
         return {name: plugin.path for name, plugin in registry.plugins("commands").items()} | ours
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A name with its summary, for help."""
+        """Return a stub of a sub-command with its name and summary, for help."""
         summary = ast.get_docstring(ast.parse(self._files()[cmd_name].read_text(encoding="utf-8")))
         return TyperCommand(cmd_name, help=summary)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`--debug` may stand anywhere."""
+        """Accept `--debug` at any position."""
         if "--debug" in args:
             args = ["--debug", *(arg for arg in args if arg != "--debug")]
         return super().parse_args(ctx, args)
@@ -45,11 +45,11 @@ class Folder(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str, Any, list[str]]:
         """Import the sub-command that is called.
 
-        Raises: ConfigError with near names.
+        Raises: ConfigError with similar names if there is no such sub-command.
         """
         name, *rest = args
         if name not in self.list_commands(ctx):
-            raise ConfigError(unknown("sub-command", name, self.list_commands(ctx)) + " `tutelage --help` says more.")
+            raise ConfigError(unknown("sub-command", name, self.list_commands(ctx)) + " `tutelage --help` lists them.")
         ours = (FOLDER / f"{name}.py").exists()
         module = (
             importlib.import_module(f"tutelage.cli.commands.{name}")
@@ -61,16 +61,16 @@ class Folder(TyperGroup):
         return name, command, rest
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the sub-command; what goes wrong becomes a message and an exit code."""
+        """Run the sub-command; an error becomes a message and an exit code."""
         with guarded(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
 
 
-app = typer.Typer(cls=Folder, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(cls=CommandFolder, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"tutelage {tutelage.__version__}")
         raise typer.Exit
 
@@ -78,7 +78,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="TUTELAGE_DEBUG", help="Show tracebacks of what went wrong.")
+        bool, typer.Option("--debug", envvar="TUTELAGE_DEBUG", help="Show the tracebacks of errors.")
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -86,12 +86,12 @@ def options(
 ) -> None:
     """Distil a large model into a small one, and prove that it helped.
 
-    Begin with `tutelage distill`: a teacher, a student alone and the same student taught, on handwritten digits.
+    Start with `tutelage distill`, which trains a teacher, a student alone and the same student taught on digits.
     """
     if os.getcwd() not in sys.path:  # for python:my_models:small
         sys.path.insert(0, os.getcwd())
 
 
 def main() -> None:
-    """The entry point of `tutelage` and `python -m tutelage`."""
+    """Run the command line: the entry point of `tutelage` and `python -m tutelage`."""
     app(prog_name="tutelage")

@@ -1,4 +1,4 @@
-"""A configuration from the command line: an optional file, then key=value words; and the help that lists the keys."""
+"""Read a configuration from the command line (an optional file, then key=value), and list its keys in help."""
 
 from __future__ import annotations
 
@@ -16,64 +16,64 @@ if TYPE_CHECKING:
 
     from tutelage.config.schema import Config
 
-Words = Annotated[
+Arguments = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[FILE.yaml] [KEY=VALUE]...",
-        help="A configuration file, and keys that win over it.",
-        autocompletion=lambda incomplete: completed(incomplete),
+        help="A configuration file, and keys that override it.",
+        autocompletion=lambda incomplete: complete(incomplete),
     ),
 ]
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
 
 
-def read(words: Sequence[str] | None, **values: Any) -> Config:
-    """The configuration that the words say; values win over them."""
+def read_config(arguments: Sequence[str] | None, **values: Any) -> Config:
+    """Read the configuration from command-line arguments; `values` override them."""
     from tutelage.config import schema
 
-    file, words = split(words or [])
-    return schema.read(file, words, **values)
+    file, pairs = split_file(arguments or [])
+    return schema.read(file, pairs, **values)
 
 
-def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The file that the words begin with, and the rest."""
-    first = words[0] if words else ""
+def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """Split the arguments into the configuration file, if the first names one, and the key=value pairs."""
+    first = arguments[0] if arguments else ""
     is_file = "=" not in first and (Path(first).suffix in (".yaml", ".yml") or Path(first).is_file())
-    return (Path(first), list(words[1:])) if is_file else (None, list(words))
+    return (Path(first), list(arguments[1:])) if is_file else (None, list(arguments))
 
 
-def completed(begun: str) -> list[str]:
-    """What a word may become: a key, or one of the values that a key names."""
+def complete(incomplete: str) -> list[str]:
+    """List the completions of an argument: keys, or the named values of a key."""
     from tutelage.config.schema import Config
 
-    key, equals, text = begun.partition("=")
+    key, equals, text = incomplete.partition("=")
     if not equals:
         return [f"{name}=" for name in Config.model_fields if name.startswith(key)]
     field = Config.model_fields.get(key)
-    choices = [] if field is None else [arg for arg in _named(field.annotation) if arg.startswith(text)]
+    choices = [] if field is None else [arg for arg in _choices(field.annotation) if arg.startswith(text)]
     return [f"{key}={choice}" for choice in choices]
 
 
-def _named(kind: Any) -> Iterator[str]:
-    """The values that an annotation names: flags, and the words of a choice."""
-    if kind is bool:
+def _choices(annotation: Any) -> Iterator[str]:
+    """The values that an annotation lists: true and false, and the values of a Literal."""
+    if annotation is bool:
         yield from ("true", "false")
-    elif get_origin(kind) is Literal:
-        yield from map(str, get_args(kind))
+    elif get_origin(annotation) is Literal:
+        yield from map(str, get_args(annotation))
     else:
-        for part in get_args(kind):
-            yield from _named(part)
+        for part in get_args(annotation):
+            yield from _choices(part)
 
 
 class TextCommand(TyperCommand):
-    """A command that takes keys as words."""
+    """A command that takes its keys as key=value arguments."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Words; `--epochs 3` is refused with the right form."""
+        """Parse the arguments; `--epochs 3` is an error whose message gives the right form."""
         for arg in args:
             if arg.startswith("--") and arg != "--help":
                 key = arg.lstrip("-").partition("=")[0].replace("-", "_")
-                raise ConfigError(f"{arg!r}: keys are given as key=value, such as {key}=…; --help lists them.")
+                raise ConfigError(f"{arg!r}: write keys as key=value, such as {key}=…; --help lists them.")
         return super().parse_args(ctx, args)
 
 
@@ -81,16 +81,16 @@ class KeyValueCommand(TextCommand):
     """A command whose help lists the configuration's keys."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """The usual help, then the keys."""
+        """Write the usual help, then the keys."""
         from tutelage.config.schema import Config
         from tutelage.settings import TrainerSettings
         from tutelage.utils.console import say, table
 
         super().format_help(ctx, formatter)
-        own = {key: field for key, field in Config.model_fields.items() if key not in TrainerSettings.model_fields}
-        trainers = {key: Config.model_fields[key] for key in TrainerSettings.model_fields}
-        for title, fields in (("Keys: who teaches whom, on what", own), ("Keys: how it is trained", trainers)):
-            table(title, ("key", "default", "range", "what it is"), [_row(key, f) for key, f in fields.items()])
+        run_keys = {key: field for key, field in Config.model_fields.items() if key not in TrainerSettings.model_fields}
+        trainer_keys = {key: Config.model_fields[key] for key in TrainerSettings.model_fields}
+        for title, fields in (("Keys: models, method and data", run_keys), ("Keys: training", trainer_keys)):
+            table(title, ("key", "default", "range", "meaning"), [_row(key, f) for key, f in fields.items()])
             say("")
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong becomes a message on standard error and an exit code: 2 misuse, 1 failed, 130 interrupted."""
+"""Turn errors into a message on standard error and an exit code: 2 misuse, 1 failure, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def guarded(debug: bool = False) -> Iterator[None]:
-    """Inside, errors end the program with a message, each fault on its own line; the traceback only for `debug`."""
+    """Inside the context, an error ends the program with a message, one fault per line; `debug` adds the traceback."""
     try:
         yield
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
     except KeyboardInterrupt as error:
-        _say(["interrupted; what was saved before is still there."], error, debug)
+        _print_error(["interrupted; everything saved before is still there."], error, debug)
         raise typer.Exit(130) from error
     except TutelageError as error:
-        _say(str(error).splitlines(), error, debug)
+        _print_error(str(error).splitlines(), error, debug)
         raise typer.Exit(error.exit_code) from error
     except MemoryError as error:
-        _say([_memory(error)], error, debug)
+        _print_error([_memory_message(error)], error, debug)
         raise typer.Exit(1) from error
-    except Exception as error:  # the last resort: nobody shall see a traceback unasked
-        if hasattr(error, "exit_code"):  # typer's own, of usage
+    except Exception as error:  # the last resort: users see a traceback only with --debug
+        if hasattr(error, "exit_code"):  # a usage error of typer
             raise
         if isinstance(error, OSError) and error.errno in FULL:
-            lines = [f"the disk is full ({error}): free some space, then go on with `tutelage resume`."]
+            lines = [f"the disk is full ({error}): free some space, then continue with `tutelage resume`."]
         elif isinstance(error, RuntimeError) and ("out of memory" in str(error) or "can't allocate" in str(error)):
-            lines = [_memory(error)]
+            lines = [_memory_message(error)]
         else:
-            what = str(error).strip().partition("\n")[0]
-            lines = [f"unexpected {type(error).__name__}: {what}. The full traceback is in {_kept(error)}."]
-        _say(lines, error, debug)
+            message = str(error).strip().partition("\n")[0]
+            lines = [
+                f"unexpected {type(error).__name__}: {message}. The full traceback is in {_save_traceback(error)}."
+            ]
+        _print_error(lines, error, debug)
         raise typer.Exit(1) from error
 
 
-def _memory(error: BaseException) -> str:
-    what = str(error).partition("\n")[0]
-    return f"out of memory ({what}): use a smaller batch_size or size; `tutelage check` tells the cost."
+def _memory_message(error: BaseException) -> str:
+    message = str(error).partition("\n")[0]
+    return f"out of memory ({message}): use a smaller batch_size or size; `tutelage check` estimates the memory."
 
 
-def _kept(error: BaseException) -> str:
-    """The file that the traceback was written to."""
+def _save_traceback(error: BaseException) -> str:
+    """Write the traceback to a temporary file and return its name."""
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="tutelage-", suffix=".txt", delete=False, encoding="utf-8"
@@ -59,10 +61,10 @@ def _kept(error: BaseException) -> str:
             file.write("".join(traceback.format_exception(error)))
             return file.name
     except OSError:
-        return "no file, for none could be written: use --debug"
+        return "no file, since none could be written: use --debug"
 
 
-def _say(lines: list[str], error: BaseException, debug: bool) -> None:
+def _print_error(lines: list[str], error: BaseException, debug: bool) -> None:
     from rich.text import Text
 
     from tutelage.utils.console import console, rank

@@ -1,4 +1,4 @@
-"""A run from the command line, and what it found in a few lines."""
+"""Run a configuration from the command line and print a summary of the result."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from tutelage.utils.console import duration, number, say, table
 
 
 def run(config: Config) -> None:
-    """Fit with progress, then tell the outcome."""
+    """Run the configuration with a progress display, then print the summary."""
     with ProgressDisplay(config.seeds) as progress:
         folder = Run(config, Provided(callbacks=(progress,))).fit()
-    tell(finished(folder))
+    print_summary(finished(folder))
 
 
-def tell(done: Finished) -> None:
-    """The table of figures, the verdict, and where everything is."""
-    result = done.result
-    found = {name: result[role] for role, name in roles(result).items()}
-    first = {"teacher": found.pop("teacher")} if "teacher" in found else {}
-    rows = [_row(name, role, result["metric"]) for name, role in (first | result["before"] | found).items()]
-    rows += [_row(f"  {name}", other, result["metric"]) for name, other in result["others"].items()]
+def print_summary(run: Finished) -> None:
+    """Print the table of metrics, the verdict, and the paths of the results."""
+    result = run.result
+    students = {name: result[role] for role, name in roles(result).items()}
+    teacher = {"teacher": students.pop("teacher")} if "teacher" in students else {}
+    rows = [_row(name, role, result["metric"]) for name, role in (teacher | result["before"] | students).items()]
+    rows += [_row(f"  {name}", summary, result["metric"]) for name, summary in result["others"].items()]
     say("")
     table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
-        told = {name: role["columns"] for name, role in (first | found).items() if role["columns"]}
-        rows = [(name, *(f"{figures[c]:.4f}" for c in columns)) for name, figures in told.items()]
+        by_model = {name: role["columns"] for name, role in (teacher | students).items() if role["columns"]}
+        rows = [(name, *(f"{values[c]:.4f}" for c in columns)) for name, values in by_model.items()]
         table("", (f"{result['metric']} of each label", *columns), rows)
     say("", *_cost(result))
-    if said := list(sentences(result)):
-        say("", *said)
+    if verdict := list(sentences(result)):
+        say("", *verdict)
     say(
         "",
-        f"report   {done.report}",
-        f"student  {done.folder / 'student.safetensors'}",
-        f'load it  model = tutelage.load("{done.folder}")',
+        f"report   {run.report}",
+        f"student  {run.folder / 'student.safetensors'}",
+        f'load it  model = tutelage.load("{run.folder}")',
     )
 
 
@@ -57,11 +57,11 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
 
 
 def _cost(result: dict[str, Any]) -> list[str]:
-    """What a step of each training took and held, in one line; none if nothing was trained here."""
+    """The time and peak memory of a step of each training, in one line; empty if nothing was trained in this run."""
     trained = {name: result[role] for role, name in roles(result).items() if result[role].get("step_ms")}
     parts = [
         f"{name} {duration(s['step_ms'] / 1000)}, {number(s.get('peak_memory_mb'))} MB" for name, s in trained.items()
     ]
-    of = {s.get("peak_memory_of") for s in trained.values()}
-    whose = " of the process so far" if "process so far" in of else ""
-    return [f"a step and peak memory{whose}: {'; '.join(parts)}"] if parts else []
+    scopes = {s.get("peak_memory_of") for s in trained.values()}
+    scope = " of the process so far" if "process so far" in scopes else ""
+    return [f"time per step and peak memory{scope}: {'; '.join(parts)}"] if parts else []

@@ -1,7 +1,8 @@
-"""Activations that are computed again in the backward pass instead of being kept.
+"""Activation checkpointing: activations are recomputed in the backward pass instead of being stored.
 
-The student's blocks run under `torch.utils.checkpoint`: of each, only the inputs are kept. What a block's forward
-changes, such as the running statistics of batch norm, changes once; random numbers are those of the first time.
+The student's blocks run under `torch.utils.checkpoint`, which stores only each block's inputs. Buffers that a block's
+forward updates, such as the running statistics of batch norm, are updated once; the recomputation draws the same random
+numbers as the first forward.
 """
 
 from __future__ import annotations
@@ -22,34 +23,41 @@ from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import LayerInfo, first, trace
 from tutelage.structures import Inputs
 
-SMALL = 1 / 8
-"""A part of so much of the activations is not divided further."""
+SMALL_FRACTION = 1 / 8
+"""A module that holds at most this fraction of the activations isn't divided further."""
 
-COVER = 0.9
-"""A part is divided if its own parts hold so much of its activations."""
+COVERED_FRACTION = 0.9
+"""A module is divided if its children hold at least this fraction of its activations."""
 
 
 def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
-    """Keep a student's activations only at its blocks' inputs, until it is closed.
+    """Store a student's activations only at its blocks' inputs, until the student is closed.
 
-    Transformers without batch norm by their own switch, everything else by `blocks`.
+    Models of `transformers` without batch norm use their own gradient checkpointing; others use `blocks`.
+
+    Args:
+        student: The extractor whose model is changed in place; its `close` undoes the change.
+        inputs: An example batch, (B, …) or a dict of such tensors; its first two samples find the blocks.
+
     Raises: ModelError if the model has no blocks; in training, if a block's input is overwritten in place.
     """
     model = student.model
-    own = getattr(model, "supports_gradient_checkpointing", False) and hasattr(model, "gradient_checkpointing_enable")
-    if own and not any(isinstance(m, _NormBase) and m.track_running_stats for m in model.modules()):
-        student.handles.append(_Switched(model))
+    supported = getattr(model, "supports_gradient_checkpointing", False)
+    has_switch = supported and hasattr(model, "gradient_checkpointing_enable")
+    if has_switch and not any(isinstance(m, _NormBase) and m.track_running_stats for m in model.modules()):
+        student.handles.append(_TransformersCheckpointing(model))
         return
     names = blocks(model, inputs)
     if not names:
-        raise ModelError(f"recompute: {type(model).__name__} has no blocks of several layers; use recompute=false.")
-    student.handles += [_Recomputed(name, model.get_submodule(name)) for name in names]
+        raise ModelError(f"recompute: {type(model).__name__} has no blocks of several layers; set recompute=false.")
+    student.handles += [_CheckpointedForward(name, model.get_submodule(name)) for name in names]
 
 
 def blocks(model: nn.Module, inputs: Inputs) -> list[str]:
-    """The modules to compute again, each as a whole: those that repeat, divided until each holds little.
+    """The modules to recompute, each as a whole: repeated modules, divided until each holds few activations.
 
-    Found from one forward: containers and stages are divided into what they repeat; a block of unlike parts is not.
+    One forward of the first two samples measures the activations. Containers and stages are divided into the modules
+    that they repeat; a block whose children have different classes isn't divided.
     """
     layers = {layer.name: layer for layer in trace(model, first(inputs, 2))}
     leaves = {name: _size(layer) for name, layer in layers.items() if not any(_within(n, name) for n in layers)}
@@ -64,23 +72,27 @@ def _within(name: str, outer: str) -> bool:
     return not outer or name.startswith(f"{outer}.")
 
 
-def _held(name: str, leaves: dict[str, int]) -> int:
+def _activations(name: str, leaves: dict[str, int]) -> int:
     return sum(size for leaf, size in leaves.items() if _within(leaf, name) or leaf == name)
 
 
 def _divided(module: nn.Module, name: str, layers: dict[str, LayerInfo], leaves: dict[str, int]) -> list[str]:
     children = {f"{name}.{child}".removeprefix("."): m for child, m in module.named_children()}
     parts = {child: m for child, m in children.items() if sum(_within(leaf, child) for leaf in leaves) > 1}
-    alike = isinstance(module, nn.Sequential) or max(Counter(map(type, parts.values())).values(), default=0) > 1
-    whole, inner = _held(name, leaves), sum(_held(part, leaves) for part in parts)
-    large = whole > SMALL * sum(leaves.values()) and inner >= COVER * whole and (alike or len(parts) == 1)
+    repeats = isinstance(module, nn.Sequential) or max(Counter(map(type, parts.values())).values(), default=0) > 1
+    total, inner = _activations(name, leaves), sum(_activations(part, leaves) for part in parts)
+    large = (
+        total > SMALL_FRACTION * sum(leaves.values())
+        and inner >= COVERED_FRACTION * total
+        and (repeats or len(parts) == 1)
+    )
     if name in layers and not large:
         return [name]
     return [block for part, m in parts.items() for block in _divided(m, part, layers, leaves)]
 
 
-class _Switched:
-    """A transformers model whose own gradient checkpointing is on."""
+class _TransformersCheckpointing:
+    """The gradient checkpointing of a transformers model, switched on; `remove` switches it off."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -90,54 +102,54 @@ class _Switched:
         self.model.gradient_checkpointing_disable()
 
 
-class _Recomputed:
-    """A module's forward that is run again in the backward pass."""
+class _CheckpointedForward:
+    """A replacement of a module's forward, whose activations are recomputed in the backward pass."""
 
     def __init__(self, name: str, module: nn.Module) -> None:
-        self.name, self.module, self.plain = name, module, module.forward
-        self.own = vars(module).get("forward")
+        self.name, self.module, self.forward = name, module, module.forward
+        self.instance_forward = vars(module).get("forward")
         module.forward = self
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not torch.is_grad_enabled():
-            return self.plain(*args, **kwargs)
-        replay = _Replay(self.name, self.module, [*args, *kwargs.values()])
-        contexts = nullcontext(), replay
-        out = checkpoint(self.plain, *args, use_reentrant=False, context_fn=lambda: contexts, **kwargs)
-        replay.check()
+            return self.forward(*args, **kwargs)
+        recomputation = _Recomputation(self.name, self.module, [*args, *kwargs.values()])
+        contexts = nullcontext(), recomputation
+        out = checkpoint(self.forward, *args, use_reentrant=False, context_fn=lambda: contexts, **kwargs)
+        recomputation.check_inputs()
         return out
 
     def remove(self) -> None:
         del self.module.forward
-        if self.own is not None:
-            self.module.forward = self.own
+        if self.instance_forward is not None:
+            self.module.forward = self.instance_forward
 
 
-class _Replay:
-    """The second forward: on copies of the buffers as they were before the first, which thus change only once."""
+class _Recomputation:
+    """The context of the second forward: it restores the buffers' first values, so that they are updated only once."""
 
-    def __init__(self, name: str, module: nn.Module, given: Sequence[Any]) -> None:
+    def __init__(self, name: str, module: nn.Module, args: Sequence[Any]) -> None:
         self.name = name
-        self.given = [(x, x._version) for x in given if isinstance(x, Tensor) and not x.is_inference()]
+        self.inputs = [(x, x._version) for x in args if isinstance(x, Tensor) and not x.is_inference()]
         self.buffers = [(m._buffers, _copies(m._buffers)) for m in module.modules() if m._buffers]
 
-    def check(self) -> None:
-        """Refuse inputs that aren't what they were."""
-        if any(x._version != version for x, version in self.given):
+    def check_inputs(self) -> None:
+        """Raise ModelError if an input was overwritten in place since the first forward."""
+        if any(x._version != version for x, version in self.inputs):
             raise ModelError(
-                f"recompute: what goes into block {self.name!r} is overwritten in place (an in-place ReLU or addition "
-                "in it or after it); make that one `inplace=False`, or use recompute=false."
+                f"recompute: the input of block {self.name!r} is overwritten in place (by an in-place ReLU or "
+                "addition in the block or after it); make that operation `inplace=False`, or set recompute=false."
             )
 
     def __enter__(self) -> None:
-        self.check()
-        self.now = [dict(place) for place, _ in self.buffers]
-        for place, before in self.buffers:
-            place.update(_copies(before))
+        self.check_inputs()
+        self.after = [dict(buffers) for buffers, _ in self.buffers]
+        for buffers, before in self.buffers:
+            buffers.update(_copies(before))
 
     def __exit__(self, *error: object) -> None:
-        for (place, _), now in zip(self.buffers, self.now, strict=True):
-            place.update(now)
+        for (buffers, _), after in zip(self.buffers, self.after, strict=True):
+            buffers.update(after)
 
 
 def _copies(buffers: dict[str, Tensor | None]) -> dict[str, Tensor | None]:

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions and linear layers before them, for networks that no longer train."""
+"""Fold batch norms into the convolutions and linear layers before them, in networks that are no longer trained."""
 
 from __future__ import annotations
 
@@ -24,128 +24,135 @@ NORMS = {
     nn.Conv2d: nn.BatchNorm2d,
     nn.Conv3d: nn.BatchNorm3d,
 }
-"""The norm that may be folded into each layer."""
-CLOSE = 1e-3
-"""How far a folded network's answers may be off, as a share of the largest."""
+"""The class of norm that can be folded into each class of layer."""
+TOLERANCE = 1e-3
+"""The largest deviation of a folded network's outputs, as a fraction of the largest absolute output."""
 
 
 @torch.no_grad()
 def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
-    """Fold each batch norm into the layer before it, in place; returns how many were folded.
+    """Fold each batch norm into the layer before it, in place, and return the number of folded norms.
 
     w ← w · γ/√(σ² + ε);  b ← (b − μ) · γ/√(σ² + ε) + β. Exact up to rounding.
 
-    An Identity stays in the norm's place, so its name still gives its feature. Found by one forward of `inputs`: both
-    run once there, and nothing else uses what lies between them; pairs between which a `kept` layer feels stay.
-    Raises: ModelError if the model is in train mode, or if it answers otherwise when folded.
+    An Identity replaces the norm, so the norm's name still gives its feature. One forward of `inputs` finds the pairs:
+    layer and norm each run once, and no other operation uses the tensor between them.
+
+    Args:
+        model: A network in eval mode; it is changed in place.
+        inputs: An example batch, (B, …) or a dict of such tensors; its first two samples are used.
+        kept: Layers whose features are needed; a pair isn't folded if one of them is the tensor between the two.
+
+    Raises: ModelError if the model is in train mode, or if its outputs differ after folding.
     """
     kind, inputs = type(model).__name__, first(inputs, 2)
     if model.training:
-        raise ModelError(f"{kind} is in train mode, and only what no longer trains can be folded: call eval() first.")
+        raise ModelError(
+            f"{kind} is in train mode, and batch norms can be folded only in eval mode: call eval() first."
+        )
     before = run_once(model, inputs, kept)
     pairs = _pairs(model, inputs, kept)
     for layer_name, norm_name in pairs:
         layer, norm = model.get_submodule(layer_name), model.get_submodule(norm_name)
         fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-        _put(model, layer_name, fused(layer, norm))
-        _put(model, norm_name, nn.Identity().eval())
-    if pairs and not _agree(before, run_once(model, inputs, kept)):
+        _replace(model, layer_name, fused(layer, norm))
+        _replace(model, norm_name, nn.Identity().eval())
+    if pairs and not _close(before, run_once(model, inputs, kept)):
         raise ModelError(
-            f"{kind} answers otherwise with its batch norms folded: leave it as it is (teacher_fold=false)."
+            f"the outputs of {kind} differ after its batch norms are folded: don't fold them (teacher_fold=false)."
         )
     return len(pairs)
 
 
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     model.get_submodule(parent)._modules[last] = module
 
 
-def _agree(before: Outputs, after: Outputs) -> bool:
+def _close(before: Outputs, after: Outputs) -> bool:
     outputs = [(before.response, after.response), *((x, after.features[name]) for name, x in before.features.items())]
-    return not any(
-        (a - b).abs().max() > CLOSE * a.abs().max() for a, b in outputs
-    )  # what isn't a number is no one's fault
+    # NaN compares as not larger: NaN that the model gave before isn't the folding's fault
+    return not any((a - b).abs().max() > TOLERANCE * a.abs().max() for a, b in outputs)
 
 
 def _pairs(model: nn.Module, inputs: Inputs, kept: Sequence[str]) -> list[tuple[str, str]]:
-    """The names of each layer and norm that can become one."""
-    watch = _Watch(model, kept)
+    """The (layer name, norm name) of each pair that can be folded."""
+    recorder = _UseRecorder(model, kept)
     try:
-        with eval_no_grad(model), watch:
+        with eval_no_grad(model), recorder:
             apply_model(model, inputs)
     finally:
-        watch.close()
+        recorder.close()
     return [
         (layer, norms[0])
-        for key, (layer, out) in watch.made.items()
-        if len(norms := watch.normed.get(key, [])) == 1
-        and not watch.used[key]
-        and all(out is not x for x in watch.kept)
-        and watch.runs[layer] == watch.runs[norms[0]] == 1
-        and _fit(model.get_submodule(layer), model.get_submodule(norms[0]), out)
+        for key, (layer, out) in recorder.outputs.items()
+        if len(norms := recorder.norms.get(key, [])) == 1
+        and not recorder.other_uses[key]
+        and all(out is not x for x in recorder.kept)
+        and recorder.calls[layer] == recorder.calls[norms[0]] == 1
+        and _can_fold(model.get_submodule(layer), model.get_submodule(norms[0]), out)
     ]
 
 
-def _fit(layer: nn.Module, norm: nn.Module, out: Tensor) -> bool:
-    """Whether the norm's channels are the layer's, and it has statistics."""
+def _can_fold(layer: nn.Module, norm: nn.Module, out: Tensor) -> bool:
+    """Return whether the norm normalises the layer's output channels and has running statistics."""
     assert isinstance(layer.weight, Tensor)
     return NORMS[type(layer)] is type(norm) and out.dim() == layer.weight.dim() and norm.running_mean is not None
 
 
-class _Watch(TorchDispatchMode):
-    """Which norms get the outputs of which layers in one forward, and which of them are used otherwise."""
+class _UseRecorder(TorchDispatchMode):
+    """A recorder, for one forward, of the norms that take layers' outputs and of other uses of these outputs."""
 
     def __init__(self, model: nn.Module, kept: Sequence[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.made: dict[int, tuple[str, Tensor]] = {}
-        self.normed: dict[int, list[str]] = {}
-        self.used: Counter[int] = Counter()
-        self.runs: Counter[str] = Counter()
+        self.outputs: dict[int, tuple[str, Tensor]] = {}
+        self.norms: dict[int, list[str]] = {}
+        self.other_uses: Counter[int] = Counter()
+        self.calls: Counter[str] = Counter()
         self.kept: list[Any] = []
-        self.inside = 0
+        self.current_input = 0  # the id of the tensor that the running norm normalises
         names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
         self.handles: list[Any] = []
         for name, module in model.named_modules():
             if names[id(module)] > 1 or module._forward_hooks or module._forward_pre_hooks:
                 continue
             if type(module) in NORMS:
-                self._hook(module, lambda m, args, out, name=name: self._made(name, out))
+                self._hook(module, lambda m, args, out, name=name: self._record_output(name, out))
             elif type(module) in NORMS.values():
                 self.handles.append(
-                    module.register_forward_pre_hook(lambda m, args, name=name: self._enter(name, args))
+                    module.register_forward_pre_hook(lambda m, args, name=name: self._enter_norm(name, args))
                 )
-                self._hook(module, lambda m, args, out: self._leave())
+                self._hook(module, lambda m, args, out: self._leave_norm())
         for layer in kept:
-            module, at = model.get_submodule(module_of(layer)), int(not split(layer)[0].endswith(":in"))
-            self._hook(module, lambda m, *outputs, at=at: self._keep(outputs[at]))
+            module, index = model.get_submodule(module_of(layer)), int(not split(layer)[0].endswith(":in"))
+            self._hook(module, lambda m, *outputs, index=index: self._keep(outputs[index]))
 
     def _hook(self, module: nn.Module, hook: Any) -> None:
         self.handles.append(module.register_forward_hook(hook))
 
-    def _made(self, name: str, out: Tensor) -> None:
-        self.runs[name] += 1
-        self.made[id(out)] = name, out
+    def _record_output(self, name: str, out: Tensor) -> None:
+        self.calls[name] += 1
+        self.outputs[id(out)] = name, out
 
-    def _enter(self, name: str, args: tuple[Any, ...]) -> None:
-        self.runs[name] += 1
-        self.inside = id(args[0]) if args else 0
-        self.normed.setdefault(self.inside, []).append(name)
+    def _enter_norm(self, name: str, args: tuple[Any, ...]) -> None:
+        self.calls[name] += 1
+        self.current_input = id(args[0]) if args else 0
+        self.norms.setdefault(self.current_input, []).append(name)
 
-    def _leave(self) -> None:
-        self.inside = 0
+    def _leave_norm(self) -> None:
+        self.current_input = 0
 
     def _keep(self, outputs: Any) -> None:
         self.kept.append(outputs[0] if isinstance(outputs, tuple | list) and outputs else outputs)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Count an operation's tensors, but for the norm's own input within the norm."""
+        """Count the uses of recorded outputs by an operation, except the running norm's use of its input."""
         for x in tree_leaves((args, kwargs)):
-            if id(x) in self.made and id(x) != self.inside:
-                self.used[id(x)] += 1
+            if id(x) in self.outputs and id(x) != self.current_input:
+                self.other_uses[id(x)] += 1
         return func(*args, **(kwargs or {}))
 
     def close(self) -> None:
-        """Take the hooks away again."""
+        """Remove the hooks."""
         for handle in self.handles:
             handle.remove()

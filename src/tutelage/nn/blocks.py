@@ -1,4 +1,4 @@
-"""Small blocks of convolutions and batch normalisation."""
+"""Small blocks of convolution and batch normalisation."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from torch import Tensor, nn
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Batch normalisation of maps (B, C, H, W) or vectors (B, C) that stands a batch of a single value per channel.
+    """Batch normalisation of maps (B, C, H, W) or vectors (B, C) that accepts a single value per channel.
 
-    Such a batch has no variance: there it uses the running statistics, as in evaluation.
+    Such a batch has no variance, so it is normalised by the running statistics, as in evaluation.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Maps and vectors alike."""
+        """Accept maps and vectors."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise by the batch's statistics, or by the running ones if it is a single value per channel."""
+        """Normalise by the batch statistics, or by the running statistics if there is a single value per channel."""
         if input.numel() == input.shape[1]:
             return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         return super().forward(input)
 
 
 def conv_bn(channels: int, out_channels: int, kernel: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, without bias, and batch normalisation."""
+    """Return a size-preserving convolution without bias, followed by batch normalisation."""
     return nn.Sequential(
         nn.Conv2d(channels, out_channels, kernel, padding=kernel // 2, bias=False), BatchNorm(out_channels)
     )
 
 
 def conv_relu_conv(channels: int) -> nn.Sequential:
-    """Two 3×3 convolutions with a ReLU between, of equal channels."""
+    """Return two 3×3 convolutions with a ReLU between them; the number of channels stays the same."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
     )

@@ -1,9 +1,9 @@
-"""Modules that make the student's feature fit the teacher's, and the forms a feature can take.
+"""Connectors, modules that map a student feature to the shape of a teacher feature, and conversions of features.
 
 regressor   FitNet's: convolution to the teacher's size and channels, batch norm, ReLU
 conv1x1     1×1 convolution and batch norm, resized where sizes differ
-linear      pooled or flat vectors, D → D'
-identity    as it comes
+linear      linear layer between pooled or flat vectors, D → D'
+identity    no change
 """
 
 from __future__ import annotations
@@ -15,25 +15,30 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.token_grid import MEND, Grid
+from tutelage.nn.token_grid import GRID_SYNTAX, Grid
 
 Maker = Callable[[Tensor, Tensor], nn.Module]
-"""Makes a connector from an example of the student's feature and one of the teacher's."""
+"""A callable that builds a connector from an example student feature and an example teacher feature."""
 
 
 def make(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
-    """The connector of that name, or made by that callable, on the student's device and in its type.
+    """Build a connector on the device and in the dtype of the student feature.
 
-    Raises: ConfigError if the name isn't known or the two shapes can't be made to meet.
+    Args:
+        connector: A name (`regressor`, `conv1x1`, `linear`, `identity`), or a callable (student, teacher) → module.
+        student: An example of the student's feature, (B, C, H, W), (B, N, C) or (B, C).
+        teacher: An example of the teacher's feature, in one of these shapes.
+
+    Raises: ConfigError if the name is unknown or the connector can't map one shape to the other.
     """
     maker = MAKERS[known(connector)] if isinstance(connector, str) else connector
     return maker(student, teacher).to(student)
 
 
 def known(connector: str) -> str:
-    """The same name.
+    """Return the name of a connector unchanged.
 
-    Raises: ConfigError if no connector has it.
+    Raises: ConfigError if no connector has that name.
     """
     if connector not in MAKERS:
         raise ConfigError(unknown("connector", connector, MAKERS))
@@ -41,9 +46,9 @@ def known(connector: str) -> str:
 
 
 def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
-    """Tokens (B, N, C) as a map (B, C, H, W) of the grid's patches; maps as they are.
+    """Convert tokens (B, N, C) to a map (B, C, H, W) of the grid's patches; maps are returned unchanged.
 
-    Raises: ConfigError for tokens without a grid, or not as many as it has, and for a vector.
+    Raises: ConfigError if tokens come without a grid or don't match it in number, or if the feature is a vector.
     """
     if feature.dim() == 4:
         return feature
@@ -51,16 +56,16 @@ def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
         raise ConfigError(f"a feature {shape_of(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
     if grid is None:
         raise ConfigError(
-            f"tokens {shape_of(feature)} are no map: name the layer as LAYER:map, which takes the grid that the "
-            f"network states, or {MEND}."
+            f"tokens {shape_of(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
+            f"network declares, or as {GRID_SYNTAX}."
         )
     return grid.map(feature)
 
 
 def as_vector(feature: Tensor) -> Tensor:
-    """A map (B, C, H, W) or tokens (B, N, C) averaged over all positions, (B, C); vectors as they are.
+    """Average a map (B, C, H, W) or tokens (B, N, C) over all positions to (B, C); vectors are returned unchanged.
 
-    Raises: ConfigError if it is none of these.
+    Raises: ConfigError if the feature has another number of dimensions.
     """
     if feature.dim() == 4:
         return feature.mean((2, 3))
@@ -75,8 +80,13 @@ class Regressor(nn.Module):
     """FitNet's regressor: a convolution to the teacher's size and channels, batch norm, ReLU.
 
     The convolution is 1×1 for equal sizes, 3×3 of stride 2 from twice the size, transposed 4×4 of stride 2 from half
-    the size, of width 1 + s − t (at most 7) from a slightly larger size; else the map is resized before a 1×1.
-    Vectors (B, D) go through a linear layer instead.
+    the size, and of kernel size 1 + s − t (at most 7) from a slightly larger size; otherwise the map is resized before
+    a 1×1 convolution. Vectors (B, D) go through a linear layer instead.
+
+    Args:
+        student: An example of the student's feature, (B, C, H, W) or (B, D).
+        teacher: An example of the teacher's feature, (B, C', H', W') or (B, D').
+        use_relu: Whether a ReLU follows the batch norm.
     """
 
     def __init__(self, student: Tensor, teacher: Tensor, use_relu: bool = True) -> None:
@@ -95,11 +105,11 @@ class Regressor(nn.Module):
 
 
 class Conv1x1(nn.Module):
-    """1×1 convolution and batch norm, average-pooled or bilinearly resized to the teacher's size."""
+    """A 1×1 convolution and batch norm on the map, average-pooled or bilinearly resized to the teacher's size."""
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
         super().__init__()
-        maps("conv1x1", student, teacher)
+        require_maps("conv1x1", student, teacher)
         self.conv = nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
         self.bn = BatchNorm(teacher.shape[1])
         self.size = teacher.shape[2:]
@@ -110,7 +120,7 @@ class Conv1x1(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear layer between the features as vectors (see as_vector)."""
+    """A linear layer between the features as vectors (see `as_vector`)."""
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
         super().__init__()
@@ -130,10 +140,10 @@ MAKERS: dict[str, Maker] = {
 
 
 def convolution(student: Tensor, teacher: Tensor) -> nn.Module:
-    """The regressor's learned layer."""
+    """Build the convolution of `Regressor`, or its linear layer for vectors."""
     if student.dim() == teacher.dim() == 2:
         return nn.Linear(student.shape[1], teacher.shape[1])
-    maps("regressor", student, teacher)
+    require_maps("regressor", student, teacher)
     sides = list(zip(student.shape[2:], teacher.shape[2:], strict=True))
     channels = student.shape[1], teacher.shape[1]
     if all(s == 2 * t for s, t in sides):
@@ -146,31 +156,35 @@ def convolution(student: Tensor, teacher: Tensor) -> nn.Module:
 
 
 def resized(feature: Tensor, size: tuple[int, ...]) -> Tensor:
-    """A map in another size: average-pooled if no side grows, else bilinear."""
+    """Resize a map: by average pooling if no side grows, otherwise bilinearly."""
     if feature.shape[2:] == size:
         return feature
-    if all(side >= wanted for side, wanted in zip(feature.shape[2:], size, strict=True)):
+    if all(side >= target for side, target in zip(feature.shape[2:], size, strict=True)):
         return F.adaptive_avg_pool2d(feature, (size[0], size[1]))
     return F.interpolate(feature, size, mode="bilinear", align_corners=False)
 
 
 def head_logits(features: Sequence[Tensor], heads: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
-    """What linear classifiers, weight (K, D) and bias (K,), make of features (B, D, …), one each, as vectors: (B, K).
+    """Apply one linear classifier to each feature as a vector, and return the logits, (B, K) each.
 
-    Raises: ConfigError if a feature has another width than its classifier reads.
+    Args:
+        features: Features (B, D), (B, D, H, W) or (B, N, D).
+        heads: For each feature, the weight (K, D) and the bias (K,) of its classifier.
+
+    Raises: ConfigError if a feature's width differs from its classifier's input width.
     """
     vectors = [as_vector(feature) for feature in features]
     for vector, (weight, _) in zip(vectors, heads, strict=True):
         if vector.shape[1] != weight.shape[1]:
             raise ConfigError(
-                f"a teacher's classifier reads {weight.shape[1]} values and the layer has {vector.shape[1]} channels; "
-                "name the layer before the classifier (`tutelage layers MODEL`)."
+                f"a teacher's classifier expects {weight.shape[1]} values, and the layer has {vector.shape[1]} "
+                "channels; name the layer before the classifier (`tutelage layers MODEL`)."
             )
     return [F.linear(vector, *head) for vector, head in zip(vectors, heads, strict=True)]
 
 
-def maps(name: str, student: Tensor, teacher: Tensor) -> None:
-    """Refuse what isn't two maps."""
+def require_maps(name: str, student: Tensor, teacher: Tensor) -> None:
+    """Raise ConfigError unless both features are maps (B, C, H, W)."""
     if not student.dim() == teacher.dim() == 4:
         raise ConfigError(
             f"connector {name!r} from the student's {shape_of(student)} to the teacher's {shape_of(teacher)}: expected "
@@ -179,5 +193,5 @@ def maps(name: str, student: Tensor, teacher: Tensor) -> None:
 
 
 def shape_of(feature: Tensor) -> str:
-    """The shape in words of a message."""
+    """Format a feature's shape for a message."""
     return str(tuple(feature.shape))

@@ -1,8 +1,8 @@
-"""Layers of any nn.Module, captured by a wrapper whose forward returns them.
+"""Capture the features of layers of any nn.Module, by a wrapper whose forward returns them.
 
-A store that hooks fill and others read is lost under `torch.compile` and hides gradients from DDP; here the hooks fill,
-and the same forward empties the store into what it returns. `NAME` is a module's output, `NAME:in` its input;
-`tutelage.nn.token_grid` says what else a name may hold.
+A store that hooks fill and other code reads is lost under `torch.compile` and hides gradients from DDP. Here the hooks
+fill a store, and the same forward moves its contents into the returned Outputs. `NAME` is a module's output, `NAME:in`
+its input; `tutelage.nn.token_grid` documents the suffixes for tokens.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
-from tutelage.nn.token_grid import formed, module_of, split
+from tutelage.nn.token_grid import convert_tokens, module_of, split
 from tutelage.structures import Inputs, Outputs, response_of
 
 
 class FeatureExtractor(nn.Module):
-    """A model whose forward returns Outputs: its response and the features of the named layers, in float32.
+    """A model whose forward returns Outputs: its response and the features of the named layers.
 
-    Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, gives no tensor, or is overwritten in place
-    by what follows it.
+    Half-precision tensors are returned in float32, and channels-last maps (B, H, W, C) as (B, C, H, W).
+
+    Args:
+        model: Any network; the hooks are removed by `close`. A compiled one is replaced by the model that was compiled.
+        layers: Names of modules, as `tutelage layers MODEL` lists them: `NAME` for the output, `NAME:in` for the input;
+            `:map`, `:patches` or `:HxW+P` at the end converts tokens.
+
+    Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, doesn't output a tensor, or its output is
+    overwritten in place by a later operation.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
@@ -32,105 +39,109 @@ class FeatureExtractor(nn.Module):
         self.model = model = bared(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
-        self.listening = False  # the bare model may also be called by others
+        self.capturing = False  # the wrapped model may also be called directly
         self.norm_widths = norm_widths(model)
         modules = dict(model.named_modules())
-        self.handles: list[Any] = []  # what is to be removed from the model again
+        self.handles: list[Any] = []  # changes of the model that `close` removes
         for layer in self.layers:
             name = module_of(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
             if split(layer)[0].endswith(":in"):
-                hook = modules[name].register_forward_pre_hook(partial(self._keep_input, layer))
+                hook = modules[name].register_forward_pre_hook(partial(self._capture_input, layer))
             else:
-                hook = modules[name].register_forward_hook(partial(self._keep, layer))
+                hook = modules[name].register_forward_hook(partial(self._capture, layer))
             self.handles.append(hook)
 
-    def _keep_input(self, layer: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._keep(layer, module, (), args[0] if args else None)
+    def _capture_input(self, layer: str, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._capture(layer, module, (), args[0] if args else None)
 
-    def _keep(self, layer: str, module: nn.Module, args: Any, out: Any) -> None:
-        if not self.listening:
+    def _capture(self, layer: str, module: nn.Module, args: Any, out: Any) -> None:
+        if not self.capturing:
             return
         out = out[0] if isinstance(out, tuple | list) and out else out
         if not isinstance(out, Tensor):
-            raise ModelError(f"layer {layer!r} gives {type(out).__name__}, expected a tensor; name a layer inside it.")
+            raise ModelError(
+                f"layer {layer!r} outputs {type(out).__name__}, expected a tensor; name a layer inside it."
+            )
         if layer in self.store:
-            raise ModelError(f"layer {layer!r} ran twice in one forward, so which feature is meant? Name another one.")
+            raise ModelError(
+                f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer."
+            )
         self.store[layer] = out, _version(out)
 
     def forward(self, inputs: Inputs) -> Outputs:
-        """The response and features of one forward."""
+        """Run the model and return its response and the captured features."""
         self.store.clear()
-        self.listening = True
+        self.capturing = True
         try:
             response = answer(self.model, inputs)
-            features = {layer: formed(self._taken(layer), layer, self.model, inputs) for layer in self.layers}
+            features = {layer: convert_tokens(self._feature(layer), layer, self.model, inputs) for layer in self.layers}
         finally:
-            self.listening = False
+            self.capturing = False
             self.store.clear()
         return Outputs(to_float32(response), features)
 
-    def _taken(self, layer: str) -> Tensor:
+    def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:
-            raise ModelError(f"layer {layer!r} wasn't reached by the forward; name one that runs.")
+            raise ModelError(f"layer {layer!r} didn't run in the forward; name a layer that runs.")
         feature, version = self.store[layer]
         if _version(feature) != version:
             raise ModelError(
-                f"layer {layer!r} was overwritten in place by what follows it (an in-place ReLU or addition); "
-                "name the layer that overwrites it, or make that one `inplace=False`."
+                f"layer {layer!r} was overwritten in place by a later operation (an in-place ReLU or addition); "
+                "name the layer that overwrites it, or make that operation `inplace=False`."
             )
         return to_float32(self._channels_first(feature))
 
     def _channels_first(self, x: Tensor) -> Tensor:
-        """(B, H, W, C) becomes (B, C, H, W)."""
+        """Permute a channels-last map (B, H, W, C) to (B, C, H, W)."""
         return x.permute(0, 3, 1, 2) if channels_come_last(x.shape[1:], self.norm_widths) else x
 
     def close(self) -> nn.Module:
-        """Take the hooks away again; returns the bare model."""
+        """Remove the hooks and return the wrapped model."""
         for handle in self.handles:
             handle.remove()
         return self.model
 
 
 def bared(model: nn.Module) -> nn.Module:
-    """What torch.compile was given, whose layers have their own names and hear hooks; any other model as it is."""
+    """Return the original of a compiled model, where names and hooks work; any other model is returned unchanged."""
     return getattr(model, "_orig_mod", model)
 
 
 def apply_model(model: nn.Module, inputs: Inputs) -> Any:
-    """What the model returns; a dict of inputs goes in by keyword."""
+    """Call the model and return its raw output; a dict of inputs is passed as keyword arguments."""
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
 def answer(model: nn.Module, inputs: Inputs) -> Tensor:
-    """The response in what the model returns."""
+    """Call the model and return its response, such as logits (B, C)."""
     return response_of(apply_model(model, inputs))
 
 
 def norm_widths(model: nn.Module) -> set[int]:
-    """The widths of its LayerNorms."""
+    """The widths of the model's LayerNorms."""
     return {m.normalized_shape[0] for m in model.modules() if isinstance(m, nn.LayerNorm)}
 
 
 def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
-    """Whether a map's shape without the batch is (H, W, C), as Swin and its like give: their LayerNorms tell."""
+    """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
 
 
 def _version(x: Tensor) -> int:
-    """How often it was written in place, where that is known."""
+    """The number of in-place writes to a tensor; 0 where PyTorch doesn't count them."""
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 def to_float32(x: Tensor) -> Tensor:
-    """In float32, if it is in half precision."""
+    """Convert a half-precision tensor to float32; other dtypes stay."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 @contextmanager
 def eval_no_grad(*modules: nn.Module) -> Iterator[None]:
-    """Run models in eval mode, without gradients, and leave no trace: training flags and random state come back."""
+    """Run models in eval mode without gradients; training flags and random state are restored on exit."""
     flags = [(m, m.training) for root in modules for m in root.modules()]
     devices = {p.device.index for root in modules for p in root.parameters() if p.device.type == "cuda"}
     for root in modules:
@@ -144,20 +155,23 @@ def eval_no_grad(*modules: nn.Module) -> Iterator[None]:
 
 
 def run_once(model: nn.Module, inputs: Inputs, layers: Sequence[str] = ()) -> Outputs:
-    """What a model says of some inputs, undisturbed, with those layers' features."""
+    """Run a model once in eval mode without gradients; return its response and the features of `layers`.
+
+    Raises: ModelError if a layer can't be captured, or if the model fails on these inputs.
+    """
     with eval_no_grad(model):
-        tapped = FeatureExtractor(model, layers)
+        extractor = FeatureExtractor(model, layers)
         try:
-            return tapped(inputs)
+            return extractor(inputs)
         except (TutelageError, MemoryError):
             raise
-        except Exception as error:  # anybody's network may raise anything
-            mend = _other_type(tapped.model, inputs)
+        except Exception as error:  # a user's network may raise any error
+            advice = _dtype_advice(extractor.model, inputs)
             raise ModelError(
-                f"{type(tapped.model).__name__} fails on inputs {_shapes(inputs)}: {error}{mend}"
+                f"{type(extractor.model).__name__} fails on inputs {_shapes(inputs)}: {error}{advice}"
             ) from error
         finally:
-            tapped.close()
+            extractor.close()
 
 
 def _shapes(inputs: Inputs) -> str:
@@ -166,13 +180,13 @@ def _shapes(inputs: Inputs) -> str:
     return str({name: tuple(x.shape) for name, x in inputs.items()})
 
 
-def _other_type(model: nn.Module, inputs: Inputs) -> str:
-    """The mend for a model whose weights are of another type than its inputs."""
-    given = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
-    types = {p.dtype for p in model.parameters() if p.is_floating_point()} - {given.dtype}
-    if not types or not given.is_floating_point():
+def _dtype_advice(model: nn.Module, inputs: Inputs) -> str:
+    """Advice for a model whose weights have another dtype than its inputs; empty if they agree."""
+    example = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()} - {example.dtype}
+    if not types or not example.is_floating_point():
         return ""
     return (
-        f". Its weights are {', '.join(sorted(map(str, types)))} and the inputs {given.dtype}: give it in float32 "
-        "(model.float()); teacher_precision=bf16 and precision=bf16 compute in half precision where it is faster."
+        f". Its weights are {', '.join(sorted(map(str, types)))} and the inputs {example.dtype}: pass the model in "
+        "float32 (model.float()); teacher_precision=bf16 and precision=bf16 use half precision where it is faster."
     )

@@ -1,6 +1,6 @@
-"""A pyramid that refines a network's features, deep to shallow and back, and classifies with what comes out.
+"""A feature pyramid that refines a network's features, deep to shallow and back, and classifies the refined features.
 
-It helps to train and is left out of what is exported.
+It is used in training only and isn't exported with the network.
 """
 
 from __future__ import annotations
@@ -22,49 +22,55 @@ class Pyramid(nn.Module):
     """One bidirectional feature pyramid whose l-th level has width·C_l channels, C_l being the l-th feature's.
 
     P_L = lat(F_L);  P_l = fuse(lat(F_l), up(P_{l+1}));  R_1 = P_1;  R_l = fuse(lat'(F_l), P_l, down(R_{l−1})), without
-    P_L for l = L. The logits are a linear classifier's of R_L's mean over positions. lat, lat': 1×1 convolution, batch
-    norm, ReLU; up: nearest neighbour to the size of F_l, down: the largest of each window, then the like of lat.
+    P_L for l = L. The logits are those of a linear classifier of R_L's mean over positions. lat, lat': 1×1 convolution,
+    batch norm, ReLU; up: nearest-neighbour upsampling to the size of F_l, down: adaptive max pooling, each followed by
+    layers like lat.
 
-    Made from an example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l).
-    Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (BiFPNc). Sizes may go down by any step, where the
-    authors' code halves them, by windows of 3 × 3.
+    Args:
+        features: An example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l).
+        classes: The number of logits.
+        width: The factor of the channels of each level.
+        depth: The number of separable convolutions in each `Fuse`.
+
+    Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (BiFPNc). Sizes may decrease by any factor; the
+    authors' code halves them, with pooling windows of 3 × 3.
     """
 
     def __init__(self, features: Sequence[Tensor], classes: int, width: int = 2, depth: int = 2) -> None:
         super().__init__()
         maps = [as_map(feature) for feature in features]
-        given = [x.shape[1] for x in maps]
-        wide = [width * channels for channels in given]
-        self.lateral = nn.ModuleList(_to(c, w) for c, w in zip(given, wide, strict=True))
-        self.lateral_back = nn.ModuleList(_to(c, w) for c, w in zip(given[1:], wide[1:], strict=True))
-        self.up = nn.ModuleList(_to(deep, shallow) for shallow, deep in pairwise(wide))
-        self.down = nn.ModuleList(_to(shallow, deep) for shallow, deep in pairwise(wide))
-        self.fuse = nn.ModuleList(Fuse(2, w, depth) for w in wide[:-1])
-        self.fuse_back = nn.ModuleList([*(Fuse(3, w, depth) for w in wide[1:-1]), Fuse(2, wide[-1], depth)])
-        self.fc = nn.Linear(wide[-1], classes)
+        channels = [x.shape[1] for x in maps]
+        widths = [width * c for c in channels]
+        self.lateral = nn.ModuleList(_conv_bn_relu(c, w) for c, w in zip(channels, widths, strict=True))
+        self.lateral_back = nn.ModuleList(_conv_bn_relu(c, w) for c, w in zip(channels[1:], widths[1:], strict=True))
+        self.up = nn.ModuleList(_conv_bn_relu(deep, shallow) for shallow, deep in pairwise(widths))
+        self.down = nn.ModuleList(_conv_bn_relu(shallow, deep) for shallow, deep in pairwise(widths))
+        self.fuse = nn.ModuleList(Fuse(2, w, depth) for w in widths[:-1])
+        self.fuse_back = nn.ModuleList([*(Fuse(3, w, depth) for w in widths[1:-1]), Fuse(2, widths[-1], depth)])
+        self.fc = nn.Linear(widths[-1], classes)
         self.to(maps[0])
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """The features → the refined ones, (B, width·C_l, H_l, W_l), and the logits (B, classes)."""
+        """Maps (B, C_l, H_l, W_l) → the refined maps (B, width·C_l, H_l, W_l) and the logits (B, classes)."""
         maps = [as_map(feature) for feature in features]
-        refined = self._back(maps, self._forth(maps))
+        refined = self._refine_upwards(maps, self._fuse_downwards(maps))
         return refined, self.fc(refined[-1].mean((2, 3)))
 
-    def _forth(self, maps: list[Tensor]) -> list[Tensor]:
-        """Deep to shallow; returns the levels but the deepest, shallow to deep."""
-        flat = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
-        deeper, levels = flat[-1], list[Tensor]()
-        for own, up, fuse in zip(flat[-2::-1], reversed(self.up), reversed(self.fuse), strict=True):
-            deeper = fuse(own, up(F.interpolate(deeper, own.shape[2:], mode="nearest")))
+    def _fuse_downwards(self, maps: list[Tensor]) -> list[Tensor]:
+        """Compute P_1 … P_{L−1}, from deep to shallow, and return them shallow to deep."""
+        lateral_maps = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        deeper, levels = lateral_maps[-1], list[Tensor]()
+        for x, up, fuse in zip(lateral_maps[-2::-1], reversed(self.up), reversed(self.fuse), strict=True):
+            deeper = fuse(x, up(F.interpolate(deeper, x.shape[2:], mode="nearest")))
             levels.insert(0, deeper)
         return levels
 
-    def _back(self, maps: list[Tensor], levels: list[Tensor]) -> list[Tensor]:
-        """Shallow to deep."""
+    def _refine_upwards(self, maps: list[Tensor], levels: list[Tensor]) -> list[Tensor]:
+        """Compute R_1 … R_L, from shallow to deep."""
         refined = [levels[0]]
-        between = [*([level] for level in levels[1:]), []]  # the deepest level has but its own feature
+        middle = [*([level] for level in levels[1:]), []]  # there is no P_L
         for x, lateral, level, down, fuse in zip(
-            maps[1:], self.lateral_back, between, self.down, self.fuse_back, strict=True
+            maps[1:], self.lateral_back, middle, self.down, self.fuse_back, strict=True
         ):
             pooled = F.adaptive_max_pool2d(refined[-1], (x.shape[2], x.shape[3]))
             refined.append(fuse(lateral(x), *level, down(pooled)))
@@ -72,9 +78,14 @@ class Pyramid(nn.Module):
 
 
 class Fuse(nn.Module):
-    """ReLU(conv(Σ_i ŵ_i x_i)), ŵ = ReLU(w) / (Σ ReLU(w) + ε): maps alike → such a map.
+    """A learned weighted sum of maps of one shape: ReLU(conv(Σ_i ŵ_i x_i)), ŵ = ReLU(w) / (Σ ReLU(w) + ε).
 
-    conv: `depth` times a 3×3 convolution of each channel, 1×1 over all, and batch norm, with ReLU between. First w = 1.
+    conv: `depth` depthwise separable 3×3 convolutions with batch norm, with ReLU between them. Initially w = 1.
+
+    Args:
+        count: The number of maps.
+        channels: The number of channels of each map.
+        depth: The number of convolutions.
     """
 
     def __init__(self, count: int, channels: int, depth: int) -> None:
@@ -83,7 +94,7 @@ class Fuse(nn.Module):
         self.convs = nn.ModuleList(_separable(channels) for _ in range(depth))
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps (B, C, H, W)."""
+        """Maps (B, C, H, W) → their fused map (B, C, H, W)."""
         weight = F.relu(self.weight)
         x = torch.stack([w * x for w, x in zip(weight / (weight.sum() + EPS), maps, strict=True)]).sum(0)
         for conv in self.convs:
@@ -91,7 +102,7 @@ class Fuse(nn.Module):
         return x
 
 
-def _to(channels: int, out_channels: int) -> nn.Sequential:
+def _conv_bn_relu(channels: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(conv_bn(channels, out_channels), nn.ReLU())
 
 

@@ -1,4 +1,4 @@
-"""Classifiers on middle features, which help to train and are left out of what is exported."""
+"""Classifiers of intermediate features; they are used in training only and aren't exported with the network."""
 
 from __future__ import annotations
 
@@ -15,34 +15,44 @@ from tutelage.nn.connectors import as_map, resized
 class Head(nn.Module):
     """A bottleneck from a feature to the shape of a deeper one, and a linear classifier of its mean over positions.
 
-    1×1 to a quarter of the channels, 3×3 with the stride between the two, 1×1 to the deeper one's channels, each with
-    batch norm and ReLU; made from an example of both features.
+    Convolutions: 1×1 to a quarter of the deeper feature's channels, 3×3 with the stride between the two, 1×1 to the
+    deeper feature's channels, each with batch norm and ReLU.
+
+    Args:
+        feature: An example of the feature, a map (B, C, H, W).
+        deeper: An example of the deeper feature, (B, D, h, w).
+        classes: The number of logits.
     """
 
     def __init__(self, feature: Tensor, deeper: Tensor, classes: int) -> None:
         super().__init__()
         feature, deeper = as_map(feature), as_map(deeper)
-        wide, stride = deeper.shape[1], max(round(feature.shape[-1] / deeper.shape[-1]), 1)
-        narrow = max(wide // 4, 1)
+        channels, stride = deeper.shape[1], max(round(feature.shape[-1] / deeper.shape[-1]), 1)
+        narrow = max(channels // 4, 1)
         self.bottleneck = nn.Sequential(
             nn.Conv2d(feature.shape[1], narrow, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
             nn.Conv2d(narrow, narrow, 3, stride, 1, bias=False), BatchNorm(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, wide, 1, bias=False), BatchNorm(wide), nn.ReLU(),
+            nn.Conv2d(narrow, channels, 1, bias=False), BatchNorm(channels), nn.ReLU(),
         )  # fmt: skip
         self.size = cast("tuple[int, int]", tuple(deeper.shape[2:]))
-        self.fc = nn.Linear(wide, classes)
+        self.fc = nn.Linear(channels, classes)
         self.to(feature)
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) → the feature (B, D, h, w) and the logits (B, classes)."""
-        deep = resized(self.bottleneck(as_map(feature)), self.size)
-        return deep, self.fc(deep.mean((2, 3)))
+        """(B, C, H, W) → the transformed feature (B, D, h, w) and the logits (B, classes)."""
+        transformed = resized(self.bottleneck(as_map(feature)), self.size)
+        return transformed, self.fc(transformed.mean((2, 3)))
 
 
 class Aggregate(nn.Module):
-    """A classifier of several features of one size, made from an example of them.
+    """A classifier of several concatenated features of one size.
 
-    A 1×1 convolution of all side by side to the channels of the last, and a linear layer of its mean over positions.
+    A 1×1 convolution reduces the concatenation to the last feature's channels; a linear layer classifies its mean over
+    positions.
+
+    Args:
+        features: An example of the features, maps (B, C_l, H, W).
+        classes: The number of logits.
     """
 
     def __init__(self, features: Sequence[Tensor], classes: int) -> None:

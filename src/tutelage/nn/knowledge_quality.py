@@ -1,4 +1,4 @@
-"""How much a layer's features have to teach."""
+"""The knowledge quality of features: a measure to choose the layer to distil from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tutelage.errors import DataError
 
 @dataclass(frozen=True)
 class KnowledgeQuality:
-    """Separation S, information I and efficiency E of a layer's features; `value` is Q = S + √(I·E)."""
+    """The separation S, information I and efficiency E of a layer's features; `value` is Q = S + √(I·E)."""
 
     separation: float
     information: float
@@ -22,36 +22,40 @@ class KnowledgeQuality:
 
     @property
     def value(self) -> float:
-        """The higher, the better a layer to distil from."""
+        """Q = S + √(I·E); a higher value indicates a better layer to distil from."""
         return self.separation + math.sqrt(self.information * self.efficiency)
 
 
 def knowledge_quality(
     features: Tensor, targets: Tensor, samples: int | None = None, kept: float = 0.95
 ) -> KnowledgeQuality:
-    r"""The knowledge quality of a layer, to choose which of the teacher's layers to distil from.
+    r"""Compute the knowledge quality of a layer, to choose which of the teacher's layers to distil from.
 
     S = mean_k mean_{i≠j in k} |cos_ij| − mean_{k≠l} mean_{i in k, j in l} |cos_ij|;
-    I = (1 − mean_k min_{i≠j in k} |cos_ij|) · mean_k H_k / log 5, H_k the entropy of the shares of variance of class k
-    along its principal axes;
-    E = 2·mean_k min_{i in k, j not in k} ‖x_i − x_j‖ / mean_k mean_{i in k} ‖x_i‖ · (samples / π)^(1/d), d how many
-    principal axes of all features, about 0, hold the share `kept` of their squares.
+    I = (1 − mean_k min_{i≠j in k} |cos_ij|) · mean_k H_k / log 5, where H_k is the entropy of the fractions of class
+    k's variance along its principal axes;
+    E = 2·mean_k min_{i in k, j not in k} ‖x_i − x_j‖ / mean_k mean_{i in k} ‖x_i‖ · (samples / π)^(1/d), where d is the
+    number of principal axes of all features, about 0, that hold the fraction `kept` of their sum of squares.
 
-    Shapes: features (N, …), flattened, 2 or more of each class; targets (N,) class numbers. samples: size of the data
-    set that they are drawn from, N if None. Costs N² memory: a few thousand are enough.
+    Args:
+        features: (N, …), flattened; two or more of each class. Memory grows with N²: a few thousand are enough.
+        targets: (N,), class numbers.
+        samples: The size of the data set that the features are drawn from; None: N.
+        kept: The fraction of the sum of squares that d axes hold, 0 to 1.
+
     Paper: Cooper, Chen, Dwivedy, Gurari. Logit-based losses limit the effectiveness of feature knowledge distillation.
     NeurReps workshop 2025. arXiv:2511.14981. Absolute cosines and log 5 as in the authors' code, which takes all axes
     for d. No published numbers were compared.
-    Raises: DataError if the targets don't fit, a class has one feature alone, or there is one class alone.
+    Raises: DataError if the targets don't match the features, a class has only one feature, or there is only one class.
     """
     x = features.detach().flatten(1).double()
     if targets.is_floating_point() or targets.shape != x.shape[:1]:
-        raise DataError(f"targets {targets.dtype} {tuple(targets.shape)}, expected {len(x)} class numbers.")
+        raise DataError(f"targets {targets.dtype} {tuple(targets.shape)}: expected {len(x)} class numbers.")
     labels, counts = targets.unique(return_counts=True)
     if len(labels) < 2 or counts.min() < 2:
         raise DataError(
-            f"{len(labels)} classes, the rarest with {min(counts.tolist(), default=0)} features; expected two or more, "
-            "with two features or more each."
+            f"{len(labels)} classes, the rarest with {min(counts.tolist(), default=0)} features: expected two or more "
+            "classes with two or more features each."
         )
     members = [targets == label for label in labels]
     unit = F.normalize(x, dim=1)
@@ -61,11 +65,11 @@ def knowledge_quality(
     distance = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")
     gap = torch.stack([distance[m][:, ~m].min() for m in members]).mean()
     size = torch.stack([x[m].norm(dim=1).mean() for m in members]).mean()
-    dimension = _axes(_shares(x), kept)
-    alike = torch.stack([p.mean() for p in pairs]).mean()
+    dimension = _count_axes(_fractions(x), kept)
+    intra = torch.stack([p.mean() for p in pairs]).mean()
     least = torch.stack([p.min() for p in pairs]).mean()
     return KnowledgeQuality(
-        separation=float(alike - torch.stack(across).mean()),
+        separation=float(intra - torch.stack(across).mean()),
         information=float((1 - least).clamp_min(0) * _entropy([x[m] for m in members]) / math.log(5)),
         efficiency=float(2 * gap / size.clamp_min(1e-12)) * ((samples or len(x)) / math.pi) ** (1 / dimension),
     )
@@ -75,17 +79,17 @@ def _off_diagonal(size: int) -> Tensor:
     return ~torch.eye(size, dtype=torch.bool)
 
 
-def _shares(x: Tensor) -> Tensor:
-    """The shares of the sum of squares along the principal axes of (N, D), largest first."""
+def _fractions(x: Tensor) -> Tensor:
+    """The fractions of the sum of squares of (N, D) along its principal axes, largest first."""
     squares = torch.linalg.svdvals(x).pow(2)
     return squares / squares.sum().clamp_min(1e-300)
 
 
-def _axes(shares: Tensor, kept: float) -> int:
-    """How many are needed for a share, 1 or more."""
-    return min(int((shares.cumsum(0) < kept).sum()) + 1, len(shares))
+def _count_axes(fractions: Tensor, kept: float) -> int:
+    """The number of axes, 1 or more, whose fractions add up to `kept`."""
+    return min(int((fractions.cumsum(0) < kept).sum()) + 1, len(fractions))
 
 
 def _entropy(classes: list[Tensor]) -> Tensor:
-    """The mean entropy of the classes' shares of variance."""
-    return torch.stack([torch.special.entr(_shares(x - x.mean(0))).sum() for x in classes]).mean()
+    """The mean over classes of the entropy of the fractions of variance."""
+    return torch.stack([torch.special.entr(_fractions(x - x.mean(0))).sum() for x in classes]).mean()

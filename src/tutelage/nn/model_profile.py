@@ -1,12 +1,13 @@
-"""What layers a model has, which of them end its stages, and which of two models' stages belong together."""
+"""The layers of a model, the layers that end its stages, and the pairing of two models' stages."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, count
 from typing import Any
 
 import torch
@@ -22,13 +23,13 @@ from tutelage.nn.feature_extractor import (
     norm_widths,
     run_once,
 )
-from tutelage.nn.token_grid import spelled
+from tutelage.nn.token_grid import with_form
 from tutelage.structures import Batch, Inputs
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A module that ran: its name, class, output shape without the batch, when it finished (0…1), its stage or None."""
+    """A module that ran: name, class, output shape without the batch, depth (order of finishing, 0…1), calls, stage."""
 
     name: str
     kind: str
@@ -39,7 +40,7 @@ class LayerInfo:
 
     @property
     def grid(self) -> int:
-        """Positions of its map or number of its tokens."""
+        """The number of positions of its map, or of its tokens."""
         return math.prod(self.shape[1:]) if len(self.shape) == 3 else self.shape[0]
 
     def __str__(self) -> str:
@@ -47,9 +48,9 @@ class LayerInfo:
 
 
 class ModelProfile:
-    """A model seen on one example: its layers, its stages, its embedding, and any layer's feature on demand.
+    """A model's layers, stages and embedding, found on an example batch, and any layer's feature on demand.
 
-    members: the looks of several that answer as one.
+    members: the profiles of several models whose outputs are combined into one.
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
@@ -60,25 +61,25 @@ class ModelProfile:
         self.response = run_once(model, self.inputs).response
         if before != [x._version for x in given]:
             raise ModelError(
-                f"{type(model).__name__} overwrites its input in place, which other networks get too: make its first "
-                "operation `inplace=False`, or let it work on a copy."
+                f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make "
+                "its first operation `inplace=False`, or let it work on a copy."
             )
         self.layers = trace(model, self.inputs)
         self.stages = [layer for layer in self.layers if layer.stage is not None]
-        self.embedding = _embedding(model, self.inputs, self.response) or _last(self.stages)
-        self.metadata = _facts(model, self.embedding)
+        self.embedding = _embedding(model, self.inputs, self.response) or _last_stage(self.stages)
+        self.metadata = _metadata(model, self.embedding)
         self.members: list[ModelProfile] = []
 
     def feature(self, layer: str) -> Tensor:
-        """The feature of a layer on the example."""
+        """Return the feature of a layer on the example batch."""
         return run_once(self.model, self.inputs, [layer])[layer]
 
     def named(self, layer: str, form: str) -> str:
-        """The layer's name, in that form (`tutelage.nn.token_grid`) if it gives tokens."""
-        return spelled(layer, form) if self.feature(layer).dim() == 3 else layer
+        """Return the layer's name, with that form (see `tutelage.nn.token_grid`) if it outputs tokens."""
+        return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
 
     def learns(self, layer: str = "") -> bool:
-        """Whether a gradient from that layer's feature, or from the answer, reaches anything trainable."""
+        """Return whether a gradient from that layer's feature, or from the response, reaches a trainable parameter."""
         free = [parameter.requires_grad for parameter in self.model.parameters()]
         if free and all(free):
             return True
@@ -91,60 +92,66 @@ class ModelProfile:
         return (outputs[layer] if layer else outputs.response).requires_grad
 
     def answer(self, response: Tensor) -> ModelProfile:
-        """The same model, if it answered so: for members."""
+        """Return a copy of this profile with another response and no members; for members of a group."""
         other = copy(self)
         other.response, other.members = response, []
         return other
 
 
-def _facts(model: nn.Module, embedding: str) -> dict[str, Any]:
-    """What losses may ask about the model: `head`, the weight (C, D) and bias (C,) of its linear classifier."""
-    name, at, _ = embedding.partition(":in")
-    head = model.get_submodule(name) if at else None
+def _metadata(model: nn.Module, embedding: str) -> dict[str, Any]:
+    """Properties of the model that losses use: `head`, the weight (C, D) and bias (C,) of its linear classifier."""
+    name, suffix, _ = embedding.partition(":in")
+    head = model.get_submodule(name) if suffix else None
     return {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
 
 
-def _last(stages: Sequence[LayerInfo]) -> str:
+def _last_stage(stages: Sequence[LayerInfo]) -> str:
     """The name of the last stage, without prefix tokens; empty if there is none."""
-    return "" if not stages else spelled(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
+    if not stages:
+        return ""
+    return with_form(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
 
 
 def first(inputs: Inputs, n: int) -> Inputs:
-    """The first n samples."""
+    """Return the first n samples of the inputs."""
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 
 
 def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
-    """Every module that gives a tensor, in the order in which they finish, with the stages marked."""
-    seen: dict[str, tuple[nn.Module, Tensor, int]] = {}
+    """List the modules that output a tensor (B, …), in the order in which they finish, with the stages marked."""
+    outputs: dict[str, tuple[nn.Module, Tensor, int]] = {}
     calls: dict[str, int] = {}
     samples = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
-    def note(name: str, module: nn.Module, out: object) -> None:
+    def record(name: str, module: nn.Module, out: object) -> None:
         out = out[0] if isinstance(out, tuple | list) and out else out
-        if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not windows within attention
-            seen.pop(name, None)
-            seen[name] = module, out, out._version
+        if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
+            outputs.pop(name, None)
+            outputs[name] = module, out, out._version
             calls[name] = calls.get(name, 0) + 1
 
-    _watch(model, inputs, note)
+    _visit_outputs(model, inputs, record)
     widths = norm_widths(model)
     layers = [
         LayerInfo(
-            name, type(module).__name__, _channels_first(tuple(out.shape[1:]), widths), (i + 1) / len(seen), calls[name]
+            name,
+            type(module).__name__,
+            _channels_first(tuple(out.shape[1:]), widths),
+            (i + 1) / len(outputs),
+            calls[name],
         )
-        for i, (name, (module, out, _)) in enumerate(seen.items())
+        for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
-    sound = {name for name, (_, out, version) in seen.items() if out._version == version}  # not overwritten in place
-    blocks = {name for name, (module, _, _) in seen.items() if any(list(m.parameters()) for m in module.children())}
-    marks = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in sound], blocks))}
-    return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, marks.get(x.name)) for x in layers]
+    intact = {name for name, (_, out, version) in outputs.items() if out._version == version}  # not overwritten
+    blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
+    stages = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in intact], blocks))}
+    return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, stages.get(x.name)) for x in layers]
 
 
-def _watch(model: nn.Module, inputs: Inputs, note: Callable[[str, nn.Module, object], None]) -> None:
-    """Run the model once, undisturbed; note(name, module, output) as each of its modules finishes."""
+def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> None:
+    """Run the model once without side effects; call visit(name, module, output) as each module finishes."""
     handles = [
-        module.register_forward_hook(lambda m, a, out, name=name: note(name, m, out))
+        module.register_forward_hook(lambda m, a, out, name=name: visit(name, m, out))
         for name, module in model.named_modules()
         if name
     ]
@@ -156,35 +163,64 @@ def _watch(model: nn.Module, inputs: Inputs, note: Callable[[str, nn.Module, obj
             handle.remove()
 
 
+def order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Return, by module name, the times at which a module's calls begin and end in one forward, as counts of events."""
+    begins: dict[str, list[int]] = {}
+    ends: dict[str, list[int]] = {}
+    clock = count()
+    handles = []
+    for name, module in model.named_modules():
+        if name:
+            handles.append(module.register_forward_pre_hook(partial(_record_time, begins, clock, name)))
+            handles.append(module.register_forward_hook(partial(_record_time, ends, clock, name)))
+    try:
+        with eval_no_grad(model):
+            apply_model(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return begins, ends
+
+
+def _record_time(times: dict[str, list[int]], clock: Iterator[int], name: str, *args: Any) -> None:
+    times.setdefault(name, []).append(next(clock))
+
+
+def parents(name: str) -> set[str]:
+    """Return the names of all modules that contain the named module."""
+    parts = name.split(".")
+    return {".".join(parts[:k]) for k in range(1, len(parts))}
+
+
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
     return (shape[2], shape[0], shape[1]) if channels_come_last(shape, widths) else shape
 
 
 def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
-    """The layer that ends each resolution; where all have one resolution (ViT), four blocks evenly by depth."""
+    """The last layer of each resolution; for a single resolution (ViT), four blocks evenly spaced by depth."""
     maps = [x for x in layers if len(x.shape) == 3 and x.calls == 1 and x.grid > 1]
     tokens = [x for x in layers if len(x.shape) == 2 and x.calls == 1 and x.grid > 1]
     grids: dict[int, list[LayerInfo]] = {}
     for x in maps:
-        if x.grid <= min(grids, default=x.grid):  # a decoder that grows again begins no new stage
+        if x.grid <= min(grids, default=x.grid):  # a decoder's growing resolutions begin no new stage
             grids.setdefault(x.grid, []).append(x)
-    ladder = list(grids)
-    if len(ladder) > 2 and 2 * len(grids[ladder[0]]) < min(len(grids[g]) for g in ladder[1:]):
-        del ladder[0]  # a stem is no stage
-    if len(ladder) > 1:
-        return [_end(grids[grid], maps, blocks) for grid in ladder]
-    most = max(tokens, maps, key=len)
-    return _spread(_siblings(most), 4) or most[-1:]
+    sizes = list(grids)
+    if len(sizes) > 2 and 2 * len(grids[sizes[0]]) < min(len(grids[g]) for g in sizes[1:]):
+        del sizes[0]  # a stem isn't a stage
+    if len(sizes) > 1:
+        return [_stage_end(grids[grid], maps, blocks) for grid in sizes]
+    candidates = max(tokens, maps, key=len)
+    return _evenly_spaced(_siblings(candidates), 4) or candidates[-1:]
 
 
-def _end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: set[str]) -> LayerInfo:
-    """The last block of one resolution, or its last layer; what lies in a block that reduces it belongs to the next."""
+def _stage_end(stage: Sequence[LayerInfo], maps: Sequence[LayerInfo], blocks: set[str]) -> LayerInfo:
+    """The last block of a resolution, or else its last layer; a block that reduces it is in the next stage."""
     grid = stage[0].grid
     inside = {x: {y.grid for y in maps if y.name.startswith(f"{x.name}.")} for x in maps if x.grid <= grid}
     single = {x.name: grids for x, grids in inside.items() if len(grids) <= 2}  # not a container of several stages
     reducers = tuple(f"{x.name}." for x in maps if x.grid < grid and max(single.get(x.name, ()), default=0) == grid)
-    own = [x for x in stage if x.name in single and not x.name.startswith(reducers)] or stage
-    return next((x for x in reversed(own) if x.name in blocks), own[-1])
+    candidates = [x for x in stage if x.name in single and not x.name.startswith(reducers)] or stage
+    return next((x for x in reversed(candidates) if x.name in blocks), candidates[-1])
 
 
 def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
@@ -197,43 +233,43 @@ def _siblings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     return max(families.values(), key=len, default=[])
 
 
-def _spread(layers: list[LayerInfo], n: int) -> list[LayerInfo]:
-    """n of them, evenly, the last among them."""
+def _evenly_spaced(layers: list[LayerInfo], n: int) -> list[LayerInfo]:
+    """Select n layers, or all if there are fewer, evenly spaced and including the last."""
     n = min(n, len(layers))
     return [layers[round((i + 1) * len(layers) / n) - 1] for i in range(n)]
 
 
 def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
-    """`NAME:in` of the classifier: the last linear module that made the response; empty if there is none."""
+    """`NAME:in` of the classifier, the last linear layer with the response's shape; empty if there is none."""
     if response.dim() != 2:
         return ""
     names: list[str] = []
 
-    def note(name: str, module: nn.Module, out: object) -> None:
+    def record(name: str, module: nn.Module, out: object) -> None:
         if isinstance(module, nn.Linear) and isinstance(out, Tensor) and out.shape == response.shape:
             names.append(name)
 
-    _watch(model, inputs, note)
+    _visit_outputs(model, inputs, record)
     return f"{names[-1]}:in" if names else ""
 
 
 def pair(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
     """Pair two models' stages in order, so that resolutions and relative depths agree best.
 
-    Each stage of the model with fewer gets one of the other's: of all increasing assignments the one with the smallest
-    Σ |log₂(grid/grid')|/2 + |depth − depth'|.
+    Each stage of the model with fewer stages is paired with one of the other model: of all increasing assignments, the
+    one with the smallest Σ |log₂(grid/grid')|/2 + |depth − depth'|.
     Raises: ModelError if a model has no stage.
     """
     for side, stages in (("student", student), ("teacher", teacher)):
         if not stages:
-            raise ModelError(f"no stage was found in the {side}; name its layers (see `tutelage layers MODEL`).")
-    few, many = sorted((student, teacher), key=len)
+            raise ModelError(f"the {side} has no stage; name its layers (see `tutelage layers MODEL`).")
+    fewer, more = sorted((student, teacher), key=len)
 
     def cost(pairs: Sequence[tuple[LayerInfo, LayerInfo]]) -> float:
         return sum(abs(math.log2(a.grid / b.grid)) / 2 + abs(a.depth - b.depth) for a, b in pairs)
 
-    best = min((list(zip(few, chosen, strict=True)) for chosen in combinations(many, len(few))), key=cost)
-    return best if few is student else [(b, a) for a, b in best]
+    best = min((list(zip(fewer, chosen, strict=True)) for chosen in combinations(more, len(fewer))), key=cost)
+    return best if fewer is student else [(b, a) for a, b in best]
 
 
 def response_profile(response: Tensor) -> ModelProfile:

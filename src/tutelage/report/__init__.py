@@ -1,4 +1,4 @@
-"""A run folder becomes one self-contained HTML page: what was done, what came out, and how sure that is."""
+"""Write a run folder's report, one self-contained HTML page: settings, results and their uncertainty."""
 
 from tutelage.report.html import write
 

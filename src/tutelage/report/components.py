@@ -1,4 +1,4 @@
-"""What a page is made of, and how its numbers are said."""
+"""The blocks of a page, and the format of its numbers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from markupsafe import Markup, escape
 from tutelage.errors import plain
 
 NB = "\u00a0"
-"""A space that doesn't break: between a number and its unit."""
+"""A no-break space, between a number and its unit."""
 
-UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters but for tab and newline, marks of direction, and halves of characters."""
+INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters except tab and newline, direction marks, and surrogates."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A piece of a section; `kind` names the macro that draws it, `wide` whether it takes the whole width."""
+    """A block of a section; `kind` is the macro that renders it, `wide` means the whole width."""
 
     kind: ClassVar[str]
     wide: ClassVar[bool] = False
@@ -29,7 +29,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Rows under a head; the first column names the row."""
+    """Rows under a header; the first column names the row."""
 
     kind = "table"
     caption: str
@@ -46,7 +46,7 @@ class WideTable(Table):
 
 @dataclass(frozen=True)
 class Facts(Block):
-    """Short facts as (name, value)."""
+    """A list of (name, value) pairs."""
 
     kind = "facts"
     wide = True
@@ -56,7 +56,7 @@ class Facts(Block):
 
 @dataclass(frozen=True)
 class Figure(Block):
-    """A drawing, what its colours mean as (css class, label), and the same numbers as a table."""
+    """A chart with its legend, as (CSS class, label), and the same numbers as a table."""
 
     kind = "figure"
     title: str
@@ -68,7 +68,7 @@ class Figure(Block):
 
 @dataclass(frozen=True)
 class WideFigure(Figure):
-    """A drawing with its table beside it."""
+    """A chart with its table next to it."""
 
     wide = True
 
@@ -85,7 +85,7 @@ class Text(Block):
 
 @dataclass(frozen=True)
 class Code(Block):
-    """Something to copy."""
+    """Code to copy."""
 
     kind = "code"
     wide = True
@@ -95,7 +95,7 @@ class Code(Block):
 
 @dataclass(frozen=True)
 class SummaryCard(Block):
-    """One model's summary: a large figure, what stands below it, and facts as (name, value)."""
+    """The summary of a model: a large number, the text below it, and (name, value) pairs."""
 
     kind = "card"
     style: str
@@ -108,27 +108,27 @@ class SummaryCard(Block):
 
 @dataclass(frozen=True)
 class ImageBlock(Block):
-    """An example image, and what each model said of it as (css class, who, class, probability, right?)."""
+    """An example image and each model's prediction, as (CSS class, model, class, probability, correct)."""
 
     kind = "picture"
     source: str
     alt: str
-    truth: str
-    said: Sequence[tuple[str, str, str, str, bool]]
+    target: str
+    predictions: Sequence[tuple[str, str, str, str, bool]]
 
 
 @dataclass(frozen=True)
 class MaskBlock(Block):
-    """One example image beside its masks, as (who, source, alt)."""
+    """An example image and its masks, as (label, source, alt)."""
 
     kind = "masks"
     wide = True
-    pictures: Sequence[tuple[str, str, str]]
+    images: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
 class LegendBlock(Block):
-    """What colours mean, as (colour, name)."""
+    """A legend of colours, as (colour, name)."""
 
     kind = "legend"
     wide = True
@@ -137,7 +137,7 @@ class LegendBlock(Block):
 
 @dataclass(frozen=True)
 class Folded(Block):
-    """A table that opens on demand."""
+    """A collapsed table that opens on click."""
 
     kind = "folded"
     wide = True
@@ -146,7 +146,7 @@ class Folded(Block):
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, one sentence on how to read what follows, and the blocks."""
+    """A heading, a sentence on how to read the section, and its blocks."""
 
     title: str
     lead: str = ""
@@ -154,28 +154,28 @@ class Section:
 
     @property
     def id(self) -> str:
-        """The anchor."""
+        """The anchor of the section's heading."""
         return self.title.lower().replace(" ", "-")
 
 
 class Missing(Exception):
-    """A section has nothing to show; the message says why."""
+    """Raised by a section that has nothing to show; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How values of the deciding metric are said: as percentages, or with four significant digits."""
+    """The format of the main metric: percentages, or four significant digits."""
 
     percent: bool
 
     def __call__(self, value: Any) -> str:
-        """With its unit; a dash for what isn't a number."""
+        """Format a value with its unit; a dash if it isn't a number."""
         if not is_number(value):
             return "–"
         return (f"{100 * value:.1f}{NB}%" if self.percent else f"{value:.4g}").replace("-", "−")
 
     def difference(self, value: Any) -> str:
-        """With its sign."""
+        """Format a difference with its sign; a dash if it isn't a number."""
         if not is_number(value):
             return "–"
         text = f"{100 * value:+.2f}" if self.percent else f"{value:+.3g}"
@@ -183,33 +183,33 @@ class Unit:
 
     @property
     def points(self) -> str:
-        """What follows a difference."""
+        """The unit after a difference."""
         return " points" if self.percent else ""
 
     def interval(self, bounds: Any) -> str:
-        """low to high, within what there can be; empty if there is none."""
+        """Format an interval as "low to high", clipped to 0 … 100 % for percentages; empty if there is none."""
         if not is_interval(bounds):
             return ""
         low, high = (min(max(bound, 0), 1) if self.percent else bound for bound in bounds)
         return f"{self(low).removesuffix(f'{NB}%')} to {self(high)}"
 
     def tick(self, value: float) -> str:
-        """On an axis."""
+        """Format a tick of an axis."""
         return (f"{100 * value:.3g}{NB}%" if self.percent else f"{value:.3g}").replace("-", "−")
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """A finite number."""
+    """Return whether the value is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_interval(bounds: Any) -> TypeGuard[Sequence[float]]:
-    """Two finite numbers."""
+    """Return whether the value is a pair of finite numbers."""
     return isinstance(bounds, list | tuple) and len(bounds) == 2 and all(map(is_number, bounds))
 
 
 def count(value: Any) -> str:
-    """A count in thousands, millions or billions: 278324 → "278 k"."""
+    """Format a count in thousands, millions or billions: 278324 → "278 k"."""
     if not is_number(value):
         return "–"
     for size, suffix in ((1e9, f"{NB}G"), (1e6, f"{NB}M"), (1e3, f"{NB}k")):
@@ -219,7 +219,7 @@ def count(value: Any) -> str:
 
 
 def duration(value: Any) -> str:
-    """Seconds as "2.55 ms", "12.3 s", "3 min 20 s" or "2 h 05 min"."""
+    """Format seconds as "2.55 ms", "12.3 s", "3 min 20 s" or "2 h 05 min"."""
     if not is_number(value):
         return "–"
     if value < 0.9995:
@@ -232,34 +232,34 @@ def duration(value: Any) -> str:
 
 
 def bytes_of(value: Any) -> str:
-    """A file's size: 12.3 kB, 4.56 MB."""
+    """Format a file size: 12.3 kB, 4.56 MB."""
     return f"{count(value)}B" if is_number(value) and value >= 1000 else f"{value}{NB}B" if is_number(value) else "–"
 
 
 def soft(text: Any) -> Markup:
-    """Escaped, and free to break after what joins words: a long name breaks there and not within a word."""
+    """Escape a text and allow line breaks after the joints of its words, so that long names don't break within one."""
     joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
     return Markup("<wbr>").join(escaped(part) for part in re.split(joints, str(text)))
 
 
 def escaped(text: Any) -> Markup:
-    """For HTML; what can't be seen, or turns the text around it, is written as an escape."""
-    return text if isinstance(text, Markup) else escape(UNSEEN.sub(lambda found: plain(found[0]), str(text)))
+    """Escape a text for HTML; invisible characters and direction marks are written as escape sequences."""
+    return text if isinstance(text, Markup) else escape(INVISIBLE.sub(lambda match: plain(match[0]), str(text)))
 
 
-def share(value: Any) -> str:
-    """A share as a percentage."""
+def percent(value: Any) -> str:
+    """Format a fraction as a percentage."""
     return f"{100 * value:.1f}{NB}%" if is_number(value) else "–"
 
 
 def decimal(value: Any) -> str:
-    """Four significant digits, or all that there are before the point."""
+    """Format a number with four significant digits, or as an integer from 1000 on."""
     if not is_number(value):
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def mean(values: Sequence[Any]) -> float | None:
-    """The mean of those that are finite numbers; None if none is."""
+    """Return the mean of the finite numbers; None if there are none."""
     known = [value for value in values if is_number(value)]
     return sum(known) / len(known) if known else None

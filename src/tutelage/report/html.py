@@ -1,4 +1,4 @@
-"""From a run folder to `report.html`: one file that needs nothing beside it."""
+"""Render a run folder as `report.html`, a self-contained file."""
 
 from __future__ import annotations
 
@@ -13,23 +13,29 @@ from tutelage.utils.files import write_text
 
 SECTIONS: dict[str, Callable[[RunRecord], Section]] = {
     "Result": summary_sections.result,
-    "What was done": summary_sections.done,
+    "What was done": summary_sections.description,
     "Learning curves": training_sections.curves,
     "Losses and gradients": training_sections.losses,
-    "Agreement with the teacher": prediction_sections.agreeing,
+    "Agreement with the teacher": prediction_sections.teacher_agreement,
     "Calibration": prediction_sections.calibration,
     "Gain by class": prediction_sections.classes,
     "Confusions": prediction_sections.confusions,
     "Where teacher and student differ": prediction_sections.examples,
     "Costs": summary_sections.costs,
     "Configuration and environment": summary_sections.settings,
-    "Use the student": usage.use,
+    "Use the student": usage.usage,
 }
 LAST = "Use the student"
 
 
 def write(run: Path) -> Path:
-    """Write `run/report.html` from what the run folder holds; what is missing there is left out with a note.
+    """Write `run/report.html` from the files of a run folder; sections with missing files are left out with a note.
+
+    Args:
+        run: The folder of a finished run.
+
+    Returns:
+        The path of the report.
 
     Raises: CheckpointError if the folder or its result.json is missing or torn; TutelageError if it can't be written.
     """
@@ -39,26 +45,9 @@ def write(run: Path) -> Path:
 
 
 def render(run: RunRecord) -> str:
-    """The page as text; the same run gives the same text."""
+    """Render the page; the same run gives the same text."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    sections, missing = [], []
-    for title, make in SECTIONS.items():
-        try:
-            sections.append(make(run))
-        except Missing as why:
-            missing.append((title, str(why)))
-        except (
-            TypeError,
-            ValueError,
-            KeyError,
-            IndexError,
-            AttributeError,
-        ) as error:  # a part that isn't of the kind it should be
-            missing.append((title, f"its data can't be used ({type(error).__name__}: {error})"))
-    if left_out := summary_sections.notes(run, missing):
-        last = [section for section in sections if section.title == LAST]
-        sections = [*(section for section in sections if section not in last), left_out, *last]
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
@@ -68,25 +57,41 @@ def render(run: RunRecord) -> str:
         lstrip_blocks=True,
     )
     templates.filters["soft"] = soft
+    has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
     return templates.get_template("page.html.j2").render(
         student=summary_sections.student_name(run),
-        teacher=summary_sections.model_name(run, "teacher")
-        if run.summary("teacher") or run.phases_with_role("teacher")
-        else None,
+        teacher=summary_sections.model_name(run, "teacher") if has_teacher else None,
         data=run.data.get("name") or run.config.get("data"),
         headline=summary_sections.headline(run),
         started=_date(str(run.environment.get("started") or "")),
         tone=tone,
         badge=badge,
         sentence=sentence,
-        sections=sections,
+        sections=_sections(run),
         version=run.environment.get("tutelage"),
     )
 
 
+def _sections(run: RunRecord) -> list[Section]:
+    """Build the sections; those that can't be built are named in a section of notes before the last one."""
+    sections, missing = [], []
+    for title, build in SECTIONS.items():
+        try:
+            sections.append(build(run))
+        except Missing as error:
+            missing.append((title, str(error)))
+        # a value of an unexpected type in one of the files
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            missing.append((title, f"its data is invalid ({type(error).__name__}: {error})"))
+    if notes := summary_sections.notes(run, missing):
+        last = [section for section in sections if section.title == LAST]
+        sections = [*(section for section in sections if section not in last), notes, *last]
+    return sections
+
+
 def _date(started: str) -> str:
-    """An ISO time to the minute, as it is written by hand; anything else as it is."""
+    """Format an ISO time to the minute; other texts are returned unchanged."""
     try:
         return datetime.fromisoformat(started).strftime("%Y-%m-%d %H:%M %Z").strip()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Test images with the masks that were drawn on them and those that the models say."""
+"""The section on test images with their target masks and the models' predicted masks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from tutelage.report.components import Block, LegendBlock, MaskBlock, Missing, Section
 from tutelage.report.run_record import ROLES, RunRecord
 
-PIXELS, SHOWN = 200, 24
-"""A picture's longest side; so many classes are named by their colours."""
+PIXELS, LEGEND_SIZE = 200, 24
+"""The longest side of an image, and the largest number of classes in the legend."""
 IGNORE = 255
 
 
 def masks(run: RunRecord) -> Section:
-    """Each image beside the truth and what each model makes of it."""
+    """Build the section: each example image with its target mask and each model's mask."""
     examples = run.examples
     if examples is None or examples.masks is None:
-        raise Missing("the folder holds no examples.npz with masks")
+        raise Missing("the folder has no examples.npz with masks")
     count = len(run.data.get("classes") or []) or int(examples.masks[examples.masks != IGNORE].max()) + 1
     models = [
         (run.label(role), phases[0].masks)
@@ -30,39 +30,39 @@ def masks(run: RunRecord) -> Section:
     ]
     rows: list[Block] = []
     seen = set(np.unique(examples.masks))
-    for index, image, truth in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):
-        drawn = [
-            ("Image", picture(image), f"test image {index}"),
-            ("Truth", coloured(truth, count), f"mask of {index}"),
+    for index, image, target in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):
+        images = [
+            ("Image", encode_png(image), f"test image {index}"),
+            ("Target", coloured(target, count), f"target mask of {index}"),
         ]
-        for label, said in models:
-            if index in said:
-                mask = np.where(truth == IGNORE, IGNORE, said[index])
+        for label, predictions in models:
+            if index in predictions:
+                mask = np.where(target == IGNORE, IGNORE, predictions[index])
                 seen |= set(np.unique(mask))
-                drawn.append((label, coloured(mask, count), f"mask of {index} by the model: {label.lower()}"))
-        rows.append(MaskBlock(drawn))
-    named = [(colour(i, count), run.class_name(int(i))) for i in sorted(seen - {IGNORE})]
-    more = [("#7777", f"and {len(named) - SHOWN} more classes")] if len(named) > SHOWN else []
-    blank = [("transparent", "blank: unlabelled, which doesn't count")] if IGNORE in seen else []
-    legend = LegendBlock([*named[:SHOWN], *more, *blank])
-    intro = "Some test images, evenly spread over the split (first seed)." + examples.said
-    return Section("Masks", intro, [legend, *rows])
+                images.append((label, coloured(mask, count), f"predicted mask of {index}, {label.lower()}"))
+        rows.append(MaskBlock(images))
+    entries = [(colour(i, count), run.class_name(int(i))) for i in sorted(seen - {IGNORE})]
+    more = [("#7777", f"and {len(entries) - LEGEND_SIZE} more classes")] if len(entries) > LEGEND_SIZE else []
+    blank = [("transparent", "blank: unlabelled, not evaluated")] if IGNORE in seen else []
+    legend = LegendBlock([*entries[:LEGEND_SIZE], *more, *blank])
+    lead = "Test images, evenly spaced over the split; predictions of the first seed." + examples.note
+    return Section("Masks", lead, [legend, *rows])
 
 
 def colour(i: int, count: int) -> str:
-    """A class's colour: hues as far apart as so many allow, light and dark in turn."""
+    """Return a class's colour: hues evenly spaced over `count` classes, light and dark in turn."""
     red, green, blue = colorsys.hls_to_rgb(i / max(count, 1), (0.45, 0.65)[i % 2], 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def coloured(mask: Any, count: int) -> str:
-    """A mask (H, W) as a PNG data URI, unlabelled pixels blank."""
+    """Encode a mask (H, W) as a PNG data URI, with transparent unlabelled pixels."""
     table = np.array([[*bytes.fromhex(colour(i, count)[1:]), 255] for i in range(count)] + [[0, 0, 0, 0]], np.uint8)
-    return picture(table[np.where(mask < count, mask, count)], smooth=False)
+    return encode_png(table[np.where(mask < count, mask, count)], smooth=False)
 
 
-def picture(pixels: Any, longest: int = PIXELS, smooth: bool = True) -> str:
-    """Pixels (H, W, 3 or 4) uint8 as a PNG data URI, at most so many pixels long."""
+def encode_png(pixels: Any, longest: int = PIXELS, smooth: bool = True) -> str:
+    """Encode pixels (H, W, 3 or 4) uint8 as a PNG data URI, with the longest side at most `longest` pixels."""
     from PIL import Image
 
     image = Image.fromarray(pixels)

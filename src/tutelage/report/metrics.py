@@ -1,4 +1,4 @@
-"""The figures of a report: small pure functions of predictions (N, C), targets (N,) and confusions (C, C), sparse."""
+"""The report's metrics: pure functions of predictions (N, C), targets (N,) and sparse confusion matrices (C, C)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Pair = tuple[int, int, float]
 
 
 def agreement(student: Array, teacher: Array) -> float:
-    """The share of samples whose most probable class is the same; probabilities (N, C)."""
+    """Return the fraction of samples with the same most probable class; probabilities (N, C)."""
     return float((student.argmax(1) == teacher.argmax(1)).mean())
 
 
 def divergence(student: Array, teacher: Array, floor: float = 1e-12) -> float:
-    """KL(teacher ‖ student) in nats, averaged over samples; probabilities (N, C), clipped at `floor`."""
+    """Return KL(teacher ‖ student) in nats, averaged over samples; probabilities (N, C), clipped at `floor`."""
     s, t = (np.clip(p.astype(np.float64), floor, 1.0) for p in (student, teacher))
     return float((t * np.log(t / s)).sum(1).mean())
 
 
 def outcomes(student: Array, teacher: Array, targets: Labels) -> dict[str, float]:
-    """The shares of samples that both, one or neither of the two get right."""
+    """Return the fractions of samples that both, one or neither of the two models classify correctly."""
     s, t = student.argmax(1) == targets, teacher.argmax(1) == targets
     return {
         "both right": float((s & t).mean()),
@@ -39,7 +39,7 @@ def outcomes(student: Array, teacher: Array, targets: Labels) -> dict[str, float
 
 @dataclass(frozen=True)
 class Bin:
-    """The samples whose confidence lies in (low, high]: how many, their mean confidence and their accuracy."""
+    """The samples with a confidence in (low, high]: their count, mean confidence and accuracy."""
 
     low: float
     high: float
@@ -49,65 +49,65 @@ class Bin:
 
 
 def reliability(probabilities: Array, targets: Labels, bins: int = 15) -> list[Bin]:
-    """The samples by confidence max_c p_c, in `bins` equally wide bins; empty bins are left out."""
-    confidence, right = probabilities.max(1).astype(np.float64), probabilities.argmax(1) == targets
+    """Group samples by confidence max_c p_c into `bins` bins of equal width; empty bins are left out."""
+    confidence, correct = probabilities.max(1).astype(np.float64), probabilities.argmax(1) == targets
     edges = np.linspace(0.0, 1.0, bins + 1)
-    where = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    members = [where == i for i in range(bins)]
+    bin_index = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    members = [bin_index == i for i in range(bins)]
     return [
-        Bin(edges[i], edges[i + 1], int(m.sum()), float(confidence[m].mean()), float(right[m].mean()))
+        Bin(edges[i], edges[i + 1], int(m.sum()), float(confidence[m].mean()), float(correct[m].mean()))
         for i, m in enumerate(members)
         if m.any()
     ]
 
 
 def calibration_error(probabilities: Array, targets: Labels, bins: int = 15) -> float:
-    """ECE = Σ_b n_b/N · |accuracy_b − confidence_b|. Guo et al. 2017, arXiv:1706.04599."""
+    """Return the ECE = Σ_b n_b/N · |accuracy_b − confidence_b|. Guo et al. 2017, arXiv:1706.04599."""
     table = reliability(probabilities, targets, bins)
     return sum(b.count * abs(b.accuracy - b.confidence) for b in table) / len(targets)
 
 
 def log_loss(probabilities: Array, targets: Labels, floor: float = 1e-12) -> float:
-    """NLL = −mean log p(target), in nats; probabilities are clipped at `floor`."""
-    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-np.log(np.clip(chosen, floor, 1.0)).mean())
+    """Return the NLL = −mean log p(target) in nats; probabilities are clipped at `floor`."""
+    target_probabilities = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return float(-np.log(np.clip(target_probabilities, floor, 1.0)).mean())
 
 
 def recall(confusion: csr_array) -> Array:
-    """The share of each true class that was recognised; NaN for a class that doesn't occur."""
+    """Return the recall of each class; NaN for a class that doesn't occur."""
     return _ratio(confusion.diagonal(), confusion.sum(1))
 
 
 def overlap(confusion: csr_array) -> Array:
-    """IoU of each class: hits / (truth ∪ prediction); NaN for a class that is neither true nor predicted."""
+    """Return the IoU of each class, hits / (targets ∪ predictions); NaN for a class that is in neither."""
     hits = confusion.diagonal()
     return _ratio(hits, confusion.sum(1) + confusion.sum(0) - hits)
 
 
 def errors(confusion: csr_array) -> csr_array:
-    """The share of each true class (row) that was taken for each other class; the diagonal is 0."""
+    """Return the fraction of each true class (row) that is predicted as each other class; the diagonal is 0."""
     table = confusion.tocoo()
     wrong = table.row != table.col
-    truth, said = table.row[wrong], table.col[wrong]
-    return csr_array((table.data[wrong] / confusion.sum(1)[truth], (truth, said)), table.shape)
+    targets, predictions = table.row[wrong], table.col[wrong]
+    return csr_array((table.data[wrong] / confusion.sum(1)[targets], (targets, predictions)), table.shape)
 
 
 def largest(values: csr_array, k: int) -> list[Pair]:
-    """The k entries of a (C, C) table that are furthest from 0, furthest first; zeros are left out."""
+    """Return the k entries of a (C, C) table with the largest absolute values, largest first; zeros are left out."""
     table = csr_array(values).tocoo()
     order = np.argsort(-np.abs(table.data), kind="stable")[:k]
-    found = zip(table.row[order], table.col[order], table.data[order], strict=True)
-    return [(int(t), int(p), float(value)) for t, p, value in found if value != 0]
+    entries = zip(table.row[order], table.col[order], table.data[order], strict=True)
+    return [(int(t), int(p), float(value)) for t, p, value in entries if value != 0]
 
 
-def spread(norms: Mapping[str, float]) -> float:
-    """Largest norm / smallest norm: infinite where one is 0, 1 where there is nothing to compare."""
+def norm_ratio(norms: Mapping[str, float]) -> float:
+    """Return the largest norm / the smallest norm; infinite if one is 0, 1 if there is nothing to compare."""
     if not norms or max(norms.values()) == 0:
         return 1.0
     low = min(norms.values())
     return max(norms.values()) / low if low > 0 else float("inf")
 
 
-def _ratio(above: Array, below: Array) -> Array:
+def _ratio(numerator: Array, denominator: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(above, np.float64) / np.asarray(below, np.float64)
+        return np.asarray(numerator, np.float64) / np.asarray(denominator, np.float64)

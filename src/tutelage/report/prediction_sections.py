@@ -19,9 +19,9 @@ from tutelage.report.components import (
     WideTable,
     decimal,
     mean,
-    share,
+    percent,
 )
-from tutelage.report.masks import masks, picture
+from tutelage.report.masks import encode_png, masks
 from tutelage.report.metrics import (
     Array,
     agreement,
@@ -45,61 +45,61 @@ STYLES = {
     "only the teacher right": "teacher",
     "both wrong": "wrong",
 }
-SAID = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for name in STYLES))
+AGREEMENT_ROWS = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for name in STYLES))
 
 
-def told(run: RunRecord, role: str) -> list[Predictions]:
-    """The predictions of a role, by seed."""
+def predictions_of(run: RunRecord, role: str) -> list[Predictions]:
+    """Return the predictions of a role, one per seed."""
     return [phase.predictions for phase in run.phases_with_role(role) if phase.predictions is not None]
 
 
-def aligned(one: Predictions, other: Predictions) -> tuple[Array, Array, Any]:
-    """Both models' probabilities and the targets, for the samples that both have seen."""
-    _, i, j = np.intersect1d(one.index, other.index, return_indices=True)
-    if len(i) == 0 or one.probabilities.shape[1] != other.probabilities.shape[1]:
-        raise Missing("the models' predictions are of different samples or classes")
-    return one.probabilities[i], other.probabilities[j], one.targets[i]
+def aligned(a: Predictions, b: Predictions) -> tuple[Array, Array, Any]:
+    """Return both models' probabilities and the targets of the samples that both models have predicted."""
+    _, i, j = np.intersect1d(a.index, b.index, return_indices=True)
+    if len(i) == 0 or a.probabilities.shape[1] != b.probabilities.shape[1]:
+        raise Missing("the models' predictions have different samples or classes")
+    return a.probabilities[i], b.probabilities[j], a.targets[i]
 
 
-def agreeing(run: RunRecord) -> Section:
-    """How far each student says what the teacher says."""
-    teachers = told(run, "teacher")
-    roles = [role for role in ("alone", "student") if told(run, role)]
+def teacher_agreement(run: RunRecord) -> Section:
+    """Compare each student's predictions with the teacher's."""
+    teachers = predictions_of(run, "teacher")
+    roles = [role for role in ("alone", "student") if predictions_of(run, role)]
     if not teachers or not roles:
         raise Missing("it needs predictions.npz of the teacher and of a student")
     rows, bands = [], []
     for role in roles:
-        pairs = [aligned(said, teachers[0]) for said in told(run, role)]
-        shares = {name: mean([outcomes(*pair)[name] for pair in pairs]) or 0.0 for name in STYLES}
+        pairs = [aligned(predictions, teachers[0]) for predictions in predictions_of(run, role)]
+        fractions = {name: mean([outcomes(*pair)[name] for pair in pairs]) or 0.0 for name in STYLES}
         label = run.label(role)
-        same, apart = mean([agreement(s, t) for s, t, _ in pairs]), mean([divergence(s, t) for s, t, _ in pairs])
-        rows.append([label, share(same), decimal(apart), *(share(value) for value in shares.values())])
-        bands.append((label, [(STYLES[name], name, value) for name, value in shares.items()]))
+        same, kl = mean([agreement(s, t) for s, t, _ in pairs]), mean([divergence(s, t) for s, t, _ in pairs])
+        rows.append([label, percent(same), decimal(kl), *(percent(value) for value in fractions.values())])
+        bands.append((label, [(STYLES[name], name, value) for name, value in fractions.items()]))
     table = Table(
         "Agreement with the teacher",
         ["", *(row[0] for row in rows)],
-        [[name, *values] for name, *values in zip(SAID, *(row[1:] for row in rows), strict=True)],
+        [[name, *values] for name, *values in zip(AGREEMENT_ROWS, *(row[1:] for row in rows), strict=True)],
     )
-    drawing = stacked("who is right, by share of test samples", bands)
+    drawing = stacked("correct predictions, by fraction of test samples", bands)
     figure = WideFigure(
-        "Who is right",
+        "Correct predictions",
         drawing,
-        "Shares of the test samples, mean over seeds.",
+        "Fractions of the test samples, mean over seeds.",
         [(s, n) for n, s in STYLES.items()],
         table,
     )
-    lead = "Same class: the share of test samples whose most probable class is the teacher's."
+    lead = "Same class: the fraction of test samples with the same most probable class as the teacher."
     return Section("Agreement with the teacher", lead, [figure])
 
 
 def calibration(run: RunRecord) -> Section:
-    """Whether a model that is 80 % sure is right 80 % of the time."""
-    said = {role: told(run, role) for role in ROLES if told(run, role)}
-    if not said:
+    """Show whether a model that is 80 % confident is right 80 % of the time."""
+    by_role = {role: predictions_of(run, role) for role in ROLES if predictions_of(run, role)}
+    if not by_role:
         raise Missing("it needs predictions.npz")
     figures: list[Block] = []
     rows = []
-    for role, seeds in said.items():
+    for role, seeds in by_role.items():
         label = run.label(role)
         pooled = np.concatenate([p.probabilities for p in seeds]), np.concatenate([p.targets for p in seeds])
         bins = reliability(*pooled)
@@ -112,45 +112,45 @@ def calibration(run: RunRecord) -> Section:
             Figure(label, diagonal(f"reliability diagram, {label}", role, bins), "Accuracy by confidence.", (), detail)
         )
         ece, nll = ([f(p.probabilities, p.targets) for p in seeds] for f in (calibration_error, log_loss))
-        rows.append([label, share(mean(ece)), decimal(mean(nll))])
+        rows.append([label, percent(mean(ece)), decimal(mean(nll))])
     table = Table("Calibration", ["Model", "ECE, 15 bins", "NLL, nats"], rows)
-    lead = "Bars below the dashed diagonal: more confident than right. Diagrams pool the seeds; ECE and NLL are means."
+    lead = "Bars below the dashed diagonal: overconfident. Diagrams pool the seeds; ECE and NLL are means over seeds."
     return Section("Calibration", lead, [*figures, table])
 
 
 def confusion(run: RunRecord, role: str) -> csr_array | None:
-    """The mean confusion of a role over its seeds."""
+    """Return the mean confusion matrix of a role over its seeds."""
     tables = [phase.confusion for phase in run.phases_with_role(role)]
     known = [table for table in tables if table is not None]
     return sum(known[1:], known[0]) / len(known) if known else None
 
 
 def classes(run: RunRecord) -> Section:
-    """What teaching changed, class by class."""
+    """Compare the student alone and taught by class."""
     alone, taught = confusion(run, "alone"), confusion(run, "student")
     if alone is None or taught is None:
-        raise Missing("it needs the confusions of the student alone and taught")
-    segments = run.result.get("task") == "segmentation"
-    measure: Callable[[csr_array], Array] = overlap if segments else recall
-    what = "IoU" if segments else "accuracy"
+        raise Missing("it needs confusion.npz of the student alone and of the student taught")
+    is_segmentation = run.result.get("task") == "segmentation"
+    measure: Callable[[csr_array], Array] = overlap if is_segmentation else recall
+    name = "IoU" if is_segmentation else "accuracy"
     before, after = measure(alone), measure(taught)
     gains = after - before
     known = [i for i in range(len(gains)) if np.isfinite(gains[i])]
     shown = sorted(known, key=lambda i: -abs(gains[i]))[:CLASSES]
     shown.sort(key=lambda i: -gains[i])
-    rows = [[run.class_name(i), share(before[i]), share(after[i]), _points(gains[i])] for i in shown]
-    table = Table(f"{what[0].upper() + what[1:]} by class", ["Class", "Alone", "Taught", "Gain, points"], rows)
-    drawing = bars(f"gain in {what} by class", [(run.class_name(i), float(gains[i])) for i in shown], _points)
-    some = f" The {CLASSES} largest changes of {len(known)} classes." if len(known) > CLASSES else ""
-    lead = (
-        f"{what[0].upper() + what[1:]} of each class, taught minus alone, in percentage points; mean over seeds.{some}"
-    )
-    kind = Figure if has_long_names(run, len(gains)) else WideFigure  # long names make a table far higher than the bars
-    return Section("Gain by class", lead, [kind(f"Gain in {what}", drawing, table=table)])
+    rows = [[run.class_name(i), percent(before[i]), percent(after[i]), _points(gains[i])] for i in shown]
+    title = name[0].upper() + name[1:]
+    table = Table(f"{title} by class", ["Class", "Alone", "Taught", "Gain, points"], rows)
+    drawing = bars(f"gain in {name} by class", [(run.class_name(i), float(gains[i])) for i in shown], _points)
+    selection = f" The {CLASSES} largest changes of {len(known)} classes." if len(known) > CLASSES else ""
+    lead = f"{title} of each class, taught minus alone, in percentage points; mean over seeds.{selection}"
+    # long names make a table much taller than the bars
+    kind = Figure if has_long_names(run, len(gains)) else WideFigure
+    return Section("Gain by class", lead, [kind(f"Gain in {name}", drawing, table=table)])
 
 
 def has_long_names(run: RunRecord, classes: int) -> bool:
-    """Whether a class's name takes more than a narrow column."""
+    """Return whether a class name is too long for a narrow column."""
     return any(len(run.class_name(i)) > LONG for i in range(classes))
 
 
@@ -159,26 +159,26 @@ def _points(value: float) -> str:
 
 
 def confusions(run: RunRecord) -> Section:
-    """What is taken for what, and what teaching changed there."""
+    """Show the most frequent confusions, and their changes between the student alone and taught."""
     role = next((r for r in ("student", "alone", "teacher") if confusion(run, r) is not None), None)
     if role is None:
-        raise Missing("no phase holds a confusion")
+        raise Missing("no phase has a confusion.npz")
     table = confusion(run, role)
     assert table is not None
     label, wrong = run.label(role), errors(table)
     pairs = [
-        [run.class_name(t), run.class_name(p), share(v), decimal(table[t, p])] for t, p, v in largest(wrong, PAIRS)
+        [run.class_name(t), run.class_name(p), percent(v), decimal(table[t, p])] for t, p, v in largest(wrong, PAIRS)
     ]
-    head = ["True class", "Taken for", "of the class", "Samples"]
+    head = ["True class", "Predicted as", "of the class", "Samples"]
     kind = WideTable if has_long_names(run, table.shape[0]) else Table
     confused = kind(f"Most confused, {label.lower()}", head, pairs)
     blocks: list[Block] = [confused]
     count: int = table.shape[0]
     if count <= CLASSES:
         names = [run.class_name(i) for i in range(count)]
-        shares = wrong.toarray() + np.diag(np.nan_to_num(recall(table)))
-        caption = "Rows: truth. Columns: prediction. Per cent of each row; errors are coloured on a scale of their own."
-        drawing = heat(f"confusion of the model: {label.lower()}", shares, names)
+        fractions = wrong.toarray() + np.diag(np.nan_to_num(recall(table)))
+        caption = "Rows: true class. Columns: prediction. Percent of each row; errors have their own colour scale."
+        drawing = heat(f"confusion matrix of the model: {label.lower()}", fractions, names)
         blocks = [
             Figure(f"Confusion, {label.lower()}", drawing, caption, [("hit", "right"), ("miss", "wrong")], confused)
         ]
@@ -186,44 +186,44 @@ def confusions(run: RunRecord) -> Section:
     if role == "student" and alone is not None:
         before = errors(alone)
         changed = [
-            [run.class_name(t), run.class_name(p), share(before[t, p]), share(wrong[t, p]), _points(v)]
+            [run.class_name(t), run.class_name(p), percent(before[t, p]), percent(wrong[t, p]), _points(v)]
             for t, p, v in largest(wrong - before, PAIRS)
         ]
-        blocks.append(kind("Largest changes", ["True class", "Taken for", "Alone", "Taught", "Points"], changed))
+        blocks.append(kind("Largest changes", ["True class", "Predicted as", "Alone", "Taught", "Points"], changed))
     return Section("Confusions", "Means over seeds.", blocks)
 
 
 def examples(run: RunRecord) -> Section:
-    """Test images on which the teacher and the student say different things; masks, where there are such."""
+    """Show test images whose predictions differ between teacher and student; masks for segmentation."""
     if run.result.get("task") == "segmentation":
         return masks(run)
     if run.examples is None:
-        raise Missing("the folder holds no examples.npz")
-    models = [(role, run.label(role), told(run, role)[0]) for role in ROLES if told(run, role)]
+        raise Missing("the folder has no examples.npz")
+    models = [(role, run.label(role), predictions_of(run, role)[0]) for role in ROLES if predictions_of(run, role)]
     if not models:
         raise Missing("it needs predictions.npz")
-    pictures = []
+    images = []
     for index, image in zip(run.examples.index[:EXAMPLES], run.examples.images[:EXAMPLES], strict=True):
-        found = [
-            (role, label, said, int(np.flatnonzero(said.index == index)[0]))
-            for role, label, said in models
-            if index in said.index
+        rows = [
+            (role, label, predictions, int(np.flatnonzero(predictions.index == index)[0]))
+            for role, label, predictions in models
+            if index in predictions.index
         ]
-        if not found:
+        if not rows:
             continue
-        truth = int(found[0][2].targets[found[0][3]])
-        answers = [(role, label, *_answer(run, said, at, truth)) for role, label, said, at in found]
-        name = run.class_name(truth)
-        pictures.append(ImageBlock(picture(image, PIXELS), f"test sample {int(index)}, of class {name}", name, answers))
-    if not pictures:
-        raise Missing("none of the example images is among the predictions")
+        target = int(rows[0][2].targets[rows[0][3]])
+        texts = [(role, label, *_prediction(run, predictions, i, target)) for role, label, predictions, i in rows]
+        name = run.class_name(target)
+        images.append(ImageBlock(encode_png(image, PIXELS), f"test sample {int(index)}, of class {name}", name, texts))
+    if not images:
+        raise Missing("predictions.npz contains none of the example images")
     return Section(
         "Where teacher and student differ",
-        "Test samples, with each model's class and its probability (first seed)." + run.examples.said,
-        pictures,
+        "Test samples with each model's predicted class and its probability (first seed)." + run.examples.note,
+        images,
     )
 
 
-def _answer(run: RunRecord, said: Predictions, at: int, truth: int) -> tuple[str, str, bool]:
-    best = int(said.probabilities[at].argmax())
-    return run.class_name(best), share(said.probabilities[at, best].item()), best == truth
+def _prediction(run: RunRecord, predictions: Predictions, i: int, target: int) -> tuple[str, str, bool]:
+    best = int(predictions.probabilities[i].argmax())
+    return run.class_name(best), percent(predictions.probabilities[i, best].item()), best == target

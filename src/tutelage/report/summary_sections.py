@@ -1,4 +1,4 @@
-"""The sections on what came out: the verdict, the summaries, what was done, what it cost."""
+"""The sections on the result: the verdict, the summaries, the method and settings, and the costs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tutelage.report.again import BUDGET, command
+from tutelage.report.again import FIRST_KEYS, command
 from tutelage.report.components import (
     NB,
     Block,
@@ -20,6 +20,7 @@ from tutelage.report.components import (
     SummaryCard,
     Table,
     Text,
+    Unit,
     WideTable,
     count,
     decimal,
@@ -27,7 +28,7 @@ from tutelage.report.components import (
     is_interval,
     is_number,
     mean,
-    share,
+    percent,
 )
 from tutelage.report.run_record import ROLES, RunRecord
 from tutelage.report.svg_charts import ChartRow, intervals
@@ -37,62 +38,70 @@ BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undeci
 
 
 def student_name(run: RunRecord) -> str:
-    """The student as the run names it."""
+    """Return the student's name in the run."""
     return model_name(run, "student") or model_name(run, "alone") or "the student"
 
 
 def model_name(run: RunRecord, role: str) -> str | None:
-    """A role's model as the configuration or the result names it; members of an ensemble are added up."""
-    named = run.config.get("teacher" if role == "teacher" else "student") or run.summary(role).get("model")
-    return " + ".join(map(str, named)) if isinstance(named, list) else str(named) if named else None
+    """Return the name of a role's model in the configuration or result; for an ensemble, the members joined by "+"."""
+    names = run.config.get("teacher" if role == "teacher" else "student") or run.summary(role).get("model")
+    return " + ".join(map(str, names)) if isinstance(names, list) else str(names) if names else None
 
 
 def verdict(run: RunRecord) -> tuple[str, str, str]:
-    """(tone, badge, one sentence): what may be said of teaching, and how sure it is."""
+    """Return (tone, badge, sentence): whether teaching helped, and how certain that is."""
     gain, name, unit = run.result.get("gain"), student_name(run), run.unit
     reached = {role: unit(run.summary(role).get(run.metric)) for role in ROLES}
     if not gain:
-        role = "student" if run.summary("student") else "alone" if run.summary("alone") else "teacher"
-        said = {"teacher": "The teacher", "the student": "The student"}.get(role if role == "teacher" else name, name)
-        return (
-            "none",
-            "Not compared",
-            (
-                f"{said} reaches {reached[role]} {run.metric}{_samples(run)}. "
-                "This run makes no comparison, so it says nothing of whether teaching helps."
-            ),
-        )
-    seeds = len(gain.get("values") or [])
-    seeds_said = f"{seeds} seed{'s' if seeds != 1 else ''}"
-    bounds = gain.get("interval")
-    sure = "one seed gives no interval" if seeds == 1 else f"no interval, {seeds_said}"
-    if is_interval(bounds):
-        low, high = (unit.difference(bound) for bound in bounds)
-        sure = f"95{NB}% interval {low} to {high}, {seeds_said}"
-    few = doubts(gain.get("values") or [])
+        return "none", "Not compared", _without_comparison(run, reached)
+    doubt = doubts(gain.get("values") or [])
     both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['alone']} trained alone"
-    difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({sure})"
+    difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({_certainty(gain, unit)})"
     kind, higher = str(gain.get("verdict")), run.result.get("higher_is_better", True)
     sentence = {
         "beats": f"{both}: a {'gain' if higher else 'difference'} of {difference}, so teaching helped.",
         "worse": f"{both}: a difference of {difference}, so the taught student is worse.",
-    }.get(kind, f"{both}: a difference of {difference}, {_zero(bounds)} to say whether teaching helps.")
-    return kind, BADGES.get(kind, "Undecided"), sentence + (f" {few[0].upper()}{few[1:]}." if few else "")
+    }.get(
+        kind,
+        f"{both}: a difference of {difference}, {_insufficiency(gain.get('interval'))} to say whether teaching helps.",
+    )
+    return kind, BADGES.get(kind, "Undecided"), sentence + (f" {doubt[0].upper()}{doubt[1:]}." if doubt else "")
+
+
+def _without_comparison(run: RunRecord, reached: Mapping[str, str]) -> str:
+    role = next((role for role in ("student", "alone") if run.summary(role)), "teacher")
+    name = "the teacher" if role == "teacher" else student_name(run)
+    subject = {"the teacher": "The teacher", "the student": "The student"}.get(name, name)
+    return (
+        f"{subject} reaches {reached[role]} {run.metric}{_samples(run)}. "
+        "This run has no comparison, so it can't show whether teaching helps."
+    )
+
+
+def _certainty(gain: Mapping[str, Any], unit: Unit) -> str:
+    """The interval of the gain and the number of seeds, or why there is no interval."""
+    count = len(gain.get("values") or [])
+    seeds = f"{count} seed{'s' if count != 1 else ''}"
+    bounds = gain.get("interval")
+    if is_interval(bounds):
+        low, high = (unit.difference(bound) for bound in bounds)
+        return f"95{NB}% interval {low} to {high}, {seeds}"
+    return "one seed gives no interval" if count == 1 else f"no interval, {seeds}"
 
 
 def headline(run: RunRecord) -> str:
-    """What came out, in two or three words: the gain, or the figure where nothing was compared."""
+    """Return the result in two or three words: the gain, or the metric if there is no comparison."""
     gain, unit = run.result.get("gain"), run.unit
     if not gain:
         role = next((role for role in ("student", "alone", "teacher") if run.summary(role)), "student")
         return f"{unit(run.summary(role).get(run.metric))} {run.metric}"
-    unsure = ", undecided" if gain.get("verdict") not in ("beats", "worse") else ""
-    return f"{unit.difference(gain.get('mean'))}{unit.points or f' {run.metric}'}{unsure}"
+    suffix = ", undecided" if gain.get("verdict") not in ("beats", "worse") else ""
+    return f"{unit.difference(gain.get('mean'))}{unit.points or f' {run.metric}'}{suffix}"
 
 
-def _zero(bounds: Any) -> str:
-    crosses = is_interval(bounds) and bounds[0] <= 0 <= bounds[1]
-    return "which doesn't exclude zero: too little" if crosses else "too little"
+def _insufficiency(bounds: Any) -> str:
+    includes_zero = is_interval(bounds) and bounds[0] <= 0 <= bounds[1]
+    return "which doesn't exclude zero: too little" if includes_zero else "too little"
 
 
 def _samples(run: RunRecord) -> str:
@@ -101,17 +110,17 @@ def _samples(run: RunRecord) -> str:
 
 
 def result(run: RunRecord) -> Section:
-    """Summary cards, each seed with the means and intervals, and the seeds side by side."""
+    """Build the section of summary cards, metrics by seed with means and intervals, and the seeds in pairs."""
     roles = [role for role in ROLES if is_number(run.summary(role).get(run.metric))]
     if not roles:
-        raise Missing(f"result.json holds no {run.metric}")
+        raise Missing(f"result.json has no {run.metric}")
     rows = [_row(run, role) for role in roles]
     table = Table(
-        "Figures by model",
+        f"Test {run.metric} by model",
         ["Model", run.metric, "95 % interval", "Seeds"],
         [
             *([r.label, run.unit(r.mean), run.unit.interval(r.interval) or "–", len(r.values)] for r in rows),
-            *_others(run),
+            *_other_trainings(run),
         ],
     )
     within = (0.0, 1.0) if run.unit.percent else (-math.inf, math.inf)
@@ -121,16 +130,16 @@ def result(run: RunRecord) -> Section:
     figure = Figure(
         f"Test {run.metric} by seed",
         drawing,
-        "Dots: seeds. Upright bar: their mean. Line: its 95 % interval.",
+        "Dots: seeds. Vertical bar: their mean. Line: 95 % interval of the mean.",
         [(r.style, r.label) for r in rows],
         table,
     )
-    blocks: list[Block] = [*_weak(run), *(_card(run, role) for role in roles), figure, *_columns(run, roles)]
+    blocks: list[Block] = [*_teacher_warning(run), *(_card(run, role) for role in roles), figure, *_columns(run, roles)]
     return Section("Result", _ratio(run), [*blocks, *_pairs(run)])
 
 
-def _weak(run: RunRecord) -> list[Block]:
-    """A warning where the teacher is worse than the student alone."""
+def _teacher_warning(run: RunRecord) -> list[Block]:
+    """A warning if the teacher is worse than the student alone."""
     teacher, alone = (run.summary(role).get(run.metric) for role in ("teacher", "alone"))
     if not (
         is_number(teacher) and is_number(alone) and worse(teacher, alone, run.result.get("higher_is_better", True))
@@ -139,36 +148,36 @@ def _weak(run: RunRecord) -> list[Block]:
     return [
         Text(
             f"The teacher is worse than the student trained alone ({run.unit(teacher)} against {run.unit(alone)} "
-            f"{run.metric}): train it longer (teacher_epochs), or take a better one.",
+            f"{run.metric}): train it longer (teacher_epochs), or use a better one.",
             "warning",
         )
     ]
 
 
 def _columns(run: RunRecord, roles: list[str]) -> list[Block]:
-    """Each label column's figures by model, if there are several."""
-    figures = [run.summary(role).get("columns") or {} for role in roles]
-    if not any(figures):
+    """The metric of each label column by model, if there are several columns."""
+    columns = [run.summary(role).get("columns") or {} for role in roles]
+    if not any(columns):
         return []
-    rows = [[name, *(run.unit(found.get(name)) for found in figures)] for name in max(figures, key=len)]
+    rows = [[name, *(run.unit(values.get(name)) for values in columns)] for name in max(columns, key=len)]
     return [Table(f"Test {run.metric} by label column", ["Label", *map(run.label, roles)], rows)]
 
 
-def _others(run: RunRecord) -> list[list[Any]]:
-    """Rows of what was trained before, and of the students beside the first."""
+def _other_trainings(run: RunRecord) -> list[list[Any]]:
+    """Rows of the earlier trainings, and of further students."""
     return [
         [
-            f"{name} ({', '.join([other.get('model', '–'), *_classes(other)])})",
-            run.unit(other.get(run.metric)),
-            run.unit.interval(other.get("interval")) or "–",
-            len(other.get("values") or []),
+            f"{name} ({', '.join([summary.get('model', '–'), *_classes(summary)])})",
+            run.unit(summary.get(run.metric)),
+            run.unit.interval(summary.get("interval")) or "–",
+            len(summary.get("values") or []),
         ]
-        for name, other in ({**(run.result.get("before") or {}), **(run.result.get("others") or {})}).items()
+        for name, summary in ({**(run.result.get("before") or {}), **(run.result.get("others") or {})}).items()
     ]
 
 
 def _classes(summary: dict[str, Any]) -> list[str]:
-    """The classes of a training that knew only some."""
+    """The classes of a training on a subset of the classes."""
     names = summary.get("classes") or []
     return [f"classes {' '.join(names)}"] if 0 < len(names) <= 10 else [f"{len(names)} classes"] * bool(names)
 
@@ -196,16 +205,16 @@ def _card(run: RunRecord, role: str) -> SummaryCard:
     facts = [
         ("Parameters", count(summary.get("parameters"))),
         ("MACs", count(macs)),
-        ("Training time", duration(summary["seconds"]) if is_number(summary.get("seconds")) else "came trained"),
+        ("Training time", duration(summary["seconds"]) if is_number(summary.get("seconds")) else "pretrained"),
     ]
     if is_number(summary.get("latency_ms")):
-        facts.append(("One image takes", duration(summary["latency_ms"] / 1000)))
+        facts.append(("Latency of one image", duration(summary["latency_ms"] / 1000)))
     model = model_name(run, role) or "–"
     return SummaryCard(role, run.label(role), model, run.unit(summary.get(run.metric)), below, facts)
 
 
 def _ratio(run: RunRecord) -> str:
-    """What the student saves against the teacher, and what it keeps."""
+    """Compare the student's parameters and metric with the teacher's, in a sentence."""
     student = run.summary("student") or run.summary("alone")
     large, small = run.summary("teacher").get("parameters"), student.get("parameters")
     if not (is_number(large) and is_number(small) and large and small):
@@ -213,10 +222,11 @@ def _ratio(run: RunRecord) -> str:
     if large < small:
         return f"The student has {small / large:.3g} times the teacher's parameters."
     text = f"The student has {large / small:.3g} times fewer parameters than the teacher"
-    theirs, its = run.summary("teacher").get(run.metric), student.get(run.metric)
-    if run.unit.percent and is_number(theirs) and is_number(its) and theirs:
-        kept = f"{100 * its / theirs:.1f} % of its {run.metric}"
-        return f"{text} and reaches {kept if its <= theirs else f'{run.unit(its)} against its {run.unit(theirs)}'}."
+    teacher_value, student_value = run.summary("teacher").get(run.metric), student.get(run.metric)
+    if run.unit.percent and is_number(teacher_value) and is_number(student_value) and teacher_value:
+        kept = f"{100 * student_value / teacher_value:.1f} % of its {run.metric}"
+        both = f"{run.unit(student_value)} against its {run.unit(teacher_value)}"
+        return f"{text} and reaches {kept if student_value <= teacher_value else both}."
     return f"{text}."
 
 
@@ -241,70 +251,80 @@ def _pairs(run: RunRecord) -> list[Block]:
     return [Table("The same seeds, alone and taught", ["Seed", "Alone", "Taught", "Difference"], rows)]
 
 
-def done(run: RunRecord) -> Section:
-    """The terms and layer pairs, the request in short, and the command that repeats it."""
-    facts = next((p.facts for role in ("student", "alone", "teacher") for p in run.phases_with_role(role)), {})
-    blocks: list[Block] = []
-    asked = [(name.replace("_", " "), _said(run.config[name])) for name in BUDGET if run.config.get(name) is not None]
-    if isinstance(run.config.get("teacher"), list) and run.config.get("ensemble"):
-        asked.insert(1, ("ensemble", _said(run.config["ensemble"])))
-    if run.data:
-        asked.append(("samples", ", ".join(f"{run.data[s]} {s}" for s in ("train", "val", "test") if run.data.get(s))))
-    if run.result.get("chosen"):
-        asked.append(("weights kept", str(run.result["chosen"])))
-    if asked:
-        blocks.append(Facts("The request", asked))
-    terms = [
-        [
-            t.get("name", "–"),
-            decimal(t.get("weight")) if is_number(t.get("weight")) else str(t.get("weight", "–")),
-            t.get("formula", ""),
-            _options(t.get("options") or {}),
-            t.get("paper", ""),
-        ]
-        for t in facts.get("terms") or []
-    ]
-    if terms:
-        head = ["Term", "Weight", "Formula", "Options", "Paper"]
-        blocks.append(WideTable("What the student minimised: the weighted sum of these terms", head, terms))
+def description(run: RunRecord) -> Section:
+    """Build the section of the main settings, the terms, the layer pairs, and the command that repeats the run."""
+    phases = [phase for role in ("student", "alone", "teacher") for phase in run.phases_with_role(role)]
+    facts = phases[0].facts if phases else {}
+    blocks: list[Block] = [*_main_settings(run), *_terms(facts)]
     pairs = facts.get("pairs") or []
     if pairs:
-        blocks.append(Table("Layers that were compared", ["Student", "Teacher"], [list(pair) for pair in pairs]))
-    again = command(run.config)
-    if again:
-        blocks.append(Code("Run it again", again))
+        blocks.append(Table("Compared layers", ["Student", "Teacher"], [list(pair) for pair in pairs]))
+    repeat = command(run.config)
+    if repeat:
+        blocks.append(Code("Run it again", repeat))
     if not blocks:
-        raise Missing("the folder holds neither config.yaml nor a phase with terms")
+        raise Missing("the folder has neither config.yaml nor a phase with terms")
     return Section("What was done", "", blocks)
 
 
-def _said(value: Any) -> str:
+def _main_settings(run: RunRecord) -> list[Block]:
+    """The settings of the run's first keys, the sizes of its data, and the weights that were kept."""
+    config = run.config
+    settings = [(name.replace("_", " "), _format(config[name])) for name in FIRST_KEYS if config.get(name) is not None]
+    if isinstance(config.get("teacher"), list) and config.get("ensemble"):
+        settings.insert(1, ("ensemble", _format(config["ensemble"])))
+    if run.data:
+        sizes = ", ".join(f"{run.data[split]} {split}" for split in ("train", "val", "test") if run.data.get(split))
+        settings.append(("samples", sizes))
+    if run.result.get("chosen"):
+        settings.append(("weights kept", str(run.result["chosen"])))
+    return [Facts("Settings", settings)] if settings else []
+
+
+def _terms(facts: Mapping[str, Any]) -> list[Block]:
+    """A table of the terms that the student minimised."""
+    rows = [
+        [
+            term.get("name", "–"),
+            decimal(term.get("weight")) if is_number(term.get("weight")) else str(term.get("weight", "–")),
+            term.get("formula", ""),
+            _options(term.get("options") or {}),
+            term.get("paper", ""),
+        ]
+        for term in facts.get("terms") or []
+    ]
+    head = ["Term", "Weight", "Formula", "Options", "Paper"]
+    return [WideTable("Minimised loss: the weighted sum of these terms", head, rows)] if rows else []
+
+
+def _format(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} = {_said(value)}" for name, value in options.items())
+    return ", ".join(f"{name} = {_format(value)}" for name, value in options.items())
 
 
 def costs(run: RunRecord) -> Section:
-    """What each kind of training took."""
+    """Build the section on the time and memory of each training."""
     if not run.phases:
-        raise Missing("the folder holds no phase.json")
+        raise Missing("the folder has no phase.json")
     rows = []
     trained = {run.label(role): run.phases_with_role(role) for role in ROLES if run.phases_with_role(role)}
-    before = {name: run.called(name) for name in run.result.get("before") or {}}
+    before = {name: run.phases_named(name) for name in run.result.get("before") or {}}
     for label, phases in (trained | before).items():
         facts = [phase.facts for phase in phases]
         if facts:
             average = {name: mean([f.get(name) for f in facts]) for name in COSTS}
-            taken = [f["seconds"] for f in facts if is_number(f.get("seconds"))]
-            total = duration(sum(taken)) if taken else "came trained"
-            rows.append([label, len(facts), *(say(average[name]) for name, say in COSTS.items()), total])
+            seconds = [f["seconds"] for f in facts if is_number(f.get("seconds"))]
+            total = duration(sum(seconds)) if seconds else "pretrained"
+            rows.append([label, len(facts), *(text(average[name]) for name, text in COSTS.items()), total])
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
-    slow = _slowdown(run)
-    so_far = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
-    whose = "Peak memory is that of the process so far: of its earlier trainings too. " if so_far else ""
-    return Section("Costs", f"Means over seeds. {whose}{slow}".strip(), [WideTable("Training costs", head, rows)])
+    whole_process = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
+    scope = "Peak memory is that of the process so far, with its earlier trainings. " if whole_process else ""
+    return Section(
+        "Costs", f"Means over seeds. {scope}{_slowdown(run)}".strip(), [WideTable("Training costs", head, rows)]
+    )
 
 
 COSTS: dict[str, Callable[[Any], str]] = {
@@ -312,7 +332,7 @@ COSTS: dict[str, Callable[[Any], str]] = {
     "steps": decimal,
     "seconds": duration,
     "step_ms": lambda value: duration(value / 1000) if is_number(value) else "–",
-    "teacher_share": share,
+    "teacher_share": percent,
     "peak_memory_mb": lambda value: f"{value:,.0f}{NB}MB" if is_number(value) else "–",
 }
 
@@ -321,22 +341,24 @@ def _slowdown(run: RunRecord) -> str:
     alone, taught = (
         mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone", "student")
     )
-    return f"A taught step took {taught / alone:.2f} times a step of training alone." if alone and taught else ""
+    if not (alone and taught):
+        return ""
+    return f"A step of the student taught took {taught / alone:.2f} times as long as a step of the student alone."
 
 
 def settings(run: RunRecord) -> Section:
-    """Everything that was asked for, and where it ran."""
+    """Build the section of the whole configuration and the environment."""
     tables = [
-        Table(caption, ["Name", "Value"], [[name, _said(value)] for name, value in values.items()])
+        Table(caption, ["Name", "Value"], [[name, _format(value)] for name, value in values.items()])
         for caption, values in (("Configuration", run.config), ("Environment", run.environment))
         if values
     ]
     if not tables:
-        raise Missing("the folder holds neither config.yaml nor environment.json")
+        raise Missing("the folder has neither config.yaml nor environment.json")
     return Section("Configuration and environment", "", [Folded(table) for table in tables])
 
 
 def notes(run: RunRecord, missing: list[tuple[str, str]]) -> Section | None:
-    """What isn't in the report, and why."""
-    said = [*run.notes, *(f"{title}: {why}." for title, why in missing)]
-    return Section("Left out", "", [Text(note, "note") for note in said]) if said else None
+    """Build the section of missing sections and unreadable files, with the reasons; None if there are none."""
+    texts = [*run.notes, *(f"{title}: {why}." for title, why in missing)]
+    return Section("Left out", "", [Text(text, "note") for text in texts]) if texts else None

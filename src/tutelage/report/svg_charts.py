@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG: colours are CSS classes, so that they follow the page's light and dark."""
+"""Charts as inline SVG; colours are CSS classes, so that they follow the page's light or dark scheme."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tutelage.report.metrics import Array, Bin
 Point = tuple[float, float]
 WIDTH, HEIGHT = 440.0, 250.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 428.0, 10.0, 212.0
-DOTS, NUMBERED, LETTER = 40, 12, 8.8
-"""A line of at most so many points shows them, a heat map of at most so many classes its numbers; a letter's width."""
+MAX_DOTS, MAX_NUMBERED, LETTER = 40, 12, 8.8
+"""The most points of a line with dots, the most classes of a heat map with numbers, and the width of a letter."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) in a CSS class; faint lines stand behind and aren't described."""
+    """A line through points (x, y) in a CSS class; faint lines are in the background and have no description."""
 
     style: str
     label: str
@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Axis:
-    """Maps values to places, on a linear or logarithmic scale, with ticks at 1, 2 and 5."""
+    """An axis that maps values to coordinates on a linear or logarithmic scale, with ticks at 1, 2 and 5."""
 
     low: float
     high: float
@@ -39,27 +39,27 @@ class Axis:
     log: bool = False
 
     def __call__(self, value: float) -> float:
-        """Where a value lies."""
+        """Return the coordinate of a value."""
         low, high, value = (math.log10(v) if self.log else v for v in (self.low, self.high, value))
         return self.start + (self.end - self.start) * (value - low) / (high - low)
 
     def ticks(self, most: int = 6) -> list[float]:
-        """Round values within the range."""
+        """Return round values within the range."""
         if self.log:
             powers = range(math.floor(math.log10(self.low)) - 1, math.ceil(math.log10(self.high)) + 1)
             digits = (1, 2, 5) if self.high / self.low < 50 else (1,)
-            every = [d * 10.0**p for p in powers for d in digits]
-            inside = [v for v in every if self.low * 0.999 <= v <= self.high * 1.001]
+            values = [d * 10.0**p for p in powers for d in digits]
+            inside = [v for v in values if self.low * 0.999 <= v <= self.high * 1.001]
             return inside[:: math.ceil(len(inside) / most)] if inside else [self.low, self.high]
-        rough = (self.high - self.low) / (most - 1)
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(d * power for d in (1, 2, 5, 10) if d * power >= rough * 0.999)
+        min_step = (self.high - self.low) / (most - 1)
+        power = 10.0 ** math.floor(math.log10(min_step))
+        step = next(d * power for d in (1, 2, 5, 10) if d * power >= min_step * 0.999)
         first = math.ceil(self.low / step - 1e-9)
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
 def spanning(values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.06) -> Axis:
-    """An axis that holds all the values, with a margin."""
+    """Return an axis that spans all values, with a margin."""
     low, high = min(values), max(values)
     if log:
         gap = max((high / low) ** margin, 1.15)
@@ -69,12 +69,12 @@ def spanning(values: Sequence[float], start: float, end: float, log: bool = Fals
 
 
 def needs_log(values: Sequence[float]) -> bool:
-    """Whether positive values span more than two decades."""
+    """Return whether positive values span more than two decades."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 100
 
 
 def plain(value: float) -> str:
-    """A tick: 0.05, 2000 → "2k"."""
+    """Format a tick: 0.05, 2000 → "2k"."""
     if abs(value) >= 1000:
         return f"{value / 1000:g}k"
     return f"{value:.3g}".replace("-", "−")
@@ -86,11 +86,11 @@ def lines(
     *,
     x: str,
     level: tuple[str, str, float] | None = None,
-    say: Callable[[float], str] = plain,
+    value_text: Callable[[float], str] = plain,
     tick: Callable[[float], str] = plain,
     log: bool = False,
 ) -> Markup:
-    """Lines over x; `level` is a horizontal line (css class, label, y)."""
+    """Draw lines over x; `level` is a horizontal line (CSS class, label, y)."""
     xs = [p[0] for line in series for p in line.points]
     ys = [p[1] for line in series for p in line.points] + ([level[2]] if level else [])
     across = Axis(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
@@ -98,13 +98,15 @@ def lines(
     parts = [_grid(across, up, x, tick)]
     if level:
         style, label, y = level
-        parts.append(_group(style, f"{label}: {say(y)}", [_rule("line level", LEFT, up(y), RIGHT, up(y))]))
+        parts.append(_group(style, f"{label}: {value_text(y)}", [_rule("line level", LEFT, up(y), RIGHT, up(y))]))
     for line in sorted(series, key=lambda s: not s.faint):
         path = "M" + "L".join(f"{across(a):.1f} {up(b):.1f}" for a, b in line.points)
         drawn = [f'<path class="line{" faint" if line.faint else ""}" d="{path}"/>']
-        if not line.faint and len(line.points) <= DOTS:
-            said = [f"{line.label}, {x} {plain(a)}: {say(b)}" for a, b in line.points]
-            drawn += [_dot("dot", across(a), up(b), 2.5, text) for (a, b), text in zip(line.points, said, strict=True)]
+        if not line.faint and len(line.points) <= MAX_DOTS:
+            titles = [f"{line.label}, {x} {plain(a)}: {value_text(b)}" for a, b in line.points]
+            drawn += [
+                _dot("dot", across(a), up(b), 2.5, title) for (a, b), title in zip(line.points, titles, strict=True)
+            ]
         parts.append(_group(line.style, line.label, drawn))
     return _svg(about, WIDTH, HEIGHT, parts)
 
@@ -118,7 +120,7 @@ def _grid(across: Axis, up: Axis, x: str, tick: Callable[[float], str]) -> str:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """One model's values by seed, their mean and its interval."""
+    """A model's values by seed, their mean and the interval of the mean."""
 
     style: str
     label: str
@@ -131,13 +133,13 @@ def intervals(
     about: str,
     rows: Sequence[ChartRow],
     x: str,
-    say: Callable[[float], str],
+    value_text: Callable[[float], str],
     tick: Callable[[float], str],
     within: tuple[float, float] = (-math.inf, math.inf),
 ) -> Markup:
-    """Each seed as a dot, the mean as a bar, and the interval around it; a row for each model.
+    """Draw a row for each model: seeds as dots, the mean as a bar, and the interval of the mean as a line.
 
-    within: the values that there can be, at which intervals end.
+    within: the range of possible values; intervals are clipped to it.
     """
     rows = [replace(row, interval=row.interval and _clipped(row.interval, within)) for row in rows]
     left, step = 76.0, 46.0
@@ -150,11 +152,11 @@ def intervals(
     for i, row in enumerate(rows):
         y, middle = TOP + step * (i + 0.5), across(row.mean)
         low, high = row.interval or (row.mean, row.mean)
-        around = f" ({say(low)} to {say(high)})" if row.interval else ""
+        interval = f" ({value_text(low)} to {value_text(high)})" if row.interval else ""
         drawn = [_text(left - 10, y + 4, row.label, "end"), _rule("whisker", across(low), y, across(high), y)]
-        drawn += [_dot("seed", across(v), y, 4, say(v)) for v in row.values]
+        drawn += [_dot("seed", across(v), y, 4, value_text(v)) for v in row.values]
         drawn.append(_rule("mean", middle, y - 11, middle, y + 11))
-        parts.append(_group(row.style, f"{row.label}: {say(row.mean)}{around}", drawn))
+        parts.append(_group(row.style, f"{row.label}: {value_text(row.mean)}{interval}", drawn))
     return _svg(about, WIDTH, bottom + 42, parts)
 
 
@@ -163,8 +165,8 @@ def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[
     return low, high
 
 
-def bars(about: str, values: Sequence[tuple[str, float]], say: Callable[[float], str]) -> Markup:
-    """A signed horizontal bar for each (label, value)."""
+def bars(about: str, values: Sequence[tuple[str, float]], value_text: Callable[[float], str]) -> Markup:
+    """Draw a signed horizontal bar for each (label, value)."""
     height = 28.0
     left = 24 + LETTER * min(max(len(label) for label, _ in values), 16)
     numbers = [0.0, *(value for _, value in values)]
@@ -175,22 +177,22 @@ def bars(about: str, values: Sequence[tuple[str, float]], say: Callable[[float],
         y, end = 4 + height * i, across(value)
         style, anchor, gap = ("worse", "end", -5) if value < 0 else ("better", "start", 5)
         drawn = [
-            _text(left, y + 19, _short(label, 16), "end"),
+            _text(left, y + 19, _shorten(label, 16), "end"),
             _box("fill", min(zero, end), y + 3, abs(end - zero), 22),
-            _text(end + gap, y + 19, say(value), anchor),
+            _text(end + gap, y + 19, value_text(value), anchor),
         ]
-        parts.append(_group(style, f"{label}: {say(value)}", drawn))
+        parts.append(_group(style, f"{label}: {value_text(value)}", drawn))
     return _svg(about, WIDTH, total, [*parts, _rule("axis", zero, 2, zero, total - 2)])
 
 
 def stacked(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> Markup:
-    """A bar of shares that add up to 1 for each (label, [(css class, name, share)])."""
+    """Draw a stacked bar for each (label, [(CSS class, name, fraction)]), whose fractions add up to 1."""
     left, step = 76.0, 54.0
     parts = []
-    for i, (label, shares) in enumerate(rows):
+    for i, (label, fractions) in enumerate(rows):
         x, y = left, 8 + step * i
         parts.append(_text(left - 10, y + 23, label, "end"))
-        for style, name, value in shares:
+        for style, name, value in fractions:
             width, text = (RIGHT - left) * value, f"{100 * value:.1f} %"
             drawn = [_box("part", x, y, width, 36)]
             if width > 52:
@@ -201,7 +203,7 @@ def stacked(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float
 
 
 def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
-    """A reliability diagram: accuracy by confidence, beside the diagonal of perfect calibration."""
+    """Draw a reliability diagram: accuracy by confidence, with the diagonal of perfect calibration."""
     left, right, top, bottom = 44.0, 252.0, 8.0, 200.0
     across, up = Axis(0, 1, left, right), Axis(0, 1, bottom, top)
     parts = []
@@ -209,48 +211,50 @@ def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
         parts += [_rule("grid", left, up(v), right, up(v)), _text(left - 6, up(v) + 4, plain(v), "end")]
         parts.append(_text(across(v), bottom + 16, plain(v)))
     for b in bins:
-        said = f"confidence {b.confidence:.3f}, accuracy {b.accuracy:.3f}, {b.count} samples"
+        title = f"confidence {b.confidence:.3f}, accuracy {b.accuracy:.3f}, {b.count} samples"
         width = across(b.high) - across(b.low) - 1
         drawn = _box("fill bin", across(b.low) + 0.5, up(b.accuracy), width, bottom - up(b.accuracy))
-        parts.append(_group(style, said, [drawn]))
+        parts.append(_group(style, title, [drawn]))
     parts += [_rule("even", left, bottom, right, top), _rule("axis", left, bottom, right, bottom)]
     return _svg(about, 260, 240, [*parts, _text((left + right) / 2, bottom + 35, "confidence", style="name")])
 
 
-def heat(about: str, shares: Array, full: Sequence[str]) -> Markup:
-    """A confusion as shares of each true class (row): hits on the diagonal, errors on a scale of their own."""
-    n = len(full)
-    names = [_short(name, 14) for name in full]
-    longest = max(map(len, names))
+def heat(about: str, fractions: Array, names: Sequence[str]) -> Markup:
+    """Draw a confusion matrix in fractions of each true class (row); errors have their own colour scale."""
+    n = len(names)
+    labels = [_shorten(name, 14) for name in names]
+    longest = max(map(len, labels))
     left = 12 + LETTER * longest
     cell = (WIDTH - left - 6) / n
     foot = 6 + cell * n
-    wrong = max((float(shares[t, p]) for t in range(n) for p in range(n) if t != p), default=0.0) or 1.0
-    turned = longest * LETTER > cell
+    wrong = max((float(fractions[t, p]) for t in range(n) for p in range(n) if t != p), default=0.0) or 1.0
+    rotated = longest * LETTER > cell
     parts = []
     for t in range(n):
         y, x = 6 + cell * t, left + cell * (t + 0.5)
-        parts.append(_text(left - 6, y + cell / 2 + 4, names[t], "end"))
-        parts.append(_text(x + 4 * turned, foot + 15, names[t], "end" if turned else "middle", turn=-90 * turned))
+        parts.append(_text(left - 6, y + cell / 2 + 4, labels[t], "end"))
+        parts.append(_text(x + 4 * rotated, foot + 15, labels[t], "end" if rotated else "middle", turn=-90 * rotated))
         for p in range(n):
-            value, x = float(shares[t, p]), left + cell * p
+            value, x = float(fractions[t, p]), left + cell * p
             style, weight = ("hit", 0.75 * value) if t == p else ("miss", 0.8 * value / wrong)
             drawn = [_box("cell", x, y, cell - 1, cell - 1, opacity=weight)]
-            if n <= NUMBERED and (t == p or value >= 0.005):
+            if n <= MAX_NUMBERED and (t == p or value >= 0.005):
                 drawn.append(_text(x + cell / 2, y + cell / 2 + 4, f"{100 * value:.0f}"))
-            parts.append(_group(style, f"{full[t]} taken for {full[p]}: {100 * value:.1f} %", drawn))
-    return _svg(about, WIDTH, foot + (22 + LETTER * longest if turned else 24), parts)
+            parts.append(_group(style, f"{names[t]} predicted as {names[p]}: {100 * value:.1f} %", drawn))
+    return _svg(about, WIDTH, foot + (22 + LETTER * longest if rotated else 24), parts)
 
 
-def _short(text: str, most: int) -> str:
-    """Its beginning and its end: names of a kind often differ there alone."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
+def _shorten(text: str, length: int) -> str:
+    """Keep a text's beginning and end, since similar names often differ only there."""
+    half = length // 2
+    return text if len(text) <= length else f"{text[: length - half - 1]}…{text[-half:]}"
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = "", turn: float = 0) -> str:
-    more = (f' class="{style}"' if style else "") + (f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{escaped(text)}</text>'
+    attributes = (f' class="{style}"' if style else "") + (
+        f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
+    )
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{attributes}>{escaped(text)}</text>'
 
 
 def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -258,16 +262,16 @@ def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _box(style: str, x: float, y: float, width: float, height: float, opacity: float = 1) -> str:
-    more = f' fill-opacity="{opacity:.3f}"' if opacity != 1 else ""
-    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{more}/>'
+    attributes = f' fill-opacity="{opacity:.3f}"' if opacity != 1 else ""
+    return f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"{attributes}/>'
 
 
-def _dot(style: str, x: float, y: float, radius: float, said: str) -> str:
-    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escaped(said)}</title></circle>'
+def _dot(style: str, x: float, y: float, radius: float, title: str) -> str:
+    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escaped(title)}</title></circle>'
 
 
-def _group(style: str, said: str, drawn: Sequence[str]) -> str:
-    return f'<g class="{style}"><title>{escaped(said)}</title>{"".join(drawn)}</g>'
+def _group(style: str, title: str, drawn: Sequence[str]) -> str:
+    return f'<g class="{style}"><title>{escaped(title)}</title>{"".join(drawn)}</g>'
 
 
 def _svg(about: str, width: float, height: float, parts: Sequence[str]) -> Markup:

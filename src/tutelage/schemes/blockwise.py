@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import channels_come_last, norm_widths
-from tutelage.nn.model_profile import ModelProfile
-from tutelage.nn.shared_trunk import order, parents
+from tutelage.nn.model_profile import ModelProfile, order, parents
 from tutelage.nn.token_grid import split
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms

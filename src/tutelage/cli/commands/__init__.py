@@ -1,1 +1,1 @@
-"""The sub-commands: a file's first line is its summary, its `app` the command."""
+"""The sub-commands: a file's first line is the summary in help, and its `app` is the command."""

@@ -1,4 +1,4 @@
-"""A teacher's answers on disk: build them ahead, look into them, check them, clean up."""
+"""Build, inspect, verify and prune caches of a teacher's outputs on disk."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.arguments import KeyValueCommand, Words, read
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-BUILD = """Ask the teacher about every view of every training sample, as runs with the same words and cache=true would.
+BUILD = """Store a teacher's outputs for all views of the training samples, for runs with these keys and cache=true.
 
-A build that was interrupted goes on; several processes may build one cache together.
+An interrupted build continues when it is run again; several processes can build one cache together.
 
 Examples:
 
@@ -23,61 +23,61 @@ Examples:
 
   tutelage cache build study.yaml engine=ray
 
-engine=ray: by the GPUs of a Ray cluster, or else by its CPUs; RAY_ADDRESS says which cluster, none is this machine.
+engine=ray builds on a Ray cluster's GPUs, or else its CPUs; RAY_ADDRESS selects the cluster (default: this machine).
 """
 
 
 @app.callback()
 def cache() -> None:
-    """A teacher's answers on disk: build them ahead, look into them, check them, clean up.
+    """Build, inspect, verify and prune caches of a teacher's outputs on disk.
 
-    Runs with cache=true build and read theirs by themselves; see `tutelage cache build --help`.
+    Runs with cache=true build and read their cache automatically; see `tutelage cache build --help`.
 
     Example: tutelage cache info caches/digits-0123456789ab
     """
 
 
 @app.command(cls=KeyValueCommand, help=BUILD)
-def build(words: Words = None) -> None:
-    """Build what isn't there yet."""
-    engines = [word.partition("=")[2] for word in words or [] if word.startswith("engine=")]
-    config = read([word for word in words or [] if not word.startswith("engine=")])
+def build(arguments: Arguments = None) -> None:
+    """Build the parts of a cache that are missing."""
+    engines = [arg.partition("=")[2] for arg in arguments or [] if arg.startswith("engine=")]
+    config = read_config([arg for arg in arguments or [] if not arg.startswith("engine=")])
     from tutelage.api import build_cache
     from tutelage.utils.console import say
 
     keys = config.model_dump() | {"cache": config.cache or True}
     for folder, view in build_cache(engine=(engines or ["processes"])[-1], **keys):
-        say(f"{folder}: view {view} is there")
+        say(f"{folder}: view {view} is complete")
 
 
-Folder = Annotated[Path, typer.Argument(help="A cache's folder.")]
+Folder = Annotated[Path, typer.Argument(help="The folder of a cache.")]
 
 
 @app.command()
 def info(folder: Folder) -> None:
-    """What a cache holds, how much of it is there, its bytes, and what its storage changed.
+    """Show the contents of a cache, how much of it is complete, its size, and the errors of its storage format.
 
     Example: tutelage cache info caches/digits-0123456789ab
     """
     from tutelage.cache.manifest import read as read_manifest
     from tutelage.utils.console import number, say, table
 
-    found = read_manifest(folder)
-    size = sum((folder / name).stat().st_size for name in found.shards if (folder / name).exists())
-    say(f"{number(found.samples)} samples, {found.views} views, {number(size)} bytes")
-    for name, value in found.about.items():
+    manifest = read_manifest(folder)
+    size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
+    say(f"{number(manifest.samples)} samples, {manifest.views} views, {number(size)} bytes")
+    for name, value in manifest.about.items():
         say(f"{name}: {value}")
     rows = []
-    for name, tap in found.taps.items():
-        there = sum(found.complete(view, name) for view in range(found.views))
-        changed = ", ".join(f"{what} {value:.3g}" for what, value in found.error[name].items())
-        rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{there} of {found.views}", changed))
-    table("", ("what", "shape", "storage", "views there", "changed by storing"), rows)
+    for name, tap in manifest.taps.items():
+        complete = sum(manifest.complete(view, name) for view in range(manifest.views))
+        errors = ", ".join(f"{measure} {value:.3g}" for measure, value in manifest.error[name].items())
+        rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{complete} of {manifest.views}", errors))
+    table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
 
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Check every shard's bytes against the manifest; exit code 1 if one is missing, torn or altered.
+    """Check every shard against its checksum in the manifest; exit code 1 if one is missing, torn or altered.
 
     Example: tutelage cache verify caches/digits-0123456789ab
     """
@@ -87,19 +87,19 @@ def verify(folder: Folder) -> None:
     faults = broken(folder)
     for fault in faults.values():
         say(fault)
-    say(f"{len(faults)} of its shards are broken" if faults else "every shard is whole")
+    say(f"{len(faults)} shards are broken" if faults else "every shard is intact")
     raise typer.Exit(1 if faults else 0)
 
 
 @app.command()
 def prune(folder: Folder) -> None:
-    """Remove what is broken or belongs to no manifest, so that the next run builds it again.
+    """Remove shards that are broken or not in the manifest; the next run builds them again.
 
     Example: tutelage cache prune caches/digits-0123456789ab
     """
-    from tutelage.cache.store import prune as removed
+    from tutelage.cache.store import prune as remove_broken
     from tutelage.utils.console import say
 
-    for name in (names := removed(folder)):
+    for name in (names := remove_broken(folder)):
         say(f"removed {name}")
     say(f"{len(names)} files removed")

@@ -1,4 +1,4 @@
-"""Try one step without training, or some: pairs, costs, and the classic mistakes."""
+"""Check a run on one batch without training: layer pairs, costs and common mistakes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from tutelage.cli.arguments import KeyValueCommand, Words, read
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,10 +16,10 @@ app = typer.Typer(add_completion=False)
 MOST_STEPS = 10_000
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
-EXAMPLES = """Try one step of a run on one batch: nothing is trained, no file is written. An error gives exit code 1.
+EXAMPLES = """Run one step on one batch without training anything or writing a file. An error gives exit code 1.
 
-Shows the data, both networks, the layer pairs with their connectors, each term's value and gradient norm, the cost of a
-step and of the run, and looks for the classic mistakes.
+Shows the data, both networks, the layer pairs with their connectors, each term's value and gradient norm, and the cost
+of a step and of the run, and looks for common mistakes.
 
 Examples:
 
@@ -27,67 +27,67 @@ Examples:
 
   tutelage check study.yaml
 
-  tutelage check study.yaml steps=20      the first 20 steps are taken too, with a copy of the student
+  tutelage check study.yaml steps=20      also trains a copy of the student for 20 steps
 """
 
 
 @app.command(cls=KeyValueCommand, help=EXAMPLES)
-def check(words: Words = None) -> None:
-    """Try it, print what was found."""
-    steps = [word for word in words or [] if word.startswith("steps=")]
-    config = read([word for word in words or [] if word not in steps])
+def check(arguments: Arguments = None) -> None:
+    """Check the run and print the findings."""
+    steps = [arg for arg in arguments or [] if arg.startswith("steps=")]
+    config = read_config([arg for arg in arguments or [] if arg not in steps])
     from tutelage.runs import preflight
     from tutelage.utils.console import say
 
-    trial = preflight.check(config, _count(steps[-1]) if steps else 0)
-    _data(trial)
+    trial = preflight.check(config, _step_count(steps[-1]) if steps else 0)
+    _print_data(trial)
     if trial.student is not None:
-        _networks(trial)
+        _print_networks(trial)
         say("")
-        _terms(trial)
-        _costs(trial)
-    _findings(trial)
+        _print_terms(trial)
+        _print_costs(trial)
+    _print_findings(trial)
     if any(finding.level == "error" for finding in trial.findings):
         raise typer.Exit(1)
 
 
-def _count(word: str) -> int:
+def _step_count(argument: str) -> int:
     """The number in steps=NUMBER."""
-    text = word.removeprefix("steps=")
+    text = argument.removeprefix("steps=")
     if not (text.isdecimal() and 1 <= int(text) <= MOST_STEPS):
-        raise ConfigError(f"{word}: expected how many steps to take, 1 to {MOST_STEPS}.")
+        raise ConfigError(f"{argument}: expected the number of steps, 1 to {MOST_STEPS}.")
     return int(text)
 
 
-def _data(trial: Trial) -> None:
+def _print_data(trial: Trial) -> None:
     from tutelage.utils.console import say
 
     data = trial.data
     say(
         f"data {data.name}: {len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test "
         f"samples; {len(data.classes)} classes; {data.channels} × {data.size[0]} × {data.size[1]}; "
-        f"augment {data.augment}; mean {_numbers(data.mean)}, std {_numbers(data.std)}"
+        f"augment {data.augment}; mean {_decimals(data.mean)}, std {_decimals(data.std)}"
     )
 
 
-def _numbers(values: tuple[float, ...]) -> str:
+def _decimals(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3f}" for value in values)
 
 
-def _networks(trial: Trial) -> None:
+def _print_networks(trial: Trial) -> None:
     from tutelage.utils.console import number, say
 
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            say(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs an image")
+            say(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs per image")
 
 
-def _weight(weight: float | str) -> str:
+def _format_weight(weight: float | str) -> str:
     return weight if isinstance(weight, str) else f"{weight:g}"
 
 
-def _terms(trial: Trial) -> None:
+def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
     from tutelage.policies.parsing import describe_policy
     from tutelage.utils.console import number, say, table
@@ -95,13 +95,13 @@ def _terms(trial: Trial) -> None:
     rows = [
         (
             name,
-            _weight(describe_policy(term.weight)),
+            _format_weight(describe_policy(term.weight)),
             f"{trial.values.get(name, 0):.4g}",
             f"{trial.norms.get(name, 0):.3g}",
         )
         for name, term in trial.terms.named().items()
     ]
-    if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own
+    if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own terms
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]
     table("", ("term", "weight", "value × weight", "gradient norm"), rows)
     for name, term in trial.terms.items():
@@ -109,30 +109,34 @@ def _terms(trial: Trial) -> None:
         for i, (student, teacher) in enumerate(term.pairs):
             connector = term.connectors[i] if len(term.connectors) else None
             size = 0 if connector is None else sum(p.numel() for p in connector.parameters())
-            by = "" if connector is None else f" by {type(connector).__name__} ({number(size)} trainable parameters)"
-            say(f"  {name}: student {student} ← teacher {teacher}{by}")
-        if own := sum(p.numel() for p in term.loss.parameters()):
-            say(f"  {name}: the loss itself has {number(own)} trainable parameters")
+            using = (
+                ""
+                if connector is None
+                else f" through {type(connector).__name__} ({number(size)} trainable parameters)"
+            )
+            say(f"  {name}: student {student} ← teacher {teacher}{using}")
+        if count := sum(p.numel() for p in term.loss.parameters()):
+            say(f"  {name}: the loss itself has {number(count)} trainable parameters")
 
 
 def _norm(trial: Trial, name: str) -> float:
     return trial.norms.get(name.removeprefix("peers/"), 0.0)
 
 
-def _costs(trial: Trial) -> None:
+def _print_costs(trial: Trial) -> None:
     from tutelage.utils.console import duration, say
 
-    part = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
-    share = f", {part} of it the teacher" if trial.teacher is not None else ""
+    fraction = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
+    teacher = f", {fraction} of it for the teacher" if trial.teacher is not None else ""
     say(
-        f"cost: {duration(trial.step)} a step{share}; about {duration(trial.seconds)} for the run, validation not "
-        f"counted; {trial.memory:,.0f} MB of memory at its peak",
-        *([f"a cached teacher would make a step {part} cheaper"] if trial.cacheable else []),
+        f"cost: {duration(trial.step)} per step{teacher}; about {duration(trial.seconds)} for the run without "
+        f"validation; peak memory {trial.memory:,.0f} MB",
+        *([f"a cached teacher would make a step {fraction} cheaper"] if trial.cacheable else []),
         "",
     )
 
 
-def _findings(trial: Trial) -> None:
+def _print_findings(trial: Trial) -> None:
     from rich.text import Text
 
     from tutelage.errors import plain
@@ -140,6 +144,6 @@ def _findings(trial: Trial) -> None:
 
     out = console()
     for finding in trial.findings:
-        mend = f": {finding.mend}" if finding.mend else ""
-        mark = Text(f"{finding.level:<8}", style=COLOURS[finding.level])
-        out.print(mark + Text(plain(finding.what + mend)), soft_wrap=True)
+        advice = f": {finding.mend}" if finding.mend else ""
+        level = Text(f"{finding.level:<8}", style=COLOURS[finding.level])
+        out.print(level + Text(plain(finding.what + advice)), soft_wrap=True)

@@ -1,14 +1,14 @@
-"""Teach a student: teacher, student alone and student taught, compared in a report."""
+"""Distil a teacher into a student, and compare it with the student alone in a report."""
 
 from __future__ import annotations
 
 import typer
 
-from tutelage.cli.arguments import KeyValueCommand, Words, read
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 
 app = typer.Typer(add_completion=False)
 
-EXAMPLES = """Teach a student: train the teacher if need be, the student alone, the student taught, and compare them.
+EXAMPLES = """Distil a teacher into a student: train the teacher if needed, the student alone and taught, and compare.
 
 Examples:
 
@@ -23,9 +23,9 @@ Examples:
 
 
 @app.command(cls=KeyValueCommand, help=EXAMPLES)
-def distill(words: Words = None) -> None:
-    """Run it with progress, then tell the outcome."""
-    config = read(words)
+def distill(arguments: Arguments = None) -> None:
+    """Run the configuration with a progress display, then print the summary."""
+    config = read_config(arguments)
     from tutelage.cli.summary import run
 
     run(config)

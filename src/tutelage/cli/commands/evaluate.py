@@ -1,4 +1,4 @@
-"""Figures of a run's student or a saved network on a test split."""
+"""Evaluate a run's student or a saved network on a test split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tutelage.cli.arguments import Words
+from tutelage.cli.arguments import Arguments
 from tutelage.config.schema import pairs
 
 app = typer.Typer(add_completion=False)
@@ -14,10 +14,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="RUN_OR_FILE", help="A run folder, or a .safetensors file of one.")],
-    words: Words = None,
+    model: Annotated[str, typer.Argument(metavar="RUN_OR_FILE", help="A run folder, or a .safetensors file in one.")],
+    arguments: Arguments = None,
 ) -> None:
-    """Figures of a run's student, or of a saved network, on the test split of its own data or of others.
+    """Evaluate a run's student, or a saved network, on the test split of its own data or of other data.
 
     Examples:
 
@@ -25,9 +25,9 @@ def evaluate(
 
       tutelage evaluate runs/photos/student.safetensors data=folder:more_photos
     """
-    keys = pairs(words or [])
+    keys = pairs(arguments or [])
     from tutelage import api
     from tutelage.utils.console import table
 
-    figures = api.evaluate(model, **keys)
-    table("", ("figure", "value"), [(name, f"{value:.4f}") for name, value in figures.values.items()])
+    result = api.evaluate(model, **keys)
+    table("", ("metric", "value"), [(name, f"{value:.4f}") for name, value in result.values.items()])

@@ -1,4 +1,4 @@
-"""The layers of a model, with shapes and stages."""
+"""List the layers of a model, with shapes and stages."""
 
 from __future__ import annotations
 
@@ -20,27 +20,31 @@ DEFAULTS = {"channels": 3, "classes": 10}
 
 
 class LayersKeys(BaseModel):
-    """What a network is looked at with."""
+    """The keys of `tutelage layers`: the data, or the shape of the images and the number of classes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    data: Place | None = Field(None, description="data, as of a run")
+    data: Place | None = Field(None, description="data, as in a run")
     size: Size | None = Field(None, description="side of the images in pixels, or HEIGHTxWIDTH")
-    channels: int | None = Field(None, ge=1, le=65_536, description="of the images")
-    classes: int | None = Field(None, ge=1, le=10**6, description="how many the network is to tell apart")
+    channels: int | None = Field(None, ge=1, le=65_536, description="channels of the images")
+    classes: int | None = Field(None, ge=1, le=10**6, description="number of classes of the network")
 
 
 @app.command()
 def layers(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, a run folder or a saved network.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[data=…] [size=…] [channels=…] [classes=…]", help="What it gets.")
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[data=…] [size=…] [channels=…] [classes=…]", help="The shape of the images, and the classes."
+        ),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every module, not only stages and blocks.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List every module, not only stages and blocks.")] = False,
 ) -> None:
-    """The layers of a model, with the shapes that they give: the names that a term's student= and teacher= take.
+    """List the layers of a model with their output shapes; their names are the values of a term's student= and
+    teacher=.
 
-    `stage` marks those that auto pairs. calls above 1 can't be captured.
+    `stage` marks the layers that `auto` pairs. A layer with more than one call can't be captured.
 
     Examples:
 
@@ -56,7 +60,7 @@ def layers(
     from tutelage.structures import Batch
     from tutelage.utils.console import number, say, table
 
-    network, shape = _made(model, words or [])
+    network, shape = _create(model, arguments or [])
     profile = ModelProfile(network, Batch(torch.randn(2, *shape)))
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
@@ -75,37 +79,37 @@ def _is_block(module: nn.Module) -> bool:
     return any(True for _ in module.children())
 
 
-def _keys(words: list[str]) -> dict[str, Any]:
-    """The words as values.
+def _keys(arguments: list[str]) -> dict[str, Any]:
+    """Parse the key=value arguments.
 
     Raises: ConfigError that lists every fault.
     """
-    given = pairs(words, {key: field.annotation for key, field in LayersKeys.model_fields.items()})
-    if wrong := [key for key in given if key not in LayersKeys.model_fields]:
+    values = pairs(arguments, {key: field.annotation for key, field in LayersKeys.model_fields.items()})
+    if wrong := [key for key in values if key not in LayersKeys.model_fields]:
         raise ConfigError(f"{', '.join(wrong)}: expected data=, size=, channels= or classes=.")
     try:
-        return LayersKeys(**given).model_dump(exclude_none=True)
+        return LayersKeys(**values).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise ConfigError(faults(error, LayersKeys.model_fields, given)) from error
+        raise ConfigError(faults(error, LayersKeys.model_fields, values)) from error
 
 
-def _made(model: str, words: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
-    """The network, and the shape of an image for it."""
+def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Create or load the network; return it and the shape (C, H, W) of its images."""
     from tutelage import models
     from tutelage.models import serialization
 
-    keys = _keys(words)
+    keys = _keys(arguments)
     if serialization.is_run(model):
         network = serialization.load(model)
         card: serialization.ModelCard = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
-    wanted = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    options = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data
 
         data = load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
-        wanted = {"size": data.size, "channels": data.channels, "classes": len(data.classes), "task": data.task}
-    made = models.create(model, pretrained=False, **wanted)
-    return made.model, (wanted["channels"], *wanted["size"])
+        options = {"size": data.size, "channels": data.channels, "classes": len(data.classes), "task": data.task}
+    loaded = models.create(model, pretrained=False, **options)
+    return loaded.model, (options["channels"], *options["size"])

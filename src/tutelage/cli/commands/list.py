@@ -1,4 +1,4 @@
-"""What there is: losses, policies, teachers, schemes, tasks, recipes, models or data."""
+"""List losses, policies, teachers, schemes, tasks, recipes, models or data."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def _parts(package: str) -> Rows:
 
     entries = catalogue(package).values()
     if package == "losses":
-        columns = "name", "kind", "what it does", "paper", "held to", "method=NAME"
+        columns = "name", "kind", "summary", "paper", "verified against", "method=NAME"
         return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–", way(e)) for e in entries]
     if package == "policies":
-        return ("name", "of", "what it does", "paper"), [(e.name, e.group, e.summary, e.paper) for e in entries]
-    return ("name", "what it is"), [(e.name, e.summary) for e in entries]
+        return ("name", "kind", "summary", "paper"), [(e.name, e.group, e.summary, e.paper) for e in entries]
+    return ("name", "summary"), [(e.name, e.summary) for e in entries]
 
 
 def _recipes() -> Rows:
     from tutelage import recipes
 
-    return ("name", "what it is"), list(recipes.names().items())
+    return ("name", "summary"), list(recipes.names().items())
 
 
 def _models() -> Rows:
     from tutelage import models
 
-    return ("name", "what it is"), list(models.available().items())
+    return ("name", "summary"), list(models.available().items())
 
 
 def _data() -> Rows:
     from tutelage import data
 
-    return ("name", "what it is"), list(data.available().items())
+    return ("name", "summary"), list(data.available().items())
 
 
 KINDS: dict[str, Callable[[], Rows]] = {
@@ -59,13 +59,14 @@ KINDS: dict[str, Callable[[], Rows]] = {
 @app.command(name="list")
 def list_parts(
     kind: Annotated[
-        str | None, typer.Argument(metavar="|".join(KINDS), help="What to list; all names if unsaid.")
+        str | None,
+        typer.Argument(metavar="|".join(KINDS), help="The kind to list; without it, the names of all kinds."),
     ] = None,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[WORD]...", help="Only those of which a row says all of these.")
+        list[str] | None, typer.Argument(metavar="[WORD]...", help="List only rows that contain all these words.")
     ] = None,
 ) -> None:
-    """What there is, with a line about each. `tutelage show NAME` says more of one.
+    """List the parts of a kind, with a line about each; `tutelage show NAME` shows one in full.
 
     Examples:
 
@@ -76,14 +77,17 @@ def list_parts(
     from tutelage.utils.console import table
 
     if kind is None:
-        found = {name: [row[0] for row in rows()[1]] for name, rows in KINDS.items()}
-        table("", ("what", "how many", "names"), [(n, len(names), ", ".join(names)) for n, names in found.items()])
+        by_kind = {name: [row[0] for row in rows()[1]] for name, rows in KINDS.items()}
+        table("", ("kind", "count", "names"), [(n, len(names), ", ".join(names)) for n, names in by_kind.items()])
         return
     if kind not in KINDS:
         raise ConfigError(unknown("kind", kind, KINDS))
     columns, rows = KINDS[kind]()
-    asked = [word.lower() for word in words or []]
-    chosen = [row for row in rows if all(word in " ".join(row).lower() for word in asked)]
-    if not chosen:
-        raise ConfigError(f"of {len(rows)} {kind} none says {' and '.join(map(repr, asked))}; `tutelage list {kind}`.")
-    table("", columns, chosen)
+    patterns = [word.lower() for word in words or []]
+    matches = [row for row in rows if all(pattern in " ".join(row).lower() for pattern in patterns)]
+    if not matches:
+        raise ConfigError(
+            f"none of {len(rows)} {kind} contains {' and '.join(map(repr, patterns))}; `tutelage list {kind}` lists "
+            "them all."
+        )
+    table("", columns, matches)

@@ -1,4 +1,4 @@
-"""Begin a loss: its file and its test, with the blanks to fill."""
+"""Create the files of a new loss: a template of the class and one of its test."""
 
 from __future__ import annotations
 
@@ -23,49 +23,50 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def new(
-    part: Annotated[Literal["loss"], typer.Argument(help="What to begin.")],
-    name: Annotated[str, typer.Argument(help="The class's name, as the literature writes it: MyKD.")],
+    part: Annotated[Literal["loss"], typer.Argument(help="The part to create.")],
+    name: Annotated[str, typer.Argument(help="The class name, as the literature spells it: MyKD.")],
     kind: Annotated[str, typer.Option(help=f"One of {', '.join(KINDS)}.")] = "response",
 ) -> None:
-    """Write a loss's file and its test, with the blanks to fill.
+    """Create a loss's file and its test from templates.
 
-    In a checkout of tutelage they join the catalogue at once; elsewhere they are written to this folder, and an entry
-    point of your package makes them known.
+    In a checkout of tutelage the loss joins the catalogue at once. Elsewhere both files are written to the current
+    folder, and an entry point of your package adds the loss to the catalogue.
 
     Example: tutelage new loss MyKD --kind feature
     """
     from tutelage.utils.registry import has, name_of
 
     if not name.isidentifier() or not name[0].isupper():
-        raise ConfigError(f"{name!r} can't name a class: expected letters and digits, a capital first, such as MyKD.")
+        raise ConfigError(
+            f"{name!r} isn't a class name: expected letters and digits, starting with a capital, such as MyKD."
+        )
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
     if has("losses", name):
         raise ConfigError(
-            f"there is a loss {name_of(name)!r} already: choose another name (tutelage show {name_of(name)})."
+            f"the loss {name_of(name)!r} exists already: choose another name (tutelage show {name_of(name)})."
         )
     file, (base, shapes, example) = name_of(name), KINDS[kind]
-    here = Path("src/tutelage/losses").is_dir()
-    source = Path(f"src/tutelage/losses/{kind}" if here else ".") / f"{file}.py"
-    test = Path(f"tests/losses/{kind}" if here else ".") / f"test_{file}.py"
-    words = {
+    in_checkout = Path("src/tutelage/losses").is_dir()
+    source = Path(f"src/tutelage/losses/{kind}" if in_checkout else ".") / f"{file}.py"
+    test = Path(f"tests/losses/{kind}" if in_checkout else ".") / f"test_{file}.py"
+    fields = {
         "cls": name,
         "base": base,
         "shapes": shapes,
         "example": example,
-        "module": f"tutelage.losses.{kind}.{file}" if here else file,
+        "module": f"tutelage.losses.{kind}.{file}" if in_checkout else file,
     }
     for path, template in ((source, "loss.py.txt"), (test, "test_loss.py.txt")):
-        _write(path, Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(words))
-    if not here:
-        typer.echo(
-            f'make it known in your pyproject.toml:\n\n[project.entry-points."tutelage.losses"]\n{file} = "{file}"'
-        )
+        _write(path, Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(fields))
+    if not in_checkout:
+        entry_point = f'[project.entry-points."tutelage.losses"]\n{file} = "{file}"'
+        typer.echo(f"add it to the catalogue in your pyproject.toml:\n\n{entry_point}")
 
 
 def _write(path: Path, text: str) -> None:
     if path.exists():
-        raise ConfigError(f"{path} is there already: choose another name, or move it away.")
+        raise ConfigError(f"{path} exists already: choose another name, or move the file.")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     typer.echo(str(path))

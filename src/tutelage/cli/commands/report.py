@@ -1,4 +1,4 @@
-"""Write a finished run's report again."""
+"""Rewrite the report of a finished run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")]) -> None:
-    """Write a finished run's report again, and print its path.
+    """Rewrite the report of a finished run, and print its path.
 
     Example: tutelage report runs/digits-kd-1
     """

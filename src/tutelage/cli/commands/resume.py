@@ -1,4 +1,4 @@
-"""Go on with a run that was stopped or killed, or with more epochs."""
+"""Resume a run that was stopped or killed, or continue a finished run with more epochs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tutelage.config.schema import later, pairs
 
 app = typer.Typer(add_completion=False)
 
-HELP = f"""Go on with a run that was stopped or killed; a finished one gets more epochs, or its result and report again.
+HELP = f"""Resume a stopped or killed run; continue a finished run with more epochs, or rewrite its result and report.
 
-These keys may change, take effect from there on, and are recorded: {", ".join(later())}. With more epochs, the student
-alone and the student taught go on, both for as many; a teacher that is trained stays as it is.
+These keys may change; a change takes effect from the resumed step on and is recorded: {", ".join(later())}. With more
+epochs, the student alone and the student taught are both trained further, for the same number of epochs; a trained
+teacher stays unchanged.
 
 Examples:
 
@@ -28,18 +29,18 @@ Examples:
 @app.command(cls=TextCommand, help=HELP)
 def resume(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run folder, such as runs/digits-kd-1.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that change from here on.")
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys that change from the resumed step on.")
     ] = None,
 ) -> None:
-    """Train what is left, then tell the outcome."""
-    changes = pairs(words or [])
+    """Finish the run with a progress display, then print the summary."""
+    changes = pairs(arguments or [])
     from tutelage.api import finished
-    from tutelage.cli.summary import tell
+    from tutelage.cli.summary import print_summary
     from tutelage.runs import resuming
     from tutelage.runs.inputs import Provided
     from tutelage.runs.progress import ProgressDisplay
 
     with ProgressDisplay() as progress:
         folder = resuming.resume(run, Provided(callbacks=(progress,)), changes)
-    tell(finished(folder))
+    print_summary(finished(folder))

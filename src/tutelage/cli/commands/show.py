@@ -1,4 +1,4 @@
-"""One part in full: summary, formula, shapes, paper, options."""
+"""Show one part in full: summary, formula, shapes, paper, options."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teacher, scheme, task or recipe.")]) -> None:
-    """Summary, formula, shapes, paper, options with defaults, and weight of one part.
+    """Show the summary, formula, shapes, paper, options with defaults, and weight of one part.
 
     Example: tutelage show dkd
     """
     from tutelage.utils.console import say, table
 
-    shown = False  # a recipe may bear the name of its loss
+    shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
         if registry.has(package, name):
             entry = registry.find(package, name)
@@ -35,14 +35,14 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
                 "",
                 *(inspect.getdoc(part) or "").splitlines(),
             )
-            if rows := _of_scheme(part) if package == "schemes" else _options(part):
+            if rows := _scheme_options(part) if package == "schemes" else _options(part):
                 say("")
                 table("Options", ("option", "default", "type"), rows)
             if package == "losses":
-                say("", *_facts(entry, part))
+                say("", *_traits(entry, part))
             shown = True
     if recipes.has(name):
-        say(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "The keys that it sets:", "")
+        say(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "Keys that it sets:", "")
         say(*yaml.safe_dump(recipes.load(name), sort_keys=False).splitlines())
         shown = True
     if shown:
@@ -51,31 +51,31 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
     raise ConfigError(unknown("part", name, [*known, *recipes.names()], "tutelage list"))
 
 
-def _of_scheme(scheme: Any) -> list[tuple[str, str, str]]:
-    """What a configuration may tell a scheme: {name: …, …options}."""
-    taken = [*inspect.signature(scheme.from_context).parameters.values()][1:]
-    return [(p.name, repr(p.default), str(p.annotation)) for p in taken]
+def _scheme_options(scheme: Any) -> list[tuple[str, str, str]]:
+    """The options of a scheme in a configuration, {name: …, …options}, as (name, default, type)."""
+    options = [*inspect.signature(scheme.from_context).parameters.values()][1:]
+    return [(p.name, repr(p.default), str(p.annotation)) for p in options]
 
 
 def _options(part: Any) -> list[tuple[str, str, str]]:
-    """A loss's fields, or what another part's constructor takes beside modules."""
+    """The fields of a loss, or the parameters of another part's constructor, as (name, default, type)."""
     if is_dataclass(part):
         return [(f.name, "required" if f.default is MISSING else repr(f.default), str(f.type)) for f in fields(part)]
-    taken = [
+    options = [
         p for p in inspect.signature(part.__init__).parameters.values() if p.name not in ("self", "args", "kwargs")
     ]
-    return [(p.name, "required" if p.default is p.empty else repr(p.default), str(p.annotation)) for p in taken]
+    return [(p.name, "required" if p.default is p.empty else repr(p.default), str(p.annotation)) for p in options]
 
 
-def _facts(entry: registry.Entry, loss: Any) -> list[str]:
-    asks = ", ".join(loss.required_inputs()) or "nothing"
+def _traits(entry: registry.Entry, loss: Any) -> list[str]:
+    inputs = ", ".join(loss.required_inputs()) or "nothing"
     return [
         f"paper: {loss.paper}",
-        *([f"held to: {entry.backing}"] if entry.backing else []),
-        f"weight: {loss.default_weight:g}, beside {loss.task_loss_weight:g} of the task's own loss",
+        *([f"verified against: {entry.backing}"] if entry.backing else []),
+        f"weight: {loss.default_weight:g}, with weight {loss.task_loss_weight:g} of the task loss",
         f"compares: {loss.compares}"
         + (f" as {loss.feature_format}s" if loss.feature_format else "")
-        + f"; asks of the batch: {asks}",
+        + f"; requires of the batch: {inputs}",
         *([f"connector: {loss.connector}"] if loss.connector else []),
         *([f"ignores: {', '.join(loss.ignores)}"] if loss.ignores else []),
         f"method={entry.name}: {methods.way(entry)}; in Python: {loss.__name__}()",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from tutelage.cli.arguments import KeyValueCommand, Words, read
+from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 from tutelage.errors import ConfigError
 
 app = typer.Typer(add_completion=False)
 
 EXAMPLES = """Train a network without a teacher: a baseline, or the teacher of later runs (teacher=RUN).
 
-A file's teacher and method are left out.
+The keys teacher and method of a configuration file are ignored.
 
 Examples:
 
@@ -22,12 +22,12 @@ Examples:
 
 
 @app.command(cls=KeyValueCommand, help=EXAMPLES)
-def train(words: Words = None) -> None:
-    """Run it with progress, then tell the outcome."""
-    for word in words or []:
-        if word.partition("=")[0] in ("teacher", "method"):
-            raise ConfigError(f"{word!r}: `tutelage train` has no teacher; leave it out, or use `tutelage distill`.")
-    config = read(words, teacher="none", method=None)
+def train(arguments: Arguments = None) -> None:
+    """Run the configuration with a progress display, then print the summary."""
+    for arg in arguments or []:
+        if arg.partition("=")[0] in ("teacher", "method"):
+            raise ConfigError(f"{arg!r}: `tutelage train` has no teacher; remove this key, or use `tutelage distill`.")
+    config = read_config(arguments, teacher="none", method=None)
     from tutelage.cli.summary import run
 
     run(config)

@@ -1,4 +1,4 @@
-"""Check the catalogue's losses against reference vectors."""
+"""Verify the losses of the catalogue against reference vectors."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference vectors, or one file.")]) -> None:
-    """Compute reference vectors with the catalogue's losses, and compare losses and gradients.
+    """Evaluate the losses of the catalogue on reference vectors, and compare losses and gradients.
 
-    A vector is a JSON file with a method's hyper-parameters, inputs, loss and gradients as a published implementation
-    gave them. Prints each failure with its figures, and last how many passed and failed; exit code 1 if any failed.
+    A vector is a JSON file with a method's hyper-parameters, inputs, loss and gradients, computed by a published
+    implementation. Prints each failure with its numbers, then the counts of passed and failed vectors; exit code 1 if
+    any failed.
 
     Example: tutelage verify tests/vectors
     """
     from tutelage.utils.console import say
-    from tutelage.verify import verify as outcomes
+    from tutelage.verify import verify as verify_folder
 
     passed = failed = 0
-    for outcome in outcomes(folder):
+    for outcome in verify_folder(folder):
         passed += not outcome.faults
         failed += bool(outcome.faults)
         for fault in outcome.faults:

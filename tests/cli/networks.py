@@ -1,4 +1,4 @@
-"""What the command line's tests make."""
+"""Arguments and saved networks for the tests of the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUICK = ["teacher=cnn2", "student=cnn2", "epochs=1", "teacher_epochs=1", "limit=
 
 
 def network(path: Path, classes: tuple[str, ...] = DIGITS, scale: float = 1.0) -> Path:
-    """A saved network for those classes, its weights multiplied."""
+    """Save a network for these classes, with its weights multiplied by `scale`."""
     torch.manual_seed(0)
     model = models.create("cnn2", classes=len(classes), channels=1).model
     with torch.no_grad():
