@@ -1,12 +1,12 @@
-"""What a cached teacher costs: steps, reads, bytes and memory.
+"""Measure the cost of a cached teacher: steps, reads, bytes and memory.
 
     python bench/cache.py      (--quick: fewer rounds)
 
-resnet56 → resnet20, 3×32×32 pixels, batch 64, loader and augmentation included; two views, stored as fp16. "given": the
-same term with a teacher's features that lie in memory already. Reads: 50,000 samples of 100 logits, batches of 64.
-Cold reads: what a student with a step of 50 ms waits for answers that are read two batches ahead, in random order, from
-a file four times as large as what the memory cgroup lets the process keep (where one can be made); against one that
-fits.
+resnet56 → resnet20, 3×32×32 pixels, batch 64, including loader and augmentation; two views, stored as fp16. "given":
+the same term with teacher features that are already in memory. Reads: 50,000 samples of 100 logits, batches of 64. Cold
+reads: the time that a student with a step of 50 ms waits for outputs that are read two batches ahead, in random order,
+from a file four times as large as the memory cgroup's limit (where a cgroup can be created), relative to a file that
+fits in memory.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ Step = Callable[[], object]
 FEATURES = {"at": [{"name": "at"}], "reviewkd": [{"name": "reviewkd"}]}
 
 
-class Given(Teacher):
-    """Says of each batch what the teacher said of the first one: no forward, no reading."""
+class ConstantTeacher(Teacher):
+    """A teacher that returns its outputs for the first batch for every batch: no forward, no reading."""
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
-        self.teacher, self.told = teacher, Outputs(torch.zeros(()))
+        self.teacher, self.outputs = teacher, Outputs(torch.zeros(()))
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The teacher's."""
+        """Return the wrapped teacher's profile."""
         return self.teacher.profile(batch)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """Once from the teacher, then from memory."""
-        if tuple(self.told.features) != tuple(layers) or self.told.response.dim() == 0:
-            self.told = self.teacher(batch, layers)
-        return self.told
+        """Return the outputs of the first call, from memory after that."""
+        if tuple(self.outputs.features) != tuple(layers) or self.outputs.response.dim() == 0:
+            self.outputs = self.teacher(batch, layers)
+        return self.outputs
 
 
 def data() -> DataModule:
-    """Images of noise, cropped and flipped."""
+    """Return a data set of noise images, cropped and flipped."""
     torch.manual_seed(0)
     rows = InMemorySplit(
         torch.randint(256, (SAMPLES, 3, 32, 32), dtype=torch.uint8), torch.randint(CLASSES, (SAMPLES,))
@@ -82,52 +82,54 @@ def data() -> DataModule:
     )
 
 
-def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method: Any, channels_last: bool) -> Step:
-    """The trainer's step with its loader, over and over again: the teacher none, live, cached or given."""
-    seen, task = data(), Classification()
+def step(kind: str, teacher: nn.Module, student: nn.Module, folder: Path, method: Any, channels_last: bool) -> Step:
+    """Return the trainer's step including its loader; kind: the teacher is none, live, cached or given."""
+    noise, task = data(), Classification()
     frozen = Frozen(copy.deepcopy(teacher), task)
     layout = torch.channels_last if channels_last else None
-    chosen: dict[str, Callable[[], Teacher | None]] = {
+    teachers: dict[str, Callable[[], Teacher | None]] = {
         "none": lambda: None,
         "live": lambda: frozen,
-        "given": lambda: Given(frozen),
-        "cached": lambda: Cached(frozen, seen, Plan(folder, views=VIEWS, memory_format=layout)),
+        "given": lambda: ConstantTeacher(frozen),
+        "cached": lambda: Cached(frozen, noise, Plan(folder, views=VIEWS, memory_format=layout)),
     }
     settings = TrainerSettings(
         device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last
     )
     trainer = Trainer(settings, task)
-    scheme = Offline(Player(copy.deepcopy(student), Terms.from_method(method, task.task_loss()), task), chosen[who]())
-    trainer.steps = seen.steps(BATCH)
-    trainer._set_up(scheme, seen)
+    scheme = Offline(
+        Player(copy.deepcopy(student), Terms.from_method(method, task.task_loss()), task), teachers[kind]()
+    )
+    trainer.steps = noise.steps(BATCH)
+    trainer._set_up(scheme, noise)
 
     def batches() -> Iterator[Batch]:
         epoch = 0
         while True:
             trainer.progress.position = 0
-            yield from trainer._batches(seen, "train", epoch, 0)
+            yield from trainer._batches(noise, "train", epoch, 0)
             epoch += 1
 
     stream = batches()
 
-    def one() -> None:
+    def step_once() -> None:
         trainer._batch(scheme, next(stream))
         trainer.progress.step += 1
         if trainer.progress.step % settings.log_every == 0:
             trainer._log()
 
-    return one
+    return step_once
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
-    """resnet56 and resnet20."""
+    """Return resnet56 and resnet20."""
     torch.manual_seed(0)
     teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", "resnet20"))
     return teacher, student
 
 
 def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
-    """Whole steps: KD live and cached against plain training, features against the same term without a teacher."""
+    """Time whole steps: KD live and cached against plain training, features against the same term without a teacher."""
     teacher, student = networks()
     figures: list[Figure] = []
     variants = {
@@ -140,8 +142,8 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
     }
 
     def make(name: str) -> Step:
-        who, method, layout = variants[name]
-        return step(who, teacher, student, folder / ("nhwc" if layout else "nchw"), method, layout)
+        kind, method, layout = variants[name]
+        return step(kind, teacher, student, folder / ("nhwc" if layout else "nchw"), method, layout)
 
     seconds = least_of_instances(make, variants, rounds, instances)
     show(seconds, "live")
@@ -153,7 +155,7 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
     ]
     for method, terms in FEATURES.items():
         seconds = least_of_instances(
-            lambda who, t=terms: step(who, teacher, student, folder / "nhwc", t, True),
+            lambda kind, t=terms: step(kind, teacher, student, folder / "nhwc", t, True),
             ("given", "live", "cached"),
             rounds,
             instances,
@@ -164,7 +166,7 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
 
 
 def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES) -> tuple[Rows, int]:
-    """Logits on disk, and the bytes that they take with the manifest."""
+    """Store logits on disk; return a reader of them, and their size in bytes with the manifest."""
     store = Store(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
     tap = plan((width,), name, nhwc=False, unit=SHARD_ROWS)
     store.add({"response": tap})
@@ -176,13 +178,13 @@ def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES)
 
 
 def reader(rows: Rows) -> Step:
-    """One batch after another, in random order."""
-    lots = cycle(torch.randperm(50_000).split(BATCH))
-    return lambda: rows[next(lots)]
+    """Return a function that reads the next batch, in random order."""
+    index_batches = cycle(torch.randperm(50_000).split(BATCH))
+    return lambda: rows[next(index_batches)]
 
 
 def reads(folder: Path, rounds: int) -> list[Figure]:
-    """Bytes, and the least time of one batch's read, in milliseconds."""
+    """Return the size in MiB, and the minimum time to read a batch, in milliseconds."""
     figures: list[Figure] = []
     for name, most in (("fp16", 10.0), ("top5", 2.0)):
         rows, size = stored(folder, name)
@@ -193,13 +195,13 @@ def reads(folder: Path, rounds: int) -> list[Figure]:
 
 
 def cold(folder: Path, limit: Path) -> float:
-    """Seconds that a student waits for a batch's answers where a quarter of the file fits, over those where all does.
+    """Return the student's wait for a batch if a quarter of the file fits in memory, relative to all of it.
 
-    The teacher answers two batches ahead, and the student's step takes 50 ms; read in random order.
+    The teacher's outputs are read two batches ahead in random order, and the student's step takes 50 ms.
     """
     width, samples, steps = 2048, 160_000, 200
     rows, size = stored(folder, "fp16", samples, width)
-    lots = cycle(torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(BATCH))
+    index_batches = cycle(torch.randperm(samples, generator=torch.Generator().manual_seed(1)).split(BATCH))
 
     class Reading(Teacher):
         def profile(self, batch: Batch) -> ModelProfile:
@@ -211,18 +213,18 @@ def cold(folder: Path, limit: Path) -> float:
 
     def mean() -> float:
         waited = 0.0
-        coming = (Batch(torch.zeros(BATCH), index=next(lots)) for _ in range(steps))
+        batches = (Batch(torch.zeros(BATCH), index=next(index_batches)) for _ in range(steps))
         teacher = PrefetchingTeacher(Reading(), 2)
         began = time.perf_counter()
-        for batch in teacher.lookahead(coming):
+        for batch in teacher.lookahead(batches):
             teacher(batch)
             waited += time.perf_counter() - began
             time.sleep(0.05)
             began = time.perf_counter()
         return waited / steps
 
-    for lot in range(0, samples, 4096):
-        rows[torch.arange(lot, min(lot + 4096, samples))]
+    for start in range(0, samples, 4096):
+        rows[torch.arange(start, min(start + 4096, samples))]
     warm = mean()
     (limit / "memory.limit_in_bytes").write_text(str(size // 4 + _private()))
     starved = mean()
@@ -231,16 +233,16 @@ def cold(folder: Path, limit: Path) -> float:
 
 
 def _private() -> int:
-    """Bytes of the process's own memory, without what it maps from files."""
+    """Return the process's anonymous memory in bytes, without mapped files."""
     fields = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
     return 1024 * int(fields["RssAnon"].split()[0])
 
 
-def memory(who: str, folder: Path) -> float:
-    """Peak memory in MiB of some steps, with the cache there already."""
+def memory(kind: str, folder: Path) -> float:
+    """Return the peak memory of some steps in MiB, with an existing cache."""
     teacher, student = networks()
-    call = step(who, teacher, student, folder / "nhwc", None if who == "none" else "kd", True)
-    if who == "none":
+    call = step(kind, teacher, student, folder / "nhwc", None if kind == "none" else "kd", True)
+    if kind == "none":
         del teacher
     for _ in range(40):
         call()
@@ -248,7 +250,7 @@ def memory(who: str, folder: Path) -> float:
 
 
 def in_another_process(what: str, folder: Path, *, limit: Path | None = None) -> float:
-    """A figure that needs a process of its own."""
+    """Measure a figure in another process, optionally in a memory cgroup."""
 
     def enter() -> None:
         if limit is not None:
@@ -261,28 +263,28 @@ def in_another_process(what: str, folder: Path, *, limit: Path | None = None) ->
 
 
 def main() -> None:
-    """All figures, or one in a process of its own."""
+    """Measure all figures, or only one if called as a subprocess."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--alone", help="none, cached or cold: one figure, for the program itself")
+    parser.add_argument("--alone", help="none, cached or cold: measure one figure; used by the program itself")
     parser.add_argument("--folder")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    limit = Path(f"/sys/fs/cgroup/memory/tutelage-bench-{os.getppid() if asked.alone else os.getpid()}")
-    if asked.alone:
-        folder = Path(asked.folder)
-        print(cold(folder, limit) if asked.alone == "cold" else memory(asked.alone, folder))
+    limit = Path(f"/sys/fs/cgroup/memory/tutelage-bench-{os.getppid() if args.alone else os.getpid()}")
+    if args.alone:
+        folder = Path(args.folder)
+        print(cold(folder, limit) if args.alone == "cold" else memory(args.alone, folder))
         return
-    rounds, instances = (4, 1) if asked.quick else (8, 3)
+    rounds, instances = (4, 1) if args.quick else (8, 3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         figures = steps(folder, rounds, instances) + reads(folder, rounds)
-        most = in_another_process("cached", folder) / in_another_process("none", folder)
-        figures.append(("peak memory cached/plain", most, 1.05))
+        ratio = in_another_process("cached", folder) / in_another_process("none", folder)
+        figures.append(("peak memory cached/plain", ratio, 1.05))
         try:
             limit.mkdir()
         except OSError as error:
-            print(f"no memory cgroup here ({error.strerror}): cold reads aren't measured")
+            print(f"no memory cgroup available ({error.strerror}): cold reads aren't measured")
         else:
             figures.append(("cold/warm reads", in_another_process("cold", folder, limit=limit), 2.0))
             limit.rmdir()

@@ -1,9 +1,9 @@
-"""What storing a teacher's answers costs in accuracy: a student taught live, and from caches of each storage.
+"""Measure what storing a teacher's outputs costs in accuracy: a student with a live teacher, and with each storage.
 
     python bench/cache_accuracy.py --data fashion-mnist:PATH --out runs/cache limit=4000 size=16
 
-"ever new": live, augmented anew in each epoch. "live": live with as many views as the caches have. Gains are over
-"live", paired by seed. Runs are kept below --out, as bench/real.py keeps them.
+"ever new": a live teacher with new augmentations in each epoch. "live": a live teacher with the number of views of the
+caches. Gains are over "live", paired by seed. Runs are stored below --out, as in bench/real.py.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ STORAGES = ("exact", "fp16", "int8", "top5", "top3", "top2", "top1")
 
 
 def variants(storages: list[str], views: int) -> dict[str, dict[str, Any]]:
-    """Each variant's keys."""
+    """Return the keys of each variant."""
     cached = {f"cached {s}": {"views": views, "cache": True, "cache_storage": s} for s in storages}
     return {"alone": {}, "ever new": {}, "live": {"views": views}, **cached}
 
 
 def kl_of(folder: Path, storage: str) -> str:
-    """The measured divergence in the manifest of a cache with this storage."""
+    """Return the measured KL divergence from the manifest of a cache with this storage."""
     for path in folder.glob("caches/*/manifest.json"):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["about"]["storage"] == storage:
@@ -43,7 +43,7 @@ def kl_of(folder: Path, storage: str) -> str:
 
 
 def main() -> None:
-    """Run them, and write the table."""
+    """Run the variants, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--teacher", default="resnet20")
@@ -55,51 +55,53 @@ def main() -> None:
     parser.add_argument("--storages", nargs="+", default=list(STORAGES))
     parser.add_argument("--out", required=True)
     parser.add_argument("keys", nargs="*")
-    asked, began = parser.parse_args(), time.time()
+    args, start = parser.parse_args(), time.time()
     torch.set_num_threads(1)
-    out = Path(asked.out).resolve()
+    out = Path(args.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    data = asked.data.partition(":")
-    keys: dict[str, Any] = {k: yaml.safe_load(v) for k, _, v in (word.partition("=") for word in asked.keys)}
+    data = args.data.partition(":")
+    keys: dict[str, Any] = {k: yaml.safe_load(v) for k, _, v in (pair.partition("=") for pair in args.keys)}
     keys["data"] = f"{data[0]}:{Path(data[2]).resolve()}" if data[2] else data[0]
-    teacher = run(out / "teacher", asked.teacher, None, None, keys | {"epochs": asked.teacher_epochs})
-    metric, found = teacher["metric"], {}
-    os.chdir(out)  # caches lie beside the runs
-    for name, own in variants(asked.storages, asked.views).items():
+    teacher = run(out / "teacher", args.teacher, None, None, keys | {"epochs": args.teacher_epochs})
+    metric, results = teacher["metric"], {}
+    os.chdir(out)  # caches are beside the runs
+    for name, overrides in variants(args.storages, args.views).items():
         rows = []
-        for seed in range(asked.seeds):
+        for seed in range(args.seeds):
             folder = out / f"{name.replace(' ', '-')}-{seed}"
-            budget = keys | own | {"epochs": asked.epochs, "seed": seed}
+            budget = keys | overrides | {"epochs": args.epochs, "seed": seed}
             who = None if name == "alone" else [out / "teacher"]
-            rows.append(run(folder, asked.student, who, None if who is None else "kd", budget)["student"])
-        found[name] = rows
-    live = [row[metric] for row in found["live"]]
+            rows.append(run(folder, args.student, who, None if who is None else "kd", budget)["student"])
+        results[name] = rows
+    live = [row[metric] for row in results["live"]]
     lines = [
-        f"| variant | {metric}, % | over live, points | verdict | KL of the stored | ms a step |",
+        f"| variant | {metric}, % | gain over live, points | verdict | KL of the storage | ms per step |",
         "|---|---:|---:|---|---:|---:|",
     ]
-    for name, rows in found.items():
+    for name, rows in results.items():
         values = [row[metric] for row in rows]
-        gains = [value - other for value, other in zip(values, live, strict=True)]
+        gains = [value - baseline for value, baseline in zip(values, live, strict=True)]
         mean, gain = sum(values) / len(values), sum(gains) / len(gains)
         step = sum(row["step_ms"] for row in rows) / len(rows)
-        over = "" if name == "live" else percent(gain, interval(gains), "+")
-        said = "" if name == "live" else verdict(gains)
+        gain_text = "" if name == "live" else percent(gain, interval(gains), "+")
+        verdict_text = "" if name == "live" else verdict(gains)
         kl = kl_of(out, name.removeprefix("cached ")) if name.startswith("cached") else ""
-        lines.append(f"| {name} | {percent(mean, interval(values))} | {over} | {said} | {kl} | {step:.0f} |")
+        lines.append(
+            f"| {name} | {percent(mean, interval(values))} | {gain_text} | {verdict_text} | {kl} | {step:.0f} |"
+        )
     text = "\n".join(
         [
-            f"# A cached teacher's accuracy: {data[0]}",
+            f"# Accuracy with a cached teacher: {data[0]}",
             "",
-            f"{asked.teacher} ({100 * teacher['student'][metric]:.2f} %) teaches {asked.student} by KD, "
-            f"{asked.epochs} epochs, {asked.views} views; mean ± half the 95 % interval over {asked.seeds} seeds; last "
+            f"{args.teacher} ({100 * teacher['student'][metric]:.2f} %) distilled into {args.student} by KD, "
+            f"{args.epochs} epochs, {args.views} views; mean ± half of the 95 % interval over {args.seeds} seeds; last "
             "epoch; test split.",
             "",
             *lines,
             "",
             f"    {shlex.join(['python', *sys.argv])}",
             "",
-            f"torch {torch.__version__}, tutelage {tutelage.__version__}; {time.time() - began:.0f} s.",
+            f"torch {torch.__version__}, tutelage {tutelage.__version__}; {time.time() - start:.0f} s.",
         ]
     )
     (out / "study.md").write_text(text + "\n", encoding="utf-8")

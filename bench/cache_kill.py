@@ -1,10 +1,10 @@
-"""A teacher's cache whose building is killed twenty times, at random moments, ends with the bytes of one that wasn't.
+"""Check that building a teacher's cache gives identical bytes if it is killed twenty times at random moments.
 
     python bench/cache_kill.py
 
-Digits, three views, a residual network's response and two layers, in shards of 64 samples. SIGKILL, then the same in
-another process, which is killed in its turn. A build that gets to its end before the kills are used up is compared, and
-another one is begun; kills count that came before the end.
+Digits, three views, a residual network's response and two layers, in shards of 64 samples. Each build is killed by
+SIGKILL and continued in another process, which is killed in turn. A build that finishes before all kills are used is
+compared, and another one is started; only kills before the end count.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ for view in range({VIEWS}):
 
 
 def start(folder: Path) -> subprocess.Popen[str]:
-    """A build in a process of its own, which has imported everything and now begins."""
+    """Start a build in another process, and return once it has finished its imports."""
     process = subprocess.Popen(
         [sys.executable, "-c", BUILD, str(folder)],
         stdout=subprocess.PIPE,
@@ -57,48 +57,48 @@ def start(folder: Path) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str], folder: Path) -> None:
-    """Wait for a build that ends well, or was killed."""
+    """Wait for a build to succeed or to be killed; exit if it failed otherwise."""
     process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
         sys.exit(f"{folder} failed with {process.returncode}")
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Every file: shards, manifest, locks."""
+    """Return the bytes of every file: shards, manifest, locks."""
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def main() -> None:
-    """Build once in peace, then among kills, and compare."""
+    """Build once without and several times with kills, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    asked = parser.parse_args()
-    moments = random.Random(asked.seed)
-    with tempfile.TemporaryDirectory() as place:
-        peace, war = Path(place, "peace"), Path(place, "war-1")
-        process = start(peace)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    args = parser.parse_args()
+    moments = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as root:
+        undisturbed, killed = Path(root, "undisturbed"), Path(root, "killed-1")
+        process = start(undisturbed)
         began = time.monotonic()
-        end(process, peace)
+        end(process, undisturbed)
         longest = (time.monotonic() - began) / 3
-        expected, wars, kills = files(peace), [war], 0
-        while kills < asked.kills:
-            process, moment = start(war), moments.uniform(0, longest)
+        expected, killed_folders, kills = files(undisturbed), [killed], 0
+        while kills < args.kills:
+            process, moment = start(killed), moments.uniform(0, longest)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(moment)
             process.kill()
-            end(process, war)
-            found = files(war) if war.exists() else {}
-            if found == expected:
-                war = Path(place, f"war-{len(wars) + 1}")
-                wars.append(war)
+            end(process, killed)
+            current = files(killed) if killed.exists() else {}
+            if current == expected:
+                killed = Path(root, f"killed-{len(killed_folders) + 1}")
+                killed_folders.append(killed)
             else:
                 kills += 1
-                shards = sum(name.endswith(".safetensors") for name in found)
-                print(f"kill {kills:2} after {moment:5.2f} s: {war.name}, {shards} shards", flush=True)
-        end(start(war), war)
-        equal = len(expected) > VIEWS and all(files(folder) == expected for folder in wars)
-    print(f"\nkills {kills} {asked.kills}\nbytes_equal {int(equal)} 1")
+                shards = sum(name.endswith(".safetensors") for name in current)
+                print(f"kill {kills:2} after {moment:5.2f} s: {killed.name}, {shards} shards", flush=True)
+        end(start(killed), killed)
+        equal = len(expected) > VIEWS and all(files(folder) == expected for folder in killed_folders)
+    print(f"\nkills {kills} {args.kills}\nbytes_equal {int(equal)} 1")
     sys.exit(not equal)
 
 

@@ -1,9 +1,9 @@
-"""What the relational and distribution losses cost: CRD within a step, NST and RKD-angle by themselves.
+"""Measure the cost of relational and distribution losses: CRD within a step, NST and RKD-angle alone.
 
     python bench/crd.py
 
-CRD: 50,000 samples, 128 dimensions, 16,384 negatives; its step with CE, resnet56 → resnet20, against that of CE + KD.
-NST and RKD-angle: forward and backward, against the forms that the papers' code broadcasts.
+CRD: 50,000 samples, 128 dimensions, 16,384 negatives; its step with CE, resnet56 → resnet20, relative to CE + KD. NST
+and RKD-angle: forward and backward, relative to the broadcasting implementations of the papers' code.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from measure import conclude, least_of_instances, least_seconds, show
-from step import BATCH, CLASSES, ours
+from step import BATCH, CLASSES, tutelage_step
 from torch import Tensor
 
 from tutelage import models
@@ -30,7 +30,7 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 
 
 def naive_nst(student: Tensor, teacher: Tensor) -> Tensor:
-    """Every pair of channels as a row of its own: (B, C, C', N)."""
+    """Compute NST with a row for every pair of channels: (B, C, C', N)."""
     s, t = (F.normalize(x.flatten(2), dim=2) for x in (student, teacher))
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def naive_nst(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def naive_rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
-    """Every edge as a row of its own: (B, B, D)."""
+    """Compute RKD-angle with a row for every edge: (B, B, D)."""
 
     def angles(x: Tensor) -> Tensor:
         edges = F.normalize(x[None] - x[:, None], dim=2)
@@ -49,8 +49,8 @@ def naive_rkd_angle(student: Tensor, teacher: Tensor) -> Tensor:
     return F.smooth_l1_loss(angles(student), angles(teacher), reduction="none").mean((1, 2))
 
 
-def both_ways(loss: Compare, pairs: list[tuple[Tensor, Tensor]]) -> Callable[[], None]:
-    """Forward and backward on each pair."""
+def forward_backward(loss: Compare, pairs: list[tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    """Return a function that runs forward and backward on each pair."""
 
     def call() -> None:
         for student, teacher in pairs:
@@ -61,18 +61,18 @@ def both_ways(loss: Compare, pairs: list[tuple[Tensor, Tensor]]) -> Callable[[],
 
 
 def losses() -> dict[str, Callable[[], None]]:
-    """The two losses and their naive forms, which must agree."""
+    """Return calls of the two losses and of their naive forms, after checking that they agree."""
     maps = [(torch.randn(BATCH, c, n, n, requires_grad=True), torch.randn(BATCH, c, n, n)) for c, n in STAGES]
     vectors = [(torch.randn(BATCH, 64, requires_grad=True), torch.randn(BATCH, 64))]
-    rival: list[tuple[str, Compare, Compare, list[tuple[Tensor, Tensor]]]] = [
+    comparisons: list[tuple[str, Compare, Compare, list[tuple[Tensor, Tensor]]]] = [
         ("nst", NST(), naive_nst, maps),
         ("rkd_angle", RKDAngle(), naive_rkd_angle, vectors),
     ]
     calls: dict[str, Callable[[], None]] = {}
-    for name, loss, naive, pairs in rival:
+    for name, loss, naive, pairs in comparisons:
         for pair in pairs:
             torch.testing.assert_close(loss(*pair), naive(*pair), rtol=1e-3, atol=1e-5)
-        calls |= {name: both_ways(loss, pairs), f"naive_{name}": both_ways(naive, pairs)}
+        calls |= {name: forward_backward(loss, pairs), f"naive_{name}": forward_backward(naive, pairs)}
     return calls
 
 
@@ -86,17 +86,17 @@ def main() -> None:
 
     def make(name: str) -> Callable[[], object]:
         networks = copy.deepcopy(teacher), copy.deepcopy(student)
-        return ours(*networks, x, y, methods[name](), SAMPLES, channels_last=False)
+        return tutelage_step(*networks, x, y, methods[name](), SAMPLES, channels_last=False)
 
     seconds = least_of_instances(make, methods, rounds=8)
     show(seconds, "ce+kd")
-    parts = least_seconds(losses(), 30)
-    show(parts, "naive_nst")
+    loss_seconds = least_seconds(losses(), 30)
+    show(loss_seconds, "naive_nst")
     conclude(
         [
             ("crd_step/kd_step", seconds["ce+crd"] / seconds["ce+kd"], 1.2),
-            ("nst/naive", parts["nst"] / parts["naive_nst"], 0.2),
-            ("rkd_angle/naive", parts["rkd_angle"] / parts["naive_rkd_angle"], 0.7),
+            ("nst/naive", loss_seconds["nst"] / loss_seconds["naive_nst"], 0.2),
+            ("rkd_angle/naive", loss_seconds["rkd_angle"] / loss_seconds["naive_rkd_angle"], 0.7),
         ]
     )
 

@@ -1,10 +1,10 @@
-"""Some thousand configurations, most of them wrong: each is taken rightly or refused in a sentence.
+"""Try thousands of configurations, most of them wrong: each must be accepted correctly or rejected with a message.
 
     python bench/fuzz.py
 
-Keys in Python and as words, options of every loss, scheme and policy, and two keys at once, wired on a batch if they
-are taken; nothing is trained. Counts what raised anything but a TutelageError (raw), what passed though its annotation
-excludes it (silent), and what took longer than a minute (long).
+Keys in Python and as arguments, options of every loss, scheme and policy, and pairs of keys, with a dry run if they are
+accepted; nothing is trained. Counts configurations that raised anything but a TutelageError (raw), that were accepted
+although their annotation excludes them (silent), and that took longer than a minute (long).
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ def value(chance: random.Random, annotation: Any) -> Any:
 
 def in_python(chance: random.Random) -> tuple[Any, bool]:
     key = chance.choice(list(KINDS))
-    said = value(chance, KINDS[key])
-    return {key: said}, is_taken_rightly(key, said, check(BASE | {key: said}))
+    drawn = value(chance, KINDS[key])
+    return {key: drawn}, is_taken_rightly(key, drawn, check(BASE | {key: drawn}))
 
 
-def as_a_word(chance: random.Random) -> tuple[Any, bool]:
+def as_argument(chance: random.Random) -> tuple[Any, bool]:
     key = chance.choice(list(KINDS))
-    word = f"{key}={chance.choice([text for text in EVERYTHING if isinstance(text, str)])}"
-    found = read(words=[*(f"{k}={v}" for k, v in BASE.items()), word])
-    return word, allowed(getattr(found, key), KINDS[key])
+    argument = f"{key}={chance.choice([text for text in EVERYTHING if isinstance(text, str)])}"
+    config = read(words=[*(f"{k}={v}" for k, v in BASE.items()), argument])
+    return argument, allowed(getattr(config, key), KINDS[key])
 
 
 def option(chance: random.Random) -> tuple[Any, bool]:
     part = chance.choice(PARTS)
     kinds = options(*part) or {"none": int}
     name = chance.choice(list(kinds))
-    said = value(chance, kinds[name])
-    check(asked(*part, {name: said}))
-    return (part, name, said), allowed(said, kinds[name])
+    drawn = value(chance, kinds[name])
+    check(asked(*part, {name: drawn}))
+    return (part, name, drawn), allowed(drawn, kinds[name])
 
 
 def wired(chance: random.Random) -> tuple[Any, bool]:
@@ -63,38 +63,38 @@ def wired(chance: random.Random) -> tuple[Any, bool]:
     return keys, True
 
 
-WAYS: tuple[Callable[[random.Random], tuple[Any, bool]], ...] = (in_python, as_a_word, option, wired)
+WAYS: tuple[Callable[[random.Random], tuple[Any, bool]], ...] = (in_python, as_argument, option, wired)
 
 
 def main() -> None:
-    """Try for so many seconds, and count."""
+    """Try configurations for a given time, and count the faults."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    args = parser.parse_args()
     warnings.simplefilter("ignore")
     count: Counter[str] = Counter()
-    until = time.monotonic() + given.seconds
+    until = time.monotonic() + args.seconds
     while time.monotonic() < until:
-        seed = given.seed + count["tried"]
+        seed = args.seed + count["tried"]
         way = WAYS[count["tried"] % len(WAYS)]
         began = time.monotonic()
         count["tried"] += 1
         try:
-            what, rightly = way(random.Random(seed))
-            count["taken"] += 1
-            if not rightly:
+            config, is_correct = way(random.Random(seed))
+            count["accepted"] += 1
+            if not is_correct:
                 count["silent"] += 1
-                print(f"seed {seed}: {way.__name__} took {what!r}", flush=True)
+                print(f"seed {seed}: {way.__name__} accepted {config!r}", flush=True)
         except TutelageError:
-            count["refused"] += 1
-        except Exception:  # what the bench is for
+            count["rejected"] += 1
+        except Exception:  # the faults that this program looks for
             count["raw"] += 1
             print(f"seed {seed}: {way.__name__}\n{traceback.format_exc(limit=-4)}", flush=True)
         if time.monotonic() - began > LONG:
             count["long"] += 1
             print(f"seed {seed}: {way.__name__} took {time.monotonic() - began:.0f} s", flush=True)
-    print(f"tried {count['tried']}: {count['taken']} taken, {count['refused']} refused\n")
+    print(f"tried {count['tried']}: {count['accepted']} accepted, {count['rejected']} rejected\n")
     print("\n".join(f"{name} {count[name]} 0" for name in ("raw", "silent", "long")))
     sys.exit(bool(count["raw"] + count["silent"] + count["long"]))
 

@@ -1,7 +1,7 @@
-"""How long `tutelage --help` takes, against `import torch`: it must be less than half.
+"""Measure the time of `tutelage --help` relative to `import torch`; it must be less than half.
 
-Prints `name value bound` lines; exit code 1 if the bound is missed. Interleaved minima, so that a busy machine is fair
-to both.
+Prints `name value bound` lines; the exit status is 1 if the bound is missed. Runs are interleaved and the minimum
+counts, so that a busy machine affects both alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BOUND = 0.5
 
 
 def seconds(*command: str) -> float:
-    """Wall-clock seconds of a Python process."""
+    """Return the wall-clock seconds of a Python process."""
     began = time.perf_counter()
     subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began

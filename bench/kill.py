@@ -1,9 +1,10 @@
-"""A run that is killed twenty times, at random moments, ends with the bits of one that wasn't.
+"""Check that a run gives bitwise identical weights if it is killed twenty times at random moments.
 
     python bench/kill.py
 
-Digits: teacher, student alone, student taught. SIGKILL, then `python -m tutelage resume` in another process, which is
-killed in its turn. A run that gets to its end before the kills are used up is compared, and another one is begun.
+Digits: teacher, student alone, student with the teacher. Each run is killed by SIGKILL, then resumed by `python -m
+tutelage resume` in another process, which is killed in turn. A run that finishes before all kills are used is compared,
+and another one is started.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ runpy.run_module("tutelage", run_name="__main__")
 """
 
 
-def start(words: Sequence[str]) -> subprocess.Popen[str]:
-    """`python -m tutelage …` in a process of its own, which has imported everything and now begins."""
+def start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    """Start `python -m tutelage …` in another process, and return once it has finished its imports."""
     process = subprocess.Popen(
-        [sys.executable, "-c", READY, *words],
+        [sys.executable, "-c", READY, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -42,14 +43,14 @@ def start(words: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def start_or_resume(folder: Path) -> subprocess.Popen[str]:
-    """Begin the run, or go on with it if its folder is there."""
+    """Start the run, or resume it if its folder exists."""
     if (folder / "environment.json").exists():
         return start(["resume", str(folder)])
     return start(["distill", *KEYS, f"out={folder}"])
 
 
 def finish(folder: Path) -> None:
-    """Let the run come to its end."""
+    """Run it to the end."""
     process = start_or_resume(folder)
     process.communicate()
     if process.returncode:
@@ -57,48 +58,48 @@ def finish(folder: Path) -> None:
 
 
 def whereabouts(folder: Path) -> str:
-    """The phase that is under way and its newest checkpoint."""
+    """Describe the current phase and its newest checkpoint."""
     for phase in PHASES:
         if not (folder / phase / "phase.json").exists():
             steps = sorted((folder / phase / "checkpoints").glob("step-*.pt"))
             return f"{phase}, {steps[-1].stem if steps else 'no checkpoint'}"
-    return "figures and report"
+    return "results and report"
 
 
 def weights(folder: Path) -> dict[str, bytes]:
-    """Every network's file."""
+    """Return the bytes of every network's file."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
 
 
 def main() -> None:
-    """Run once in peace, then among kills, and compare."""
+    """Run once without and several times with kills, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    asked = parser.parse_args()
-    moments = random.Random(asked.seed)
-    with tempfile.TemporaryDirectory() as place:
-        peace, war = Path(place, "peace"), Path(place, "war-1")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    args = parser.parse_args()
+    moments = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as root:
+        undisturbed, killed = Path(root, "undisturbed"), Path(root, "killed-1")
         began = time.monotonic()
-        finish(peace)
+        finish(undisturbed)
         longest = (time.monotonic() - began) / 6
-        wars = [war]
-        for kill in range(1, asked.kills + 1):
-            process = start_or_resume(war)
+        killed_folders = [killed]
+        for kill in range(1, args.kills + 1):
+            process = start_or_resume(killed)
             moment = moments.uniform(0, longest)
             time.sleep(moment)
             if process.poll():
-                sys.exit(f"{war} failed with {process.returncode}")
+                sys.exit(f"{killed} failed with {process.returncode}")
             process.kill()
             process.communicate()
-            print(f"kill {kill:2} after {moment:5.2f} s: {war.name}, {whereabouts(war)}", flush=True)
-            if (war / "report.html").exists():
-                war = Path(place, f"war-{len(wars) + 1}")
-                wars.append(war)
-        finish(war)
-        expected = weights(peace)
-        equal = bool(expected) and all(weights(folder) == expected for folder in wars)
-    print(f"\nkills {asked.kills} {asked.kills}\nbitwise_equal {int(equal)} 1")
+            print(f"kill {kill:2} after {moment:5.2f} s: {killed.name}, {whereabouts(killed)}", flush=True)
+            if (killed / "report.html").exists():
+                killed = Path(root, f"killed-{len(killed_folders) + 1}")
+                killed_folders.append(killed)
+        finish(killed)
+        expected = weights(undisturbed)
+        equal = bool(expected) and all(weights(folder) == expected for folder in killed_folders)
+    print(f"\nkills {args.kills} {args.kills}\nbitwise_equal {int(equal)} 1")
     sys.exit(not equal)
 
 

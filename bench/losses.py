@@ -1,11 +1,12 @@
-"""What every loss costs, forward and backward, relative to KD; and three against the forms that they replace.
+"""Measure the cost of every loss, forward and backward, relative to KD; and of three relative to their naive forms.
 
     python bench/losses.py
 
-Maps as a ResNet-20 gives them for a batch of 64 (16×32×32, 32×16×16, 64×8×8), embeddings of 64, 100 classes, the
-teacher alike; for sequences 512 tokens of 32,000. Time: one thread, process time, the minimum over interleaved rounds.
-Memory: the most that is held at once beyond what was there before. Losses that take lists or other kinds of inputs, or
-ask for more than a run of classification gives, are left out. Writes results/losses.json, which the site shows.
+Feature maps of a ResNet-20 for a batch of 64 (16×32×32, 32×16×16, 64×8×8), embeddings of 64, 100 classes, the same for
+the teacher; for sequences 512 tokens with a vocabulary of 32,000. Time: one thread, process time, the minimum over
+interleaved rounds. Memory: the peak of the memory that is allocated in addition to what existed before. Losses that
+take lists or other kinds of inputs, or require inputs that a classification run doesn't provide, are left out. Writes
+results/losses.json, which the site shows.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from crd import losses as rivals
+from crd import losses as losses_and_naive_forms
 from measure import conclude, least_seconds
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -32,21 +33,21 @@ from tutelage.utils import registry
 
 BATCH, CLASSES, SAMPLES = 64, 100, 50_000
 STAGES = ((16, 32), (32, 16), (64, 8))
-TOKENS, WORDS = 512, 32_000
+TOKENS, VOCABULARY = 512, 32_000
 RESULTS = Path(__file__).parent / "results" / "losses.json"
 Call = Callable[[], None]
 Pairs = list[tuple[Any, Any]]
 
 
 def maps() -> list[Tensor]:
-    """A network's last map of each stage."""
+    """Return the last feature map of each stage of a network."""
     return [torch.randn(BATCH, channels, side, side).requires_grad_() for channels, side in STAGES]
 
 
 def pairs(cls: type[Loss]) -> Pairs:
-    """What it is called with, one call after the other, as a term would."""
+    """Return the pairs of inputs with which a term would call the loss, one call each."""
     if issubclass(cls, Sequence):
-        return [(torch.randn(1, TOKENS, WORDS, requires_grad=True), torch.randn(1, TOKENS, WORDS))]
+        return [(torch.randn(1, TOKENS, VOCABULARY, requires_grad=True), torch.randn(1, TOKENS, VOCABULARY))]
     if cls.feature_format == "vector":
         return [(torch.randn(BATCH, 64, requires_grad=True), torch.randn(BATCH, 64))]
     if cls.compares == "response" and cls.maskable:
@@ -58,11 +59,11 @@ def pairs(cls: type[Loss]) -> Pairs:
     )
 
 
-def asked(cls: type[Loss]) -> dict[str, Any] | None:
-    """What it asks for, as far as classification or the tokens give it; None if they don't."""
-    words = issubclass(cls, Sequence)
+def required_inputs(cls: type[Loss]) -> dict[str, Any] | None:
+    """Return the further inputs that the loss requires; None if classification or the tokens don't provide them."""
+    is_sequence = issubclass(cls, Sequence)
     known = {
-        "targets": torch.randint(WORDS, (1, TOKENS)) if words else torch.randint(CLASSES, (BATCH,)),
+        "targets": torch.randint(VOCABULARY, (1, TOKENS)) if is_sequence else torch.randint(CLASSES, (BATCH,)),
         "index": torch.randperm(SAMPLES)[:BATCH],
         "epoch": 1.0,
         "head": (torch.randn(CLASSES, 64), torch.randn(CLASSES)),
@@ -74,12 +75,12 @@ def asked(cls: type[Loss]) -> dict[str, Any] | None:
     )
 
 
-def both_ways(loss: Callable[..., Any], given: Pairs, asks: dict[str, Any]) -> Call:
-    """Forward and backward of the loss on each pair."""
-    leaves = [x for student, _ in given for x in (student if isinstance(student, list) else [student])]
+def forward_backward(loss: Callable[..., Any], inputs: Pairs, loss_kwargs: dict[str, Any]) -> Call:
+    """Return a function that runs the loss forward and backward on each pair."""
+    leaves = [x for student, _ in inputs for x in (student if isinstance(student, list) else [student])]
 
     def call() -> None:
-        torch.stack([mean(loss(student, teacher, **asks)) for student, teacher in given]).sum().backward()
+        torch.stack([mean(loss(student, teacher, **loss_kwargs)) for student, teacher in inputs]).sum().backward()
         for x in leaves:
             x.grad = None
 
@@ -87,43 +88,43 @@ def both_ways(loss: Callable[..., Any], given: Pairs, asks: dict[str, Any]) -> C
 
 
 def calls(tokens: bool) -> dict[str, Call]:
-    """Every loss of tokens, or every other one, by name; KD with the same logits first."""
-    loss, given = KD(), pairs(KD)
+    """Return a call of every token loss, or of every other loss, by name; first KD with the same logits."""
+    loss, inputs = KD(), pairs(KD)
     if tokens:
-        given = [(x[0].detach().requires_grad_(), y[0]) for x, y in pairs(Sequence)]
-    found = {"kd": both_ways(loss, given, {})}
+        inputs = [(x[0].detach().requires_grad_(), y[0]) for x, y in pairs(Sequence)]
+    calls_by_name = {"kd": forward_backward(loss, inputs, {})}
     for name, entry in registry.catalogue("losses").items():
         cls = entry.load()
-        asks = asked(cls)
-        if asks is None or issubclass(cls, Sequence) != tokens or cls is KD:
+        loss_kwargs = required_inputs(cls)
+        if loss_kwargs is None or issubclass(cls, Sequence) != tokens or cls is KD:
             continue
-        loss, given = cls(), pairs(cls)
+        loss, inputs = cls(), pairs(cls)
         try:
-            loss.build(*given[0], SAMPLES)
-            call = both_ways(loss, given, asks)
+            loss.build(*inputs[0], SAMPLES)
+            call = forward_backward(loss, inputs, loss_kwargs)
             call()
         except ConfigError:
-            continue  # its inputs are of another kind
-        found[name] = call
-    return found
+            continue  # the loss takes another kind of inputs
+        calls_by_name[name] = call
+    return calls_by_name
 
 
-def most_held(call: Call) -> int:
-    """The most bytes that a call holds at once beyond what it found."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+def peak_memory(call: Call) -> int:
+    """Return the peak of the bytes that a call allocates in addition to those in use before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
-    held = most = 0
-    for event in seen.profiler.kineto_results.events():
+    in_use = peak = 0
+    for event in profiler.profiler.kineto_results.events():
         if event.name() == "[memory]":
-            held += event.nbytes()
-            most = max(most, held)
-    return most
+            in_use += event.nbytes()
+            peak = max(peak, in_use)
+    return peak
 
 
-def measured(variants: dict[str, Call], rounds: int) -> dict[str, dict[str, float]]:
-    """Milliseconds and megabytes of each, and both relative to KD's."""
+def measure_costs(variants: dict[str, Call], rounds: int) -> dict[str, dict[str, float]]:
+    """Measure milliseconds and megabytes of each call, and both relative to KD's."""
     seconds = least_seconds(variants, rounds, warm=1)
-    memory = {name: most_held(call) for name, call in variants.items()}
+    memory = {name: peak_memory(call) for name, call in variants.items()}
     return {
         name: {
             "ms": round(1e3 * seconds[name], 3),
@@ -136,7 +137,7 @@ def measured(variants: dict[str, Call], rounds: int) -> dict[str, dict[str, floa
 
 
 def everywhere_then_masked(student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-    """The generalised JSD of all positions, of which the labelled are taken then, as TRL has it."""
+    """Compute the generalised JSD at all positions and then select the labelled ones, as TRL does."""
     s, t = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
     half = torch.tensor(0.5).log()
     m = torch.logsumexp(torch.stack([s + half, t + half]), dim=0)
@@ -145,35 +146,37 @@ def everywhere_then_masked(student: Tensor, teacher: Tensor, *, targets: Tensor)
 
 
 def masked() -> dict[str, Call]:
-    """The generalised JSD with three quarters of the tokens masked, which both forms must agree on."""
-    given = pairs(GKD)
-    targets = torch.randint(WORDS, (1, TOKENS))
+    """Return calls of both forms of the generalised JSD with three quarters masked, after checking that they agree."""
+    inputs = pairs(GKD)
+    targets = torch.randint(VOCABULARY, (1, TOKENS))
     targets[:, : 3 * TOKENS // 4] = IGNORED
     forms = {"gkd": GKD(), "masked_after": everywhere_then_masked}
-    values = [form(*given[0], targets=targets) for form in forms.values()]
+    values = [form(*inputs[0], targets=targets) for form in forms.values()]
     torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)
-    return {name: both_ways(form, given, {"targets": targets}) for name, form in forms.items()}
+    return {name: forward_backward(form, inputs, {"targets": targets}) for name, form in forms.items()}
 
 
-def table(found: dict[str, dict[str, float]]) -> None:
-    """Print them from the cheapest to the dearest."""
-    for name, it in sorted(found.items(), key=lambda item: item[1]["time"]):
-        print(f"{name:26} {it['ms']:9.2f} ms {it['time']:9.3g} × KD {it['mb']:9.2f} MB {it['memory']:9.3g} × KD")
+def print_table(costs: dict[str, dict[str, float]]) -> None:
+    """Print the costs, the cheapest first."""
+    for name, cost in sorted(costs.items(), key=lambda item: item[1]["time"]):
+        print(
+            f"{name:26} {cost['ms']:9.2f} ms {cost['time']:9.3g} × KD {cost['mb']:9.2f} MB {cost['memory']:9.3g} × KD"
+        )
     print()
 
 
 def main() -> None:
-    """Measure, write, and hold the three to their bounds."""
+    """Measure, write the results, and check the three bounds."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    of_images = measured(calls(tokens=False), rounds=5)
-    table(of_images)
-    of_tokens = measured(calls(tokens=True), rounds=2)
-    table(of_tokens)
+    image_costs = measure_costs(calls(tokens=False), rounds=5)
+    print_table(image_costs)
+    token_costs = measure_costs(calls(tokens=True), rounds=2)
+    print_table(token_costs)
     versions = {"torch": torch.__version__, "machine": platform.machine()}
-    text = json.dumps({**versions, "losses": of_tokens | of_images}, indent=1, sort_keys=True)
+    text = json.dumps({**versions, "losses": token_costs | image_costs}, indent=1, sort_keys=True)
     RESULTS.write_text(text + "\n", encoding="utf-8")
-    replaced = least_seconds(rivals(), 15)
+    replaced = least_seconds(losses_and_naive_forms(), 15)
     jsd = least_seconds(masked(), 3, warm=1)
     conclude(
         [

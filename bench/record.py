@@ -1,12 +1,12 @@
-"""What every kind of run leaves at a tiny budget: the sha256 of its students, to hold before and after a refactoring.
+"""Record the sha256 of the students of every kind of run at a tiny budget, to compare before and after a refactoring.
 
     python bench/record.py before.json
     python bench/record.py after.json --against before.json
 
 Every recipe, twenty methods of different kinds, and a cached, a staged, a several-teacher, a segmentation and a
-label-column run, on one thread. Hashes are of names, shapes and values of the students' tensors, so they hold on one
-machine with one version of torch; what a difference is, is for its reader to say. With --against the last lines are the
-figures, and the exit status is 1 if any hash differs or is missing.
+label-column run, on one thread. Hashes are of names, shapes and values of the students' tensors, so they are only
+comparable on one machine with one version of torch; whether a difference is intended is for its reader to judge. With
+--against the last lines are the figures, and the exit status is 1 if any hash differs or is missing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ METHODS = (
 
 
 def runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each run's name and its keys."""
+    """Yield each run's name and keys."""
     for name in recipes.names():
         yield f"recipe {name}", {"method": name}
     for method in METHODS:
@@ -56,7 +56,7 @@ def runs(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def streets(folder: Path) -> Path:
-    """Images of noise with masks of three classes."""
+    """Write noise images with masks of three classes."""
     random = np.random.default_rng(0)
     for kind, shape, top in (("images", (16, 16, 3), 256), ("masks", (16, 16), 3)):
         (folder / kind).mkdir(parents=True)
@@ -66,7 +66,7 @@ def streets(folder: Path) -> Path:
 
 
 def columns(file: Path) -> Path:
-    """Images of noise with two label columns, one of them partly unknown."""
+    """Write noise images with two label columns, one of them partly unlabelled."""
     random = np.random.default_rng(0)
     labels = np.stack([random.integers(3, size=90), random.integers(-1, 4, size=90)], axis=1)
     images = random.integers(256, size=(90, 8, 8), dtype=np.uint8)
@@ -75,7 +75,7 @@ def columns(file: Path) -> Path:
 
 
 def hash_of(folder: Path) -> str:
-    """Of all students in a run's folder."""
+    """Return the hash of all students in a run's folder."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("student*/*.safetensors")):
         digest.update(file.name.encode())
@@ -86,14 +86,14 @@ def hash_of(folder: Path) -> str:
 
 
 def record(only: str) -> dict[str, str]:
-    """The hash of each run whose name has that in it, or the error that it ends in."""
+    """Return the hash of each run whose name contains a text, or its error."""
     hashes: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as root:
         for number, (name, keys) in enumerate(runs(Path(root))):
             if only in name:
                 try:
-                    made = tutelage.distill(**TINY | keys, out=f"{root}/run-{number}", progress=False)
-                    hashes[name] = hash_of(made.folder)
+                    run = tutelage.distill(**TINY | keys, out=f"{root}/run-{number}", progress=False)
+                    hashes[name] = hash_of(run.folder)
                 except tutelage.TutelageError as error:
                     hashes[name] = f"error: {error}"
                 print(f"{hashes[name][:16]:16} {name}", flush=True)
@@ -101,17 +101,17 @@ def record(only: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Record, and compare if there is something to compare with."""
+    """Record the hashes, and compare them with earlier ones if given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--against", type=Path)
-    parser.add_argument("--only", default="", help="record runs whose name has this in it")
-    asked = parser.parse_args()
+    parser.add_argument("--only", default="", help="only record runs whose name contains this text")
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    hashes = record(asked.only)
-    asked.file.write_text(json.dumps(hashes, indent=1) + "\n")
+    hashes = record(args.only)
+    args.file.write_text(json.dumps(hashes, indent=1) + "\n")
     failed = sum(value.startswith("error") for value in hashes.values())
-    before = json.loads(asked.against.read_text()) if asked.against else hashes
+    before = json.loads(args.against.read_text()) if args.against else hashes
     differing = [name for name in hashes if hashes[name] != before.get(name)]
     print(*(f"differs: {name}" for name in differing), sep="\n")
     conclude([("runs that fail", failed, 0), ("students that differ", len(differing), 0)])

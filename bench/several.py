@@ -1,9 +1,9 @@
-"""Four students on one stream, against four runs of their own with a live teacher: whole steps, loader included.
+"""Measure four students that share batches and a live teacher, relative to four separate runs: steps with the loader.
 
     python bench/several.py
 
-resnet56 teaches four resnet8, and four resnet20, by KD, DKD, DIST and NKD; 3×32×32 pixels, batch 64, channels_last.
-What can be saved is three of four teacher's passes: the larger the students, the less that is of the whole.
+A resnet56 teacher with four resnet8, and with four resnet20, by KD, DKD, DIST and NKD; 3×32×32 pixels, batch 64,
+channels_last. Sharing saves three of four teacher forwards, a smaller part of the total for larger students.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ METHODS = ("kd", "dkd", "dist", "nkd")
 
 
 def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[], None]:
-    """The trainer's step for students of these methods, over and over again."""
-    seen, task = data(), Classification()
+    """Return the trainer's step, including its loader, for students by method."""
+    noise, task = data(), Classification()
     trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], schedule="constant"), task)
     players = {
         name: Player(copy.deepcopy(s), Terms.from_method(name, task.task_loss()), task) for name, s in students.items()
     }
     scheme = Offline(players, Frozen(copy.deepcopy(teacher), task))
-    trainer.steps = seen.steps(BATCH)
-    trainer._set_up(scheme, seen)
+    trainer.steps = noise.steps(BATCH)
+    trainer._set_up(scheme, noise)
 
     def batches() -> Iterator[Batch]:
         epoch = 0
         while True:
             trainer.progress.position = 0
-            yield from trainer._batches(seen, "train", epoch, 0)
+            yield from trainer._batches(noise, "train", epoch, 0)
             epoch += 1
 
     stream = batches()
@@ -53,21 +53,21 @@ def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[
 
 
 def main() -> None:
-    """Time both ways for small and larger students."""
+    """Time shared and separate training for small and larger students."""
     torch.manual_seed(0)
     figures = []
-    for name, most in (("resnet8", 0.5), ("resnet20", 1.0)):
+    for name, bound in (("resnet8", 0.5), ("resnet20", 1.0)):
         teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", name))
 
-        def make(who: str, teacher: nn.Module = teacher, student: nn.Module = student) -> Callable[[], object]:
-            if who == "together":
+        def make(variant: str, teacher: nn.Module = teacher, student: nn.Module = student) -> Callable[[], object]:
+            if variant == "together":
                 return stepper(teacher, dict.fromkeys(METHODS, student))
-            alone = [stepper(teacher, {method: student}) for method in METHODS]
-            return lambda: [step() for step in alone]
+            separate = [stepper(teacher, {method: student}) for method in METHODS]
+            return lambda: [step() for step in separate]
 
         seconds = least_of_instances(make, ("apart", "together"), rounds=4, instances=3)
         show(seconds, "apart")
-        figures.append((f"4 × {name} together/apart", seconds["together"] / seconds["apart"], most))
+        figures.append((f"4 × {name} together/apart", seconds["together"] / seconds["apart"], bound))
     conclude(figures)
 
 

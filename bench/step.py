@@ -1,9 +1,9 @@
-"""One KD step, resnet56 → resnet20, against twelve lines of PyTorch, torchdistill and timm.
+"""Compare one KD step, resnet56 → resnet20, with twelve lines of PyTorch, torchdistill and timm.
 
     python bench/step.py      (needs torchdistill and timm)
 
-CIFAR-size images, batch 64, SGD with Nesterov momentum, 0.1 CE + 0.9 KD at T = 4; all make the same step: `difference`
-is the largest difference of a weight from the bare lines' after the first one.
+CIFAR-size images, batch 64, SGD with Nesterov momentum, 0.1 CE + 0.9 KD at T = 4; all take the same step:
+`difference` is the largest difference of a weight from plain PyTorch ("bare") after the first step.
 """
 
 from __future__ import annotations
@@ -33,23 +33,24 @@ from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.trainer import Trainer
 
-CLASSES, BATCH, T, BESIDE = 100, 64, 4.0, 0.1
+CLASSES, BATCH, T, CE_WEIGHT = 100, 64, 4.0, 0.1
 SGD: dict[str, Any] = {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "nesterov": True}
 Step = Callable[[], object]
 
 
-def unwrap(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
-    """The lines that one writes without a library."""
+def by_hand(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
+    """Return the step in plain PyTorch."""
     optimiser = torch.optim.SGD(student.parameters(), **SGD)
     teacher.eval()
     student.train()
 
     def step() -> None:
         with torch.no_grad():
-            told = F.log_softmax(teacher(x) / T, dim=1)
-        response = student(x)
-        kd = F.kl_div(F.log_softmax(response / T, dim=1), told, reduction="batchmean", log_target=True) * T**2
-        loss = BESIDE * F.cross_entropy(response, y) + (1 - BESIDE) * kd
+            teacher_log_probs = F.log_softmax(teacher(x) / T, dim=1)
+        logits = student(x)
+        log_probs = F.log_softmax(logits / T, dim=1)
+        kd = F.kl_div(log_probs, teacher_log_probs, reduction="batchmean", log_target=True) * T**2
+        loss = CE_WEIGHT * F.cross_entropy(logits, y) + (1 - CE_WEIGHT) * kd
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -57,7 +58,7 @@ def unwrap(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step
     return step
 
 
-def ours(
+def tutelage_step(
     teacher: nn.Module,
     student: nn.Module,
     x: Tensor,
@@ -66,14 +67,14 @@ def ours(
     samples: int = BATCH,
     **settings: bool,
 ) -> Step:
-    """The Trainer's step of offline distillation."""
+    """Return the Trainer's step of offline distillation."""
     task = Classification()
     scheme = Offline(Player(student, Terms.from_method(method or KD(T), task.task_loss()), task), Frozen(teacher, task))
     return by_trainer(scheme, x, y, samples, **settings)
 
 
 def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **settings: bool) -> Step:
-    """The Trainer's step of a scheme, on a batch as its data hands it over."""
+    """Return the Trainer's step of a scheme, on a batch from its data."""
     rows = InMemorySplit(x, y, torch.arange(samples) % len(x))
     classes = tuple(map(str, range(CLASSES)))
     data = DataModule("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
@@ -92,13 +93,13 @@ def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **set
 
 
 def torchdistill(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
-    """Its distillation box; it leaves the teacher's mode to the user, who must say eval."""
+    """Return the step of torchdistill's distillation box; the user has to set the teacher to eval mode."""
     logging.disable(logging.INFO)
     from torchdistill.core.distillation import get_distillation_box
 
-    where = {"student_module_path": ".", "student_module_io": "output"}
-    where |= {"teacher_module_path": ".", "teacher_module_io": "output"}
-    kd = {"key": "KDLoss", "kwargs": {**where, "temperature": T, "alpha": BESIDE, "reduction": "batchmean"}}
+    paths = {"student_module_path": ".", "student_module_io": "output"}
+    paths |= {"teacher_module_path": ".", "teacher_module_io": "output"}
+    kd = {"key": "KDLoss", "kwargs": {**paths, "temperature": T, "alpha": CE_WEIGHT, "reduction": "batchmean"}}
     config = {
         "num_epochs": 1,
         "teacher": {"forward_proc": "forward_batch_only", "requires_grad": False},
@@ -112,14 +113,14 @@ def torchdistill(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -
 
 
 def timm(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
-    """Its task for distilling logits, in the loop that its training script has."""
+    """Return the step of timm's task for logit distillation, in the loop of its training script."""
     from timm.task import DistillationTeacher, LogitDistillationTask
 
-    same = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
-    student.pretrained_cfg = teacher.pretrained_cfg = same  # type: ignore[assignment]
-    told = DistillationTeacher(teacher.requires_grad_(False))
+    normalisation = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    student.pretrained_cfg = teacher.pretrained_cfg = normalisation  # type: ignore[assignment]
+    distillation_teacher = DistillationTeacher(teacher.requires_grad_(False))
     task = LogitDistillationTask(
-        student, told, nn.CrossEntropyLoss(), task_loss_weight=BESIDE, temperature=T, verbose=False
+        student, distillation_teacher, nn.CrossEntropyLoss(), task_loss_weight=CE_WEIGHT, temperature=T, verbose=False
     )
     task.train()
     optimiser = torch.optim.SGD(student.parameters(), **SGD)
@@ -134,19 +135,19 @@ def timm(teacher: nn.Module, student: nn.Module, x: Tensor, y: Tensor) -> Step:
 
 
 def main() -> None:
-    """Time the five side by side."""
+    """Time the five variants, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--instances", type=int, default=4)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     teacher, student = (models.create(n, classes=CLASSES, channels=3).model for n in ("resnet56", "resnet20"))
     x, y = torch.randn(BATCH, 3, 32, 32), torch.randint(CLASSES, (BATCH,))
     makers: dict[str, Callable[..., Step]] = {
-        "bare": unwrap,
-        "ours": lambda *a: ours(*a, channels_last=False),
-        "ours_channels_last": lambda *a: ours(*a, channels_last=True),
+        "bare": by_hand,
+        "ours": lambda *a: tutelage_step(*a, channels_last=False),
+        "ours_channels_last": lambda *a: tutelage_step(*a, channels_last=True),
         "torchdistill": torchdistill,
         "timm": timm,
     }
@@ -157,24 +158,26 @@ def main() -> None:
     seconds = least_of_instances(
         lambda name: makers[name](copy.deepcopy(teacher), copy.deepcopy(student), x, y),
         makers,
-        asked.rounds,
-        asked.instances,
+        args.rounds,
+        args.instances,
     )
     show(seconds, "bare")
-    mine = seconds["ours"]
+    step_seconds = seconds["ours"]
     conclude(
         [
-            ("ours/bare", mine / seconds["bare"], 1.03),
-            ("ours/torchdistill", mine / seconds["torchdistill"], 1.00),
-            ("ours/timm", mine / seconds["timm"], 1.00),
-            ("channels_last/ours", seconds["ours_channels_last"] / mine, 0.85),
+            ("ours/bare", step_seconds / seconds["bare"], 1.03),
+            ("ours/torchdistill", step_seconds / seconds["torchdistill"], 1.00),
+            ("ours/timm", step_seconds / seconds["timm"], 1.00),
+            ("channels_last/ours", seconds["ours_channels_last"] / step_seconds, 0.85),
         ]
     )
 
 
-def difference(one: nn.Module, other: nn.Module) -> float:
-    """The largest difference of a weight."""
-    return max(float((a - b).detach().abs().max()) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+def difference(first: nn.Module, second: nn.Module) -> float:
+    """Return the largest difference of a weight."""
+    return max(
+        float((a - b).detach().abs().max()) for a, b in zip(first.parameters(), second.parameters(), strict=True)
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What divergences over a large vocabulary cost: 512 tokens of 32,000, by chunks and all tokens at once.
+"""Measure the cost of divergences over a large vocabulary: 512 tokens of 32,000, in chunks and all tokens at once.
 
     python bench/vocabulary.py
 
-Memory: what forward and backward add to the peak of a process that holds the logits of both sides, the student's
-gradient included; each variant in a process of its own. Time: forward and backward. With three quarters of the tokens
-masked: the generalised Jensen–Shannon divergence against TRL's form, which is computed everywhere and masked then.
+Memory: the increase of the peak by forward and backward in a process that holds the logits of both sides, including the
+student's gradient; each variant in a separate process. Time: forward and backward. With three quarters of the tokens
+masked: the generalised Jensen–Shannon divergence relative to TRL's form, which computes all tokens and then masks.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ FORMS = ("chunked", "plain")
 
 
 def logits(tokens: int = TOKENS) -> tuple[Tensor, Tensor]:
-    """The student's and the teacher's, (1, T, V)."""
+    """Return the student's and the teacher's logits, (1, T, V) each."""
     torch.manual_seed(0)
     return torch.randn(1, tokens, VOCABULARY, requires_grad=True), torch.randn(1, tokens, VOCABULARY)
 
 
 def step(name: str, form: str, student: Tensor, teacher: Tensor) -> None:
-    """Forward and backward; the plain form is the same formula by autograd, over all tokens at once."""
+    """Run forward and backward; the plain form is the same formula by autograd, over all tokens at once."""
     student.grad = None
     loss = LOSSES[name]
     values = loss(student, teacher) if form == "chunked" else loss.divergence(student.flatten(0, 1), teacher[0])
@@ -45,7 +45,7 @@ def step(name: str, form: str, student: Tensor, teacher: Tensor) -> None:
 
 
 def trl(student: Tensor, teacher: Tensor, labels: Tensor, beta: float = 0.5) -> Tensor:
-    """TRL's generalised Jensen–Shannon divergence: everywhere, then masked."""
+    """Compute TRL's generalised Jensen–Shannon divergence: at all tokens, then masked."""
     s, t = F.log_softmax(student, dim=-1), F.log_softmax(teacher, dim=-1)
     m = torch.logsumexp(torch.stack([s + math.log1p(-beta), t + math.log(beta)]), dim=0)
     to_teacher, to_student = (F.kl_div(m, x, reduction="none", log_target=True) for x in (t, s))
@@ -55,12 +55,12 @@ def trl(student: Tensor, teacher: Tensor, labels: Tensor, beta: float = 0.5) -> 
 
 
 def peak() -> float:
-    """The most memory that this process has had so far, in MB."""
+    """Return the peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def print_peak(name: str, form: str) -> None:
-    """What a step adds to the peak, in MB; a small step before it loads what is loaded once."""
+    """Print the increase of the peak by a step, in MB, after a small step that triggers lazy loading."""
     torch.set_num_threads(1)
     step(name, form, *logits(2))
     student, teacher = logits()
@@ -70,18 +70,18 @@ def print_peak(name: str, form: str) -> None:
 
 
 def added(name: str, form: str) -> float:
-    """MB, measured in a fresh process."""
+    """Return the increase of the peak in MB, measured in a new process."""
     return float(subprocess.run([sys.executable, __file__, name, form], check=True, capture_output=True).stdout)
 
 
 def masked_steps() -> dict[str, Callable[[], None]]:
-    """Ours and TRL's, with every fourth token labelled."""
+    """Return the steps of Tutelage's and TRL's form, with every fourth token labelled."""
     student, teacher = logits()
     labels = torch.full((1, TOKENS), IGNORED)
     labels[:, ::4] = 0
     loss = LOSSES["gkd"]
 
-    def ours() -> None:
+    def chunked() -> None:
         student.grad = None
         loss(student, teacher, targets=labels).mean().backward()
 
@@ -89,15 +89,15 @@ def masked_steps() -> dict[str, Callable[[], None]]:
         student.grad = None
         trl(student, teacher, labels).backward()
 
-    ours()
+    chunked()
     expected = student.grad
     everywhere()
     torch.testing.assert_close(student.grad, expected, rtol=1e-3, atol=1e-9)
-    return {"masked_gkd": ours, "masked_trl": everywhere}
+    return {"masked_gkd": chunked, "masked_trl": everywhere}
 
 
 def main() -> None:
-    """Measure, print, and exit 1 if a bound is missed."""
+    """Measure, print, and exit with 1 if a value exceeds its bound."""
     figures = []
     for name in LOSSES:
         memory = {form: added(name, form) for form in FORMS}

@@ -1,4 +1,4 @@
-"""The site: `python -m sphinx -q -W --keep-going -b html docs docs/_build/html`, without a network."""
+"""Configuration of the site: `python -m sphinx -q -W --keep-going -b html docs docs/_build/html`, without a network."""
 
 import re
 import sys
@@ -37,21 +37,21 @@ maximum_signature_line_length = 90
 
 
 def literal(app, what, name, obj, options, lines):
-    """Docstrings are plain text: backticks are code, nothing else is markup, and what has a label is a paragraph."""
-    found = []
+    """Convert a plain-text docstring: backticks are code, the rest has no markup, a label begins a paragraph."""
+    result = []
     for line in lines:
         parts = line.split("`")
         parts[::2] = [re.sub(r"([*_|])", r"\\\1", part) for part in parts[::2]]
         if re.match(r"[A-Za-z_]+(, [a-z_]+)*: ", line):
-            found.append("")
-        found.append("``".join(parts))
-    lines[:] = found
+            result.append("")
+        result.append("``".join(parts))
+    lines[:] = result
 
 
 def mathml(translator, node):
-    """A formula as MathML, which browsers draw by themselves."""
-    shown = "block" if isinstance(node, nodes.math_block) else "inline"
-    translator.body.append(convert(node.astext(), display=shown))
+    """Render a formula as MathML, which browsers display without a script."""
+    display = "block" if isinstance(node, nodes.math_block) else "inline"
+    translator.body.append(convert(node.astext(), display=display))
     raise nodes.SkipNode
 
 

@@ -1,4 +1,4 @@
-"""Formulas as docstrings write them, in Unicode, become LaTeX; the words between them stay words.
+"""Converts the Unicode formulas of docstrings to LaTeX; the words between them stay text.
 
 `L = Σ_c p_c · log q̂_c, one value per sample.` → `$L=\\sum_{c}p_{c}\\cdot\\log\\hat{q}_{c}$, one value per sample.`
 """
@@ -38,29 +38,29 @@ NUMBER = re.compile(r"\(?[\d.,]+[),.;:]*")
 
 
 def statements(text: str) -> Iterator[str]:
-    """The parts that stand on lines of their own: what two spaces divide, and what a line that ends like one ends."""
+    """Yield the statements of a text, which end at two spaces, or at the end of a line after `;`, `.` or `:`."""
     for paragraph in text.split("\n\n"):
-        said = ""
+        statement = ""
         for line in re.split(r"\n|(?<=[;,.:])  +", paragraph.strip()):
-            ends = said.endswith((";", ".", ":")) and not opened(said)
-            if said and (ends or re.match(r"L =|[\"“]\w+[\"”]:", line.strip())):
-                yield said
-                said = ""
-            said = f"{said} {line.strip()}".strip()
-        yield said
+            ends = statement.endswith((";", ".", ":")) and not opened(statement)
+            if statement and (ends or re.match(r"L =|[\"“]\w+[\"”]:", line.strip())):
+                yield statement
+                statement = ""
+            statement = f"{statement} {line.strip()}".strip()
+        yield statement
 
 
 def markdown(text: str) -> str:
-    """A statement as Markdown with its mathematics between dollars."""
-    found = ""
+    """Return a statement as Markdown, with its mathematics between dollar signs."""
+    result = ""
     for mathematical, part in parts(text):
-        apart = found and not found.endswith(("(", "[")) and part[0] not in ",.;:)]"
-        found += " " * bool(apart) + (f"${latex(part)}$" if mathematical else escape(part))
-    return found
+        spaced = result and not result.endswith(("(", "[")) and part[0] not in ",.;:)]"
+        result += " " * bool(spaced) + (f"${latex(part)}$" if mathematical else escape(part))
+    return result
 
 
 def escape(text: str) -> str:
-    """Words in which Markdown finds nothing; what is a name of code is set as such."""
+    """Escape Markdown markup in a text, and set identifiers as code."""
     words = []
     for word in text.split(" "):
         code = None if "`" in word else CODE.fullmatch(word)
@@ -75,18 +75,18 @@ def escape(text: str) -> str:
 
 
 def parts(text: str) -> list[tuple[bool, str]]:
-    """The statement's runs as (mathematics?, text)."""
+    """Split a statement into runs of (is mathematics, text)."""
     words = split("".join(map(decomposed, text)))
     kinds = [kind(word) for word in words]
     runs: list[tuple[bool, str]] = []
     for i, (sort, word) in enumerate(zip(kinds, words, strict=True)):
         before, inside = runs[-1] if runs else (False, "")
         within = before and opened(inside)
-        if sort is None:  # it is mathematics between signs, in an open bracket, or before what it is applied to
-            applied = word.strip("([") in FUNCTIONS and i + 1 < len(words) and kinds[i + 1] is True
-            follows = before and inside[-1] in OPERATORS
-            leads = i + 1 < len(words) and words[i + 1][0] in OPERATORS and word[-1] not in ",.;:"
-            sort = bool(within or applied or follows or leads)
+        if sort is None:  # mathematics next to an operator, inside an open bracket, or as a function of what follows
+            is_function = word.strip("([") in FUNCTIONS and i + 1 < len(words) and kinds[i + 1] is True
+            after_operator = before and inside[-1] in OPERATORS
+            before_operator = i + 1 < len(words) and words[i + 1][0] in OPERATORS and word[-1] not in ",.;:"
+            sort = bool(within or is_function or after_operator or before_operator)
         sort = sort or bool(within and word.endswith(")") and CODE.fullmatch(word) is None)
         if runs and before == sort and (not sort or within or inside[-1] not in ",.;:"):
             runs[-1] = (sort, f"{inside} {word}")
@@ -96,18 +96,18 @@ def parts(text: str) -> list[tuple[bool, str]]:
 
 
 def decomposed(character: str) -> str:
-    """A letter and its accent apart."""
+    """Separate a letter from its accent."""
     pair = unicodedata.normalize("NFD", character)
     return pair if pair[-1] in ACCENTS else character
 
 
 def opened(text: str) -> bool:
-    """Whether a bracket is still open."""
+    """Return whether a bracket is still open."""
     return any(text.count(left) > text.count(right) for left, right in ("()", "[]", "⟨⟩"))
 
 
 def trimmed(run: str) -> list[tuple[bool, str]]:
-    """Mathematics without what belongs to the sentence: the stop after it, and brackets that are closed elsewhere."""
+    """Separate a run of mathematics from the sentence's punctuation, and from brackets that are closed elsewhere."""
     body, head, tail = run, "", ""
     while body.endswith((",", ".", ";", ":")) or (body.endswith(")") and body.count(")") > body.count("(")):
         body, tail = body[:-1], body[-1] + tail
@@ -117,12 +117,12 @@ def trimmed(run: str) -> list[tuple[bool, str]]:
 
 
 def split(text: str) -> list[str]:
-    """Words; what stands in braces is one."""
+    """Split a text into words; an expression in braces is one word."""
     return re.findall(r"(?:\{[^}]*\}|\S)+", text)
 
 
 def kind(word: str) -> bool | None:
-    """True for mathematics, False for words, None for what may be either."""
+    """Return True for mathematics, False for text, None for a word that may be either."""
     core = word.strip("()[],.;:!")
     if CODE.fullmatch(word) or "`" in word or re.fullmatch(r"[A-Za-z]{3,}\d+", core):
         return False
@@ -134,24 +134,24 @@ def kind(word: str) -> bool | None:
 
 
 def latex(text: str) -> str:
-    """A run of mathematics as LaTeX."""
-    found, rest = "", text
+    """Return a run of mathematics as LaTeX."""
+    result, rest = "", text
     while rest:
-        piece, rest = atom(rest, spaced=found.endswith(" "))
-        found += piece
-    return found.strip()
+        piece, rest = atom(rest, spaced=result.endswith(" "))
+        result += piece
+    return result.strip()
 
 
 def atom(text: str, spaced: bool) -> tuple[str, str]:
-    """The LaTeX of what the text begins with, and the text after it."""
+    """Return the LaTeX of the first symbol of a text, and the rest of the text."""
     if match := re.match(r"(?!mean_|softmax_|std_)[a-z]{3,}_[a-z]{3,}", text):  # an option's name
         return f"\\operatorname{{{match[0].replace('_', chr(92) + '_')}}}", text[match.end() :]
     if match := re.match(r"([A-Za-z]+|[Α-Ωα-ωℓ])([\u0302-\u0307]?)", text):
         letters, accent = match.groups()
-        if accent and len(letters) > 1:  # it is over the last letter
+        if accent and len(letters) > 1:  # the accent is over the last letter
             return letter(letters[:-1]), text[len(letters) - 1 :]
-        said = letter(letters)
-        return (f"\\{ACCENTS[accent]}{{{said}}}" if accent else said), text[match.end() :]
+        base = letter(letters)
+        return (f"\\{ACCENTS[accent]}{{{base}}}" if accent else base), text[match.end() :]
     if match := re.match(f"[{''.join(RAISED)}]+", text):
         return f"^{{{''.join(RAISED[c] for c in match[0])}}}", text[match.end() :]
     if match := re.match(f"[{''.join(LOWERED)}]+", text):
@@ -175,14 +175,14 @@ def atom(text: str, spaced: bool) -> tuple[str, str]:
 
 
 def letter(letters: str) -> str:
-    """One letter is a quantity, several are a name."""
+    """Return one letter as a variable, several as the name of an operator."""
     if letters == "Σ" or letters == "Π" or len(letters) == 1:
         return SIGNS.get(letters, letters)
     return f"\\{letters} " if letters in NAMED else f"\\operatorname{{{letters}}}"
 
 
 def index(text: str) -> tuple[str, str]:
-    """What a sub- or superscript or a root takes: a bracket's inside, or the letters and digits; and what follows."""
+    """Return the argument of a sub- or superscript or root (a bracket's content or letters and digits) and the rest."""
     if text[0] in "{(":
         depth = 0
         for i, c in enumerate(text):

@@ -1,4 +1,4 @@
-"""Pages that are written from the code when the site is built: losses, keys of the configuration, sub-commands."""
+"""Generates the pages on losses, configuration keys and sub-commands from the code when the site is built."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from tutelage.settings import TrainerSettings
 from tutelage.utils import registry
 
 GROUPS = {
-    "response": "Responses: what the models answer",
-    "feature": "Features: what lies in the layers",
-    "relation": "Relations: how the samples of a batch lie to each other",
-    "dense": "Dense: maps of answers",
+    "response": "Responses: the models' logits",
+    "feature": "Features: the outputs of intermediate layers",
+    "relation": "Relations: between the samples of a batch",
+    "dense": "Dense: maps of logits",
     "multi_teacher": "Several teachers",
     "online": "Peers",
     "regression": "Regression",
@@ -38,13 +38,13 @@ RESULTS = Path(__file__).parents[1] / "bench" / "results"
 COSTS = RESULTS / "losses.json"
 MEASURED = {
     "who.json": "",
-    "gap.json": ", a resnet56 teaches",
-    "gap_small.json": ", a cnn64 teaches, 12 epochs, 5 seeds",
+    "gap.json": ", resnet56 teacher",
+    "gap_small.json": ", cnn64 teacher, 12 epochs, 5 seeds",
 }
 
 
 def write(docs: Path) -> None:
-    """Write docs/losses/*.md, and the tables that other pages include, under docs/_build/generated."""
+    """Write docs/losses/*.md, and the tables that other pages include to docs/_build/generated."""
     losses, tables = docs / "losses", docs / "_build" / "generated"
     for folder in (losses, tables):
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,18 +62,18 @@ def write(docs: Path) -> None:
 
 
 def _keep(path: Path, text: str) -> None:
-    """Write what changed only, so that Sphinx builds what changed only."""
+    """Write a file only if its text changed, so that Sphinx rebuilds only what changed."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.write_text(text, encoding="utf-8")
 
 
 def plain(text: str) -> str:
-    """Text in which Markdown finds no markup."""
+    """Escape Markdown markup in a text."""
     return re.sub(r"([\\*_<>\[\]|$`])", r"\\\1", text)
 
 
 def table(columns: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -82,55 +82,55 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def sections(doc: str) -> dict[str, str]:
-    """A loss's docstring by parts: "summary", "formula", and what begins with Shapes:, Paper:, Raises:."""
+    """Split a loss's docstring into "summary", "formula", and the labelled parts "Shapes", "Paper" and "Raises"."""
     summary, _, rest = (doc or "").partition("\n\n")
-    found = {"summary": " ".join(summary.split()), "formula": "", "Shapes": "", "Paper": "", "Raises": ""}
+    result = {"summary": " ".join(summary.split()), "formula": "", "Shapes": "", "Paper": "", "Raises": ""}
     part = "formula"
     for line in rest.splitlines():
         label, colon, text = line.strip().partition(":")
-        if colon and label in found:
+        if colon and label in result:
             part, line = label, text
-        found[part] += line.strip() + "\n"
-    return {name: text.strip() for name, text in found.items()}
+        result[part] += line.strip() + "\n"
+    return {name: text.strip() for name, text in result.items()}
 
 
 def explained(doc: str | None) -> str:
-    """A docstring as Markdown: its summary, its formulas, and its labelled parts."""
-    said = sections(inspect.cleandoc(doc or ""))
-    lines = "\n\n".join(map(formulas.markdown, formulas.statements(said["formula"]))) if said["formula"] else ""
+    """Return a docstring as Markdown: its summary, its formulas, and its labelled parts."""
+    parts = sections(inspect.cleandoc(doc or ""))
+    lines = "\n\n".join(map(formulas.markdown, formulas.statements(parts["formula"]))) if parts["formula"] else ""
     framed = f":::{{container}} formula\n{lines}\n:::\n\n" if lines else ""
-    labelled = [part for part in ("Shapes", "Paper", "Raises") if said[part]]
-    others = "".join(f"**{part}.** {formulas.escape(' '.join(said[part].split()))}\n\n" for part in labelled)
-    return f"{formulas.escape(said['summary'])}\n\n{framed}{others}"
+    labels = [label for label in ("Shapes", "Paper", "Raises") if parts[label]]
+    labelled = "".join(f"**{label}.** {formulas.escape(' '.join(parts[label].split()))}\n\n" for label in labels)
+    return f"{formulas.escape(parts['summary'])}\n\n{framed}{labelled}"
 
 
 def loss_page(entry: registry.Entry) -> str:
-    """The page of one loss."""
+    """Return the page of one loss."""
     loss = entry.load()
     options = [[f"`{f.name}`", f"`{_default(f)}`", f"`{f.type}`"] for f in fields(loss)]
     return (
         f"# {loss.__name__}\n\n{explained(loss.__doc__)}"
         + (table(["option", "default", "type"], options) + "\n" if options else "")
-        + table(["fact", ""], [*facts(loss), ["held to", entry.backing]])
+        + table(["trait", ""], [*traits(loss), ["tested against", entry.backing]])
         + f"\nIn a method: `method={entry.name}`; in Python: `tutelage.{loss.__name__}()`.\n"
         + loss_examples.section(loss)
-        + _figures(entry.name)
+        + _measurements(entry.name)
     )
 
 
-def _figures(name: str) -> str:
-    """What was measured of a loss, each with its source."""
+def _measurements(name: str) -> str:
+    """Return the measurements of a loss, each with its source."""
     text = ""
     if name in (cost := costs()):
-        text += f"Forward and backward beside KD's on the logits: {cost[name]} (`bench/losses.py`).\n\n"
+        text += f"Forward and backward, relative to KD on the logits: {cost[name]} (`bench/losses.py`).\n\n"
     rows = [row for file in STUDIES for row in studied(file) if name in re.findall(r"[a-z]\w+", row[2])]
     if rows:
-        text += table(["measured in", "student", "method", "accuracy, %", "over alone, points", "verdict"], rows)
+        text += table(["measured in", "student", "method", "accuracy, %", "gain over alone, points", "verdict"], rows)
     return f"\n## Measured\n\n{text}" if text else ""
 
 
 def studied(file: str) -> list[list[str]]:
-    """The rows of a study's table: model, method, accuracy, gain, verdict."""
+    """Return the rows of a study's table: model, method, accuracy, gain, verdict."""
     lines = (RESULTS / file).read_text(encoding="utf-8").splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     return [[f"`bench/results/{file}`", *row[:2], *map(plain, row[2:5])] for row in cells if len(row) > 4 and row[3]]
@@ -140,28 +140,28 @@ def _default(field: Any) -> str:
     return "required" if field.default is MISSING else repr(field.default)
 
 
-def facts(loss: Any) -> list[list[str]]:
-    """What a loss says of itself."""
-    asks = [f"`{name}`" for name in loss.required_inputs()] + [
-        f"`{name}` if it is there" for name in loss.required_inputs(optional=True)
+def traits(loss: Any) -> list[list[str]]:
+    """Return the traits that a loss declares."""
+    inputs = [f"`{name}`" for name in loss.required_inputs()] + [
+        f"`{name}` if available" for name in loss.required_inputs(optional=True)
     ]
     return [
         ["compares", loss.compares + (f", as {loss.feature_format}s" if loss.feature_format else "")],
-        ["asks of the batch", ", ".join(asks) or "nothing"],
-        ["weight", f"{loss.default_weight:g}, beside {loss.task_loss_weight:g} of the task's own loss"],
+        ["requires from the batch", ", ".join(inputs) or "nothing"],
+        ["weight", f"{loss.default_weight:g}, with {loss.task_loss_weight:g} of the task loss"],
         ["connector", f"`{loss.connector}`" if loss.connector else "none"],
-        ["of its own", own_parts(loss) or "nothing"],
+        ["has", own_parts(loss) or "no state"],
         ["ignores", ", ".join(loss.ignores) or "nothing"],
         ["needs a teacher", "yes" if loss.needs_teacher else "no"],
-        ["0 where both say the same", "yes" if loss.zero_at_equal else "no"],
+        ["zero for equal outputs", "yes" if loss.zero_at_equal else "no"],
     ]
 
 
 def example(loss: type[Loss]) -> tuple[Any, Any]:
-    """Two sides of the smallest kind that it takes."""
-    own = loss.example()
-    if own is not None:
-        return own[0], own[1]
+    """Return small inputs for both sides of a loss."""
+    declared = loss.example()
+    if declared is not None:
+        return declared[0], declared[1]
     if loss.compares == "review":
         sides = ([torch.randn(2, 4, side, side) for side in (8, 4, 2)] for _ in range(2))
         return next(sides), next(sides)
@@ -171,31 +171,31 @@ def example(loss: type[Loss]) -> tuple[Any, Any]:
 
 
 def own_parts(loss: type[Loss]) -> str:
-    """What it builds for itself: parts that are trained, or a memory."""
-    made = loss()
-    made.build(*example(loss), 10)
-    kept = [name for name, _ in made.named_buffers() if not re.search("running_|num_batches", name)]
-    kinds = {"learned parts": list(made.parameters()), "a memory": kept}
-    return ", ".join(kind for kind, found in kinds.items() if found)
+    """Return which state a loss builds: learned parts, a memory bank."""
+    instance = loss()
+    instance.build(*example(loss), 10)
+    buffers = [name for name, _ in instance.named_buffers() if not re.search("running_|num_batches", name)]
+    kinds = {"learned parts": list(instance.parameters()), "a memory": buffers}
+    return ", ".join(kind for kind, tensors in kinds.items() if tensors)
 
 
 def needs(loss: type[Loss]) -> str:
-    """What it compares, what it asks for and what it builds."""
-    sees = loss.compares + (f" as {loss.feature_format}s" if loss.feature_format else "")
-    lists = [f"a list on the {side}'s side" for side in loss.list_inputs]
-    asks = [f"`{name}`" for name in loss.required_inputs()]
+    """Return what a loss compares, requires and builds, for the overview."""
+    compares = loss.compares + (f" as {loss.feature_format}s" if loss.feature_format else "")
+    list_inputs = [f"a list on the {side}'s side" for side in loss.list_inputs]
+    inputs = [f"`{name}`" for name in loss.required_inputs()]
     connector = [f"connector `{loss.connector}`"] if loss.connector else []
-    return "; ".join([sees, *lists, *asks, *connector, *filter(None, [own_parts(loss)])])
+    return "; ".join([compares, *list_inputs, *inputs, *connector, *filter(None, [own_parts(loss)])])
 
 
 def costs() -> dict[str, str]:
-    """What each costs, in words, if it was measured."""
+    """Return the measured cost of each loss as text."""
     measured = json.loads(COSTS.read_text(encoding="utf-8"))["losses"] if COSTS.exists() else {}
-    return {name: f"{it['time']:.3g} × time, {it['memory']:.3g} × memory" for name, it in measured.items()}
+    return {name: f"{cost['time']:.3g} × time, {cost['memory']:.3g} × memory" for name, cost in measured.items()}
 
 
 def row(entry: registry.Entry) -> list[str]:
-    """A loss's line in the overview, but for its cost."""
+    """Return a loss's row in the overview, without its cost."""
     loss = entry.load()
     options = ", ".join(f"`{field.name}`" for field in fields(loss))
     return [
@@ -208,15 +208,15 @@ def row(entry: registry.Entry) -> list[str]:
 
 
 def overview() -> str:
-    """The table of all losses."""
+    """Return the page with the table of all losses."""
     entries, cost = registry.catalogue("losses"), costs()
-    held = sum(entry.backing == "published numbers" for entry in entries.values())
-    columns = ["loss, in a method", "what it does", "paper", "needs", "held to"]
+    published = sum(entry.backing == "published numbers" for entry in entries.values())
+    columns = ["loss, in a method", "what it does", "paper", "needs", "tested against"]
     text = (
-        "# Losses\n\nThe formula of each, its shapes and its options are on its page. Weights are the papers' own.\n\n"
-        "Held to *published numbers*: values and gradients equal those of a published implementation, as "
-        f"`tutelage verify` and the tests check ({held} of {len(entries)}); to *the paper's formula*: they equal a "
-        "second, slow reading of it.\n\n"
+        "# Losses\n\nEach loss's page has its formula, shapes and options. Default weights are those of the papers.\n\n"
+        "Tested against *published numbers*: values and gradients equal those of a published implementation, as "
+        f"`tutelage verify` and the tests check ({published} of {len(entries)}); against *the paper's formula*: they "
+        "equal a second, slow implementation of it.\n\n"
     )
     if cost:
         columns.append("cost")
@@ -238,12 +238,12 @@ def overview() -> str:
 
 
 def configuration() -> str:
-    """The keys of a run and of its trainer."""
-    own = [key for key in Config.model_fields if key not in TrainerSettings.model_fields]
+    """Return the tables of a run's keys and of its trainer's."""
+    run_keys = [key for key in Config.model_fields if key not in TrainerSettings.model_fields]
     return (
-        "## Who teaches whom, on what\n\n"
-        + _keys(own)
-        + "\n## How a student is trained\n\n"
+        "## Models, data and method\n\n"
+        + _keys(run_keys)
+        + "\n## Training\n\n"
         + _keys([*TrainerSettings.model_fields])
     )
 
@@ -260,11 +260,11 @@ def _keys(names: list[str]) -> str:
             else field.default
         )
         rows.append([f"`{name}`", f"`{default}`", plain(allowed(field)), plain(field.description or "")])
-    return table(["key", "default", "allowed", "what it is"], rows)
+    return table(["key", "default", "allowed", "description"], rows)
 
 
 def allowed(field: Any) -> str:
-    """What a key takes, in words."""
+    """Describe the values that a key accepts."""
     kind, bounds = _kinds(field.annotation), [_bound(item) for item in field.metadata]
     for choice in typing.get_args(field.annotation):
         bounds += [_bound(item) for item in getattr(choice, "__metadata__", ())]
@@ -287,8 +287,8 @@ def _kinds(annotation: Any) -> str:
 
 def _bound(item: Any) -> Any:
     signs = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
-    found = [f"{sign} {getattr(item, key):,}" for key, sign in signs.items() if getattr(item, key, None) is not None]
-    return found + [_bound(inner) for inner in getattr(item, "metadata", ())]
+    bounds = [f"{sign} {getattr(item, key):,}" for key, sign in signs.items() if getattr(item, key, None) is not None]
+    return bounds + [_bound(inner) for inner in getattr(item, "metadata", ())]
 
 
 def _flat(items: Any) -> list[str]:
@@ -299,7 +299,7 @@ def _flat(items: Any) -> list[str]:
 
 
 def commands() -> str:
-    """The help of every sub-command, as it is printed."""
+    """Return the help of every sub-command, as printed."""
     from typer.testing import CliRunner
 
     from tutelage.cli import FOLDER, app
@@ -307,14 +307,14 @@ def commands() -> str:
     text, runner = "", CliRunner(env={"COLUMNS": "92", "NO_COLOR": "1", "TERM": "dumb", "TERMINAL_WIDTH": "92"})
     for name in sorted(path.stem for path in FOLDER.glob("[!_]*.py")):
         help_text = re.sub(r"\x1b\[[0-9;]*m", "", runner.invoke(app, [name, "--help"], prog_name="tutelage").stdout)
-        help_text = re.split(r"\nKeys: ", help_text)[0]  # they are on the configuration's page
+        help_text = re.split(r"\nKeys: ", help_text)[0]  # the keys are on the configuration page
         lines = "\n".join(line.rstrip() for line in help_text.strip("\n").splitlines())
         text += f"## tutelage {name}\n\n```text\n{lines}\n```\n\n"
     return text
 
 
 def policies() -> str:
-    """Every policy with its options and its text."""
+    """Return a section for each policy, with its docstring and options."""
     text = ""
     for group in ("temperature", "weight", "samples", "schedule"):
         text += f"## {group.capitalize()}\n\n"
@@ -327,22 +327,22 @@ def policies() -> str:
 
 
 def parts() -> str:
-    """Teachers and tasks, and each scheme with its text and options."""
+    """Return the tables of teachers and tasks, and a section for each scheme with its docstring and options."""
     text = ""
     for package in ("teachers", "tasks"):
         rows = [[f"`{e.name}`", f"`{e.class_name}`", plain(e.summary)] for e in registry.catalogue(package).values()]
-        text += f"## {package.capitalize()}\n\n" + table(["name", "class", "what it is"], rows) + "\n"
+        text += f"## {package.capitalize()}\n\n" + table(["name", "class", "description"], rows) + "\n"
     text += "## Schemes\n\n`scheme: NAME`, or `scheme: {name: NAME, …options}`.\n\n"
     for entry in registry.catalogue("schemes").values():
         scheme = entry.load()
-        taken = [*inspect.signature(scheme.from_context).parameters.values()][1:]
-        options = ", ".join(f"`{p.name}={p.default!r}`" for p in taken) or "none"
+        parameters = [*inspect.signature(scheme.from_context).parameters.values()][1:]
+        options = ", ".join(f"`{p.name}={p.default!r}`" for p in parameters) or "none"
         text += f"### {entry.name}\n\n{explained(scheme.__doc__)}Options: {options}.\n\n"
     return text
 
 
 def recipe_sections() -> str:
-    """Every recipe with its paper, the keys that it sets, and what was measured of it."""
+    """Return a section for each recipe, with its paper, keys and measurements."""
     rows = [
         row | {"which": f"`{row['method']}`{which}"}
         for file, which in MEASURED.items()
@@ -352,14 +352,14 @@ def recipe_sections() -> str:
     for name in recipes.names():
         keys = yaml.safe_dump(recipes.load(name), sort_keys=False, width=100)
         text += f"## {name}\n\n{plain(recipes.text(name))}\n\n```yaml\n{keys}```\n\n"
-        found = [[row["which"], *measured(row)] for row in rows if row["method"].partition("@")[0] == name]
-        columns = ["measured", "student", "accuracy, %", "over alone, points", "verdict"]
-        text += table(columns, found) + "\n" if found else ""
+        measurements = [[row["which"], *measured(row)] for row in rows if row["method"].partition("@")[0] == name]
+        columns = ["measured", "student", "accuracy, %", "gain over alone, points", "verdict"]
+        text += table(columns, measurements) + "\n" if measurements else ""
     return text
 
 
 def measured(row: dict[str, Any]) -> list[str]:
-    """A study's row: the student, its accuracy, the gain and the verdict, ± half the intervals."""
+    """Return a study's row as text: student, accuracy, gain and verdict, ± half of the intervals."""
     if "failed" in row:
         return [row["model"], "failed", "", ""]
     return [

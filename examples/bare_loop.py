@@ -1,4 +1,4 @@
-"""Your own PyTorch loop with a teacher in it: distillation takes the lines that name Tutelage's parts, no more."""
+"""Your own PyTorch loop with a teacher: distillation only adds the lines that use Tutelage's classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def loaders(batch_size: int = 64) -> tuple[DataLoader, DataLoader]:
 
 
 def network(width: int) -> nn.Module:
-    """Any module will do."""
+    """Return a small network; any module works."""
     return nn.Sequential(
         nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()),
         nn.Sequential(nn.Conv2d(width, 2 * width, 3, 2, 1), nn.BatchNorm2d(2 * width), nn.ReLU()),
@@ -32,7 +32,7 @@ def network(width: int) -> nn.Module:
 
 
 def fit(model: nn.Module, train: DataLoader, epochs: int) -> None:
-    """The loop as it was."""
+    """Train without a teacher: the original loop."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     model.train()
     for _ in range(epochs):
@@ -44,7 +44,7 @@ def fit(model: nn.Module, train: DataLoader, epochs: int) -> None:
 
 
 def distil(model: nn.Module, trained: nn.Module, train: DataLoader, epochs: int) -> nn.Module:
-    """The same loop with a teacher."""
+    """Train with a teacher: the same loop with distillation."""
     task = Classification()
     teacher = Frozen(trained, task)
     player = Player(model, Terms.from_method(KD() + 10 * AT(), task.task_loss()), task)

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer with a player as its model: trained, evaluated, saved, and loaded by from_pretrained."""
+"""Hugging Face's Trainer with a player as its model: train, evaluate, save, and load with from_pretrained."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage import AT, KD, Batch, Classification, Frozen, Player, Terms, data
 
 
 class DistilTrainer(Trainer):
-    """Trains a Player; teacher: what it learns from."""
+    """A Trainer for a Player, which learns from `teacher`."""
 
     def __init__(self, *args: Any, teacher: Frozen, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,18 +36,18 @@ class DistilTrainer(Trainer):
     def prediction_step(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         inputs = self._prepare_inputs(inputs)
         with torch.no_grad():
-            said = self.model.student.model(**inputs)
-        return said.loss, said.logits, inputs["labels"]
+            outputs = self.model.student.model(**inputs)
+        return outputs.loss, outputs.logits, inputs["labels"]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        if _internal_call:  # a checkpoint, to go on from: the whole player
+        if _internal_call:  # a checkpoint for resuming: the whole player
             super().save_model(output_dir, _internal_call)
         else:
             self.model.student.model.save_pretrained(output_dir or self.args.output_dir)
 
 
 def vit(width: int, depth: int) -> nn.Module:
-    """A tiny vision transformer for the digits: 8×8 pixels in patches of 2×2."""
+    """Return a tiny vision transformer for the digits: 8×8 pixels in patches of 2×2."""
     config = ViTConfig(
         hidden_size=width,
         num_hidden_layers=depth,
@@ -73,7 +73,7 @@ def accuracy(model: nn.Module, samples: list[dict[str, Tensor]]) -> float:
 
 
 def main(epochs: int = 5, folder: str = "huggingface") -> dict[str, float]:
-    """Train a wide transformer as usual, then a narrow one by it."""
+    """Train a wide transformer without a teacher, then use it to train a narrow one; return their accuracies."""
     set_seed(0)
     train, test = digits("train"), digits("test")
     arguments = TrainingArguments(
@@ -103,13 +103,13 @@ def main(epochs: int = 5, folder: str = "huggingface") -> dict[str, float]:
     evaluated = trainer.evaluate()["eval_accuracy"]
     trainer.save_model(folder)
     student = ViTForImageClassification.from_pretrained(folder)
-    found = {"teacher": accuracy(large, test), "before": before, "student": accuracy(student, test)}
-    return found | {"evaluated": evaluated}
+    accuracies = {"teacher": accuracy(large, test), "before": before, "student": accuracy(student, test)}
+    return accuracies | {"evaluated": evaluated}
 
 
-def metrics(said: EvalPrediction) -> dict[str, float]:
-    """What the trainer says at each evaluation."""
-    return {"accuracy": float((said.predictions.argmax(1) == said.label_ids).mean())}
+def metrics(outputs: EvalPrediction) -> dict[str, float]:
+    """Return the metrics of an evaluation."""
+    return {"accuracy": float((outputs.predictions.argmax(1) == outputs.label_ids).mean())}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A LightningModule whose training step is a player's: Lightning keeps the loop, Tutelage says what is minimised."""
+"""A LightningModule that trains a player: Lightning runs the loop, Tutelage computes the losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from tutelage import AT, KD, Batch, Classification, Frozen, Player, Terms, data,
 
 
 class Distilled(LightningModule):
-    """A student that learns from a trained teacher; example: one batch (x, y), samples: of the training set."""
+    """A student that learns from a trained teacher.
+
+    Args:
+        student: network to train.
+        teacher: trained network.
+        method: a loss or a sum of terms.
+        example: one batch (x, y), from which the connectors are built.
+        samples: size of the training set.
+    """
 
     def __init__(self, student: nn.Module, teacher: nn.Module, method: Any, example: Any, samples: int) -> None:
         super().__init__()
@@ -43,7 +51,7 @@ def loader(split: str, shuffle: bool = False) -> DataLoader:
 
 
 def main(teacher: nn.Module, epochs: int = 5) -> dict[str, float]:
-    """Accuracy before and after; teacher: a trained network of the digits."""
+    """Return the accuracy before and after the training; teacher: a network trained on the digits."""
     seed_everything(0, verbose=False)
     train, test = loader("train", shuffle=True), loader("test")
     student = models.create("cnn4", classes=10, channels=1).model

@@ -1,8 +1,8 @@
-"""Distillation by hand: `train` is plain PyTorch, and its student equals Tutelage's to the last bit.
+"""Distillation by hand: `train` is plain PyTorch, and its student is bitwise identical to Tutelage's.
 
-That is what the toolkit's loop does with `method=kd`: cross-entropy and softened divergence, SGD with clipped
-gradients, a short rise of the learning rate, then a cosine. Data and networks come from Tutelage, so that both begin
-from the same numbers.
+The toolkit's loop does the same with `method=kd`: cross-entropy and KL divergence at a temperature, SGD with clipped
+gradients, a short warm-up of the learning rate, then a cosine schedule. Data and networks come from Tutelage, so that
+both start from the same numbers.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def train(
     lr: float = 0.1,
     temperature: float = 4.0,
 ) -> nn.Module:
-    """L = 0.1 · cross-entropy + 0.9 · T² · KL(teacher ‖ student); batches(epoch) gives (images, classes)."""
+    """Minimise L = 0.1 · cross-entropy + 0.9 · T² · KL(teacher ‖ student); batches(epoch) yields (images, classes)."""
     student = student.to(memory_format=torch.channels_last).train()
     teacher = teacher.to(memory_format=torch.channels_last).eval()
     optimizer = torch.optim.SGD(student.parameters(), lr=lr, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=True)
     step, steps = 0, epochs * len(list(batches(0)))
-    rise = steps / 20
+    warmup = steps / 20
     for epoch in range(epochs):
         for x, y in batches(epoch):
-            fall = 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
-            optimizer.param_groups[0]["lr"] = lr * ((step + 1) / (rise + 1) if step < rise else fall)
+            cosine = 0.5 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
+            optimizer.param_groups[0]["lr"] = lr * ((step + 1) / (warmup + 1) if step < warmup else cosine)
             x = x.contiguous(memory_format=torch.channels_last)
             with torch.no_grad():
-                told = F.log_softmax(teacher(x) / temperature, dim=1)
+                teacher_log_probs = F.log_softmax(teacher(x) / temperature, dim=1)
             logits = student(x)
-            said = F.log_softmax(logits / temperature, dim=1)
-            kd = F.kl_div(said, told, reduction="none", log_target=True).sum(1) * temperature**2
+            log_probs = F.log_softmax(logits / temperature, dim=1)
+            kd = F.kl_div(log_probs, teacher_log_probs, reduction="none", log_target=True).sum(1) * temperature**2
             loss = 0.1 * F.cross_entropy(logits, y) + 0.9 * kd.mean()
             optimizer.zero_grad()
             loss.backward()
@@ -52,10 +52,10 @@ def train(
 
 
 def main(epochs: int = 3) -> tuple[nn.Module, nn.Module]:
-    """The student taught by hand, and the one that `tutelage.distill` taught."""
+    """Return the student trained by `train`, and the one trained by `tutelage.distill`."""
     settings = {"epochs": epochs, "lr": 0.1, "seed": 0}
     teacher = tutelage.train("cnn8", "digits", **settings)
-    theirs = tutelage.distill("cnn2", str(teacher.folder), "digits", "kd", baseline=False, **settings)
+    run = tutelage.distill("cnn2", str(teacher.folder), "digits", "kd", baseline=False, **settings)
 
     digits = data.load("digits")
     torch.manual_seed(0)
@@ -64,9 +64,9 @@ def main(epochs: int = 3) -> tuple[nn.Module, nn.Module]:
     def batches(epoch: int) -> list[tuple[Tensor, Tensor]]:
         return [(batch.inputs, batch.targets) for batch in digits.batches("train", 64, seed=0, epoch=epoch)]
 
-    return train(student, teacher.student, batches, epochs), theirs.student
+    return train(student, teacher.student, batches, epochs), run.student
 
 
 if __name__ == "__main__":
-    ours, theirs = (network.state_dict() for network in main())
-    print("equal to the last bit:", all(torch.equal(ours[name], theirs[name]) for name in theirs))
+    by_hand, by_toolkit = (network.state_dict() for network in main())
+    print("bitwise identical:", all(torch.equal(by_hand[name], by_toolkit[name]) for name in by_toolkit))

@@ -1,4 +1,4 @@
-"""Data of your own: two map-style Datasets of (image, class), given as they are."""
+"""Your own data: two map-style Datasets of (image, class), passed directly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tutelage
 
 
 class Numerals(Dataset[tuple[Tensor, int]]):
-    """Images (1, 8, 8) uint8 with their class; the toolkit normalises them, and crops with augment="shift"."""
+    """Images (1, 8, 8) uint8 with their class; the toolkit normalises them, and shifts them with augment="shift"."""
 
     def __init__(self, train: bool) -> None:
         digits = load_digits()
@@ -27,7 +27,7 @@ class Numerals(Dataset[tuple[Tensor, int]]):
 
 
 def main(epochs: int = 10, **keys: object) -> tutelage.Finished:
-    """A teacher and a student on those Datasets; a validation split is cut from the first."""
+    """Train a teacher and a student on these Datasets; a validation split is taken from the first."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     data = (Numerals(train=True), Numerals(train=False))
     return tutelage.distill("cnn4", "cnn16", data, "kd", classes=names, augment="shift", epochs=epochs, lr=0.1, **keys)

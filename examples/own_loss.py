@@ -1,4 +1,4 @@
-"""A loss of your own: a class with a formula, used like any other."""
+"""Your own loss: a class with a formula, used like any other."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.utils.dataclass_module import positive
 
 
 class TopKD(Response):
-    r"""Match the probabilities among the teacher's k likeliest classes.
+    r"""Match the probabilities of the teacher's k most likely classes.
 
     L = T² · KL(softmax(t_K/T) ‖ softmax(s_K/T)), K = the teacher's k largest logits, one value per position.
 
@@ -29,12 +29,12 @@ class TopKD(Response):
         positive(self, "k", "temperature")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        likely = teacher.topk(self.k, dim=1).indices
-        return softened_kl(student.gather(1, likely), teacher.gather(1, likely), self.temperature)
+        top = teacher.topk(self.k, dim=1).indices
+        return softened_kl(student.gather(1, top), teacher.gather(1, top), self.temperature)
 
 
 def main(epochs: int = 15, **keys: object) -> tutelage.Finished:
-    """The digits' teacher and student, with this loss and attention transfer."""
+    """Train the default teacher and student on the digits, with this loss and attention transfer."""
     return tutelage.distill(data="digits", method=TopKD(k=5) + 10 * AT(), epochs=epochs, **keys)
 
 

@@ -1,4 +1,4 @@
-"""A network of your own: give the module, or name a function that makes it."""
+"""Your own network: pass the module, or name a function that builds it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tutelage
 
 
 class Mixer(nn.Module):
-    """Anything that maps (B, C, H, W) to (B, classes)."""
+    """A small ConvMixer; any module that maps (B, C, H, W) to (B, classes) works."""
 
     def __init__(self, classes: int, channels: int = 1, width: int = 16, blocks: int = 2) -> None:
         super().__init__()
@@ -29,12 +29,12 @@ class Mixer(nn.Module):
 
 
 def small(classes: int, channels: int) -> nn.Module:
-    """On the command line: student=python:own_model:small."""
+    """Build the network; on the command line: student=python:own_model:small."""
     return Mixer(classes, channels)
 
 
 def main(epochs: int = 10, **keys: object) -> tuple[tutelage.Finished, nn.Module]:
-    """The run, and its student loaded into a network that was made anew."""
+    """Return the run, and its student loaded into a new network."""
     keys = {"epochs": epochs, "lr": 0.1, **keys}
     run = tutelage.distill(Mixer(10), "cnn16", "digits", "kd", **keys)
     return run, tutelage.load(run.folder, Mixer(10))

@@ -1,8 +1,8 @@
-"""A scheme of your own: a min-max game in which a critic tells the teacher's answers from the student's.
+"""Your own scheme: a min-max game with a critic that distinguishes the teacher's logits from the student's.
 
-The student minimises its terms and what the critic holds against it; the critic learns to tell the two apart. The
-trainer stays as it is: it only asks whose turn it is.
-Paper: Xu, Hsu, Huang. ICLR Workshop 2018. arXiv:1709.00513 (conditional adversarial networks), much shortened.
+The student minimises its terms and an adversarial loss; the critic learns to distinguish the two. The trainer needs no
+change: it takes a step for each turn that the scheme yields.
+Paper: Xu, Hsu, Huang. ICLR Workshop 2018. arXiv:1709.00513 (conditional adversarial networks), simplified.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tutelage.training.evaluation import evaluate
 
 
 class Critic(nn.Module):
-    """A player: tells the teacher's answers (high) from the student's (low)."""
+    """A player that scores the teacher's logits (B, classes) high and the student's low."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -48,18 +48,21 @@ class Critic(nn.Module):
         return {}
 
 
-class Challenged(nn.Module):
-    """A player: a student with its terms, and one more against the critic."""
+class AdversarialPlayer(nn.Module):
+    """A player: a student with its terms, and an adversarial loss against the critic."""
 
     def __init__(self, player: Player, critic: Critic) -> None:
         super().__init__()
         self.player = player
-        self.critic = [critic]  # in a list: not a part of this player, so not trained in its turn
+        self.critic = [
+            critic
+        ]  # in a list, so that the critic is not a submodule and is not trained in this player's turn
 
-    def forward(self, batch: Batch, told: Outputs) -> tuple[dict[str, Tensor], Tensor]:
-        said = self.player.forward_student(batch)
-        fooled = F.softplus(-self.critic[0].score(said.response)).mean()
-        return self.player.terms(said, told, batch) | {"critic": 0.1 * fooled}, said.response.detach()
+    def forward(self, batch: Batch, teacher_outputs: Outputs) -> tuple[dict[str, Tensor], Tensor]:
+        outputs = self.player.forward_student(batch)
+        adversarial = F.softplus(-self.critic[0].score(outputs.response)).mean()
+        losses = self.player.terms(outputs, teacher_outputs, batch) | {"critic": 0.1 * adversarial}
+        return losses, outputs.response.detach()
 
     def optimised(self) -> dict[str, nn.Module]:
         return {"": self}
@@ -69,26 +72,26 @@ class Challenged(nn.Module):
 
 
 class Adversarial(Scheme):
-    """Student and critic take turns on each batch."""
+    """The student and the critic take turns on each batch."""
 
     def __init__(self, player: Player, teacher: Frozen, classes: int) -> None:
         super().__init__()
         critic = Critic(classes)
         self.player, self.teacher = player, teacher
-        self.players = nn.ModuleDict({"student": Challenged(player, critic), "critic": critic})
+        self.players = nn.ModuleDict({"student": AdversarialPlayer(player, critic), "critic": critic})
 
     def wire(self, batch: Batch, samples: int) -> None:
         self.player.wire(self.teacher.profile(batch), batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-        told = self.teacher(batch, self.player.terms.layers("teacher"))
-        losses, answer = self.players["student"](batch, told)
+        teacher_outputs = self.teacher(batch, self.player.terms.layers("teacher"))
+        losses, student_logits = self.players["student"](batch, teacher_outputs)
         yield "student", losses
-        yield "critic", self.players["critic"](told.response, answer)
+        yield "critic", self.players["critic"](teacher_outputs.response, student_logits)
 
 
 def main(teacher: nn.Module, epochs: int = 5) -> dict[str, Any]:
-    """Teach a small network; teacher: a trained network of the digits."""
+    """Train a small network with the scheme; teacher: a network trained on the digits."""
     torch.manual_seed(0)
     task, digits = Classification(), data.load("digits")
     student = models.create("cnn4", classes=10, channels=1).model
@@ -96,8 +99,8 @@ def main(teacher: nn.Module, epochs: int = 5) -> dict[str, Any]:
         Player(student, Terms.from_method(KD(), task.task_loss()), task), Frozen(teacher, task), classes=10
     )
     trainer = Trainer(TrainerSettings(epochs=epochs, lr=0.05), task)
-    taught = trainer.fit(scheme, digits)["student"]
-    return evaluate(taught, digits.batches("test", 256), task, 10).values | {"steps": trainer.progress.step}
+    trained = trainer.fit(scheme, digits)["student"]
+    return evaluate(trained, digits.batches("test", 256), task, 10).values | {"steps": trainer.progress.step}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The whole toolkit in a dozen lines: distil, look at the result, load the student, use it."""
+"""The toolkit in a dozen lines: run a distillation, print the result, load the student and use it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from tutelage import AT, KD
 def main(**keys: object) -> tutelage.Finished:
     run = tutelage.distill(data="digits", method=KD(temperature=4) + 10 * AT(), **keys)
     for role in ("teacher", "alone", "student"):
-        found = run.result[role]
-        print(f"{role:8} {found['model']:6} {found['parameters']:7,} parameters  accuracy {found['accuracy']:.3f}")
+        metrics = run.result[role]
+        print(
+            f"{role:8} {metrics['model']:6} {metrics['parameters']:7,} parameters  accuracy {metrics['accuracy']:.3f}"
+        )
     print(run.result["gain"]["verdict"], run.report)
 
     model = tutelage.load(run.folder)
-    figures = tutelage.evaluate(model)
-    print(f"accuracy {figures.values['accuracy']:.3f} on the {model.card.data} it was trained on")
+    evaluation = tutelage.evaluate(model)
+    print(f"accuracy {evaluation.values['accuracy']:.3f} on the test split of {model.card.data}")
     return run
 
 

@@ -1,4 +1,4 @@
-"""A class for each pixel: discs and squares, taught by logits (KD) and by where each channel is active (CWD)."""
+"""Semantic segmentation of discs and squares, with distillation of the logits (KD) and of channel-wise maps (CWD)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutelage.data import from_datasets
 
 
 class Shapes(Dataset[tuple[Tensor, Tensor]]):
-    """Noisy images (3, 24, 24) uint8 with one disc and one square; masks (24, 24): 0 ground, 1 disc, 2 square."""
+    """Noisy images (3, 24, 24) uint8 with one disc and one square; masks (24, 24): 0 background, 1 disc, 2 square."""
 
     def __init__(self, count: int, seed: int, side: int = 24) -> None:
         generator = np.random.default_rng(seed)
@@ -25,7 +25,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
             mask[(rows - y) ** 2 + (cols - x) ** 2 <= radius**2] = 1
             (y, x), half = generator.integers(5, side - 5, 2), generator.integers(2, 5)
             mask[(abs(rows - y) <= half) & (abs(cols - x) <= half)] = 2
-            mask[0] = 255  # not labelled: left out of losses and figures
+            mask[0] = 255  # unlabelled: ignored by losses and metrics
             image = 90.0 * (mask > 0) + generator.normal(80, 25, (3, side, side))
             self.samples.append((torch.from_numpy(image.clip(0, 255).astype(np.uint8)), torch.from_numpy(mask)))
 
@@ -37,7 +37,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
 
 
 def main(epochs: int = 6, train: int = 200, **keys: object) -> tutelage.Finished:
-    """seg16 teaches seg4."""
+    """Distil seg16 into seg4."""
     classes = ["ground", "disc", "square"]
     data = from_datasets(Shapes(train, 0), test=Shapes(60, 1), classes=classes, task="segmentation", name="shapes")
     keys = {"epochs": epochs, "batch_size": 16, "lr": 0.1, **keys}

@@ -120,6 +120,22 @@ def test_diffs_are_of_the_examples():
     assert seen == 4
 
 
+def test_one_batch_names_what_its_files_define():
+    text = re.sub(r"```.*?```", "", (DOCS / "one-batch.md").read_text(encoding="utf-8"), flags=re.S)
+    files = {DOCS / link for link in re.findall(r"\]\((\.\./src/[^)]+)\)", text)}
+    defined = {name for file in files for name in re.findall(r"(?:class|def) (\w+)", file.read_text(encoding="utf-8"))}
+    dotted = re.findall(r"`([A-Za-z]\w*(?:\.[a-z_]+)?)(?:\([^`]*\))?`", text)
+    names = {
+        part
+        for name in dotted
+        if not re.search(r"\.(json|jsonl|npz|html|safetensors)$", name)
+        for part in name.split(".")
+    }
+    fields = {"inputs", "targets", "index", "epoch", "response", "features"}
+    values = {"None", "offline", "cnn32", "cnn2", "kd", "at", "ce"}
+    assert names - fields - values - defined == set()
+
+
 def test_words_of_commands_in_text_are_keys():
     """What can't run here (downloads, GPUs) at least names keys that there are."""
     for page in (*PAGES, ROOT / "README.md"):
@@ -192,7 +208,7 @@ def test_overview_says_what_was_measured(generate, monkeypatch, tmp_path):
     assert "cost |" not in generate.overview()
     generate.COSTS.write_text('{"losses": {"at": {"time": 24.7, "memory": 156}}}')
     text = generate.overview()
-    assert "| held to | cost |" in text
+    assert "| tested against | cost |" in text
     assert "| 24.7 × time, 156 × memory |" in text
     assert "| published numbers | – |" in text
 

@@ -8,7 +8,7 @@ from tutelage.config.kinds import ExtraStudent
 
 
 class Keys(TypedDict, total=False):
-    """What `distill` and its kind take beside what they name."""
+    """Keyword arguments of `distill`, `train` and the like, in addition to their named parameters."""
 
     epochs: int
     """passes over the training data"""
