@@ -1,0 +1,35 @@
+"""Builds the terms, networks and teachers of one run."""
+
+from __future__ import annotations
+
+import copy
+
+from tutelage.config.methods import specs
+from tutelage.config.schema import Config
+from tutelage.objective.terms import Terms
+from tutelage.runs.inputs import RunInputs
+from tutelage.runs.networks import NetworkLoader
+from tutelage.runs.plan import RunPlan
+from tutelage.runs.storage import RunStorage
+from tutelage.runs.teachers import TeacherFactory
+
+
+class RunBuilder:
+    """Builds the parts of one run; `storage` provides what earlier phases left."""
+
+    def __init__(self, inputs: RunInputs, plan: RunPlan, storage: RunStorage) -> None:
+        self.inputs, self.plan, self.storage = inputs, plan, storage
+        self.networks = NetworkLoader(inputs, plan, storage)
+        self.teachers = TeacherFactory(inputs, plan, self.networks)
+
+    def for_column(self, column: str | None) -> RunBuilder:
+        """Return the builder for one label column of the data; None for all columns."""
+        inputs = self.inputs.for_column(column)
+        return self if inputs is self.inputs else RunBuilder(inputs, RunPlan(inputs), self.storage)
+
+    def terms(self, config: Config, add_task_loss: bool = True) -> Terms:
+        """Build a method's terms, with the task's loss in addition where `add_task_loss` and the method has none."""
+        provided, task_loss = self.inputs.provided.method, self.inputs.task.task_loss() if add_task_loss else None
+        if provided is not None and config.method == self.inputs.config.method:
+            return Terms.from_method(copy.deepcopy(provided), task_loss)  # phases and peers share nothing
+        return Terms.from_method(specs(config.method), task_loss)

@@ -1,0 +1,94 @@
+"""What a run is made from: its configuration, the objects given in place of names, its data, its task and its devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from typing import TYPE_CHECKING
+
+from tutelage.config.schema import Config
+from tutelage.data.data_module import DataModule
+from tutelage.data.from_datasets import Datasets
+from tutelage.data.preparation import select_classes
+from tutelage.errors import ConfigError
+from tutelage.objective.terms import Method
+from tutelage.runs.data import load_data
+from tutelage.tasks.base import Task
+from tutelage.training.callbacks import Callback
+from tutelage.training.fabric import make_fabric
+from tutelage.utils import registry
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Provided:
+    """Objects that were passed in Python in place of names: networks, data, terms; and further callbacks."""
+
+    teacher: nn.Module | None = None
+    student: nn.Module | None = None
+    data: DataModule | Datasets | None = None
+    method: Method | None = None
+    callbacks: tuple[Callback, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunInputs:
+    """A run's configuration, the objects passed for it, its data, task and devices; `for_column` narrows the data."""
+
+    config: Config
+    provided: Provided
+    data: DataModule
+    task: Task
+    fabric: Fabric
+
+    @classmethod
+    def load(cls, config: Config, provided: Provided) -> RunInputs:
+        """Load the data that the configuration names, find its task and start the devices' processes.
+
+        Raises: ConfigError if the data is for another task than the configuration's.
+        """
+        data = load_data(config, provided.data)
+        for message in data.notes:
+            notify(provided, message)
+        task = data.task if config.task == "auto" else config.task
+        if task != data.task:
+            raise ConfigError(f"task={config.task}, but {data.name} is data for {data.task}; leave task out.")
+        made, fabric = task_of(data), make_fabric(config)
+        if config.devices > 1:
+            fabric.launch()
+        return cls(config, provided, data, made, fabric)
+
+    def note(self, message: str, kind: str = "note") -> None:
+        """Send a message to the callbacks."""
+        notify(self.provided, message, kind)
+
+    def data_with(self, config: Config) -> DataModule:
+        """Return the data with the classes of a phase's configuration."""
+        same = config.classes is None or config.classes == self.config.classes
+        return self.data if same else select_classes(self.data, config.classes or [])
+
+    def for_column(self, column: str | None) -> RunInputs:
+        """Return the same inputs for one label column of the data; None for all columns."""
+        if column is None or column == self.data.column_name:
+            return self
+        data = self.data.column(column)
+        return replace(self, data=data, task=task_of(data))
+
+
+def task_of(data: DataModule) -> Task:
+    """Return the task that the data names, made for that data.
+
+    Raises: ConfigError if no task of that name is known.
+    """
+    task: Task = registry.find("tasks", data.task).load().from_data(data)
+    return task
+
+
+def notify(provided: Provided, message: str, kind: str = "note") -> None:
+    """Send a message to the callbacks that were passed."""
+    for callback in provided.callbacks:
+        callback.note({"kind": kind, "message": message})

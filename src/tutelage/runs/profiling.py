@@ -1,0 +1,89 @@
+"""What networks and teachers cost: multiply–accumulates, latency, memory, a forward's seconds."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from itertools import chain
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tutelage.data.data_module import DataModule
+from tutelage.settings import TrainerSettings
+from tutelage.structures import Batch, Outputs
+from tutelage.teachers.base import Teacher
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of a module's tensors; the CPU if it has none."""
+    return next((x.device for x in chain(module.parameters(), module.buffers())), torch.device("cpu"))
+
+
+class _ResponseOf(nn.Module):
+    """A teacher as a network of inputs alone."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, inputs: Any) -> Outputs:
+        return self.teacher(Batch(inputs))
+
+
+def as_network(network: nn.Module) -> nn.Module:
+    return _ResponseOf(network) if isinstance(network, Teacher) else network
+
+
+def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
+    """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
+    x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
+    times: list[float] = []
+    network, begun = as_network(network).eval(), time.perf_counter()
+    with torch.no_grad():
+        while len(times) < 5 or (len(times) < passes and time.perf_counter() - begun < seconds):
+            start = time.perf_counter()
+            network(x)
+            if x.is_cuda:
+                torch.cuda.synchronize(x.device)
+            times.append(1000 * (time.perf_counter() - start))
+    return median(times[2:])
+
+
+def macs(network: nn.Module, data: DataModule) -> int:
+    """Multiply–accumulates of one sample's forward."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        as_network(network).eval()(x)
+    return counter.get_total_flops() // 2
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure the peak anew, where that can be done: on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
+
+
+def forward_seconds(teacher: Teacher, data: DataModule, settings: TrainerSettings) -> float:
+    """The shortest of three answers of the teacher."""
+    views, view_seed = settings.views, settings.view_seed
+    batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))
+    batch = batch.to(device_of(teacher))
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        teacher(batch).response.sum().item()
+        times.append(time.perf_counter() - began)
+    return min(times)

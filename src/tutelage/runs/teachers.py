@@ -1,0 +1,140 @@
+"""The teachers that a run's configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from tutelage.config.schema import Config
+from tutelage.data.data_module import DataModule
+from tutelage.errors import ConfigError
+from tutelage.models import serialization
+from tutelage.runs.inputs import RunInputs
+from tutelage.runs.loaded_network import LoadedNetwork
+from tutelage.runs.networks import NetworkLoader
+from tutelage.runs.plan import RunPlan, column_of_each
+from tutelage.teachers.base import Teacher, TeacherContext
+from tutelage.teachers.ensemble import Ensemble
+from tutelage.teachers.frozen import Frozen, refuse_precision
+from tutelage.teachers.projected import Projected
+from tutelage.teachers.random_member import RandomMember
+from tutelage.teachers.specialists import Specialists
+from tutelage.utils import registry
+from tutelage.utils.key_types import sides
+
+
+class TeacherFactory:
+    """Makes the teachers that a configuration names, from networks and from the catalogue."""
+
+    def __init__(self, inputs: RunInputs, plan: RunPlan, networks: NetworkLoader) -> None:
+        self.inputs, self.plan, self.networks = inputs, plan, networks
+        self.config, self.data, self.task = inputs.config, inputs.data, inputs.task
+
+    def for_column(self, column: str | None) -> TeacherFactory:
+        """Return the factory for one label column of the data; None for all columns."""
+        inputs = self.inputs.for_column(column)
+        if inputs is self.inputs:
+            return self
+        plan = RunPlan(inputs)
+        return TeacherFactory(inputs, plan, NetworkLoader(inputs, plan, self.networks.storage))
+
+    def teacher(self, config: Config, number: int, data: DataModule, student: nn.Module | None = None) -> Teacher | None:
+        """The teacher that a configuration names, as the phases before left it; an average follows the student."""
+        if (named := config.catalogue_teacher) is not None:
+            context = TeacherContext(student, self.task, data, self.config.seed + number)
+            kind, options = named
+            teacher: Teacher = registry.find("teachers", kind).load().from_context(context, **options)
+            return teacher
+        if isinstance(config.teacher, list):
+            self._refuse_untrained(config.teacher, config)
+            members = [self.networks.with_teacher_normalisation(network, config) for network in self.members(config.teacher, number)]
+            return self._several(members, config, number, data)
+        if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
+            return None
+        if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
+            network = self.networks.load_phase("teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights)
+            return self.frozen(network, data)
+        self._refuse_untrained([config.teacher], config)
+        given = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
+        network = self.networks.network(config.teacher, config.teacher_weights, given, number, config.teacher_size)
+        return self.frozen(self.networks.with_teacher_normalisation(network, config), data)
+
+    def members(self, teachers: Sequence[str], number: int) -> list[LoadedNetwork]:
+        """The networks of several teachers; each one's classes are those of its label column, if there are such."""
+        found = []
+        for i, (name, column) in enumerate(zip(teachers, column_of_each(teachers, self.data), strict=True)):
+            own = self.for_column(column)
+            network = own.member(i, name, number)
+            if own is not self:
+                refuse_other_column(name, getattr(network.model, "card", None), own.data)
+                network = replace(network, classes=tuple(f"{column}={c}" for c in own.data.classes))
+            found.append(network)
+        return found
+
+    def _several(self, networks: list[LoadedNetwork], config: Config, number: int, data: DataModule) -> Ensemble:
+        """Several teachers as one."""
+        members: list[Teacher] = [self.frozen(network, data) for network in networks]
+        classes = [network.classes or data.classes for network in networks]
+        if any(known != data.classes for known in classes):
+            if config.ensemble != "logits":
+                raise ConfigError(f"ensemble={config.ensemble}: the teachers know different classes, leave it out.")
+            return Specialists(members, classes, data.classes)
+        if config.ensemble in ("random", "annealed"):
+            course = config.epochs if config.ensemble == "annealed" else None
+            if config.teacher_width:  # one answers at a time: each is as it will be compared
+                members = [Projected(member, config.teacher_width) for member in members]
+            return RandomMember(members, config.seed + number, course)
+        return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
+
+    def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
+        """Refuse a stage's own teacher that nobody has trained."""
+        if config.teacher == self.config.teacher or config.teacher_weights is not None:
+            return
+        for name in names:
+            if self.plan.is_trained(str(name)):
+                raise ConfigError(
+                    f"teacher={name} is this stage's own, and isn't trained: make it a stage before this one and name "
+                    f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
+                )
+
+    def member(self, i: int, name: str, number: int) -> LoadedNetwork:
+        """One of several teachers, which may know some of the classes only."""
+        if self.plan.is_trained(name):
+            return self.networks.load_phase(f"teacher{i}", name, None, classes=self.plan.member_classes(i))
+        if serialization.is_run(name):
+            return self.networks.load_run(name)
+        return self.networks.network(name, None, None, number, self.config.teacher_size)
+
+    def frozen(self, network: LoadedNetwork, data: DataModule) -> Frozen:
+        """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
+        config = self.config
+        refuse_precision(config.teacher_precision, config.teacher_device or str(self.inputs.fabric.device))
+        side, wanted = None if network.size == data.size else network.size, config.teacher_size
+        how: Any = {
+            "precision": config.teacher_precision,
+            "folded": config.teacher_fold,
+            "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
+            "untrained": network.untrained,
+        }
+        own = self.networks.with_normalisation_of(network, data)
+        if (own.mean, own.std) == (data.mean, data.std):
+            return Frozen(network.model, self.task, **how)
+        scale = [ours / theirs for ours, theirs in zip(data.std, own.std, strict=True)]
+        shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, own.mean, own.std, strict=True)]
+        return Frozen(network.model, self.task, scale, shift, **how)
+
+
+def refuse_other_column(name: str, card: serialization.ModelCard | None, own: DataModule) -> None:
+    """Refuse a saved network that wasn't trained on the column that it is to teach; own: the data of that column.
+
+    Raises: ConfigError that says what it knows.
+    """
+    if card is not None and (card.classes != own.classes or card.column not in ("", own.column_name)):
+        raise ConfigError(
+            f"{name} can't teach {own.column_name} of {own.name} ({', '.join(own.classes)}): it was trained on "
+            f"{card.column or card.data}, and knows {', '.join(card.classes)}; give a teacher for each label column, "
+            "in their order."
+        )
