@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import tutelage
-from tutelage import AT, KD, api, models
+from tutelage import AT, KD, models
 from tutelage.config.schema import check, read
 from tutelage.errors import CheckpointError, ConfigError, TutelageError
 from tutelage.losses.base import Response

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small import Plain, digest
 from runs.test_resume import kill_at_random
+from small import Plain, digest
 from typer.testing import CliRunner
 
 import tutelage

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import Plain
 from runs.test_normalised import MEAN, STD, normalised, split
+from small import Plain
 
 import tutelage
 from tutelage.config.schema import check
@@ -14,9 +14,9 @@ from tutelage.models import serialization
 from tutelage.runs import preflight
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import build_scheme
 from tutelage.runs.storage import DryStorage
-from tutelage.runs.plan import RunPlan
 
 OWN = ((0.9,), (0.05,))
 KEYS = {"student": "cnn2", "device": "cpu", "limit": 200, "augment": "none", "teacher_epochs": 0}

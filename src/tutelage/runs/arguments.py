@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from tutelage.runs.inputs import Provided
 from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
@@ -19,6 +18,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, Mix
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.runs.inputs import Provided
 from tutelage.training.callbacks import Callback
 
 Numbers = Sequence[float]
@@ -127,7 +127,9 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a model's name, a run folder, a torch.nn.Module, a mapping {model: …} or {name: …}, or a list of names",
     ),
     "data": (
-        lambda value: isinstance(value, str | DataModule | IterableDataset | DataLoader) or hasattr(value, "__getitem__"),
+        lambda value: (
+            isinstance(value, str | DataModule | IterableDataset | DataLoader) or hasattr(value, "__getitem__")
+        ),
         "a name (`tutelage list data`), a Data, or map-style Datasets (train, test)",
     ),
     "method": (

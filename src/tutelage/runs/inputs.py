@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from torch import nn
-
-from typing import TYPE_CHECKING
 
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule

@@ -134,7 +134,9 @@ class NetworkLoader:
             if left.epoch is not None and not self.plan.teacher_is_trained():
                 raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
             if not self.plan.teacher_is_trained():
-                return self.with_teacher_normalisation(self.network(config.teacher, config.teacher_weights, given.teacher), config)
+                return self.with_teacher_normalisation(
+                    self.network(config.teacher, config.teacher_weights, given.teacher), config
+                )
             return self.load_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
         words = config.stage_overrides()
         if config.stages and config.baseline:
@@ -155,9 +157,7 @@ class NetworkLoader:
         classes: Sequence[str] | None = None,
     ) -> LoadedNetwork:
         """Return what a phase left, at its end or after an epoch."""
-        return self.storage.network(
-            phase, epoch, given, lambda: self.network(name, weights, given, classes=classes)
-        )
+        return self.storage.network(phase, epoch, given, lambda: self.network(name, weights, given, classes=classes))
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """Return the state of the terms that an earlier stage left; None if no stage is named."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import resource
-import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -23,11 +19,9 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import answer, eval_no_grad
 from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
-from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, peak_memory
 from tutelage.runs import examples
+from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, peak_memory
 from tutelage.schemes.base import Scheme
-from tutelage.settings import TrainerSettings
-from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import untrained
@@ -188,8 +182,6 @@ def _write(path: Path, **tensors: Tensor) -> None:
     write_atomically(path, lambda file: file.write(buffer.getvalue()))
 
 
-
-
 def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str, Any]:
     progress, settings = trainer.progress, trainer.settings
     step = progress.seconds / max(progress.step, 1)
@@ -207,8 +199,6 @@ def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str
         "val": {trainer.task.metric: progress.best, "best_epoch": progress.best_epoch},
         "chosen": "best on validation" if settings.keep == "best" else "last epoch",
     }
-
-
 
 
 def describe_terms(terms: Terms) -> list[dict[str, Any]]:

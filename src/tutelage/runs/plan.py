@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from tutelage.config import stages
 from tutelage.config.kinds import Spec
@@ -16,6 +15,7 @@ from tutelage.models import serialization
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.phase import Phase
 from tutelage.settings import TrainerSettings
+
 
 class RunPlan:
     """The phases of a run, and each one's configuration and settings, from the run's inputs."""
@@ -40,7 +40,9 @@ class RunPlan:
         """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
         config, last = self.config, self.config.student_overrides()
         epochs = stages.epochs_of_weights(config.stage_overrides(), last, config.epochs)
-        return {key: x for key, x in last.items() if key != "student_weights"} | baseline_overrides() | {"epochs": epochs}
+        return (
+            {key: x for key, x in last.items() if key != "student_weights"} | baseline_overrides() | {"epochs": epochs}
+        )
 
     def _snapshots(self, phase: Phase) -> list[int]:
         """The epochs that are asked for, and those that later trainings name."""
@@ -52,7 +54,10 @@ class RunPlan:
     def _teachers(self) -> list[Phase]:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
-        words = baseline_overrides() | {"epochs": config.teacher_epochs or config.epochs, "lr": config.teacher_lr or config.lr}
+        words = baseline_overrides() | {
+            "epochs": config.teacher_epochs or config.epochs,
+            "lr": config.teacher_lr or config.lr,
+        }
         words |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
         here = self.teacher_is_trained() or any(map(self.is_trained, names))
@@ -123,8 +128,12 @@ class RunPlan:
 
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""
-        named = [name for stage in self.config.stages for key, name in stages.stage_refs(stage) if key == "term_weights"]
-        return phase.role == "stage" and phase.name.rpartition("-")[0] in {stages.parse_stage_ref(name).stage for name in named}
+        named = [
+            name for stage in self.config.stages for key, name in stages.stage_refs(stage) if key == "term_weights"
+        ]
+        return phase.role == "stage" and phase.name.rpartition("-")[0] in {
+            stages.parse_stage_ref(name).stage for name in named
+        }
 
     def has_teacher(self) -> bool:
         """Whether somebody who is there teaches."""

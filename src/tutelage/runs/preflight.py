@@ -213,7 +213,9 @@ def _try(run: Run, trial: Trial) -> None:
         norms = gradient_norms(scheme, batch, 0)
     trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
-    trial.findings += pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
+    trial.findings += (
+        pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
+    )
     trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes()
@@ -260,7 +262,9 @@ def _estimate(run: Run, trial: Trial) -> float:
     """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
     steps = trial.data.steps(run.config.batch_size)
     cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
-    return sum(steps * run.plan.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.plan.phases())
+    return sum(
+        steps * run.plan.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.plan.phases()
+    )
 
 
 def _few(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings

@@ -11,7 +11,6 @@ import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from tutelage.config import parsing
@@ -20,16 +19,16 @@ from tutelage.errors import Interrupted
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
-from tutelage.runs.folder import free, make
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.dry_run import DryRun, dry_run, terms_of
+from tutelage.runs.folder import free, make
 from tutelage.runs.inputs import Provided, RunInputs
-from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
-from tutelage.schemes.base import Scheme
-from tutelage.runs.storage import FolderStorage
 from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
-from tutelage.runs.profiling import forget_peak
 from tutelage.runs.plan import RunPlan
+from tutelage.runs.profiling import forget_peak
+from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
+from tutelage.runs.storage import FolderStorage
+from tutelage.schemes.base import Scheme
 from tutelage.teachers.prefetching import with_prefetch
 from tutelage.training import checkpoint, fsdp
 from tutelage.training.callbacks import Callback, JsonLines, Logger
@@ -131,7 +130,9 @@ class Run:
                 serialization.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             size = settings.batch_size // settings.devices
-            write_phase_folder(phase, folder, students, scheme, trainer, context.data, context.task, context.names, size)
+            write_phase_folder(
+                phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
+            )
             checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 

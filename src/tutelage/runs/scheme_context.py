@@ -135,7 +135,9 @@ class RunSchemeContext:
         for name, spec in extra_students(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
-            terms = Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
+            terms = (
+                Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
+            )
             found[name] = Player(network, terms, self.task)
         if found:
             seed_everything(self.phase.seed)

@@ -29,7 +29,9 @@ def refuse_changing(teacher: Teacher) -> None:
         identity_of(one)
 
 
-def cached(teacher: Teacher, data: DataModule, config: Config, settings: TrainerSettings, device: torch.device) -> Teacher:
+def cached(
+    teacher: Teacher, data: DataModule, config: Config, settings: TrainerSettings, device: torch.device
+) -> Teacher:
     """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key.
 
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.

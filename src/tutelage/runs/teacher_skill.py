@@ -81,7 +81,9 @@ def _called(config: Config) -> str:
 def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
     """By its figures on a part of the validation split."""
     device = inputs.fabric.device
-    figures = evaluate_split(teacher.to(device), replace(data, val=_part(data.val)), inputs.task, "val", inputs.config.batch_size)
+    figures = evaluate_split(
+        teacher.to(device), replace(data, val=_part(data.val)), inputs.task, "val", inputs.config.batch_size
+    )
     shares = torch.bincount(figures.confusion[0], figures.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
         yield from skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")

@@ -41,7 +41,9 @@ class TeacherFactory:
         plan = RunPlan(inputs)
         return TeacherFactory(inputs, plan, NetworkLoader(inputs, plan, self.networks.storage))
 
-    def teacher(self, config: Config, number: int, data: DataModule, student: nn.Module | None = None) -> Teacher | None:
+    def teacher(
+        self, config: Config, number: int, data: DataModule, student: nn.Module | None = None
+    ) -> Teacher | None:
         """The teacher that a configuration names, as the phases before left it; an average follows the student."""
         if (named := config.catalogue_teacher) is not None:
             context = TeacherContext(student, self.task, data, self.config.seed + number)
@@ -50,12 +52,17 @@ class TeacherFactory:
             return teacher
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)
-            members = [self.networks.with_teacher_normalisation(network, config) for network in self.members(config.teacher, number)]
+            members = [
+                self.networks.with_teacher_normalisation(network, config)
+                for network in self.members(config.teacher, number)
+            ]
             return self._several(members, config, number, data)
         if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
-            network = self.networks.load_phase("teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights)
+            network = self.networks.load_phase(
+                "teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights
+            )
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
         given = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
