@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from tutelage.data import decode, load
-from tutelage.data.decode import Picture, spare, tensor_of
+from tutelage.data.decode import Picture, max_shrink, to_tensor
 from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import DataError
@@ -52,7 +52,7 @@ def test_photos_stand_as_the_camera_says(tmp_path, ending, orientation):
     turned(path, image, orientation)
     picture = Picture(path)
     assert (picture.height, picture.width) == (48, 80)
-    assert apart(tensor_of(picture.rgb_or_grey(3)[0]), tensor_of(image)) < (4 if ending == ".jpg" else 1e-9)
+    assert apart(to_tensor(picture.rgb_or_grey(3)[0]), to_tensor(image)) < (4 if ending == ".jpg" else 1e-9)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -132,8 +132,8 @@ def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, sha
     for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
         assert apart(item(tmp_path / "a.jpg", size, profile), at_full_size(tmp_path / "a.jpg", size, profile)) < 2
     whole = 0, 0, picture.height, picture.width
-    times = picture.decoded(spare(whole, size))[1]
-    assert times == max(t for t in (1, *decode.SCALES) if t <= spare(whole, size))
+    times = picture.decoded(max_shrink(whole, size))[1]
+    assert times == max(t for t in (1, *decode.SCALES) if t <= max_shrink(whole, size))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -152,7 +152,7 @@ def test_other_crops_are_to_the_bit_what_they_were(tmp_path):
     smooth(300, 400).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.png") as image:
         assert item(tmp_path / "a.png", (224, 224)).equal(
-            tensor_of(TF.center_crop(TF.resize(image.convert("RGB"), [256, 341]), [224, 224]))
+            to_tensor(TF.center_crop(TF.resize(image.convert("RGB"), [256, 341]), [224, 224]))
         )
     for view in range(5):
         for name, size in (("a.png", (40, 40)), ("a.jpg", (224, 224))):
