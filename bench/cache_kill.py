@@ -37,7 +37,7 @@ digits = data.load("digits", augment="shift")
 model = models.create("resnet8", classes=10, channels=1, task="classification").model
 print("ready", flush=True)
 teacher = Cached(Frozen(model, Classification()), digits, Plan(Path(sys.argv[1]), "fp16", {VIEWS}))
-teacher.asked(["layer1", "layer2"], ["layer2"])
+teacher.prepare_for(["layer1", "layer2"], ["layer2"])
 for view in range({VIEWS}):
     teacher.build(view)
 """

@@ -40,7 +40,7 @@ def cached(folder: Path, model=None) -> Cached:
     data = datasets.load("digits", limit=100, augment="shift")
     plan = Plan(folder, storage="exact", views=VIEWS, batch_size=8)
     made = Cached(Frozen(model or net("cnn4", 1), task_of(data)), data, plan)
-    made.asked(["layer1"])
+    made.prepare_for(["layer1"])
     return made
 
 

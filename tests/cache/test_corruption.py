@@ -42,7 +42,7 @@ def data():
 def cache(folder: Path, data, model=None, **changes) -> Cached:
     plan = replace(Plan(folder, storage="fp16", views=2, batch_size=16), **changes)
     teacher = Cached(Frozen(model or net("cnn4", 1), task_of(data)), data, plan)
-    teacher.asked(["layer1"])
+    teacher.prepare_for(["layer1"])
     return teacher
 
 

@@ -117,7 +117,7 @@ def test_views_repeat_and_an_order_without_classes_is_refused():
     assert not torch.equal(zero.inputs, one.inputs)
     assert any(a.equal(b) for a, b in again)
     data.train.labels = None
-    with pytest.raises(ConfigError, match="needs each sample's class"):
+    with pytest.raises(ConfigError, match="requires each sample's class"):
         data.batches("train", 4, sampling="pairs")
     with pytest.raises(ConfigError, match="did you mean 'pairs'"):
         data.batches("train", 4, sampling="pair")

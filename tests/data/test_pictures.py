@@ -85,7 +85,7 @@ def test_a_mask_of_the_lying_photo_is_refused_by_name(tmp_path, made):
     for i in range(8):
         turned(tmp_path / "images" / f"{i}.jpg", smooth(40, 60), 6)
         made.mask(tmp_path / "masks" / f"{i}.png", np.indices((60, 40))[0] % 2)
-    with pytest.raises(DataError, match=r"masks/0\.png: \(60, 40\), .*\(40, 60\), turned as the camera says"):
+    with pytest.raises(DataError, match=r"masks/0\.png: is \(60, 40\), .*\(40, 60\), rotated by its EXIF orientation"):
         load(f"segmentation:{tmp_path}")
 
 
@@ -112,7 +112,7 @@ def test_modes_of_eight_bits_are_what_they_look_like(tmp_path, mode, channels):
 def test_deep_photos_are_refused_before_anything_is_trained(tmp_path, made, mode, ending):
     root = made.photo_folder(tmp_path, side=100, mode="L")
     Image.new(mode, (100, 100), 700).save(root / "cat" / f"deep{ending}")
-    with pytest.raises(DataError, match=rf"cat/deep\{ending}: has pixels of mode .*expected 8 bits a channel"):
+    with pytest.raises(DataError, match=rf"cat/deep\{ending}: has pixels of mode .*expected 8 bits per channel"):
         load(f"folder:{root}")
 
 
@@ -132,7 +132,7 @@ def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, sha
     for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
         assert apart(item(tmp_path / "a.jpg", size, profile), at_full_size(tmp_path / "a.jpg", size, profile)) < 2
     whole = 0, 0, picture.height, picture.width
-    times = picture.decoded(max_shrink(whole, size))[1]
+    times = picture.decode(max_shrink(whole, size))[1]
     assert times == max(t for t in (1, *decode.SCALES) if t <= max_shrink(whole, size))
 
 

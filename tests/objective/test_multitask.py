@@ -319,8 +319,8 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
         ({"method": "kd", "ensemble": "probabilities"}, "the teachers know different classes"),
         ({"method": "kd", "column": "paryti"}, "did you mean 'parity'"),
         ({"method": "kd", "data": "digits", "column": "parity"}, "it has one label alone"),
-        ({"method": "kd", "labels_per_class": 2}, "no single class each"),
-        ({"method": "cs_kd"}, "needs each sample's class"),
+        ({"method": "kd", "labels_per_class": 2}, "requires a single class per sample"),
+        ({"method": "cs_kd"}, "requires each sample's class"),
         ({"method": "kdcl_general"}, "asks for one class of each sample"),
     ],
 )

@@ -82,10 +82,7 @@ def _splits(root: Path) -> tuple[dict[str, Path], list[str]]:
         raise DataError(f"{plain(root)}: has {present} but no train: expected train/CLASS/… as well; add it.")
     notes = [note for path in roots.values() for note in _stray_images(path)]
     if ignored := [path.name for path in candidates if path not in exact]:
-        notes.append(
-            f"data {plain(root)}: left out, since {', '.join(p.name for p in exact)} are the splits: "
-            f"{summarise(ignored)}."
-        )
+        notes.append(f"data {plain(root)}: left out next to {', '.join(p.name for p in exact)}: {summarise(ignored)}.")
     return roots, notes
 
 
