@@ -75,7 +75,7 @@ class TestKeysBesideData:
             loaded(GIVEN[kind](), task="multi_task")
 
     def test_column(self, kind):
-        with pytest.raises(ConfigError, match="column=age: it has one label alone"):
+        with pytest.raises(ConfigError, match="column=age: its samples have a single label"):
             loaded(GIVEN[kind](), column="age")
 
     def test_a_limit_below_the_classes(self, kind):
@@ -89,7 +89,7 @@ def test_val_and_seed_cut_datasets_and_are_refused_where_the_split_is_there():
     assert not cut[0].val.rows.equal(cut[1].val.rows)
     three = Datasets({"train": TRAIN, "val": TEST, "test": TEST})
     for given in (three, GIVEN["Data"](), digits()):
-        with pytest.raises(ConfigError, match=r"val=0\.5: .* has a validation split already"):
+        with pytest.raises(ConfigError, match=r"val=0\.5: .* already has a validation split"):
             loaded(given, val=0.5)
 
 
