@@ -304,7 +304,9 @@ def test_a_missing_manifest_is_no_cache(tmp_path):
 
 def test_a_file_in_place_of_the_folder(tmp_path, data):
     (tmp_path / "cache").write_text("mine")
-    with pytest.raises(CacheError, match=r"can't be written \(File exists\); free some space, or name a writable folder"):
+    with pytest.raises(
+        CacheError, match=r"can't be written \(File exists\); free some space, or name a writable folder"
+    ):
         answers(tmp_path / "cache", data)
     assert (tmp_path / "cache").read_text() == "mine"
 
