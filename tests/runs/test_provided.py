@@ -106,9 +106,9 @@ def test_classes_of_data_are_chosen_of_datasets_named():
 def test_labels_that_nobody_says():
     bare = TensorDataset(X, torch.arange(60) % 3)
     for key, value in (("labels_per_class", 2),):
-        with pytest.raises(ConfigError, match=f"{key}.*known without reading them; a Dataset says it by `targets`"):
+        with pytest.raises(ConfigError, match=f"{key}.*without reading the sample.*give a Dataset the attribute `targets`"):
             loaded(Datasets({"train": bare}, 3), **{key: value})
-    with pytest.raises(ConfigError, match=r"classes=.*a Dataset says it by `targets`"):
+    with pytest.raises(ConfigError, match=r"classes=.*give a Dataset the attribute `targets`"):
         loaded(from_datasets(bare, classes=3), classes=["0", "1"])
 
 
