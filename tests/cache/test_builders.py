@@ -95,7 +95,7 @@ def test_a_full_disk_is_told_and_the_next_build_goes_on(tmp_path, monkeypatch, w
     folder = tmp_path / "cache"
     monkeypatch.setattr(stores, "write_atomically", full)
     with pytest.raises(
-        CacheError, match=r"can't be written \(No space left on device\); free some space.*goes on"
+        CacheError, match=r"can't be written \(No space left on device\); free some space.*continues from them"
     ) as e:
         build(folder)
     assert str(folder) in str(e.value)

@@ -208,7 +208,7 @@ def sealed(folder: Path, change: Callable[[dict], object]) -> None:
     said = json.loads((folder / "manifest.json").read_text())
     change(said)
     with suppress(ValueError):
-        said["sha256"] = manifests.Manifest.model_validate(said)._sum()
+        said["sha256"] = manifests.Manifest.model_validate(said)._checksum()
     (folder / "manifest.json").write_text(json.dumps(said))
 
 
@@ -304,7 +304,9 @@ def test_a_missing_manifest_is_no_cache(tmp_path):
 
 def test_a_file_in_place_of_the_folder(tmp_path, data):
     (tmp_path / "cache").write_text("mine")
-    with pytest.raises(CacheError, match=r"can't be written \(File exists\); free some space, or name a folder"):
+    with pytest.raises(
+        CacheError, match=r"can't be written \(File exists\); free some space, or name a writable folder"
+    ):
         answers(tmp_path / "cache", data)
     assert (tmp_path / "cache").read_text() == "mine"
 
@@ -366,7 +368,7 @@ def test_a_cache_of_something_else_is_refused_by_name(folder, data, case):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(CacheError, match=re.escape(said)) as caught:
         cache(folder, **changes)
-    assert "leave `cache` at true and a cache of its own is built, or name another folder" in str(caught.value)
+    assert "set cache=true to build a separate cache, or name another folder" in str(caught.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -75,7 +75,9 @@ def test_taps_are_added_later_and_those_there_stay(tmp_path):
     assert torch.equal(store.rows(0, "response")[torch.arange(20)], responses)
     assert torch.equal(store.rows(0, "layer1")[torch.arange(20)], features)
     assert (tmp_path / "view0-response-00001.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(CacheError, match=r"'layer1' as exact of \(3, 2, 2\), asked for as fp16.*name another folder"):
+    with pytest.raises(
+        CacheError, match=r"'layer1' as exact of \(3, 2, 2\), but the run requires fp16.*name another folder"
+    ):
         store.add({"layer1": plan((3, 2, 2), "fp16", False, 8)})
 
 
@@ -134,7 +136,7 @@ def test_numbers_beyond_a_storages_range_are_refused(tmp_path, name, too_large):
 def test_answers_that_are_no_numbers_are_refused(tmp_path, name, value):
     rows = torch.randn(20, 10)
     rows[13, 4] = value
-    with pytest.raises(NotFinite, match=r"NaN or infinite numbers \(response\) to training sample 13 in view 0"):
+    with pytest.raises(NotFinite, match=r"NaN or infinite numbers \(response\) for training sample 13 in view 0"):
         filled(tmp_path, "response", rows, name)
 
 

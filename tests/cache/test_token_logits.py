@@ -124,10 +124,10 @@ def test_what_has_no_probability_stays_so(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "values", "message"),
     [
-        ([[1, 2]], [[-1.0]], "of one K for all"),
-        ([[1], [2]], [[-1.0]], "of one K for all"),
-        ([[9]], [[-1.0]], "expected those of a vocabulary of 9"),
-        ([[-1]], [[-1.0]], "expected those of a vocabulary of 9"),
+        ([[1, 2]], [[-1.0]], "with one K"),
+        ([[1], [2]], [[-1.0]], "with one K"),
+        ([[9]], [[-1.0]], "expected 0 to 8, as the vocabulary has"),
+        ([[-1]], [[-1.0]], "expected 0 to 8, as the vocabulary has"),
         ([[1]], [[2.0]], "take log_softmax first"),
         ([[1]], [[torch.nan]], "take log_softmax first"),
         ([[1]], [[-1e5]], "from −65504 to 0"),

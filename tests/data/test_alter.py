@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tutelage.data import load
-from tutelage.data.alter import POLICIES, words
+from tutelage.data.alter import POLICIES, parse_augment
 from tutelage.errors import ConfigError, DataError
 
 OWN = """
@@ -59,11 +59,11 @@ def test_words_are_what_they_say(photos):
     plain, flipped = (load(photos, size=32, augment=a) for a in ("none", "none+python:own_looks:flip"))
     one, other = (by_number(d.batches("train", 4)) for d in (plain, flipped))
     assert all(other[i].equal(one[i].flip(-1)) for i in one)
-    assert words(" crop-flip + randaugment ") == ["crop-flip", "randaugment"]
+    assert parse_augment(" crop-flip + randaugment ") == ["crop-flip", "randaugment"]
 
 
 @pytest.mark.parametrize(
-    ("augment", "words"),
+    ("augment", "message"),
     [
         ("randaugmet", "did you mean 'randaugment'"),
         ("crop-flip+shift", "one of none, shift"),
@@ -71,17 +71,17 @@ def test_words_are_what_they_say(photos):
         ("", "unknown augment ''"),
         ("crop-flip+", "unknown augment ''"),
         ("python:own_looks", "python:MODULE:FUNCTION"),
-        ("python:own_looks:seven", "no function"),
+        ("python:own_looks:seven", "not a function"),
         ("python:no_such_looks:f", "No module named"),
     ],
 )
-def test_wrong_words_are_refused_before_a_sample_is_read(photos, augment, words):
-    with pytest.raises(ConfigError, match=words):
+def test_wrong_words_are_refused_before_a_sample_is_read(photos, augment, message):
+    with pytest.raises(ConfigError, match=message):
         load(photos, augment=augment)
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("grows", r"returned torch.uint8 \(3, 32, 64\)"),
         ("floats", "returned torch.float32"),
@@ -89,9 +89,9 @@ def test_wrong_words_are_refused_before_a_sample_is_read(photos, augment, words)
     ],
 )
 @pytest.mark.parametrize("workers", [0, 1])
-def test_functions_that_do_something_else_are_named(photos, name, words, workers):
+def test_functions_that_do_something_else_are_named(photos, name, message, workers):
     data = load(photos, size=32, augment=f"python:own_looks:{name}")
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(DataError, match=message):
         next(data.batches("train", 4, workers=workers))
 
 
@@ -104,5 +104,5 @@ def test_masks_and_floats(tmp_path, made, photos):
     file = made.npz(
         tmp_path / "a.npz", x_train=np.random.default_rng(0).random((40, 8, 8, 3)), x_test=None, y_test=None
     )
-    with pytest.raises(DataError, match="for 8-bit images"):
+    with pytest.raises(DataError, match="requires 8-bit images"):
         next(load(f"npz:{file}", augment="randaugment").batches("train", 2))

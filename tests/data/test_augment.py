@@ -2,7 +2,7 @@
 
 import torch
 
-from tutelage.data.augment import below, bits, crop_box, crop_flip, unit
+from tutelage.data.augment import crop_box, crop_flip, random_bits, to_integers, to_uniform
 
 GOLD, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
@@ -14,12 +14,12 @@ def splitmix(x: int) -> int:
 
 
 def test_the_vector_on_which_caches_stand():
-    assert below(bits(7, torch.arange(8), 3, 1)[:, 0], 9).tolist() == [4, 0, 7, 8, 5, 1, 7, 1]
+    assert to_integers(random_bits(7, torch.arange(8), 3, 1)[:, 0], 9).tolist() == [4, 0, 7, 8, 5, 1, 7, 1]
 
 
 def test_bits_are_splitmix64_in_whole_numbers():
     seed, view = 2**63 + 5, 11
-    got = bits(seed, torch.tensor([0, 3, 2**40]), view, 2)
+    got = random_bits(seed, torch.tensor([0, 3, 2**40]), view, 2)
     for row, number in enumerate([0, 3, 2**40]):
         k = splitmix((seed + GOLD) & MASK)
         k = splitmix(((k ^ number) + GOLD) & MASK)
@@ -29,24 +29,24 @@ def test_bits_are_splitmix64_in_whole_numbers():
 
 
 def test_ranges():
-    b = bits(0, torch.arange(5000), 0, 1)[:, 0]
-    assert set(below(b, 9).tolist()) == set(range(9))
-    assert unit(b).min() >= 0
-    assert unit(b).max() < 1
-    assert abs(unit(b).mean() - 0.5) < 0.02
+    b = random_bits(0, torch.arange(5000), 0, 1)[:, 0]
+    assert set(to_integers(b, 9).tolist()) == set(range(9))
+    assert to_uniform(b).min() >= 0
+    assert to_uniform(b).max() < 1
+    assert abs(to_uniform(b).mean() - 0.5) < 0.02
 
 
 def test_int32_numbers_count_as_int64():
-    assert bits(1, torch.arange(4, dtype=torch.int32), 0, 1).equal(bits(1, torch.arange(4), 0, 1))
+    assert random_bits(1, torch.arange(4, dtype=torch.int32), 0, 1).equal(random_bits(1, torch.arange(4), 0, 1))
 
 
 def test_crop_flip_is_pad_crop_flip_of_each_sample():
     x = torch.randint(1, 255, (6, 3, 10, 12), dtype=torch.uint8)
     index = torch.tensor([5, 9, 0, 77, 3, 2])
     got = crop_flip(x, index, 4, 2, pad=3, fill=9)
-    r = bits(4, index, 2, 3)
+    r = random_bits(4, index, 2, 3)
     for i in range(6):
-        top, left = int(below(r[i, 0], 7)), int(below(r[i, 1], 7))
+        top, left = int(to_integers(r[i, 0], 7)), int(to_integers(r[i, 1], 7))
         want = torch.nn.functional.pad(x[i], (3,) * 4, value=9)[:, top : top + 10, left : left + 12]
         assert got[i].equal(want.flip(-1) if r[i, 2] < 0 else want)
 

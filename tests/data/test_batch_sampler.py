@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tutelage.data.batch_sampler import epoch_batches, few_per_class, steps, stratified
+from tutelage.data.batch_sampler import epoch_batches, sample_per_class, steps_per_epoch, stratified_permutation
 
 
 def test_every_epoch_has_each_sample_once_in_its_own_order():
@@ -19,7 +19,7 @@ def test_every_epoch_has_each_sample_once_in_its_own_order():
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_steps_is_the_length_of_the_walk_on_every_rank(count, batch_size, world):
     assert {len(epoch_batches(count, batch_size, rank=r, world=world)) for r in range(world)} == {
-        steps(count, batch_size, world)
+        steps_per_epoch(count, batch_size, world)
     }
 
 
@@ -48,17 +48,17 @@ def test_evaluation_takes_no_sample_twice():
 
 def test_every_beginning_is_stratified():
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    order = stratified(labels, seed=5)
+    order = stratified_permutation(labels, seed=5)
     assert sorted(order.tolist()) == list(range(100))
     for count in (10, 20, 50):
         parts = torch.bincount(labels[order[:count]], minlength=3).tolist()
         assert all(abs(got - count * share) <= 1 for got, share in zip(parts, (0.6, 0.3, 0.1), strict=True))
-    assert not order.equal(stratified(labels, seed=6))
+    assert not order.equal(stratified_permutation(labels, seed=6))
 
 
 def test_few_per_class():
     labels = torch.tensor([0, 1, 0, 1, 0, 2] * 5)
-    rows = few_per_class(labels, 3, seed=0)
+    rows = sample_per_class(labels, 3, seed=0)
     assert torch.bincount(labels[rows]).tolist() == [3, 3, 3]
-    assert torch.bincount(labels[few_per_class(labels, 7, seed=0)]).tolist() == [7, 7, 5]
-    assert not rows.equal(few_per_class(labels, 3, seed=1))
+    assert torch.bincount(labels[sample_per_class(labels, 7, seed=0)]).tolist() == [7, 7, 5]
+    assert not rows.equal(sample_per_class(labels, 3, seed=1))

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from tutelage import data as datasets
-from tutelage.data.batch_sampler import ORDERS, companions, compose_batches, epoch_batches
+from tutelage.data.batch_sampler import SAMPLINGS, companions, compose_batches, epoch_batches
 from tutelage.errors import ConfigError
 
 LABELS = torch.randint(5, (83,), generator=torch.Generator().manual_seed(0))
-ASKED = [{"order": order, "each": 3} for order in ORDERS] + [{"copies": 2}, {"order": "pairs", "copies": 2}]
+ASKED = [{"sampling": sampling, "group_size": 3} for sampling in SAMPLINGS] + [
+    {"num_views": 2},
+    {"sampling": "pairs", "num_views": 2},
+]
 
 
 def digits(augment: str = "shift"):
@@ -50,14 +53,16 @@ def test_a_class_of_one_is_its_own_companion_and_small_ones_repeat():
 
 def test_pairs_and_groups_stand_side_by_side():
     lots = epoch_batches(83, 10)
-    first, others = compose_batches(lots, "grouped", labels=LABELS, each=3)
+    first, others = compose_batches(lots, "grouped", labels=LABELS, group_size=3)
     assert all(LABELS[o].equal(LABELS[a].repeat_interleave(3)) for a, o in zip(first, others, strict=True))
-    assert [len(p) for p in compose_batches(lots, "pairs", labels=LABELS, each=3)[1]] == [len(lot) for lot in lots]
+    assert [len(p) for p in compose_batches(lots, "pairs", labels=LABELS, group_size=3)[1]] == [
+        len(lot) for lot in lots
+    ]
 
 
 def test_half_of_an_overlapping_batch_is_the_new_half_of_the_one_before():
     data = digits()
-    epochs = [list(data.batches("train", 16, epoch=e, order="overlapping")) for e in (0, 1)]
+    epochs = [list(data.batches("train", 16, epoch=e, sampling="overlapping")) for e in (0, 1)]
     batches = [batch for epoch in epochs for batch in epoch]
     for before, batch in pairwise(batches):
         new = before.index[before.extras["parts"][0] :]
@@ -67,12 +72,12 @@ def test_half_of_an_overlapping_batch_is_the_new_half_of_the_one_before():
 
 
 def test_copies_are_other_views_of_the_same_samples():
-    batch = next(digits().batches("train", 16, copies=2))
+    batch = next(digits().batches("train", 16, num_views=2))
     one, other = batch.part(0, 16), batch.part(16, 32)
     assert one.index.equal(other.index)
     assert one.targets.equal(other.targets)
     assert not one.inputs.equal(other.inputs)
-    plain = next(digits("none").batches("train", 16, copies=2))
+    plain = next(digits("none").batches("train", 16, num_views=2))
     assert plain.inputs[:16].equal(plain.inputs[16:])
 
 
@@ -91,7 +96,7 @@ def test_two_ranks_share_an_epoch(asked):
     ranks = [list(data.batches("train", 8, epoch=1, rank=r, world=2, **asked)) for r in (0, 1)]
     assert len(ranks[0]) == len(ranks[1]) == data.steps(8, 2)
     assert [len(b) for b in ranks[0]] == [len(b) for b in ranks[1]]
-    if asked.get("order") in ("pairs", "grouped"):
+    if asked.get("sampling") in ("pairs", "grouped"):
         alone = {}
         for batch in data.batches("train", 16, epoch=1, **asked):
             first, rest = batch.extras["parts"][:2]
@@ -105,14 +110,14 @@ def test_two_ranks_share_an_epoch(asked):
 
 def test_views_repeat_and_an_order_without_classes_is_refused():
     data = digits()
-    zero, one, two = (next(data.batches("train", 16, epoch=e, views=2, copies=2)) for e in range(3))
+    zero, one, two = (next(data.batches("train", 16, epoch=e, views=2, num_views=2)) for e in range(3))
     profiles = {int(i): x for b in (zero,) for i, x in zip(b.index, b.inputs, strict=True)}
     again = [(profiles[int(i)], x) for i, x in zip(two.index, two.inputs, strict=True) if int(i) in profiles]
     assert again
     assert not torch.equal(zero.inputs, one.inputs)
     assert any(a.equal(b) for a, b in again)
     data.train.labels = None
-    with pytest.raises(ConfigError, match="needs each sample's class"):
-        data.batches("train", 4, order="pairs")
+    with pytest.raises(ConfigError, match="requires each sample's class"):
+        data.batches("train", 4, sampling="pairs")
     with pytest.raises(ConfigError, match="did you mean 'pairs'"):
-        data.batches("train", 4, order="pair")
+        data.batches("train", 4, sampling="pair")

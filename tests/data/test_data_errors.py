@@ -128,7 +128,7 @@ def test_folder_whose_splits_differ(tmp_path, made):
 def test_too_few_to_part(tmp_path, made):
     root = made.photo_folder(tmp_path, splits=("train", "test"), each=1, classes=("a", "b"))
     assert len(load(f"folder:{root}").val) == 1
-    with pytest.raises(DataError, match="can't be parted into train and val"):
+    with pytest.raises(DataError, match="can't be split into train and val"):
         load(f"folder:{made.photo_folder(tmp_path / 'whole', each=1)}")
 
 
@@ -157,7 +157,7 @@ def test_broken_photo_is_named_when_read_also_by_workers(tmp_path, made, workers
 def test_deep_images_are_refused(tmp_path, made):
     root = made.photo_folder(tmp_path, mode="L")
     Image.fromarray(np.full((12, 12), 40000, np.uint16)).save(root / "cat" / "0.png")
-    with pytest.raises(DataError, match="expected 8 bits a channel"):
+    with pytest.raises(DataError, match="expected 8 bits per channel"):
         load(f"folder:{root}")
 
 
@@ -199,7 +199,7 @@ def test_masks_without_images_and_the_reverse(tmp_path, made):
 def test_mask_of_another_size(tmp_path, made):
     root = made.camvid(tmp_path)
     made.mask(root / "trainannot" / "1.png", np.zeros((16, 23)))
-    with pytest.raises(DataError, match=r"trainannot/1\.png: \(16, 23\), its image .* is \(16, 24\)"):
+    with pytest.raises(DataError, match=r"trainannot/1\.png: is \(16, 23\), but its image .* is \(16, 24\)"):
         load(f"segmentation:{root}")
 
 
@@ -213,10 +213,10 @@ def test_mask_values_out_of_range(tmp_path, made):
 def test_coloured_mask(tmp_path, made):
     root = made.camvid(tmp_path)
     made.picture(root / "trainannot" / "1.png", 16, 24)
-    with pytest.raises(DataError, match="one integer from 0 to 255 a pixel"):
+    with pytest.raises(DataError, match="one integer from 0 to 255 per pixel"):
         load(f"segmentation:{root}")
 
 
 def test_segmentation_has_no_labels_per_class(tmp_path, made):
-    with pytest.raises(ConfigError, match="no single class each"):
+    with pytest.raises(ConfigError, match="requires a single class per sample"):
         load(f"segmentation:{made.camvid(tmp_path)}", labels_per_class=2)

@@ -95,7 +95,7 @@ def test_sixteen_bits_are_pixels_of_65535(form):
     assert x.shape == (1, 3, 4)
     assert x[0].numpy() == pytest.approx(values / 65535)
     data = from_datasets(Items((given, 0), count=20), classes=2)
-    assert data.came.said == "pixels"
+    assert data.came.kind == "pixels"
     assert data.mean == pytest.approx([values.mean() / 65535])
 
 
@@ -131,8 +131,8 @@ def test_arrays_where_it_is_certain_what_they_mean(given, expected):
         ((X.float().to_sparse(), 0), "a float32 tensor"),
         ((X.to("meta"), 0), "a uint8 tensor"),
         ((X.long(), 0), "a int64 tensor"),
-        ((np.zeros((3, 5, 3)), 0), r"a float64 array of shape \(3, 5, 3\): which side is the channels'"),
-        ((np.zeros((6, 5, 7)), 0), r"a float64 array of shape \(6, 5, 7\): which side is the channels'"),
+        ((np.zeros((3, 5, 3)), 0), r"a float64 array of shape \(3, 5, 3\): its channel axis is ambiguous"),
+        ((np.zeros((6, 5, 7)), 0), r"a float64 array of shape \(6, 5, 7\): its channel axis is ambiguous"),
         ((np.array([None]), 0), "a object array"),
         ((torch.zeros(28, 28, 3), 0), r"a float32 tensor .*permute\(2, 0, 1\)"),
         ((torch.zeros(3, 0, 4), 0), r"a float32 tensor of shape \(3, 0, 4\)"),
@@ -202,7 +202,7 @@ def test_a_mask_of_two_values():
 @pytest.mark.parametrize(
     ("mask", "words"),
     [
-        (Image.new("RGB", (4, 4)), "the target a PIL image of mode RGB: .*turn colours"),
+        (Image.new("RGB", (4, 4)), "the target a PIL image of mode RGB: .*convert colours"),
         (Image.new("LA", (4, 4)), "the target a PIL image of mode LA"),
         (Image.new("F", (4, 4)), "the target a PIL image of mode F"),
         (np.zeros((4, 4, 3), np.uint8), r"the target a uint8 array of shape \(4, 4, 3\)"),
@@ -220,7 +220,7 @@ def test_masks_that_are_none(mask, words):
 
 def test_a_mask_of_0_and_255_alone_isnt_taken_for_unlabelled():
     given = Items((X, np.where(MASK == 1, 255, 0)))
-    with pytest.raises(DataError, match=r"masks .* only 0 and 255.*255"):
+    with pytest.raises(DataError, match=r"masks .* only the values 0 and 255.*255"):
         from_datasets(given, classes=2, task="segmentation")
 
 
@@ -232,7 +232,7 @@ def test_a_mask_of_0_and_255_alone_isnt_taken_for_unlabelled():
     [(X.float(), "is a float32 tensor"), (X[:1], r"shape \(1, 4, 4\)"), (Image.new("L", (4, 4)), r"shape \(1, 4, 4\)")],
 )
 def test_images_of_another_kind_than_the_first_are_named(other, words):
-    with pytest.raises(DataError, match=rf"^test: sample 0 .*{words}.*the first of train a uint8"):
+    with pytest.raises(DataError, match=rf"^test: sample 0 .*{words}.*the first of train is a uint8"):
         from_datasets(Items((X, 0)), test=Items((other, 0)), classes=2)
     mixed = Items(lambda i: (other if i == 11 else X, 0))
     with pytest.raises(DataError, match=r"^train: sample 11 "):
@@ -291,7 +291,7 @@ def test_a_target_that_a_later_item_denies_is_named():
     targets = [i % 2 for i in range(100)]
     targets[98] = 1
     good = Labelled(lambda i: 0)
-    with pytest.raises(DataError, match=r"^train: sample 98 is of class 0, the Dataset's targets say 1"):
+    with pytest.raises(DataError, match=r"^train: sample 98 is of class 0, but of class 1 in the Dataset's targets"):
         list(from_datasets(Labelled(lambda i: i % 2, targets=targets), good, good, classes=2).batches("train", 10))
 
 
@@ -328,7 +328,7 @@ def test_own_names_of_several_words_and_a_part_of_them():
     "classes", [None, "cat", 2.0, True, 0, -1, [], ["a", "a"], [1, 2], torch.tensor(2), torch.arange(2), object()]
 )
 def test_classes_that_are_none(classes):
-    with pytest.raises(ConfigError, match=r"classes=.*expected how many there are, or a list of their names"):
+    with pytest.raises(ConfigError, match=r"classes=.*expected their number, or a list of their names"):
         from_datasets(Items((X, 0)), classes=classes)
 
 

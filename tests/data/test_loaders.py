@@ -171,19 +171,19 @@ class Broken(NoLength):
 
 
 def test_a_length_that_cant_be_had():
-    with pytest.raises(DataError, match=r"train: the Dataset's length can't be had \(OSError: no index\)"):
+    with pytest.raises(DataError, match=r"train: the Dataset's length can't be read \(OSError: no index\)"):
         from_datasets(Broken(), classes=2)
 
 
 def test_loaders_of_streams_and_of_their_own_kind():
-    with pytest.raises(DataError, match="train: Stream has no length and items"):
+    with pytest.raises(DataError, match="train: Stream has no __len__ and __getitem__"):
         from_datasets(DataLoader(Stream()), classes=2)
-    with pytest.raises(DataError, match="train: NoLength has no length"):
+    with pytest.raises(DataError, match="train: NoLength has no __len__"):
         from_datasets(NoLength(), classes=2)
     with pytest.raises(DataError, match="its own __iter__"):
         from_datasets(Loader(ITEMS, 8, shuffle=True), classes=2)
 
 
 def test_a_validation_share_beside_a_validation_split():
-    with pytest.raises(ConfigError, match=r"val=0\.2: 'datasets' has a validation split already"):
+    with pytest.raises(ConfigError, match=r"val=0\.2: 'datasets' already has a validation split"):
         from_datasets(ITEMS, OTHER, OTHER, classes=2, val_fraction=0.2)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tutelage.data import load
-from tutelage.data.masks import colours, values
+from tutelage.data.masks import read_colours, read_values
 from tutelage.errors import DataError
 
 GRID = np.indices((12, 12)).sum(0)
@@ -98,13 +98,13 @@ def test_masks_and_mappings_that_are_understood(folder, image, classes, names, e
 @pytest.mark.parametrize(
     ("image", "classes", "words"),
     [
-        (grey(0, 255), None, r"hold the values \[0, 255\] only, and 255 means that nothing is known.*classes\.json"),
+        (grey(0, 255), None, r"hold the values \[0, 255\] only, and 255 marks unlabelled pixels.*classes\.json"),
         (grey(0), None, r"hold the values \[0\] only: expected two classes"),
         (grey(255), None, r"hold the values \[255\] only"),
         (grey(0, 128, 255), None, r"hold the values \[0, 128, 255\], which can't be the numbers of 129 classes"),
-        (grey(0, 7, 200), None, r"\[0, 7, 200\].*say what they are, in classes\.json"),
+        (grey(0, 7, 200), None, r"\[0, 7, 200\].*give each value's class in classes\.json"),
         (deep(0, 1, 400), None, r"\[0, 1, 400\]"),
-        (rgb(RED, BLUE), None, r"its pixels are colours: #0000ff, #ff0000; .*which class each colour is"),
+        (rgb(RED, BLUE), None, r"its pixels are colours: #0000ff, #ff0000; .*the class of each colour"),
         (rgba(RED, BLUE), None, r"mode RGBA: its pixels are colours"),
         (rgb(RED, BLUE), ["a", "b"], r"its pixels are colours"),
         (
@@ -112,11 +112,11 @@ def test_masks_and_mappings_that_are_understood(folder, image, classes, names, e
             {"a": "#ff0000", "b": "#00ff00"},
             r"has the colours \[#0000ff\], but only \[#00ff00, #ff0000\]",
         ),
-        (palette(RED, BLUE, shift=True), None, r"colour \d of its palette is #.*so the number isn't the class"),
-        (grey(0, 3), {"a": 0, "b": 1}, r"has the values \[3\], but only \[0, 1, 255\] mean something"),
+        (palette(RED, BLUE, shift=True), None, r"colour \d of its palette is #.*so the palette index isn't the class"),
+        (grey(0, 3), {"a": 0, "b": 1}, r"has the values \[3\], but only \[0, 1, 255\] have a class"),
         (grey(0, 1), {"a": 0, "b": "#ffffff"}, "all of one kind"),
-        (grey(0, 1), {"a": 0, "b": "white"}, r"white: expected values from 0, or colours #rrggbb"),
-        (grey(0, 1), {"a": 0, "b": 0}, "0 is said of two classes"),
+        (grey(0, 1), {"a": 0, "b": "white"}, r"white: expected values from 0 or colours #rrggbb"),
+        (grey(0, 1), {"a": 0, "b": 0}, "0 is given for two classes"),
         (grey(0, 1), {"a": 0, "b": True}, "True: expected values"),
         (grey(0, 1), {"a": 0, "b": -1}, "-1: expected values"),
         (grey(0, 1), {"a": 0, "b": 1.5}, "1.5: expected values"),
@@ -132,7 +132,9 @@ def test_masks_that_cannot_be_meant(folder, image, classes, words):
 
 @pytest.mark.parametrize("classes", [None, {"background": 0, "object": 255}])
 def test_a_jpeg_mask_is_refused_with_what_it_holds(folder, classes):
-    with pytest.raises(DataError, match=r"0\.jpg: a mask as JPEG, which blurs its values \(\d+ of them: \[.*as PNG"):
+    with pytest.raises(
+        DataError, match=r"0\.jpg: a mask saved as JPEG, which blurs its values \(\d+ of them: \[.*as PNG"
+    ):
         load(folder(grey(0, 255), classes, ".jpg"))
 
 
@@ -170,7 +172,7 @@ def test_another_mapping_is_other_data(folder, tmp_path):
     assert load(name, size=4).train.fingerprint() != known.fingerprint()
 
 
-@pytest.mark.parametrize("read", [values, colours])
+@pytest.mark.parametrize("read", [read_values, read_colours])
 def test_codes_of_a_grey_mask(tmp_path, made, read):
     read_codes = read(made.mask(tmp_path / "a.png", GRID))
-    assert (read_codes == (GRID if read is values else GRID * 0x010101)).all()
+    assert (read_codes == (GRID if read is read_values else GRID * 0x010101)).all()

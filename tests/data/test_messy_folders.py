@@ -100,7 +100,7 @@ def link_between(root, one, other):
 )
 def test_a_file_in_two_splits_or_classes_is_refused_by_name(photos, link, to):
     link_between(photos, link, to)
-    with pytest.raises(DataError, match=r"in two classes or splits at once, by links: .*/\w+/.* = .*; leave one"):
+    with pytest.raises(DataError, match=r"in two classes or splits at once, by links: .*/\w+/.* = .*; keep one"):
         load(f"folder:{photos}", size=16)
 
 
@@ -169,15 +169,15 @@ def test_all_broken_files_are_named_at_once(photos):
 @pytest.mark.parametrize(
     ("paths", "words"),
     [
-        (["train/0.png", "cat/0.png", "dog/0.png"], r"If 'train' is a class, its name is one of a split: rename it"),
+        (["train/0.png", "cat/0.png", "dog/0.png"], r"If 'train' is a class, its name is that of a split: rename it"),
         (["test/0.png", "cat/0.png", "dog/0.png"], r"If 'test' is a class"),
         (["val/0.png", "cat/0.png", "dog/0.png"], r"If 'val' is a class"),
         (["train/cat/0.png", "train/dog/0.png", "test/0.png"], r"If it is a split, sort its images into one folder"),
         (["test/cat/0.png", "test/dog/0.png"], "has test but no train"),
         (["Val/cat/0.png", "Test/dog/0.png"], "has Test and Val but no train"),
-        (["train/cat/0.png", "train/dog/0.png", "val/cat/0.png", "valid/cat/0.png"], "both for val: leave one"),
+        (["train/cat/0.png", "train/dog/0.png", "val/cat/0.png", "valid/cat/0.png"], "both for val: keep one"),
         (["0.png", "1.png"], "has 2 images, but no folders"),
-        (["train/0.png", "train/1.png"], "holds images and no class folders"),
+        (["train/0.png", "train/1.png"], "has images and no class folders"),
         (["cat/0.png", "dog/n.txt"], r"no images in the class folder\(s\) dog.*1 file\(s\) left out.*1 \.txt"),
         (["photos/cat/0.png", "photos/dog/0.png"], r"one class folder only, photos.*did you mean .*photos.*cat, dog"),
         (["cat/0.png"], "one class folder only, cat: expected two or more; add another"),
@@ -202,8 +202,8 @@ def test_splits_in_capitals_and_what_lies_beside_them(tmp_path, made):
     beside = made.photo_folder(tmp_path / "b", splits=("train", "raw"), each=9)
     made.picture(beside / "train" / "stray.png")
     notes = " ".join(load(f"folder:{beside}").notes)
-    assert "left out beside train: raw" in notes
-    assert "1 image(s) beside the class folders belong to no class and are left out: stray.png" in notes
+    assert "left out next to train: raw" in notes
+    assert "1 image(s) outside of the class folders are left out: stray.png" in notes
 
 
 @pytest.mark.parametrize("ask", ["photos", "./photos", "{}/photos", "folder"])

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from tutelage.data import decode, load
-from tutelage.data.decode import Picture, spare, tensor_of
+from tutelage.data.decode import Picture, max_shrink, to_tensor
 from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import DataError
@@ -52,7 +52,7 @@ def test_photos_stand_as_the_camera_says(tmp_path, ending, orientation):
     turned(path, image, orientation)
     picture = Picture(path)
     assert (picture.height, picture.width) == (48, 80)
-    assert apart(tensor_of(picture.rgb_or_grey(3)[0]), tensor_of(image)) < (4 if ending == ".jpg" else 1e-9)
+    assert apart(to_tensor(picture.rgb_or_grey(3)[0]), to_tensor(image)) < (4 if ending == ".jpg" else 1e-9)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -85,7 +85,7 @@ def test_a_mask_of_the_lying_photo_is_refused_by_name(tmp_path, made):
     for i in range(8):
         turned(tmp_path / "images" / f"{i}.jpg", smooth(40, 60), 6)
         made.mask(tmp_path / "masks" / f"{i}.png", np.indices((60, 40))[0] % 2)
-    with pytest.raises(DataError, match=r"masks/0\.png: \(60, 40\), .*\(40, 60\), turned as the camera says"):
+    with pytest.raises(DataError, match=r"masks/0\.png: is \(60, 40\), .*\(40, 60\), rotated by its EXIF orientation"):
         load(f"segmentation:{tmp_path}")
 
 
@@ -112,7 +112,7 @@ def test_modes_of_eight_bits_are_what_they_look_like(tmp_path, mode, channels):
 def test_deep_photos_are_refused_before_anything_is_trained(tmp_path, made, mode, ending):
     root = made.photo_folder(tmp_path, side=100, mode="L")
     Image.new(mode, (100, 100), 700).save(root / "cat" / f"deep{ending}")
-    with pytest.raises(DataError, match=rf"cat/deep\{ending}: has pixels of mode .*expected 8 bits a channel"):
+    with pytest.raises(DataError, match=rf"cat/deep\{ending}: has pixels of mode .*expected 8 bits per channel"):
         load(f"folder:{root}")
 
 
@@ -132,8 +132,8 @@ def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, sha
     for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
         assert apart(item(tmp_path / "a.jpg", size, profile), at_full_size(tmp_path / "a.jpg", size, profile)) < 2
     whole = 0, 0, picture.height, picture.width
-    times = picture.decoded(spare(whole, size))[1]
-    assert times == max(t for t in (1, *decode.SCALES) if t <= spare(whole, size))
+    times = picture.decode(max_shrink(whole, size))[1]
+    assert times == max(t for t in (1, *decode.SCALES) if t <= max_shrink(whole, size))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
@@ -152,7 +152,7 @@ def test_other_crops_are_to_the_bit_what_they_were(tmp_path):
     smooth(300, 400).save(tmp_path / "a.jpg")
     with Image.open(tmp_path / "a.png") as image:
         assert item(tmp_path / "a.png", (224, 224)).equal(
-            tensor_of(TF.center_crop(TF.resize(image.convert("RGB"), [256, 341]), [224, 224]))
+            to_tensor(TF.center_crop(TF.resize(image.convert("RGB"), [256, 341]), [224, 224]))
         )
     for view in range(5):
         for name, size in (("a.png", (40, 40)), ("a.jpg", (224, 224))):

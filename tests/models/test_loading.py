@@ -67,14 +67,14 @@ def test_available_says_a_line_about_each():
         ("resnet20", "segmentation", "resnet20 is a network for classification, not for segmentation"),
         (TIMM, "segmentation", "a label for each pixel: use seg16"),
         ("timm:resnet188", "classification", "timm has no model 'resnet188': did you mean 'resnet18'"),
-        ("timm:resnet18.nix", "classification", "no weights 'nix' of resnet18; it has a1_in1k"),
+        ("timm:resnet18.nix", "classification", "no weights 'nix' of resnet18: expected one of a1_in1k"),
         ("torchvision:resnet1", "classification", "no classification model 'resnet1': did you mean 'resnet18'"),
         ("torchvision:resnet18", "segmentation", "no segmentation model 'resnet18'"),
-        ("torchvision:resnet18:NIX", "classification", "no weights 'NIX' of resnet18; it has IMAGENET1K_V1"),
+        ("torchvision:resnet18:NIX", "classification", "no weights 'NIX' of resnet18: expected one of IMAGENET1K_V1"),
         ("python:my_models", "classification", "expected python:MODULE:CALLABLE"),
         ("python:my_modelz:both", "classification", "can't import 'my_modelz'"),
         ("python:my_models:nix", "classification", "my_models has no 'nix'"),
-        ("python:my_models:number", "classification", "is a int, expected something to call"),
+        ("python:my_models:number", "classification", "is a int: expected a callable"),
         ("python:my_models:more", "classification", "classes= and channels= only: missing.*'depth'"),
     ],
 )
@@ -86,7 +86,7 @@ def test_wrong_names(name, task, words):
 
 @pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 4, "channels": 0}])
 def test_counts_below_one(wrong):
-    with pytest.raises(ConfigError, match="1 class and 1 channel or more, got classes="):
+    with pytest.raises(ConfigError, match=r"classes=\d, channels=\d: expected 1 or more of each"):
         create("resnet8", **wrong)
 
 
@@ -154,7 +154,7 @@ def test_no_network_is_said_at_once(name):
 
 
 def test_timm_weights_in_the_cache_serve_without_network(offline):
-    """ImageNet weights in the hub's cache, asked for with 5 classes: the backbone is theirs, the head begins anew."""
+    """ImageNet weights in the hub's cache, requested with 5 classes: only the head keeps its random weights."""
     saved = create(TIMM, classes=1000).model.state_dict()
     folder = offline / "hub" / "models--timm--test_resnet.r160_in1k"
     (folder / "snapshots" / "abc").mkdir(parents=True)

@@ -118,12 +118,12 @@ def test_a_picture_of_the_camera_stands_upright(tmp_path):
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        (torch.zeros(4, 8, 8), "expected a picture of 3 channels"),
-        (torch.zeros(8, 8, dtype=torch.uint8), "expected a picture of 3 channels"),
+        (torch.zeros(4, 8, 8), "expected an image of 3 channels"),
+        (torch.zeros(8, 8, dtype=torch.uint8), "expected an image of 3 channels"),
         (torch.zeros(2, 3, 8, 8), r"is a float32 tensor of shape \(2, 3, 8, 8\)"),
-        (None, "what it got is None"),
+        (None, "the image is None"),
         ("nowhere.png", "nowhere.png: can't be read as an image"),
-        (Image.new("F", (8, 8)), "its values have no range"),
+        (Image.new("F", (8, 8)), "its values have no agreed range"),
     ],
 )
 def test_what_is_no_picture_of_its_kind_is_refused(picture, message):
@@ -134,7 +134,7 @@ def test_what_is_no_picture_of_its_kind_is_refused(picture, message):
 def test_bytes_are_refused_where_nobody_said_how_floats_were_scaled():
     pre = Preprocess(1, (8, 8), (0.0,), (1.0,), known=False)
     assert torch.equal(pre(torch.full((1, 8, 8), 7.5)), torch.full((1, 8, 8), 7.5))
-    with pytest.raises(DataError, match="scaled as its training data was"):
+    with pytest.raises(DataError, match="on the scale of the training data"):
         pre(torch.zeros(1, 8, 8, dtype=torch.uint8))
 
 

@@ -35,7 +35,9 @@ def test_loading_draws_no_random_number(file):
 def test_a_given_network_is_loaded_into_the_same_kind(tmp_path):
     path = tmp_path / "mine.safetensors"
     serialization.save(path, Plain(), serialization.card_of("object:Plain", digits()))
-    with pytest.raises(ModelError, match=r"holds Plain, which was given as an object: load\(path, model=…\)"):
+    with pytest.raises(
+        ModelError, match=r"holds Plain, which was passed as an object: pass it as load\(path, model=…\)"
+    ):
         serialization.load(path)
     other = Plain()
     torch.manual_seed(0)

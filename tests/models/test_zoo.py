@@ -83,7 +83,7 @@ def test_vgg_halves_a_large_image_once_more():
 
 
 def test_vgg_refuses_what_it_cannot_halve():
-    with pytest.raises(ModelError, match=r"needs 8×8 pixels or more, got \(7, 8\)"):
+    with pytest.raises(ModelError, match=r"expected 8×8 pixels or more, got \(7, 8\)"):
         create("vgg8", classes=4).model(torch.randn(1, 3, 7, 8))
 
 
@@ -133,7 +133,7 @@ def test_weights_are_a_function_of_the_seed(name):
         ("wrn_17_2", r"6n \+ 4.*got depth 17"),
         ("vgg12", "8, 11, 13, 16, 19, got 12"),
         ("shufflenetv2_3x", "0.5, 1, 1.5, 2, got 3"),
-        ("cnn0", "1 or more, got 0"),
+        ("cnn0", "cnn0: expected a width of 1 or more"),
     ],
 )
 def test_depths_and_widths_that_do_not_exist(name, words):

@@ -221,7 +221,7 @@ def test_columns_must_add_up_and_be_there() -> None:
         DataModule("x", "multi_task", ("a", "b"), 3, (8, 8), (0.5,) * 3, (0.3,) * 3, part, part, part, columns={"a": 3})
     with pytest.raises(ConfigError, match="did you mean 'parity'"):
         datasets.load("digits-tasks").column("paritj")
-    with pytest.raises(ConfigError, match="it has one label alone"):
+    with pytest.raises(ConfigError, match="its samples have a single label"):
         datasets.load("digits").column("parity")
 
 
@@ -318,9 +318,9 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
         ({"method": "aver"}, "these know different classes"),
         ({"method": "kd", "ensemble": "probabilities"}, "the teachers know different classes"),
         ({"method": "kd", "column": "paryti"}, "did you mean 'parity'"),
-        ({"method": "kd", "data": "digits", "column": "parity"}, "it has one label alone"),
-        ({"method": "kd", "labels_per_class": 2}, "no single class each"),
-        ({"method": "cs_kd"}, "needs each sample's class"),
+        ({"method": "kd", "data": "digits", "column": "parity"}, "its samples have a single label"),
+        ({"method": "kd", "labels_per_class": 2}, "requires a single class per sample"),
+        ({"method": "cs_kd"}, "requires each sample's class"),
         ({"method": "kdcl_general"}, "asks for one class of each sample"),
     ],
 )

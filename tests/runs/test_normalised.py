@@ -100,7 +100,7 @@ def test_nothing_is_guessed_of_floats_of_which_nobody_said(run, tmp_path, change
         "student": lambda: tutelage.train(str(run.folder), out=str(tmp_path / "r"), **KEYS, **keys),
         "evaluated": lambda: tutelage.evaluate(run.folder, **keys),
     }
-    with pytest.raises(ConfigError, match=r"nobody said whether the floats .* normalised=False .*normalised=True"):
+    with pytest.raises(ConfigError, match=r"it isn't known whether the floats .* normalised=False .*normalised=True"):
         calls[role]()
     assert not (tmp_path / "r").exists()
 
@@ -127,7 +127,7 @@ def test_a_network_of_floats_as_they_came_isnt_given_others(tmp_path):
         assert again.values["accuracy"] == made.result["student"]["accuracy"]
         for other in ("digits", splits(lambda x: (255 * x).byte())):
             options = {} if isinstance(other, str) else {"classes": 10}
-            with pytest.raises(ConfigError, match="trained on floats of which nobody said how they were normalised"):
+            with pytest.raises(ConfigError, match="trained on floats of unknown normalisation"):
                 tutelage.evaluate(made.folder, other, **options)
 
 

@@ -75,7 +75,7 @@ class TestKeysBesideData:
             loaded(GIVEN[kind](), task="multi_task")
 
     def test_column(self, kind):
-        with pytest.raises(ConfigError, match="column=age: it has one label alone"):
+        with pytest.raises(ConfigError, match="column=age: its samples have a single label"):
             loaded(GIVEN[kind](), column="age")
 
     def test_a_limit_below_the_classes(self, kind):
@@ -89,7 +89,7 @@ def test_val_and_seed_cut_datasets_and_are_refused_where_the_split_is_there():
     assert not cut[0].val.rows.equal(cut[1].val.rows)
     three = Datasets({"train": TRAIN, "val": TEST, "test": TEST})
     for given in (three, GIVEN["Data"](), digits()):
-        with pytest.raises(ConfigError, match=r"val=0\.5: .* has a validation split already"):
+        with pytest.raises(ConfigError, match=r"val=0\.5: .* already has a validation split"):
             loaded(given, val=0.5)
 
 
@@ -106,9 +106,11 @@ def test_classes_of_data_are_chosen_of_datasets_named():
 def test_labels_that_nobody_says():
     bare = TensorDataset(X, torch.arange(60) % 3)
     for key, value in (("labels_per_class", 2),):
-        with pytest.raises(ConfigError, match=f"{key}.*known without reading them; a Dataset says it by `targets`"):
+        with pytest.raises(
+            ConfigError, match=f"{key}.*without reading the sample.*give a Dataset the attribute `targets`"
+        ):
             loaded(Datasets({"train": bare}, 3), **{key: value})
-    with pytest.raises(ConfigError, match=r"classes=.*a Dataset says it by `targets`"):
+    with pytest.raises(ConfigError, match=r"classes=.*give a Dataset the attribute `targets`"):
         loaded(from_datasets(bare, classes=3), classes=["0", "1"])
 
 

@@ -154,7 +154,7 @@ def test_one_sample_and_a_last_lot_of_one(tmp_path):
 def test_answers_that_are_no_numbers_or_too_large_are_refused_and_nothing_is_left(tmp_path):
     data = shifted()
     for value, error, message in (
-        (torch.nan, NotFinite, "answers NaN or infinite numbers"),
+        (torch.nan, NotFinite, "outputs NaN or infinite numbers"),
         (1e5, CacheError, "too large to be stored as fp16; use cache_storage=bf16 or exact"),
     ):
         live = teacher_of("frozen", data)

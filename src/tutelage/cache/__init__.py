@@ -1,1 +1,1 @@
-"""What a teacher said of every sample, kept on disk: shards of safetensors and a manifest."""
+"""A teacher's outputs for every sample, cached on disk: shards of safetensors and a manifest."""

@@ -1,4 +1,4 @@
-"""How a tensor's rows are stored: as they are, in fewer bits, or only the largest entries."""
+"""Storage formats of cached tensors: unchanged, in fewer bits, or only the largest entries."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 from tutelage.errors import ConfigError, unknown
 
 Parts = dict[str, Tensor]
-"""A stored tensor's parts by name, each (rows, …); "" is the only part of one that is stored in one piece."""
+"""A stored tensor's parts by name, each (rows, …); "" is the name of a single part."""
 
 
 class Codec(ABC):
-    """Abstract: turns rows (N, …) of float32 into parts and back."""
+    """Abstract: encodes rows (N, …) of float32 as parts, and decodes them."""
 
     @abstractmethod
     def encode(self, rows: Tensor) -> Parts:
-        """The parts to store."""
+        """Return the parts to store."""
 
     @abstractmethod
     def decode(self, parts: Parts) -> Tensor:
-        """The rows in float32."""
+        """Return the rows in float32."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Cast(Codec):
     dtype: torch.dtype
 
     def encode(self, rows: Tensor) -> Parts:
-        """One part."""
+        """Cast to the dtype: one part."""
         return {"": rows.to(self.dtype)}
 
     def decode(self, parts: Parts) -> Tensor:
@@ -45,10 +45,10 @@ class Cast(Codec):
 
 @dataclass(frozen=True)
 class Int8(Codec):
-    """Each row in 256 even steps from its least to its largest entry: q = round(255·(x − low)/(high − low))."""
+    """Each row in 256 even steps from its smallest to its largest entry: q = round(255·(x − low)/(high − low))."""
 
     def encode(self, rows: Tensor) -> Parts:
-        """The steps, and each row's least entry and step."""
+        """Return the steps, and each row's smallest entry and step size."""
         flat = rows.flatten(1)
         low, high = flat.aminmax(dim=1)
         step = ((high - low) / 255).clamp_min(torch.finfo(torch.float32).tiny)
@@ -56,17 +56,17 @@ class Int8(Codec):
         return {"steps": steps.view_as(rows), "low": low, "step": step}
 
     def decode(self, parts: Parts) -> Tensor:
-        """low + q·step."""
+        """Return low + q·step."""
         steps = parts["steps"]
-        each = (len(steps), *[1] * (steps.dim() - 1))
-        return steps.float() * parts["step"].view(each) + parts["low"].view(each)
+        per_row = (len(steps), *[1] * (steps.dim() - 1))
+        return steps.float() * parts["step"].view(per_row) + parts["low"].view(per_row)
 
 
 @dataclass(frozen=True)
 class Top(Codec):
-    """The k largest logits along dim 1 in float16, and log Σ exp of the others, among which it is spread evenly.
+    """The k largest logits along dim 1 in float16, and log Σ exp of the others, over which it is spread evenly.
 
-    So the probabilities of the k and of the rest as a whole are kept, at temperature 1.
+    The probabilities of the k, and the total probability of the others, are therefore preserved at temperature 1.
     """
 
     k: int
@@ -75,18 +75,18 @@ class Top(Codec):
     PARTS: ClassVar[tuple[str, ...]] = ("values", "indices", "rest")
 
     def encode(self, rows: Tensor) -> Parts:
-        """Values, indices in the fewest bytes, and the rest."""
+        """Return the values, their indices in the fewest bytes, and the log-sum of the others."""
         values, indices = rows.topk(self.k, dim=1)
         rest = rows.scatter(1, indices, -torch.inf).logsumexp(1, keepdim=True)
-        small = torch.uint8 if self.size <= 256 else torch.int16 if self.size <= 2**15 else torch.int32
-        return {"values": values.half(), "indices": indices.to(small), "rest": rest.half()}
+        index_dtype = torch.uint8 if self.size <= 256 else torch.int16 if self.size <= 2**15 else torch.int32
+        return {"values": values.half(), "indices": indices.to(index_dtype), "rest": rest.half()}
 
     def decode(self, parts: Parts) -> Tensor:
-        """Logits of all classes."""
+        """Return the logits of all classes."""
         values = parts["values"].float()
-        spread = torch.tensor(self.size - self.k).log()
-        even = (parts["rest"].float() - spread).expand(-1, self.size, *values.shape[2:])
-        return even.scatter(1, parts["indices"].long(), values)
+        log_count = torch.tensor(self.size - self.k).log()
+        uniform = (parts["rest"].float() - log_count).expand(-1, self.size, *values.shape[2:])
+        return uniform.scatter(1, parts["indices"].long(), values)
 
 
 CASTS = {"exact": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -94,9 +94,9 @@ NAMES = (*CASTS, "int8", "topK (K a number)")
 
 
 def storage(name: str, classes: int | None = None) -> Codec:
-    """The storage of that name: exact (fp32), fp16, bf16, int8 (by row), or top5, top20, … of `classes` logits.
+    """Return the codec of that name: exact (fp32), fp16, bf16, int8 (per row), or top5, top20, … of `classes` logits.
 
-    Raises: ConfigError if there is none of that name, or if fewer than k + 1 classes have no k largest and a rest.
+    Raises: ConfigError for an unknown name, or if there are not more than k classes.
     """
     if name in CASTS:
         return Cast(CASTS[name])
@@ -107,10 +107,10 @@ def storage(name: str, classes: int | None = None) -> Codec:
         raise ConfigError(unknown("cache storage", name, NAMES))
     k = int(top[1])
     if classes is None or k >= classes:
-        raise ConfigError(f"cache_storage={name} of {classes} logits: expected fewer than there are; use fp16.")
+        raise ConfigError(f"cache_storage={name} of {classes} logits: expected k below the number of logits; use fp16.")
     return Top(k, classes)
 
 
 def feature_storage(name: str) -> str:
-    """What features have under a response's storage: there is no top k of a feature, so fp16."""
+    """Return the storage of features for a response's storage: top-k doesn't apply to features, which use fp16."""
     return "fp16" if name.startswith("top") else name

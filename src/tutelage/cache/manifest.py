@@ -1,4 +1,4 @@
-"""What a cache is of: the manifest beside the shards."""
+"""The manifest of a cache: the file next to the shards that states what they depend on."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class CachedTensor(BaseModel):
-    """One thing that a teacher said: its response or a layer's feature.
+    """A cached output of a teacher: its response or a layer's feature.
 
-    shape: of one sample, without the batch. storage: how rows are stored. nhwc: maps (C, H, W) lie as (H, W, C).
-    rows: samples of a shard.
+    shape: of one sample, without the batch dimension. storage: the codec of its rows. nhwc: maps (C, H, W) are stored
+    as (H, W, C). rows: samples per shard.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -38,9 +38,9 @@ class CachedTensor(BaseModel):
 
 
 class Shard(BaseModel):
-    """One file: its sha256, its rows, and sums over them of what its storage changed.
+    """One file: its sha256, its rows, and sums over them of the storage's error.
 
-    kl: of KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squares: of x²; off: of (x − stored x)².
+    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squares: x²; off: (x − stored x)².
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -53,11 +53,12 @@ class Shard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a cache is of, and its shards by name.
+    """What a cache's numbers depend on, and its shards by name.
 
-    about: what its numbers depend on (teacher, data, transform, seed); two runs share a cache if it is the same.
-    unit: so many samples are built at once. sha256: of all else.
-    error: by tap, what the storage changed: relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
+    about: the identity of teacher, data, transform and seed; runs with equal identity share a cache. unit: samples that
+    are built at once. taps: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
+    error:
+    relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,114 +76,119 @@ class Manifest(BaseModel):
     sha256: str = ""
 
     def write(self, folder: Path) -> None:
-        """Beside the shards, whole or not at all."""
+        """Write the file atomically."""
         self.taps = dict(sorted(self.taps.items()))
         self.shards = dict(sorted(self.shards.items()))
-        self.error = {tap: self._error(tap) for tap in self.taps}
-        self.sha256 = self._sum()
+        self.error = {tensor: self._storage_error(tensor) for tensor in self.taps}
+        self.sha256 = self._checksum()
         write_text(folder / FILE, self.model_dump_json(indent=1))
 
-    def _sum(self) -> str:
+    def _checksum(self) -> str:
         return hashlib.sha256(self.model_dump_json(exclude={"sha256"}).encode()).hexdigest()
 
-    def sound(self) -> bool:
-        """Whether it says what was written, and that makes sense."""
+    def is_sound(self) -> bool:
+        """Return True if the manifest is unaltered and consistent."""
         try:
-            for tap in self.taps.values():
-                storage(tap.storage, tap.shape[0])
+            for cached_tensor in self.taps.values():
+                storage(cached_tensor.storage, cached_tensor.shape[0])
         except ConfigError:
             return False
-        fit = all(self.unit % tap.rows == 0 for tap in self.taps.values()) and all(map(self._has_place, self.shards))
-        return fit and self.sha256 == self._sum() and self.key == key_of(self.about)
+        units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.taps.values())
+        names_fit = units_fit and all(map(self._is_valid_name, self.shards))
+        return names_fit and self.sha256 == self._checksum() and self.key == key_of(self.about)
 
-    def _has_place(self, shard: str) -> bool:
+    def _is_valid_name(self, shard: str) -> bool:
         parts = re.fullmatch(r"view(\d+)-(.+)-(\d+)\.safetensors", shard)
-        if parts is None or (tap := unquote(parts[2])) not in self.taps:
+        if parts is None or (tensor := unquote(parts[2])) not in self.taps:
             return False
         view, number = int(parts[1]), int(parts[3])
-        inside = view < self.views and number * self.taps[tap].rows < self.samples
-        return inside and shard == shard_name(view, tap, number)
+        inside = view < self.views and number * self.taps[tensor].rows < self.samples
+        return inside and shard == shard_name(view, tensor, number)
 
-    def _error(self, tap: str) -> dict[str, float]:
-        there = [self.shards[n] for view in range(self.views) for n in self.names(view, tap) if n in self.shards]
-        squares, rows = sum(s.squares for s in there), sum(s.rows for s in there)
-        said = {"relative_l2": (sum(s.off for s in there) / squares) ** 0.5 if squares else 0.0}
-        return said | ({"kl": sum(s.kl for s in there) / rows} if is_response(tap) and rows else {})
+    def _storage_error(self, tensor: str) -> dict[str, float]:
+        expected = (name for view in range(self.views) for name in self.shard_names(view, tensor))
+        shards = [self.shards[name] for name in expected if name in self.shards]
+        squares, rows = sum(s.squares for s in shards), sum(s.rows for s in shards)
+        error = {"relative_l2": (sum(s.off for s in shards) / squares) ** 0.5 if squares else 0.0}
+        return error | ({"kl": sum(s.kl for s in shards) / rows} if is_response(tensor) and rows else {})
 
-    def complete(self, view: int, tap: str) -> bool:
-        """Whether every sample of that view is there."""
-        return tap in self.taps and all(name in self.shards for name in self.names(view, tap))
+    def complete(self, view: int, tensor: str) -> bool:
+        """Return True if the tensor is cached for every sample of that view."""
+        return tensor in self.taps and all(name in self.shards for name in self.shard_names(view, tensor))
 
-    def names(self, view: int, tap: str) -> list[str]:
-        """The names of the shards that a view of a tap has when it is complete."""
-        count = -(-self.samples // self.taps[tap].rows)
-        return [shard_name(view, tap, number) for number in range(count)]
-
-
-def is_response(tap: str) -> bool:
-    """Whether it is a response, of the teacher or of one of several (`response:0`)."""
-    return tap.partition(":")[0] == RESPONSE
+    def shard_names(self, view: int, tensor: str) -> list[str]:
+        """Return the names of all shards of a view of a tensor."""
+        count = -(-self.samples // self.taps[tensor].rows)
+        return [shard_name(view, tensor, number) for number in range(count)]
 
 
-def shard_name(view: int, tap: str, number: int) -> str:
-    """The file's name; of a tap's letters, those that file systems may not like as %XX."""
-    return f"view{view}-{quote(tap, safe='')}-{number:05d}.safetensors"
+def is_response(tensor: str) -> bool:
+    """Return True if the tensor is a response, of the teacher or of one member of an ensemble (`response:0`)."""
+    return tensor.partition(":")[0] == RESPONSE
+
+
+def shard_name(view: int, tensor: str, number: int) -> str:
+    """Return the file's name; characters of the tensor's name that file systems may not accept are written as %XX."""
+    return f"view{view}-{quote(tensor, safe='')}-{number:05d}.safetensors"
 
 
 def key_of(about: dict[str, Any]) -> str:
-    """The sha256 of what a cache is about."""
+    """Return the sha256 of a cache's identity."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a cache.
+    """Read the manifest of a cache.
 
-    Raises: CacheError if there is none, it is torn, of another format, or was altered.
+    Raises: CacheError if there is none, or it is torn, altered or of another format.
     """
     path = folder / FILE
     altered = f"{path} is torn or was altered; delete the folder {folder}, and the next run builds it again."
     try:
-        said = json.loads(path.read_bytes())
-        if isinstance(said, dict) and isinstance(said.get("format"), int) and said["format"] != FORMAT:
+        content = json.loads(path.read_bytes())
+        if isinstance(content, dict) and isinstance(content.get("format"), int) and content["format"] != FORMAT:
             raise CacheError(
-                f"{path} is of format {said['format']}, this version reads {FORMAT}; name another folder, or delete "
+                f"{path} is of format {content['format']}, this version reads {FORMAT}; name another folder, or delete "
                 "this one, and the next run builds it again."
             )
-        found = Manifest.model_validate(said)
+        manifest = Manifest.model_validate(content)
     except OSError as error:
         raise CacheError(f"{folder} is no cache: {FILE} can't be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:
         raise CacheError(altered) from error
-    if not found.sound():
+    if not manifest.is_sound():
         raise CacheError(altered)
-    return found
+    return manifest
 
 
-def refuse_other(folder: Path, found: Manifest, about: dict[str, Any]) -> None:
-    """Refuse a cache of something else, naming what differs.
+def refuse_different(folder: Path, manifest: Manifest, about: dict[str, Any]) -> None:
+    """Reject a cache with another identity, naming the differences.
 
     Raises: CacheError.
     """
-    theirs = _flat(found.about | {"views": found.views, "samples": found.samples})
-    ours = _flat(about)
-    differs = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    if differs:
-        said = ", ".join(f"{name} ({_short(theirs.get(name))}, here {_short(ours.get(name))})" for name in differs)
+    stored = _flatten(manifest.about | {"views": manifest.views, "samples": manifest.samples})
+    expected = _flatten(about)
+    names = [name for name in {**stored, **expected} if stored.get(name) != expected.get(name)]
+    if names:
+        differences = ", ".join(
+            f"{name} ({_shorten(stored.get(name))}, here {_shorten(expected.get(name))})" for name in names
+        )
         raise CacheError(
-            f"the cache {folder} is of another {said}; leave `cache` at true and a cache of its own is built, or name "
-            "another folder."
+            f"the cache {folder} is of another {differences}; set cache=true to build a separate cache, or name "
+            "another "
+            "folder."
         )
 
 
-def _flat(about: Any, name: str = "") -> dict[str, Any]:
-    """Plain values by the path to them: {"teacher": {"weights": x}} → {"teacher weights": x}."""
+def _flatten(about: Any, name: str = "") -> dict[str, Any]:
+    """Return plain values by the path to them: {"teacher": {"weights": x}} → {"teacher weights": x}."""
     if isinstance(about, dict):
-        return {n: x for key, part in about.items() for n, x in _flat(part, f"{name} {key}".strip()).items()}
+        return {n: x for key, part in about.items() for n, x in _flatten(part, f"{name} {key}".strip()).items()}
     if isinstance(about, list) and any(isinstance(part, dict) for part in about):
-        return _flat(dict(enumerate(about)), name)
+        return _flatten(dict(enumerate(about)), name)
     return {name: about}
 
 
-def _short(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 24 else f"{text[:10]}…"

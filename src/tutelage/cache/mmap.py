@@ -1,4 +1,4 @@
-"""A safetensors file in memory, page by page."""
+"""Memory-mapped safetensors files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ DTYPES = {
 }
 
 
-def mapped(path: Path) -> dict[str, Tensor]:
-    """The tensors of a whole safetensors file, memory-mapped for reads in random order.
+def map_tensors(path: Path) -> dict[str, Tensor]:
+    """Memory-map the tensors of a safetensors file for reads in random order.
 
-    safetensors' own map reads ahead, which under random order throws out more than it brings where the file is larger
-    than memory.
+    safetensors' own map reads ahead; in random order, with a file larger than memory, that evicts more than it loads.
     """
     with open(path, "rb") as file:
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
@@ -31,10 +30,10 @@ def mapped(path: Path) -> dict[str, Tensor]:
         memory.madvise(mmap.MADV_RANDOM)
     begin = 8 + int.from_bytes(memory[:8], "little")
     header = json.loads(memory[8:begin])
-    found = {}
+    tensors = {}
     for name, about in header.items():
         if name != "__metadata__":
             dtype, (first, last) = DTYPES[about["dtype"]], about["data_offsets"]
             flat = torch.frombuffer(memory, dtype=dtype, offset=begin + first, count=(last - first) // dtype.itemsize)
-            found[name] = flat.view(about["shape"])
-    return found
+            tensors[name] = flat.view(about["shape"])
+    return tensors

@@ -1,4 +1,4 @@
-"""Shards on disk: written whole, registered in the manifest, read by memory map."""
+"""Shards on disk: written atomically, registered in the manifest, read by memory map."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tutelage.cache import manifest as manifests
 from tutelage.cache.codecs import Codec, Parts, storage
-from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_other, shard_name
-from tutelage.cache.mmap import mapped
+from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
+from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
 from tutelage.utils.files import sha256, write_atomically
 
@@ -30,29 +30,29 @@ SHARD_ROWS = 8192
 
 
 @dataclass
-class Rows:
-    """A view of a tap, every sample of it: its parts by shard, memory-mapped."""
+class CachedView:
+    """One view of a cached tensor, for all samples: its parts by shard, memory-mapped."""
 
-    tap: CachedTensor
+    tensor: CachedTensor
     storage: Codec
     parts: list[Parts]
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """The rows of these sample numbers, in float32, as the teacher gave them."""
+        """Return the rows of these sample numbers, in float32, in the shape of the teacher's output."""
         rows = self.storage.decode(self._stored(index))
-        return rows.permute(0, 3, 1, 2) if self.tap.nhwc else rows
+        return rows.permute(0, 3, 1, 2) if self.tensor.nhwc else rows
 
     def _stored(self, index: Tensor) -> Parts:
         if len(self.parts) == 1:
             return {name: part.index_select(0, index) for name, part in self.parts[0].items()}
-        shard, row = index.div(self.tap.rows, rounding_mode="floor"), index % self.tap.rows
+        shard, row = index.div(self.tensor.rows, rounding_mode="floor"), index % self.tensor.rows
         order = shard.argsort(stable=True)
         counts = torch.bincount(shard, minlength=len(self.parts)).tolist()
-        lots = [(parts, rows) for parts, rows in zip(self.parts, row[order].split(counts), strict=True) if len(rows)]
-        back = torch.empty_like(order)
-        back[order] = torch.arange(len(order))
+        rows_of = [(parts, rows) for parts, rows in zip(self.parts, row[order].split(counts), strict=True) if len(rows)]
+        inverse = torch.empty_like(order)
+        inverse[order] = torch.arange(len(order))
         return {
-            name: torch.cat([parts[name].index_select(0, rows) for parts, rows in lots]).index_select(0, back)
+            name: torch.cat([parts[name].index_select(0, rows) for parts, rows in rows_of]).index_select(0, inverse)
             for name in self.parts[0]
         }
 
@@ -60,9 +60,9 @@ class Rows:
 class Store:
     """A cache's folder.
 
-    about: what its numbers depend on. Processes may share a folder: what is registered in the manifest is whole, and
-    nobody does what somebody else is doing (see `working`).
-    Raises: CacheError if the folder holds a cache of something else, or one that is torn or altered, or can't be used.
+    about: the identity that its numbers depend on. Processes may share a folder: shards registered in the manifest are
+    complete, and file locks keep two processes from building the same unit (see `working`).
+    Raises: CacheError if the folder has a cache with another identity, a torn or altered one, or can't be used.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], samples: int, views: int) -> None:
@@ -81,7 +81,7 @@ class Store:
                     )
                     self._write_manifest()
         self.manifest = manifests.read(folder)
-        refuse_other(folder, self.manifest, about | {"views": views, "samples": samples})
+        refuse_different(folder, self.manifest, about | {"views": views, "samples": samples})
 
     @contextmanager
     def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
@@ -100,68 +100,71 @@ class Store:
 
     @contextmanager
     def working(self, name: str, wait: bool = True) -> Iterator[None]:
-        """Inside, no other process works on what has this name; the manifest is as the last one left it.
+        """Lock this name for the process inside, and reload the manifest.
 
-        Raises: filelock.Timeout if another one does and it isn't to be waited for.
+        Raises: filelock.Timeout if another process holds the lock and `wait` is False.
         """
         with self._locked(name, wait):
             self.manifest = manifests.read(self.folder)
             yield
 
-    def add(self, taps: dict[str, CachedTensor]) -> None:
-        """Make room for what the teacher says; a tap that is there stays as it is.
+    def add(self, tensors: dict[str, CachedTensor]) -> None:
+        """Register tensors in the manifest; those that are registered stay unchanged.
 
-        Raises: CacheError if it is there in another shape or storage.
+        Raises: CacheError if one is registered with another shape or storage.
         """
         with self.working("manifest"):
-            for name, tap in taps.items():
-                there = self.manifest.taps.setdefault(name, tap)
-                if there != tap:
+            for name, tensor in tensors.items():
+                registered = self.manifest.taps.setdefault(name, tensor)
+                if registered != tensor:
                     raise CacheError(
-                        f"the cache {self.folder} holds {name!r} as {there.storage} of {there.shape}, asked for as "
-                        f"{tap.storage} of {tap.shape}; leave `cache` at true, or name another folder."
+                        f"the cache {self.folder} holds {name!r} as {registered.storage} of {registered.shape}, but "
+                        "the "
+                        f"run requires {tensor.storage} of {tensor.shape}; set cache=true, or name another folder."
                     )
             self._write_manifest()
 
-    def write(self, view: int, tap: str, number: int, rows: Tensor) -> tuple[str, Shard]:
-        """Write one shard; returns its name and what is to be registered. Inside `working` on its samples.
+    def write(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
+        """Write one shard; return its name and its entry for the manifest. To be called inside `working`.
 
-        Raises: NotFinite if the teacher's answers aren't; CacheError if they are too large for the storage, or if the
-        disk is full.
+        Raises: NotFinite if the teacher's outputs aren't finite; CacheError if they are too large for the storage, or
+        if the disk is full.
         """
         from safetensors.torch import save
 
-        about = self.manifest.taps[tap]
-        held = storage(about.storage, about.shape[0])
-        first = number * about.rows
-        bad = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
-        if bad:
+        cached_tensor = self.manifest.taps[tensor]
+        codec = storage(cached_tensor.storage, cached_tensor.shape[0])
+        first = number * cached_tensor.rows
+        not_finite = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+        if not_finite:
             raise NotFinite(
-                f"the teacher answers NaN or infinite numbers ({tap}) to training sample {first + bad[0]} in view "
-                f"{view}, so its answers aren't kept; look at its weights, and whether its images are normalised as it "
-                "was trained (tutelage check)."
+                f"the teacher outputs NaN or infinite numbers ({tensor}) for training sample {first + not_finite[0]} "
+                "in "
+                f"view {view}, so they aren't cached; check its weights, and whether its images are normalised as in "
+                "its training (tutelage check)."
             )
-        parts = held.encode(rows.permute(0, 2, 3, 1).contiguous() if about.nhwc else rows.contiguous())
-        stored = held.decode(parts)
-        stored = stored.permute(0, 3, 1, 2) if about.nhwc else stored
+        parts = codec.encode(rows.permute(0, 2, 3, 1).contiguous() if cached_tensor.nhwc else rows.contiguous())
+        stored = codec.decode(parts)
+        stored = stored.permute(0, 3, 1, 2) if cached_tensor.nhwc else stored
         if not stored.isfinite().all():
             raise CacheError(
-                f"the teacher's numbers ({tap}, up to {rows.abs().max():.4g}) are too large to be stored as "
-                f"{about.storage}; use cache_storage=bf16 or exact."
+                f"the teacher's outputs ({tensor}, up to {rows.abs().max():.4g}) are too large to be stored as "
+                f"{cached_tensor.storage}; use cache_storage=bf16 or exact."
             )
-        name = shard_name(view, tap, number)
-        content = save({f"{tap}.{part}" if part else tap: x for part, x in parts.items()}, {"key": self.manifest.key})
+        name = shard_name(view, tensor, number)
+        key = {"key": self.manifest.key}
+        content = save({f"{tensor}.{part}" if part else tensor: x for part, x in parts.items()}, key)
         self._put(name, lambda: write_atomically(self.folder / name, lambda file: file.write(content)))
         return name, Shard(
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
-            kl=_kl(rows, stored) if is_response(tap) else 0.0,
+            kl=_kl(rows, stored) if is_response(tensor) else 0.0,
             squares=rows.double().pow(2).sum().item(),
             off=(rows - stored).double().pow(2).sum().item(),
         )
 
     def register(self, shards: dict[str, Shard]) -> None:
-        """Let others see these shards."""
+        """Add shards to the manifest, so that other processes can read them."""
         with self.working("manifest"):
             self.manifest.shards |= shards
             self._write_manifest()
@@ -170,27 +173,27 @@ class Store:
         self._put(FILE, lambda: self.manifest.write(self.folder))
 
     def _put(self, name: str, write: Callable[[], None]) -> None:
-        """Write a file that only this process writes now, and clear away what killed ones left of it."""
+        """Write a file that no other process is writing, and remove what killed processes left of it."""
         try:
-            for torn in self.folder.glob(f".{glob.escape(name)}.*"):
-                torn.unlink()
+            for remnant in self.folder.glob(f".{glob.escape(name)}.*"):
+                remnant.unlink()
             write()
         except (OSError, TutelageError) as error:
             raise _cant_be_written(self.folder, error.__cause__ or error) from error
 
-    def rows(self, view: int, tap: str) -> Rows:
-        """A complete view, checked and mapped.
+    def rows(self, view: int, tensor: str) -> CachedView:
+        """Return a complete view of a tensor, verified and memory-mapped.
 
         Raises: CacheError naming the file that is missing, torn, altered or of another cache.
         """
-        about = self.manifest.taps[tap]
-        parts = [self.checked(name, tap) for name in self.manifest.names(view, tap)]
-        return Rows(about, storage(about.storage, about.shape[0]), parts)
+        cached_tensor = self.manifest.taps[tensor]
+        parts = [self.read_shard(name, tensor) for name in self.manifest.shard_names(view, tensor)]
+        return CachedView(cached_tensor, storage(cached_tensor.storage, cached_tensor.shape[0]), parts)
 
-    def checked(self, name: str, tap: str) -> Parts:
-        """One shard's parts, memory-mapped, if its bytes are those that were written.
+    def read_shard(self, name: str, tensor: str) -> Parts:
+        """Return one shard's parts, memory-mapped, after checking its sha256.
 
-        Raises: CacheError.
+        Raises: CacheError if the shard is missing, torn, altered or of another cache.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -201,7 +204,7 @@ class Store:
                 raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
                 key = (file.metadata() or {}).get("key")
-            parts = {name.removeprefix(tap).removeprefix("."): part for name, part in mapped(path).items()}
+            parts = {name.removeprefix(tensor).removeprefix("."): x for name, x in map_tensors(path).items()}
         except FileNotFoundError as error:
             raise CacheError(f"{path} is missing. {mend}") from error
         except OSError as error:
@@ -214,17 +217,17 @@ class Store:
 
 
 def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
-    why = getattr(error, "strerror", None) or error
+    reason = getattr(error, "strerror", None) or error
     return CacheError(
-        f"the cache {folder} can't be written ({why}); free some space, or name a folder that can (cache=FOLDER). "
-        "What is there stays, and the next run goes on from it."
+        f"the cache {folder} can't be written ({reason}); free some space, or name a writable folder (cache=FOLDER). "
+        "Existing shards stay, and the next run continues from them."
     )
 
 
 def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
-    """How a tap of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
-    one = storage(name, shape[0]).encode(torch.zeros(1, *shape))
-    size = sum(x.numel() * x.element_size() for x in one.values())
+    """Choose how a tensor of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
+    parts = storage(name, shape[0]).encode(torch.zeros(1, *shape))
+    size = sum(x.numel() * x.element_size() for x in parts.values())
     rows = unit
     while rows % 2 == 0 and rows * size > SHARD_BYTES:
         rows //= 2
@@ -232,38 +235,39 @@ def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor
 
 
 def _kl(x: Tensor, stored: Tensor) -> float:
-    """Σ over rows of KL(softmax(x) ‖ softmax(stored)) along dim 1, averaged over positions."""
+    """Return Σ over rows of KL(softmax(x) ‖ softmax(stored)) along dim 1, averaged over positions."""
     p, q = (F.log_softmax(z.double(), dim=1) for z in (x, stored))
     divergence = F.kl_div(q, p, reduction="none", log_target=True).sum(1)
     return divergence.flatten(1).mean(1).sum().item() if divergence.dim() > 1 else divergence.sum().item()
 
 
 def broken(folder: Path) -> dict[str, str]:
-    """What is wrong with a cache's shards, by name.
+    """Return the faults of a cache's shards, by name.
 
     Raises: CacheError if there is no sound manifest.
     """
-    found = manifests.read(folder)
-    store = Store(folder, found.about, found.samples, found.views)
+    manifest = manifests.read(folder)
+    store = Store(folder, manifest.about, manifest.samples, manifest.views)
     faults: dict[str, str] = {}
-    for tap in found.taps:
-        for name in (n for view in range(found.views) for n in found.names(view, tap) if n in found.shards):
+    for tensor in manifest.taps:
+        names = (name for view in range(manifest.views) for name in manifest.shard_names(view, tensor))
+        for name in (name for name in names if name in manifest.shards):
             try:
-                store.checked(name, tap)
+                store.read_shard(name, tensor)
             except CacheError as error:
                 faults[name] = str(error)
     return faults
 
 
 def prune(folder: Path) -> list[str]:
-    """Remove broken shards and files that no manifest knows; returns their names. Not while a run builds the cache."""
+    """Remove broken shards and unregistered files; return their names. Not for use while a run builds the cache."""
     faults = broken(folder)
-    found = manifests.read(folder)
+    manifest = manifests.read(folder)
     for name in faults:
-        del found.shards[name]
+        del manifest.shards[name]
     if faults:
-        found.write(folder)  # before they go: what it knows is there
-    stray = [path.name for path in folder.iterdir() if path.is_file() and path.name not in {FILE, *found.shards}]
+        manifest.write(folder)  # before the files are removed: registered shards always exist
+    stray = [path.name for path in folder.iterdir() if path.is_file() and path.name not in {FILE, *manifest.shards}]
     for name in {*faults, *stray}:
         (folder / name).unlink(missing_ok=True)
     return sorted({*faults, *(name for name in stray if not name.endswith(".lock"))})

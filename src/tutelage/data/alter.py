@@ -1,6 +1,6 @@
-"""What training does to an image beside its crop, by words added up: randaugment, python:MODULE:FUNCTION …
+"""Augmentation policies applied after the crop, named and joined by "+": randaugment, python:MODULE:FUNCTION …
 
-Whatever it draws is drawn at the sample's address, so the words change nothing of data/augment.py's promise.
+Their random numbers are drawn at the sample's address, so data/augment.py's guarantee holds for them too.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from tutelage.data.augment import at_address
-from tutelage.data.own_code import called, function_of
+from tutelage.data.own_code import call_user_code, import_function
 from tutelage.errors import ConfigError, DataError, unknown
 
 CROPS = ("none", "shift", "crop-flip", "resized-crop")
-OWN = "python:"
+FUNCTION = "python:"
 
 
 class Policy(NamedTuple):
-    """A transform of torchvision, with its arguments; masked: whether it moves no pixel, as masks need it."""
+    """A torchvision transform and its arguments; masked: whether it moves no pixels, as data with masks requires."""
 
     name: str
     options: dict[str, Any]
@@ -38,71 +38,74 @@ POLICIES = {
 }
 
 
-def words(augment: str) -> list[str]:
-    """The words of a sum such as "crop-flip+randaugment".
+def parse_augment(augment: str) -> list[str]:
+    """Split a sum such as "crop-flip+randaugment" into its words.
 
-    Raises: ConfigError for a word that isn't known, or several crops.
+    Raises: ConfigError for an unknown word, a repeated word or several crops.
     """
-    found = [word.strip() for word in augment.split("+")]
-    for word in found:
-        if word not in CROPS and word not in POLICIES and not word.startswith(OWN):
-            raise ConfigError(unknown("augment", word, [*CROPS, *POLICIES, f"{OWN}MODULE:FUNCTION"]))
-    crops = [word for word in found if word in CROPS]
-    if len(crops) > 1 or len({*found}) < len(found):
+    words = [word.strip() for word in augment.split("+")]
+    for word in words:
+        if word not in CROPS and word not in POLICIES and not word.startswith(FUNCTION):
+            raise ConfigError(unknown("augment", word, [*CROPS, *POLICIES, f"{FUNCTION}MODULE:FUNCTION"]))
+    crops = [word for word in words if word in CROPS]
+    if len(crops) > 1 or len({*words}) < len(words):
         raise ConfigError(f"augment={augment!r}: expected one of {', '.join(CROPS)} at most, and each word once.")
-    return found
+    return words
 
 
-def with_crop(augment: str | None, own: str) -> str:
-    """What is asked, with the data's own crop before it if it names none; None: the data's own."""
+def with_crop(augment: str | None, default: str) -> str:
+    """Return `augment`, preceded by the data's default crop if it names none; if it is None, the data's default."""
     if augment is None:
-        return own
-    return augment if {*words(augment)} & {*CROPS} else f"{words(own)[0]}+{augment}"
+        return default
+    return augment if {*parse_augment(augment)} & {*CROPS} else f"{parse_augment(default)[0]}+{augment}"
 
 
-def refuse_moving(name: str, asked: list[str]) -> None:
-    """Refuse words that move pixels, for they would leave the masks where they are."""
-    wrong = [word for word in asked if word in POLICIES and not POLICIES[word].masked]
-    if wrong:
-        still = ", ".join(word for word, policy in POLICIES.items() if policy.masked)
+def refuse_moving(name: str, policies: list[str]) -> None:
+    """Reject policies that move pixels: they would leave the masks unchanged.
+
+    Raises: ConfigError.
+    """
+    moving = [word for word in policies if word in POLICIES and not POLICIES[word].masked]
+    if moving:
+        allowed = ", ".join(word for word, policy in POLICIES.items() if policy.masked)
         raise ConfigError(
-            f"data {name!r}: augment={'+'.join(wrong)} moves or hides pixels, but not the masks': with masks use "
-            f"{still}, resized-crop or crop-flip."
+            f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the masks: "
+            f"with masks use {allowed}, resized-crop or crop-flip."
         )
 
 
-def known(word: str) -> None:
-    """Refuse a function of the user's that isn't there."""
-    if word.startswith(OWN):
-        transform(word)
+def check_importable(word: str) -> None:
+    """Import the user's function, if the word names one, so that a missing one is reported early."""
+    if word.startswith(FUNCTION):
+        transform_for(word)
 
 
 @cache
-def transform(word: str) -> Callable[[Tensor], Any]:
-    """What a word does to an image (C, H, W)."""
-    if word.startswith(OWN):
-        return function_of("augment", word.removeprefix(OWN))
+def transform_for(word: str) -> Callable[[Tensor], Any]:
+    """Return the function that a word applies to an image (C, H, W)."""
+    if word.startswith(FUNCTION):
+        return import_function("augment", word.removeprefix(FUNCTION))
     from torchvision.transforms import v2
 
     policy = POLICIES[word]
     return getattr(v2, policy.name)(**policy.options)
 
 
-def altered(x: Tensor, asked: tuple[str, ...], address: tuple[int, int, int]) -> Tensor:
-    """An image after these words; address: seed, sample number and view.
+def apply_policies(x: Tensor, policies: tuple[str, ...], address: tuple[int, int, int]) -> Tensor:
+    """Apply these policies to an image (C, H, W); address: seed, sample number and view.
 
-    Raises: DataError for images that a policy isn't for, and for what a function of the user's does wrong.
+    Raises: DataError if a policy doesn't support the image, or if the user's function raises or returns something else.
     """
-    with at_address(*address, turn=1):
-        for word in asked:
+    with at_address(*address, stream=1):
+        for word in policies:
             if word in POLICIES and (x.dtype != torch.uint8 or len(x) not in (1, 3)):
-                raise DataError(f"augment={word} is for 8-bit images of 1 or 3 channels, not {x.dtype} of {len(x)}.")
-            made = called(f"augment {word!r}: it", transform(word), x)
-            if not isinstance(made, Tensor) or made.shape != x.shape or made.dtype != x.dtype:
-                got = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+                raise DataError(f"augment={word} requires 8-bit images of 1 or 3 channels, got {x.dtype} of {len(x)}.")
+            result = call_user_code(f"augment {word!r}: the function", transform_for(word), x)
+            if not isinstance(result, Tensor) or result.shape != x.shape or result.dtype != x.dtype:
+                got = f"{result.dtype} {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
                 raise DataError(
-                    f"augment {word!r}: it returned {got} for {x.dtype} {tuple(x.shape)}: expected an image of "
-                    "the same kind and shape."
+                    f"augment {word!r}: the function returned {got} for {x.dtype} {tuple(x.shape)}: expected an image "
+                    "of the same dtype and shape."
                 )
-            x = made
+            x = result
     return x

@@ -1,7 +1,7 @@
-"""Addressed randomness: what happens to a sample is a function of (seed, its number, view), of nothing else.
+"""Addressed randomness: the augmentation of a sample depends only on (seed, sample number, view).
 
-So augmentation doesn't depend on the order, the batch, the worker or the device, a teacher's cached answers stay true,
-and a resumed run sees what an uninterrupted one would have seen.
+It is therefore independent of order, batch, worker and device; cached teacher outputs stay valid, and a resumed run
+gets the same augmented images as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _GOLD, _C1, _C2 = (_s64(v) for v in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x9
 
 
 def _mix(x: Tensor) -> Tensor:
-    """The finaliser of splitmix64; int64 wraps around, and its ">>" keeps the sign, hence the masks."""
+    """Apply the finaliser of splitmix64; int64 wraps around, and its ">>" keeps the sign, hence the masks."""
     x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * _C1
     x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * _C2
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
-def bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
-    """64 random bits for each draw of each sample: index (B,) -> (B, draws) int64.
+def random_bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
+    """Return 64 random bits for each draw of each sample: index (B,) -> (B, draws) int64.
 
     Steele, Lea, Flood. OOPSLA 2014 (splitmix64), keyed by seed, sample number and view in turn.
     """
@@ -43,44 +43,44 @@ def bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
 
 
 @contextmanager
-def at_address(seed: int, number: int, view: int, turn: int = 0) -> Iterator[None]:
-    """Inside, the generators of torch, numpy and random start from a sample's own address; after, they are as before.
+def at_address(seed: int, number: int, view: int, stream: int = 0) -> Iterator[None]:
+    """Seed the generators of torch, numpy and random from a sample's address inside the block; restore them after it.
 
-    turn: whoever draws after others of the same sample says another one.
+    stream: a number that separates this use from earlier ones at the same address.
     """
-    state = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    address = int(bits(seed, torch.tensor([number]), view, turn + 1)[0, turn]) % 2**32
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    address = int(random_bits(seed, torch.tensor([number]), view, stream + 1)[0, stream]) % 2**32
     torch.default_generator.manual_seed(address)
     np.random.seed(address)
     random.seed(address)
     try:
         yield
     finally:
-        torch.set_rng_state(state[0])
-        np.random.set_state(state[1])
-        random.setstate(state[2])
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
 
 
-def below(b: Tensor, n: int) -> Tensor:
-    """Bits -> int64 uniform in [0, n), n < 2³²."""
+def to_integers(b: Tensor, n: int) -> Tensor:
+    """Map random bits to int64, uniform in [0, n), n < 2³²."""
     return (((b >> 33) & ((1 << 31) - 1)) * n) >> 31
 
 
-def unit(b: Tensor) -> Tensor:
-    """Bits -> float32 uniform in [0, 1)."""
+def to_uniform(b: Tensor) -> Tensor:
+    """Map random bits to float32, uniform in [0, 1)."""
     return ((b >> 40) & ((1 << 24) - 1)).float() * 2.0**-24
 
 
 def crop_flip(
     x: Tensor, index: Tensor, seed: int, view: int, pad: int = 4, *, flip: bool = True, fill: int = 0
 ) -> Tensor:
-    """Pad by `fill`, crop back at a random place and flip left-right at random: (B, C, H, W) of any dtype -> the same.
+    """Pad by `fill`, crop back at a random place and flip left-right at random: (B, C, H, W) of any dtype -> same.
 
-    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped alike.
+    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically.
     """
     B, C, H, W = x.shape
-    r = bits(seed, index, view, 3)
-    top, left = below(r[:, 0], 2 * pad + 1), below(r[:, 1], 2 * pad + 1)
+    r = random_bits(seed, index, view, 3)
+    top, left = to_integers(r[:, 0], 2 * pad + 1), to_integers(r[:, 1], 2 * pad + 1)
     rows = top[:, None] + torch.arange(H, device=x.device)
     cols = torch.arange(W, device=x.device).expand(B, W)
     if flip:
@@ -91,15 +91,16 @@ def crop_flip(
 
 
 def crop_box(seed: int, number: int, view: int, height: int, width: int) -> tuple[int, int, int, int, bool]:
-    """A random resized crop of one photo: (top, left, height, width, flip).
+    """Return a random resized crop of one photo: (top, left, height, width, flip).
 
-    Area 8 to 100 % of the photo, aspect 3/4 to 4/3 (uniform in its logarithm), the first of ten tries that fits, else
-    the largest centred crop of an allowed aspect. Szegedy et al. CVPR 2015. arXiv:1409.4842
+    Area 8 to 100 % of the photo, aspect 3/4 to 4/3 (uniform in its logarithm); the first of ten draws that fits, else
+    the
+    largest centred crop of an allowed aspect. Szegedy et al. CVPR 2015. arXiv:1409.4842
     """
     tries = 10
-    r = bits(seed, torch.tensor([number]), view, 4 * tries + 1)[0]
-    area = (0.08 + 0.92 * unit(r[:tries])) * height * width
-    aspect = ((2 * unit(r[tries : 2 * tries]) - 1) * math.log(4 / 3)).exp()
+    r = random_bits(seed, torch.tensor([number]), view, 4 * tries + 1)[0]
+    area = (0.08 + 0.92 * to_uniform(r[:tries])) * height * width
+    aspect = ((2 * to_uniform(r[tries : 2 * tries]) - 1) * math.log(4 / 3)).exp()
     w, h = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
     fits = ((w >= 1) & (w <= width) & (h >= 1) & (h <= height)).nonzero()
     flip = bool(r[-1] < 0)
@@ -108,6 +109,6 @@ def crop_box(seed: int, number: int, view: int, height: int, width: int) -> tupl
         return (height - h0) // 2, (width - w0) // 2, h0, w0, flip
     k = int(fits[0])
     h0, w0 = int(h[k]), int(w[k])
-    top = int(below(r[2 * tries + k], height - h0 + 1))
-    left = int(below(r[3 * tries + k], width - w0 + 1))
+    top = int(to_integers(r[2 * tries + k], height - h0 + 1))
+    left = int(to_integers(r[3 * tries + k], width - w0 + 1))
     return top, left, h0, w0, flip

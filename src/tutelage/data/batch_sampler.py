@@ -1,4 +1,4 @@
-"""Which samples make which batch: functions of their arguments, so that any batch of any epoch can be named again."""
+"""Which samples form which batch: functions of their arguments, so that any batch of any epoch can be reproduced."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError, unknown
 
-ORDERS = ("shuffled", "pairs", "grouped", "overlapping")
+SAMPLINGS = ("shuffled", "pairs", "grouped", "overlapping")
 
 
 def epoch_batches(
@@ -21,103 +21,126 @@ def epoch_batches(
     world: int = 1,
     weights: Tensor | None = None,
 ) -> list[Tensor]:
-    """The sample numbers of each batch of one epoch, as rank `rank` of `world` gets them.
+    """Return the sample numbers of each batch of one epoch, for rank `rank` of `world`.
 
     Shuffled (training): every rank gets the same number of batches, the first samples being repeated where needed; a
-    last batch of one sample is left out (batch normalisation fails on it), unless it is the only one. weights (N,):
-    then as many are drawn as there are, each by its weight and again and again.
+    last
+    batch of one sample is dropped (batch normalisation fails on it), unless it is the only batch.
     In order (evaluation): each sample once over all ranks.
+
+    Args:
+        count: the number of samples in the split.
+        batch_size: samples per batch of one rank.
+        seed, epoch: determine the order.
+        shuffle: whether the order is random.
+        rank, world: this process and the number of processes.
+        weights: (N,) sampling weights; each epoch then draws N samples with replacement.
     """
     if not count:
         return []
     order = torch.arange(count)
     if shuffle:
         generator = torch.Generator().manual_seed((seed * 1000003 + epoch) % 2**63)
-        even = -(-count // world) * world
+        padded = -(-count // world) * world
         if weights is None:
             order = torch.randperm(count, generator=generator)
         else:
             order = torch.multinomial(weights, count, replacement=True, generator=generator)
-        order = order[torch.arange(even) % count]
-    mine = order[rank::world]
-    batches = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
+        order = order[torch.arange(padded) % count]
+    of_rank = order[rank::world]
+    batches = [of_rank[i : i + batch_size] for i in range(0, len(of_rank), batch_size)]
     if shuffle and batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches.pop()
     return batches
 
 
-def steps(count: int, batch_size: int, world: int = 1) -> int:
-    """How many batches a training epoch has on each rank: len(walk(…))."""
-    full, rest = divmod(-(-count // world), batch_size)
-    return full + (rest > 1 or (rest == 1 and full == 0))
+def steps_per_epoch(count: int, batch_size: int, world: int = 1) -> int:
+    """Return the number of batches of a training epoch on each rank: len(epoch_batches(…))."""
+    full, remainder = divmod(-(-count // world), batch_size)
+    return full + (remainder > 1 or (remainder == 1 and full == 0))
 
 
 def compose_batches(
-    lots: list[Tensor],
-    order: str = "shuffled",
+    batches: list[Tensor],
+    sampling: str = "shuffled",
     *,
     labels: Tensor | None = None,
-    each: int = 1,
-    copies: int = 1,
+    group_size: int = 1,
+    num_views: int = 1,
     before: Tensor | None = None,
     seed: int = 0,
     epoch: int = 0,
 ) -> list[list[Tensor]]:
-    """What a scheme asks of the batches: the parts that each consists of, one list of lots a part.
+    """Return the parts that make up a scheme's batches: one list of index batches per part.
 
-    "shuffled": as they are. "pairs": the samples, then a companion of each one's class. "grouped": the samples, then
-    `each` companions of each. "overlapping": the lot before, then the samples; `before` the first comes that one.
-    copies: how often each part comes. Parts stand side by side in a batch, so there are as many batches as lots.
-    Raises: ConfigError for an unknown order, or if companions are asked for and the samples' classes aren't known.
+    The parts of a batch are concatenated, so there are as many batches as in `batches`.
+
+    Args:
+        batches: the sample numbers of each batch, each (B,).
+        sampling: "shuffled": the samples only. "pairs": the samples, then one other sample of each one's class.
+            "grouped": the samples, then `group_size` others of each one's class. "overlapping": the previous batch,
+                then
+            the samples.
+        labels: (N,) classes of all samples; required by "pairs" and "grouped".
+        group_size: companions per sample for "grouped".
+        num_views: how many times each part is repeated, each time with another augmentation.
+        before: the batch that precedes the first one, for "overlapping".
+        seed, epoch: determine the companions.
+    Raises: ConfigError for an unknown sampling, or if it requires classes that aren't known.
     """
-    if order not in ORDERS:
-        raise ConfigError(unknown("order", order, ORDERS))
-    parts = [lots]
-    if order in ("pairs", "grouped"):
+    if sampling not in SAMPLINGS:
+        raise ConfigError(unknown("sampling", sampling, SAMPLINGS))
+    parts = [batches]
+    if sampling in ("pairs", "grouped"):
         if labels is None:
-            raise ConfigError(f"order={order!r} puts samples of one class together, which needs each sample's class.")
-        near = companions(labels, each if order == "grouped" else 1, seed, epoch)
-        parts = [lots, [near[lot].flatten() for lot in lots]]
-    if order == "overlapping" and lots:
+            raise ConfigError(
+                f"sampling={sampling!r} groups samples of one class, which requires each sample's class: use data "
+                "with one class per sample that is known without reading it."
+            )
+        of_same_class = companions(labels, group_size if sampling == "grouped" else 1, seed, epoch)
+        parts = [batches, [of_same_class[index].flatten() for index in batches]]
+    if sampling == "overlapping" and batches:
         assert before is not None
-        parts = [[before, *lots[:-1]], lots]
-    return parts * copies
+        parts = [[before, *batches[:-1]], batches]
+    return parts * num_views
 
 
-def companions(labels: Tensor, each: int, seed: int, epoch: int) -> Tensor:
-    """For every sample `each` others of its class: labels (N,) -> (N, each) sample numbers.
+def companions(labels: Tensor, group_size: int, seed: int, epoch: int) -> Tensor:
+    """For every sample, return `group_size` others of its class: labels (N,) -> (N, group_size) sample numbers.
 
-    In each epoch a class's samples stand in a random circle, and the next ones are a sample's companions. So every
-    sample is as often a companion, all are different, and it is its own only where its class has no more.
+    Each epoch arranges a class's samples in a random circle; the samples that follow one are its companions. Every
+    sample
+    is therefore a companion equally often, all companions are different, and a sample is its own companion only if its
+    class has no more samples.
     """
     generator = torch.Generator().manual_seed((seed * 1000003 + epoch + 2**61) % 2**63)
     shuffled = torch.randperm(len(labels), generator=generator)
     circle = shuffled[labels[shuffled].argsort(stable=True)]
     counts = torch.bincount(labels)
-    begins, sizes = (counts.cumsum(0) - counts)[labels], counts[labels]
-    place = torch.empty_like(circle)
-    place[circle] = torch.arange(len(labels))
-    steps = (place - begins)[:, None] + 1 + torch.arange(each)
-    return circle[begins[:, None] + steps % sizes[:, None]]
+    starts, sizes = (counts.cumsum(0) - counts)[labels], counts[labels]
+    position = torch.empty_like(circle)
+    position[circle] = torch.arange(len(labels))
+    offsets = (position - starts)[:, None] + 1 + torch.arange(group_size)
+    return circle[starts[:, None] + offsets % sizes[:, None]]
 
 
-def stratified(labels: Tensor, seed: int) -> Tensor:
-    """A random order of the samples of which every beginning has the classes in their proportions, to within one.
+def stratified_permutation(labels: Tensor, seed: int) -> Tensor:
+    """Return a random order whose every prefix has the classes in their proportions, to within one sample.
 
-    labels (N,) -> (N,) sample numbers. The k-th of the n samples of a class stands at (k + ½) / n.
+    labels (N,) -> (N,) sample numbers. The k-th of the n samples of a class is placed at (k + ½) / n.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed % 2**63))
     labels = labels[order]
-    place = torch.empty(len(labels), dtype=torch.float64)
+    position = torch.empty(len(labels), dtype=torch.float64)
     for label in range(int(labels.max()) + 1):
-        own = labels == label
-        place[own] = (torch.arange(int(own.sum()), dtype=torch.float64) + 0.5) / own.sum()
-    return order[place.argsort(stable=True)]
+        members = labels == label
+        position[members] = (torch.arange(int(members.sum()), dtype=torch.float64) + 0.5) / members.sum()
+    return order[position.argsort(stable=True)]
 
 
-def few_per_class(labels: Tensor, each: int, seed: int) -> Tensor:
-    """`each` random samples of every class (all of a class that has fewer): labels (N,) -> sorted sample numbers."""
+def sample_per_class(labels: Tensor, count: int, seed: int) -> Tensor:
+    """Pick `count` random samples of every class (all, if it has fewer): labels (N,) -> sorted sample numbers."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed % 2**63))
     labels = labels[order]
-    chosen = [order[labels == label][:each] for label in range(int(labels.max()) + 1)]
+    chosen = [order[labels == label][:count] for label in range(int(labels.max()) + 1)]
     return torch.cat(chosen).sort().values

@@ -1,4 +1,4 @@
-"""Data: what was loaded by name, and its batches."""
+"""A loaded data set and its batches."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from tutelage.data import alter
 from tutelage.data.augment import crop_flip
-from tutelage.data.batch_sampler import compose_batches, steps
-from tutelage.data.batch_sampler import epoch_batches as walked
+from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_per_epoch
 from tutelage.data.multitask_targets import spans
-from tutelage.data.scale import PIXELS, Numbers, SourceScale, standard
+from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import IGNORE, Split, ViewSeed
 from tutelage.errors import ConfigError, unknown
 from tutelage.structures import Batch
@@ -30,18 +29,28 @@ SPLITS = ("train", "val", "test")
 class DataModule:
     """A data set in three splits.
 
-    name: as it was asked for. task: "classification", "segmentation", or "multi_task". channels, size (height, width):
-    of what models get. mean, std: by channel, of images in [0, 1]; they normalise the inputs, and may be replaced by
-    those a pre-trained model expects. augment: what training does to images: "none", "shift" (pad and crop),
-    "crop-flip" (also flip left-right), or "resized-crop" (photos: random resized crop and flip), and what data/alter.py
-    knows, added by "+". columns: of samples
-    with several labels, each label's name and number of classes; `classes` has them one after the other. column_name:
-    the column that this is, of data that had several. notes: what its user should know, such as files that were left
-    out.
-    came: what the values of images are before they are normalised; where that isn't known they are left as they come,
-    mean 0 and std 1. loading: keys of a run that the data sets.
+    Args:
+        name: the name it was loaded by.
+        task: "classification", "segmentation" or "multi_task".
+        classes: class names; those of several label columns one column after the other.
+        channels: channels of the images that models get.
+        size: height and width of the images that models get.
+        mean, std: per channel, of images in [0, 1]. They normalise the inputs; those that a pre-trained model expects
+            may
+            replace them.
+        train, val, test: the splits.
+        augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right) or
+            "resized-crop" (photos: random resized crop and flip), and the policies of data/alter.py, joined by "+".
+        columns: for samples with several labels, each label column's name and number of classes.
+        column_name: the selected column, if the data had several.
+        notes: messages for the user, such as about files that were skipped.
+        came: the scale of the image values before normalisation; where it isn't known the values are left unchanged,
+            with
+            mean 0 and std 1.
+        loading: configuration keys of a run that the data sets.
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
-    isn't known or doesn't fit.
+    is
+        unknown or doesn't fit.
     """
 
     name: str
@@ -66,19 +75,19 @@ class DataModule:
         if sum(self.columns.values()) != expected:
             raise ConfigError(
                 f"data {self.name!r}: columns {dict(self.columns)} for {self.task} of {len(self.classes)} classes: "
-                f"expected columns of {expected} classes in all."
+                f"expected {expected} classes in total."
             )
         if not len(self.mean) == len(self.std) == self.channels or min(self.std) <= 0:
             raise ConfigError(
                 f"data {self.name!r}: mean={self.mean}, std={self.std}: expected {self.channels} numbers each, "
-                f"one a channel, std above 0."
+                f"one per channel, std above 0."
             )
-        words = alter.words(self.augment)
-        for word in words:
-            alter.known(word)
+        policies = alter.parse_augment(self.augment)
+        for policy in policies:
+            alter.check_importable(policy)
         if self.task == "segmentation":
-            alter.refuse_moving(self.name, words)
-        if "resized-crop" in words and not self.train.photos:
+            alter.refuse_moving(self.name, policies)
+        if "resized-crop" in policies and not self.train.photos:
             raise ConfigError(
                 f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
                 "use augment=crop-flip or shift."
@@ -100,77 +109,118 @@ class DataModule:
         world: int = 1,
         views: int | None = None,
         view_seed: int = 0,
-        order: str = "shuffled",
-        each: int = 1,
-        copies: int = 1,
+        sampling: str = "shuffled",
+        group_size: int = 1,
+        num_views: int = 1,
     ) -> Iterator[Batch]:
-        """The batches of one epoch, from the `start`-th on: a function of the arguments only.
+        """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
-        inputs (B, C, H, W) float32, normalised; targets (B,) int64, or (B, H, W) with 255 where nothing is known;
-        index (B,) int64, the samples' numbers in the split. batch_size: of one rank.
-        train: shuffled and augmented (the default for split "train"), otherwise in order and as they are.
-        views: epochs repeat their augmentations after so many (None: never), which are then addressed by view_seed in
-        place of the seed, so that runs of other seeds see the same ones. workers: processes that read files.
-        order, each, copies: further samples beside the `batch_size` of a batch, or further looks at them, after them
-        (data.order.arranged); each part is augmented otherwise.
+        A batch has inputs (B, C, H, W) float32, normalised; targets (B,) int64, or (B, H, W) with 255 at unlabelled
+        pixels;
+        and index (B,) int64, the sample numbers in the split.
+
+        Args:
+            split: "train", "val" or "test".
+            batch_size: samples per batch of one rank.
+            seed, epoch: determine the order and the augmentation.
+            start: number of the first batch.
+            train: whether to shuffle and augment; None: for split "train" only.
+            device, memory_format: of the tensors.
+            workers: processes that read files.
+            rank, world: this process and the number of processes.
+            views: epochs after which augmentations repeat (None: never). They are then addressed by view_seed in place
+                of the
+                seed, so that runs with other seeds get the same augmented images.
+            view_seed: the seed of repeated augmentations.
+            sampling, group_size, num_views: further samples, or further views of the same samples, that follow the
+                `batch_size` samples of a batch (data.batch_sampler.compose_batches); each part gets its own
+                    augmentation.
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
         samples: Split = getattr(self, split)
         train = split == "train" if train is None else train
-        walk = partial(
-            walked, len(samples), batch_size, seed=seed, shuffle=train, rank=rank, world=world, weights=samples.weights
+        epoch_index = partial(
+            epoch_batches,
+            len(samples),
+            batch_size,
+            seed=seed,
+            shuffle=train,
+            rank=rank,
+            world=world,
+            weights=samples.weights,
         )
-        lots, before = walk(epoch=epoch), walk(epoch=epoch - 1)[-1] if order == "overlapping" and len(samples) else None
+        batches = epoch_index(epoch=epoch)
+        before = epoch_index(epoch=epoch - 1)[-1] if sampling == "overlapping" and len(samples) else None
         parts = compose_batches(
-            lots, order, labels=samples.labels, each=each, copies=copies, before=before, seed=seed, epoch=epoch
+            batches,
+            sampling,
+            labels=samples.labels,
+            group_size=group_size,
+            num_views=num_views,
+            before=before,
+            seed=seed,
+            epoch=epoch,
         )
         if train and views:
             seed, epoch = view_seed, epoch % views
             if split == "train" and len(parts) == 1:
-                return self.viewed(lots[start:], epoch, seed, device, memory_format, workers)
+                return self.viewed(batches[start:], epoch, seed, device, memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
-            augmentation = self._look(seed, len(parts) * epoch + number) if train else ViewSeed()
+            augmentation = self._view_seed(seed, len(parts) * epoch + number) if train else ViewSeed()
             streams.append(
-                self._make(samples, part[start:], augmentation, train, torch.device(device), memory_format, workers)
+                self._load_batches(
+                    samples, part[start:], augmentation, train, torch.device(device), memory_format, workers
+                )
             )
-        return streams[0] if len(streams) == 1 else map(side_by_side, zip(*streams, strict=True))
+        return streams[0] if len(streams) == 1 else map(concatenate_parts, zip(*streams, strict=True))
 
     def viewed(
         self,
-        lots: list[Tensor],
+        batches: list[Tensor],
         view: int,
         view_seed: int = 0,
         device: torch.device | str = "cpu",
         memory_format: torch.memory_format | None = None,
         workers: int = 0,
     ) -> Iterator[Batch]:
-        """Batches of these training samples, as one of the counted views shows them."""
-        augmentation = self._look(view_seed, view)
-        for batch in self._make(self.train, lots, augmentation, True, torch.device(device), memory_format, workers):
+        """Iterate over batches of these training samples, augmented as in one of the counted views."""
+        augmentation = self._view_seed(view_seed, view)
+        for batch in self._load_batches(
+            self.train, batches, augmentation, True, torch.device(device), memory_format, workers
+        ):
             batch.view = view
             yield batch
 
     def column(self, name: str) -> DataModule:
-        """The data with the labels of one column alone, and the samples that have one there.
+        """Return the data with the labels of one column only, and the samples that have a label in it.
 
         Raises: ConfigError if there is no such column.
         """
         if name not in self.columns:
-            fault = unknown("column", name, self.columns) if self.columns else f"column={name}: it has one label alone."
+            fault = (
+                unknown("column", name, self.columns)
+                if self.columns
+                else f"column={name}: its samples have a single label; remove the column."
+            )
             raise ConfigError(f"data {self.name!r}: {fault}")
         number = list(self.columns).index(name)
         classes = tuple(c.removeprefix(f"{name}=") for c in self.classes[spans([*self.columns.values()])[number]])
         train, val, test = (getattr(self, split).column(number) for split in SPLITS)
-        one: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "column_name": name}
-        return replace(self, train=train, val=val, test=test, **one)
+        changes: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "column_name": name}
+        return replace(self, train=train, val=val, test=test, **changes)
 
     def normalised_by(self, mean: Numbers, std: Numbers, known: bool = True) -> DataModule:
-        """The data, normalised as a network wants it; as it comes, if it is said to be normalised and not by what.
+        """Return the data with the normalisation that a network expects.
 
-        known: whether these are of pixels in [0, 1]; if not, the network wants floats as its own data had them.
-        Raises: ConfigError where it isn't known how one becomes the other.
+        Data declared as normalised by unknown statistics are returned unchanged.
+
+        Args:
+            mean, std: per channel.
+            known: whether they refer to pixels in [0, 1]; if not, the network expects floats on its own training data's
+                scale.
+        Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
         """
         if (mean, std, known) == (self.mean, self.std, self.came.known):
             return self
@@ -178,41 +228,43 @@ class DataModule:
             return replace(self, mean=mean, std=std)
         if not known:
             raise ConfigError(
-                f"data {self.name!r}: a network was trained on floats of which nobody said how they were normalised, "
-                f"and these are {self.came.said}: give data as it had, or train it on data that says normalised=."
+                f"data {self.name!r}: the network was trained on floats of unknown normalisation, and the scale of "
+                "this "
+                f"data is {self.came.kind!r}: use data on the same scale, or train the network on data with "
+                "normalised= set."
             )
-        if self.came.said == "normalised":
+        if self.came.kind == "normalised":
             return self
         raise ConfigError(
-            f"data {self.name!r}: a network wants mean {mean} and deviation {std}, and nobody said whether the floats "
-            "of this data are pixels or normalised already. Say normalised=False (pixels in [0, 1]), normalised=(mean, "
-            "std) (by which they are), or normalised=True (leave them as they are)."
+            f"data {self.name!r}: the network expects mean {mean} and std {std}, and it isn't known whether the floats "
+            "of this data are pixels or already normalised. Set normalised=False (pixels in [0, 1]), "
+            "normalised=(mean, std) (normalised by these), or normalised=True (leave them unchanged)."
         )
 
     @cached_property
-    def _words(self) -> set[str]:
-        return {*alter.words(self.augment)}
+    def _augmentations(self) -> set[str]:
+        return {*alter.parse_augment(self.augment)}
 
-    def _look(self, seed: int, view: int) -> ViewSeed:
-        """How training looks at its samples."""
-        further = tuple(word for word in alter.words(self.augment) if word not in alter.CROPS)
-        return ViewSeed(seed, view, "resized-crop" in self._words, further)
+    def _view_seed(self, seed: int, view: int) -> ViewSeed:
+        """Return the address and the augmentation of a training view."""
+        policies = tuple(word for word in alter.parse_augment(self.augment) if word not in alter.CROPS)
+        return ViewSeed(seed, view, "resized-crop" in self._augmentations, policies)
 
     @property
     def random(self) -> bool:
-        """Whether a training sample looks otherwise from view to view."""
+        """True if a training sample differs from view to view."""
         return self.augment != "none" or self.train.draws
 
     def steps(self, batch_size: int, world: int = 1) -> int:
-        """How many batches a training epoch has, on each of `world` ranks."""
+        """Return the number of batches of a training epoch on each of `world` ranks."""
         _at_least(1, batch_size=batch_size, world=world)
-        return steps(len(self.train), batch_size, world)
+        return steps_per_epoch(len(self.train), batch_size, world)
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over what identifies the data: classes, pixels and targets (files: their names, sizes and targets)."""
-        facts = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        """The sha256 of the data's identity: classes, pixels and targets (files: their names, sizes and targets)."""
+        identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _check(
         self,
@@ -232,26 +284,26 @@ class DataModule:
         if rank >= world:
             raise ConfigError(f"rank={rank}: expected a number below world={world}.")
 
-    def _make(
+    def _load_batches(
         self,
         samples: Split,
-        lots: list[Tensor],
+        batches: list[Tensor],
         augmentation: ViewSeed,
         train: bool,
         device: torch.device,
         memory_format: torch.memory_format | None,
         workers: int,
     ) -> Iterator[Batch]:
-        for index, (x, y) in zip(lots, samples.read(lots, augmentation, workers), strict=True):
+        for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
             index, x, y = index.to(device), x.to(device), y.to(device)
-            if train and self._words & {"shift", "crop-flip"}:
+            if train and self._augmentations & {"shift", "crop-flip"}:
                 x, y = self._crop_flip(x, y, index, augmentation)
-            x, y = self._resize(standard(x, self.mean, self.std, self.came), y)
+            x, y = self._resize(normalise(x, self.mean, self.std, self.came), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
     def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
-        """Up to an eighth of the image is cut off: the usual 4 of 32 pixels."""
-        pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._words
+        """Shift images and masks by up to an eighth of their shorter side (the usual 4 of 32 pixels), and flip them."""
+        pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._augmentations
         x = crop_flip(x, index, augmentation.seed, augmentation.view, pad, flip=flip)
         if self.task == "segmentation":
             y = crop_flip(y[:, None], index, augmentation.seed, augmentation.view, pad, flip=flip, fill=IGNORE)[:, 0]
@@ -266,8 +318,8 @@ class DataModule:
         return x, y
 
 
-def side_by_side(parts: Sequence[Batch]) -> Batch:
-    """The batches of several parts as one, with the parts' sizes in `asks`."""
+def concatenate_parts(parts: Sequence[Batch]) -> Batch:
+    """Concatenate the batches of several parts into one, with the parts' sizes in `extras`."""
     targets = [part.targets for part in parts if part.targets is not None]
     index = [part.index for part in parts if part.index is not None]
     inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
@@ -275,7 +327,7 @@ def side_by_side(parts: Sequence[Batch]) -> Batch:
     return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras)
 
 
-def _at_least(least: int, **numbers: int) -> None:
+def _at_least(minimum: int, **numbers: int) -> None:
     for name, value in numbers.items():
-        if value < least:
-            raise ConfigError(f"{name}={value}: expected {least} or more.")
+        if value < minimum:
+            raise ConfigError(f"{name}={value}: expected {minimum} or more.")

@@ -1,4 +1,4 @@
-"""Samples that lie in image files."""
+"""Splits whose samples are image files."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from tutelage.data.augment import crop_box
-from tutelage.data.decode import Box, Opened, Picture, edges, spare, tensor_of, within
+from tutelage.data.decode import Box, Opened, Picture, max_shrink, pil_edges, resize_box, to_tensor
 from tutelage.data.masks import Masks
 from tutelage.data.splits import InMemorySplit, LazySplit, ViewSeed
 from tutelage.errors import DataError, plain
 
-LONG = 16
-"""In evaluation a photo counts up to so many times the length that the size asks."""
+MAX_ASPECT = 16
+"""In evaluation a photo may be this many times longer than the target aspect; the rest is cut off."""
 
 
 class ImageFileSplit(LazySplit):
-    """Images read from files when asked for; their classes, or their masks."""
+    """Images read from files on demand, with their classes or masks."""
 
     photos = True
 
@@ -42,20 +42,20 @@ class ImageFileSplit(LazySplit):
 
     @property
     def side(self) -> tuple[int, int]:
-        """All are brought to it."""
+        """The height and width of all images."""
         return self.size
 
     def take(self, rows: Tensor) -> Self:
-        """Other files."""
-        pick = rows.tolist()
-        masks = self.masks and Masks(tuple(self.masks.paths[i] for i in pick), self.masks.legend)
+        """Select other files."""
+        numbers = rows.tolist()
+        masks = self.masks and Masks(tuple(self.masks.paths[i] for i in numbers), self.masks.legend)
         labels = None if self.labels is None else self.labels[rows]
-        taken = type(self)([self.paths[i] for i in pick], self.channels, self.size, labels=labels, masks=masks)
-        taken.content = self.content
-        return taken
+        selected = type(self)([self.paths[i] for i in numbers], self.channels, self.size, labels=labels, masks=masks)
+        selected.content = self.content
+        return selected
 
     def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
-        """Decoded and brought to `size`: photos by crops, images with masks by resizing both."""
+        """Decode an image and bring it to `size`: photos by cropping, images with masks by resizing both."""
         picture = Picture(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
         if augmentation.crop:
@@ -64,22 +64,22 @@ class ImageFileSplit(LazySplit):
             return self._with_mask(picture, number, box, flip)
         assert self.labels is not None
         x = self._cropped(picture, box, flip) if augmentation.crop else centred(picture, self.channels, self.size)
-        return tensor_of(x), self.labels[number]
+        return to_tensor(x), self.labels[number]
 
     def fingerprint(self) -> str:
-        """Over the files' names, sizes and classes or masks; over what is in them only if `content` says so."""
+        """Hash the files' names, sizes and classes or masks; their contents only if `content` is set."""
         digest = hashlib.sha256(str(None if self.labels is None else self.labels.tolist()).encode())
         for path in (*self.paths, *(self.masks.paths if self.masks else ())):
             name = f"{path.parent.name}/{path.name} {path.stat().st_size}\n"
             digest.update(name.encode(errors="surrogateescape"))
             if self.content:
-                digest.update(_bytes(path))
+                digest.update(_digest(path))
         if self.masks and self.masks.legend.mapped:
             digest.update(str(self.masks.legend.meaning).encode())
         return digest.hexdigest()
 
     def stored(self, shape: tuple[int, int]) -> InMemorySplit:
-        """All of them in memory, of this height and width."""
+        """Load all images into memory at this height and width."""
         from torchvision.transforms import functional as TF
 
         images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
@@ -87,7 +87,7 @@ class ImageFileSplit(LazySplit):
         for number, path in enumerate(self.paths):
             picture = Picture(path)
             image, _ = picture.rgb_or_grey(self.channels)
-            images[number] = TF.resize(tensor_of(image), list(shape), antialias=True)
+            images[number] = TF.resize(to_tensor(image), list(shape), antialias=True)
             if self.masks is not None:
                 targets[number] = self._mask(number, picture)[0]
         return InMemorySplit(images, targets)
@@ -97,12 +97,12 @@ class ImageFileSplit(LazySplit):
 
         top, left, height, width = box
         mask = self._mask(number, picture)[..., top : top + height, left : left + width]
-        image, times = picture.rgb_or_grey(self.channels, spare(box, self.size))
+        image, times = picture.rgb_or_grey(self.channels, max_shrink(box, self.size))
         if times == 1:
-            x = tensor_of(image)[..., top : top + height, left : left + width]
+            x = to_tensor(image)[..., top : top + height, left : left + width]
             x = TF.resize(x.flip(-1) if flip else x, list(self.size), antialias=True)
         else:
-            x = tensor_of(within(image, box, times, self.size))
+            x = to_tensor(resize_box(image, box, times, self.size))
             x = x.flip(-1) if flip else x
         mask = mask.flip(-1) if flip else mask
         return x, TF.resize(mask, list(self.size), TF.InterpolationMode.NEAREST_EXACT)[0].long()
@@ -111,24 +111,24 @@ class ImageFileSplit(LazySplit):
         assert self.masks is not None
         mask = self.masks.read(number)
         if mask.shape != (picture.height, picture.width):
-            turned = ", turned as the camera says (EXIF)" if picture.turned else ""
+            rotated = ", rotated by its EXIF orientation" if picture.rotated else ""
             raise DataError(
-                f"{plain(self.masks.paths[number])}: {tuple(mask.shape)}, its image {plain(picture.path)} is "
-                f"{(picture.height, picture.width)}{turned}: expected a mask of the image's height and width."
+                f"{plain(self.masks.paths[number])}: is {tuple(mask.shape)}, but its image {plain(picture.path)} is "
+                f"{(picture.height, picture.width)}{rotated}: expected a mask of the image's height and width."
             )
         return mask[None]
 
     def _cropped(self, picture: Picture, box: Box, flip: bool) -> Any:
         from torchvision.transforms import functional as TF
 
-        image, times = picture.rgb_or_grey(self.channels, spare(box, self.size))
-        whole = times == 1
-        x = TF.resized_crop(image, *box, list(self.size)) if whole else within(image, box, times, self.size)
+        image, times = picture.rgb_or_grey(self.channels, max_shrink(box, self.size))
+        full_size = times == 1
+        x = TF.resized_crop(image, *box, list(self.size)) if full_size else resize_box(image, box, times, self.size)
         return TF.hflip(x) if flip else x
 
 
-def _bytes(path: Path) -> bytes:
-    """The sha256 of a file's content."""
+def _digest(path: Path) -> bytes:
+    """Return the sha256 of a file's content."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
@@ -137,22 +137,25 @@ def _bytes(path: Path) -> bytes:
 
 
 def centred(picture: Picture | Opened, channels: int, size: tuple[int, int]) -> Any:
-    """The shorter side to 256/224 of the size, then its centre: of 256 pixels the middle 224, as is usual."""
+    """Resize the shorter side to 256/224 of the size and crop the centre: the usual 224 of 256 pixels."""
     from torchvision.transforms import functional as TF
 
     if (picture.height, picture.width) == size:
         return picture.rgb_or_grey(channels)[0]
     box = middle(picture.height, picture.width, size)
     sides = box[2:]
-    scale = 256 / 224 * max(wanted / side for wanted, side in zip(size, sides, strict=True))
+    scale = 256 / 224 * max(target / side for target, side in zip(size, sides, strict=True))
     shape = max(size[0], round(scale * sides[0])), max(size[1], round(scale * sides[1]))
-    image, times = picture.rgb_or_grey(channels, spare(box, shape))
-    x = TF.resize(image.crop(edges(box)), list(shape)) if times == 1 else within(image, box, times, shape)
+    image, times = picture.rgb_or_grey(channels, max_shrink(box, shape))
+    x = TF.resize(image.crop(pil_edges(box)), list(shape)) if times == 1 else resize_box(image, box, times, shape)
     return TF.center_crop(x, list(size))
 
 
 def middle(height: int, width: int, size: tuple[int, int]) -> Box:
-    """All of a picture; of one that is many times longer than `size` its middle, for the rest would take gigabytes."""
-    h = min(height, -(-LONG * width * size[0] // size[1]))
-    w = min(width, -(-LONG * height * size[1] // size[0]))
+    """Return the box of the whole image, or of its middle if it is many times longer than `size`.
+
+    The rest of so long an image would take gigabytes.
+    """
+    h = min(height, -(-MAX_ASPECT * width * size[0] // size[1]))
+    w = min(width, -(-MAX_ASPECT * height * size[1] // size[0]))
     return (height - h) // 2, (width - w) // 2, h, w

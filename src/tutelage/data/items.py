@@ -1,4 +1,4 @@
-"""What the items of somebody's Dataset are: which two parts count, and both as tensors."""
+"""Items of the user's Datasets: which two fields are image and target, and their conversion to tensors."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.decode import tensor_of
+from tutelage.data.decode import to_tensor
 from tutelage.data.splits import IGNORE
 from tutelage.errors import ConfigError, DataError
 
 IMAGES = ("image", "img", "pixel_values", "inputs", "input", "x")
 TARGETS = ("label", "labels", "target", "targets", "mask", "y")
-"""Names of fields whose meaning is certain."""
+"""Names of fields whose meaning is unambiguous."""
 
 Field = str | int
 
 
 @dataclass(frozen=True)
 class Items:
-    """How items are read: for which task and classes, and which two fields of them are image and target.
+    """How items are read: the task, its classes, and the two fields that are image and target.
 
-    Everything here raises a DataError that begins with "is" or "has", for whoever knows the split and the sample.
+    Every function here raises a DataError that begins with "is" or "has"; the caller prepends the split and the sample.
     """
 
     task: str
@@ -34,8 +34,8 @@ class Items:
     fields: tuple[Field, Field] | None = None
 
     def sample(self, item: Any) -> tuple[Tensor, Tensor]:
-        """The image (C, H, W), uint8 or float, and the target: the class, or a mask (H, W)."""
-        x, y = parts(item, self.fields)
+        """Return the image (C, H, W), uint8 or float, and the target: the class, or a mask (H, W)."""
+        x, y = image_and_target(item, self.fields)
         pixels = image(x)
         if self.task != "segmentation":
             return pixels, self._in_range(label(y, self.classes))
@@ -48,139 +48,140 @@ class Items:
         return pixels, mask
 
     def _in_range(self, y: Tensor) -> Tensor:
-        counts = y[y != IGNORE] if self.task == "segmentation" else y
-        if counts.numel() and (counts.min() < 0 or counts.max() >= len(self.classes)):
+        labelled = y[y != IGNORE] if self.task == "segmentation" else y
+        if labelled.numel() and (labelled.min() < 0 or labelled.max() >= len(self.classes)):
             raise DataError(
-                f"has labels from {int(counts.min())} to {int(counts.max())}, but there are {len(self.classes)} "
+                f"has labels from {int(labelled.min())} to {int(labelled.max())}, but there are {len(self.classes)} "
                 f"classes (0 to {len(self.classes) - 1})."
             )
         return y.long()
 
 
-def parts(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any, Any]:
-    """The image and the target of an item: two fields by name or number, or a pair, or those with telling names."""
-    named = item if isinstance(item, Mapping) else item._asdict() if hasattr(item, "_asdict") else {}
+def image_and_target(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any, Any]:
+    """Return an item's image and target: the two given fields, a pair, or the two fields with unambiguous names."""
+    by_name = item if isinstance(item, Mapping) else item._asdict() if hasattr(item, "_asdict") else {}
     if fields is not None:
         try:
-            image, target = (named[f] if isinstance(f, str) else item[f] for f in fields)
+            image, target = (by_name[f] if isinstance(f, str) else item[f] for f in fields)
         except (KeyError, IndexError, TypeError) as error:
             raise DataError(f"is {said(item)}: expected the fields {fields[0]!r} and {fields[1]!r}.") from error
         return image, target
-    images, targets = ([name for name in named if name in known] for known in (IMAGES, TARGETS))
+    images, targets = ([name for name in by_name if name in known] for known in (IMAGES, TARGETS))
     if len(images) == len(targets) == 1:
-        return named[images[0]], named[targets[0]]
+        return by_name[images[0]], by_name[targets[0]]
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     raise DataError(
-        f"is {said(item)}: expected (image, target); say which two fields these are, by name or number, as in "
+        f"is {said(item)}: expected (image, target); name these two fields, by name or number, as in "
         "fields=('image', 'label') or fields=(0, 1)."
     )
 
 
 def refuse_fields(fields: Any) -> None:
-    """Refuse what doesn't name two fields.
+    """Reject a value that doesn't name two fields.
 
     Raises: ConfigError.
     """
-    named = isinstance(fields, tuple | list) and all(isinstance(f, Field) and not isinstance(f, bool) for f in fields)
-    if not named or len(fields) != 2:
+    valid = isinstance(fields, tuple | list) and all(isinstance(f, Field) and not isinstance(f, bool) for f in fields)
+    if not valid or len(fields) != 2:
         raise ConfigError(f"fields={fields!r}: expected two names or numbers, the image's and the target's.")
 
 
 def are_pixels(x: Any) -> bool:
-    """Whether an image's values are pixels beyond doubt: bytes, or 16 bits."""
+    """Return True if an image's values are certainly pixels: 8 or 16 bits."""
     return hasattr(x, "convert") or getattr(x.dtype, "name", str(x.dtype)).removeprefix("torch.") in ("uint8", "uint16")
 
 
 def image(x: Any) -> Tensor:
-    """(C, H, W), uint8 or float; 16 bits become floats in [0, 1]."""
-    came = said(x)
+    """Convert an image to (C, H, W), uint8 or float; 16 bits become floats in [0, 1]."""
+    description = said(x)
     if hasattr(x, "convert"):
-        x = _of_picture(x)
+        x = _from_pil(x)
     elif isinstance(x, np.ndarray):
-        x = _of_array(x)
-    usual = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
-    if usual:
+        x = _from_array(x)
+    dense = isinstance(x, Tensor) and x.layout == torch.strided and not x.is_meta
+    if dense:
         x = x.detach().cpu()
         x = x.float() / 65535 if x.dtype == torch.uint16 else x.float() if x.dtype == torch.bfloat16 else x
         x = x[None] if x.dim() == 2 else x
-    if not usual or x.dim() != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
+    if not dense or x.dim() != 3 or not (x.dtype == torch.uint8 or x.is_floating_point()):
         raise DataError(
-            f"is {came}: expected a uint8 or float tensor (C, H, W), an array (H, W) or (H, W, C), or a PIL image."
+            f"is {description}: expected a uint8 or float tensor (C, H, W), an array (H, W) or (H, W, C), or a PIL "
+            "image."
         )
     if 0 in x.shape or (x.shape[2] == 3 and min(x.shape[:2]) >= 16):
-        raise DataError(f"is {came}: expected (C, H, W); of (H, W, C) make it by permute(2, 0, 1).")
+        raise DataError(f"is {description}: expected (C, H, W); convert (H, W, C) by permute(2, 0, 1).")
     if not x.isfinite().all():
         raise DataError("has NaN or infinite pixels.")
     return x
 
 
-def _of_picture(picture: Any) -> Tensor:
-    """A PIL image: bytes, grey or RGB; of 16 bits floats in [0, 1]."""
+def _from_pil(picture: Any) -> Tensor:
+    """Convert a PIL image to bytes, grey or RGB; one of 16 bits to floats in [0, 1]."""
     if picture.mode.startswith("I;16"):
         return torch.from_numpy(np.array(picture).astype(np.float32) / 65535)[None]
     try:
-        if picture.mode in ("I", "F"):  # PIL would cut them off at 255
-            raise ValueError("its values have no range that all agree on")
-        return tensor_of(picture if picture.mode == "L" else picture.convert("RGB"))
+        if picture.mode in ("I", "F"):  # PIL would clip them at 255
+            raise ValueError("its values have no agreed range")
+        return to_tensor(picture if picture.mode == "L" else picture.convert("RGB"))
     except ValueError as error:
         raise DataError(
-            f"is {said(picture)}: {error}; make it 8 bits a channel in the Dataset, or a tensor (C, H, W)."
+            f"is {said(picture)}: {error}; convert it in the Dataset to 8 bits per channel, or to a tensor (C, H, W)."
         ) from error
 
 
-def _of_array(x: np.ndarray[Any, Any]) -> Any:
-    """(H, W), (H, W, C) or (C, H, W), where it is certain which; else as it came."""
+def _from_array(x: np.ndarray[Any, Any]) -> Any:
+    """Convert (H, W), (H, W, C) or (C, H, W) to a tensor where the layout is unambiguous, else return it unchanged."""
     if x.dtype.kind not in "uf" or not 2 <= x.ndim <= 3:
         return x
     x = x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
-    few = [[i for i in (0, 2) if x.ndim == 3 and x.shape[i] in counts] for counts in ((1, 3), (2, 4))]
-    places = few[0] or few[1]
-    if x.ndim == 3 and len(places) != 1:
-        raise DataError(f"is {said(x)}: which side is the channels'? Make it a tensor (C, H, W).")
+    channel_sides = [[i for i in (0, 2) if x.ndim == 3 and x.shape[i] in counts] for counts in ((1, 3), (2, 4))]
+    sides = channel_sides[0] or channel_sides[1]
+    if x.ndim == 3 and len(sides) != 1:
+        raise DataError(f"is {said(x)}: its channel axis is ambiguous; convert it to a tensor (C, H, W).")
     tensor = torch.from_numpy(np.ascontiguousarray(x))
-    return tensor.permute(2, 0, 1).contiguous() if places == [2] else tensor
+    return tensor.permute(2, 0, 1).contiguous() if sides == [2] else tensor
 
 
 def label(y: Any, classes: Sequence[str]) -> Tensor:
-    """A class, by number or by name."""
+    """Convert a class, by number or by name, to a tensor."""
     if isinstance(y, str):
         if y not in classes:
             known = ", ".join(map(repr, classes[:6])) + (", …" if len(classes) > 6 else "")
             raise DataError(f"has the label {y!r}: expected a class's number, or its name, one of {known}.")
         return torch.tensor(classes.index(y))
-    found = _tensor(y)
-    found = found.reshape(()) if found is not None and found.numel() == 1 and found.dim() == 1 else found
-    if found is None or found.dim() or found.is_floating_point() or found.is_complex():
+    tensor = _tensor(y)
+    tensor = tensor.reshape(()) if tensor is not None and tensor.numel() == 1 and tensor.dim() == 1 else tensor
+    if tensor is None or tensor.dim() or tensor.is_floating_point() or tensor.is_complex():
         raise DataError(f"has the target {said(y)}: expected an integer class, or a class's name.")
-    return found
+    return tensor
 
 
 def classes_of_pixels(y: Any) -> Tensor:
-    """A mask (H, W) of integers."""
+    """Convert a mask to (H, W) integers."""
     values = np.array(y) if hasattr(y, "convert") else y
-    found = _tensor(values)
-    if found is not None and found.dim() == 3:  # one channel, first or last
-        found = found[0] if found.shape[0] == 1 else found[..., 0] if found.shape[2] == 1 else found
-    if found is None or found.dim() != 2 or found.is_floating_point() or found.is_complex():
+    tensor = _tensor(values)
+    if tensor is not None and tensor.dim() == 3:  # one channel, first or last
+        tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0] if tensor.shape[2] == 1 else tensor
+    if tensor is None or tensor.dim() != 2 or tensor.is_floating_point() or tensor.is_complex():
         raise DataError(
-            f"has the target {said(y)}: expected a mask (H, W) of integer classes, {IGNORE} where nothing is known; "
-            "turn colours or fractions into classes in the Dataset."
+            f"has the target {said(y)}: expected a mask (H, W) of integer classes, {IGNORE} at unlabelled pixels; "
+            "convert colours or fractions into classes in the Dataset."
         )
-    return found
+    return tensor
 
 
 def _tensor(y: Any) -> Tensor | None:
     if isinstance(y, np.ndarray | np.generic) and y.dtype.kind == "u":
-        y = y.astype(np.int64)  # torch knows few unsigned types
+        y = y.astype(np.int64)  # torch supports few unsigned types
     try:
         return torch.as_tensor(y).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):  # as it says of None, words and objects
+    except (TypeError, ValueError, RuntimeError):  # raised for None, text and objects
         return None
 
 
 def said(value: Any) -> str:
-    """What came, in a few words."""
+    """Describe a value in a few words, for messages."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         kind = "tensor" if isinstance(value, Tensor) else "array"
         return f"a {str(value.dtype).removeprefix('torch.')} {kind} of shape {tuple(value.shape)}"

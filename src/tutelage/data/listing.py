@@ -1,4 +1,4 @@
-"""Which folders and image files there are: each real file once, hidden ones and loops left out, the rest counted."""
+"""The folders and image files of a data set: each real file once, hidden ones and loops skipped, others counted."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from tutelage.errors import DataError, plain
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """The folders that hold a split."""
 MASKS = ("masks", "labels", "annotations")
-"""The folders that hold masks, beside `images`."""
-MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
-"""Folders that appear without anybody's wish; some hold small copies of the images."""
+"""The folders that hold masks, next to `images`."""
+SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+"""Folders that operating systems and tools create; some hold thumbnails of the images."""
 
 Identity = tuple[int, int] | Path
-"""What is the same for two names of one file."""
+"""A key that is equal for two names of one file: (device, inode), or the path."""
 
 
 @cache
-def endings() -> frozenset[str]:
-    """The endings of the images that the installed PIL reads by itself, such as .jpg."""
+def image_suffixes() -> frozenset[str]:
+    """Return the suffixes of the images that the installed PIL reads by itself, such as .jpg."""
     from PIL import Image
 
     Image.init()
@@ -35,14 +35,17 @@ def endings() -> frozenset[str]:
     )
 
 
-def place(where: str) -> Path:
-    """The path that a name means, ~ being the home folder; DataError if it can't be one."""
+def to_path(where: str) -> Path:
+    """Return the path that a name means, with ~ expanded.
+
+    Raises: DataError if it can't be a path.
+    """
     try:
         where.encode()
         path = Path(where).expanduser()
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
-        pass  # which the source says in its own words
+        pass  # the data source reports it
     except (OSError, RuntimeError, ValueError) as error:
         reason = "not UTF-8" if isinstance(error, UnicodeEncodeError) else getattr(error, "strerror", None) or error
         shown = plain(where if len(where) <= 80 else f"…{where[-80:]}")
@@ -50,10 +53,13 @@ def place(where: str) -> Path:
     return path
 
 
-def folders(path: Path) -> list[Path]:
-    """The visible folders in a folder, by name."""
+def subfolders(path: Path) -> list[Path]:
+    """Return the visible folders in a folder, sorted by name.
+
+    Raises: DataError if the folder can't be read.
+    """
     try:
-        return sorted(p for p in path.iterdir() if _counts(p.name) and p.is_dir() and not _loops(p))
+        return sorted(p for p in path.iterdir() if _is_visible(p.name) and p.is_dir() and not _is_link_loop(p))
     except OSError as error:
         raise DataError(
             f"{plain(path)}: can't be read ({error.strerror}): expected a folder that you may list."
@@ -62,120 +68,123 @@ def folders(path: Path) -> list[Path]:
 
 @dataclass
 class Listing:
-    """The image files below a folder, by name, with what each one is; and how many others there are, by ending."""
+    """The image files below a folder, by path, with each one's identity; and the number of skipped files, by suffix."""
 
     folder: Path
     files: dict[Path, Identity] = field(default_factory=dict)
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
     @property
     def paths(self) -> list[Path]:
-        """Each file once, by the first of its names."""
+        """Each file once, by its first path."""
         first: dict[Identity, Path] = {}
         for path, identity in self.files.items():
             first.setdefault(identity, path)
         return list(first.values())
 
 
-def images_in(path: Path) -> Listing:
-    """What is in a folder and the folders below it; links are followed, but not back to where they lie."""
+def list_images(path: Path) -> Listing:
+    """List a folder and the folders below it; links are followed, but not to a folder that contains them."""
     listing = Listing(path)
     for file in sorted(_walk(path)):
         try:
-            known = file.stat()
-        except OSError:  # a link that leads nowhere, which is named when its header is read
-            known = None
-        if not _is_image(file) or (known and not stat.S_ISREG(known.st_mode)):
-            listing.left[file.suffix.lower() or "without ending"] += 1
+            status = file.stat()
+        except OSError:  # a broken link, which is reported when its header is read
+            status = None
+        if not _is_image(file) or (status and not stat.S_ISREG(status.st_mode)):
+            listing.skipped[file.suffix.lower() or "without ending"] += 1
         else:
-            listing.files[file] = (known.st_dev, known.st_ino) if known and known.st_ino else file
+            listing.files[file] = (status.st_dev, status.st_ino) if status and status.st_ino else file
     return listing
 
 
-def images_at(path: Path) -> list[str]:
-    """The names of the images in a folder itself."""
-    found = (p for p in path.iterdir() if _is_image(p) and not p.name.startswith(".") and p.is_file())
-    return sorted(p.name for p in found)
+def images_directly_in(path: Path) -> list[str]:
+    """Return the names of the images directly in a folder."""
+    images = (p for p in path.iterdir() if _is_image(p) and not p.name.startswith(".") and p.is_file())
+    return sorted(p.name for p in images)
 
 
 def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in endings()
+    return file.suffix.lower() in image_suffixes()
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    """The visible files; every folder is entered once."""
+    """Iterate over the visible files; every folder is entered once."""
 
     def stop(error: OSError) -> None:
         raise DataError(
-            f"{plain(error.filename)}: can't be read ({error.strerror}): allow it, or leave it out."
+            f"{plain(error.filename)}: can't be read ({error.strerror}): make it readable, or remove it."
         ) from error
 
     entered: set[str] = set()
     for at, inner, names in os.walk(path, onerror=stop, followlinks=True):
         real = os.path.realpath(at)
-        if real in entered or _loops(Path(at)):
+        if real in entered or _is_link_loop(Path(at)):
             inner.clear()
             continue
         entered.add(real)
-        inner[:] = sorted(name for name in inner if _counts(name))
+        inner[:] = sorted(name for name in inner if _is_visible(name))
         yield from (Path(at) / name for name in names if not name.startswith("."))
 
 
-def _loops(folder: Path) -> bool:
-    """Whether it is a link to a folder that it lies in."""
+def _is_link_loop(folder: Path) -> bool:
+    """Return True for a link to a folder that contains the link."""
     return folder.is_symlink() and Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath(folder))
 
 
-def _counts(folder: str) -> bool:
-    return not folder.startswith(".") and folder not in MADE_BY_SYSTEMS
+def _is_visible(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in SYSTEM_FOLDERS
 
 
 def refuse_shared(root: Path, parts: Mapping[str, Listing]) -> None:
-    """Refuse a file that is in two parts of the data (classes, splits) by two names, for these are links."""
+    """Reject links by which a file is in two parts of the data (classes, splits).
+
+    Raises: DataError.
+    """
     seen: dict[Identity, tuple[str, Path]] = {}
     faults = []
     for part, listing in parts.items():
         for path, identity in listing.files.items():
-            other, first = seen.setdefault(identity, (part, path))
-            if other != part:
+            first_part, first = seen.setdefault(identity, (part, path))
+            if first_part != part:
                 faults.append(f"{plain(first.relative_to(root))} = {plain(path.relative_to(root))}")
     if faults:
         raise DataError(
-            f"{plain(root)}: {len(faults)} file(s) in two classes or splits at once, by links: {some(faults, 3)}; "
-            "leave one of each."
+            f"{plain(root)}: {len(faults)} file(s) in two classes or splits at once, by links: {summarise(faults, 3)}; "
+            "keep one of each."
         )
 
 
-def left_out(name: str, listings: Sequence[Listing]) -> list[str]:
-    """A sentence about the files that aren't taken, if there are any."""
-    counts: Counter[str] = sum((listing.left for listing in listings), Counter())
+def describe_skipped(name: str, listings: Sequence[Listing]) -> list[str]:
+    """Return a sentence about the skipped files, if there are any."""
+    counts: Counter[str] = sum((listing.skipped for listing in listings), Counter())
     if not counts:
         return []
     which = ", ".join(f"{count:,} {plain(ending)}" for ending, count in counts.most_common(8))
     more = ", …" if len(counts) > 8 else ""
     return [
-        f"data {plain(name)}: {counts.total():,} file(s) left out, for their endings aren't those of images that can "
-        f"be read here: {which}{more}; convert those that are photos."
+        f"data {plain(name)}: {counts.total():,} file(s) left out, since their suffixes aren't those of images that "
+        f"can be read here: {which}{more}; convert those that are photos."
     ]
 
 
-def doubles(name: str, listings: Sequence[Listing]) -> list[str]:
-    """A sentence about the files that have several names, if there are any."""
+def describe_duplicates(name: str, listings: Sequence[Listing]) -> list[str]:
+    """Return a sentence about the files that have several names, if there are any."""
     count = sum(len(listing.files) - len(listing.paths) for listing in listings)
     return (
-        [f"data {plain(name)}: {count:,} link(s) to files that are there already, which count once."] if count else []
+        [f"data {plain(name)}: {count:,} link(s) to files of the same data; each file is used once."] if count else []
     )
 
 
-def some(names: Sequence[object], most: int = 5) -> str:
-    """The first of some names, and how many more there are."""
-    rest = f" … and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(plain(name) for name in names[:most]) + rest
+def summarise(names: Sequence[object], limit: int = 5) -> str:
+    """Join the first `limit` names, followed by how many more there are."""
+    more = f" … and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(plain(name) for name in names[:limit]) + more
 
 
-def with_masks(root: Path) -> dict[str, tuple[Path, Path]]:
-    """The folders of images and of masks of each split, in one of the usual layouts; none if there is no such."""
-    found: dict[str, tuple[Path, Path]] = {}
+def find_mask_folders(root: Path) -> dict[str, tuple[Path, Path]]:
+    """Return each split's folders of images and of masks, in one of the usual layouts; empty if there are none."""
+    pairs: dict[str, tuple[Path, Path]] = {}
     for split, names in SPLITS.items():
         for name in names:
             layouts = [(root / name, root / f"{name}annot")]
@@ -183,8 +192,8 @@ def with_masks(root: Path) -> dict[str, tuple[Path, Path]]:
             layouts += [(root / "images" / name, root / masks / name) for masks in MASKS]
             for pair in layouts:
                 if pair[0].is_dir() and pair[1].is_dir():
-                    found[split] = pair
+                    pairs[split] = pair
     for masks in MASKS:
-        if "train" not in found and (root / "images").is_dir() and (root / masks).is_dir():
-            found = {"train": (root / "images", root / masks)}
-    return found
+        if "train" not in pairs and (root / "images").is_dir() and (root / masks).is_dir():
+            pairs = {"train": (root / "images", root / masks)}
+    return pairs

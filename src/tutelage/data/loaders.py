@@ -1,4 +1,4 @@
-"""What a DataLoader says beside its Dataset: each of its words is honoured, or refused by name."""
+"""A DataLoader's settings in addition to its Dataset: each is honoured, or rejected by name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from tutelage.errors import DataError
 
 @dataclass(frozen=True)
 class LoaderSettings:
-    """A Dataset, which of its rows count (None: all), how they are drawn (None: each once), and a loader's words."""
+    """A Dataset and its loader's settings.
+
+    rows: the numbers of the samples in use (None: all). weights: sampling weights (None: each sample once). batch_size,
+    workers: the loader's (None, 0: not set).
+    """
 
     dataset: Any
     rows: Tensor | None = None
@@ -32,86 +36,90 @@ class LoaderSettings:
     workers: int = 0
 
 
-def asked_of(split: str, given: Any) -> LoaderSettings:
-    """What a map-style Dataset, or a DataLoader of one, asks for.
+def loader_settings(split: str, source: Any) -> LoaderSettings:
+    """Read the settings of a map-style Dataset, or of a DataLoader of one.
 
-    Raises: DataError for streams, for what is no Dataset, and for a loader's words that can't be honoured.
+    Raises: DataError for iterable Datasets, for other objects, and for loader settings that can't be honoured.
     """
-    dataset = given.dataset if isinstance(given, DataLoader) else given
+    dataset = source.dataset if isinstance(source, DataLoader) else source
     if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-        raise DataError(f"{split}: {type(dataset).__name__} has no length and items: expected a map-style Dataset.")
+        raise DataError(
+            f"{split}: {type(dataset).__name__} has no __len__ and __getitem__: expected a map-style Dataset."
+        )
     try:
         count = len(dataset)
     except Exception as error:  # the user's code may raise anything
-        raise DataError(f"{split}: the Dataset's length can't be had ({type(error).__name__}: {error}).") from error
+        raise DataError(f"{split}: the Dataset's length can't be read ({type(error).__name__}: {error}).") from error
     if not count:
         raise DataError(f"{split}: the Dataset is empty: expected one sample or more.")
-    return _of_loader(split, given) if isinstance(given, DataLoader) else LoaderSettings(given)
+    return _from_loader(split, source) if isinstance(source, DataLoader) else LoaderSettings(source)
 
 
 REFUSED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "its own batch_sampler, or none": (
         lambda loader: loader.batch_size is None,
-        "give batch_size= and a sampler, or its Dataset, yielding one sample an item",
+        "use batch_size= and a sampler, or pass its Dataset, yielding one sample per item",
     ),
     "its own collate_fn": (
         lambda loader: loader.collate_fn is not default_collate,
-        "give its Dataset, yielding (x, y), or move what the collate_fn does into the Dataset",
+        "pass its Dataset, yielding (x, y), or move the collate_fn's work into the Dataset",
     ),
     "its own __iter__": (
         lambda loader: type(loader).__iter__ is not DataLoader.__iter__,
-        "give its Dataset, or move what it does into the Dataset",
+        "pass its Dataset, or move that work into the Dataset",
     ),
     "a worker_init_fn": (
         lambda loader: loader.worker_init_fn is not None,
-        "randomness is a function of (seed, sample, epoch) here; leave it out, or give its Dataset",
+        "randomness is a function of (seed, sample, epoch) here; remove it, or pass its Dataset",
     ),
     "drop_last=True": (
         lambda loader: loader.drop_last,
-        "the last, smaller batch counts here; leave it out, or give its Dataset",
+        "the last, smaller batch is used here; remove it, or pass its Dataset",
     ),
     "a generator": (
         lambda loader: loader.generator is not None or getattr(loader.sampler, "generator", None) is not None,
-        "the order is a function of seed= and the epoch here; leave it out, or give its Dataset",
+        "the order is a function of seed= and the epoch here; remove it, or pass its Dataset",
     ),
 }
-"""What a loader may have, how that is seen, and the mend."""
+"""Settings that are rejected: their description, a test for them, and the mend."""
 
 
-def _of_loader(split: str, loader: Any) -> LoaderSettings:
-    for what, (has, mend) in REFUSED.items():
-        if has(loader):
-            raise DataError(f"{split}: a DataLoader with {what}: {mend}.")
-    rows, weights = _drawn(split, loader.sampler, len(loader.dataset))
+def _from_loader(split: str, loader: Any) -> LoaderSettings:
+    for setting, (is_set, mend) in REFUSED.items():
+        if is_set(loader):
+            raise DataError(f"{split}: a DataLoader with {setting}: {mend}.")
+    rows, weights = _rows_and_weights(split, loader.sampler, len(loader.dataset))
     return LoaderSettings(
         loader.dataset, rows, weights, loader.batch_size if split == "train" else None, loader.num_workers
     )
 
 
-def _drawn(split: str, sampler: Any, count: int) -> tuple[Tensor | None, Tensor | None]:
-    """The rows and weights that a sampler means."""
+def _rows_and_weights(split: str, sampler: Any, count: int) -> tuple[Tensor | None, Tensor | None]:
+    """Return the rows and sampling weights that a sampler stands for."""
     kind, train = type(sampler), split == "train"
-    again = bool(getattr(sampler, "replacement", False))
-    whole = getattr(sampler, "num_samples", count) == count
+    replacement = bool(getattr(sampler, "replacement", False))
+    all_samples = getattr(sampler, "num_samples", count) == count
     if kind is SubsetRandomSampler:
         return torch.as_tensor(sampler.indices).long().sort().values, None
-    if kind is RandomSampler and whole and not again:
+    if kind is RandomSampler and all_samples and not replacement:
         return None, None
     if kind is SequentialSampler and not train:
         return None, None
-    drawn = {WeightedRandomSampler: getattr(sampler, "weights", None), RandomSampler: torch.ones(count)}.get(kind)
-    if train and whole and again and drawn is not None and len(drawn) == count and drawn.sum() > 0:
-        return None, drawn.double()
-    raise DataError(f"{split}: a DataLoader with {_said(sampler, count)}.")
+    by_kind = {WeightedRandomSampler: getattr(sampler, "weights", None), RandomSampler: torch.ones(count)}.get(kind)
+    if train and all_samples and replacement and by_kind is not None and len(by_kind) == count and by_kind.sum() > 0:
+        return None, by_kind.double()
+    raise DataError(f"{split}: a DataLoader with {_describe_refusal(sampler, count)}.")
 
 
-def _said(sampler: Any, count: int) -> str:
-    """A sampler that isn't honoured, and what would be."""
+def _describe_refusal(sampler: Any, count: int) -> str:
+    """Describe a sampler that can't be honoured, and the accepted ones."""
     if type(sampler) is SequentialSampler:
-        return "shuffle=False, but training takes the samples in random order: say shuffle=True, or give its Dataset"
-    words = [f"{word}={getattr(sampler, word)}" for word in ("replacement", "num_samples") if hasattr(sampler, word)]
+        return "shuffle=False, but training takes the samples in random order: set shuffle=True, or pass its Dataset"
+    options = [
+        f"{option}={getattr(sampler, option)}" for option in ("replacement", "num_samples") if hasattr(sampler, option)
+    ]
     return (
-        f"the sampler {type(sampler).__name__}({', '.join(words)}): for training expected shuffle=True, a "
+        f"the sampler {type(sampler).__name__}({', '.join(options)}): for training expected shuffle=True, a "
         f"SubsetRandomSampler, or a WeightedRandomSampler of num_samples={count} with replacement; for other splits "
-        "shuffle=False or a SubsetRandomSampler; or give its Dataset"
+        "shuffle=False or a SubsetRandomSampler; or pass its Dataset"
     )

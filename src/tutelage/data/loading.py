@@ -1,4 +1,4 @@
-"""Data by name: each file in `sources` knows some names, and says so in its NAMES."""
+"""Data by name: each file in `sources` lists its names in NAMES."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import ModuleType
 
 from tutelage.data import sources
 from tutelage.data.data_module import DataModule
-from tutelage.data.listing import place
+from tutelage.data.listing import to_path
 from tutelage.data.preparation import VAL, made, pair
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
@@ -24,12 +24,12 @@ def _sources() -> tuple[ModuleType, ...]:
 
 
 def available() -> dict[str, str]:
-    """What can be loaded: the pattern of the name, and a line about it."""
+    """Return the names that can be loaded, as patterns, each with one line about it."""
     return {pattern: line for source in _sources() for pattern, line in source.NAMES.items()}
 
 
 def is_name(name: str) -> bool:
-    """Whether data can be looked for by that name; if not, it was given as an object."""
+    """Return True if data can be loaded by that name; if not, they were passed as an object."""
     return name.partition(":")[0] in {pattern.partition(":")[0] for pattern in available()}
 
 
@@ -46,13 +46,19 @@ def load(
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
 ) -> DataModule:
-    """Data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
+    """Load data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
-    size: the side, "HEIGHTxWIDTH", or height and width of what models get (None: what suits the data). val: the
-    fraction of train that becomes the validation split where the data has none (never of test); seed chooses it. limit,
-    labels_per_class: train on a stratified subset of so many samples, of so many a class. augment: as in Data (None:
-    what suits the data). task: what the data must be fit for. classes: only the samples of these, in all splits.
-    fingerprint: "names": files are known by their names and sizes; "content": by what is in them.
+    Args:
+        name: one of the patterns of `available()`.
+        size: the height and width that models get: the side, "HEIGHTxWIDTH" or a pair (None: what suits the data).
+        val: the fraction of train that becomes the validation split if the data has none (never of test).
+        seed: chooses the validation split and the subsets.
+        limit: train on a stratified subset of this many samples.
+        labels_per_class: train on this many samples of each class.
+        augment: training augmentation, as in DataModule (None: what suits the data).
+        task: the task that the data must be for.
+        classes: keep only the samples of these classes, in all splits.
+        fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
     >>> digits = load("digits")
@@ -62,15 +68,15 @@ def load(
     kind, colon, where = name.partition(":")
     patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
     if kind not in patterns:
-        raise ConfigError(unknown("data", plain(kind), patterns, "tutelage list data") + _meant(name))
+        raise ConfigError(unknown("data", plain(kind), patterns, "tutelage list data") + _suggest(name))
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
-        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_meant(name)}")
+        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    found = source.find(kind, where, pair(size))
+    source_data = source.find(kind, where, pair(size))
     data = made(
         name,
-        found,
-        size=pair(size) if isinstance(found, DataModule) else None,
+        source_data,
+        size=pair(size) if isinstance(source_data, DataModule) else None,
         val=val,
         seed=seed,
         limit=limit,
@@ -84,15 +90,15 @@ def load(
     return data
 
 
-def _meant(name: str) -> str:
-    """The hint at a source that reads the path which the name is."""
+def _suggest(name: str) -> str:
+    """Return a hint at the sources that can read the path, if the name is a path."""
     try:
-        path = place(name)
+        path = to_path(name)
     except DataError:
         return ""
-    near = [
+    kinds = [
         next(iter(source.NAMES)).partition(":")[0]
         for source in _sources()
         if hasattr(source, "suits") and source.suits(path)
     ]
-    return f" Did you mean {' or '.join(f'data={kind}:{plain(name)}' for kind in near)}?" if near else ""
+    return f" Did you mean {' or '.join(f'data={kind}:{plain(name)}' for kind in kinds)}?" if kinds else ""

@@ -1,4 +1,4 @@
-"""What a Dataset says of its classes: their names, and which class each sample is of."""
+"""Class names and labels that the user's Datasets provide."""
 
 from __future__ import annotations
 
@@ -15,67 +15,68 @@ from tutelage.errors import ConfigError
 
 
 def class_names(
-    dataset: Any, said: int | Sequence[str] | None, fields: tuple[Field, Field] | None = None
+    dataset: Any, classes: int | Sequence[str] | None, fields: tuple[Field, Field] | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
-    """The classes' names, and which of them alone are asked for (None: all).
+    """Return the class names, and which of them are selected (None: all).
 
-    Names that a Dataset says itself, but fewer of them or in another order, ask for these; others rename the classes.
-    Raises: ConfigError for what is neither names nor a number, and if nobody says them.
+    A proper subset of the Dataset's own names, or another order of them, selects these classes; other names rename the
+    classes.
+    Raises: ConfigError for a value that is neither names nor a number, and if there are no class names.
     """
-    own = own_names(dataset, fields)
-    if said is None and own:
-        return own, None
-    if isinstance(said, int | np.integer) and not isinstance(said, bool) and said > 0:
-        return tuple(map(str, range(said))), None
-    listed = tuple(said) if isinstance(said, Iterable) and not isinstance(said, str | Tensor) else ()
-    if not listed or not all(isinstance(name, str) for name in listed) or len({*listed}) < len(listed):
-        hint = "the Dataset has no `classes`: " if said is None else ""
-        raise ConfigError(f"classes={said!r}: {hint}expected how many there are, or a list of their names, each once.")
-    return (own, listed) if listed != own and {*listed} <= {*own} else (listed, None)
+    dataset_names = dataset_class_names(dataset, fields)
+    if classes is None and dataset_names:
+        return dataset_names, None
+    if isinstance(classes, int | np.integer) and not isinstance(classes, bool) and classes > 0:
+        return tuple(map(str, range(classes))), None
+    names = tuple(classes) if isinstance(classes, Iterable) and not isinstance(classes, str | Tensor) else ()
+    if not names or not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        hint = "the Dataset has no `classes`: " if classes is None else ""
+        raise ConfigError(f"classes={classes!r}: {hint}expected their number, or a list of their names, each once.")
+    return (dataset_names, names) if names != dataset_names and {*names} <= {*dataset_names} else (names, None)
 
 
-def own_names(dataset: Any, fields: tuple[Field, Field] | None = None) -> tuple[str, ...]:
-    """The names that a Dataset says, as torchvision's do (`classes`) or those of Hugging Face; () if it says none."""
+def dataset_class_names(dataset: Any, fields: tuple[Field, Field] | None = None) -> tuple[str, ...]:
+    """Return a Dataset's class names, as in torchvision (`classes`) or Hugging Face (`features`); () if it has none."""
     if isinstance(dataset, Subset):
-        return own_names(dataset.dataset, fields)
+        return dataset_class_names(dataset.dataset, fields)
     if isinstance(dataset, ConcatDataset):
-        several = {own_names(part, fields) for part in dataset.datasets}
-        return several.pop() if len(several) == 1 else ()
-    found = getattr(dataset, "classes", None)
+        part_names = {dataset_class_names(part, fields) for part in dataset.datasets}
+        return part_names.pop() if len(part_names) == 1 else ()
+    names = getattr(dataset, "classes", None)
     features = getattr(dataset, "features", None)
-    if found is None and isinstance(features, Mapping):
+    if names is None and isinstance(features, Mapping):
         labels = TARGETS if fields is None else fields[1:]
-        named = [features[name].names for name in labels if hasattr(features.get(name), "names")]
-        found = named[0] if len(named) == 1 else None
-    if found is None or isinstance(found, str) or not isinstance(found, Sequence):
+        feature_names = [features[name].names for name in labels if hasattr(features.get(name), "names")]
+        names = feature_names[0] if len(feature_names) == 1 else None
+    if names is None or isinstance(names, str) or not isinstance(names, Sequence):
         return ()
-    return tuple(name if isinstance(name, str) else ", ".join(map(str, name)) for name in found)
+    return tuple(name if isinstance(name, str) else ", ".join(map(str, name)) for name in names)
 
 
-def labels_said(dataset: Any, classes: Sequence[str]) -> list[Tensor]:
-    """The class of each sample (N,) as the Dataset's `targets` have it, likeliest first; nothing if it has none.
+def target_labels(dataset: Any, classes: Sequence[str]) -> list[Tensor]:
+    """Return candidate labels (N,) from the Dataset's `targets`, likeliest first; empty if it has none.
 
-    Claims only: what its items say counts.
+    They are candidates only: the labels of its items decide.
     """
     targets = getattr(dataset, "targets", None)
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(dataset):
         return []
-    claims, change = [targets], getattr(dataset, "target_transform", None)
-    if callable(change):
+    candidates, target_transform = [targets], getattr(dataset, "target_transform", None)
+    if callable(target_transform):
         try:
-            claims.insert(0, [change(target) for target in targets])
-        except Exception:  # the user's code may raise anything; then the items say what it gives
-            claims = []
-    return [found for claim in claims if (found := _numbers(claim, classes)) is not None]
+            candidates.insert(0, [target_transform(target) for target in targets])
+        except Exception:  # the user's code may raise anything; the labels are then read from the items
+            candidates = []
+    return [labels for candidate in candidates if (labels := _class_numbers(candidate, classes)) is not None]
 
 
-def _numbers(labels: Any, classes: Sequence[str]) -> Tensor | None:
-    """(N,) int64, if they are numbers or names of classes."""
-    places = {name: number for number, name in enumerate(classes)}
+def _class_numbers(labels: Any, classes: Sequence[str]) -> Tensor | None:
+    """Return (N,) int64, if the labels are numbers or names of classes."""
+    numbers = {name: number for number, name in enumerate(classes)}
     if any(isinstance(label, str) for label in labels):
-        labels = [places.get(label, -1) for label in labels]
+        labels = [numbers.get(label, -1) for label in labels]
     try:
-        found = torch.as_tensor(labels)
+        tensor = torch.as_tensor(labels)
     except (TypeError, ValueError, RuntimeError):
         return None
-    return None if found.dim() != 1 or found.is_floating_point() or found.is_complex() else found.long()
+    return None if tensor.dim() != 1 or tensor.is_floating_point() or tensor.is_complex() else tensor.long()

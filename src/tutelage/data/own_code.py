@@ -1,4 +1,4 @@
-"""A function of the user's own, by name."""
+"""The user's own functions: import by name, and calls whose errors are reported."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from typing import Any
 from tutelage.errors import ConfigError, DataError, TutelageError, plain
 
 
-def function_of(key: str, where: str) -> Callable[..., Any]:
-    """What "MODULE:FUNCTION" names; key: what it was said of, such as data.
+def import_function(key: str, spec: str) -> Callable[..., Any]:
+    """Import the function that "MODULE:FUNCTION" names; key: the configuration key that names it, such as data.
 
-    Raises: ConfigError if there is no such module or function; DataError if the module fails as it is imported.
+    Raises: ConfigError if there is no such module or function; DataError if the module fails to import.
     """
-    said = f"{key} 'python:{plain(where)}'"
-    module, _, name = where.partition(":")
+    label = f"{key} 'python:{plain(spec)}'"
+    module, _, name = spec.partition(":")
     expected = "Expected python:MODULE:FUNCTION, MODULE importable from the working folder or PYTHONPATH."
     if not name or not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigError(f"{said}: {'no function is named' if module else 'no module is named'}. {expected}")
+        raise ConfigError(f"{label}: {'no function is named' if module else 'no module is named'}. {expected}")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
         imported = importlib.import_module(module)
     except (Exception, SystemExit) as error:  # a module may do anything as it is imported
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            raise ConfigError(f"{said}: {error}. {expected}") from error
-        raise DataError(f"{said}: {module} can't be imported: {_told(error)}; mend the module.") from error
+            raise ConfigError(f"{label}: {error}. {expected}") from error
+        raise DataError(f"{label}: {module} can't be imported: {_describe(error)}; fix the module.") from error
     if not hasattr(imported, name):
-        raise ConfigError(f"{said}: module {module!r} has no attribute {name!r}. {expected}")
+        raise ConfigError(f"{label}: module {module!r} has no attribute {name!r}. {expected}")
     function = getattr(imported, name)
     if not callable(function):
-        raise ConfigError(f"{said}: {name} is {type(function).__name__}, no function. {expected}")
+        raise ConfigError(f"{label}: {name} is a {type(function).__name__}, not a function. {expected}")
     return function
 
 
-def called(said: str, function: Callable[..., Any], *args: Any) -> Any:
-    """What it returns; DataError, with the line, for whatever it raises."""
+def call_user_code(label: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call the function and return its result; label: its name in messages.
+
+    Raises: DataError, with the line, for any exception that it raises.
+    """
     try:
         return function(*args)
     except TutelageError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise DataError(f"{said}() raised {_told(error)}.") from error
+        raise DataError(f"{label}() raised {_describe(error)}.") from error
 
 
-def _told(error: BaseException) -> str:
-    """The error, and the line of the user's that it came from."""
+def _describe(error: BaseException) -> str:
+    """Describe the error, and the line of the user's code that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1]
-    place = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
-    line = "" if place[0] == __file__ else f" ({plain(place[0])}, line {place[1]})"
-    return f"{type(error).__name__}: {plain(error)}{line}"
+    file, line = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (last.filename, last.lineno)
+    place = "" if file == __file__ else f" ({plain(file)}, line {line})"
+    return f"{type(error).__name__}: {plain(error)}{place}"

@@ -1,4 +1,4 @@
-"""From what a source found to Data: the missing splits, the subsets, the mean and deviation."""
+"""From a source's data to a DataModule: missing splits, subsets, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.alter import with_crop
-from tutelage.data.batch_sampler import few_per_class, stratified
+from tutelage.data.batch_sampler import sample_per_class, stratified_permutation
 from tutelage.data.data_module import DataModule
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
@@ -19,15 +19,15 @@ from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils.key_types import sides
 
 VAL = 0.1
-"""The part of train that becomes the validation split where there is none and nothing else is said."""
+"""The default fraction of train that becomes the validation split if there is none."""
 
 TEST = 0.2
-"""The part of train that becomes the test split where there is none; the same part whatever the seed."""
+"""The fraction of train that becomes the test split if there is none; the same samples for any seed."""
 
 
 @dataclass
 class SourceData:
-    """What a source found: the splits it has ("train" at least), and what suits the data; what is to be said of it."""
+    """What a source loaded: its splits ("train" at least), settings that suit the data, and notes for the user."""
 
     task: str
     classes: tuple[str, ...]
@@ -39,31 +39,37 @@ class SourceData:
     notes: Sequence[str] = ()
 
 
-def of_columns(
-    named: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Split]
+def multi_task_data(
+    class_names: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Split]
 ) -> SourceData:
-    """What a source found of several labels for each sample: `named` has each column's class names, in order."""
-    classes = tuple(f"{column}={name}" for column, names in named.items() for name in names)
-    columns = {column: len(names) for column, names in named.items()}
+    """Return the data of samples with several labels; class_names: each label column's class names, in order."""
+    classes = tuple(f"{column}={name}" for column, names in class_names.items() for name in names)
+    columns = {column: len(names) for column, names in class_names.items()}
     return SourceData("multi_task", classes, size, augment, splits, columns=columns)
 
 
 def class_lists(path: Path) -> list[list[str]]:
-    """The lists of class names in a JSON file: one, or several by name (fine, coarse)."""
+    """Read the lists of class names in a JSON file: one, or several by name (fine, coarse).
+
+    Raises: DataError if it holds something else.
+    """
     try:
-        listed = json.loads(path.read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{plain(path)}: can't be read ({error}): expected a JSON list of class names.") from error
-    lists = list(listed.values()) if isinstance(listed, dict) else [listed]
+    lists = list(content.values()) if isinstance(content, dict) else [content]
     for names in lists or [None]:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names) or len({*names}) < len(names):
             raise DataError(f"{plain(path)}: expected a JSON list of class names, each once.")
     return lists
 
 
-def fill_missing_splits(name: str, found: SourceData, val: float, seed: int) -> tuple[Split, Split, Split]:
-    """Train, val and test; a missing test is cut from train (a fifth, the same for any seed), then a missing val."""
-    train, validation, test = (found.splits.get(split) for split in ("train", "val", "test"))
+def fill_missing_splits(name: str, source: SourceData, val: float, seed: int) -> tuple[Split, Split, Split]:
+    """Return train, val and test.
+
+    A missing test is cut from train (a fifth, the same for any seed), then a missing val.
+    """
+    train, validation, test = (source.splits.get(split) for split in ("train", "val", "test"))
     assert train is not None
     if test is None:
         train, test = split_off(name, "test", train, TEST, 0)
@@ -73,42 +79,51 @@ def fill_missing_splits(name: str, found: SourceData, val: float, seed: int) -> 
 
 
 def split_off(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """What stays, and a part that has the classes in the same proportions."""
+    """Split the samples into the rest and a fraction, with the classes in the same proportions.
+
+    Raises: DataError if there are too few samples.
+    """
     count = max(1, round(fraction * len(samples)))
     if count >= len(samples):
-        raise DataError(f"data {name!r}: {len(samples)} sample(s) can't be parted into train and {split}: give more.")
+        raise DataError(
+            f"data {name!r}: {len(samples)} sample(s) can't be split into train and {split}: provide more samples."
+        )
     chosen = stratified_order(samples, seed)
     return samples.take(chosen[count:].sort().values), samples.take(chosen[:count].sort().values)
 
 
 def stratified_order(samples: Split, seed: int) -> Tensor:
-    """A random order of which each beginning is a fair part: stratified if the classes are known."""
+    """Return a random order; if the classes are known, every prefix is stratified by class."""
     strata = samples.strata
-    return stratified(torch.zeros(len(samples), dtype=torch.int64) if strata is None else strata, seed)
+    return stratified_permutation(torch.zeros(len(samples), dtype=torch.int64) if strata is None else strata, seed)
 
 
 def subsample(name: str, train: Split, limit: int | None, labels_per_class: int | None, seed: int) -> Split:
-    """At most so many samples for each class, then at most `limit` in all."""
+    """Keep at most `labels_per_class` samples of each class, then at most `limit` in total.
+
+    Raises: ConfigError for numbers below 1, or if labels_per_class needs classes that aren't known.
+    """
     for option, value in (("limit", limit), ("labels_per_class", labels_per_class)):
         if value is not None and value < 1:
             raise ConfigError(f"{option}={value}: expected 1 or more.")
     if labels_per_class is not None:
         if train.labels is None:
             raise ConfigError(
-                f"labels_per_class={labels_per_class}: the samples of {name!r} have no single class each that is known "
-                "without reading them; a Dataset says it by `targets`."
+                f"labels_per_class={labels_per_class}: requires a single class per sample that is known without "
+                "reading "
+                f"the sample, which {name!r} doesn't have; give a Dataset the attribute `targets`."
             )
-        train = train.take(few_per_class(train.labels, labels_per_class, seed))
+        train = train.take(sample_per_class(train.labels, labels_per_class, seed))
     if limit is not None and limit < len(train):
         train = train.take(stratified_order(train, seed)[:limit].sort().values)
     return train
 
 
 def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
-    """Only the samples of these classes, which are then all that there are, numbered in this order.
+    """Keep only the samples of these classes, numbered in this order.
 
-    Raises: ConfigError if a name isn't a class of the data, comes twice, or stands alone, or if samples have no single
-    class each.
+    Raises: ConfigError if a name isn't a class of the data or is repeated, if there is only one name, or if samples
+    have no single class.
     """
     faults = [unknown(f"class of {data.name}", name, data.classes) for name in names if name not in data.classes]
     if faults:
@@ -117,17 +132,20 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
         raise ConfigError(f"classes={list(names)}: expected two or more of {data.name}, each once.")
     if any(samples.labels is None for samples in (data.train, data.val, data.test)):
         raise ConfigError(
-            f"classes={list(names)}: the samples of {data.name!r} have no single class each that is known without "
-            "reading them; a Dataset says it by `targets`."
+            f"classes={list(names)}: requires a single class per sample that is known without reading the sample, "
+            f"which {data.name!r} doesn't have; give a Dataset the attribute `targets`."
         )
     numbers = torch.tensor([names.index(name) if name in names else -1 for name in data.classes])
     train, validation, test = (ClassSubset(samples, numbers) for samples in (data.train, data.val, data.test))
     return replace(data, classes=tuple(names), train=train, val=validation, test=test)
 
 
-def channel_mean_std(samples: Split, most: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by channel of images in [0, 1]; over `most` evenly spaced ones if read from files."""
-    count = len(samples) if isinstance(samples, InMemorySplit) else min(most, len(samples))
+def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation per channel of images in [0, 1].
+
+    limit: number of evenly spaced samples that are used if they are read from files.
+    """
+    count = len(samples) if isinstance(samples, InMemorySplit) else min(limit, len(samples))
     chosen = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
     pixels, total, squares, top = 0, torch.zeros(()), torch.zeros(()), 1.0
     for images, _ in samples.read([chosen[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
@@ -141,7 +159,10 @@ def channel_mean_std(samples: Split, most: int = 500) -> tuple[tuple[float, ...]
 
 
 def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
-    """Height and width."""
+    """Return height and width.
+
+    Raises: ConfigError if `size` isn't a size.
+    """
     if size is None:
         return None
     try:
@@ -152,7 +173,7 @@ def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
 
 def made(
     name: str,
-    found: SourceData | DataModule,
+    source: SourceData | DataModule,
     *,
     size: tuple[int, int] | None = None,
     val: float = VAL,
@@ -164,51 +185,55 @@ def made(
     fingerprint: str = "names",
     loading: Mapping[str, int] | None = None,
 ) -> DataModule:
-    """The Data of what was found, or of what is Data already, as it is asked for.
+    """Return the DataModule of a source's data, or of a DataModule, with a run's options.
 
-    Mean and deviation are those of train before it is limited.
+    Mean and standard deviation are those of train before it is limited.
+    Raises: ConfigError for options out of range or that don't fit; DataError if the data has too few classes or
+    samples.
     """
     if not 0 < val <= 0.5:
         raise ConfigError(f"val={val}: expected a fraction of train above 0, at most 0.5.")
-    if val != VAL and (isinstance(found, DataModule) or "val" in found.splits):
-        raise ConfigError(f"val={val}: {name!r} has a validation split already, leave it out.")
-    whole = found if isinstance(found, DataModule) else _completed(name, found, val, seed)
-    whole = replace(
-        whole,
+    if val != VAL and (isinstance(source, DataModule) or "val" in source.splits):
+        raise ConfigError(f"val={val}: {name!r} already has a validation split; remove val.")
+    data = source if isinstance(source, DataModule) else _with_all_splits(name, source, val, seed)
+    data = replace(
+        data,
         name=name,
-        size=size or whole.size,
-        augment=with_crop(augment, whole.augment),
-        loading=whole.loading if loading is None else loading,
+        size=size or data.size,
+        augment=with_crop(augment, data.augment),
+        loading=data.loading if loading is None else loading,
     )
-    for samples in (whole.train, whole.val, whole.test):
+    for samples in (data.train, data.val, data.test):
         samples.content = fingerprint == "content"
-    part = whole if classes is None else select_classes(whole, classes)
-    return replace(part, train=subsample(name, part.train, limit, labels_per_class, seed))
+    selected = data if classes is None else select_classes(data, classes)
+    return replace(selected, train=subsample(name, selected.train, limit, labels_per_class, seed))
 
 
-def _completed(name: str, found: SourceData, val: float, seed: int) -> DataModule:
-    if len(found.classes) < 2:
-        raise DataError(f"data {name!r} has the classes {list(found.classes)}: expected two or more.")
-    train, validation, test = fill_missing_splits(name, found, val, seed)
-    for number, column in enumerate(found.columns):
+def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
+    if len(source.classes) < 2:
+        raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
+    train, validation, test = fill_missing_splits(name, source, val, seed)
+    for number, column in enumerate(source.columns):
         for split, samples in {"train": train, "val": validation, "test": test}.items():
             if not len(samples.column(number)):
-                raise DataError(f"data {name!r}: no sample of {split} has a label in the column {column!r}: give some.")
-    scale = found.scale
+                raise DataError(
+                    f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
+                )
+    scale = source.scale
     mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train)
     return DataModule(
         name=name,
-        task=found.task,
-        classes=found.classes,
+        task=source.task,
+        classes=source.classes,
         channels=len(mean),
-        size=found.size,
+        size=source.size,
         mean=mean,
         std=std,
         train=train,
         val=validation,
         test=test,
-        augment=found.augment,
-        columns=found.columns,
-        notes=tuple(found.notes),
+        augment=source.augment,
+        columns=source.columns,
+        notes=tuple(source.notes),
         came=scale.came,
     )

@@ -1,4 +1,4 @@
-"""What the values of images are as they come, and how they are normalised."""
+"""The scale of image values as loaded, and their normalisation."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from tutelage.errors import ConfigError, DataError
 
 Numbers = tuple[float, ...]
 SLACK = 0.5
-"""So far beyond [0, 1] are pixels that a transform has pushed; what lies further isn't pixels in [0, 1]."""
+"""How far transforms may push pixels beyond [0, 1]; values further out aren't pixels in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class SourceScale:
-    """What the values of images are: pixels in [0, 1] (bytes over 255), or floats that are normalised already.
+    """The scale of image values as loaded: pixels in [0, 1] (bytes over 255), or already normalised floats.
 
-    said: "pixels"; "normalised", by mean and std if these are known; "unsaid" where nobody said which of them.
+    kind: "pixels"; "normalised", by mean and std if these are known; "unknown" if it isn't known which.
     """
 
-    said: Literal["pixels", "normalised", "unsaid"] = "pixels"
+    kind: Literal["pixels", "normalised", "unknown"] = "pixels"
     mean: Numbers | None = None
     std: Numbers | None = None
 
     @property
     def known(self) -> bool:
-        """Whether it is known what a value is of pixels in [0, 1]."""
-        return self.said == "pixels" or self.mean is not None
+        """True if the values can be converted to pixels in [0, 1]."""
+        return self.kind == "pixels" or self.mean is not None
 
 
 PIXELS = SourceScale()
@@ -39,17 +39,18 @@ PIXELS = SourceScale()
 
 @dataclass(frozen=True)
 class Scale:
-    """How images come, and the mean and deviation, of pixels in [0, 1], that normalise them (None: to be measured)."""
+    """The scale of the images, and the mean and std of pixels in [0, 1] that normalise them (None: to be measured)."""
 
     came: SourceScale = PIXELS
     mean: Numbers | None = None
     std: Numbers | None = None
 
     @classmethod
-    def measured(cls, first: Tensor, pixels: bool, mean: Any, std: Any, normalised: Any) -> Scale:
-        """As it is said of a Dataset, of which this is the first image; pixels: whether it is of pixels beyond doubt.
+    def from_first_image(cls, first: Tensor, pixels: bool, mean: Any, std: Any, normalised: Any) -> Scale:
+        """Return the scale of a Dataset from its options and its first image.
 
-        Raises: ConfigError if what is said doesn't fit together, or not the images.
+        pixels: whether the image certainly has pixels (8 or 16 bits).
+        Raises: ConfigError if the options contradict each other or the images; DataError for floats out of range.
         """
         channels, floats = len(first), not pixels
         if (mean is None) != (std is None):
@@ -60,55 +61,61 @@ class Scale:
             normalised = None if floats and mean is None else False
         if normalised is None or normalised is True:
             if normalised and (mean is not None or not floats):
-                what = "its images are pixels" if not floats else "mean and std are of pixels in [0, 1]"
-                raise ConfigError(f"normalised=True: {what}; leave it out, or say normalised=(mean, std).")
-            return cls(SourceScale("normalised" if normalised else "unsaid"), (0.0,) * channels, (1.0,) * channels)
+                reason = "its images are pixels" if not floats else "mean and std refer to pixels in [0, 1]"
+                raise ConfigError(f"normalised=True: {reason}; remove it, or set normalised=(mean, std).")
+            return cls(SourceScale("normalised" if normalised else "unknown"), (0.0,) * channels, (1.0,) * channels)
         if normalised is False:
             if floats:
-                refuse_other(first)
+                check_pixel_range(first)
             return cls(PIXELS, mean, std)
         if not floats or not isinstance(normalised, Sequence) or isinstance(normalised, str) or len(normalised) != 2:
-            hint = "its images are pixels, leave it out" if not floats else "expected True, False or (mean, std)"
+            hint = "its images are pixels; remove it" if not floats else "expected True, False or (mean, std)"
             raise ConfigError(f"normalised={normalised!r}: {hint}.")
-        by = tuple(numbers(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True))
-        return cls(SourceScale("normalised", *by), mean or by[0], std or by[1])
+        statistics = tuple(
+            numbers(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True)
+        )
+        return cls(SourceScale("normalised", *statistics), mean or statistics[0], std or statistics[1])
 
 
-def standard(x: Tensor, mean: Numbers, std: Numbers, came: SourceScale = PIXELS) -> Tensor:
-    """(pixel - mean) / std; pixels are x/top, top = 255 for uint8 and 1 for float, or what became x."""
+def normalise(x: Tensor, mean: Numbers, std: Numbers, came: SourceScale = PIXELS) -> Tensor:
+    """Return (pixel - mean) / std as float32.
+
+    Pixels are x/top, with top = 255 for uint8 and 1 for float; floats normalised by `came` are converted first.
+    """
     top = 1.0 if x.is_floating_point() else 255.0
-    by = came.mean or (0.0,), came.std or (1.0,)
-    mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (mean, std, *by))
+    statistics = came.mean or (0.0,), came.std or (1.0,)
+    mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (mean, std, *statistics))
     return (x.float() * (scale / (top * std_))).sub_((mean_ - shift) / std_)
 
 
-def numbers(word: str, values: Any, channels: int) -> Numbers:
-    """Of pixels in [0, 1], one number a channel: so none is above 1, means aren't below 0, deviations above it.
+def numbers(option: str, values: Any, channels: int) -> Numbers:
+    """Check statistics of pixels in [0, 1], one number per channel: none above 1, means not below 0, stds above 0.
 
-    Raises: ConfigError otherwise.
+    option: its name in messages.
+    Raises: ConfigError for other values.
     """
     try:
-        found = tuple(float(value) for value in values)
+        floats = tuple(float(value) for value in values)
     except (TypeError, ValueError):
-        found = ()
-    if len(found) != channels or not all(map(math.isfinite, found)) or (word.endswith("std") and min(found) <= 0):
-        above = ", above 0" if word.endswith("std") else ""
-        raise ConfigError(f"{word}={values!r}: expected {channels} finite numbers, one a channel{above}.")
-    if min(found) < 0 or max(found) > 1:
+        floats = ()
+    if len(floats) != channels or not all(map(math.isfinite, floats)) or (option.endswith("std") and min(floats) <= 0):
+        above = ", above 0" if option.endswith("std") else ""
+        raise ConfigError(f"{option}={values!r}: expected {channels} finite numbers, one per channel{above}.")
+    if min(floats) < 0 or max(floats) > 1:
         raise ConfigError(
-            f"{word}={values!r}: expected those of pixels in [0, 1]; of pixels up to 255, divide them by 255."
+            f"{option}={values!r}: expected statistics of pixels in [0, 1]; divide those of pixels up to 255 by 255."
         )
-    return found
+    return floats
 
 
-def refuse_other(first: Tensor) -> None:
-    """Refuse floats that can't be pixels in [0, 1].
+def check_pixel_range(first: Tensor) -> None:
+    """Reject floats that can't be pixels in [0, 1].
 
-    Raises: DataError that says how to tell what they are.
+    Raises: DataError that explains how to declare their scale.
     """
     low, high = first.min().item(), first.max().item()
     if low < -SLACK or high > 1 + SLACK:
         raise DataError(
             f"train: sample 0 has values from {low:.3g} to {high:.3g}, but mean, std and normalised=False are for "
-            "pixels in [0, 1]: bring them there, or, if the Dataset normalises them, say normalised=(mean, std)."
+            "pixels in [0, 1]: rescale them, or, if the Dataset normalises them, set normalised=(mean, std)."
         )

@@ -1,4 +1,4 @@
-"""The samples of one split, wherever they lie: in memory, in image files, or in somebody's own Dataset."""
+"""The samples of one split: in memory, in image files or in the user's own Dataset."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tutelage.data.alter import altered
+from tutelage.data.alter import apply_policies
 from tutelage.errors import DataError
 
 IGNORE = 255
-"""The target of positions that don't count."""
+"""The target of unlabelled pixels."""
 
 
 @dataclass(frozen=True)
 class ViewSeed:
-    """How samples are looked at: the address of their randomness, whether photos are cropped by it, further words."""
+    """One view of the samples: the address of its random numbers, whether photos are cropped, and further policies."""
 
     seed: int = 0
     view: int = 0
     crop: bool = False
-    words: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
 
-    def altered(self, x: Tensor, number: int) -> Tensor:
-        """A sample's image after the words."""
-        return altered(x, self.words, (self.seed, number, self.view)) if self.words else x
+    def alter(self, x: Tensor, number: int) -> Tensor:
+        """Apply the policies to a sample's image (C, H, W)."""
+        return apply_policies(x, self.policies, (self.seed, number, self.view)) if self.policies else x
 
 
 class Split(ABC):
     """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
 
-    labels: (N,) int64, each sample's class, where samples have one that is known without reading them; else None.
-    draws: whether reading a sample draws at random what it looks like, beside the data's augmentation. photos: whether
-    reading can crop it at random. content: whether the fingerprint is over what is in files; otherwise over their names
-    and sizes.
+    labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. draws: whether
+    reading a sample involves randomness in addition to the data's augmentation. photos: whether reading can crop a
+    sample at random. content: whether the fingerprint covers the contents of files, or only their names and sizes.
     """
 
     labels: Tensor | None
@@ -52,40 +51,42 @@ class Split(ABC):
 
     @abstractmethod
     def take(self, rows: Tensor) -> Self:
-        """The samples of these numbers, numbered anew."""
+        """Select samples by number; the result is numbered from 0."""
 
     @property
     def weights(self) -> Tensor | None:
-        """(N,), by which training draws them, with replacement; None: each comes once."""
+        """Sampling weights (N,) for training, with replacement; None: each sample once."""
         return None
 
     @property
     def side(self) -> tuple[int, int] | None:
-        """Height and width to which pictures are brought before they are normalised; None: they stay as they come."""
+        """The height and width to which images are brought before normalisation; None: they keep their size."""
         return None
 
     @property
     def strata(self) -> Tensor | None:
-        """(N,) int64, of which fair parts of the samples have the same shares; None if it isn't known."""
+        """Group numbers (N,) int64 for stratified subsets; None if they aren't known."""
         return self.labels
 
     def column(self, number: int) -> Split:
-        """Those that have a label in this column, with it alone."""
-        raise DataError(f"{type(self).__name__}: its samples have no label columns.")
+        """Select the samples that have a label in this column, with this label only."""
+        raise DataError(f"{type(self).__name__}: its samples have no label columns; remove the column.")
 
     @abstractmethod
-    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """For each lot of numbers, the images (B, C, H, W) and the targets (B, …)."""
+    def read(
+        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over batches of sample numbers, yielding images (B, C, H, W) and targets (B, …)."""
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """The sha256 of what identifies the samples."""
+        """Return the sha256 of the samples' identity."""
 
 
 class InMemorySplit(Split):
-    """Images (N, C, H, W) and targets (N,), label columns (N, K) or masks (N, H, W) in memory.
+    """Images (N, C, H, W) and targets in memory: classes (N,), label columns (N, K) or masks (N, H, W).
 
-    rows: those that belong (None: all).
+    rows: the rows in use (None: all).
     """
 
     def __init__(self, images: Tensor, targets: Tensor, rows: Tensor | None = None) -> None:
@@ -95,18 +96,18 @@ class InMemorySplit(Split):
 
     @property
     def side(self) -> tuple[int, int]:
-        """That of memory."""
+        """The height and width of the stored images."""
         return self.images.shape[2], self.images.shape[3]
 
     @property
     def strata(self) -> Tensor | None:
-        """The classes; of label columns, which of the combinations that there are."""
+        """The classes; for label columns, the number of each sample's combination of labels."""
         if self.targets.dim() != 2:
             return self.labels
         return self.targets[self.rows].unique(dim=0, return_inverse=True)[1]
 
     def column(self, number: int) -> InMemorySplit:
-        """The same memory."""
+        """Select a column's labels; the images are shared."""
         targets = self.targets[:, number]
         return InMemorySplit(self.images, targets, self.rows[targets[self.rows] >= 0])
 
@@ -114,20 +115,22 @@ class InMemorySplit(Split):
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Self:
-        """The same memory, other rows."""
+        """Select rows; the memory is shared."""
         return type(self)(self.images, self.targets, self.rows[rows])
 
-    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Copies of the rows, after the look's words; workers change nothing here."""
-        for lot in lots:
-            rows = self.rows[lot]
+    def read(
+        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield copies of the rows with the view's policies applied; `workers` has no effect."""
+        for batch in batches:
+            rows = self.rows[batch]
             images = self.images[rows]
-            if augmentation.words:
-                images = torch.stack([augmentation.altered(x, int(n)) for x, n in zip(images, lot, strict=True)])
+            if augmentation.policies:
+                images = torch.stack([augmentation.alter(x, int(n)) for x, n in zip(images, batch, strict=True)])
             yield images, self.targets[rows].long()
 
     def fingerprint(self) -> str:
-        """Over every pixel and target."""
+        """Hash every pixel and target."""
         digest = hashlib.sha256(str(tuple(self.images.shape[1:])).encode())
         for images, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
             digest.update(images.numpy().data)
@@ -136,7 +139,7 @@ class InMemorySplit(Split):
 
 
 class ClassSubset(Split):
-    """The samples of some classes, numbered anew; numbers: (C,) each class's new number, -1 for the others."""
+    """The samples of some classes, renumbered; numbers: (C,) each class's new number, -1 for excluded classes."""
 
     def __init__(self, samples: Split, numbers: Tensor) -> None:
         assert samples.labels is not None
@@ -149,52 +152,59 @@ class ClassSubset(Split):
 
     @property
     def weights(self) -> Tensor | None:
-        """Theirs."""
+        """The samples' weights."""
         return self.samples.weights
 
     @property
     def side(self) -> tuple[int, int] | None:
-        """Theirs."""
+        """The samples' height and width."""
         return self.samples.side
 
     def take(self, rows: Tensor) -> Self:
-        """Some of them."""
+        """Select some of the samples."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images as they are, targets as the classes are numbered here."""
-        for images, targets in self.samples.read(lots, augmentation, workers):
+    def read(
+        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images unchanged and targets with the new class numbers."""
+        for images, targets in self.samples.read(batches, augmentation, workers):
             yield images, self.numbers[targets]
 
     def fingerprint(self) -> str:
-        """The samples' and the numbers'."""
+        """Hash the samples' fingerprint and the class numbers."""
         return hashlib.sha256(f"{self.samples.fingerprint()} {self.numbers.tolist()}".encode()).hexdigest()
 
 
 class LazySplit(Split):
-    """Abstract: samples that are read one by one, in worker processes if asked."""
+    """Abstract: samples that are read one by one, optionally in worker processes."""
 
     @abstractmethod
     def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
-        """One image (C, H, W) with its target; DataError if it can't be read."""
+        """Return one image (C, H, W) with its target.
 
-    def read(self, lots: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Item by item, stacked; an item's DataError is raised here, also from a worker."""
+        Raises: DataError if it can't be read.
+        """
+
+    def read(
+        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Read item by item and stack; an item's DataError is raised here, also from a worker."""
         loader: Any = DataLoader(
             _Reader(self, augmentation),
-            batch_sampler=[lot.tolist() for lot in lots],
+            batch_sampler=[batch.tolist() for batch in batches],
             num_workers=workers,
             collate_fn=_stack,
             generator=torch.Generator(),
         )
-        for got in loader:
-            if isinstance(got, DataError):
-                raise got
-            yield got
+        for item in loader:
+            if isinstance(item, DataError):
+                raise item
+            yield item
 
 
 class _Reader(Dataset[Any]):
-    """Items, with an error as an item: raised in a worker it would arrive wrapped in a traceback."""
+    """A Dataset that returns an error as an item: raised in a worker it would arrive wrapped in a traceback."""
 
     def __init__(self, samples: LazySplit, augmentation: ViewSeed) -> None:
         self.samples, self.augmentation = samples, augmentation
@@ -202,7 +212,7 @@ class _Reader(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
         try:
             x, y = self.samples.item(number, self.augmentation)
-            return self.augmentation.altered(x, number), y
+            return self.augmentation.alter(x, number), y
         except DataError as error:
             return error
 
@@ -213,5 +223,5 @@ def _stack(items: list[Any]) -> tuple[Tensor, Tensor] | DataError:
             return item
     for shapes in ({tuple(x.shape) for x, _ in items}, {tuple(y.shape) for _, y in items}):
         if len(shapes) > 1:
-            return DataError(f"samples of different shapes {sorted(shapes)} in one batch: bring them to one size.")
+            return DataError(f"samples of different shapes {sorted(shapes)} in one batch: resize them to one size.")
     return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])

@@ -1,7 +1,7 @@
 """Models by name: the literature's small networks, timm's, torchvision's, Hugging Face's, and your own.
 
->>> made = create("resnet8", classes=100)
->>> sum(parameter.numel() for parameter in made.model.parameters())
+>>> loaded = create("resnet8", classes=100)
+>>> sum(parameter.numel() for parameter in loaded.model.parameters())
 83892
 """
 

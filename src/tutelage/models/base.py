@@ -1,4 +1,4 @@
-"""What is asked for, and what `create` returns."""
+"""The arguments and the result of `create`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
-"""The mend where published weights can't be had."""
+"""The mend if published weights are unavailable."""
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,28 @@ class ModelRequest:
     pretrained: bool | None
     local: bool
 
-    def published(self, named: bool) -> bool:
-        """Whether published weights are meant; `named` says whether the name names some."""
-        return named if self.pretrained is None else self.pretrained
+    def published(self, by_name: bool) -> bool:
+        """Return True if published weights are requested; by_name: whether the name names some."""
+        return by_name if self.pretrained is None else self.pretrained
 
     @property
     def dense(self) -> bool:
-        """Whether each pixel wants a label."""
+        """True if the task requires a label for each pixel."""
         return self.task == "segmentation"
 
 
 @dataclass
 class LoadedModel:
-    """A model, and how it came to be.
+    """A model, and how it was made.
 
-    name: as given. mean, std: the normalisation, by channel, of the published weights that were asked for; None if
-    there are none or it isn't known. pretrained: whether its weights were read. untrained: which of its layers nobody
-    has trained although the others came trained, a sentence each. notes: what else the user should know, likewise.
+    Args:
+        model: the module.
+        name: the name as given.
+        mean, std: the normalisation, per channel, of the requested published weights; None if there are none or it
+            isn't known.
+        pretrained: whether its weights were loaded.
+        untrained: sentences about layers with random weights in an otherwise pre-trained model.
+        notes: other messages for the user.
     """
 
     model: nn.Module

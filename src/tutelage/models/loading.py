@@ -1,4 +1,4 @@
-"""A model by its name: a built-in network, timm's, torchvision's, Hugging Face's, or your own."""
+"""Models by name: built-in networks, timm's, torchvision's, Hugging Face's, and your own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
-from tutelage.models.pretrained import load_into, read
-from tutelage.models.providers import SOURCES, refused
+from tutelage.models.pretrained import load_into, read_weights
+from tutelage.models.providers import SOURCES, creation_error
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import answer
 from tutelage.utils import registry
@@ -24,15 +24,15 @@ def families() -> Iterator[type[ZooNetwork]]:
     modules = [importlib.import_module(f"tutelage.models.zoo.{file.name}") for file in files]
     for module in (*modules, *(plugin.load() for plugin in registry.plugins("models").values())):
         yield from (
-            part
-            for part in vars(module).values()
-            if isinstance(part, type) and issubclass(part, ZooNetwork) and part.__module__ == module.__name__
-            if part is not ZooNetwork
+            family
+            for family in vars(module).values()
+            if isinstance(family, type) and issubclass(family, ZooNetwork) and family.__module__ == module.__name__
+            if family is not ZooNetwork
         )
 
 
 def available() -> dict[str, str]:
-    """What `create` knows: each name, or form of names (D a depth, W a width, K a factor), and one line about it."""
+    """Return the names, or forms of names (D a depth, W a width, K a factor), that `create` accepts, with summaries."""
     built_in = {family.form: (family.__doc__ or "").partition("\n")[0] for family in families()}
     return built_in | {form: (make.__doc__ or "").partition("\n")[0] for form, make in SOURCES.values()}
 
@@ -47,78 +47,96 @@ def create(
     task: str = "classification",
     weights: str | Path | None = None,
 ) -> LoadedModel:
-    """The model of that name, for `classes` outputs and images of `channels` and `size` (height, width).
+    """Create the model of that name, for `classes` outputs.
 
-    name: a built-in (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
-    `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`. pretrained: None takes the published weights if the name names some
-    (a timm tag, torchvision weights, a Hugging Face model). task: "segmentation" asks for a map of classes, any other
-    for a vector. weights: a safetensors or torch file to begin from instead of a download; its classifier is replaced
-    if it has another number of classes. Random weights are a function of torch's seed. If size is given, the model is
-    tried once on an image of it, unless it is your own.
-    Raises: ConfigError for an unknown name or a contradiction; ModelError if the model can't be made or its weights
-    can't be had.
+    Random weights are a function of torch's seed. If `size` is given, the model is run once on an image of that size,
+    unless it is your own.
+
+    Args:
+        name: a built-in network (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
+            `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
+        classes: number of outputs.
+        channels: of the images.
+        size: height and width of the images.
+        pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
+            Hugging Face model).
+        task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
+        weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
+            it has another number of classes.
+    Raises: ConfigError for an unknown name or a contradiction; ModelError if the model can't be made or its weights are
+    unavailable.
     """
     if classes < 1 or channels < 1:
-        raise ConfigError(f"a model has 1 class and 1 channel or more, got classes={classes}, channels={channels}.")
-    source, colon, rest = name.partition(":")
+        raise ConfigError(f"classes={classes}, channels={channels}: expected 1 or more of each.")
+    source, colon, path = name.partition(":")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
     request = ModelRequest(
-        rest if colon else name, classes, channels, size, task, pretrained, local=weights is not None
+        path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
-    made = SOURCES[source][1](request) if colon else built_in(request)
-    made.name = name
+    loaded = SOURCES[source][1](request) if colon else built_in(request)
+    loaded.name = name
     if weights is not None:
-        load_into(made, read(Path(weights)), classes, str(weights))
+        load_into(loaded, read_weights(Path(weights)), classes, str(weights))
     if size is not None and source != "python":
-        try_once(made, request)
-    return made
+        try_once(loaded, request)
+    return loaded
 
 
 def built_in(request: ModelRequest) -> LoadedModel:
-    """A network of this folder, with random weights."""
+    """Create a built-in network with random weights.
+
+    Raises: ConfigError for an unknown name, or a network for another task.
+    """
     name = request.name
     if request.pretrained and not request.local:
-        raise ConfigError(f"{name} has no published weights here: leave out pretrained=true, or {FILE}.")
-    known: list[str] = []
+        raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
+    names: list[str] = []
     for family in families():
         fits = (family.task == "segmentation") == request.dense
-        known += family.examples if fits else ()
+        names += family.examples if fits else ()
         try:
             model = family.named(name, request.classes, request.channels)
         except ConfigError as error:
-            raise ConfigError(f"{error}{elsewhere(name)}") from error
+            raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
         if model is not None:
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
-            notes = [f"{name} is the literature's network for small images ({size}).{elsewhere(name)}"]
+            notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
             return LoadedModel(model, name, notes=notes if namesake else [])
-    known += [form for form, _ in SOURCES.values()]
-    raise ConfigError(unknown("model", name, known, "tutelage list models") + elsewhere(name))
+    names += [form for form, _ in SOURCES.values()]
+    raise ConfigError(unknown("model", name, names, "tutelage list models") + hint_at_libraries(name))
 
 
-def elsewhere(name: str) -> str:
-    """The sentence that says which library has a network of that name, if one has."""
+def hint_at_libraries(name: str) -> str:
+    """Return a sentence naming the libraries that have a network of that name, if any."""
     from torchvision.models import list_models
 
-    found = [f"torchvision:{name}"] if name in list_models() else []
+    matches = [f"torchvision:{name}"] if name in list_models() else []
     if importlib.util.find_spec("timm") is not None and importlib.import_module("timm").is_model(name):
-        found.insert(0, f"timm:{name}")
-    return f" The network for photos of that name is {' or '.join(found)}." if found else ""
+        matches.insert(0, f"timm:{name}")
+    return f" The network for photos of that name is {' or '.join(matches)}." if matches else ""
 
 
-def try_once(made: LoadedModel, request: ModelRequest) -> None:
-    """Refuse a model that can't take one image of the size asked for, or says another number of classes."""
+def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
+    """Run the model once on an image of the requested size.
+
+    Raises: ModelError if it fails, or returns another number of classes.
+    """
     assert request.size is not None
-    training, image = made.model.training, torch.zeros(1, request.channels, *request.size)
+    training, image = loaded.model.training, torch.zeros(1, request.channels, *request.size)
     try:
         with torch.no_grad():
-            response = answer(made.model.eval(), image)
+            response = answer(loaded.model.eval(), image)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
-        raise refused(made.name, request, error) from error
+        raise creation_error(loaded.name, request, error) from error
     finally:
-        made.model.train(training)
+        loaded.model.train(training)
     if response.dim() < 2 or response.shape[1] != request.classes:
-        raise ModelError(f"{made.name} answers with shape {tuple(response.shape)}, expected {request.classes} classes.")
+        raise ModelError(
+            f"{loaded.name} returns the shape {tuple(response.shape)}: expected {request.classes} classes in "
+            "dimension 1; "
+            "check its number of classes."
+        )

@@ -1,4 +1,4 @@
-"""Weights from a file, or from a network that may be down."""
+"""Pre-trained weights: from a file, or downloaded, with or without a network connection."""
 
 from __future__ import annotations
 
@@ -24,121 +24,125 @@ WRAPPERS = (
     "state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model_state", "model", "network", "net",
     "weights",
 )  # fmt: skip
-"""Where checkpoints have a state dict, averaged weights first, as timm takes them."""
+"""Keys under which checkpoints hold a state dict, averaged weights first, in timm's order of preference."""
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file or a torch file that holds tensors only.
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read the state dict from a safetensors file, or a torch file that holds tensors only.
 
     Raises: ModelError if there is no such file, it can't be read, or it holds something else.
     """
     if not path.is_file():
         raise ModelError(f"no weights at {path}: give a .safetensors file, or a .pth of tensors.")
     try:
-        with torch.serialization.safe_globals([Namespace]):  # the arguments of a script, plain values
-            found: Any = (
+        with torch.serialization.safe_globals([Namespace]):  # a script's arguments: plain values
+            content: Any = (
                 load_file(path)
                 if path.suffix == ".safetensors"
                 else torch.load(path, map_location="cpu", weights_only=True)
             )
-    except Exception as error:  # an unpickler may raise anything on bytes that are none of its
-        held = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds {held[1]}, which isn't read." if held else str(error).partition("\n")[0]
+    except Exception as error:  # an unpickler may raise anything on other content
+        blocked = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it holds {blocked[1]}, which isn't read." if blocked else str(error).partition("\n")[0]
         raise ModelError(
             f"can't read weights from {path}: {reason} Expected a .safetensors file, or a torch file of tensors only; "
-            "save others again with `torch.save(model.state_dict(), path)`."
+            "save it again with `torch.save(model.state_dict(), path)`."
         ) from error
-    while isinstance(found, Mapping):
-        inner = next((found[key] for key in WRAPPERS if isinstance(found.get(key), Mapping)), None)
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
             break
-        found = inner
-    if not isinstance(found, Mapping) or not found:
-        raise ModelError(f"{path} isn't a state dict (names and tensors), but {type(found).__name__}.")
-    if others := [str(key) for key, value in found.items() if not isinstance(value, Tensor)]:
-        raise ModelError(f"{path} isn't a state dict (names and tensors): {few(others)} is no tensor.")
-    return {str(key).replace("_orig_mod.", ""): value for key, value in found.items()}
+        content = inner
+    if not isinstance(content, Mapping) or not content:
+        raise ModelError(f"{path} holds a {type(content).__name__}: expected a state dict (names and tensors).")
+    if others := [str(key) for key, value in content.items() if not isinstance(value, Tensor)]:
+        raise ModelError(
+            f"{path} isn't a state dict: {first_names(others)} is no tensor; expected names and tensors only."
+        )
+    return {str(key).replace("_orig_mod.", ""): value for key, value in content.items()}
 
 
-def of_model(state: Mapping[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under the model's own names, and the names of those that lie outside of them.
+def strip_prefix(state: Mapping[str, Tensor], model_names: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors under the model's own names, and the names of the tensors that aren't the model's.
 
-    Wrappers put a prefix before all names (`module.`, `model.`, `student.backbone.` …): it is the one that leaves most
-    of the model's names, none if several do.
+    Wrappers prepend a prefix to all names (`module.`, `model.`, `student.backbone.` …): the prefix whose removal
+    matches most of the model's names is stripped, the shortest if several match equally many.
     """
-    names = set(own)
-    known = [key.removesuffix(name) for name in names for key in state if key.endswith(f".{name}")]
-    counts = Counter({"": len(names & state.keys())} | Counter(known))
-    prefix = max(counts, key=lambda found: (counts[found], -len(found)))
+    names = set(model_names)
+    prefixes = [key.removesuffix(name) for name in names for key in state if key.endswith(f".{name}")]
+    counts = Counter({"": len(names & state.keys())} | Counter(prefixes))
+    prefix = max(counts, key=lambda candidate: (counts[candidate], -len(candidate)))
     inside = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     return inside, [key for key in state if not key.startswith(prefix)]
 
 
-def few(names: Sequence[str]) -> str:
-    """The first three, and how many more there are."""
+def first_names(names: Sequence[str]) -> str:
+    """Join the first three names, followed by how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_into(made: LoadedModel, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
-    """Load a state dict; what doesn't fit the number of classes or channels is adapted, and said of the model.
+def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
+    """Load a state dict; tensors that differ only in the number of classes or channels are adapted, and noted.
 
     A classifier of another number of classes keeps its random weights. A first convolution of another number of
-    channels becomes the mean over its input channels, scaled so that the sum stays.
+    channels becomes the mean over its input channels, scaled so that the sum stays. `loaded` gets the notes.
     Raises: ModelError if other names or shapes differ.
     """
-    own = made.model.state_dict()
-    state, outside = of_model(state, own)
+    model_state = loaded.model.state_dict()
+    state, outside = strip_prefix(state, model_state)
     fitted = dict(state)
     if outside:
-        made.notes.append(f"{origin} also holds {few(outside)}, which aren't the model's.")
-    for key in sorted(own.keys() & state.keys()):
-        value, mine = state[key], own[key]
-        if value.shape == mine.shape:
+        loaded.notes.append(f"{origin} also holds {first_names(outside)}, which aren't the model's.")
+    for key in sorted(model_state.keys() & state.keys()):
+        value, target = state[key], model_state[key]
+        if value.shape == target.shape:
             continue
-        if is_head(value, mine, classes):
-            fitted[key] = mine
-            what = f"{key}: {origin} has {value.shape[0]} classes, not {classes}; this layer begins anew."
-            made.untrained.append(what)
-        elif is_stem(value, mine):
-            fitted[key] = value.mean(1, keepdim=True).expand_as(mine) * (value.shape[1] / mine.shape[1])
-            what = f"{key}: {origin} has {value.shape[1]} channels, not {mine.shape[1]}; averaged over them."
-            made.notes.append(what)
-    wrong = [f"{key} {tuple(fitted[key].shape)} in the file, {tuple(own[key].shape)} in the model"
-             for key in own if key in fitted and fitted[key].shape != own[key].shape]  # fmt: skip
-    missing = [key for key in own if key not in fitted and not key.endswith("num_batches_tracked")]
-    extra = [key for key in fitted if key not in own]
-    said = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}
-    if any(said.values()):
-        lists = "; ".join(f"{what}: {few(names)}" for what, names in said.items() if names)
-        count = sum(map(len, said.values()))
-        raise ModelError(f"{origin} doesn't fit the model in {count} of {len(own)} tensors: {lists}. "
+        if is_head(value, target, classes):
+            fitted[key] = target
+            note = (
+                f"{key}: {origin} has {value.shape[0]} classes, not {classes}; this layer starts from random weights."
+            )
+            loaded.untrained.append(note)
+        elif is_stem(value, target):
+            fitted[key] = value.mean(1, keepdim=True).expand_as(target) * (value.shape[1] / target.shape[1])
+            note = f"{key}: {origin} has {value.shape[1]} channels, not {target.shape[1]}; averaged over them."
+            loaded.notes.append(note)
+    wrong = [f"{key} {tuple(fitted[key].shape)} in the file, {tuple(model_state[key].shape)} in the model"
+             for key in model_state if key in fitted and fitted[key].shape != model_state[key].shape]  # fmt: skip
+    missing = [key for key in model_state if key not in fitted and not key.endswith("num_batches_tracked")]
+    extra = [key for key in fitted if key not in model_state]
+    faults = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}
+    if any(faults.values()):
+        lists = "; ".join(f"{fault}: {first_names(names)}" for fault, names in faults.items() if names)
+        count = sum(map(len, faults.values()))
+        raise ModelError(f"{origin} doesn't fit the model in {count} of {len(model_state)} tensors: {lists}. "
                          "Is it the same architecture?")  # fmt: skip
-    made.model.load_state_dict(own | fitted)
-    made.pretrained = True
+    loaded.model.load_state_dict(model_state | fitted)
+    loaded.pretrained = True
 
 
-def is_head(value: Tensor, mine: Tensor, classes: int) -> bool:
-    """Whether the two differ in the number of classes only."""
-    return mine.dim() > 0 and mine.shape[0] == classes and value.shape[1:] == mine.shape[1:]
+def is_head(value: Tensor, target: Tensor, classes: int) -> bool:
+    """Return True if the two tensors differ in the number of classes only."""
+    return target.dim() > 0 and target.shape[0] == classes and value.shape[1:] == target.shape[1:]
 
 
-def is_stem(value: Tensor, mine: Tensor) -> bool:
-    """Whether the two are convolutions that differ in the number of image channels only."""
-    same = value.dim() == mine.dim() == 4 and (value.shape[0], value.shape[2:]) == (mine.shape[0], mine.shape[2:])
-    return same and 3 in (value.shape[1], mine.shape[1])
+def is_stem(value: Tensor, target: Tensor) -> bool:
+    """Return True if the two are convolutions that differ in the number of image channels only."""
+    same = value.dim() == target.dim() == 4 and (value.shape[0], value.shape[2:]) == (target.shape[0], target.shape[2:])
+    return same and 3 in (value.shape[1], target.shape[1])
 
 
 def reachable(url: str, seconds: float = 5.0) -> bool:
-    """Whether something answers there in time; looking up the address counts, for which sockets have no limit."""
-    answers: list[bool] = []
-    asking = Thread(target=lambda: answers.append(answered(url, seconds)), daemon=True)
-    asking.start()
-    asking.join(seconds)
-    return bool(answers) and answers[0]
+    """Return True if a server responds in time, including the address lookup, for which sockets have no time limit."""
+    results: list[bool] = []
+    request = Thread(target=lambda: results.append(responds(url, seconds)), daemon=True)
+    request.start()
+    request.join(seconds)
+    return bool(results) and results[0]
 
 
-def answered(url: str, seconds: float) -> bool:
-    """Whether something answers there, be it with a refusal."""
+def responds(url: str, seconds: float) -> bool:
+    """Return True if a server responds, even with an error."""
     try:
         urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds).close()
     except urllib.error.HTTPError:
@@ -150,24 +154,24 @@ def answered(url: str, seconds: float) -> bool:
 
 @contextmanager
 def hub(name: str, mend: str) -> Iterator[None]:
-    """Inside, Hugging Face downloads come from the cache alone, without repeated tries, if the hub can't be reached.
+    """Take Hugging Face downloads inside from the cache only, without retries, if the hub can't be reached.
 
-    Raises: ModelError if what is asked for isn't cached either.
+    Raises: ModelError if the files aren't cached either.
     """
     from huggingface_hub import constants
 
-    was = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was or not reachable(constants.ENDPOINT)
+    was_offline = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = was_offline or not reachable(constants.ENDPOINT)
     try:
         yield
     except OSError as error:
-        raise cannot_download(name, mend, error) from error
+        raise download_error(name, mend, error) from error
     finally:
-        constants.HF_HUB_OFFLINE = was
+        constants.HF_HUB_OFFLINE = was_offline
 
 
-def cannot_download(name: str, mend: str, error: Exception) -> ModelError:
-    """The refusal if published weights can't be had."""
+def download_error(name: str, mend: str, error: Exception) -> ModelError:
+    """Return the error for published weights that are unavailable."""
     reason = str(error).strip().partition("\n")[0]
     return ModelError(
         f"can't get the pretrained weights of {name}, neither from the network nor from the cache: {reason} "

@@ -1,4 +1,4 @@
-"""Models of other libraries, and of one's own."""
+"""Models of other libraries and of the user's own code."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
-from tutelage.models.pretrained import cannot_download, hub, load_into, reachable
+from tutelage.models.pretrained import download_error, hub, load_into, reachable
 
 
 def timm(request: ModelRequest) -> LoadedModel:
-    """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, names published weights and takes them."""
-    library = required("timm", "pip install 'tutelage[timm]'")
+    """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, loads these published weights."""
+    library = import_required("timm", "pip install 'tutelage[timm]'")
     refuse_dense("timm", request)
     name = request.name
     architecture, _, tag = name.partition(".")
@@ -28,7 +28,9 @@ def timm(request: ModelRequest) -> LoadedModel:
         raise ConfigError(not_found("timm", "model", architecture, library.list_models(), "timm.list_models()"))
     tags = [known.partition(".")[2] for known in library.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        raise ConfigError(f"timm has no weights {tag!r} of {architecture}; it has {', '.join(tags) or 'none'}.")
+        raise ConfigError(
+            f"timm has no weights {tag!r} of {architecture}: expected one of {', '.join(tags) or 'none'}."
+        )
     published = request.published(bool(tag))
     if published and not tags:
         raise ConfigError(f"timm has no published weights of {architecture}: use pretrained=false, or {FILE}.")
@@ -39,61 +41,63 @@ def timm(request: ModelRequest) -> LoadedModel:
     download = published and not request.local
     try:
         with hub(f"timm:{name}", FILE) if download else nullcontext():
-            made = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
+            loaded = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise refused(f"timm:{name}", request, error) from error
+        raise creation_error(f"timm:{name}", request, error) from error
     if published:
-        made.mean, made.std = normalisation(config.mean, config.std, request.channels)
+        loaded.mean, loaded.std = normalisation(config.mean, config.std, request.channels)
     if download and config.num_classes != request.classes:
-        made.untrained.append(new_head(name, config.num_classes, request))
-    return made
+        loaded.untrained.append(new_head_note(name, config.num_classes, request))
+    return loaded
 
 
 def torchvision(request: ModelRequest) -> LoadedModel:
-    """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT takes those weights."""
+    """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT loads these weights."""
     from torchvision import models
 
     name, _, tag = request.name.partition(":")
-    known = models.list_models(module=models.segmentation if request.dense else models)
-    if name not in known:
+    names = models.list_models(module=models.segmentation if request.dense else models)
+    if name not in names:
         kind = f"{'segmentation' if request.dense else 'classification'} model"
-        raise ConfigError(not_found("torchvision", kind, name, known, "torchvision.models.list_models()"))
+        raise ConfigError(not_found("torchvision", kind, name, names, "torchvision.models.list_models()"))
     backbone = {"weights_backbone": None} if request.dense else {}
     try:
         model = models.get_model(name, weights=None, num_classes=request.classes, **backbone)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise refused(f"torchvision:{name}", request, error) from error
+        raise creation_error(f"torchvision:{name}", request, error) from error
     if request.channels != 3:
         replace_stem(model, request.channels)
-    made = LoadedModel(model, name)
+    loaded = LoadedModel(model, name)
     if not request.published(bool(tag)):
-        return made
+        return loaded
     choices, tag = models.get_model_weights(name), tag or "DEFAULT"
     if tag not in choices.__members__:
-        raise ConfigError(f"torchvision has no weights {tag!r} of {name}; it has {', '.join(choices.__members__)}.")
+        raise ConfigError(
+            f"torchvision has no weights {tag!r} of {name}: expected one of {', '.join(choices.__members__)}."
+        )
     preset = choices[tag].transforms()
-    made.mean, made.std = normalisation(preset.mean, preset.std, request.channels)
+    loaded.mean, loaded.std = normalisation(preset.mean, preset.std, request.channels)
     if hasattr(model, "transform_input"):
         model.transform_input = request.channels == 3
     if not request.local:
-        load_into(made, downloaded(choices[tag], name), request.classes, f"{name}:{tag}")
-    return made
+        load_into(loaded, download_weights(choices[tag], name), request.classes, f"{name}:{tag}")
+    return loaded
 
 
-def downloaded(weights: Any, name: str) -> dict[str, torch.Tensor]:
-    """The state dict of torchvision weights, from the cache or the network, without a segmenter's second head."""
+def download_weights(weights: Any, name: str) -> dict[str, torch.Tensor]:
+    """Return the state dict of torchvision weights, from the cache or the network, without an auxiliary classifier."""
     cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     try:
         if not cached.exists() and not reachable(weights.url):
             raise OSError(f"{weights.url} can't be reached.")
         state = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
-        raise cannot_download(f"torchvision:{name}", FILE, error) from error
+        raise download_error(f"torchvision:{name}", FILE, error) from error
     return {key: value for key, value in state.items() if not key.startswith("aux_classifier.")}
 
 
 def replace_stem(model: nn.Module, channels: int) -> None:
-    """The first convolution, for images of another number of channels."""
+    """Replace the first convolution by one for another number of image channels."""
     old: Any
     path, old = next((path, part) for path, part in model.named_modules() if isinstance(part, nn.Conv2d))
     new = nn.Conv2d(
@@ -104,25 +108,25 @@ def replace_stem(model: nn.Module, channels: int) -> None:
 
 def hugging_face(request: ModelRequest) -> LoadedModel:
     """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
-    library = required("transformers", "pip install transformers")
+    library = import_required("transformers", "pip install transformers")
     refuse_dense("hf", request)
     name = request.name
     published = request.published(True)
     try:
         with hub(f"hf:{name}", "give their folder as hf:FOLDER"):
             config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
-            made = from_hub(library, config, request, published and not request.local)
+            loaded = from_hub(library, config, request, published and not request.local)
             if published:
-                made.mean, made.std = normalisation(*processor_normalisation(library, name), request.channels)
+                loaded.mean, loaded.std = normalisation(*processor_normalisation(library, name), request.channels)
     except (ValueError, RuntimeError, KeyError) as error:
-        raise refused(f"hf:{name}", request, error) from error
-    return made
+        raise creation_error(f"hf:{name}", request, error) from error
+    return loaded
 
 
 def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -> LoadedModel:
-    """The classifier of that configuration for the classes and channels asked for; and the size, if untrained."""
+    """Create a configuration's classifier for the requested classes and channels; if untrained, also for the size."""
     name, auto = request.name, library.AutoModelForImageClassification
-    before, config.num_labels = config.num_labels, request.classes
+    old_classes, config.num_labels = config.num_labels, request.classes
     trained_on, config.num_channels = getattr(config, "num_channels", 3), request.channels
     if not download:
         if request.size is not None and hasattr(config, "image_size"):
@@ -131,31 +135,39 @@ def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -
     model, report = auto.from_pretrained(
         name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
     )
-    made = LoadedModel(model.float(), name, pretrained=True)
-    if before != request.classes:
-        made.untrained.append(new_head(name, before, request))
+    loaded = LoadedModel(model.float(), name, pretrained=True)
+    if old_classes != request.classes:
+        loaded.untrained.append(new_head_note(name, old_classes, request))
     if trained_on != request.channels:
-        what = f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer begins anew."
-        made.untrained.append(what)
+        loaded.untrained.append(
+            f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer starts from random "
+            "weights."
+        )
     if missing := sorted(report["missing_keys"]):
-        made.untrained.append(f"{name} has no {', '.join(missing[:3])} ({len(missing)} in all); they begin anew.")
-    return made
+        loaded.untrained.append(
+            f"{name} has no {', '.join(missing[:3])} ({len(missing)} in total); they start from random weights."
+        )
+    return loaded
 
 
 def processor_normalisation(library: Any, name: str) -> tuple[Any, Any]:
-    """The mean and deviation in the model's pre-processing file, if there is one."""
+    """Return the mean and std in the model's pre-processing file, if there is one."""
     try:
-        found, _ = library.ImageProcessingMixin.get_image_processor_dict(name)
+        processor, _ = library.ImageProcessingMixin.get_image_processor_dict(name)
     except OSError:
         return None, None
-    return found.get("image_mean"), found.get("image_std")
+    return processor.get("image_mean"), processor.get("image_std")
 
 
-def own(request: ModelRequest) -> LoadedModel:
-    """What your own callable returns, as in python:my_package.models:small; called with classes= and channels=."""
+def from_callable(request: ModelRequest) -> LoadedModel:
+    """The model that your callable returns, as in python:my_package.models:small; called with classes= and channels=.
+
+    Raises: ConfigError if there is no such callable or it takes other arguments; ModelError if it raises, or returns
+    something else than a module.
+    """
     module_name, _, attribute = request.name.partition(":")
     if not module_name or not attribute:
-        raise ConfigError(f"expected python:MODULE:CALLABLE, as python:my_models:small, got python:{request.name}.")
+        raise ConfigError(f"python:{request.name}: expected python:MODULE:CALLABLE, as in python:my_models:small.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -166,39 +178,48 @@ def own(request: ModelRequest) -> LoadedModel:
         ) from error
     if not hasattr(module, attribute):
         raise ConfigError(f"python:{request.name}: the module {module_name} has no {attribute!r}.")
-    make = getattr(module, attribute)
-    if not callable(make):
-        raise ConfigError(f"python:{request.name} is a {type(make).__name__}, expected something to call.")
+    return LoadedModel(_call(request, getattr(module, attribute)), request.name)
+
+
+def _call(request: ModelRequest, function: Any) -> nn.Module:
+    """Call the user's callable with those of classes= and channels= that it takes."""
+    if not callable(function):
+        raise ConfigError(f"python:{request.name} is a {type(function).__name__}: expected a callable.")
     try:
-        signature = inspect.signature(make)
+        signature = inspect.signature(function)
     except (TypeError, ValueError) as error:  # some built-in functions have none
-        raise ConfigError(f"python:{request.name} doesn't say what it is called with: {error}.") from error
-    anything = any(taken.kind is taken.VAR_KEYWORD for taken in signature.parameters.values())
-    given = {"classes": request.classes, "channels": request.channels}
-    given = {key: value for key, value in given.items() if anything or key in signature.parameters}
+        raise ConfigError(
+            f"python:{request.name} has no readable signature: {error}; wrap it in a function."
+        ) from error
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    args = {"classes": request.classes, "channels": request.channels}
+    args = {key: value for key, value in args.items() if takes_any or key in signature.parameters}
     try:
-        signature.bind(**given)
+        signature.bind(**args)
     except TypeError as error:
         raise ConfigError(f"python:{request.name} is called with classes= and channels= only: {error}.") from error
     try:
-        model = make(**given)
+        model = function(**args)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(f"python:{request.name} raised {type(error).__name__}: {error}.") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"python:{request.name} returned {type(model).__name__}, expected a torch.nn.Module.")
-    return LoadedModel(model, request.name)
+    return model
 
 
 SOURCES: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {
     "timm": ("timm:NAME[.TAG]", timm),
     "torchvision": ("torchvision:NAME[:WEIGHTS]", torchvision),
     "hf": ("hf:FOLDER_OR_ID", hugging_face),
-    "python": ("python:MODULE:CALLABLE", own),
+    "python": ("python:MODULE:CALLABLE", from_callable),
 }
 
 
-def required(module: str, mend: str) -> Any:
-    """An optional library, or how to install it."""
+def import_required(module: str, mend: str) -> Any:
+    """Import an optional library.
+
+    Raises: ModelError that tells how to install it.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -206,28 +227,32 @@ def required(module: str, mend: str) -> Any:
 
 
 def refuse_dense(source: str, request: ModelRequest) -> None:
-    """Only classifiers come from some sources."""
+    """Reject a task with a label for each pixel, for sources that have classifiers only.
+
+    Raises: ConfigError.
+    """
     if request.dense:
         raise ConfigError(
-            f"{source}:{request.name} labels whole images, the task wants a label for each pixel: use seg16, "
+            f"{source}:{request.name} classifies images, but the task requires a label for each pixel: use seg16, "
             "torchvision:lraspp_mobilenet_v3_large, or python:MODULE:CALLABLE."
         )
 
 
-def not_found(source: str, kind: str, name: str, known: Iterable[str], how: str) -> str:
-    """The sentence for a name that a large library hasn't."""
-    near = get_close_matches(name, list(known), n=3)
+def not_found(source: str, kind: str, name: str, names: Iterable[str], how: str) -> str:
+    """Return the message for a name that a library doesn't have; how: the call that lists the names."""
+    near = get_close_matches(name, list(names), n=3)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{source} has no {kind} {name!r}: {hint}`{how}` lists them."
 
 
-def new_head(name: str, before: int, request: ModelRequest) -> str:
-    """The note on a replaced classifier."""
-    return f"{name} was trained for {before} classes, not {request.classes}; its classifier begins anew."
+def new_head_note(name: str, old_classes: int, request: ModelRequest) -> str:
+    """Return the note on a replaced classifier."""
+    counts = f"{old_classes} classes, not {request.classes}"
+    return f"{name} was trained for {counts}; its classifier starts from random weights."
 
 
-def refused(name: str, request: ModelRequest, error: Exception) -> ModelError:
-    """The library's own refusal, with what was asked."""
+def creation_error(name: str, request: ModelRequest, error: Exception) -> ModelError:
+    """Return the library's own error, with the requested classes, channels and size."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
     size = "" if request.size is None else f", images of {request.size[0]}×{request.size[1]}"
     return ModelError(
@@ -236,7 +261,7 @@ def refused(name: str, request: ModelRequest, error: Exception) -> ModelError:
 
 
 def normalisation(mean: Any, std: Any, channels: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """Mean and deviation by channel; their average if the images have another number of channels."""
+    """Return mean and std per channel; their average for each channel if the images have another number of channels."""
     if mean is None or std is None:
         return None, None
     means, stds = tuple(map(float, mean)), tuple(map(float, std))

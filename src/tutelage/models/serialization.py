@@ -1,4 +1,4 @@
-"""A network as one file: its weights as safetensors, and in its header what it takes to rebuild it."""
+"""A network as one file: its weights as safetensors, and in its header what is needed to rebuild it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from tutelage.utils.files import write_atomically
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What rebuilds a network: its name, what it was made for, and the normalisation that it wants.
+    """What is needed to rebuild a network: its name, its task and classes, and the normalisation of its inputs.
 
-    columns: of data with several label columns, how many of the classes each has; column: the only one it was
-    trained on. known: whether mean and std are of pixels in [0, 1]; if not, its images were floats as they came.
-    side: height and width to which its pictures were brought before they were normalised; centred: by the middle of
-    each, as photos are.
+    Args:
+        model: the model's name.
+        task, classes, channels, size, mean, std, data: those of the data that it was trained on.
+        columns: of data with several label columns, each column's number of classes.
+        column: the only column it was trained on.
+        known: whether mean and std refer to pixels in [0, 1]; if not, its images were floats, left unchanged.
+        side: the height and width to which its images were brought before normalisation.
+        centred: whether by cropping the centre, as photos are.
     """
 
     model: str
@@ -46,16 +50,16 @@ class ModelCard:
 
     @property
     def preprocess(self) -> Preprocess:
-        """What makes of a picture the tensor that the network wants, as evaluation has it."""
+        """The preprocessing that converts an image to the network's input, identical to evaluation's."""
         return Preprocess(self.channels, self.size, self.mean, self.std, self.known, self.side, self.centred)
 
 
 def card_of(model: str, data: DataModule) -> ModelCard:
-    """The card of a model trained on this data."""
-    facts = data.classes, data.channels, data.size, data.mean, data.std, data.name
+    """Return the card of a model trained on this data."""
+    of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name
     centred = data.test.photos and data.task != "segmentation"
     return ModelCard(
-        model, data.task, *facts, dict(data.columns), data.column_name, data.came.known, data.test.side, centred
+        model, data.task, *of_data, dict(data.columns), data.column_name, data.came.known, data.test.side, centred
     )
 
 
@@ -73,11 +77,11 @@ def save(path: Path, model: nn.Module, card: ModelCard) -> None:
 
 
 def card(path: str | Path) -> ModelCard:
-    """The card in a saved file.
+    """Read the card of a saved file or run folder.
 
-    Raises: CheckpointError if the file isn't whole or isn't one of ours.
+    Raises: CheckpointError if the file is torn or wasn't written by tutelage.
     """
-    path = _file(path)
+    path = _weights_file(path)
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -94,39 +98,45 @@ def card(path: str | Path) -> ModelCard:
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
-    """The network of a run folder or saved file, in eval mode; its card is its `.card`.
+    """Load the network of a run folder or saved file, in eval mode, with its card as `.card`.
 
-    Its `.preprocess` makes tensors of pictures, unless the module has one of its own: then the card's does.
+    Its `.preprocess` converts images to input tensors: the module's own, if it has one, else the card's.
 
-    model: a module to load the weights into, for networks that were given as objects.
+    Args:
+        path: a run folder or a saved file.
+        model: a module to load the weights into, for networks that were passed as objects.
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
     """
-    path = _file(path)
-    known = card(path)
+    path = _weights_file(path)
+    model_card = card(path)
     weights = tensors(path)
     if model is None:
-        if known.model.startswith("object:"):
-            raise ModelError(f"{path} holds {known.model[7:]}, which was given as an object: load(path, model=…).")
+        if model_card.model.startswith("object:"):
+            raise ModelError(
+                f"{path} holds {model_card.model[7:]}, which was passed as an object: pass it as load(path, model=…)."
+            )
         with torch.random.fork_rng(devices=[]):
             model = models.create(
-                known.model,
-                classes=len(known.classes),
-                channels=known.channels,
-                size=known.size,
+                model_card.model,
+                classes=len(model_card.classes),
+                channels=model_card.channels,
+                size=model_card.size,
                 pretrained=False,
-                task=known.task,
+                task=model_card.task,
             ).model
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise CheckpointError(f"{path} doesn't fit {known.model}: {error}") from error
+        raise CheckpointError(f"{path} doesn't fit {model_card.model}: {error}") from error
     tied = {p.data_ptr() for n, p in model.state_dict().items() if n in weights}
-    lost = [n for n in missing if model.state_dict()[n].data_ptr() not in tied]
-    if lost or unexpected:
-        raise CheckpointError(f"{path} doesn't fit {known.model}: missing {lost[:3]}, unexpected {unexpected[:3]}.")
-    model.card = known  # type: ignore[assignment]
+    absent = [n for n in missing if model.state_dict()[n].data_ptr() not in tied]
+    if absent or unexpected:
+        raise CheckpointError(
+            f"{path} doesn't fit {model_card.model}: missing {absent[:3]}, unexpected {unexpected[:3]}."
+        )
+    model.card = model_card  # type: ignore[assignment]
     if not hasattr(model, "preprocess"):
-        model.preprocess = known.preprocess  # type: ignore[assignment]
+        model.preprocess = model_card.preprocess  # type: ignore[assignment]
     return model.eval()
 
 
@@ -137,28 +147,28 @@ def keep_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def tensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file, by name.
+    """Read the tensors of a file, by name.
 
-    Raises: CheckpointError if it is missing, torn, or isn't what was written there.
+    Raises: CheckpointError if it is missing, torn or altered.
     """
     checksums.check(path)
     try:
         return tensor_file.read(path)[0]
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing: the stage that leaves it wasn't trained.") from error
+        raise CheckpointError(f"{path} is missing: the stage that writes it wasn't trained.") from error
 
 
-def _file(path: str | Path) -> Path:
+def _weights_file(path: str | Path) -> Path:
     path = Path(path)
-    found = path / "student.safetensors" if path.is_dir() else path
-    if not found.is_file():
+    file = path / "student.safetensors" if path.is_dir() else path
+    if not file.is_file():
         raise CheckpointError(
             f"{path}: there is no student.safetensors; give a finished run folder or a saved network."
         )
-    return found
+    return file
 
 
 def is_run(name: str) -> bool:
-    """Whether a model's name is the path of a run folder, finished or begun, or of a saved network."""
-    begun = all((Path(name) / file).is_file() for file in ("config.yaml", "environment.json"))
-    return name.endswith(".safetensors") or begun or (Path(name) / "student.safetensors").is_file()
+    """Return True if a model's name is the path of a run folder, finished or started, or of a saved network."""
+    started = all((Path(name) / file).is_file() for file in ("config.yaml", "environment.json"))
+    return name.endswith(".safetensors") or started or (Path(name) / "student.safetensors").is_file()

@@ -35,6 +35,7 @@ class _ResponseOf(nn.Module):
 
 
 def as_network(network: nn.Module) -> nn.Module:
+    """Return a teacher as a module that takes inputs alone; any other module as it is."""
     return _ResponseOf(network) if isinstance(network, Teacher) else network
 
 

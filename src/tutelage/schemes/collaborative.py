@@ -48,7 +48,7 @@ class Collaborative(Scheme):
         super().__init__()
         if len(group.students()) < 2:
             raise ConfigError(f"learning together needs at least two students, {len(group.students())} given.")
-        self.batching = {"order": "grouped", "each": others} if others else {}
+        self.batching = {"sampling": "grouped", "group_size": others} if others else {}
         self.players = nn.ModuleDict({"peers": group})
         self.data, self.seed, self.own_views, self.decay = data, seed, own_views, average
         self.average: _Average | None = None

@@ -25,7 +25,7 @@ class InBatchEnsemble(SelfTaught):
     name = "batch_ensemble"
 
     def __init__(self, player: Player, others: Few = 3) -> None:
-        super().__init__(player, order="grouped", each=others)
+        super().__init__(player, sampling="grouped", group_size=others)
 
     @classmethod
     def from_context(cls, parts: SchemeContext, others: Few = 3) -> InBatchEnsemble:

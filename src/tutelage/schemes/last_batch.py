@@ -29,7 +29,7 @@ class LastBatch(SelfTaught):
     name = "last_batch"
 
     def __init__(self, player: Player) -> None:
-        super().__init__(player, order="overlapping")
+        super().__init__(player, sampling="overlapping")
         self.last: Tensor | None = None
 
     @classmethod

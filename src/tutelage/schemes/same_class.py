@@ -21,7 +21,7 @@ class SameClass(SelfTaught):
     name = "same_class"
 
     def __init__(self, player: Player) -> None:
-        super().__init__(player, order="pairs")
+        super().__init__(player, sampling="pairs")
 
     @classmethod
     def from_context(cls, parts: SchemeContext) -> SameClass:

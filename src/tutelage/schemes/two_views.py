@@ -23,7 +23,7 @@ class TwoViews(SelfTaught):
     name = "two_views"
 
     def __init__(self, player: Player) -> None:
-        super().__init__(player, copies=2)
+        super().__init__(player, num_views=2)
 
     @classmethod
     def from_context(cls, parts: SchemeContext) -> TwoViews:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tutelage.cache.codecs import feature_storage
 from tutelage.cache.manifest import RESPONSE, CachedTensor, Shard, is_response, shard_name
-from tutelage.cache.store import Rows, Store, plan
+from tutelage.cache.store import CachedView, Store, plan
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CacheError, ConfigError
 from tutelage.nn.connectors import as_vector
@@ -60,7 +60,7 @@ class Cached(TeacherWrapper):
         self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
         self.taps: dict[str, str] = {RESPONSE: ""}
         self.members: list[str] = []
-        self.held: tuple[int, dict[str, Rows]] = (-1, {})
+        self.held: tuple[int, dict[str, CachedView]] = (-1, {})
 
     def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
         """Note what is to be kept: the response, these layers, and what each of several teachers says.
@@ -92,7 +92,7 @@ class Cached(TeacherWrapper):
         teacher_outputs = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
         return Outputs(said[RESPONSE], features, self.metadata, teacher_outputs)
 
-    def _rows(self, view: int) -> dict[str, Rows]:
+    def _rows(self, view: int) -> dict[str, CachedView]:
         if not 0 <= view < self.plan.views:
             raise CacheError(f"a batch is of view {view}, the cache {self.plan.folder} of {self.plan.views} views.")
         if self.held[0] != view:

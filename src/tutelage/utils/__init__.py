@@ -1,1 +1,1 @@
-"""What knows nothing of distillation."""
+"""General helpers that know nothing of distillation."""

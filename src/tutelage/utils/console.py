@@ -1,4 +1,4 @@
-"""Where words go: standard output, of the first process only, and standard error."""
+"""Output: standard output, of the first process only, and standard error."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from rich.text import Text
 from tutelage.errors import plain
 
 WIDE = 180
-"""Columns where the output is no terminal."""
+"""Columns if the output is no terminal."""
 
 
 def console(stderr: bool = False) -> Console:
-    """Standard output, of the first process only, or error; coloured on a terminal unless NO_COLOR is set."""
+    """Return a console on standard output, of the first process only, or error.
+
+    It is coloured on a terminal unless NO_COLOR is set.
+    """
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
     return Console(
@@ -27,27 +30,27 @@ def console(stderr: bool = False) -> Console:
 
 
 def rank() -> int:
-    """The number of this process among those that train together."""
+    """Return the number of this process among those of one training."""
     return max(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def say(*lines: str) -> None:
-    """Lines on standard output, never broken; a name in them neither ends its line nor moves the cursor."""
+    """Print lines on standard output without wrapping; control characters in them are escaped."""
     console().print("\n".join(map(plain, lines)), soft_wrap=True)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on standard output; cells fold rather than lose text."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """Print a table on standard output; long cells wrap rather than lose text."""
+    rich_table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        made.add_column(plain(column), overflow="fold")
+        rich_table.add_column(plain(column), overflow="fold")
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
-    console().print(made)
+        rich_table.add_row(*(cell if isinstance(cell, Text) else Text(plain(cell)) for cell in row))
+    console().print(rich_table)
 
 
 def number(value: float | None) -> str:
-    """A count with its thousands (1,234 or 1.2 M), – if there is none."""
+    """Format a count with thousands separators (1,234 or 1.2 M), – for None."""
     if value is None:
         return "–"
     for unit, size in (("G", 1e9), ("M", 1e6)):
@@ -57,7 +60,7 @@ def number(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: 2.55 ms, 2.55 s, 12 s, 3 min, 2.5 h."""
+    """Format seconds for people: 2.55 ms, 2.55 s, 12 s, 3 min, 2.5 h."""
     if seconds is None:
         return "–"
     if seconds < 0.9995:

@@ -1,4 +1,4 @@
-"""Modules that are declared by their annotated fields, and tell by their forward's keywords what they ask."""
+"""nn.Modules declared as dataclasses; keyword-only parameters of forward are the inputs they require."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tutelage.utils.options import Checked, refuse
 
 @dataclass_transform()
 class DataclassModule(Checked, nn.Module):
-    """A module that is its annotated fields: subclassing makes it a dataclass, which holds values to annotations."""
+    """Base class of modules declared by annotated fields: a subclass becomes a dataclass with type-checked fields."""
 
     if TYPE_CHECKING:
-        forward: Callable[..., Any]  # (student, teacher, *, what it asks)
+        forward: Callable[..., Any]  # (student, teacher, *, required inputs)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -31,37 +31,40 @@ class DataclassModule(Checked, nn.Module):
 
     @classmethod
     def required_inputs(cls, optional: bool = False) -> tuple[str, ...]:
-        """What it asks of the batch beside the two sides: its forward's keyword-only parameters.
+        """Return the inputs required in addition to the two sides: forward's keyword-only parameters without a default.
 
-        Those without a default must be there; with `optional`, those that have one and are passed if they are there.
+        optional: return those with a default instead, which are passed if the batch provides them.
         """
         parameters = inspect.signature(cls.forward).parameters.values()
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and (p.default is not p.empty) == optional)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Its fields' names."""
+        """Return the names of the fields."""
         return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
     def options(self) -> dict[str, Any]:
-        """Its fields by name."""
+        """Return the fields' values by name."""
         return {name: getattr(self, name) for name in self.names()}
 
     def extra_repr(self) -> str:
-        """Its fields."""
+        """Return the fields for the module's repr."""
         return ", ".join(f"{name}={value!r}" for name, value in self.options().items())
 
 
-def positive(declared: DataclassModule, *names: str) -> None:
-    """Refuse a field that isn't above zero."""
+def positive(module: DataclassModule, *names: str) -> None:
+    """Reject fields that aren't above zero.
+
+    Raises: ConfigError.
+    """
     for name in names:
-        value = getattr(declared, name)
+        value = getattr(module, name)
         if not value > 0:
-            raise ConfigError(f"{type(declared).__name__}({name}={value!r}): expected a number above 0.")
+            raise ConfigError(f"{type(module).__name__}({name}={value!r}): expected a number above 0.")
 
 
 def build_from_options(cls: type[Any], name: str, options: Mapping[str, Any], also: Sequence[str] = ()) -> Any:
-    """One of that class with these options; `also` are words that its user might have meant instead.
+    """Create an instance of the class with these options; also: further names to suggest for an unknown option.
 
     Raises: ConfigError that lists every fault.
     """

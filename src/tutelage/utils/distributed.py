@@ -1,4 +1,4 @@
-"""What the processes of one training hold together."""
+"""Values gathered from the processes of one training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor
 
 
 def gathered(value: Any, samples: int) -> Any:
-    """A process's tensor (B, …) as that of all W processes, (W·B, …), in their order, with gradients.
+    """Gather a process's tensor (B, …) from all W processes as (W·B, …), in rank order, with gradients.
 
-    Lists and dicts are gathered item by item; what isn't a tensor of `samples` samples stays as it is. Every process
-    must have as many samples. With the loss of it on every process, the mean of their gradients is the joint batch's.
+    Lists and dicts are gathered item by item; other values than tensors of `samples` samples stay unchanged. Every
+    process must have the same number of samples. If every process computes a loss of the result, the mean of their
+    gradients is the joint batch's gradient.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return value
@@ -28,12 +29,12 @@ def gathered(value: Any, samples: int) -> Any:
 
 
 def samples_of(value: Any) -> int:
-    """The samples of a tensor, or of each of several in a list."""
+    """Return the number of samples of a tensor, or of each tensor in a list."""
     return len(value[0] if isinstance(value, list) else value)
 
 
 class _Gather(torch.autograd.Function):
-    """All processes' tensors, one after the other; the gradients of all of them come back."""
+    """Concatenates all processes' tensors; backward sums the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class _Gather(torch.autograd.Function):
 
 
 def all_of(value: Any) -> list[Any]:
-    """Every process's own value, in their order."""
+    """Return every process's value, in rank order."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
     values: list[Any] = [None] * dist.get_world_size()

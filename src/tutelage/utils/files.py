@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and known by their SHA-256."""
+"""Files that are written atomically, and their SHA-256."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tutelage.errors import TutelageError
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Have `write(file)` fill a file that appears whole or not at all.
+    """Write a file by `write(file)` so that it is either complete or absent.
 
-    Raises: TutelageError if the disk is full or the folder can't be written; what was there before stays.
+    Raises: TutelageError if the disk is full or the folder can't be written; an existing file stays unchanged.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(aside, "wb") as file:
+        with open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        os.replace(temporary, path)
         folder = os.open(path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)
     except (OSError, RuntimeError) as error:
-        aside.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
+        temporary.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
         raise TutelageError(
             f"{path} can't be written: {error}. Free some space or choose another folder (out=…); "
             "what was saved before is still there."
@@ -36,16 +36,16 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def sha256_of(content: bytes) -> str:
-    """The content's SHA-256, in hexadecimal."""
+    """Return the content's SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal."""
+    """Return the file's SHA-256, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Means, intervals and verdicts over seeds."""
+"""Confidence intervals and verdicts over seeds."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ Interval = tuple[float, float]
 
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
-    """Student's t interval of the mean; None for fewer than two values."""
+    """Return Student's t interval of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    half = _factor(len(values), confidence) * stdev(values) / math.sqrt(len(values))
-    return fmean(values) - half, fmean(values) + half
+    half_width = _factor(len(values), confidence) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half_width, fmean(values) + half_width
 
 
 def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
-    """ "beats", "worse" or "undecided": whether the interval of paired differences lies above, below or around 0."""
+    """Return "beats", "worse" or "undecided": the interval of paired differences is above, below or around 0."""
     gains = [d if higher_is_better else -d for d in differences]
     bounds = interval(gains)
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
@@ -26,23 +26,23 @@ def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
     return "beats" if bounds[0] > 0 else "worse"
 
 
-def worse(value: float | None, other: float | None, higher_is_better: bool = True) -> bool:
-    """Whether one figure is worse than another; not if either isn't known."""
-    if value is None or other is None:
+def worse(value: float | None, reference: float | None, higher_is_better: bool = True) -> bool:
+    """Return True if a metric is worse than a reference; False if either isn't known."""
+    if value is None or reference is None:
         return False
-    return value < other if higher_is_better else value > other
+    return value < reference if higher_is_better else value > reference
 
 
 def doubts(values: Sequence[float]) -> str:
-    """What to say beside the interval of so few values; empty if there are enough."""
+    """Return a caveat about the interval of two values; empty for another number of values."""
     if len(values) == 2:
-        wide = f"{_factor(2):.1f} standard errors wide, that of five {_factor(5):.1f}"
-        return f"two seeds are too few: their interval is {wide}"
+        widths = f"±{_factor(2):.1f} standard errors, that of five ±{_factor(5):.1f}"
+        return f"two seeds are too few: their interval is {widths}"
     return ""
 
 
 def _factor(count: int, confidence: float = 0.95) -> float:
-    """Student's t: so many standard errors of the mean on either side."""
+    """Return Student's t: the half-width of the interval in standard errors of the mean."""
     from scipy.stats import t
 
     return float(t.ppf((1 + confidence) / 2, count - 1))

@@ -1,4 +1,4 @@
-"""What a key may hold beside numbers: names, places, sizes; and what may change later."""
+"""Types of configuration keys other than numbers: names, paths and sizes; and markers of keys."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, Field
 T = TypeVar("T")
 
 SIDE = 4096
-"""Pixels of an image's side at most."""
-LATER = "may change when a run goes on"
+"""The largest side of an image, in pixels."""
+LATER = "may change when a run is resumed"
 Later = Annotated[T, LATER]
 """Marks a key that may change when a run is resumed."""
-FROZEN_ONLY = "is for a teacher that stays as it is"
+FROZEN_ONLY = "is for a frozen teacher"
 FrozenOnly = Annotated[T, FROZEN_ONLY]
 """Marks a key of a teacher that isn't trained in the phase."""
 RUN_WIDE = "is the same for all trainings of a run"
@@ -38,20 +38,20 @@ class InBaseline:
 
 @dataclass(frozen=True, eq=False)
 class Hints:
-    """Of a mapping: what its words may hold, as the parser reads them; keys: whether a configuration's may be there."""
+    """Of a mapping: the types of its entries, for the parser; keys: whether it may also have configuration keys."""
 
     words: Mapping[str, Any] = field(default_factory=dict)
     keys: bool = False
 
 
 def plain(value: Any) -> Any:
-    """A value as YAML has it: lists for tuples, text for paths, and text that can be written down.
+    """Return a value in YAML's types: lists for tuples, text for paths, and only text that can be encoded.
 
     Raises: ValueError for text with NUL or bytes that aren't UTF-8.
     """
     if isinstance(value, str):
         if "\0" in value:
-            raise ValueError("there is a NUL character in it")
+            raise ValueError("it contains a NUL character")
         if any("\ud800" <= char <= "\udfff" for char in value):
             raise ValueError("it isn't UTF-8; rename the file or folder")
         return value
@@ -67,25 +67,25 @@ def _as_text(value: Any) -> Any:
 
 
 def _place(value: Any) -> Any:
-    """`~` at the beginning, or after `folder:` and the like, as the home folder; refuses what no file can be called."""
+    """Expand `~` at the beginning, or after `folder:` and the like; reject text that can't be a file's path."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"([a-z0-9-]+:)?(~.*)", value)
-    text = f"{found[1] or ''}{os.path.expanduser(found[2])}" if found else value
+    match = re.fullmatch(r"([a-z0-9-]+:)?(~.*)", value)
+    text = f"{match[1] or ''}{os.path.expanduser(match[2])}" if match else value
     parts = [len(part.encode()) for part in Path(text).parts]
     if parts and (max(parts) > 255 or sum(parts) > 4000):
-        raise ValueError("no file or folder can have so long a name")
+        raise ValueError("the name is too long for a file or folder; expected 255 bytes at most per part")
     return text
 
 
 def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
-    """Height and width of a side, of "180x240" or of a pair.
+    """Return height and width, given a side, "180x240" or a pair.
 
-    Raises: ValueError if it is none of these, or a side isn't from 1 to 4096.
+    Raises: ValueError for another value, or a side that isn't from 1 to 4096.
     """
     if isinstance(size, str):
-        found = re.split(r"\s*[x×]\s*", size.strip().lower())
-        parts: Sequence[Any] = [int(part) if re.fullmatch(r"[1-9]\d{0,3}", part) else part for part in found]
+        texts = re.split(r"\s*[x×]\s*", size.strip().lower())
+        parts: Sequence[Any] = [int(text) if re.fullmatch(r"[1-9]\d{0,3}", text) else text for text in texts]
         parts = [*parts, *parts] if len(parts) == 1 else parts
     else:
         parts = [size, size] if isinstance(size, int) else size
@@ -95,7 +95,7 @@ def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
 
 
 def _sides(value: Any) -> Any:
-    """A size as it is written down: a number, or HEIGHTxWIDTH."""
+    """Return a size in its written form: a number, or HEIGHTxWIDTH."""
     if not isinstance(value, int | str | list | tuple):
         return value
     height, width = sides(value)
@@ -103,8 +103,8 @@ def _sides(value: Any) -> Any:
 
 
 Size = Annotated[int | str | list[int], BeforeValidator(_sides)]
-"""Of an image: its side, or HEIGHTxWIDTH."""
+"""An image's size: its side, or HEIGHTxWIDTH."""
 Name = Annotated[str, BeforeValidator(_as_text), Field(max_length=1000)]
-"""Of a class or a column."""
+"""The name of a class or a column."""
 Place = Annotated[str, BeforeValidator(_place), Field(min_length=1)]
 """A name that may be a path."""

@@ -1,4 +1,4 @@
-"""What options may be: bounds that fields state by name, and the one checker that holds values to annotations."""
+"""Types of options: named bounds for annotations, and the checker of values against annotations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from tutelage.errors import ConfigError, shown, unknown
 
-# numbers: int or float, never true or false, and finite
+# numbers: finite int or float, no booleans
 
 Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
@@ -78,63 +78,69 @@ EXPECTED = {
     "dict_type": "a mapping",
     "callable_type": "something to call",
 }
-"""What pydantic's kinds of errors expected, in words."""
+"""The expectation behind each of pydantic's error types."""
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 class Checked:
-    """Abstract: what it is made of is held to its annotations."""
+    """Abstract: a class whose constructor arguments are checked against its annotations."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
-        make: Callable[..., Any] = cls
-        refuse(cls.__name__, make, dict(zip(taken(make)[0], args, strict=False)) | kwargs)
+        function: Callable[..., Any] = cls
+        refuse(cls.__name__, function, dict(zip(taken(function)[0], args, strict=False)) | kwargs)
         return super().__new__(cls)
 
 
-def refuse(who: str, make: Callable[..., Any], given: Mapping[str, Any], also: Iterable[str] = ()) -> None:
-    """Refuse values that aren't what the annotations say.
+def refuse(name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+    """Reject options that don't fit the function's annotations.
 
     Raises: ConfigError that lists every fault.
     """
-    if found := of_options(who, make, given, also):
-        raise ConfigError("\n".join(found))
+    if faults := of_options(name, function, options, also):
+        raise ConfigError("\n".join(faults))
 
 
-def of_options(who: str, make: Callable[..., Any], given: Mapping[str, Any], also: Iterable[str] = ()) -> list[str]:
-    """What is wrong with what is told to `make`, whose first parameter isn't an option: names, kinds and bounds.
+def of_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()
+) -> list[str]:
+    """Return the faults of the options of a function or class: unknown names, wrong types and bounds.
 
-    also: words that its user might have meant instead.
+    Args:
+        name: its name in messages.
+        function: the function or class; its first parameter isn't an option.
+        options: the values by name.
+        also: further names to suggest for an unknown one.
     """
-    kinds, takes_any = taken(make)
-    found = []
-    for key, value in given.items():
-        if key in kinds:
-            said = fault(kinds[key], value)
-            found += [f"{who}: {key}={shown(repr(value))}: {said}."] if said else []
+    adapters, takes_any = taken(function)
+    faults = []
+    for key, value in options.items():
+        if key in adapters:
+            expectation = fault(adapters[key], value)
+            faults += [f"{name}: {key}={shown(repr(value))}: {expectation}."] if expectation else []
         elif not takes_any:
-            found.append(unknown(f"option of {who}", str(key), [*kinds, *also]))
-    return found
+            faults.append(unknown(f"option of {name}", str(key), [*adapters, *also]))
+    return faults
 
 
-def fault(kind: TypeAdapter[Any] | None, value: Any) -> str:
-    """What was expected in a value's place; empty if nothing else was, or if no kind is known."""
+def fault(adapter: TypeAdapter[Any] | None, value: Any) -> str:
+    """Return the expectation that a value doesn't meet; empty if it meets it, or if there is no adapter."""
     try:
-        if kind is not None:
-            kind.validate_python(value)
+        if adapter is not None:
+            adapter.validate_python(value)
     except ValidationError as error:
         return f"expected {' or '.join(dict.fromkeys(map(expected, error.errors())))}"
     return ""
 
 
 def expected(error: ErrorDetails) -> str:
-    """What one of pydantic's errors expected."""
-    known = EXPECTED.get(error["type"])
-    return known.format(**error.get("ctx", {})) if known else error["msg"].removeprefix("Input should be ")
+    """Return the expectation behind one of pydantic's errors."""
+    template = EXPECTED.get(error["type"])
+    return template.format(**error.get("ctx", {})) if template else error["msg"].removeprefix("Input should be ")
 
 
-def kind_of(annotation: Any) -> TypeAdapter[Any] | None:
-    """The checker of an annotation; None where it isn't one of plain values, as those of modules aren't."""
+def type_adapter(annotation: Any) -> TypeAdapter[Any] | None:
+    """Return the checker of an annotation; None for annotations that aren't of plain values, such as modules."""
     try:
         return TypeAdapter(annotation, config=STRICT)
     except PydanticUserError:
@@ -142,14 +148,14 @@ def kind_of(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 @cache
-def taken(make: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
-    """What may be told to `make`, but for its first parameter, and whether anything else may."""
-    called = make.__init__ if isinstance(make, type) else make  # type: ignore[misc]
+def taken(function: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
+    """Return the adapters of a function's or class's parameters but the first, and whether it takes any keyword."""
+    target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
     try:
-        hints = typing.get_type_hints(make if is_dataclass(make) else called, include_extras=True)
+        hints = typing.get_type_hints(function if is_dataclass(function) else target, include_extras=True)
     except NameError:  # a name that only type checkers see
         hints = {}
-    own = list(inspect.signature(called).parameters.values())
-    named = [p.name for p in own[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in own)
-    return {name: kind_of(hints.get(name, Any)) for name in named}, takes_any
+    parameters = list(inspect.signature(target).parameters.values())
+    names = [p.name for p in parameters[1:] if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return {name: type_adapter(hints.get(name, Any)) for name in names}, takes_any

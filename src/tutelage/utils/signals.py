@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a wish to stop, to be fulfilled between two steps."""
+"""SIGINT and SIGTERM as a request to stop, which is honoured between two steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass
 class StopRequest:
-    """The number of the signal that asked for a stop; 0: none did."""
+    """The number of the signal that requested the stop; 0 if there was none."""
 
     number: int = 0
 
@@ -23,20 +23,20 @@ class StopRequest:
 
 
 @contextmanager
-def catch_stop_signals(wish: StopRequest) -> Iterator[None]:
-    """While inside, the first signal is noted in `wish`; a second one ends at once."""
+def catch_stop_signals(request: StopRequest) -> Iterator[None]:
+    """Note the first signal inside the block in `request`; a second one raises KeyboardInterrupt."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def ask(number: int, frame: Any) -> None:
-        if wish.number:
+    def handle(number: int, frame: Any) -> None:
+        if request.number:
             raise KeyboardInterrupt
-        wish.number = number
+        request.number = number
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

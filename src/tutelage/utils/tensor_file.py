@@ -1,4 +1,4 @@
-"""Tensors by name in a safetensors file that holds its own SHA-256: a changed byte is noticed wherever it goes."""
+"""Named tensors in a safetensors file with its own SHA-256, so that a changed byte is detected."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 
 from tutelage.errors import CheckpointError
 
-OWN = "sha256"
+DIGEST = "sha256"
 
 
-def to_bytes(tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> bytes:
-    """The file's content: contiguous tensors on the CPU, and what is said beside them; the same for the same."""
+def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return the file's content: contiguous CPU tensors, and metadata; deterministic."""
     from safetensors.torch import save
 
-    facts = dict(facts or {})
-    return _in_order(save(dict(tensors), facts | {OWN: _digest(tensors, facts)}))
+    metadata = dict(metadata or {})
+    return _with_sorted_metadata(save(dict(tensors), metadata | {DIGEST: _digest(tensors, metadata)}))
 
 
-def _in_order(content: bytes) -> bytes:
-    """The same file with its facts sorted: the library writes them in another order each time."""
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Sort the metadata in the header, which the library writes in a different order each time."""
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -35,35 +35,37 @@ def _in_order(content: bytes) -> bytes:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a file that `to_bytes` made, and what is said beside them.
+    """Read the tensors and the metadata of a file that `to_bytes` made.
 
-    Raises: CheckpointError if it is torn, or was altered; FileNotFoundError if there is none.
+    Raises: CheckpointError if it is torn or altered; FileNotFoundError if there is none.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "pt") as file:
-            facts = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it isn't a mapping)
+            metadata = dict(file.metadata() or {})
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
         raise
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} is torn: {error}. Restore it from a copy, or train again.") from error
-    own = facts.pop(OWN, None)
-    if own is None:
-        raise CheckpointError(f"{path} isn't a file that tutelage wrote: it doesn't say its own SHA-256.")
-    if own != _digest(tensors, facts):
+    recorded = metadata.pop(DIGEST, None)
+    if recorded is None:
         raise CheckpointError(
-            f"{path} was altered since it was written: its SHA-256 is another one. Restore it from a copy, or "
-            "train again."
+            f"{path} has no SHA-256 in its header, so tutelage didn't write it: expected a file of a run folder."
         )
-    return tensors, facts
+    if recorded != _digest(tensors, metadata):
+        raise CheckpointError(
+            f"{path} was altered since it was written: its SHA-256 differs from its header's. Restore it from a copy, "
+            "or train again."
+        )
+    return tensors, metadata
 
 
-def _digest(tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> str:
-    found = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         x = tensors[name]
-        found.update(f"\n{name} {x.dtype} {tuple(x.shape)} ".encode())
-        found.update(x.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        digest.update(f"\n{name} {x.dtype} {tuple(x.shape)} ".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,1 +1,1 @@
-"""Where data comes from: a file has NAMES (pattern: a line about it) and `find(kind, where, size)` giving Found."""
+"""Data sources: each file has NAMES (pattern: summary) and `find(kind, where, size)`, which returns SourceData."""

@@ -1,10 +1,10 @@
-"""Handwritten digits that come with scikit-learn."""
+"""Handwritten digits included in scikit-learn."""
 
 from __future__ import annotations
 
 import torch
 
-from tutelage.data.preparation import SourceData, of_columns
+from tutelage.data.preparation import SourceData, multi_task_data
 from tutelage.data.splits import InMemorySplit
 
 NAMES = {
@@ -14,7 +14,7 @@ NAMES = {
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
-    """The digits, their 17 grey levels spread over 0 … 255."""
+    """Load the digits, their 17 grey levels scaled to 0 … 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -22,6 +22,6 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     classes, y = tuple(str(name) for name in digits.target_names), torch.from_numpy(digits.target)
     if kind == "digits":
         return SourceData("classification", classes, size or (8, 8), "shift", {"train": InMemorySplit(images, y)})
-    named = {"digit": classes, "parity": ("even", "odd"), "five": ("below five", "five or more")}
+    class_names = {"digit": classes, "parity": ("even", "odd"), "five": ("below five", "five or more")}
     samples = InMemorySplit(images, torch.stack([y, y % 2, (y >= 5).long()], dim=1))
-    return of_columns(named, size or (8, 8), "shift", {"train": samples})
+    return multi_task_data(class_names, size or (8, 8), "shift", {"train": samples})

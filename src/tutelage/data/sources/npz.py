@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from tutelage.data import multitask_targets
-from tutelage.data.listing import place
-from tutelage.data.preparation import SourceData, class_lists, of_columns
+from tutelage.data.listing import to_path
+from tutelage.data.preparation import SourceData, class_lists, multi_task_data
 from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
 
@@ -21,63 +21,64 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
 def suits(path: Path) -> bool:
-    """Whether a path may be meant for this source."""
+    """Return True if a path may be meant for this source."""
     return path.suffix == ".npz" and path.is_file()
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
-    """x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; y (N,) integers from 0.
+    """Load x (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1], and y (N,) integers from 0.
 
-    With `columns`, the names of K labels: y (N, K), -1 or -100 where there is none, and class names in classes_NAME.
+    With `columns`, the names of K labels: y (N, K), -1 or -100 for a missing label, and class names in classes_NAME.
     """
-    path = place(where)
+    path = to_path(where)
     arrays = _arrays(path)
     for key in ("x_train", "y_train"):
         if key not in arrays:
             raise DataError(
                 f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train."
             )
-    named = multitask_targets.named(path, arrays) if "columns" in arrays else {}
-    classes = () if named else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
-    sizes = [len(names) for names in named.values()] or [len(classes)]
+    class_names = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
+    classes = () if class_names else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
+    sizes = [len(names) for names in class_names.values()] or [len(classes)]
     splits = {s: _split(path, arrays, s, sizes) for s in SPLITS if f"x_{s}" in arrays}
     shape = splits["train"].images.shape[1:]
     for split, samples in splits.items():
         if samples.images.shape[1:] != shape:
             raise DataError(
-                f"{plain(path)}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}."
+                f"{plain(path)}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}: "
+                "expected one shape."
             )
     augment = "shift" if shape[0] == 1 else "crop-flip"
     size = size or (shape[1], shape[2])
     return (
-        of_columns(named, size, augment, splits)
-        if named
+        multi_task_data(class_names, size, augment, splits)
+        if class_names
         else SourceData("classification", classes, size, augment, splits)
     )
 
 
 def _arrays(path: Path) -> dict[str, Array]:
     if not path.is_file():
-        what = "no file" if path.exists() else "no such file"
-        raise DataError(f"{plain(path)}: {what}; expected a .npz with x_train, y_train, x_test, y_test.")
+        reason = "no file" if path.exists() else "no such file"
+        raise DataError(f"{plain(path)}: {reason}; expected a .npz with x_train, y_train, x_test, y_test.")
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except Exception as error:  # numpy raises whatever zip, header or array made it stumble over
+    except Exception as error:  # on a broken file numpy raises almost anything
         raise DataError(
-            f"{plain(path)}: can't be read as a .npz of plain arrays ({plain(error)}); save it by numpy.savez, "
+            f"{plain(path)}: can't be read as a .npz of plain arrays ({plain(error)}); save it with numpy.savez, "
             "without objects."
         ) from error
 
 
 def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...]:
-    """Names from the array `classes` or a list in classes.json beside the file, else numbers."""
-    beside = path.with_name("classes.json")
+    """Return the names in the array `classes` or in a classes.json in the same folder, else numbers."""
+    json_file = path.with_name("classes.json")
     names: list[str] = [str(i) for i in range(count)]
     if "classes" in arrays:
         names = [str(name) for name in arrays["classes"]]
-    elif beside.is_file():
-        lists = class_lists(beside)
+    elif json_file.is_file():
+        lists = class_lists(json_file)
         names = next((names for names in lists if len(names) == count), lists[0])
     if len(names) < count:
         raise DataError(f"{plain(path)}: y_train has labels up to {count - 1}, but {len(names)} classes are named.")
@@ -98,11 +99,15 @@ def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
 
 
 def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> InMemorySplit:
-    """sizes: how many classes each label has."""
+    """Return one split's arrays; sizes: each label column's number of classes."""
     if f"y_{split}" not in arrays:
         raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
     x, key = arrays[f"x_{split}"], f"y_{split}"
-    y = multitask_targets.labels(path, key, arrays[key]) if "columns" in arrays else _labels(path, key, arrays[key])
+    y = (
+        multitask_targets.column_labels(path, key, arrays[key])
+        if "columns" in arrays
+        else _labels(path, key, arrays[key])
+    )
     if len(x) != len(y):
         raise DataError(f"{plain(path)}: {len(x)} images in x_{split}, {len(y)} labels in y_{split}: expected as many.")
     if y.dim() == 2 and y.shape[1] != len(sizes):
@@ -114,7 +119,7 @@ def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -
 
 
 def _images(path: Path, key: str, x: Array) -> torch.Tensor:
-    """(N, C, H, W), uint8 or float32."""
+    """Convert images to (N, C, H, W), uint8 or float32."""
     if x.ndim == 3:
         x = x[:, None]
     first, last = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 4 and x.shape[3] in (1, 3)

@@ -1,28 +1,30 @@
-"""Data that a function of yours makes."""
+"""Data returned by the user's function."""
 
 from __future__ import annotations
 
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
-from tutelage.data.own_classes import own_names
-from tutelage.data.own_code import called, function_of
+from tutelage.data.own_classes import dataset_class_names
+from tutelage.data.own_code import call_user_code, import_function
 from tutelage.data.preparation import SourceData
 from tutelage.errors import DataError
 
-NAMES = {"python:MODULE:FUNCTION": "what your FUNCTION() in MODULE returns: Data, or Datasets (train, test)"}
+NAMES = {"python:MODULE:FUNCTION": "the result of your FUNCTION() in MODULE: a DataModule, or Datasets (train, test)"}
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> DataModule | SourceData:
-    """Data as it is; or what is in two map-style Datasets, of which train has `classes`."""
-    function = function_of("data", where)
-    made = called(f"data 'python:{where}': {where.partition(':')[2]}", function)
-    if isinstance(made, DataModule):
-        return made
-    if not isinstance(made, tuple) or len(made) != 2:
+    """Call the function; a DataModule is returned unchanged, two map-style Datasets, whose train has `classes`, as
+    SourceData.
+    """
+    function = import_function("data", where)
+    result = call_user_code(f"data 'python:{where}': {where.partition(':')[2]}", function)
+    if isinstance(result, DataModule):
+        return result
+    if not isinstance(result, tuple) or len(result) != 2:
         raise DataError(
-            f"data 'python:{where}': got {type(made).__name__}, expected DataModule or Datasets (train, test)."
+            f"data 'python:{where}': got {type(result).__name__}, expected DataModule or Datasets (train, test)."
         )
-    names = own_names(made[0])
+    names = dataset_class_names(result[0])
     if not names:
         raise DataError(f"data 'python:{where}': train has no `classes`: set them, or return from_datasets(…).")
-    return Datasets(dict(zip(("train", "test"), made, strict=True))).found(names, "classification", size)
+    return Datasets(dict(zip(("train", "test"), result, strict=True))).to_source_data(names, "classification", size)

@@ -1,4 +1,4 @@
-"""The classic small image sets, in the files that their authors published, through torchvision."""
+"""Small public image data sets, from the files that their authors published, read by torchvision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from tutelage.data.listing import place
+from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
@@ -22,14 +22,14 @@ NAMES = {f"{name}:PATH": f"{title}; needs PATH/{files}" for name, (title, _, fil
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
-    """The published train and test splits."""
+    """Load the published train and test splits."""
     import torchvision
 
     title, augment, files = _SETS[kind]
-    path = place(where)
+    path = to_path(where)
     try:
         train, test = (getattr(torchvision.datasets, title)(path, train=t, download=False) for t in (True, False))
-    except Exception as error:  # missing or altered files; torchvision raises whatever its reader does
+    except Exception as error:  # on missing or altered files torchvision raises almost anything
         raise DataError(
             f"{plain(path)}: {title} can't be read ({str(error).partition(' You can')[0]}); "
             f"expected the published files {plain(path)}/{files}."

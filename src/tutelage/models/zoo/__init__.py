@@ -1,1 +1,1 @@
-"""One file a family of networks."""
+"""The built-in networks, one file per family."""

@@ -1,4 +1,4 @@
-"""What the literature's networks share: a name, and how they begin."""
+"""The base class of the built-in networks, their initialisation and shared layers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, shown
 
 LARGEST = 2_000
-"""Of the numbers in a name, depths and widths."""
+"""The largest number in a name: a depth or a width."""
 PARAMETERS = 300_000_000
-"""More a network that goes by a name hasn't."""
+"""The most parameters of a network created by name."""
 USUAL = 10_000
-"""Depth times width squared, up to which no network of a name comes near that many."""
+"""Depth times width squared below which no network comes near PARAMETERS, so that they needn't be counted."""
 
 
 class ZooNetwork(nn.Module):
-    """A network that goes by a name; `Net(classes, channels=3, …)` makes it.
+    """A network that can be created by name; its constructor is `Net(classes, channels=3, …)`.
 
-    pattern: the regular expression of its names, whose named groups are constructor arguments. form: the same for
-    people. examples: names that the literature uses. namesakes: those by which most know a larger network. task: what
-    its output is for; a class vector unless said.
+    pattern: the regular expression of its names, whose named groups are constructor arguments. form: the pattern in
+    readable form. examples: names used in the literature. namesakes: names better known for a larger network. task: the
+    task of its output; classification by default.
     """
 
     pattern: ClassVar[str]
@@ -34,35 +34,38 @@ class ZooNetwork(nn.Module):
 
     @classmethod
     def named(cls, name: str, classes: int, channels: int = 3) -> Self | None:
-        """The network of that name, None if the name isn't one of this family; `-` may stand for `_`."""
+        """Create the network of that name; None if the name isn't one of this family. `-` may replace `_`.
+
+        Raises: ConfigError if the network would be too large.
+        """
         match = re.fullmatch(cls.pattern, name.replace("-", "_"))
         if match is None:
             return None
-        given: dict[str, Any] = {key: number(text) for key, text in match.groupdict().items() if text is not None}
-        depth, width = given.get("depth", 1), given.get("width", 1)
-        if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **given)):
+        args: dict[str, Any] = {key: number(text) for key, text in match.groupdict().items() if text is not None}
+        depth, width = args.get("depth", 1), args.get("width", 1)
+        if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **args)):
             raise ConfigError(
-                f"{shown(name)}: so large a network has no use; expected numbers up to {LARGEST:,}, and a network of "
-                f"{PARAMETERS:,} parameters at most, such as {', '.join(cls.examples[:3])}."
+                f"{shown(name)}: the network is too large; expected numbers up to {LARGEST:,} and at most "
+                f"{PARAMETERS:,} parameters, such as {', '.join(cls.examples[:3])}."
             )
-        return cls(classes, channels, **given)
+        return cls(classes, channels, **args)
 
     @classmethod
-    def _is_huge(cls, classes: int, channels: int, **given: Any) -> bool:
-        """Whether it has more parameters than anybody wants, counted without making them."""
+    def _is_huge(cls, classes: int, channels: int, **args: Any) -> bool:
+        """Return True if it has more than PARAMETERS parameters, counted without allocating them."""
         with torch.device("meta"):
-            return sum(p.numel() for p in cls(classes, channels, **given).parameters()) > PARAMETERS
+            return sum(p.numel() for p in cls(classes, channels, **args).parameters()) > PARAMETERS
 
 
 def number(text: str) -> int | float:
-    """A name's number: `2`, `0.5` or `half`."""
+    """Parse a name's number: `2`, `0.5` or `half`."""
     if text == "half":
         return 0.5
     return float(text) if "." in text else int(text)
 
 
 def kaiming(model: nn.Module) -> None:
-    """He's normal initialisation of the convolutions, counted over their outputs; their biases become 0."""
+    """Initialise the convolutions by He's normal distribution, by fan-out; their biases become 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -71,7 +74,7 @@ def kaiming(model: nn.Module) -> None:
 
 
 def small(head: nn.Linear) -> nn.Linear:
-    """A classifier that begins with weights of deviation 0.01 and no bias."""
+    """Initialise a classifier with weights of standard deviation 0.01 and zero bias, and return it."""
     nn.init.normal_(head.weight, 0.0, 0.01)
     nn.init.zeros_(head.bias)
     return head
@@ -83,12 +86,12 @@ def pooled(x: Tensor) -> Tensor:
 
 
 def shuffled(x: Tensor, groups: int) -> Tensor:
-    """Interleave the channels of the groups: channel j of group i goes to place j·groups + i."""
+    """Interleave the channels of the groups: channel j of group i moves to position j·groups + i."""
     B, C, H, W = x.shape
     return x.reshape(B, groups, C // groups, H, W).transpose(1, 2).reshape(B, C, H, W)
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """A convolution that keeps the size (but for its stride), and its batch norm."""
+    """Return a convolution that keeps the size (apart from its stride), and its batch norm."""
     conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return [conv, nn.BatchNorm2d(outputs)]

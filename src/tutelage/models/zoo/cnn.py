@@ -1,4 +1,4 @@
-"""The smallest network worth distilling into: for digits, tutorials and tests."""
+"""A very small network, for digits, tutorials and tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CNN(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
         super().__init__()
         if width < 1:
-            raise ConfigError(f"the width of a cnn is 1 or more, got {width}.")
+            raise ConfigError(f"cnn{width}: expected a width of 1 or more.")
         self.layer1 = nn.Sequential(*conv_bn(channels, width, 3), nn.ReLU())
         self.layer2 = nn.Sequential(*conv_bn(width, 2 * width, 3, stride=2), nn.ReLU())
         self.layer3 = nn.Sequential(*conv_bn(2 * width, 4 * width, 3, stride=2), nn.ReLU())

@@ -10,7 +10,7 @@ EXPANSION = 6
 
 
 class InvertedResidual(nn.Module):
-    """Widen 1×1, convolve each channel 3×3, narrow 1×1 without activation; added to x if the shape stays."""
+    """Expand 1×1, depthwise 3×3, project 1×1 without activation; the input is added if the shape stays the same."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -30,8 +30,8 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(ZooNetwork):
     """MobileNetV2 for small images: four stages, layer1 … layer4, of inverted residuals, and a 1280-wide head.
 
-    As in the benchmark, the stages' strides are 1, 2, 2, 2 after a stem of stride 2 (the paper's first stage halves
-    too), a width scales every stage but the head, and widths aren't rounded to multiples of 8.
+    As in the benchmark, the stages' strides are 1, 2, 2, 2 after a stem of stride 2 (the paper's first stage halves the
+    map too), a width scales every stage but the head, and widths aren't rounded to multiples of 8.
     Shapes: (B, channels, H, W), any H and W → (B, classes).
     Paper: Sandler, Howard, Zhu, Zhmoginov, Chen. CVPR 2018. arXiv:1801.04381; the variant of Tian, Krishnan, Isola.
     ICLR 2020.
@@ -62,6 +62,6 @@ class MobileNetV2(ZooNetwork):
 
 
 def blocks(inputs: int, outputs: int, count: int, stride: int, expansion: int = EXPANSION) -> list[nn.Module]:
-    """Blocks of one width, the first of which changes the shape."""
+    """Return blocks of one width, the first of which changes the shape."""
     rest = (InvertedResidual(outputs, outputs, 1, expansion) for _ in range(count - 1))
     return [InvertedResidual(inputs, outputs, stride, expansion), *rest]

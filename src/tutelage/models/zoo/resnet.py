@@ -46,8 +46,8 @@ class ResNet(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, depth: int = 20, width: int = 1) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2 or width < 1:
-            raise ConfigError(f"a CIFAR ResNet has a depth of 6n + 2 (8, 14, 20 …) and a width of 1 or more, "
-                              f"got depth {depth}, width {width}.")  # fmt: skip
+            raise ConfigError(f"ResNet for small images: expected a depth of 6n + 2 (8, 14, 20 …) and a width of 1 or "
+                              f"more, got depth {depth}, width {width}.")  # fmt: skip
         stem, blocks = 16 if width < 4 else 32, (depth - 2) // 6
         self.conv1, self.bn1 = conv_bn(channels, stem, 3)
         self.layer1 = stage(stem, 16 * width, blocks, stride=1)
@@ -63,6 +63,6 @@ class ResNet(ZooNetwork):
 
 
 def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    """Blocks of one width, the first of which changes the shape."""
+    """Return blocks of one width, the first of which changes the shape."""
     first = BasicBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))

@@ -1,4 +1,4 @@
-"""A small encoder and decoder: a label for each pixel."""
+"""A small encoder-decoder network for segmentation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming
 
 
 class SegNet(ZooNetwork):
-    """A small segmentation network: stages layer1 … layer4, W, 2W, 4W, 8W wide, each half the last's size.
+    """A small segmentation network: stages layer1 … layer4, W, 2W, 4W, 8W wide, each half the size of the previous one.
 
-    The decoder brings each stage to the width of the one before (1×1), enlarges it bilinearly and adds it:
+    The decoder projects each stage to the width of the previous one (1×1), upsamples it bilinearly and adds it:
     d₃ = e₃ + up(c₄(e₄)), d₂ = e₂ + up(c₃(d₃)), d₁ = e₁ + up(c₂(d₂)); classifier(conv3×3(d₁)).
     Shapes: (B, channels, H, W), any H and W → (B, classes, H, W).
     Raises: ConfigError if the width isn't above 0.
@@ -26,7 +26,7 @@ class SegNet(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
         super().__init__()
         if width < 1:
-            raise ConfigError(f"the width of a seg network is 1 or more, got {width}.")
+            raise ConfigError(f"seg{width}: expected a width of 1 or more.")
         w1, w2, w3, w4 = width, 2 * width, 4 * width, 8 * width
         self.layer1 = stage(channels, w1, stride=1)
         self.layer2 = stage(w1, w2, stride=2)
@@ -42,17 +42,17 @@ class SegNet(ZooNetwork):
         e1 = self.layer1(x)
         e2 = self.layer2(e1)
         e3 = self.layer3(e2)
-        d3 = e3 + enlarged(self.up4(self.layer4(e3)), e3)
-        d2 = e2 + enlarged(self.up3(d3), e2)
-        d1 = e1 + enlarged(self.up2(d2), e1)
+        d3 = e3 + upsample_to(self.up4(self.layer4(e3)), e3)
+        d2 = e2 + upsample_to(self.up3(d3), e2)
+        d1 = e1 + upsample_to(self.up2(d2), e1)
         return self.classifier(self.decoded(d1))
 
 
 def stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """Two 3×3 convolutions with batch norm and relu."""
+    """Return two 3×3 convolutions with batch norm and ReLU."""
     return nn.Sequential(*conv_bn(inputs, outputs, 3, stride), nn.ReLU(), *conv_bn(outputs, outputs, 3), nn.ReLU())
 
 
-def enlarged(x: Tensor, like: Tensor) -> Tensor:
-    """x at the height and width of `like`."""
+def upsample_to(x: Tensor, like: Tensor) -> Tensor:
+    """Resize x bilinearly to the height and width of `like`."""
     return F.interpolate(x, like.shape[2:], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Zhang, Zhou, Lin, Sun: grouped 1×1 convolutions whose channels are shuffled."""
+"""Zhang, Zhou, Lin, Sun: grouped 1×1 convolutions with shuffled channels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEM = 24
 
 
 class ShuffleUnit(nn.Module):
-    """Grouped 1×1, shuffle, 3×3 of each channel, grouped 1×1; added to x, or beside pooled x if it halves the map."""
+    """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1; x is added, or pooled and concatenated if the map is halved."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class ShuffleUnit(nn.Module):
 class ShuffleNetV1(ZooNetwork):
     """ShuffleNet with 3 groups, for small images: a 1×1 stem and three stages, layer1 … layer3, 240, 480, 960 wide.
 
-    As in the benchmark there is a relu after the second convolution of a unit, which the paper leaves out, and the
-    weights begin with torch's defaults.
+    As in the benchmark, a unit has a ReLU after its second convolution, which the paper omits, and the weights have
+    torch's default initialisation.
     Shapes: (B, channels, H, W), any H and W → (B, classes).
     Paper: Zhang, Zhou, Lin, Sun. CVPR 2018. arXiv:1707.01083; the variant of Tian, Krishnan, Isola. ICLR 2020.
     """
@@ -62,5 +62,5 @@ class ShuffleNetV1(ZooNetwork):
 
 
 def stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
-    """Units of one width, the first of which halves the map."""
+    """Return units of one width, the first of which halves the map."""
     return nn.Sequential(ShuffleUnit(inputs, outputs, 2), *(ShuffleUnit(outputs, outputs, 1) for _ in range(units - 1)))

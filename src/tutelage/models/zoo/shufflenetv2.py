@@ -13,7 +13,7 @@ WIDTHS = {0.5: (48, 96, 192, 1024), 1: (116, 232, 464, 1024), 1.5: (176, 352, 70
 
 
 def branch(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    """1×1, 3×3 of each channel, 1×1."""
+    """Return 1×1, depthwise 3×3 and 1×1 convolutions."""
     return nn.Sequential(
         *conv_bn(inputs, outputs, 1), nn.ReLU(),
         *conv_bn(outputs, outputs, 3, stride, groups=outputs),
@@ -22,20 +22,20 @@ def branch(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class SplitUnit(nn.Module):
-    """Half of the channels passes, half is convolved; then both are shuffled."""
+    """Half of the channels pass unchanged, the other half are convolved; then all are shuffled."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.right = branch(width // 2, width // 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) → the same shape."""
+        """(B, C, H, W) → (B, C, H, W)."""
         left, right = x.chunk(2, 1)
         return shuffled(torch.cat([left, self.right(right)], 1), 2)
 
 
 class DownUnit(nn.Module):
-    """Both branches see all channels and halve the map; then they are shuffled."""
+    """Both branches take all channels and halve the map; their outputs are shuffled."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class DownUnit(nn.Module):
 class ShuffleNetV2(ZooNetwork):
     """ShuffleNetV2 for small images: a 1×1 stem and three stages, layer1 … layer3, of 4, 8 and 4 units.
 
-    As in the benchmark the stem neither strides nor pools, and the weights begin with torch's defaults.
+    As in the benchmark, the stem neither strides nor pools, and the weights have torch's default initialisation.
     Shapes: (B, channels, H, W), any H and W → (B, classes).
     Paper: Ma, Zhang, Zheng, Sun. ECCV 2018. arXiv:1807.11164; the variant of Tian, Krishnan, Isola. ICLR 2020.
     Raises: ConfigError for another width than 0.5, 1, 1.5, 2.
@@ -64,7 +64,7 @@ class ShuffleNetV2(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, width: float = 1) -> None:
         super().__init__()
         if width not in WIDTHS:
-            raise ConfigError(f"ShuffleNetV2 has a width of {', '.join(map(str, WIDTHS))}, got {width}.")
+            raise ConfigError(f"ShuffleNetV2: expected a width of {', '.join(map(str, WIDTHS))}, got {width}.")
         w1, w2, w3, head = WIDTHS[width]
         self.conv1, self.bn1 = conv_bn(channels, 24, 1)
         self.layer1 = stage(24, w1, 3)
@@ -81,5 +81,5 @@ class ShuffleNetV2(ZooNetwork):
 
 
 def stage(inputs: int, outputs: int, units: int) -> nn.Sequential:
-    """A unit that halves the map, and `units` that keep it."""
+    """Return a unit that halves the map, and `units` that keep its size."""
     return nn.Sequential(DownUnit(inputs, outputs), *(SplitUnit(outputs) for _ in range(units)))

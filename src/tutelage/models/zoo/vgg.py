@@ -1,4 +1,4 @@
-"""Simonyan, Zisserman: plain deep networks, with batch norm and for small images."""
+"""Simonyan, Zisserman: plain deep networks with batch norm, for small images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class VGG(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, depth: int = 8) -> None:
         super().__init__()
         if depth not in CONVOLUTIONS:
-            raise ConfigError(f"VGG has a depth of {', '.join(map(str, CONVOLUTIONS))}, got {depth}.")
+            raise ConfigError(f"VGG: expected a depth of {', '.join(map(str, CONVOLUTIONS))}, got {depth}.")
         self.layer1, self.layer2, self.layer3, self.layer4, self.layer5 = (
             stage(inputs, outputs, count)
             for inputs, outputs, count in zip((channels, *WIDTHS), WIDTHS, CONVOLUTIONS[depth], strict=False)
@@ -43,7 +43,7 @@ class VGG(ZooNetwork):
         size = min(x.shape[2:])
         if size < 8:
             raise ModelError(
-                f"VGG halves the image three times: it needs 8×8 pixels or more, got {tuple(x.shape[2:])}."
+                f"VGG halves the image three times: expected 8×8 pixels or more, got {tuple(x.shape[2:])}."
             )
         x = self.layer2(F.max_pool2d(self.layer1(x), 2))
         x = self.layer4(F.max_pool2d(self.layer3(F.max_pool2d(x, 2)), 2))
@@ -52,8 +52,8 @@ class VGG(ZooNetwork):
 
 
 def stage(inputs: int, outputs: int, count: int) -> nn.Sequential:
-    """`count` times a 3×3 convolution, batch norm and relu, all of one width."""
-    parts: list[nn.Module] = []
+    """Return `count` 3×3 convolutions of one width, each with batch norm and ReLU."""
+    layers: list[nn.Module] = []
     for width in (inputs, *[outputs] * (count - 1)):
-        parts += [nn.Conv2d(width, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
-    return nn.Sequential(*parts)
+        layers += [nn.Conv2d(width, outputs, 3, padding=1), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*layers)

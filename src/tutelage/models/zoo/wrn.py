@@ -10,7 +10,7 @@ from tutelage.models.zoo.base import ZooNetwork, kaiming, pooled
 
 
 class WideBlock(nn.Module):
-    """shortcut + conv(relu(bn(conv(relu(bn(x)))))), 3×3 each; a 1×1 shortcut starts after the first relu."""
+    """shortcut + conv(relu(bn(conv(relu(bn(x)))))), 3×3 each; a 1×1 shortcut branches off after the first relu."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class WideBlock(nn.Module):
 class WideResNet(ZooNetwork):
     """Wide ResNet: three stages, layer1 … layer3, of (depth − 4)/6 pre-activation blocks, 16k, 32k and 64k wide.
 
-    A stage's map is not yet normalised and activated: the next stage does that. No dropout, as in the benchmark.
+    A stage's output isn't yet normalised and activated: the next stage does that. No dropout, as in the benchmark.
     Shapes: (B, channels, H, W), any H and W → (B, classes).
     Paper: Zagoruyko, Komodakis. BMVC 2016. arXiv:1605.07146.
     Raises: ConfigError if the depth isn't 6n + 4 or the width isn't above 0.
@@ -43,7 +43,7 @@ class WideResNet(ZooNetwork):
     def __init__(self, classes: int, channels: int = 3, depth: int = 16, width: int = 2) -> None:
         super().__init__()
         if depth < 10 or depth % 6 != 4 or width < 1:
-            raise ConfigError(f"a wide ResNet has a depth of 6n + 4 (10, 16, 28, 40 …) and a width of 1 or more, "
+            raise ConfigError(f"wide ResNet: expected a depth of 6n + 4 (10, 16, 28, 40 …) and a width of 1 or more, "
                               f"got depth {depth}, width {width}.")  # fmt: skip
         blocks = (depth - 4) // 6
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
@@ -62,6 +62,6 @@ class WideResNet(ZooNetwork):
 
 
 def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
-    """Blocks of one width, the first of which changes the shape."""
+    """Return blocks of one width, the first of which changes the shape."""
     first = WideBlock(inputs, outputs, stride)
     return nn.Sequential(first, *(WideBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
