@@ -18,7 +18,7 @@ from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.cross_layer import CrossLayer, CrossLayerPlayer
 from tutelage.schemes.mutual import Mutual
-from tutelage.schemes.peer_ensembles import named
+from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.structures import Batch
 from tutelage.verify.vector import Vector
 
@@ -39,7 +39,10 @@ def together(
     """Terms of several students; those of the vector's method, if none are named."""
     batch = seen(vector, 0, len(vector.inputs["target"]))
     return wired(
-        Collaborative(CollaborativePlayer(models, Terms.from_method(terms), TASK, named(ensemble), split), **how), batch
+        Collaborative(
+            CollaborativePlayer(models, Terms.from_method(terms), TASK, create_ensemble(ensemble), split), **how
+        ),
+        batch,
     ), batch
 
 
@@ -148,7 +151,7 @@ def mcl(vector: Vector) -> Lesson:
     features = vector.side("student_features")
     models = apart(torch.zeros(len(features), len(features[0]), 4, dtype=torch.float64), torch.stack(features))
     scheme, batch = together(vector, models, {"name": "mcl", **vector.hyper})
-    loss = scheme.players["peers"].embedded["mcl"].loss
+    loss = scheme.players["peers"].embedding_terms["mcl"].loss
     owners = {name.rpartition(".")[0] for name in vector.under("parameters")}
     arrive = learned(vector, loss, {o: re.sub(r"^embed_list\.(\d+)\.proj_head", r"embed.\1", o) for o in owners})
     return Lesson(

@@ -127,7 +127,7 @@ def test_policies_that_learn_nothing_stay_as_they_begin():
         torch.manual_seed(3)
         fit(scheme, rest, epochs=2)
     begun, ended = (list(scheme.players["policies"].learned) for scheme in (still, moved))
-    assert all(torch.equal(p, q) for p, q in zip(still._own().values(), begun, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(still._policy_parameters().values(), begun, strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(begun, ended, strict=True))
 
 
@@ -139,7 +139,7 @@ def test_the_policy_goes_with_other_losses(tmp_path):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ConfigError, match="no policy of samples in the method learns"):
+    with pytest.raises(ConfigError, match="the method has no learned sample policy"):
         wired(method=CE() + 1.0 * KD())
     with pytest.raises(ConfigError, match="meta_lr=-1"):
         made(meta_lr=-1)

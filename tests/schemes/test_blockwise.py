@@ -17,7 +17,7 @@ from tutelage.config.schema import check
 from tutelage.errors import TutelageError
 from tutelage.models import serialization
 from tutelage.objective.terms import Terms
-from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer, around, replaced
+from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer, modules_around, replaced_outputs
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
@@ -155,13 +155,13 @@ FLAT = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(
 )
 def test_what_is_around_the_blocks_of_a_network(model, blocks, expected):
     model = net(model) if isinstance(model, str) else model
-    assert set(around(model, torch.zeros(2, 1, 8, 8), blocks)) == expected
+    assert set(modules_around(model, torch.zeros(2, 1, 8, 8), blocks)) == expected
 
 
 def test_named_layers_are_the_blocks_whatever_their_order():
     lit = LIT | {"student": ["layer3", "layer1"], "teacher": ["layer3", "layer1"]}
     scheme = blockwise([{"name": "ce"}, lit])
-    assert scheme.players["student"].fed == {"layer1": "layer1"}
+    assert scheme.players["student"].block_inputs == {"layer1": "layer1"}
 
 
 def test_a_teacher_with_another_stem_is_refused():
@@ -174,7 +174,7 @@ def test_a_teacher_with_another_stem_is_refused():
 def test_what_was_replaced_is_the_networks_own_again():
     model, x = net("cnn2"), BATCH.inputs
     whole = model(x)
-    with replaced(model, {"layer1": torch.zeros(6, 2, 8, 8)}):
+    with replaced_outputs(model, {"layer1": torch.zeros(6, 2, 8, 8)}):
         assert torch.equal(model(x), model(torch.zeros_like(x)))
     assert torch.equal(model(x), whole)
 
@@ -182,7 +182,7 @@ def test_what_was_replaced_is_the_networks_own_again():
 def test_writing_in_place_leaves_the_teachers_feature_as_it_is():
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
     feature = -torch.ones(2, 3)
-    with replaced(model, {"0": feature}):
+    with replaced_outputs(model, {"0": feature}):
         assert torch.equal(model(torch.zeros(2, 3)), torch.zeros(2, 3))
     assert torch.equal(feature, -torch.ones(2, 3))
 

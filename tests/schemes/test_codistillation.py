@@ -71,7 +71,7 @@ def test_layers_of_other_architectures_are_heard():
 
 
 def test_bad_numbers_are_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         peers(count=1)
     with pytest.raises(ConfigError, match="every=0"):
         peers(every=0)

@@ -111,21 +111,21 @@ def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
 
 def test_a_peer_that_doesnt_come_is_said(tmp_path):
     scheme = FileCodistillation(peers(), "peer0", tmp_path, lag=0, wait=0.1)
-    with pytest.raises(DataError, match=r"peer1-000001.safetensors hasn't come within 0.1 s"):
-        scheme.renew(1)
+    with pytest.raises(DataError, match=r"peer1-000001.safetensors didn't appear within 0.1 s"):
+        scheme.refresh_copies(1)
 
 
 def test_another_runs_folder_and_other_models_are_refused(tmp_path):
-    FileCodistillation(peers(), "peer0", tmp_path, run="one").renew(1)
-    FileCodistillation(peers(), "peer0", tmp_path, run="one").renew(1)  # resumed
-    with pytest.raises(ConfigError, match="is of another run, one"):
-        FileCodistillation(peers(), "peer0", tmp_path, run="two").renew(1)
+    FileCodistillation(peers(), "peer0", tmp_path, run="one").refresh_copies(1)
+    FileCodistillation(peers(), "peer0", tmp_path, run="one").refresh_copies(1)  # resumed
+    with pytest.raises(ConfigError, match="belongs to another run, one"):
+        FileCodistillation(peers(), "peer0", tmp_path, run="two").refresh_copies(1)
     wide = {f"peer{k}": Player(net("cnn4", k), Terms.from_method(1.0 * KD(1.0)), Classification()) for k in range(2)}
     with pytest.raises(CheckpointError, match="doesn't fit the peer"):
-        FileCodistillation(wide, "peer1", tmp_path, lag=0, run="one").renew(1)
+        FileCodistillation(wide, "peer1", tmp_path, lag=0, run="one").refresh_copies(1)
     (tmp_path / "peer0-000001.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"safetensors is torn"):
-        FileCodistillation(peers(), "peer1", tmp_path, lag=0, run="one").renew(1)
+        FileCodistillation(peers(), "peer1", tmp_path, lag=0, run="one").refresh_copies(1)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
 
 def test_it_needs_several_teachers_and_a_linear_classifier():
     scheme = Hydra(HydraPlayer(net("cnn2"), Terms.from_method(HydraKL()), TASK), Frozen(net("cnn4"), TASK))
-    with pytest.raises(ConfigError, match="name several"):
+    with pytest.raises(ConfigError, match="needs several teachers"):
         scheme.wire(BATCH, 20)
 
     class Pooled(torch.nn.Module):

@@ -313,7 +313,7 @@ def test_weights_that_learn_nothing_stay_alike(name):
     scheme = made(name, quiz=MetaBatches(held, 16), meta_lr=0.0)
     fit(scheme, rest)
     features = [torch.rand(3, width) for width in (4, 8, 16)]
-    asks = scheme.weights_of(features)
+    asks = scheme.weight_network(features)
     even = 1 / 9 if name == "l2t_ww" else 1 / 10
     assert torch.allclose(asks["pair_weights"], torch.full((3, 3, 3), even))
     for width, channels in zip((4, 8, 16), asks.get("channel_weights", []), strict=False):
@@ -360,13 +360,13 @@ def test_a_step_without_a_graph_moves_no_weight_that_it_does_not_reach():
 
 def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     data = digits(64)
-    parts = RunSchemeContext(
+    context = RunSchemeContext(
         RunPlan(check({"method": "metadistil", "limit": 64, "augment": "none"}), Provided(data=data)), PHASE
     )
-    parts.network()
-    held = parts.hold_out(0.25)
-    assert (len(held.train), len(parts.data.train)) == (16, 48)
-    rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", parts.data))}
+    context.network()
+    held = context.hold_out(0.25)
+    assert (len(held.train), len(context.data.train)) == (16, 48)
+    rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", context.data))}
     assert not rows["held"] & rows["rest"]
     assert rows["held"] | rows["rest"] == set(data.train.rows.tolist())
     quiz, like = MetaBatches(held, 5, seed=1), Batch(torch.zeros(2, 1, 8, 8), epoch=1.5)

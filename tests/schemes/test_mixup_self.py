@@ -17,7 +17,7 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import unwrap
-from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, drawn
+from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, draw_mix
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
@@ -77,7 +77,7 @@ def test_it_is_mixskd_written_by_hand():
     scheme, batch = wired(seed=3)
     player, model = scheme.players["student"], net("cnn2").train()
     losses = turn(scheme, batch, 7)
-    expected = by_hand(player, model, batch, *drawn(0.4, 8, 3, 7))
+    expected = by_hand(player, model, batch, *draw_mix(0.4, 8, 3, 7))
     assert set(losses) == set(expected)
     for name, value in expected.items():
         assert torch.allclose(losses[name], value, rtol=1e-5), name
@@ -117,24 +117,24 @@ def test_one_forward_serves_samples_and_mixtures():
 
 
 def test_what_is_mixed_is_a_function_of_seed_and_step():
-    share, order = drawn(0.4, 8, 3, 7)
-    again = drawn(0.4, 8, 3, 7)
+    share, order = draw_mix(0.4, 8, 3, 7)
+    again = draw_mix(0.4, 8, 3, 7)
     assert (share, order.tolist()) == (again[0], again[1].tolist())
     assert sorted(order.tolist()) == list(range(8))
-    others = [drawn(0.4, 8, seed, step)[0] for seed, step in ((3, 8), (4, 7), (7, 3))]
+    others = [draw_mix(0.4, 8, seed, step)[0] for seed, step in ((3, 8), (4, 7), (7, 3))]
     assert len({share, *others}) == 4
     for alpha in (0.4, 2.0):
-        shares = np.array([drawn(alpha, 2, 0, step)[0] for step in range(2000)])
+        shares = np.array([draw_mix(alpha, 2, 0, step)[0] for step in range(2000)])
         assert shares.mean() == pytest.approx(0.5, abs=0.03)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)
 
 
 def test_each_seed_of_a_run_mixes_otherwise():
     def of(seed):
-        parts = SimpleNamespace(
+        context = SimpleNamespace(
             network=lambda: net("cnn2"), terms=lambda: Terms.from_method("ce"), task=Classification(), seed=seed
         )
-        return MixupSelf.from_context(parts, alpha=0.2)
+        return MixupSelf.from_context(context, alpha=0.2)
 
     assert (of(4).seed, of(4).alpha, of(5).seed) == (4, 0.2, 5)
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_mixed_is_refused():
         wired(layers=["layer22"])
     with pytest.raises(ConfigError, match="exits classify whole samples"):
         mixed(model=Dense(), method=["ce"]).wire(next(scenes().batches("train", 4)), 16)
-    with pytest.raises(ConfigError, match="one tensor of floats"):
+    with pytest.raises(ConfigError, match="one floating-point tensor"):
         mixed().wire(Batch({"image": torch.randn(2, 1, 8, 8)}, torch.tensor([0, 1])), 16)
     with pytest.raises(ConfigError, match="unknown option of scheme mixed 'alfa'"):
         tutelage.distill(method="mixskd", scheme={"name": "mixed", "alfa": 1})

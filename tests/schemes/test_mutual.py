@@ -148,5 +148,5 @@ def test_three_peers_end_as_three_networks():
 
 
 def test_one_peer_is_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         peers(1)

@@ -93,7 +93,7 @@ def test_each_turn_reaches_its_own_alone():
 
 def test_maps_of_several_shapes_meet_in_the_smallest():
     scheme, batch = wired([plain(0), plain(1, width=6)])
-    peers, critics = scheme.players["peers"].mapped(), scheme.players["critics"].critics
+    peers, critics = scheme.players["peers"].map_players(), scheme.players["critics"].critics
     assert isinstance(peers["peer0"].transfer, nn.Identity)
     (_, losses), _ = scheme.turns(batch, 0)
     x = peers["peer1"].transfer(maps(peers["peer1"].student.model, batch.inputs))
@@ -105,13 +105,13 @@ def test_maps_of_several_shapes_meet_in_the_smallest():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         afd([plain(0)])
     with pytest.raises(ConfigError, match=r"weight=0: expected a number above 0"):
         afd([plain(0), plain(1)], weight=0)
-    with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
+    with pytest.raises(ConfigError, match="critics can't be sharded over devices; use strategy=ddp"):
         MutualAdversarial.from_context(SimpleNamespace(settings=SimpleNamespace(sharded=True)))
-    with pytest.raises(ModelError, match="Sequential has no stage, whose map critics could judge"):
+    with pytest.raises(ModelError, match="Sequential has no stage, whose map the critics need"):
         wired([nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)])
 
 

@@ -148,7 +148,7 @@ def test_what_cannot_be_refined_is_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             wired(**options)
-    with pytest.raises(ConfigError, match="expected one a sample"):
+    with pytest.raises(ConfigError, match="expected one per sample"):
         self_teacher(model=Dense()).wire(next(scenes().batches("train", 4)), 16)
 
 

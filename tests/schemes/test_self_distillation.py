@@ -118,7 +118,7 @@ def test_the_last_batch_is_dlb_by_hand():
         told = z[8:].detach()
     assert kd > 0
     same_gradients(losses, scheme, ce + kd, model)
-    assert not scheme.last.requires_grad
+    assert not scheme.last_logits.requires_grad
 
 
 def test_the_batch_ensemble_is_bake_by_hand():
@@ -193,8 +193,8 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
     scheme.wire(batch, 8)
     player = scheme.players["student"]
     assert len(player.layers) == 3
-    assert len(player.heads) + bool(player.own) == 3
-    assert bool(player.own) == (name in ("resnet8", "vgg8", "mobilenetv2_half"))
+    assert len(player.heads) + bool(player.classifier_name) == 3
+    assert bool(player.classifier_name) == (name in ("resnet8", "vgg8", "mobilenetv2_half"))
     turn(scheme, batch)["ce"].backward()
     assert all(p.grad.isfinite().all() for p in player.heads.parameters())
 
@@ -265,7 +265,7 @@ def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
 
 def test_features_are_refused_where_only_answers_are_remembered():
     scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.from_method("at", TASK.task_loss()), TASK))
-    with pytest.raises(ConfigError, match="remembers answers, no features"):
+    with pytest.raises(ConfigError, match="stores logits, not features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
 
 

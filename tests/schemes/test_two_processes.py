@@ -147,7 +147,7 @@ def together(
 ) -> Scheme:
     networks = {f"peer{k}": plain(k) for k in order}
     group = CollaborativePlayer(
-        networks, Terms.from_method(method), TASK, peer_ensembles.named(ensemble), split, rise=rise
+        networks, Terms.from_method(method), TASK, peer_ensembles.create_ensemble(ensemble), split, rise=rise
     )
     return Collaborative(group, data(), **options)
 

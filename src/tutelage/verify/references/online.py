@@ -46,7 +46,7 @@ class _Leads(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, said: list[Outputs]) -> Outputs:
-        teacher_outputs = self.ensemble.lead(said)[1]
+        teacher_outputs = self.ensemble.group_comparison(said)[1]
         assert teacher_outputs is not None
         return teacher_outputs
 
