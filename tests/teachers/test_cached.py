@@ -124,7 +124,7 @@ def test_teachers_that_change_are_refused(tmp_path):
     data = shifted()
     average = MovingAverage(net("cnn2", 1), task_of(data))
     for teacher in (average, Ensemble([Frozen(net("cnn4", 1), task_of(data)), average])):
-        with pytest.raises(ConfigError, match="changes while it teaches, so its answers can't be cached; use cache="):
+        with pytest.raises(ConfigError, match="changes in training, so its outputs can't be cached; use cache="):
             Cached(teacher, data, plan_of(tmp_path / "none"))
     with pytest.raises(ConfigError, match="cache: there is no teacher that stays as it is"):
         tutelage.distill("cnn2", "moving_average", cache=True, out=str(tmp_path / "run"))
@@ -134,9 +134,9 @@ def test_teachers_that_change_are_refused(tmp_path):
 def test_a_view_that_the_cache_doesnt_have_and_a_layer_called_response_are_refused(tmp_path):
     data = shifted()
     cached = Cached(teacher_of("frozen", data), data, plan_of(tmp_path))
-    with pytest.raises(CacheError, match=r"a batch is of view 5, the cache .* of 3 views"):
+    with pytest.raises(CacheError, match=r"a batch has view 5, but the cache .* has 3 views"):
         cached(next(data.batches("train", 8, epoch=5, views=6)))
-    with pytest.raises(ConfigError, match="a layer of the name 'response'"):
+    with pytest.raises(ConfigError, match="a layer named 'response'"):
         cached.prepare_for(["response"])
 
 
@@ -154,7 +154,7 @@ def test_one_sample_and_a_last_lot_of_one(tmp_path):
 def test_answers_that_are_no_numbers_or_too_large_are_refused_and_nothing_is_left(tmp_path):
     data = shifted()
     for value, error, message in (
-        (torch.nan, NotFinite, "answers NaN or infinite numbers"),
+        (torch.nan, NotFinite, "outputs NaN or infinite numbers"),
         (1e5, CacheError, "too large to be stored as fp16; use cache_storage=bf16 or exact"),
     ):
         live = teacher_of("frozen", data)

@@ -57,10 +57,10 @@ def test_answers_that_are_not_numbers_are_refused_at_once_with_the_teachers_name
     network = net("cnn4", 1)
     with torch.no_grad():
         network.fc.bias[0] = torch.nan
-    with pytest.raises(NotFinite, match="the teacher CNN answers NaN"):
+    with pytest.raises(NotFinite, match="the teacher CNN outputs NaN"):
         Frozen(network, Classification())(BATCH)
     data = digits(16)
-    with pytest.raises(NotFinite, match="the teacher CNN answers NaN"):
+    with pytest.raises(NotFinite, match="the teacher CNN outputs NaN"):
         fit(offline(data, teacher=network), data)
 
 

@@ -54,7 +54,7 @@ def test_classes_that_do_not_fit_are_refused(classes, message):
 
 def test_a_network_of_other_classes_than_named_is_refused():
     teacher = Specialists([Frozen(Plain(classes=3), Classification())], [list("abcd")], KNOWN)
-    with pytest.raises(ConfigError, match="teacher 0 answers 3 classes, and 4 were named"):
+    with pytest.raises(ConfigError, match="teacher 0 outputs 3 classes, but 4 are named"):
         teacher(BATCH)
 
 
