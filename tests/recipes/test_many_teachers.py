@@ -78,7 +78,7 @@ def test_the_users_teachers_win(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_only_the_digits_have_teachers_of_their_own(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"data=cifar100: this method's teachers have to be named"):
+    with pytest.raises(ConfigError, match=r"data=cifar100: this method has no default teachers"):
         check({"method": name, "data": "cifar100", "student": "resnet8"})
     keys = {"method": name, "data": "cifar100", "student": "resnet8", "teacher": ["resnet20", "resnet14"]}
     assert check(keys).teacher == ["resnet20", "resnet14"]

@@ -167,7 +167,7 @@ def test_named_layers_are_the_blocks_whatever_their_order():
 def test_a_teacher_with_another_stem_is_refused():
     other = net("resnet14", 2)
     other.conv1 = nn.Sequential(other.conv1)
-    with pytest.raises(TutelageError, match=r"whose conv1.weight is missing, .*copy: false"):
+    with pytest.raises(TutelageError, match=r"whose conv1.weight is missing; .*copy: false"):
         blockwise(teacher=other)
 
 
@@ -234,10 +234,13 @@ def test_only_the_digits_have_networks_of_their_own():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"method": "lit", "teacher": "cnn4", "student": "cnn2"}, r"layer1 gives \(2, 8, 8\) and .*layer1 \(4, 8, 8\)"),
-        ({"method": "kd", "scheme": "blockwise", **SMALL}, "blocks where a term compares layers: add one"),
-        ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or divided"),
-        ({"method": "lit", "recompute": True, **SMALL}, "leave compile, recompute and strategy out"),
+        (
+            {"method": "lit", "teacher": "cnn4", "student": "cnn2"},
+            r"layer1 outputs \(2, 8, 8\) and .*layer1 \(4, 8, 8\)",
+        ),
+        ({"method": "kd", "scheme": "blockwise", **SMALL}, "needs a term that compares layers"),
+        ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or sharded"),
+        ({"method": "lit", "recompute": True, **SMALL}, "remove compile, recompute and strategy"),
         ({"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "needs a teacher"),
     ],
 )

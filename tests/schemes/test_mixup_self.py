@@ -176,8 +176,8 @@ def test_what_cannot_be_mixed_is_refused():
     for options, match in (
         ({"alpha": 0}, "alpha=0: expected a number above 0"),
         ({"alpha": "much"}, "alpha='much'"),
-        ({"method": ["ps_kd"]}, "ps_kd asks for index of a sample, and a mixture is of two"),
-        ({"method": ["ce", "nkd"]}, "nkd asks for targets"),
+        ({"method": ["ps_kd"]}, "ps_kd requires the index of each sample, but a mixture consists of two"),
+        ({"method": ["ce", "nkd"]}, "nkd requires the targets"),
     ):
         with pytest.raises(ConfigError, match=match):
             wired(**options)

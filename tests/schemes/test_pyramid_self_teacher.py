@@ -135,7 +135,7 @@ class Flat(nn.Module):
 def test_what_cannot_be_refined_is_refused():
     for options, match in (
         ({"layers": ["layer22"]}, "unknown layer 'layer22': did you mean"),
-        ({"layers": ["layer2"]}, "refines two stages or more and has layer2; name layers"),
+        ({"layers": ["layer2"]}, "refines at least two stages, got layer2; set the layers"),
         ({"model": Flat()}, "and has none; name layers"),
         ({"method": [{"name": "at", "teacher": "layer2"}]}, "unknown layer 'layer2'"),
     ):

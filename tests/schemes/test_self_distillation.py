@@ -202,8 +202,8 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
 @pytest.mark.parametrize(
     ("method", "batch", "said"),
     [
-        (CE(), None, "no term goes by votes"),
-        (CE() + ZipfLS(), scenes, "scheme=offline ranks what each position answers"),
+        (CE(), None, "no term of the method requires votes"),
+        (CE() + ZipfLS(), scenes, "use scheme=offline, which ranks the response of each position"),
         (CE() + ZipfLS() + KD(), None, "needs a teacher"),
     ],
 )

@@ -45,7 +45,7 @@ class HydraPlayer(Player):
         profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
         self.terms.wire(profile, teacher, batch, samples)
         self.metadata = profile.metadata
-        self.set_captured_layers([f"{self.trunk}:in"])
+        self.set_captured_layers([f"{self.classifier_name}:in"])
 
     def classifier(self) -> nn.Linear:
         """Return the network's own classifier."""
@@ -54,7 +54,9 @@ class HydraPlayer(Player):
     def forward_student(self, batch: Batch) -> Outputs:
         """Return the mean of the heads' logits, with each head's logits as a member."""
         student_outputs = self.student(batch.inputs)
-        responses = [self.task.response(head(student_outputs[f"{self.trunk}:in"]), batch) for head in self.heads]
+        responses = [
+            self.task.response(head(student_outputs[f"{self.classifier_name}:in"]), batch) for head in self.heads
+        ]
         members = [Outputs(response) for response in responses]
         return Outputs(torch.stack(responses).mean(0), student_outputs.features, self.metadata, members)
 
