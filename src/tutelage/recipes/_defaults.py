@@ -37,8 +37,7 @@ def assistants_between(teacher: Any, student: Any, count: int) -> list[str]:
     if len(assistants) < count:
         raise ConfigError(
             f"teacher={teacher}, student={student}: expected two sizes of one family, such as resnet56 and resnet8, "
-            "with "
-            f"{count} size{'s' if count > 1 else ''} between them for assistants. Use such models, or write the "
+            f"with {count} size{'s' if count > 1 else ''} between them for assistants. Use such models, or write the "
             "stages: stages=[{name: assistant, student: MODEL}, {name: student, teacher: 'stage:assistant'}]."
         )
     return assistants
@@ -57,13 +56,9 @@ def _sizes(teacher: str, student: str, count: int) -> list[str]:
     from tutelage.models.loading import families
 
     for family in families():
-        large, small_teachers = (re.fullmatch(family.pattern, name.replace("-", "_")) for name in (teacher, student))
-        if large and small_teachers:
-            ends = {
-                key: (text, small_teachers[key])
-                for key, text in large.groupdict().items()
-                if text or small_teachers[key]
-            }
+        large, small = (re.fullmatch(family.pattern, name.replace("-", "_")) for name in (teacher, student))
+        if large and small:
+            ends = {key: (text, small[key]) for key, text in large.groupdict().items() if text or small[key]}
             if not all(text and re.fullmatch(r"[1-9]\d*", text) for pair in ends.values() for text in pair):
                 return []
             if any(len(text) > 4 for pair in ends.values() for text in pair):
