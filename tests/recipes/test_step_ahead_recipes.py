@@ -39,7 +39,7 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
     ],
 )
 def test_what_cannot_work_is_refused_before_training(tmp_path, keys, message):
-    given = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
+    keys_of_run = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
     with pytest.raises(TutelageError, match=message):
-        tutelage.distill(**given)
+        tutelage.distill(**keys_of_run)
     assert not (tmp_path / "run").exists()

@@ -77,8 +77,8 @@ def test_okddip_is_the_loss_of_a_leader_and_its_peers():
     z = torch.stack(answers(group, batch))
     nets = [student.model for student in group.students().values()]
     f = torch.stack([m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets[1:]], dim=1)
-    asked = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
-    assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **asked))}, rel=1e-5)
+    inputs = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
+    assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **inputs))}, rel=1e-5)
 
 
 def fused(group: CollaborativePlayer, batch) -> torch.Tensor:
@@ -122,10 +122,10 @@ def test_ffl_takes_networks_in_any_order():
 
 def test_maps_of_other_sizes_are_fused_at_the_smallest():
     ensemble = create_ensemble("feature_fusion")
-    said = [Outputs(torch.randn(4, 10), {"end": torch.randn(4, c, side, side)}) for c, side in ((3, 8), (5, 4))]
-    ensemble.build(said, "", ["end"])
-    assert [tuple(x.shape) for x in ensemble.maps(said)] == [(4, 3, 4, 4), (4, 5, 4, 4)]
-    assert ensemble.group_comparison(said)[1].response.shape == (4, 10)
+    outputs = [Outputs(torch.randn(4, 10), {"end": torch.randn(4, c, side, side)}) for c, side in ((3, 8), (5, 4))]
+    ensemble.build(outputs, "", ["end"])
+    assert [tuple(x.shape) for x in ensemble.maps(outputs)] == [(4, 3, 4, 4), (4, 5, 4, 4)]
+    assert ensemble.group_comparison(outputs)[1].response.shape == (4, 10)
 
 
 def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
@@ -133,9 +133,9 @@ def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
     z = answers(group, batch)
     expected = {}
     for i in range(3):
-        others = torch.stack([z[j] for j in range(3) if j != i]).mean(0)
+        peers = torch.stack([z[j] for j in range(3) if j != i]).mean(0)
         expected[f"peer{i}/ce"] = 0.5 * CE()(z[i], targets=batch.targets).mean().item()
-        expected[f"peer{i}/kd"] = 0.5 * KD(2.0)(z[i], others).mean().item()
+        expected[f"peer{i}/kd"] = 0.5 * KD(2.0)(z[i], peers).mean().item()
     assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
     ((_, losses),) = scheme.turns(batch, 0)
     losses["peer0/kd"].backward()
@@ -150,10 +150,10 @@ def test_pcl_adds_a_classifier_of_all_features_and_the_peers_averages():
     nets = [student.model for student in group.students().values()]
     z, f = answers(group, batch), [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
     fused = group.ensemble.classifier(torch.cat(f, 1))
-    told = [student.model(batch.inputs) for student in scheme.average.module.extractors().values()]
+    averages = [student.model(batch.inputs) for student in scheme.average.module.extractors().values()]
     expected = {"one": total(ONE()(torch.stack(z), fused, targets=batch.targets))}
     for i in range(3):
-        kds = [KD(3.0)(z[i], told[j]).mean().item() for j in range(3) if j != i]
+        kds = [KD(3.0)(z[i], averages[j]).mean().item() for j in range(3) if j != i]
         expected[f"peer{i}/kd"] = sum(kds) / 2
     assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
 

@@ -69,8 +69,8 @@ def test_two_runs_without_lag_are_one_codistillation_though_one_is_killed(tmp_pa
     first.join()
     assert first.exitcode == 0
     for k, name in enumerate("ab"):
-        found = weights(tmp_path / name)
-        assert all(torch.equal(found[key], x) for key, x in together[k].items())
+        exchanged = weights(tmp_path / name)
+        assert all(torch.equal(exchanged[key], x) for key, x in together[k].items())
 
 
 def test_with_a_lag_it_hears_what_was_left_a_round_before(tmp_path):
@@ -80,19 +80,19 @@ def test_with_a_lag_it_hears_what_was_left_a_round_before(tmp_path):
     for scheme in schemes.values():
         scheme.wire(batch, 16)
     (copy,) = schemes["peer0"].copies.values()
-    (ours,) = schemes["peer1"].copies.values()
+    (copied,) = schemes["peer1"].copies.values()
     begun = copy.tapped.model.fc.weight.clone()
-    heard = []
+    weights_seen = []
     for step in range(5):
         for scheme in schemes.values():
             ((_, losses),) = scheme.turns(batch, step)
             sum(losses.values()).backward()
-        heard.append(copy.tapped.model.fc.weight.clone())
+        weights_seen.append(copy.tapped.model.fc.weight.clone())
         with torch.no_grad():
             schemes["peer1"].peers["peer1"].student.model.fc.weight.add_(1)
-    assert torch.equal(heard[3], begun)  # at round 1 those of round 0
-    assert torch.allclose(heard[4], begun + 2)  # at round 2 those of round 1, after two steps
-    assert not any(p.requires_grad for p in ours.parameters())
+    assert torch.equal(weights_seen[3], begun)  # at round 1 those of round 0
+    assert torch.allclose(weights_seen[4], begun + 2)  # at round 2 those of round 1, after two steps
+    assert not any(p.requires_grad for p in copied.parameters())
 
 
 def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
@@ -102,11 +102,11 @@ def test_a_run_trains_its_own_peer_only_and_resumes_its_copies(tmp_path):
     assert list(scheme.copies) == list(scheme.checkpoint_state()) == ["peer0", "peer2"]
     assert scheme.students()["student"].model is made["peer1"].student.model
     fit(scheme, digits(32), epochs=1)  # fewer batches than a round: nobody is asked
-    other = FileCodistillation(peers(3), "peer1", tmp_path)
+    resumed = FileCodistillation(peers(3), "peer1", tmp_path)
     with torch.no_grad():
         next(scheme.copies.parameters()).add_(1)
-    other.load_checkpoint_state(scheme.checkpoint_state())
-    assert torch.equal(next(scheme.copies.parameters()), next(other.copies.parameters()))
+    resumed.load_checkpoint_state(scheme.checkpoint_state())
+    assert torch.equal(next(scheme.copies.parameters()), next(resumed.copies.parameters()))
 
 
 def test_a_peer_that_doesnt_come_is_said(tmp_path):

@@ -69,8 +69,10 @@ def by_hand(player, model, batch, share, order) -> dict[str, torch.Tensor]:
         kd = kd + softened_kl(mixes[k], answers[k][2].detach(), 3.0).mean()
         kd = kd + softened_kl(answers[k][2], mixes[k].detach(), 3.0).mean()
     square = sum((s - t).pow(2).mean() for s, t in features)
-    told_apart = player.terms.named()["mixskd_discriminator"].loss([s for s, _ in features], [t for _, t in features])
-    return {"ce": ce, "kd": kd, "fitnet": square, "mixskd_discriminator": told_apart.mean()}
+    discriminator_loss = player.terms.named()["mixskd_discriminator"].loss(
+        [s for s, _ in features], [t for _, t in features]
+    )
+    return {"ce": ce, "kd": kd, "fitnet": square, "mixskd_discriminator": discriminator_loss.mean()}
 
 
 def test_it_is_mixskd_written_by_hand():
@@ -92,9 +94,9 @@ def test_the_order_of_a_pair_does_not_matter():
     scheme, batch = wired(model=Plain(), method=[{"name": "ce"}, {"name": "kd", "temperature": 3.0, "weight": 1.0}])
     player = scheme.players["student"].eval()  # so are the heads' batch norms
     swap = torch.tensor([1, 0, 3, 2, 5, 4, 7, 6])
-    one, other = player(batch, 0.3, swap), player(batch, 0.7, swap)
-    for name in one:
-        assert torch.allclose(one[name], other[name], rtol=1e-5), name
+    forward, swapped = player(batch, 0.3, swap), player(batch, 0.7, swap)
+    for name in forward:
+        assert torch.allclose(forward[name], swapped[name], rtol=1e-5), name
 
 
 def test_no_gradient_where_there_should_be_none():

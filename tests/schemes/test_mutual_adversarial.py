@@ -42,13 +42,13 @@ def maps(model: Plain, x: torch.Tensor) -> torch.Tensor:
 
 def test_its_training_is_a_loop_written_by_hand():
     data, start = digits(48), [plain(k) for k in range(3)]
-    ours = afd([plain(k) for k in range(3)])
-    fit(ours, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+    scheme = afd([plain(k) for k in range(3)])
+    fit(scheme, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
 
     torch.manual_seed(3)
-    theirs = afd(start)
-    theirs.wire(next(data.batches("train", 16)), 48)
-    critics = list(theirs.players["critics"].critics.values())
+    by_hand_scheme = afd(start)
+    by_hand_scheme.wire(next(data.batches("train", 16)), 48)
+    critics = list(by_hand_scheme.players["critics"].critics.values())
     optimisers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (*start, nn.ModuleList(critics))]
     for batch in data.batches("train", 16):
         f = [maps(model, batch.inputs) for model in start]
@@ -66,9 +66,9 @@ def test_its_training_is_a_loop_written_by_hand():
             real, fake = critic(f[(i + 1) % 3].detach()), critic(f[i].detach())
             ((1 - real).square().mean() + fake.square().mean()).backward()
         optimisers[3].step()
-    trained = [*(student.model for student in ours.students().values()), *ours.players["critics"].critics.values()]
-    for mine, hand in zip(trained, (*start, *critics), strict=True):
-        for p, q in zip(mine.parameters(), hand.parameters(), strict=True):
+    trained = [*(student.model for student in scheme.students().values()), *scheme.players["critics"].critics.values()]
+    for actual, hand in zip(trained, (*start, *critics), strict=True):
+        for p, q in zip(actual.parameters(), hand.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
@@ -79,8 +79,8 @@ def test_each_turn_reaches_its_own_alone():
         student.model.register_forward_pre_hook(lambda m, args: seen.append(len(args[0])))
 
     def reached():
-        named = {**scheme.students(), "critics": scheme.players["critics"]}
-        return [name for name, m in named.items() if any(p.grad is not None for p in m.parameters())]
+        modules = {**scheme.students(), "critics": scheme.players["critics"]}
+        return [name for name, m in modules.items() if any(p.grad is not None for p in m.parameters())]
 
     for name, losses in scheme.turns(batch, 0):
         for term, value in losses.items():

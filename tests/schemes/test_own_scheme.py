@@ -71,11 +71,15 @@ def game() -> DataFree:
 
 def test_a_game_of_two_players_is_what_a_hand_written_loop_gives():
     data = digits(48)
-    ours, theirs = game(), game()
-    fit(ours, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+    scheme, expected = game(), game()
+    fit(scheme, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
 
     torch.manual_seed(3)
-    student, generator, teacher = theirs.players["student"].student.model, theirs.players["generator"], theirs.teacher
+    student, generator, teacher = (
+        expected.players["student"].student.model,
+        expected.players["generator"],
+        expected.teacher,
+    )
     descend = torch.optim.SGD(student.parameters(), lr=0.1), torch.optim.SGD(generator.parameters(), lr=0.1)
     for _ in range(3):
         noise = torch.randn(8, 4)
@@ -88,5 +92,5 @@ def test_a_game_of_two_players_is_what_a_hand_written_loop_gives():
         descend[1].zero_grad()
         (-KD(1.0)(student(images), teacher(images)).mean()).backward()
         descend[1].step()
-    assert digest(ours.students()["student"].model) == digest(student)
-    assert torch.equal(unwrap(ours.players["generator"]).image.weight, generator.image.weight)
+    assert digest(scheme.students()["student"].model) == digest(student)
+    assert torch.equal(unwrap(scheme.players["generator"]).image.weight, generator.image.weight)

@@ -27,16 +27,16 @@ def test_the_mean_of_logits_and_of_probabilities():
     networks = [net("cnn4", k).eval() for k in range(3)]
     logits = torch.stack([network(BATCH.inputs) for network in networks])
     assert torch.allclose(Ensemble(members(*networks))(BATCH).response, logits.mean(0))
-    told = Ensemble(members(*networks), average="probabilities")(BATCH).response
-    assert torch.allclose(F.softmax(told, 1), F.softmax(logits, 2).mean(0), atol=1e-6)
+    outputs = Ensemble(members(*networks), average="probabilities")(BATCH).response
+    assert torch.allclose(F.softmax(outputs, 1), F.softmax(logits, 2).mean(0), atol=1e-6)
 
 
 def test_features_are_the_members_own():
     networks = [net("cnn4", 1).eval(), net("cnn2", 2).eval()]
-    told = Ensemble(members(*networks))(BATCH, ["0.layer1", "1.layer1", "1.fc:in"])
-    assert torch.equal(told["1.layer1"], networks[1].layer1(BATCH.inputs))
-    assert told["0.layer1"].shape[1] == 4
-    assert told["1.fc:in"].shape == (5, 8)
+    outputs = Ensemble(members(*networks))(BATCH, ["0.layer1", "1.layer1", "1.fc:in"])
+    assert torch.equal(outputs["1.layer1"], networks[1].layer1(BATCH.inputs))
+    assert outputs["0.layer1"].shape[1] == 4
+    assert outputs["1.fc:in"].shape == (5, 8)
 
 
 def test_looking_shows_all_layers_and_the_firsts_stages():

@@ -138,11 +138,11 @@ def test_closing_it_early_drops_what_was_asked():
         """Finishes its second batch only once the rest is dropped."""
 
         def forward(self, batch, layers=()):
-            told, until = super().forward(batch), time.monotonic() + WAIT
-            while told.response and teacher.pool is not None:
+            outputs, until = super().forward(batch), time.monotonic() + WAIT
+            while outputs.response and teacher.pool is not None:
                 assert time.monotonic() < until
                 time.sleep(0.001)
-            return told
+            return outputs
 
     noting = Slow()
     teacher = PrefetchingTeacher(noting, 4)
@@ -177,17 +177,17 @@ def test_it_looks_ahead_in_any_epoch():
 @pytest.mark.parametrize("method", [None, KD() + AT() + FitNet()], ids=["kd", "features"])
 def test_a_training_ends_in_the_same_bits(method, device):
     data = digits(80)
-    whole = fit(offline(data, method), data, epochs=2)
-    assert digest(fit(with_ahead(offline(data, method), 2, device), data, epochs=2)) == digest(whole)
+    expected = fit(offline(data, method), data, epochs=2)
+    assert digest(fit(with_ahead(offline(data, method), 2, device), data, epochs=2)) == digest(expected)
 
 
 @pytest.mark.parametrize("at", [3, 5], ids=["within an epoch", "in the next"])
 def test_a_crash_costs_no_bit_and_leaves_no_thread(tmp_path, at):
     data, changes = digits(64), {"epochs": 3, "checkpoint_every": 0}
-    whole = fit(offline(data), data, **changes)
+    expected = fit(offline(data), data, **changes)
     stopped(with_ahead(offline(data)), data, tmp_path, at, **changes)
     assert teaching_threads() == []
-    assert digest(fit(with_ahead(offline(data)), data, tmp_path, **changes)) == digest(whole)
+    assert digest(fit(with_ahead(offline(data)), data, tmp_path, **changes)) == digest(expected)
 
 
 def test_a_wish_to_stop_ends_the_thread():
@@ -207,18 +207,18 @@ def test_a_wish_to_stop_ends_the_thread():
 def test_an_ensemble_answers_ahead():
     data = digits(48)
 
-    def made():
+    def ensemble_scheme():
         scheme = offline(data)
         scheme.teacher = Ensemble([Frozen(net("cnn4", k), Classification()) for k in (1, 2)])
         return scheme
 
-    assert digest(fit(with_ahead(made()), data)) == digest(fit(made(), data))
+    assert digest(fit(with_ahead(ensemble_scheme()), data)) == digest(fit(ensemble_scheme(), data))
 
 
 def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
     teacher = PrefetchingTeacher(Frozen(net("cnn4", 1), Classification()), 0, "cpu")
-    told = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
-    assert told.response.device.type == told["layer1"].device.type == "cpu"
+    outputs = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
+    assert outputs.response.device.type == outputs["layer1"].device.type == "cpu"
     profile = teacher.profile(Batch(torch.randn(2, 1, 8, 8)))
     assert profile.feature("layer1").shape[0] == 2
     assert profile.metadata["head"][0].shape[0] == 10

@@ -28,11 +28,11 @@ def scheme(teacher, method) -> Offline:
 
 
 def test_the_draw_is_a_function_of_seed_and_epoch_and_gives_all_the_same_chance():
-    teacher, same, other = (RandomMember(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
+    teacher, same, other_seed = (RandomMember(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
     epochs = [k / 100 for k in range(3000)]
     draws = [teacher.draw(e) for e in epochs]
     assert draws == [same.draw(e) for e in epochs]
-    assert draws != [other.draw(e) for e in epochs]
+    assert draws != [other_seed.draw(e) for e in epochs]
     assert all(abs(draws.count(m) - 1000) < 4 * (3000 * 2 / 9) ** 0.5 for m in range(3))
 
 
@@ -52,10 +52,10 @@ def test_only_the_drawn_member_is_asked():
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     images = torch.randn(4, 1, 8, 8)
     for k in range(8):
-        said = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
+        outputs = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
         drawn = teacher.draw(k / 8)
         assert calls == [drawn]
-        assert torch.equal(said.response, teacher.teachers()[drawn].plain[0].eval()(images))
+        assert torch.equal(outputs.response, teacher.teachers()[drawn].plain[0].eval()(images))
         calls.clear()
     mean = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
     assert torch.equal(teacher(Batch(images)).response, mean(Batch(images)).response)
