@@ -1,4 +1,4 @@
-"""What the terms of one stage have learned, taken over by a later one; factor transfer's two stages."""
+"""Trained modules of one stage's terms, loaded by a later stage; factor transfer's two stages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(tmp_path_factory) -> tutelage.Finished:
 
 
 def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
-    """The scheme of a phase, made again and wired."""
+    """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
@@ -118,7 +118,7 @@ def test_a_crash_in_either_stage_costs_no_bit(tmp_path: Path, run, monkeypatch, 
 
 
 def test_any_terms_trained_parts_go_on(tmp_path: Path):
-    """FitNet's regressor of the first stage is where the second begins."""
+    """The second stage begins with the first stage's FitNet regressor."""
     hint = [{"name": "fitnet"}]
     stages = [{"name": "hint", "method": hint}, {"name": "student", "method": hint, "term_weights": "stage:hint"}]
     keys = TINY | {"teacher_epochs": 0, "epochs": 1, "baseline": False, "method": "kd", "stages": stages}

@@ -1,4 +1,4 @@
-"""Several teachers: each recipe by its word, its step by hand, from the cache, and after a crash."""
+"""Several teachers: each recipe by name, its step by hand, from the cache, and after a crash."""
 
 from __future__ import annotations
 

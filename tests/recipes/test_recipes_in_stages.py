@@ -1,4 +1,4 @@
-"""Recipes that train in stages or change what teaches on the way."""
+"""Recipes that train in stages, or change the teacher during training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
 
 
 def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
-    """The scheme of a phase, made again and wired."""
+    """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
@@ -78,7 +78,7 @@ def test_each_learns_from_all_that_are_larger(runs):
 
 
 def test_the_dense_step_is_the_papers(runs):
-    """T² · Σ KL, a mean over the ten classes too, over all teachers but one that is drawn out; no cross-entropy."""
+    """T² · Σ KL, averaged over the ten classes, over all teachers except a dropped one; no cross-entropy."""
     scheme = scheme_of(runs["dgkd"], "student-0").train()
     batch = Batch(torch.randn(5, 1, 8, 8), torch.arange(5), torch.arange(5))
     student = scheme.students()["student"].model.eval()

@@ -1,4 +1,4 @@
-"""What learns from a step that the student doesn't take, by one word; and what is refused before it is trained."""
+"""Recipes with lookahead steps, by name, and configurations that are rejected before training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Teachers of different classes, and of other images: whole runs."""
+"""Teachers with different classes and image formats: complete runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[str]:
-    """Specialists with a class in common, the second of another size and normalisation."""
+    """Train specialists that share a class; the second has another image size and normalisation."""
     folder = tmp_path_factory.mktemp("specialists")
     parts = [range(6), [9, 8, 7, 6, 5]]
     keys = [{"data": "digits"}, {"data": "digits", "size": 12}]

@@ -1,4 +1,4 @@
-"""Weights of samples that learn from a step that the student doesn't take: by hand, and what they leave alone."""
+"""Meta-learned sample weights: their gradient by hand, and what their turn doesn't change."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def wired(**options):
 
 
 def share(learned: list[Tensor], s: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """a of the formula, by another way of writing it."""
+    """Compute the a of the formula in another way."""
     w1, b1, w2, b2 = learned
     p, q, g = s.detach().softmax(1), t.softmax(1), F.one_hot(y, 10).to(s)
     means = torch.stack([q[y == c].mean(0) if (y == c).any() else 0 * q[0] for c in range(10)])[y]

@@ -1,4 +1,4 @@
-"""Blocks that learn side by side, each from what the teacher's block before it gives."""
+"""Blocks that learn in parallel, each from the output of the teacher's previous block."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_step_is_the_papers_by_hand():
 
 
 def trained(scheme: Blockwise, *terms: str) -> set[str]:
-    """The modules that these terms reach."""
+    """Return the modules to which these terms have a gradient."""
     student = scheme.students()["student"].model
     ((_, losses),) = scheme.turns(BATCH, 0)
     sum(losses[name] for name in terms).backward()
@@ -125,7 +125,7 @@ def test_a_student_may_have_its_own_around_the_blocks():
 
 
 class Listed(nn.Module):
-    """Blocks as items of a list, a stem in the open and a layer that ends no block."""
+    """Blocks in a module list, a stem outside it and a layer that ends no block."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Peers that learn from each other's older selves."""
+"""Peers that learn from older copies of each other."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Students that learn from what they say together: each scheme's step is its loss, written by hand."""
+"""Students that learn from their joint outputs: each loss by hand."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_okddip_is_the_loss_of_a_leader_and_its_peers():
 
 
 def fused(group: CollaborativePlayer, batch) -> torch.Tensor:
-    """FFL's classifier, written out."""
+    """Compute the logits of FFL's classifier by hand."""
     maps = [m.layer2(m.layer1(batch.inputs)) for m in (student.model for student in group.students().values())]
     by_channel, norm, _, mix, last, _ = group.ensemble.fuse
     x = nn.functional.conv2d(torch.cat(maps, 1), by_channel.weight, padding=1, groups=len(by_channel.weight))

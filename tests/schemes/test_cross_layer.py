@@ -41,7 +41,7 @@ def played(scheme, batch) -> dict[str, torch.Tensor]:
 
 
 def answers(player, batch) -> list[torch.Tensor]:
-    """Of all its classifiers, written out."""
+    """Compute the logits of all classifiers of a peer by hand."""
     model = player.student.model
     f1 = model.layer1(batch.inputs)
     f2 = model.layer2(f1)

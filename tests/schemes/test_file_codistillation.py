@@ -1,4 +1,4 @@
-"""Peers in runs of their own are the peers of one codistillation."""
+"""Peers in separate runs equal the peers of one codistillation."""
 
 import os
 import signal
@@ -32,7 +32,7 @@ def peers(count=2):
 
 
 def apart(folder, out, me, **options):
-    """A run of one peer."""
+    """Train the run of one peer."""
     torch.set_num_threads(1)
     scheme = {"name": "exchange", "folder": folder and str(folder), "me": me, "every": 4, "wait": 60, **options}
     return tutelage.distill(**TOGETHER | {"scheme": scheme, "out": str(out)})
@@ -50,7 +50,7 @@ def weights(run):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """The two peers of one codistillation."""
+    """Train the two peers of one codistillation."""
     out = tmp_path_factory.mktemp("together") / "run"
     scheme = {"name": "codistillation", "every": 4}
     tutelage.distill(**TOGETHER | {"scheme": scheme, "out": str(out)})

@@ -1,4 +1,4 @@
-"""A head for each of several teachers."""
+"""A student with one head per teacher."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""What learns from a step that the student doesn't take: its gradient, what it leaves alone, and whole runs."""
+"""Meta-learning through lookahead steps: gradients by hand, what a turn doesn't change, and complete runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PHASE = Phase("student-0", "student", 0)
 
 
 def parted(count: int = 64):
-    """The data without a quarter of its training samples, and with these alone."""
+    """Return the data without a quarter of its training samples, and data with only this quarter."""
     data = digits(count)
     stay, out = split_off("digits", "held-out samples", data.train, 0.25, 0)
     return replace(data, train=stay), replace(data, train=out)
@@ -86,7 +86,7 @@ def wired(name: str, **options):
 
 
 def doubled(name: str):
-    """A scheme of networks without batch norm, wired; its batch and its quiz."""
+    """Return a wired scheme of networks without batch norm, its batch and its quiz."""
     torch.manual_seed(1)
     rest, held = (next(data.batches("train", 6)) for data in parted())
     batch, quiz = (replace(b, inputs=b.inputs.double()) for b in (rest, held))
@@ -386,7 +386,7 @@ def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
 
 
 def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
-    """What enters a layer has the values below 0 that its ReLU takes away, on both sides."""
+    """The input of a layer has the negative values that its ReLU removes, on both sides."""
     lowest = {}
     for layers in (["layer1", "layer2"], ["layer1.2:in", "layer2.2:in"]):
         term = Term(distpro.DistPro(), student=layers, teacher=layers)

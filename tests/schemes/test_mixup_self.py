@@ -1,4 +1,4 @@
-"""A student that learns from mixed samples and from the mix of what it says: MixSKD, by hand and as a run."""
+"""A student that learns from mixed samples and from mixed outputs: MixSKD, by hand and as a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def turn(scheme, batch, step: int = 0) -> dict[str, torch.Tensor]:
 
 
 def by_hand(player, model, batch, share, order) -> dict[str, torch.Tensor]:
-    """The paper's lines: what is said of x_a, x_b and the mixture, as separate lists."""
+    """Compute the paper's losses from separate outputs for x_a, x_b and the mixture."""
     x, y, b = batch.inputs, batch.targets, len(batch)
     both = torch.cat([x, share * x + (1 - share) * x[order]])
     f1 = model.layer1(both)

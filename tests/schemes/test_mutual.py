@@ -1,4 +1,4 @@
-"""Peers that teach each other."""
+"""Deep mutual learning."""
 
 import pytest
 import torch

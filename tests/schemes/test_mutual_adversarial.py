@@ -1,4 +1,4 @@
-"""Peers before critics: AFD, by hand and as a run."""
+"""Peers and critics: AFD, by hand and as a run."""
 
 from __future__ import annotations
 

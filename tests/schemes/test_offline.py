@@ -1,4 +1,4 @@
-"""A teacher that is already there."""
+"""Distillation from an existing teacher."""
 
 import torch
 from small import digits, fit, net, offline

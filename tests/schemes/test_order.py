@@ -1,4 +1,4 @@
-"""The order of peers, and of several teachers, changes nothing where the papers treat them alike."""
+"""The order of peers, and of an ensemble's teachers, has no effect where the papers treat them symmetrically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A min-max game, as a user would write it, on the unchanged trainer."""
+"""A min-max game, as a user would write it, with the unchanged trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.tasks.classification import Classification
 
 
 class Generator(nn.Module):
-    """Imagines images; what it minimises is given to it."""
+    """Generates images; the scheme passes the loss that it minimises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Generator(nn.Module):
 
 
 class DataFree(Scheme):
-    """The student closes the gap to the teacher; the generator seeks images where it is wide."""
+    """The student minimises the gap to the teacher; the generator maximises it."""
 
     def __init__(self, player: Player, generator: nn.Module, teacher: nn.Module, student_turns: int = 2) -> None:
         super().__init__()

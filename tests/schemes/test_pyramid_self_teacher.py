@@ -122,7 +122,7 @@ def test_it_fits_any_model(make):
 
 
 class Flat(nn.Module):
-    """Without maps."""
+    """A student without maps."""
 
     def __init__(self) -> None:
         super().__init__()

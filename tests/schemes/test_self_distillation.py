@@ -1,4 +1,4 @@
-"""Students that teach themselves: their steps are lines with the catalogue's losses."""
+"""Self-distillation: each step by hand with the catalogue's losses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def wired(name: str):
 
 
 def pooled(model, x):
-    """The embedding of a cnn."""
+    """Return the embedding of a cnn."""
     return model.layer3(model.layer2(model.layer1(x))).mean((2, 3))
 
 

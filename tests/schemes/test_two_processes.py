@@ -1,4 +1,4 @@
-"""Two processes with half of each batch train the students that one trains with the whole, in every scheme; and go on.
+"""In every scheme, two processes with half of each batch train the same students as one process, and resume them.
 
 Networks have no batch norm, since its statistics are of each process's own samples. Losses that compare samples with
 each other see those of both processes (`gather`).
@@ -93,7 +93,7 @@ def plain(seed: int, width: int = 4) -> nn.Module:
 
 
 def conv(student: torch.Tensor, teacher: torch.Tensor) -> nn.Module:
-    """A connector without batch norm."""
+    """Create a connector without batch norm."""
     return nn.Conv2d(student.shape[1], teacher.shape[1], 1)
 
 
@@ -198,7 +198,7 @@ class Crash(Exception):
 
 
 def failing_at(step: int, scheme: Scheme) -> Scheme:
-    """The scheme, which fails after so many batches."""
+    """Make the scheme fail after some batches."""
     after_step, steps = scheme.after_step, iter(range(step))
 
     def fail() -> None:
@@ -211,7 +211,7 @@ def failing_at(step: int, scheme: Scheme) -> Scheme:
 
 
 def train(folder: Path, devices: int, failing: bool = False) -> None:
-    """Train every case on so many processes; the first leaves each one's students in the folder.
+    """Train every case on several processes; the first process writes each case's students to the folder.
 
     failing: each training first fails in its second epoch, and goes on from its checkpoint.
     """
@@ -252,7 +252,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def saved_states(folder: Path, run: str, name: str) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights of a case's students."""
+    """Return the weights of a case's students."""
     return torch.load(folder / run / f"{name}.pt")
 
 

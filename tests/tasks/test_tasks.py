@@ -1,4 +1,4 @@
-"""What students are for."""
+"""Tasks and their metrics."""
 
 import pytest
 import torch

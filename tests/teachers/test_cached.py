@@ -1,4 +1,4 @@
-"""Answers kept on disk teach as the teacher itself."""
+"""Cached outputs teach like the teacher itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trained network that doesn't change."""
+"""Frozen teachers."""
 
 import pytest
 import torch
@@ -68,7 +68,7 @@ def test_answers_that_cease_to_be_numbers_are_found_in_the_term():
     data, network = digits(64), net("cnn4", 1)
 
     class Ageing(torch.nn.Module):
-        """Answers NaN from its fourth batch in training on."""
+        """Outputs NaN from its fourth batch in training on."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The student's own moving average."""
+"""The moving average of the student as its teacher."""
 
 import copy
 
@@ -16,7 +16,7 @@ from tutelage.teachers.moving_average import MovingAverage
 
 
 def moved(student, times: int):
-    """The student's states after each of so many changes."""
+    """Return the student's states after each of several changes."""
     for _ in range(times):
         with torch.no_grad():
             for p in student.parameters():

@@ -1,4 +1,4 @@
-"""A teacher that answers the coming batches in a thread of its own."""
+"""A teacher that runs on later batches in a separate thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAIT = 20.0
 
 
 class Noting(Teacher):
-    """Answers with the batch's first number; remembers whom it heard, and in which thread."""
+    """Outputs the batch's first number; records the batches and the threads."""
 
     def __init__(self, fail_at: int | None = None) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def test_it_answers_so_many_batches_ahead_and_no_more():
 
 
 def test_the_student_does_not_wait_for_the_batches_to_come():
-    """The first answer is there while the second can't be."""
+    """The first outputs are ready while the second can't be."""
     first, rest = threading.Event(), threading.Event()
 
     class Slow(Noting):
@@ -135,7 +135,7 @@ def test_a_failure_of_the_data_is_raised_and_ends_the_thread():
 
 def test_closing_it_early_drops_what_was_asked():
     class Slow(Noting):
-        """Finishes its second batch only once the rest is dropped."""
+        """Finishes its second batch only after the later ones are cancelled."""
 
         def forward(self, batch, layers=()):
             outputs, until = super().forward(batch), time.monotonic() + WAIT

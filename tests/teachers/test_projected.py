@@ -1,4 +1,4 @@
-"""Features with fewer channels."""
+"""Features that are projected to fewer channels."""
 
 from __future__ import annotations
 

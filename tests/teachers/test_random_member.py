@@ -1,4 +1,4 @@
-"""One of several teachers at a time."""
+"""One random member of an ensemble per batch."""
 
 import pytest
 import torch

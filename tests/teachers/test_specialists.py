@@ -1,4 +1,4 @@
-"""Several teachers of different classes as one."""
+"""An ensemble of teachers with different classes."""
 
 import pytest
 import torch

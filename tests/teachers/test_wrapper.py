@@ -1,4 +1,4 @@
-"""Whoever stands before another teacher passes on everything that it doesn't do otherwise."""
+"""A wrapper forwards every method of a teacher that it doesn't override."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASIDE = {"train", "__init__"}
 
 
 class Asked(Frozen):
-    """A teacher that notes what it was asked."""
+    """A teacher that records which methods were called."""
 
     def __init__(self) -> None:
         super().__init__(net("cnn4", 1), Classification())
@@ -50,7 +50,7 @@ for method in set(METHODS) - ASIDE:
 
 
 class Plain(TeacherWrapper):
-    """As a user would begin one."""
+    """A wrapper as a user would write it."""
 
 
 WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
@@ -98,7 +98,7 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
 
 
 def dry_run(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
-    """The student's scheme and a batch, before anything is trained, or why there is none."""
+    """Return the student's scheme and a batch before any training, or the message of the error."""
     try:
         scheme, _, batch = Run(schema.check(keys), folder=folder).dry_run(8)
     except ConfigError as error:

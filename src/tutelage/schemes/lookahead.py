@@ -114,8 +114,7 @@ def _gradients(value: Tensor, parameters: Sequence[Tensor], **options: Any) -> S
             raise
         raise ModelError(
             f"a lookahead step can't be differentiated: {str(error).splitlines()[0]}. A layer of the student has no "
-            "second "
-            "derivative; use another student, or a method without lookahead steps (kd)."
+            "second derivative; use another student, or a method without lookahead steps (kd)."
         ) from error
     return gradients
 

@@ -45,8 +45,7 @@ class TeacherOnlyPlayer(Player):
         if not any(p.requires_grad for p in self.terms.parameters()):
             raise ConfigError(
                 f"scheme=without_student: {', '.join(self.terms)} has no trainable modules; use a loss that has "
-                "some, such "
-                "as {name: ft, trains: paraphraser}."
+                "some, such as {name: ft, trains: paraphraser}."
             )
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

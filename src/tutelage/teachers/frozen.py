@@ -128,8 +128,7 @@ class Frozen(Teacher):
         ).all():
             raise NotFinite(
                 f"the teacher {type(self.tapped.model).__name__} outputs NaN or infinite numbers; check its weights, "
-                "and "
-                "that its images are normalised as in its training (tutelage check)."
+                "and that its images are normalised as in its training (tutelage check)."
             )
 
     def identity(self) -> dict[str, Any]:

@@ -38,8 +38,7 @@ class PrefetchingTeacher(TeacherWrapper):
         if teacher.changes():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so it can't run ahead or on another device: use a "
-                "frozen "
-                "teacher, or remove teacher_ahead and teacher_device."
+                "frozen teacher, or remove teacher_ahead and teacher_device."
             )
         self.depth = depth
         self.device = None if device is None else available_device(device)

@@ -68,8 +68,7 @@ class RandomMember(Ensemble, Teacher):  # the registry looks for Teacher by name
             if len(set(shapes)) > 1:
                 raise ConfigError(
                     f"layer {layer} has the shapes {', '.join(map(str, shapes))} in the teachers, of which one is "
-                    "run at "
-                    "a time: use teachers of one architecture, or compare responses only."
+                    "run at a time: use teachers of one architecture, or compare responses only."
                 )
         self.profiles = []
         for teacher in self.teachers():
