@@ -33,8 +33,8 @@ class Bilevel(Offline, Scheme):  # the registry looks for Scheme by name
     current learning rate.
     Args:
         meta_lr: μ, the learning rate of AdamW without weight decay.
-        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch
-        of them accompanies each training batch.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112 (TGeo-KD), where the quiz is
     the validation split.
     Raises: ConfigError if meta_lr is negative, or the method has no learned sample policy.

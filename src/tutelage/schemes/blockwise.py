@@ -32,7 +32,7 @@ class Blockwise(Offline, Scheme):  # the registry looks for Scheme by name
     forward, and train every block.
     Args:
         copy: copy the modules before the first block and after the last (the stem with its norm, the classifier) from
-        the teacher; the copies are not trained and stay in eval mode.
+            the teacher; the copies are not trained and stay in eval mode.
     Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937 (LIT), as in the authors' code.
     """
 

@@ -26,13 +26,13 @@ class Collaborative(Scheme):
 
     Args:
         split: the first layer that every student has for itself ("auto": the layers after the last stage but one);
-        None: the students share no layer.
+            None: the students share no layer.
         ensemble: how the students' outputs are combined: none, gate, attention, fusion, feature_fusion.
         scale_gradient: multiply the gradient by 1/K where K branches meet.
         rise: the fraction of the training over which the weight of the students' mutual teaching rises.
         own_views: give each student its own augmentation of the batch.
-        average: the decay of the students' moving averages, which then teach the other students; the decay begins as
-        1 − 1/(n + 1). None: no averages.
+        average: the decay of moving averages of the students, which then teach the other students; None: no averages.
+            The decay begins as 1 − 1/(n + 1).
         others: the number of further samples of its class that accompany each sample of a batch.
     Raises: ConfigError for fewer than two students, or an unknown ensemble.
     """

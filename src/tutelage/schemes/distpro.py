@@ -28,8 +28,8 @@ class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by n
     η is the current learning rate.
     Args:
         meta_lr: μ, the learning rate of Adam with β₁ 0.5.
-        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch
-        of them accompanies each training batch.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547, which searches the schedule of α in a smaller training
     and then trains with it; here both happen in one training. μ and β₁ as in the authors' code.
     Raises: ConfigError if meta_lr is negative.

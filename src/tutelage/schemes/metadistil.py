@@ -32,8 +32,8 @@ class MetaDistil(Scheme):
     optimiser's. The teacher stays in eval mode, and its trained weights aren't saved.
     Args:
         meta_lr: μ, the learning rate of the teacher's optimiser, which is the run's without weight decay.
-        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch
-        of them accompanies each training batch.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Zhou, Xu, McAuley. ACL 2022. arXiv:2106.04570.
     Raises: ConfigError if meta_lr is negative, or the method's terms have no gradient to the teacher.
     """

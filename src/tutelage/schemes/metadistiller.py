@@ -44,8 +44,8 @@ class MetaDistiller(Scheme):
     η is the current learning rate.
     Args:
         meta_lr: μ, the learning rate of AdamW without weight decay.
-        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch
-        of them accompanies each training batch.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Liu, Rao, Lu, Zhou, Hsieh. ECCV 2020. arXiv:2008.12094; the generator's architecture, beyond a pyramid of
     features, is ours.
     Raises: ConfigError if meta_lr is negative, or no term learns from the targets.

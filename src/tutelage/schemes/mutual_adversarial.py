@@ -25,7 +25,7 @@ class MutualAdversarial(Scheme):
     positions; D_k is constant in the first, the maps in the second. The peer after the last is the first.
     Args:
         weight: w. The paper optimises the adversarial loss separately, with a lower learning rate; here it is one of
-        the peer's losses, and a w below 1, chosen by us, takes the place of that learning rate.
+            the peer's losses, and a w below 1, chosen by us, takes the place of that learning rate.
     Paper: Chung, Park, Kim, Kwak. ICML 2020. arXiv:2002.01775 (AFD)
     Raises: ConfigError with fewer than two peers, or if the weight isn't above 0.
     """

@@ -31,7 +31,7 @@ class Frozen(Teacher):
     Args:
         model: the network.
         task: the task of the run.
-        scale: the factor per channel, if the network's normalisation differs from the batch's: its input is
+        scale: the factor per channel, if the network's normalisation differs from the batch's; its input is then
             scale · x + shift.
         shift: the summand per channel.
         precision: "32", or "bf16" or "16" to run the network under autocast if the device computes natively in that
