@@ -154,8 +154,8 @@ def staged(first: dict[str, Any], **then: Any) -> dict[str, Any]:
         (staged({}, term_weights="stage:frist"), "unknown stage 'frist': did you mean 'first'"),
         ({"term_weights": "stage:first"}, "unknown stage 'first'"),
         ({"term_weights": "parts.safetensors"}, "term_weights='parts.safetensors'"),
-        ({"scheme": "without_student"}, "kd has no parts that could be trained"),
-        ({"scheme": "without_student", "teacher": "none", "method": "ce"}, "learns from a teacher's features"),
+        ({"scheme": "without_student"}, "kd has no trainable modules"),
+        ({"scheme": "without_student", "teacher": "none", "method": "ce"}, "needs a teacher, from whose features"),
     ],
 )
 def test_faults_are_refused_before_there_is_a_folder(tmp_path: Path, keys, message):

@@ -200,7 +200,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
 
 
 @pytest.mark.parametrize(
-    ("method", "batch", "said"),
+    ("method", "batch", "message"),
     [
         (CE(), None, "no term of the method requires votes"),
         (CE() + ZipfLS(), scenes, "use scheme=offline, which ranks the response of each position"),
