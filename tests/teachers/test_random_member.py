@@ -75,7 +75,7 @@ def test_it_teaches_by_response_and_by_features_to_the_same_bits_again():
     ("networks", "message"),
     [
         ([], "at least one teacher"),
-        ([Plain(10), Plain(7)], "different shapes"),
+        ([Plain(10), Plain(7)], "differ in shape"),
         ([net("cnn4"), net("cnn8")], r"layer layer1 has the shapes \(4, 8, 8\), \(8, 8, 8\) in the teachers"),
     ],
 )
