@@ -69,5 +69,5 @@ def test_members_of_other_classes_are_refused_before_training():
     data = digits(16)
     scheme = offline(data)
     scheme.teacher = Ensemble(members(Plain(10), Plain(7)))
-    with pytest.raises(ConfigError, match="different shapes"):
+    with pytest.raises(ConfigError, match="differ in shape"):
         fit(scheme, data)
