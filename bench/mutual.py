@@ -27,7 +27,7 @@ from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.peer_ensembles import named
+from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.tasks.classification import Classification
 
 Nets = list[nn.Module]
@@ -81,7 +81,7 @@ def mutual_by_hand(nets: Nets, x: Tensor, y: Tensor, sequential: bool = False) -
 def one(nets: Nets, x: Tensor, y: Tensor) -> Step:
     """Return the step of three branches and their gated ensemble."""
     networks = {f"peer{k}": network for k, network in enumerate(nets)}
-    group = CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), named("gate"), "auto")
+    group = CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), create_ensemble("gate"), "auto")
     return by_trainer(Collaborative(group), x, y, channels_last=False)
 
 

@@ -156,7 +156,7 @@ def options(package: str, name: str) -> dict[str, Any]:
     hints = typing.get_type_hints(make, include_extras=True)
     own = typing.get_type_hints(make.__func__ if hasattr(make, "__func__") else make, include_extras=True)
     taken = list(own) if package == "schemes" else [f for f in part.__dataclass_fields__ if f in hints]
-    return {key: hints[key] for key in taken if key not in ("parts", "context", "return")}
+    return {key: hints[key] for key in taken if key not in ("context", "return")}
 
 
 PARTS = [(package, name) for package in ("losses", "schemes", "policies") for name in registry.catalogue(package)]

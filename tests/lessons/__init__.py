@@ -1,1 +1,1 @@
-"""Numbers of published code through whole schemes: what a vector gives, said by networks; one file a kind."""
+"""Reference numbers of published code through whole schemes; networks output a vector's inputs. One file per kind."""

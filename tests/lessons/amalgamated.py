@@ -1,4 +1,4 @@
-"""Several teachers whose features are made one, or whose answers are mixed by what the student's last map says."""
+"""Several teachers whose features are amalgamated, or whose logits are weighted by the student's last map."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from tutelage.verify.vector import Vector
 
 
 def of_features(vector: Vector, loss: Loss) -> tuple[Says, Any, Batch]:
-    """A student that says the one feature, teachers that say theirs, and a loss of these, wired and built."""
+    """Return a student that outputs one feature, with teachers that output theirs and a loss of these, wired."""
     (student,), teachers = vector.side("student_features"), vector.side("teacher_features")
-    silent = student.new_zeros(len(student), 2)
-    model = Says(silent, student)
-    theirs = [f"{m}.layer1" for m in range(len(teachers))]
-    term = Term(loss, 1.0, student=["layer1"] * len(teachers), teacher=theirs)
-    told = Ensemble([Frozen(Says(silent, x), TASK) for x in teachers])
+    no_logits = student.new_zeros(len(student), 2)
+    model = Says(no_logits, student)
+    layers = [f"{m}.layer1" for m in range(len(teachers))]
+    term = Term(loss, 1.0, student=["layer1"] * len(teachers), teacher=layers)
+    ensemble = Ensemble([Frozen(Says(no_logits, x), TASK) for x in teachers])
     batch = seen(vector, 0, len(student), torch.zeros(len(student), dtype=torch.long))
-    return model, wired(Offline(Player(model, Terms.from_method(term), TASK), told), batch), batch
+    return model, wired(Offline(Player(model, Terms.from_method(term), TASK), ensemble), batch), batch
 
 
 def ka(vector: Vector) -> Lesson:
@@ -47,8 +47,8 @@ def ka(vector: Vector) -> Lesson:
     return Lesson([(scheme, batch)], arrive)
 
 
-class Moved(nn.Module):
-    """What comes, moved by 0 that learns: its gradient is that of what goes on."""
+class Shifted(nn.Module):
+    """Adds a learned 0 to its input, whose gradient is the gradient of the output."""
 
     def __init__(self, like: Tensor) -> None:
         super().__init__()
@@ -58,25 +58,25 @@ class Moved(nn.Module):
         return x + self.by
 
 
-class Given(nn.Module):
-    """The same, whatever comes."""
+class Constant(nn.Module):
+    """Returns a constant, whatever its input."""
 
-    def __init__(self, given: Tensor) -> None:
+    def __init__(self, value: Tensor) -> None:
         super().__init__()
-        self.given = given
+        self.value = value
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.given
+        return self.value
 
 
 def cfl_mmd(vector: Vector) -> Lesson:
-    """The features are in the common space already, and come back from it without a loss."""
+    """The features are in the common space already, and are reconstructed without a loss."""
     loss = CFL(sigmas=tuple(vector.hyper["sigmas"]))
     model, scheme, batch = of_features(vector, loss)
     (feature,) = vector.side("teacher_features")
-    moved = Moved(feature)
+    moved = Shifted(feature)
     loss.adapt = loss.common = nn.Identity()
-    loss.adapts, loss.returns = nn.ModuleList([moved]), nn.ModuleList([Given(feature)])
+    loss.adapts, loss.returns = nn.ModuleList([moved]), nn.ModuleList([Constant(feature)])
     arrive = {"student_features.0": of(model, "layer1"), "teacher_features.0": lambda: moved.by.grad}
     return Lesson([(scheme, batch)], arrive)
 
@@ -85,11 +85,11 @@ def amtml(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], *vector.side("student_features"))
     alpha, temperature = vector.hyper["alpha"], vector.hyper["temperature"]
     mixed = {"name": "amtml", "temperature": temperature, "weight": 2 * alpha}
-    taught = player(LastFeaturePlayer, model, {"name": "ce", "weight": 1 - alpha}, mixed)
+    student = player(LastFeaturePlayer, model, {"name": "ce", "weight": 1 - alpha}, mixed)
     teacher = Ensemble([Frozen(Says(z), TASK) for z in vector.inputs["teacher_logits"]])
     batch = seen(vector, 0, len(vector.inputs["target"]))
-    scheme = wired(LastFeature(taught, teacher), batch)
-    loss = taught.terms["amtml"].loss
+    scheme = wired(LastFeature(student, teacher), batch)
+    loss = student.terms["amtml"].loss
     with torch.no_grad():
         loss.theta.copy_(vector.inputs["parameters.theta"])
         loss.v.copy_(vector.inputs["parameters.W"])

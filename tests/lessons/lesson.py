@@ -1,4 +1,4 @@
-"""What is played of a vector, and whether what comes of it is the vector's."""
+"""Lessons: scheme turns built from a reference vector, and the comparison of their results with the vector."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ TASK = Classification()
 
 @dataclass
 class Lesson:
-    """What is played, and the numbers at which the vector's gradients arrive.
+    """The schemes and batches to run, and the tensors whose gradients are compared with the vector's.
 
-    counts: the losses, as "player/term", that are the vector's.
+    counts: returns True for the losses, as "player/term", that the vector includes.
     """
 
     played: list[tuple[Scheme, Batch]]
@@ -40,7 +40,7 @@ def player(kind: type[Player], model: nn.Module, *terms: dict[str, Any]) -> Any:
 
 
 def seen(vector: Vector, first: int, count: int, targets: Tensor | None = None, **known: Any) -> Batch:
-    """The samples of these numbers, with the vector's targets."""
+    """Return a batch of the samples with these numbers, with the vector's targets."""
     number = torch.arange(first, first + count)
     return Batch(number[:, None].double(), vector.get("target") if targets is None else targets, number, **known)
 
@@ -58,7 +58,7 @@ def offline(vector: Vector, *terms: dict[str, Any], teacher: Any = None) -> Less
 
 
 def compare(vector: Vector, lesson: Lesson) -> None:
-    """Play the lesson, and compare all that the vector expects."""
+    """Run the lesson, and compare its loss and gradients with the vector's."""
     total = 0.0
     for scheme, batch in lesson.played:
         for name, losses in scheme.turns(batch, 0):
@@ -70,6 +70,6 @@ def compare(vector: Vector, lesson: Lesson) -> None:
     arrived = {name: gradient() for name, gradient in lesson.arrive.items()}
     assert arrived.keys() >= vector.gradients.keys()
     for name, gradient in arrived.items():
-        expected = vector.gradients.get(name, torch.zeros(()))  # what the vector says nothing of, learns nothing
+        expected = vector.gradients.get(name, torch.zeros(()))  # a tensor without an expected gradient must get none
         scale = 1.0 if name in vector.near_zero else expected.abs().max().item()
         assert (gradient - expected).abs().max().item() <= GRADIENT_TOLERANCE * scale + 1e-12, name

@@ -1,4 +1,4 @@
-"""A teacher that is already there."""
+"""Schemes with an existing teacher."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tutelage.verify.vector import Vector
 
 
 def lit(vector: Vector) -> Lesson:
-    """The student says the same, whatever its blocks get; nothing is copied, or it would say what the teacher does."""
+    """The student's outputs don't depend on its blocks' inputs; nothing is copied, or it would output the teacher's."""
     hyper = vector.hyper
-    told, own = hyper["beta"] / 2, (1 - hyper["beta"]) / 2
-    soft = told * (1 - hyper["alpha"]) * hyper["temperature"] ** 2
+    response_weight, feature_weight = hyper["beta"] / 2, (1 - hyper["beta"]) / 2
+    soft = response_weight * (1 - hyper["alpha"]) * hyper["temperature"] ** 2
     terms = [
-        {"name": "ce", "weight": told * hyper["alpha"]},
+        {"name": "ce", "weight": response_weight * hyper["alpha"]},
         {"name": "soft_ce", "temperature": hyper["temperature"], "weight": soft},
-        {"name": "lit", "weight": own, "connector": "identity"},
+        {"name": "lit", "weight": feature_weight, "connector": "identity"},
     ]
     features = vector.side("student_features")
     model = Says(vector.inputs["student_logits"], *features)

@@ -18,45 +18,53 @@ from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.cross_layer import CrossLayer, CrossLayerPlayer
 from tutelage.schemes.mutual import Mutual
-from tutelage.schemes.peer_ensembles import named
+from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.structures import Batch
 from tutelage.verify.vector import Vector
 
 
 def mutual(vector: Vector, kind: Callable[[dict[str, Player]], Scheme] = Mutual) -> Lesson:
-    """The published code sums over the others, the paper takes their mean."""
-    others = vector.inputs["extra.peer_logits"]
-    terms = {"name": "ce"}, {"name": "dml", "eps": 1e-8, "weight": len(others)}
-    models = {f"peer{k}": Says(z) for k, z in enumerate([vector.inputs["student_logits"], *others])}
-    batch = seen(vector, 0, others.shape[1])
+    """The published code sums over the other peers; the paper takes their mean."""
+    peer_logits = vector.inputs["extra.peer_logits"]
+    terms = {"name": "ce"}, {"name": "dml", "eps": 1e-8, "weight": len(peer_logits)}
+    models = {f"peer{k}": Says(z) for k, z in enumerate([vector.inputs["student_logits"], *peer_logits])}
+    batch = seen(vector, 0, peer_logits.shape[1])
     scheme = wired(kind({name: player(Player, model, *terms) for name, model in models.items()}), batch)
     return Lesson([(scheme, batch)], {"student_logits": of(models["peer0"])}, lambda name: "peer0/" in name)
 
 
 def together(
-    vector: Vector, models: dict[str, Any], *terms: Any, ensemble: str = "none", split: str | None = None, **how: Any
+    vector: Vector,
+    models: dict[str, Any],
+    *terms: Any,
+    ensemble: str = "none",
+    split: str | None = None,
+    **settings: Any,
 ) -> tuple[Any, Batch]:
-    """Terms of several students; those of the vector's method, if none are named."""
+    """Wire a scheme of several students with these terms, and return it with its batch."""
     batch = seen(vector, 0, len(vector.inputs["target"]))
     return wired(
-        Collaborative(CollaborativePlayer(models, Terms.from_method(terms), TASK, named(ensemble), split), **how), batch
+        Collaborative(
+            CollaborativePlayer(models, Terms.from_method(terms), TASK, create_ensemble(ensemble), split), **settings
+        ),
+        batch,
     ), batch
 
 
 def apart(logits: Tensor, *features: Tensor) -> dict[str, Says]:
-    """A network for each of several answers, and of several features."""
-    return {f"peer{k}": Says(*said) for k, said in enumerate(zip(logits, *features, strict=True))}
+    """Create one network per set of logits and features."""
+    return {f"peer{k}": Says(*outputs) for k, outputs in enumerate(zip(logits, *features, strict=True))}
 
 
 def dml_joint(vector: Vector) -> Lesson:
-    """What teaches has a gradient too: a loss of the whole group, so it goes through `together`, not `mutual`."""
+    """The targets have a gradient too: it is a loss of the group, so it goes through `together`, not `mutual`."""
     models = apart(vector.inputs["student_logits"])
     term = {"name": "dml_joint", **vector.hyper, "eps": 1e-7}
     return Lesson([together(vector, models, term)], {"student_logits": stacked(models)})
 
 
 def cl_ilr(vector: Vector) -> Lesson:
-    """The published code has a gradient through what teaches."""
+    """The published code has a gradient through the targets."""
     models = apart(vector.inputs["student_logits"])
     term = {"name": "dml_joint", "pairwise": False, "eps": 1e-7, **vector.hyper}
     return Lesson([together(vector, models, term)], {"student_logits": stacked(models)})
@@ -68,15 +76,19 @@ def kdcl(vector: Vector) -> Lesson:
     return Lesson([together(vector, models, {"name": "kdcl", **options})], {"student_logits": stacked(models)})
 
 
-def fused(vector: Vector, logits: Tensor, spoken: str, *terms: Any, **how: Any) -> Lesson:
-    """The ensemble's answer is any here; a classifier of the students' features gives it, of which one says it."""
-    said = vector.inputs[spoken]
-    models = apart(logits, torch.stack([said, *torch.zeros_like(logits[1:])]))
-    scheme, batch = together(vector, models, *terms, ensemble="fusion", **how)
-    picking(scheme.players["peers"].ensemble.classifier, chosen(len(models) * said.shape[1], 0, said.shape[1]))
+def fused(vector: Vector, logits: Tensor, name: str, *terms: Any, **options: Any) -> Lesson:
+    """The ensemble's logits are arbitrary: a student's feature has them, and the fusion classifier picks them."""
+    ensemble_logits = vector.inputs[name]
+    classes = ensemble_logits.shape[1]
+    models = apart(logits, torch.stack([ensemble_logits, *torch.zeros_like(logits[1:])]))
+    scheme, batch = together(vector, models, *terms, ensemble="fusion", **options)
+    picking(
+        scheme.players["peers"].ensemble.classifier,
+        chosen(len(models) * classes, 0, classes),
+    )
     for model, now in zip(models.values(), vector.inputs["student_logits"], strict=True):
         says(model, now)
-    return Lesson([(scheme, batch)], {"student_logits": stacked(models), spoken: of(models["peer0"], "layer1")})
+    return Lesson([(scheme, batch)], {"student_logits": stacked(models), name: of(models["peer0"], "layer1")})
 
 
 def one(vector: Vector) -> Lesson:
@@ -90,7 +102,7 @@ def ffl(vector: Vector) -> Lesson:
 
 
 def pcl(vector: Vector) -> Lesson:
-    """The students said the averages' logits when the averages began."""
+    """The students output the averages' logits when the averages began."""
     weight, temperature = vector.hyper["w"], vector.hyper["temperature"]
     terms = (
         {"name": "one", "temperature": temperature, "consistency_weight": weight},
@@ -100,14 +112,14 @@ def pcl(vector: Vector) -> Lesson:
 
 
 def learned(vector: Vector, module: nn.Module, names: Mapping[str, str]) -> dict[str, Callable[[], Tensor]]:
-    """The vector's weights in a module, and the gradients that arrive there; names: theirs → the module's."""
-    found = {}
-    for theirs, tensor in vector.under("parameters").items():
-        owner, _, name = theirs.rpartition(".")
+    """Load the vector's weights into a module, and return their gradients; names: the vector's to the module's."""
+    gradients = {}
+    for path, tensor in vector.under("parameters").items():
+        owner, _, name = path.rpartition(".")
         parameter = module.get_submodule(names[owner]).get_parameter(name)
         parameter.data.copy_(tensor)
-        found[f"parameters.{theirs}"] = lambda p=parameter: p.grad
-    return found
+        gradients[f"parameters.{path}"] = lambda p=parameter: p.grad
+    return gradients
 
 
 def one_gate(vector: Vector) -> Lesson:
@@ -127,9 +139,9 @@ def okddip_attention(vector: Vector) -> Lesson:
     term = {"name": "okddip", "eps": 1e-7, **vector.hyper}
     scheme, batch = together(vector, models, term, ensemble="attention")
     arrive = learned(vector, scheme.players["peers"].ensemble, {"query_weight": "query", "key_weight": "key"})
-    others = {n: m for n, m in models.items() if n != "peer0"}
-    said = {"student_logits": of(models["peer0"]), "teacher_logits": stacked(others)}
-    return Lesson([(scheme, batch)], arrive | said | {"extra.embeddings": stacked(others, "layer1")})
+    peers_of_leader = {n: m for n, m in models.items() if n != "peer0"}
+    gradients = {"student_logits": of(models["peer0"]), "teacher_logits": stacked(peers_of_leader)}
+    return Lesson([(scheme, batch)], arrive | gradients | {"extra.embeddings": stacked(peers_of_leader, "layer1")})
 
 
 def ffl_fusion(vector: Vector) -> Lesson:
@@ -148,7 +160,7 @@ def mcl(vector: Vector) -> Lesson:
     features = vector.side("student_features")
     models = apart(torch.zeros(len(features), len(features[0]), 4, dtype=torch.float64), torch.stack(features))
     scheme, batch = together(vector, models, {"name": "mcl", **vector.hyper})
-    loss = scheme.players["peers"].embedded["mcl"].loss
+    loss = scheme.players["peers"].embedding_terms["mcl"].loss
     owners = {name.rpartition(".")[0] for name in vector.under("parameters")}
     arrive = learned(vector, loss, {o: re.sub(r"^embed_list\.(\d+)\.proj_head", r"embed.\1", o) for o in owners})
     return Lesson(
@@ -158,7 +170,7 @@ def mcl(vector: Vector) -> Lesson:
 
 
 def dcm(vector: Vector) -> Lesson:
-    """The heads of the shallow layers pass on what these say."""
+    """The heads of the shallow layers pass their inputs on."""
     sides = {"peer0": vector.inputs["student_logits"], "peer1": vector.inputs["teacher_logits"]}
     layers = [f"layer{k}" for k in range(1, len(sides["peer0"]))]
     models = {name: Says(z[-1], *z[:-1], torch.zeros_like(z[-1])) for name, z in sides.items()}
@@ -177,7 +189,7 @@ def dcm(vector: Vector) -> Lesson:
 
 
 def okddip(vector: Vector) -> Lesson:
-    """The features are [query, key, 0 …], of which the projections pick their own."""
+    """The features are [query, key, 0 …], of which each projection picks its part."""
     leader, peers = vector.inputs["student_logits"], vector.inputs["extra.peer_logits"]
     query, key = vector.inputs["extra.query"], vector.inputs["extra.key"]
     size = query.shape[2]
@@ -186,13 +198,13 @@ def okddip(vector: Vector) -> Lesson:
     alpha = vector.hyper["alpha"] * vector.hyper["consistency_weight"]
     term = {"name": "okddip", "temperature": vector.hyper["temperature"], "alpha": alpha, "eps": 1e-7}
     scheme, batch = together(vector, models, term, ensemble="attention")
-    ensemble, others = scheme.players["peers"].ensemble, {n: m for n, m in models.items() if n != "peer0"}
+    ensemble, peers_of_leader = scheme.players["peers"].ensemble, {n: m for n, m in models.items() if n != "peer0"}
     picking(ensemble.query, chosen(8 * size, 0, size))
     picking(ensemble.key, chosen(8 * size, size, size))
-    embedded = stacked(others, "layer1")
+    embedded = stacked(peers_of_leader, "layer1")
     arrive = {
         "student_logits": of(models["peer0"]),
-        "extra.peer_logits": stacked(others),
+        "extra.peer_logits": stacked(peers_of_leader),
         "extra.query": lambda: embedded().transpose(0, 1)[..., :size],
         "extra.key": lambda: embedded().transpose(0, 1)[..., size : 2 * size],
     }

@@ -1,4 +1,4 @@
-"""A student that teaches itself."""
+"""Self-distillation."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from tutelage.verify.vector import Vector
 
 def bake(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], vector.inputs["student_features.0"])
-    how = {"temperature": vector.hyper["temperature"], "omega": vector.hyper["omega"]}
-    terms = {"name": "ce"}, {"name": "bake", "weight": vector.hyper["lamda"], **how}
+    options = {"temperature": vector.hyper["temperature"], "omega": vector.hyper["omega"]}
+    terms = {"name": "ce"}, {"name": "bake", "weight": vector.hyper["lamda"], **options}
     batch = seen(vector, 0, len(vector.inputs["target"]))
     scheme = wired(InBatchEnsemble(player(EmbeddingPlayer, model, *terms)), batch)
     return Lesson([(scheme, batch)], {"student_logits": of(model), "student_features.0": lambda: torch.zeros(())})
 
 
 def byot(vector: Vector) -> Lesson:
-    """An exit's layer says [feature, logits], of which its head picks; the connector leaves the logits out."""
+    """An exit's layer outputs [feature, logits], of which its head picks the logits; the connector drops them."""
     alpha, beta, samples = vector.hyper["alpha"], vector.hyper["beta"], len(vector.inputs["target"])
     features, middle = vector.side("student_features"), vector.inputs["extra.middle_logits"]
     deepest = vector.inputs["extra.final_feature"]
@@ -52,17 +52,17 @@ def byot(vector: Vector) -> Lesson:
         torch.diag(torch.cat([torch.ones(width), torch.zeros(classes)])),
     )
     hint = {"name": "byot_hint", "active": True, "weight": beta * samples, "connector": lambda s, t: feature_alone}
-    told = {"name": "byot", "weight": alpha, "temperature": vector.hyper["temperature"], "entropy": False}
+    soft_term = {"name": "byot", "weight": alpha, "temperature": vector.hyper["temperature"], "entropy": False}
     batch = seen(vector, 0, samples)
-    terms = Terms.from_method([{"name": "ce", "weight": 1 - alpha}, told, hint])
+    terms = Terms.from_method([{"name": "ce", "weight": 1 - alpha}, soft_term, hint])
     layers = [f"layer{k}" for k in range(1, len(features) + 1)]
     scheme = wired(MultiExit(MultiExitPlayer(model, terms, TASK, layers)), batch)
     for head in scheme.players["student"].heads:
         head.bottleneck = nn.Identity()
         picking(head.fc, chosen(width + classes, width, classes))
-    found = {f"student_features.{k}": of(model, layer) for k, layer in enumerate(layers)}
-    arrive = {name: lambda grad=grad: grad()[:, :width] for name, grad in found.items()}
-    logits = {"extra.middle_logits": lambda: torch.stack([grad()[:, width:].sum((2, 3)) for grad in found.values()])}
+    gradients = {f"student_features.{k}": of(model, layer) for k, layer in enumerate(layers)}
+    arrive = {name: lambda grad=grad: grad()[:, :width] for name, grad in gradients.items()}
+    logits = {"extra.middle_logits": lambda: torch.stack([g()[:, width:].sum((2, 3)) for g in gradients.values()])}
     return Lesson([(scheme, batch)], {"student_logits": of(model)} | arrive | logits)
 
 
@@ -87,7 +87,7 @@ def two_views(vector: Vector) -> Lesson:
 
 
 def last_batch(vector: Vector) -> Lesson:
-    """A first batch says `previous_logits` of its new half; then the same samples come again and say something else."""
+    """The first batch outputs `previous_logits` for its new half; the same samples then get other logits."""
     again, now = vector.inputs["student_logits"], vector.inputs["extra.current_logits"]
     before, (old, new) = vector.inputs["extra.previous_logits"], (len(again), len(now))
     model = Says(torch.cat([before, before, again, now]))
@@ -106,7 +106,7 @@ def last_batch(vector: Vector) -> Lesson:
 
 
 def mean_teacher(vector: Vector) -> Lesson:
-    """The student said the teacher's logits a step ago, when the average began."""
+    """The student output the teacher's logits one step ago, when the average began."""
     model = Says(vector.inputs["teacher_logits"])
     squared, weight = vector.hyper["consistency_type"] == "mse", vector.hyper["consistency_weight"]
     term = {"name": "consistency"} if squared else {"name": "kd", "temperature": 1.0}
@@ -118,15 +118,15 @@ def mean_teacher(vector: Vector) -> Lesson:
 
 
 def noisy_student(vector: Vector) -> Lesson:
-    """Two losses of two data sets, so two schemes of one student, whose turns are added up."""
-    labelled, others = vector.inputs["student_logits"], vector.inputs["extra.unlabeled_logits"]
+    """Two losses on two data sets, hence two schemes with one student, whose losses are summed."""
+    labelled, unlabelled = vector.inputs["student_logits"], vector.inputs["extra.unlabeled_logits"]
     smoothing, temperature = vector.hyper["label_smoothing"], vector.hyper["teacher_softmax_temp"]
-    model, count = Says(torch.cat([labelled, others])), len(labelled)
+    model, count = Says(torch.cat([labelled, unlabelled])), len(labelled)
     kind = {"hard": True} if temperature == -1 else {"temperature": temperature}
     pseudo = {"name": "noisy_student", "weight": vector.hyper["unlabel_ratio"], "smoothing": smoothing, **kind}
-    told = vector.inputs["extra.teacher_probs"].log()
-    teacher = Frozen(Says(torch.cat([torch.zeros_like(labelled), told])), TASK)
-    first, second = seen(vector, 0, count), seen(vector, count, len(others), torch.zeros(0))
+    teacher_logits = vector.inputs["extra.teacher_probs"].log()
+    teacher = Frozen(Says(torch.cat([torch.zeros_like(labelled), teacher_logits])), TASK)
+    first, second = seen(vector, 0, count), seen(vector, count, len(unlabelled), torch.zeros(0))
     second.targets = None
     played = [
         (wired(Offline(player(Player, model, {"name": "ce", "smoothing": smoothing})), first), first),
@@ -136,7 +136,7 @@ def noisy_student(vector: Vector) -> Lesson:
 
 
 def ps_kd(vector: Vector) -> Lesson:
-    """An epoch ago the student said the previous predictions."""
+    """The student output the previous predictions one epoch ago."""
     model, epoch = Says(vector.inputs["extra.previous_predictions"].log()), float(vector.hyper["epoch"])
     term = {"name": "ps_kd", "alpha": vector.hyper["alpha_T"], "epochs": vector.hyper["end_epoch"]}
     samples = len(vector.inputs["target"])
@@ -159,9 +159,9 @@ def tf_kd_self(vector: Vector) -> Lesson:
     """The published code averages over classes too."""
     alpha, classes = vector.hyper["alpha"], vector.inputs["student_logits"].shape[1]
     weight = alpha * vector.hyper["multiplier"] / classes
-    told = {"name": "kd", "temperature": vector.hyper["temperature"], "weight": weight}
+    soft_term = {"name": "kd", "temperature": vector.hyper["temperature"], "weight": weight}
     teacher = Frozen(Says(vector.inputs["teacher_logits"]), TASK)
-    return offline(vector, {"name": "ce", "weight": 1 - alpha}, told, teacher=teacher)
+    return offline(vector, {"name": "ce", "weight": 1 - alpha}, soft_term, teacher=teacher)
 
 
 def zipf_ls(vector: Vector) -> Lesson:
@@ -170,11 +170,11 @@ def zipf_ls(vector: Vector) -> Lesson:
 
 def uskd(vector: Vector) -> Lesson:
     model = Says(vector.inputs["student_logits"], vector.inputs["student_features.0"])
-    taught = player(IntermediateFeaturePlayer, model, {"name": "uskd", "log_rank": True, **vector.hyper})
-    taught.layer = "layer1"
+    student = player(IntermediateFeaturePlayer, model, {"name": "uskd", "log_rank": True, **vector.hyper})
+    student.layer = "layer1"
     batch = seen(vector, 0, len(vector.inputs["student_logits"]))
-    scheme = wired(IntermediateFeature(taught), batch)
-    fc = taught.terms["uskd"].loss.fc
+    scheme = wired(IntermediateFeature(student), batch)
+    fc = student.terms["uskd"].loss.fc
     fc.load_state_dict({name: vector.inputs[f"parameters.fc.{name}"] for name in ("weight", "bias")})
     arrive = {"student_logits": of(model), "student_features.0": of(model, "layer1")}
     return Lesson(
@@ -208,38 +208,38 @@ def frskd(vector: Vector) -> Lesson:
     return Lesson([(scheme, batch)], arrive | logits)
 
 
-class Drawn(MixupSelf):
-    """With a share and an order that are given."""
+class FixedMixup(MixupSelf):
+    """MixupSelf with a given λ and permutation."""
 
-    given: tuple[float, Tensor]
+    mix: tuple[float, Tensor]
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        yield "student", self.players["student"](batch, *self.given)
+        yield "student", self.players["student"](batch, *self.mix)
 
 
 def mixed(
-    vector: Vector, plain: list[Tensor], mixture: list[Tensor], logits: Tensor, given: tuple[float, Tensor], *terms: Any
-) -> tuple[Drawn, Batch, InOrder]:
-    """The student says its answers and features of the samples, then those of the mixtures; its heads split them.
+    vector: Vector, plain: list[Tensor], mixture: list[Tensor], logits: Tensor, mix: tuple[float, Tensor], *terms: Any
+) -> tuple[FixedMixup, Batch, InOrder]:
+    """The student outputs logits and features of the samples, then those of the mixtures; its heads split them.
 
-    logits: (classifiers, samples and mixtures, classes). A first layer of finer maps makes the last one the deepest.
+    logits: (classifiers, samples and mixtures, classes). A first layer with larger maps makes the last the deepest.
     """
-    whole = [torch.cat(pair) for pair in zip(plain, mixture, strict=True)]
-    shallow = [beside(x, z) for x, z in zip(whole[:-1], logits, strict=False)]
-    fine = whole[0].new_zeros(len(whole[0]), 1, *(2 * side for side in whole[0].shape[2:]))
-    model = InOrder(logits[-1], fine, *shallow, whole[-1])
+    features = [torch.cat(pair) for pair in zip(plain, mixture, strict=True)]
+    shallow = [beside(x, z) for x, z in zip(features[:-1], logits, strict=False)]
+    fine = features[0].new_zeros(len(features[0]), 1, *(2 * side for side in features[0].shape[2:]))
+    model = InOrder(logits[-1], fine, *shallow, features[-1])
     layers = [f"layer{k + 2}" for k in range(len(shallow))]
     samples = len(plain[0])
     batch = seen(vector, 0, samples, vector.inputs.get("target", torch.zeros(samples, dtype=torch.long)))
-    scheme = wired(Drawn(MixupPlayer(model, Terms.from_method(terms), TASK, layers)), batch)
-    scheme.given = given
+    scheme = wired(FixedMixup(MixupPlayer(model, Terms.from_method(terms), TASK, layers)), batch)
+    scheme.mix = mix
     player = scheme.players["student"]
     player.heads = nn.ModuleList(Split(x.shape[1]) for x in plain[:-1])
     return scheme, batch, model
 
 
-def parts_of(model: Says, channels: list[int], name: str, which: slice) -> dict[str, Callable[[], Tensor]]:
-    """The gradients of the features that stand beside logits, of some of the samples."""
+def feature_gradients(model: Says, channels: list[int], name: str, which: slice) -> dict[str, Callable[[], Tensor]]:
+    """Return the gradients of the features that are concatenated with logits, for some of the samples."""
     return {
         f"{name}.{k}": lambda k=k, width=width: of(model, f"layer{k + 2}")()[which, :width]
         for k, width in enumerate(channels)
@@ -250,50 +250,54 @@ def mixskd(vector: Vector) -> Lesson:
     plain, mixture = vector.side("student_features"), vector.side("extra.mixture_features")
     logits = torch.cat([vector.inputs["student_logits"], vector.inputs["extra.mixture_logits"]], dim=1)
     kd = {"name": "kd", "temperature": vector.hyper["temperature"], "weight": 1.0}
-    square = {"name": "fitnet", "weight": 1.0, "connector": "identity"}
-    given = vector.hyper["lam"], vector.inputs["extra.order"]
-    scheme, batch, model = mixed(vector, plain, mixture, logits, given, {"name": "ce"}, kd, square)
-    above = [vector.inputs[f"extra.self_teacher_of_{name}"] for name in ("mixed", "mixture")]
-    scheme.players["student"].self_teacher = teacher = Gives(*above)
+    squared_error = {"name": "fitnet", "weight": 1.0, "connector": "identity"}
+    mix = vector.hyper["lam"], vector.inputs["extra.order"]
+    scheme, batch, model = mixed(vector, plain, mixture, logits, mix, {"name": "ce"}, kd, squared_error)
+    self_teacher_logits = [vector.inputs[f"extra.self_teacher_of_{name}"] for name in ("mixed", "mixture")]
+    scheme.players["student"].self_teacher = teacher = Gives(*self_teacher_logits)
     samples, channels = len(batch), [x.shape[1] for x in plain]
 
-    def answers(which: slice) -> Tensor:
+    def logit_gradients(which: slice) -> Tensor:
         heads = [of(model, f"layer{k + 2}")()[which, w:].sum((2, 3)) for k, w in enumerate(channels[:-1])]
         return torch.stack([*heads, of(model)()[which]])
 
     arrive = {
-        "student_logits": lambda: answers(slice(samples)),
-        "extra.mixture_logits": lambda: answers(slice(samples, None)),
+        "student_logits": lambda: logit_gradients(slice(samples)),
+        "extra.mixture_logits": lambda: logit_gradients(slice(samples, None)),
         "extra.self_teacher_of_mixed": lambda: teacher.said[0].grad,
         "extra.self_teacher_of_mixture": lambda: teacher.said[1].grad,
     }
-    arrive |= parts_of(model, channels, "student_features", slice(samples))
-    return Lesson([(scheme, batch)], arrive | parts_of(model, channels, "extra.mixture_features", slice(samples, None)))
+    arrive |= feature_gradients(model, channels, "student_features", slice(samples))
+    return Lesson(
+        [(scheme, batch)], arrive | feature_gradients(model, channels, "extra.mixture_features", slice(samples, None))
+    )
 
 
 def mixskd_discriminator(vector: Vector) -> Lesson:
-    """In an order that changes nothing what is mixed is what is said of the samples."""
+    """With the identity permutation, the mixed outputs are the outputs for the samples."""
     plain, mixture = vector.side("student_features"), vector.side("teacher_features")
     samples, weights = len(plain[0]), vector.under("parameters")
-    given = 0.3, torch.arange(samples)
+    mix = 0.3, torch.arange(samples)
     term = {"name": vector.method, "weight": 1.0, "connector": "identity", "reverse": vector.hyper["reverse"]}
     units = next(len(x) for name, x in weights.items() if name.startswith("0.0.weight"))
     logits = torch.zeros(len(plain), 2 * samples, 4, dtype=torch.float64)
-    scheme, batch, model = mixed(vector, plain, mixture, logits, given, term | {"hidden": units})
+    scheme, batch, model = mixed(vector, plain, mixture, logits, mix, term | {"hidden": units})
     scheme.players["student"].self_teacher = Gives(logits[0, :samples])
     loss = scheme.players["student"].terms[vector.method].loss
     loss.build(plain, mixture, 0)
-    own = {name: loss.discriminators.get_parameter(re.sub(r"(weight|bias)\d+", r"\1", name)) for name in weights}
-    for name, parameter in own.items():
+    parameters = {name: loss.discriminators.get_parameter(re.sub(r"(weight|bias)\d+", r"\1", name)) for name in weights}
+    for name, parameter in parameters.items():
         parameter.data.copy_(weights[name])
     channels = [x.shape[1] for x in plain]
-    arrive = {f"parameters.{name}": lambda p=p: p.grad for name, p in own.items()}
-    arrive |= parts_of(model, channels, "student_features", slice(samples))
-    return Lesson([(scheme, batch)], arrive | parts_of(model, channels, "teacher_features", slice(samples, None)))
+    arrive = {f"parameters.{name}": lambda p=p: p.grad for name, p in parameters.items()}
+    arrive |= feature_gradients(model, channels, "student_features", slice(samples))
+    return Lesson(
+        [(scheme, batch)], arrive | feature_gradients(model, channels, "teacher_features", slice(samples, None))
+    )
 
 
 def online_label_smoothing(vector: Vector) -> Lesson:
-    """An epoch ago the student said the logits of that epoch."""
+    """The student output the previous logits one epoch ago."""
     before, now = vector.inputs["extra.previous_epoch_logits"], vector.inputs["student_logits"]
     model, epoch = Says(torch.cat([before, now])), float(vector.hyper["epoch"])
     first = seen(vector, 0, len(before), vector.inputs["extra.previous_epoch_target"], epoch=epoch - 1)

@@ -1,4 +1,4 @@
-"""Several teachers."""
+"""Ensembles of teachers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.verify.vector import Vector
 
 
 def several(name: str, **fields: str) -> Callable[[Vector], Lesson]:
-    """A loss of several teachers' answers."""
+    """Return the lesson of a loss of several teachers' logits."""
 
     def lesson(vector: Vector) -> Lesson:
         options = {fields.get(key, key): value for key, value in vector.hyper.items()}
@@ -31,21 +31,23 @@ def several(name: str, **fields: str) -> Callable[[Vector], Lesson]:
 
 
 def camkd_feature(vector: Vector) -> Lesson:
-    """What a teacher's classifier reads of the student's feature is given here, and so stands in channels of its own.
+    """The logits of a teacher's classifier on the student's feature are given, hence they have channels of their own.
 
-    Each feature has `rest` times as many of them as of the vector's, where both sides say the same, so that the mean
-    square is 1 + rest times smaller.
+    Each feature has `rest` times as many additional channels as the vector's, equal on both sides, so that the mean
+    squared error is 1 + rest times smaller.
     """
-    ours, theirs = vector.side("student_features"), vector.side("teacher_features")
+    student_features, teacher_features = vector.side("student_features"), vector.side("teacher_features")
     read = vector.inputs["extra.teacher_head_logits"]
     classes = read.shape[2]
-    rest = max(-(-classes // x.shape[1]) for x in ours)
+    rest = max(-(-classes // x.shape[1]) for x in student_features)
 
     def beside(feature: Tensor, logits: Tensor) -> Tensor:
         spare = feature.new_zeros(*feature.shape[:1], rest * feature.shape[1] - classes, *feature.shape[2:])
         return torch.cat([feature, logits[..., None, None].expand(*logits.shape, *feature.shape[2:]), spare], dim=1)
 
-    student, teachers = ([beside(x, z) for x, z in zip(side, read, strict=True)] for side in (ours, theirs))
+    student, teachers = (
+        [beside(x, z) for x, z in zip(side, read, strict=True)] for side in (student_features, teacher_features)
+    )
     widths = [x.shape[1] for x in student]
     begins = [sum(widths[:m]) for m in range(len(widths))]
     model = Says(read[0], torch.cat(student, dim=1))
@@ -54,7 +56,7 @@ def camkd_feature(vector: Vector) -> Lesson:
         for begin, width in zip(begins, widths, strict=True)
     )
     term = Term(CAMKDFeature(), 1.0 + rest, connector=lambda s, t: next(picks))
-    heads = [chosen(width, x.shape[1], classes) for width, x in zip(widths, ours, strict=True)]
+    heads = [chosen(width, x.shape[1], classes) for width, x in zip(widths, student_features, strict=True)]
     teacher = Ensemble([Frozen(Reads(x, head), TASK) for x, head in zip(teachers, heads, strict=True)])
     batch = seen(vector, 0, len(vector.inputs["target"]))
     scheme = wired(Offline(Player(model, Terms.from_method(term), TASK), teacher), batch)
@@ -62,17 +64,17 @@ def camkd_feature(vector: Vector) -> Lesson:
     def part(m: int, first: int, count: int) -> Tensor:
         return of(model, "layer1")()[:, begins[m] + first : begins[m] + first + count]
 
-    arrive = {f"student_features.{m}": lambda m=m, x=x: part(m, 0, x.shape[1]) for m, x in enumerate(ours)}
-    logits = [lambda m=m, x=x: part(m, x.shape[1], classes).sum((2, 3)) for m, x in enumerate(ours)]
+    arrive = {f"student_features.{m}": lambda m=m, x=x: part(m, 0, x.shape[1]) for m, x in enumerate(student_features)}
+    logits = [lambda m=m, x=x: part(m, x.shape[1], classes).sum((2, 3)) for m, x in enumerate(student_features)]
     return Lesson([(scheme, batch)], arrive | {"extra.teacher_head_logits": lambda: torch.stack([f() for f in logits])})
 
 
 def dgkd(vector: Vector) -> Lesson:
-    """The published code adds over teachers, of which none is left out here."""
-    told = vector.inputs["teacher_logits"]
-    weight = vector.hyper["lambda"] * len(told)
+    """The published code sums over the teachers; none is dropped here."""
+    teacher_logits = vector.inputs["teacher_logits"]
+    weight = vector.hyper["lambda"] * len(teacher_logits)
     term = {"name": "aver", "class_mean": True, "temperature": vector.hyper["temperature"], "weight": weight}
-    return offline(vector, term, teacher=Ensemble([Frozen(Says(z), TASK) for z in told]))
+    return offline(vector, term, teacher=Ensemble([Frozen(Says(z), TASK) for z in teacher_logits]))
 
 
 LESSONS: dict[str, Callable[[Vector], Lesson]] = {

@@ -1,4 +1,4 @@
-"""Every recipe by its one word: bare networks at the end, each says once a batch, and a crash costs no bit."""
+"""Every recipe by name: plain networks at the end, one forward per batch, and bitwise identical resumption."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ TIMES: Mapping[str, Mapping[str, float]] = {
     "ft_stages paraphraser-0": {"student": 0},
     "random_teacher": {"teacher.members.0": 0, "teacher.members.1": 0},  # the third is drawn for this batch
 }
-"""How often a batch goes through networks where it isn't once: by recipe, or by "RECIPE PHASE" before the last."""
+"""The number of forwards per batch where it isn't 1: by recipe, or by "RECIPE PHASE" for an earlier phase."""
 
 
 class Ear(Callback):
-    """Counts what happens, and fails at the `at`-th."""
+    """Counts events, and fails at the `at`-th."""
 
     def __init__(self, at: int = -1) -> None:
         self.at, self.heard = at, 0
@@ -78,7 +78,7 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def made(run: tutelage.Finished) -> dict[str, tuple[Scheme, Batch]]:
-    """The scheme of each phase, made again and wired, and a batch."""
+    """Rebuild and wire the scheme of each phase, and return it with a batch."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     found = {}
     for phase in again.phases():
@@ -102,7 +102,7 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
 
 
 def networks(scheme: Scheme) -> dict[str, nn.Module]:
-    """All networks that take part: students by their names, others by their place."""
+    """Return all networks of a scheme: students by name, others by path."""
     places = {
         m.model: path.removesuffix(".tapped") for path, m in scheme.named_modules() if isinstance(m, FeatureExtractor)
     }
@@ -111,7 +111,7 @@ def networks(scheme: Scheme) -> dict[str, nn.Module]:
 
 
 def times_seen(scheme: Scheme, batch: Batch) -> dict[str, float]:
-    """How often a batch goes through each network in a turn, once what an epoch begins with is done."""
+    """Count the forwards per batch of each network, after the forwards that begin an epoch."""
     samples = dict.fromkeys(networks(scheme), 0)
     for place, model in networks(scheme).items():
         model.register_forward_hook(lambda m, x, y, place=place: samples.update({place: samples[place] + len(x[0])}))

@@ -1,4 +1,4 @@
-"""What the terms of one stage have learned, taken over by a later one; factor transfer's two stages."""
+"""Trained modules of one stage's terms, loaded by a later stage; factor transfer's two stages."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def run(tmp_path_factory) -> tutelage.Finished:
     return tutelage.distill(**TINY, method="ft_stages", out=str(tmp_path_factory.mktemp("runs") / "ft"))
 
 
-def made(run: tutelage.Finished, phase: str) -> Scheme:
-    """The scheme of a phase, made again and wired."""
+def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
+    """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
@@ -44,7 +44,7 @@ def epochs(run: tutelage.Finished) -> dict[str, int]:
     return {fact["name"]: fact["epochs"] for fact in facts}
 
 
-def left(run: tutelage.Finished) -> dict[str, Tensor]:
+def saved_terms(run: tutelage.Finished) -> dict[str, Tensor]:
     return serialization.tensors(run.folder / "paraphraser-0" / "terms.safetensors")
 
 
@@ -57,7 +57,7 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
 
 
 def test_the_first_stage_is_the_reconstruction_alone_and_leaves_the_student_untouched(run):
-    scheme = made(run, "paraphraser-0")
+    scheme = scheme_of(run, "paraphraser-0")
     assert isinstance(scheme, LossPretraining)
     calls = []
     for name, network in (("student", scheme.students()["student"].model), ("teacher", scheme.teacher.tapped.model)):
@@ -77,9 +77,9 @@ def test_the_first_stage_is_the_reconstruction_alone_and_leaves_the_student_unto
 
 
 def test_the_second_stage_holds_the_paraphraser_that_the_first_has_trained(run):
-    first, then = made(run, "paraphraser-0"), made(run, "student-0")
+    first, then = scheme_of(run, "paraphraser-0"), scheme_of(run, "student-0")
     loss = then.players["student"].terms["ft"].loss
-    trained = {name: x for name, x in left(run).items() if "paraphraser" in name}
+    trained = {name: x for name, x in saved_terms(run).items() if "paraphraser" in name}
     assert len(trained) == 6
     for name, value in trained.items():
         assert torch.equal(then.players["student"].terms.state_dict()[name], value)
@@ -90,8 +90,8 @@ def test_the_second_stage_holds_the_paraphraser_that_the_first_has_trained(run):
     assert all(p.grad is None for p in (*loss.paraphraser.parameters(), *then.teacher.parameters()))
     assert all(p.grad is not None for p in (*loss.translator.parameters(), *then.students()["student"].parameters()))
     teacher, student = then.teacher.tapped.model, then.students()["student"].model
-    theirs, ours = (m.layer3(m.layer2(m.layer1(BATCH.inputs))) for m in (teacher, student))
-    a, b = loss.translator(ours).flatten(1), loss.paraphraser(theirs).flatten(1)
+    teacher_feature, student_feature = (m.layer3(m.layer2(m.layer1(BATCH.inputs))) for m in (teacher, student))
+    a, b = loss.translator(student_feature).flatten(1), loss.paraphraser(teacher_feature).flatten(1)
     by_hand = 500 * (a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)).abs().mean()
     assert torch.allclose(losses["ft"], by_hand, rtol=1e-4)
 
@@ -107,32 +107,32 @@ def test_a_crash_in_either_stage_costs_no_bit(tmp_path: Path, run, monkeypatch, 
             raise Crash
 
     keys = TINY | {"method": "ft_stages", "checkpoint_every": 0, "baseline": False, "teacher_epochs": 0}
-    whole = tutelage.distill(**keys, out=str(tmp_path / "whole"))
+    uninterrupted = tutelage.distill(**keys, out=str(tmp_path / "whole"))
     with monkeypatch.context() as patch:
         patch.setattr(LossPretraining if at == 2 else Offline, "after_step", crash)
         with pytest.raises(Crash):
             tutelage.distill(**keys, out=str(tmp_path / "again"))
     again = tutelage.resume(tmp_path / "again")
     for file in ("paraphraser-0/terms.safetensors", "student.safetensors"):
-        assert (again.folder / file).read_bytes() == (whole.folder / file).read_bytes()
+        assert (again.folder / file).read_bytes() == (uninterrupted.folder / file).read_bytes()
 
 
 def test_any_terms_trained_parts_go_on(tmp_path: Path):
-    """FitNet's regressor of the first stage is where the second begins."""
+    """The second stage begins with the first stage's FitNet regressor."""
     hint = [{"name": "fitnet"}]
     stages = [{"name": "hint", "method": hint}, {"name": "student", "method": hint, "term_weights": "stage:hint"}]
     keys = TINY | {"teacher_epochs": 0, "epochs": 1, "baseline": False, "method": "kd", "stages": stages}
     run = tutelage.distill(**keys, out=str(tmp_path / "r"))
     trained = serialization.tensors(run.folder / "hint-0" / "terms.safetensors")
     assert "fitnet.connectors.0.conv.weight" in trained
-    own = made(run, "student-0").players["student"].terms.state_dict()
-    assert all(torch.equal(own[name], value) for name, value in trained.items())
+    state = scheme_of(run, "student-0").players["student"].terms.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in trained.items())
     (run.folder / "hint-0" / "terms.safetensors").write_bytes(b"torn")
     with pytest.raises(CheckpointError, match=r"terms\.safetensors was altered"):
-        made(run, "student-0")
+        scheme_of(run, "student-0")
     (run.folder / "hint-0" / "terms.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"terms\.safetensors is missing"):
-        made(run, "student-0")
+        scheme_of(run, "student-0")
 
 
 def staged(first: dict[str, Any], **then: Any) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def staged(first: dict[str, Any], **then: Any) -> dict[str, Any]:
         (staged({}, term_weights="stage:frist"), "unknown stage 'frist': did you mean 'first'"),
         ({"term_weights": "stage:first"}, "unknown stage 'first'"),
         ({"term_weights": "parts.safetensors"}, "term_weights='parts.safetensors'"),
-        ({"scheme": "without_student"}, "kd has no parts that could be trained"),
-        ({"scheme": "without_student", "teacher": "none", "method": "ce"}, "learns from a teacher's features"),
+        ({"scheme": "without_student"}, "kd has no trainable modules"),
+        ({"scheme": "without_student", "teacher": "none", "method": "ce"}, "needs a teacher, from whose features"),
     ],
 )
 def test_faults_are_refused_before_there_is_a_folder(tmp_path: Path, keys, message):

@@ -1,4 +1,4 @@
-"""Several teachers: each recipe by its word, its step by hand, from the cache, and after a crash."""
+"""Several teachers: each recipe by name, its step by hand, from the cache, and after a crash."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def scheme(method, networks=("cnn4", "cnn8")) -> Offline:
 def wired(method, **changes) -> tuple[Offline, Batch]:
     torch.manual_seed(0)
     batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
-    made = scheme(method, **changes)
-    made.wire(batch, 20)
-    return made, batch
+    offline = scheme(method, **changes)
+    offline.wire(batch, 20)
+    return offline, batch
 
 
 # each by its word
@@ -78,7 +78,7 @@ def test_the_users_teachers_win(name: str) -> None:
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_only_the_digits_have_teachers_of_their_own(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"data=cifar100: this method's teachers have to be named"):
+    with pytest.raises(ConfigError, match=r"data=cifar100: this method has no default teachers"):
         check({"method": name, "data": "cifar100", "student": "resnet8"})
     keys = {"method": name, "data": "cifar100", "student": "resnet8", "teacher": ["resnet20", "resnet14"]}
     assert check(keys).teacher == ["resnet20", "resnet14"]
@@ -109,33 +109,35 @@ def test_one_teacher_is_refused_where_several_are_wanted(tmp_path: Path, name: s
 
 @pytest.mark.parametrize("loss", [AVER(), EBKD(), CAMKD(), AEKD(), EnDD()], ids=lambda loss: type(loss).__name__)
 def test_each_member_answers_once_and_the_loss_gets_their_answers(loss) -> None:
-    made, batch = wired(loss)
+    offline, batch = wired(loss)
     calls = []
-    for m, member in enumerate(made.teacher.teachers()):
+    for m, member in enumerate(offline.teacher.teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
-    (turn,) = made.turns(batch, 0)
+    (turn,) = offline.turns(batch, 0)
     assert calls == [0, 1]
     with torch.no_grad():
-        told = [member.plain[0](batch.inputs) for member in made.teacher.teachers()]
-    said = made.players["student"].student.model(batch.inputs)
-    asked = {"targets": batch.targets, "epoch": 0.0}
+        teacher_logits = [member.plain[0](batch.inputs) for member in offline.teacher.teachers()]
+    student_logits = offline.players["student"].student.model(batch.inputs)
+    inputs = {"targets": batch.targets, "epoch": 0.0}
     by_hand = loss(
-        said, told, **{k: asked[k] for k in (*loss.required_inputs(), *loss.required_inputs(optional=True))}
+        student_logits,
+        teacher_logits,
+        **{k: inputs[k] for k in (*loss.required_inputs(), *loss.required_inputs(optional=True))},
     ).mean()
     value = turn[1][next(name for name in turn[1] if name != "ce")]
     assert torch.allclose(value, by_hand, atol=1e-6)
     value.backward()
-    assert all(p.grad is None for p in made.teacher.parameters())
-    assert all(p.grad is not None for p in made.players["student"].student.parameters())
+    assert all(p.grad is None for p in offline.teacher.parameters())
+    assert all(p.grad is not None for p in offline.players["student"].student.parameters())
 
 
 def test_the_order_of_the_teachers_does_not_matter() -> None:
     def value(networks) -> torch.Tensor:
         task = Classification()
         teacher = Ensemble([Frozen(net(*which), task) for which in networks])
-        made = Offline(Player(net("cnn2", 9), Terms.from_method(EBKD()), task), teacher)
-        made.wire(batch, 20)
-        return next(made.turns(batch, 0))[1]["ebkd"]
+        offline = Offline(Player(net("cnn2", 9), Terms.from_method(EBKD()), task), teacher)
+        offline.wire(batch, 20)
+        return next(offline.turns(batch, 0))[1]["ebkd"]
 
     torch.manual_seed(0)
     batch = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
@@ -144,35 +146,42 @@ def test_the_order_of_the_teachers_does_not_matter() -> None:
 
 def test_features_of_several_teachers_have_a_connector_each() -> None:
     term = {"name": "fitnet", "student": ["layer3"] * 2, "teacher": ["0.layer3", "1.layer3"]}
-    made, batch = wired([term])
-    wires = made.players["student"].terms["fitnet"]
+    offline, batch = wired([term])
+    wires = offline.players["student"].terms["fitnet"]
     assert wires.teacher_layers == ["0.layer3", "1.layer3"]
     assert [connect.conv.weight.shape[:2] for connect in wires.connectors] == [(16, 8), (32, 8)]
-    value = next(made.turns(batch, 0))[1]["fitnet"]
-    theirs = [m.plain[0].layer3(m.plain[0].layer2(m.plain[0].layer1(batch.inputs))) for m in made.teacher.teachers()]
-    ours = made.players["student"].student(batch.inputs)["layer3"]
-    by_hand = sum((connect(ours) - t).pow(2).mean() for connect, t in zip(wires.connectors, theirs, strict=True))
+    value = next(offline.turns(batch, 0))[1]["fitnet"]
+    teacher_features = [
+        m.plain[0].layer3(m.plain[0].layer2(m.plain[0].layer1(batch.inputs))) for m in offline.teacher.teachers()
+    ]
+    student_features = offline.players["student"].student(batch.inputs)["layer3"]
+    by_hand = sum(
+        (connect(student_features) - t).pow(2).mean()
+        for connect, t in zip(wires.connectors, teacher_features, strict=True)
+    )
     assert torch.allclose(value, wires.weight * by_hand, rtol=1e-4)
 
 
 def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> None:
-    made, batch = wired([{"name": "camkd_feature", "weight": 1.0}])
-    wires = made.players["student"].terms["camkd_feature"]
+    offline, batch = wired([{"name": "camkd_feature", "weight": 1.0}])
+    wires = offline.players["student"].terms["camkd_feature"]
     assert wires.pairs == [
         ("layer3 (8, 2, 2)", "0.layer3 (16, 2, 2)"),
         ("layer3 (8, 2, 2)", "1.layer3 (32, 2, 2)"),
     ]
-    value = next(made.turns(batch, 0))[1]["camkd_feature"]
-    models = [member.plain[0] for member in made.teacher.teachers()]
-    theirs = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]
-    ours = made.players["student"].student(batch.inputs)["layer3"]
-    ours = [connect(ours) for connect in wires.connectors]
-    read = [model.fc(x.mean((2, 3))) for model, x in zip(models, ours, strict=True)]
+    value = next(offline.turns(batch, 0))[1]["camkd_feature"]
+    models = [member.plain[0] for member in offline.teacher.teachers()]
+    teacher_features = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]
+    student_features = offline.players["student"].student(batch.inputs)["layer3"]
+    student_features = [connect(student_features) for connect in wires.connectors]
+    read = [model.fc(x.mean((2, 3))) for model, x in zip(models, student_features, strict=True)]
     wrong = torch.stack([F.cross_entropy(z, batch.targets, reduction="none") for z in read])
-    errors = torch.stack([(s - t).pow(2).mean((1, 2, 3)) for s, t in zip(ours, theirs, strict=True)])
+    errors = torch.stack(
+        [(s - t).pow(2).mean((1, 2, 3)) for s, t in zip(student_features, teacher_features, strict=True)]
+    )
     assert torch.allclose(value, ((1 - wrong.softmax(0)) * errors).mean(), rtol=1e-4)
     value.backward()
-    assert all(p.grad is None for p in made.teacher.parameters())
+    assert all(p.grad is None for p in offline.teacher.parameters())
     assert all(p.grad is not None for p in wires.connectors.parameters())
     assert isinstance(wires.loss, CAMKDFeature)
 
@@ -235,11 +244,11 @@ def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
     cached = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
     cached.prepare_for(["1.layer2"], members=True)
     batch = next(data.batches("train", 16, views=1))
-    ours, theirs = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
-    for mine, other in zip(ours.members, theirs.members, strict=True):
+    student_features, teacher_features = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
+    for mine, other in zip(student_features.members, teacher_features.members, strict=True):
         assert torch.equal(mine.response, other.response)
         assert mine.features.keys() == other.features.keys()
-    assert torch.equal(ours.members[1]["layer2"], theirs.members[1]["layer2"])
+    assert torch.equal(student_features.members[1]["layer2"], teacher_features.members[1]["layer2"])
 
 
 def test_a_student_of_several_is_trained_alike_twice() -> None:

@@ -1,4 +1,4 @@
-"""Recipes that train in stages or change what teaches on the way."""
+"""Recipes that train in stages, or change the teacher during training."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
     assert runs[name].result["gain"] is not None
 
 
-def made(run: tutelage.Finished, phase: str) -> Scheme:
-    """The scheme of a phase, made again and wired."""
+def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
+    """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
     scheme.wire(next(parts.data.batches("train", 20)), len(parts.data.train))
@@ -62,7 +62,7 @@ def epochs(run: tutelage.Finished) -> dict[str, int]:
 
 
 def test_the_assistant_stands_between(runs):
-    assistant, student = made(runs["takd"], "assistant-0"), made(runs["takd"], "student-0")
+    assistant, student = scheme_of(runs["takd"], "assistant-0"), scheme_of(runs["takd"], "student-0")
     assert digest(assistant.teacher.tapped.model) == weights(runs["takd"], "teacher")
     assert digest(student.teacher.tapped.model) == weights(runs["takd"], "assistant-0")
     assert runs["takd"].result["before"]["assistant"]["model"] == "cnn8"
@@ -72,22 +72,22 @@ def test_each_learns_from_all_that_are_larger(runs):
     run = runs["dgkd"]
     before = ["teacher"]
     for phase in ("larger-0", "middle-0", "smaller-0", "student-0"):
-        found = [digest(member.tapped.model) for member in made(run, phase).teacher.teachers()]
-        assert found == [weights(run, name) for name in before]
+        digests = [digest(member.tapped.model) for member in scheme_of(run, phase).teacher.teachers()]
+        assert digests == [weights(run, name) for name in before]
         before.append(phase)
 
 
 def test_the_dense_step_is_the_papers(runs):
-    """T² · Σ KL, a mean over the ten classes too, over all teachers but one that is drawn out; no cross-entropy."""
-    scheme = made(runs["dgkd"], "student-0").train()
+    """T² · Σ KL, averaged over the ten classes, over all teachers except a dropped one; no cross-entropy."""
+    scheme = scheme_of(runs["dgkd"], "student-0").train()
     batch = Batch(torch.randn(5, 1, 8, 8), torch.arange(5), torch.arange(5))
     student = scheme.students()["student"].model.eval()
     ((_, losses),) = scheme.turns(batch, 0)
     assert list(losses) == ["aver"]
     with torch.no_grad():
-        ours = F.log_softmax(student(batch.inputs) / 5, 1)
-        theirs = [F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.teachers()]
-        each = [25 * F.kl_div(ours, p, reduction="batchmean") / 10 for p in theirs]
+        student_log_probabilities = F.log_softmax(student(batch.inputs) / 5, 1)
+        teacher_probabilities = [F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.teachers()]
+        each = [25 * F.kl_div(student_log_probabilities, p, reduction="batchmean") / 10 for p in teacher_probabilities]
     assert len(each) == 4
     sums = [sum(each) - left_out for left_out in each]
     assert min(abs(losses["aver"].item() - value.item()) for value in sums) < 1e-5
@@ -129,7 +129,7 @@ def test_dropping_leaves_a_teacher():
 
 
 def test_an_early_teacher_teaches_and_is_switched_off(runs):
-    scheme = made(runs["eskd"], "student-0")
+    scheme = scheme_of(runs["eskd"], "student-0")
     assert digest(scheme.teacher.tapped.model) == weights(runs["eskd"], "teacher", "epoch-1")
     assert weights(runs["eskd"], "teacher", "epoch-1") != weights(runs["eskd"], "teacher")
 
@@ -137,27 +137,27 @@ def test_an_early_teacher_teaches_and_is_switched_off(runs):
 @pytest.mark.parametrize("name", ["eskd", "kd_then_ce"])
 def test_after_the_switch_only_the_labels_teach(name):
     terms = Terms.from_method(check({"method": name, "epochs": 10}).method)
-    told: dict[float, dict[str, Tensor]] = {}
+    losses: dict[float, dict[str, Tensor]] = {}
     torch.manual_seed(0)
     s, t, y = torch.randn(6, 10), torch.randn(6, 10), torch.arange(6)
     for epoch in (0.0, 6.9, 7.0, 9.9):
-        told[epoch] = terms(Outputs(s), Outputs(t), Batch(s, y, epoch=epoch))
+        losses[epoch] = terms(Outputs(s), Outputs(t), Batch(s, y, epoch=epoch))
     ce = F.cross_entropy(s, y)
     kd = 16 * F.kl_div(F.log_softmax(s / 4, 1), F.softmax(t / 4, 1), reduction="batchmean")
     for epoch in (0.0, 6.9):
-        assert told[epoch]["ce"].item() == pytest.approx(0.1 * ce.item())
-        assert told[epoch]["kd"].item() == pytest.approx(0.9 * kd.item(), rel=1e-5)
+        assert losses[epoch]["ce"].item() == pytest.approx(0.1 * ce.item())
+        assert losses[epoch]["kd"].item() == pytest.approx(0.9 * kd.item(), rel=1e-5)
     for epoch in (7.0, 9.9):
-        assert told[epoch]["ce"].item() == pytest.approx(ce.item())
-        assert told[epoch]["kd"].item() == 0
+        assert losses[epoch]["ce"].item() == pytest.approx(ce.item())
+        assert losses[epoch]["kd"].item() == 0
 
 
 def test_the_route_goes_through_the_teachers_snapshots(runs):
     run = runs["rco"]
-    taught = [digest(made(run, f"{name}-0").teacher.tapped.model) for name in ("early", "middle", "student")]
-    assert taught == [weights(run, "teacher", "epoch-1"), weights(run, "teacher", "epoch-2"), weights(run, "teacher")]
+    teachers = [digest(scheme_of(run, f"{name}-0").teacher.tapped.model) for name in ("early", "middle", "student")]
+    assert teachers == [weights(run, "teacher", "epoch-1"), weights(run, "teacher", "epoch-2"), weights(run, "teacher")]
     for name, before in (("middle", "early"), ("student", "middle")):
-        assert digest(made(run, f"{name}-0").students()["student"].model) == weights(run, f"{before}-0")
+        assert digest(scheme_of(run, f"{name}-0").students()["student"].model) == weights(run, f"{before}-0")
     assert epochs(run) == {"teacher": 3, "alone-0": 3, "early-0": 1, "middle-0": 1, "student-0": 1}
 
 
@@ -180,14 +180,14 @@ def test_recipes_go_by_the_runs_epochs():
 @pytest.mark.parametrize("name", ["fitnet_stages", "ab_stages", "fsp_stages"])
 def test_the_first_stage_sees_no_label_and_leaves_the_head(runs, name):
     run = runs[name]
-    scheme = made(run, "first-0")
+    scheme = scheme_of(run, "first-0")
     batch = Batch(torch.randn(5, 1, 8, 8), None, torch.arange(5))
     ((_, losses),) = scheme.turns(batch, 0)
     assert list(losses) == [name.removesuffix("_stages")]
     sum(losses.values()).backward()
     assert scheme.students()["student"].model.fc.weight.grad is None
     assert all(p.grad is None for p in scheme.teacher.parameters())
-    assert digest(made(run, "student-0").students()["student"].model) == weights(run, "first-0")
+    assert digest(scheme_of(run, "student-0").students()["student"].model) == weights(run, "first-0")
     assert epochs(run) == {"teacher": 3, "alone-0": 3, "first-0": 1, "student-0": 2}
 
 
@@ -242,7 +242,7 @@ def test_a_runs_network_counts_as_a_teacher_of_its_size(runs):
 )
 def test_where_no_assistant_is_between_it_says_to_write_the_stages_out(method, teacher, student):
     keys = {"method": method, "data": "cifar100", "student": student} | ({"teacher": teacher} if teacher else {})
-    with pytest.raises(ConfigError, match=rf"student={student}: . assistants? of a size .* Write the stages out"):
+    with pytest.raises(ConfigError, match=rf"student={student}: expected two sizes of one family.* write the stages"):
         check(keys)
     stages = [{"name": "student", "teacher": "stage:teacher"}]
     if isinstance(teacher, str):

@@ -1,4 +1,4 @@
-"""What learns from a step that the student doesn't take, by one word; and what is refused before it is trained."""
+"""Recipes with lookahead steps, by name, and configurations that are rejected before training."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
         ({"scheme": {"name": "metadistil", "meta_lr": -1}}, "meta_lr=-1"),
         ({"scheme": {"name": "metadistil", "quiz": 1.0}}, "quiz=1.0: expected a number below 1"),
         ({"scheme": {"name": "metadistil", "quizz": 0.1}}, "unknown option of scheme metadistil 'quizz'"),
-        ({"limit": 12}, "quiz=0.1 makes 1 sample: expected two or more"),
-        ({"method": [{"name": "kd"}, {"name": "catkd"}], "scheme": "metadistil"}, "asks for the student's classifier"),
-        ({"accumulate": 2}, "which doesn't go with accumulate=2"),
-        ({"recompute": True}, "which doesn't go with recompute=True"),
-        ({"cache": True}, "cache is for a teacher that stays as it is"),
-        ({"teacher_fold": True}, "teacher_fold is for a teacher that stays as it is"),
-        ({"teacher": ["cnn4", "cnn2"]}, "trains its teacher, one network"),
-        ({"teacher": "moving_average"}, "trains its teacher, one network"),
-        ({"teacher": "none"}, "trains its teacher, one network"),
-        ({"method": [{"name": "ce"}], "scheme": "metadistil"}, "doesn't depend on what is to be learned"),
-        ({"method": [{"name": "kd"}], "scheme": "l2t_ww"}, "0 terms of the method take the weights"),
+        ({"limit": 12}, "quiz=0.1 holds out 1 sample"),
+        ({"method": [{"name": "kd"}, {"name": "catkd"}], "scheme": "metadistil"}, "requires the student's classifier"),
+        ({"accumulate": 2}, "which doesn't support accumulate=2"),
+        ({"recompute": True}, "which doesn't support recompute=True"),
+        ({"cache": True}, "cache needs a frozen teacher"),
+        ({"teacher_fold": True}, "teacher_fold needs a frozen teacher"),
+        ({"teacher": ["cnn4", "cnn2"]}, "trains its teacher, which must be one network"),
+        ({"teacher": "moving_average"}, "trains its teacher, which must be one network"),
+        ({"teacher": "none"}, "trains its teacher, which must be one network"),
+        ({"method": [{"name": "ce"}], "scheme": "metadistil"}, "don't depend on the parameters that are to be learned"),
+        ({"method": [{"name": "kd"}], "scheme": "l2t_ww"}, "0 terms of the method require the weights"),
         (
             {"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}},
             "steps=0: expected a number of 1 or more",
@@ -35,11 +35,11 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
         ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
         ({"method": [{"name": "distpro"}]}, "asks for pair_weights"),
         ({"method": "metadistiller"}, "its students have no teacher"),
-        ({"method": [{"name": "ce"}], "scheme": "metadistiller", "teacher": "none"}, "teaches by answers"),
+        ({"method": [{"name": "ce"}], "scheme": "metadistiller", "teacher": "none"}, "generates logits"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(tmp_path, keys, message):
-    given = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
+    keys_of_run = SMALL | {"method": "metadistil", "teacher": "cnn4", "out": str(tmp_path / "run")} | keys
     with pytest.raises(TutelageError, match=message):
-        tutelage.distill(**given)
+        tutelage.distill(**keys_of_run)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""Teachers of different classes, and of other images: whole runs."""
+"""Teachers with different classes and image formats: complete runs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[str]:
-    """Specialists with a class in common, the second of another size and normalisation."""
+    """Train specialists that share a class; the second has another image size and normalisation."""
     folder = tmp_path_factory.mktemp("specialists")
     parts = [range(6), [9, 8, 7, 6, 5]]
     keys = [{"data": "digits"}, {"data": "digits", "size": 12}]
-    found = []
+    folders = []
     for k, (classes, more) in enumerate(zip(parts, keys, strict=True)):
         run = tutelage.train(
             "cnn4", classes=list(classes), epochs=1, limit=100, out=str(folder / str(k)), device="cpu", **more
         )
-        found.append(str(run.folder))
-    return found
+        folders.append(str(run.folder))
+    return folders
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -86,9 +86,9 @@ def test_ka_sees_every_stage_of_every_teacher_and_cfl_the_last(tmp_path: Path) -
 
 
 def test_the_check_knows_them(runs: list[str]) -> None:
-    found = preflight.check(check({"teacher": runs, "method": "uhc", "limit": 100, "device": "cpu"}))
-    said = [finding.what for finding in found.findings]
-    assert any("accuracy on the validation split" in what for what in said)
+    findings = preflight.check(check({"teacher": runs, "method": "uhc", "limit": 100, "device": "cpu"}))
+    whats = [finding.what for finding in findings.findings]
+    assert any("accuracy on the validation split" in what for what in whats)
     trained = preflight.check(check({"method": "uhc", "limit": 100, "device": "cpu"}))
     assert "the teacher is trained on this data first" in [finding.what for finding in trained.findings]
 

@@ -38,7 +38,7 @@ from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.mutual import Mutual
 from tutelage.schemes.offline import Offline
-from tutelage.schemes.peer_ensembles import named
+from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.training.callbacks import JsonLines
@@ -60,7 +60,7 @@ def together(method, ensemble, split, **options):
     def make(data):
         networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
         group = CollaborativePlayer(
-            networks, Terms.from_method(method()), Classification(), named(ensemble), split, rise=2.0
+            networks, Terms.from_method(method()), Classification(), create_ensemble(ensemble), split, rise=2.0
         )
         return Collaborative(group, data, **options)
 

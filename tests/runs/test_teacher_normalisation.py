@@ -52,7 +52,7 @@ def test_a_teacher_gets_its_images_as_it_is_said(kind, weights):
     batch = next(data.batches("val", 8))
     pixels = batch.inputs * torch.tensor(data.std) + torch.tensor(data.mean)
     frozen = next(m for m in teacher.modules() if hasattr(m, "seen"))
-    assert torch.allclose(frozen.seen(batch).inputs, (pixels - OWN[0][0]) / OWN[1][0], atol=1e-4)
+    assert torch.allclose(frozen.adapt_inputs(batch).inputs, (pixels - OWN[0][0]) / OWN[1][0], atol=1e-4)
 
 
 def test_it_is_part_of_a_caches_identity(weights):

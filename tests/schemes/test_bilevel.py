@@ -1,4 +1,4 @@
-"""Weights of samples that learn from a step that the student doesn't take: by hand, and what they leave alone."""
+"""Meta-learned sample weights: their gradient by hand, and what their turn doesn't change."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from tutelage.teachers.frozen import Frozen
 RATE = 0.2
 
 
-def made(student=None, teacher=None, method=None, quiz=None, **options) -> Bilevel:
+def bilevel(student=None, teacher=None, method=None, quiz=None, **options) -> Bilevel:
     player = Player(student or net("cnn2", 2), Terms.from_method(method or TGeoKD(hidden=3)), Classification())
     frozen = Frozen(teacher or net("cnn4", 1), Classification())
     return Bilevel(player, frozen, quiz or MetaBatches(parted()[1], 16), lambda step: RATE, **options)
 
 
-def wired(**how):
-    scheme, batch = made(**how), next(parted()[0].batches("train", 8))
+def wired(**options):
+    scheme, batch = bilevel(**options), next(parted()[0].batches("train", 8))
     scheme.wire(batch, 48)
     return scheme.train(), batch
 
 
 def share(learned: list[Tensor], s: Tensor, t: Tensor, y: Tensor) -> Tensor:
-    """a of the formula, by another way of writing it."""
+    """Compute the a of the formula in another way."""
     w1, b1, w2, b2 = learned
     p, q, g = s.detach().softmax(1), t.softmax(1), F.one_hot(y, 10).to(s)
     means = torch.stack([q[y == c].mean(0) if (y == c).any() else 0 * q[0] for c in range(10)])[y]
@@ -54,7 +54,7 @@ def test_the_lesson_is_the_error_a_step_later_and_its_gradient_that_of_finite_di
     batch, held = (next(data.batches("train", 6)) for data in parted())
     batch, quiz = (replace(b, inputs=b.inputs.double()) for b in (batch, held))
     student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double() for _ in range(2))
-    scheme = made(student, teacher, quiz=SimpleNamespace(batch=lambda step, like: quiz))
+    scheme = bilevel(student, teacher, quiz=SimpleNamespace(batch=lambda step, like: quiz))
     scheme.wire(batch, 48)
     learned = list(scheme.players["policies"].learned)
     with torch.no_grad():
@@ -95,8 +95,8 @@ def test_the_lesson_is_the_error_a_step_later_and_its_gradient_that_of_finite_di
 def test_each_turn_teaches_its_own_and_the_student_goes_by_what_was_just_learned():
     scheme, batch = wired()
     student, policies = scheme.players["student"], scheme.players["policies"]
-    own = [p for name, p in student.named_parameters() if "ratio" in name]
-    assert len(own) == len(policies.learned) == 4
+    policy_parameters = [p for name, p in student.named_parameters() if "ratio" in name]
+    assert len(policy_parameters) == len(policies.learned) == 4
     before, turns = digest(student), scheme.turns(batch, 0)
     next(turns)[1]["quiz"].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policies.parameters())
@@ -110,24 +110,24 @@ def test_each_turn_teaches_its_own_and_the_student_goes_by_what_was_just_learned
     with torch.no_grad():
         for p, q in zip([p for n, p in expected.named_parameters() if "ratio" in n], policies.learned, strict=True):
             p.copy_(q)
-    told = expected(batch, scheme.teacher(batch, scheme.layers))
+    expected_losses = expected(batch, scheme.teacher(batch, scheme.layers))
     name, losses = next(turns)
     assert name == "student"
-    assert all(torch.equal(losses[term], told[term]) for term in told)
+    assert all(torch.equal(losses[term], expected_losses[term]) for term in expected_losses)
     sum(losses.values()).backward()
-    assert all(p.grad is None for p in [*own, *policies.parameters()])
+    assert all(p.grad is None for p in [*policy_parameters, *policies.parameters()])
     assert all(p.grad is not None for p in student.student.parameters())
     assert next(turns, None) is None
 
 
 def test_policies_that_learn_nothing_stay_as_they_begin():
     rest, held = parted()
-    still, moved = (made(quiz=MetaBatches(held, 16), meta_lr=rate) for rate in (0.0, 0.05))
+    still, moved = (bilevel(quiz=MetaBatches(held, 16), meta_lr=rate) for rate in (0.0, 0.05))
     for scheme in (still, moved):
         torch.manual_seed(3)
         fit(scheme, rest, epochs=2)
     begun, ended = (list(scheme.players["policies"].learned) for scheme in (still, moved))
-    assert all(torch.equal(p, q) for p, q in zip(still._own().values(), begun, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(still._policy_parameters().values(), begun, strict=True))
     assert not any(torch.equal(p, q) for p, q in zip(begun, ended, strict=True))
 
 
@@ -139,10 +139,10 @@ def test_the_policy_goes_with_other_losses(tmp_path):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ConfigError, match="no policy of samples in the method learns"):
+    with pytest.raises(ConfigError, match="the method has no learned sample policy"):
         wired(method=CE() + 1.0 * KD())
     with pytest.raises(ConfigError, match="meta_lr=-1"):
-        made(meta_lr=-1)
+        bilevel(meta_lr=-1)
 
 
 def test_a_layer_that_cannot_be_differentiated_twice_is_named():

@@ -1,4 +1,4 @@
-"""Blocks that learn side by side, each from what the teacher's block before it gives."""
+"""Blocks that learn in parallel, each from the output of the teacher's previous block."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.config.schema import check
 from tutelage.errors import TutelageError
 from tutelage.models import serialization
 from tutelage.objective.terms import Terms
-from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer, around, replaced
+from tutelage.schemes.blockwise import Blockwise, BlockwisePlayer, modules_around, replaced_outputs
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.ensemble import Ensemble
@@ -38,11 +38,11 @@ def blockwise(method: Any = METHOD, student="resnet8", teacher="resnet14", copy:
     return scheme.train()
 
 
-def heard(model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
-    """What a resnet's stages give."""
-    found = [model.layer1(F.relu(model.bn1(model.conv1(x))))]
-    found.append(model.layer2(found[-1]))
-    return [*found, model.layer3(found[-1])]
+def stage_features(model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Return the features of a resnet's stages."""
+    features = [model.layer1(F.relu(model.bn1(model.conv1(x))))]
+    features.append(model.layer2(features[-1]))
+    return [*features, model.layer3(features[-1])]
 
 
 def test_a_step_is_the_papers_by_hand():
@@ -54,26 +54,28 @@ def test_a_step_is_the_papers_by_hand():
     ((_, losses),) = scheme.turns(BATCH, 0)
     assert calls == ["teacher", "student", "student"]
     with torch.no_grad():
-        t = heard(teacher, BATCH.inputs)
-        told = teacher.fc(t[-1].mean((2, 3)))
+        t = stage_features(teacher, BATCH.inputs)
+        teacher_logits = teacher.fc(t[-1].mean((2, 3)))
     first = student.layer1(F.relu(student.bn1(student.conv1(BATCH.inputs))))
     s = [first, student.layer2(t[0]), student.layer3(t[1])]
-    z = student.fc(heard(student, BATCH.inputs)[-1].mean((2, 3)))
+    z = student.fc(stage_features(student, BATCH.inputs)[-1].mean((2, 3)))
     by_hand = {
         "ce": 0.3 * F.cross_entropy(z, BATCH.targets),
-        "kd": 0.02 * 36 * F.kl_div(F.log_softmax(z / 6, 1), F.softmax(told / 6, 1), reduction="batchmean"),
+        "kd": 0.02 * 36 * F.kl_div(F.log_softmax(z / 6, 1), F.softmax(teacher_logits / 6, 1), reduction="batchmean"),
         "lit": 0.125 * sum((a - b).pow(2).mean() for a, b in zip(s, t, strict=True)),
     }
     for name, value in by_hand.items():
         assert torch.allclose(losses[name], value, rtol=1e-4)
     parameters = [p for p in student.parameters() if p.requires_grad]
-    mine, theirs = (torch.autograd.grad(sum(found.values()), parameters) for found in (losses, by_hand))
-    for p, q in zip(mine, theirs, strict=True):
+    actual, expected_gradients = (
+        torch.autograd.grad(sum(losses_of.values()), parameters) for losses_of in (losses, by_hand)
+    )
+    for p, q in zip(actual, expected_gradients, strict=True):
         assert torch.allclose(p, q, atol=1e-4)
 
 
 def trained(scheme: Blockwise, *terms: str) -> set[str]:
-    """The modules that these terms reach."""
+    """Return the modules to which these terms have a gradient."""
     student = scheme.students()["student"].model
     ((_, losses),) = scheme.turns(BATCH, 0)
     sum(losses[name] for name in terms).backward()
@@ -89,7 +91,9 @@ def test_every_term_trains_every_block_and_nothing_around_them(term):
 @pytest.mark.parametrize("block", ["layer1", "layer2", "layer3"])
 def test_what_is_compared_of_a_block_trains_that_block_alone(block, monkeypatch):
     scheme = blockwise()
-    monkeypatch.setattr(scheme.players["student"], "compare", lambda said, told, batch: {"sum": said[block].sum()})
+    monkeypatch.setattr(
+        scheme.players["student"], "compare", lambda student, teacher, batch: {"sum": student[block].sum()}
+    )
     assert trained(scheme, "sum") == {block}
 
 
@@ -103,8 +107,8 @@ def test_what_is_around_the_blocks_is_the_teachers_and_stays_so():
         module = student.get_submodule(name)
         assert not module.training
         assert all(not p.requires_grad for p in module.parameters())
-        for key, own in module.state_dict(prefix=f"{name}.").items():
-            assert torch.equal(own, before[key])
+        for key, parameter in module.state_dict(prefix=f"{name}.").items():
+            assert torch.equal(parameter, before[key])
     assert student.layer1.training
 
 
@@ -121,7 +125,7 @@ def test_a_student_may_have_its_own_around_the_blocks():
 
 
 class Listed(nn.Module):
-    """Blocks as items of a list, a stem in the open and a layer that ends no block."""
+    """Blocks in a module list, a stem outside it and a layer that ends no block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,34 +159,34 @@ FLAT = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(
 )
 def test_what_is_around_the_blocks_of_a_network(model, blocks, expected):
     model = net(model) if isinstance(model, str) else model
-    assert set(around(model, torch.zeros(2, 1, 8, 8), blocks)) == expected
+    assert set(modules_around(model, torch.zeros(2, 1, 8, 8), blocks)) == expected
 
 
 def test_named_layers_are_the_blocks_whatever_their_order():
     lit = LIT | {"student": ["layer3", "layer1"], "teacher": ["layer3", "layer1"]}
     scheme = blockwise([{"name": "ce"}, lit])
-    assert scheme.players["student"].fed == {"layer1": "layer1"}
+    assert scheme.players["student"].block_inputs == {"layer1": "layer1"}
 
 
 def test_a_teacher_with_another_stem_is_refused():
-    other = net("resnet14", 2)
-    other.conv1 = nn.Sequential(other.conv1)
-    with pytest.raises(TutelageError, match=r"whose conv1.weight is missing, .*copy: false"):
-        blockwise(teacher=other)
+    teacher = net("resnet14", 2)
+    teacher.conv1 = nn.Sequential(teacher.conv1)
+    with pytest.raises(TutelageError, match=r"whose conv1.weight is missing; .*copy: false"):
+        blockwise(teacher=teacher)
 
 
 def test_what_was_replaced_is_the_networks_own_again():
     model, x = net("cnn2"), BATCH.inputs
-    whole = model(x)
-    with replaced(model, {"layer1": torch.zeros(6, 2, 8, 8)}):
+    uninterrupted = model(x)
+    with replaced_outputs(model, {"layer1": torch.zeros(6, 2, 8, 8)}):
         assert torch.equal(model(x), model(torch.zeros_like(x)))
-    assert torch.equal(model(x), whole)
+    assert torch.equal(model(x), uninterrupted)
 
 
 def test_writing_in_place_leaves_the_teachers_feature_as_it_is():
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(inplace=True))
     feature = -torch.ones(2, 3)
-    with replaced(model, {"0": feature}):
+    with replaced_outputs(model, {"0": feature}):
         assert torch.equal(model(torch.zeros(2, 3)), torch.zeros(2, 3))
     assert torch.equal(feature, -torch.ones(2, 3))
 
@@ -215,13 +219,13 @@ def test_a_crash_among_the_blocks_costs_no_bit(tmp_path: Path, monkeypatch):
             raise Crash
 
     keys = TINY | SMALL | {"method": "lit", "checkpoint_every": 0, "baseline": False, "teacher_epochs": 0}
-    whole = tutelage.distill(**keys, out=str(tmp_path / "whole"))
+    uninterrupted = tutelage.distill(**keys, out=str(tmp_path / "whole"))
     with monkeypatch.context() as patch:
         patch.setattr(Blockwise, "after_step", crash)
         with pytest.raises(Crash):
             tutelage.distill(**keys, out=str(tmp_path / "again"))
     again = tutelage.resume(tmp_path / "again")
-    assert digest(tutelage.load(again.folder)) == digest(tutelage.load(whole.folder))
+    assert digest(tutelage.load(again.folder)) == digest(tutelage.load(uninterrupted.folder))
 
 
 def test_only_the_digits_have_networks_of_their_own():
@@ -234,10 +238,13 @@ def test_only_the_digits_have_networks_of_their_own():
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"method": "lit", "teacher": "cnn4", "student": "cnn2"}, r"layer1 gives \(2, 8, 8\) and .*layer1 \(4, 8, 8\)"),
-        ({"method": "kd", "scheme": "blockwise", **SMALL}, "blocks where a term compares layers: add one"),
-        ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or divided"),
-        ({"method": "lit", "recompute": True, **SMALL}, "leave compile, recompute and strategy out"),
+        (
+            {"method": "lit", "teacher": "cnn4", "student": "cnn2"},
+            r"layer1 outputs \(2, 8, 8\) and .*layer1 \(4, 8, 8\)",
+        ),
+        ({"method": "kd", "scheme": "blockwise", **SMALL}, "needs a term that compares layers"),
+        ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or sharded"),
+        ({"method": "lit", "recompute": True, **SMALL}, "remove compile, recompute and strategy"),
         ({"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "needs a teacher"),
     ],
 )

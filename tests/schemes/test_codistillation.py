@@ -1,4 +1,4 @@
-"""Peers that learn from each other's older selves."""
+"""Peers that learn from older copies of each other."""
 
 import copy
 
@@ -19,15 +19,17 @@ from tutelage.tasks.classification import Classification
 
 def peers(every: int = 2, count: int = 2, method=None, names=("cnn2",)) -> Codistillation:
     method = method or (CE() + 1.0 * KD(1.0))
-    made = {k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)}
-    return Codistillation({f"peer{k}": player for k, player in made.items()}, every)
+    players = {
+        k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)
+    }
+    return Codistillation({f"peer{k}": player for k, player in players.items()}, every)
 
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_it_is_codistillation_written_by_hand(count):
     data = digits(64)
-    ours = peers(3, count)
-    fit(ours, data, lr=0.1, schedule="constant", weight_decay=0.0, epochs=2)
+    scheme = peers(3, count)
+    fit(scheme, data, lr=0.1, schedule="constant", weight_decay=0.0, epochs=2)
 
     nets = [net("cnn2", k).train() for k in range(count)]
     optimisers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, nesterov=True) for m in nets]
@@ -36,15 +38,15 @@ def test_it_is_codistillation_written_by_hand(count):
         if step % 3 == 0:
             stale = [copy.deepcopy(m).eval() for m in nets]
         with torch.no_grad():
-            told = [m(batch.inputs).softmax(1) for m in stale]
+            targets = [m(batch.inputs).softmax(1) for m in stale]
         for i, (model, opt) in enumerate(zip(nets, optimisers, strict=True)):
             z = model(batch.inputs).log_softmax(1)
-            kls = [F.kl_div(z, t, reduction="batchmean") for j, t in enumerate(told) if j != i]
+            kls = [F.kl_div(z, t, reduction="batchmean") for j, t in enumerate(targets) if j != i]
             opt.zero_grad()
             (F.nll_loss(z, batch.targets) + torch.stack(kls).mean()).backward()
             opt.step()
-    for mine, theirs in zip(ours.students().values(), nets, strict=True):
-        for p, q in zip(mine.model.parameters(), theirs.parameters(), strict=True):
+    for student, by_hand in zip(scheme.students().values(), nets, strict=True):
+        for p, q in zip(student.model.parameters(), by_hand.parameters(), strict=True):
             assert torch.allclose(p, q, atol=1e-5)
 
 
@@ -71,7 +73,7 @@ def test_layers_of_other_architectures_are_heard():
 
 
 def test_bad_numbers_are_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         peers(count=1)
     with pytest.raises(ConfigError, match="every=0"):
         peers(every=0)

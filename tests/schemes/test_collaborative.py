@@ -1,4 +1,4 @@
-"""Students that learn from what they say together: each scheme's step is its loss, written by hand."""
+"""Students that learn from their joint outputs: each loss by hand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.terms import Terms
 from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
-from tutelage.schemes.peer_ensembles import named
+from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.structures import Outputs
 from tutelage.tasks.classification import Classification
 
@@ -35,7 +35,7 @@ def together(
         torch.manual_seed(k)
         networks[f"peer{k}"] = (make or Plain)()
     group = CollaborativePlayer(
-        networks, Terms.from_method(method), Classification(), named(ensemble), split, gradient, rise
+        networks, Terms.from_method(method), Classification(), create_ensemble(ensemble), split, gradient, rise
     )
     return Collaborative(group, options.pop("data", DATA), **options)
 
@@ -77,12 +77,12 @@ def test_okddip_is_the_loss_of_a_leader_and_its_peers():
     z = torch.stack(answers(group, batch))
     nets = [student.model for student in group.students().values()]
     f = torch.stack([m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets[1:]], dim=1)
-    asked = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
-    assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **asked))}, rel=1e-5)
+    inputs = {"query": group.ensemble.query(f), "key": group.ensemble.key(f), "targets": batch.targets}
+    assert played(scheme, batch) == pytest.approx({"okddip": total(OKDDip()(z[0], z[1:], **inputs))}, rel=1e-5)
 
 
 def fused(group: CollaborativePlayer, batch) -> torch.Tensor:
-    """FFL's classifier, written out."""
+    """Compute the logits of FFL's classifier by hand."""
     maps = [m.layer2(m.layer1(batch.inputs)) for m in (student.model for student in group.students().values())]
     by_channel, norm, _, mix, last, _ = group.ensemble.fuse
     x = nn.functional.conv2d(torch.cat(maps, 1), by_channel.weight, padding=1, groups=len(by_channel.weight))
@@ -104,7 +104,9 @@ def test_ffl_takes_networks_in_any_order():
         networks = {f"peer{k}": net("cnn2", k) for k in order}
         scheme, group, batch = wired(
             Collaborative(
-                CollaborativePlayer(networks, Terms.from_method(FFL()), Classification(), named("feature_fusion"))
+                CollaborativePlayer(
+                    networks, Terms.from_method(FFL()), Classification(), create_ensemble("feature_fusion")
+                )
             )
         )
         fuse = group.ensemble.fuse
@@ -119,11 +121,11 @@ def test_ffl_takes_networks_in_any_order():
 
 
 def test_maps_of_other_sizes_are_fused_at_the_smallest():
-    ensemble = named("feature_fusion")
-    said = [Outputs(torch.randn(4, 10), {"end": torch.randn(4, c, side, side)}) for c, side in ((3, 8), (5, 4))]
-    ensemble.build(said, "", ["end"])
-    assert [tuple(x.shape) for x in ensemble.maps(said)] == [(4, 3, 4, 4), (4, 5, 4, 4)]
-    assert ensemble.lead(said)[1].response.shape == (4, 10)
+    ensemble = create_ensemble("feature_fusion")
+    outputs = [Outputs(torch.randn(4, 10), {"end": torch.randn(4, c, side, side)}) for c, side in ((3, 8), (5, 4))]
+    ensemble.build(outputs, "", ["end"])
+    assert [tuple(x.shape) for x in ensemble.maps(outputs)] == [(4, 3, 4, 4), (4, 5, 4, 4)]
+    assert ensemble.group_comparison(outputs)[1].response.shape == (4, 10)
 
 
 def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
@@ -131,9 +133,9 @@ def test_collaborative_heads_learn_from_the_others_mean_which_is_constant():
     z = answers(group, batch)
     expected = {}
     for i in range(3):
-        others = torch.stack([z[j] for j in range(3) if j != i]).mean(0)
+        peers = torch.stack([z[j] for j in range(3) if j != i]).mean(0)
         expected[f"peer{i}/ce"] = 0.5 * CE()(z[i], targets=batch.targets).mean().item()
-        expected[f"peer{i}/kd"] = 0.5 * KD(2.0)(z[i], others).mean().item()
+        expected[f"peer{i}/kd"] = 0.5 * KD(2.0)(z[i], peers).mean().item()
     assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
     ((_, losses),) = scheme.turns(batch, 0)
     losses["peer0/kd"].backward()
@@ -148,10 +150,10 @@ def test_pcl_adds_a_classifier_of_all_features_and_the_peers_averages():
     nets = [student.model for student in group.students().values()]
     z, f = answers(group, batch), [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
     fused = group.ensemble.classifier(torch.cat(f, 1))
-    told = [student.model(batch.inputs) for student in scheme.average.module.extractors().values()]
+    averages = [student.model(batch.inputs) for student in scheme.average.module.extractors().values()]
     expected = {"one": total(ONE()(torch.stack(z), fused, targets=batch.targets))}
     for i in range(3):
-        kds = [KD(3.0)(z[i], told[j]).mean().item() for j in range(3) if j != i]
+        kds = [KD(3.0)(z[i], averages[j]).mean().item() for j in range(3) if j != i]
         expected[f"peer{i}/kd"] = sum(kds) / 2
     assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
 
@@ -212,10 +214,10 @@ def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch
     with torch.no_grad():
         group.students()["peer0"].model.fc.weight.mul_(5)
     played(scheme, batch)
-    torch.testing.assert_close(scheme.weights_of[1], weights)
+    torch.testing.assert_close(scheme.epoch_weights[1], weights)
     batch.epoch = 1.0
     played(scheme, batch)
-    assert not torch.allclose(scheme.weights_of[1], weights)
+    assert not torch.allclose(scheme.epoch_weights[1], weights)
 
 
 def test_mcl_is_its_loss_of_the_embeddings_of_pairs_of_a_class():
@@ -233,7 +235,7 @@ def test_mcl_is_its_loss_of_the_embeddings_of_pairs_of_a_class():
     assert torch.equal(batch.targets[:16], batch.targets[16:])
     assert not torch.equal(batch.index[:16], batch.index[16:])
     f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in nets]
-    expected = {"mcl": total(group.embedded["mcl"].loss(f, targets=batch.targets))}
+    expected = {"mcl": total(group.embedding_terms["mcl"].loss(f, targets=batch.targets))}
     expected |= {
         f"peer{i}/ce": CE()(z, targets=batch.targets).mean().item() for i, z in enumerate(answers(group, batch))
     }
@@ -245,7 +247,7 @@ def test_a_loss_of_embeddings_stands_beside_one_of_answers():
     f = [m.layer2(m.layer1(batch.inputs)).mean((2, 3)) for m in (s.model for s in group.students().values())]
     expected = {
         "kdcl": total(KDCL()(torch.stack(answers(group, batch)), targets=batch.targets)),
-        "mcl": 0.5 * total(group.embedded["mcl"].loss(f, targets=batch.targets)),
+        "mcl": 0.5 * total(group.embedding_terms["mcl"].loss(f, targets=batch.targets)),
     }
     assert played(scheme, batch) == pytest.approx(expected, rel=1e-5)
 
@@ -268,7 +270,7 @@ def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
 def test_the_trunk_is_trained_and_every_branch_too():
     networks = {f"peer{k}": net("cnn2", k) for k in range(3)}
     scheme = Collaborative(
-        CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), named("gate"), "auto")
+        CollaborativePlayer(networks, Terms.from_method(ONE()), Classification(), create_ensemble("gate"), "auto")
     )
     fit(scheme, DATA, lr=0.1)
     trunk = next(iter(scheme.students().values())).model.layer1[0].weight
@@ -280,16 +282,16 @@ def test_the_trunk_is_trained_and_every_branch_too():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="they share nothing: say split=auto"):
+    with pytest.raises(ConfigError, match="they share nothing: set split=auto"):
         wired(together(ONE(), ensemble="gate", split=None))
-    with pytest.raises(ConfigError, match="say peers=4"):
+    with pytest.raises(ConfigError, match="set peers=4"):
         wired(together(OKDDip(), 2, "attention"))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(ModelError, match="no stage, whose map could be fused; use ensemble=fusion"):
-        named("feature_fusion").layers(ModelProfile(flat, next(DATA.batches("val", 2))))
+        create_ensemble("feature_fusion").layers(ModelProfile(flat, next(DATA.batches("val", 2))))
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
-        named("gates")
-    with pytest.raises(ConfigError, match="at least two students, 1 given"):
+        create_ensemble("gates")
+    with pytest.raises(ConfigError, match="at least two students, got 1"):
         together(ONE(), 1)
     with pytest.raises(ConfigError, match="others=-1"):
         together(MCL(), others=-1)

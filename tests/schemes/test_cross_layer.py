@@ -41,7 +41,7 @@ def played(scheme, batch) -> dict[str, torch.Tensor]:
 
 
 def answers(player, batch) -> list[torch.Tensor]:
-    """Of all its classifiers, written out."""
+    """Compute the logits of all classifiers of a peer by hand."""
     model = player.student.model
     f1 = model.layer1(batch.inputs)
     f2 = model.layer2(f1)
@@ -54,19 +54,19 @@ def test_it_is_dcm_written_by_hand():
     losses = played(scheme, batch)
     peers = scheme.players["peers"].peers()
     z = {name: answers(player, batch) for name, player in peers.items()}
-    for name, other in (("peer0", "peer1"), ("peer1", "peer0")):
+    for name, peer in (("peer0", "peer1"), ("peer1", "peer0")):
         scheme.zero_grad()
         losses[f"{name}/dcm"].backward(retain_graph=True)
         reached = [n for n, player in peers.items() if any(p.grad is not None for p in player.parameters())]
         assert reached == [name]
-        ours = [p.grad.clone() for p in peers[name].parameters()]
+        student = [p.grad.clone() for p in peers[name].parameters()]
         expected = sum(w * F.cross_entropy(a, batch.targets) for w, a in zip((2, 2, 1), z[name], strict=True))
         for q, a in enumerate(z[name]):
-            for r, b in enumerate(z[other]):
+            for r, b in enumerate(z[peer]):
                 expected = expected + (3.0 if q == r else 5.0) * softened_kl(a, b.detach(), 1.5).mean()
         assert losses[f"{name}/dcm"].item() == pytest.approx(expected.item(), rel=1e-5)
         by_hand = torch.autograd.grad(expected, list(peers[name].parameters()))
-        for p, q in zip(ours, by_hand, strict=True):
+        for p, q in zip(student, by_hand, strict=True):
             torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
 
 
@@ -80,22 +80,22 @@ def test_one_forward_serves_all_classifiers():
 
 
 def test_the_order_of_the_peers_does_not_matter():
-    found = [
+    losses_by_order = [
         {name: value.item() for name, value in played(*wired(order=order)).items()} for order in ((0, 1, 2), (2, 0, 1))
     ]
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+    assert losses_by_order[0] == pytest.approx(losses_by_order[1], rel=1e-5)
 
 
 def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
     batch, task = next(digits(32).batches("train", 8)), Classification()
     at = {"cnn2": [], "cnn4": ["layer2"]}
-    made = {name: CrossLayerPlayer(net(name), Terms.from_method(DCM()), task, layers) for name, layers in at.items()}
-    scheme = CrossLayer(made)
+    players = {name: CrossLayerPlayer(net(name), Terms.from_method(DCM()), task, layers) for name, layers in at.items()}
+    scheme = CrossLayer(players)
     scheme.wire(batch, 32)
-    said = {name: player.forward_student(batch) for name, player in made.items()}
-    assert {name: len(one.members) for name, one in said.items()} == {"cnn2": 3, "cnn4": 2}
-    ours, theirs = ([member.response for member in said[name].members] for name in at)
-    expected = sum(part.mean() for part in DCM()(ours, theirs, targets=batch.targets).values())
+    outputs = {name: player.forward_student(batch) for name, player in players.items()}
+    assert {name: len(x.members) for name, x in outputs.items()} == {"cnn2": 3, "cnn4": 2}
+    student, teacher = ([member.response for member in outputs[name].members] for name in at)
+    expected = sum(part.mean() for part in DCM()(student, teacher, targets=batch.targets).values())
     assert played(scheme, batch)["cnn2/dcm"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 

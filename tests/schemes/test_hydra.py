@@ -1,4 +1,4 @@
-"""A head for each of several teachers."""
+"""A student with one head per teacher."""
 
 import copy
 
@@ -36,14 +36,14 @@ def test_a_step_is_the_heads_divergences_written_by_hand():
     inner = trunk.layer3(trunk.layer2(trunk.layer1(BATCH.inputs))).mean((2, 3))
     by_hand = 0
     for head, teacher in zip(heads, scheme.teacher.teachers(), strict=True):
-        told = teacher.plain[0](BATCH.inputs) / 2
-        by_hand += 4 * F.kl_div((head(inner) / 2).log_softmax(1), told.softmax(1), reduction="batchmean") / 2
+        teacher_logits = teacher.plain[0](BATCH.inputs) / 2
+        by_hand += 4 * F.kl_div((head(inner) / 2).log_softmax(1), teacher_logits.softmax(1), reduction="batchmean") / 2
     by_hand.backward()
     assert torch.allclose(turn[1]["hydra"], by_hand, atol=1e-6)
-    for ours, theirs in zip(player.heads.parameters(), heads.parameters(), strict=True):
-        assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
-    for ours, theirs in zip(player.student.model.layer1.parameters(), trunk.layer1.parameters(), strict=True):
-        assert torch.allclose(ours.grad, theirs.grad, atol=1e-5)
+    for actual, expected in zip(player.heads.parameters(), heads.parameters(), strict=True):
+        assert torch.allclose(actual.grad, expected.grad, atol=1e-6)
+    for actual, expected in zip(player.student.model.layer1.parameters(), trunk.layer1.parameters(), strict=True):
+        assert torch.allclose(actual.grad, expected.grad, atol=1e-5)
     assert all(p.grad is None for p in scheme.teacher.parameters())
     assert all(p.grad is None for p in player.classifier().parameters())
 
@@ -55,15 +55,15 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
     player.set_captured_layers(["fc:in"])  # the trainer has closed it
     assert len({digest(head) for head in player.heads}) == 3
     with torch.no_grad():
-        said = player.eval().forward_student(BATCH)
+        outputs = player.eval().forward_student(BATCH)
         plain = student(BATCH.inputs)
-    assert torch.allclose(plain, torch.stack([m.response for m in said.members]).mean(0), atol=1e-5)
+    assert torch.allclose(plain, torch.stack([m.response for m in outputs.members]).mean(0), atol=1e-5)
     assert student.state_dict().keys() == net("cnn2").state_dict().keys()
 
 
 def test_it_needs_several_teachers_and_a_linear_classifier():
     scheme = Hydra(HydraPlayer(net("cnn2"), Terms.from_method(HydraKL()), TASK), Frozen(net("cnn4"), TASK))
-    with pytest.raises(ConfigError, match="name several"):
+    with pytest.raises(ConfigError, match="needs several teachers"):
         scheme.wire(BATCH, 20)
 
     class Pooled(torch.nn.Module):

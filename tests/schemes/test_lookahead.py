@@ -1,4 +1,4 @@
-"""What learns from a step that the student doesn't take: its gradient, what it leaves alone, and whole runs."""
+"""Meta-learning through lookahead steps: gradients by hand, what a turn doesn't change, and complete runs."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ PHASE = Phase("student-0", "student", 0)
 
 
 def parted(count: int = 64):
-    """The data without a quarter of its training samples, and with these alone."""
+    """Return the data without a quarter of its training samples, and data with only this quarter."""
     data = digits(count)
     stay, out = split_off("digits", "held-out samples", data.train, 0.25, 0)
     return replace(data, train=stay), replace(data, train=out)
 
 
-def made(name: str, student=None, teacher=None, quiz=None, **options):
+def meta_scheme(name: str, student=None, teacher=None, quiz=None, **options):
     student = student or net("cnn2", 2)
     frozen = Frozen(teacher or net("cnn4", 1), TASK)
     quiz = quiz or MetaBatches(parted()[1], 16)
@@ -76,8 +76,8 @@ LEARNED = {"metadistil": "teacher", "l2t_ww": "weights", "distpro": "weights", "
 every = pytest.mark.parametrize("name", LEARNED)
 
 
-def wired(name: str, **how):
-    scheme = made(name, **how)
+def wired(name: str, **options):
+    scheme = meta_scheme(name, **options)
     batch = next(parted()[0].batches("train", 8))
     torch.manual_seed(5)
     scheme.wire(batch, 48)
@@ -88,7 +88,7 @@ def wired(name: str, **how):
 
 
 def doubled(name: str):
-    """A scheme of networks without batch norm, wired; its batch and its quiz."""
+    """Return a wired scheme of networks without batch norm, its batch and its quiz."""
     torch.manual_seed(1)
     rest, held = (next(data.batches("train", 6)) for data in parted())
     batch, quiz = (replace(b, inputs=b.inputs.double()) for b in (rest, held))
@@ -96,7 +96,7 @@ def doubled(name: str):
         student, teacher = (nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double() for _ in range(2))
     else:
         student, teacher = Plain(width=2).double(), Plain(width=3).double()
-    scheme = made(name, student, teacher, SimpleNamespace(batch=lambda step, like: quiz))
+    scheme = meta_scheme(name, student, teacher, SimpleNamespace(batch=lambda step, like: quiz))
     scheme.wire(batch, 48)
     if name != "metadistil":
         with torch.no_grad():
@@ -133,8 +133,8 @@ def l2t_ww_by_hand(scheme: L2TWWScheme, batch: Batch, quiz: Batch) -> Tensor:
     nets, features = scheme.players["weights"], pooled(scheme, batch)
     pairs = torch.stack([F.linear(f, n.weight, n.bias) for n, f in zip(nets.pairs, features, strict=True)], 2)
     channels = [n(f).reshape(6, 2, -1).softmax(2) for n, f in zip(nets.channels, features, strict=True)]
-    asks = {"pair_weights": pairs.clamp(0, 6).detach(), "channel_weights": [c.detach() for c in channels]}
-    player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
+    extras = {"pair_weights": pairs.clamp(0, 6).detach(), "channel_weights": [c.detach() for c in channels]}
+    player, teacher_outputs = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
     sgd = torch.optim.SGD(player.parameters(), lr=RATE, momentum=scheme.momentum, weight_decay=scheme.decay)
 
     def step(loss: Tensor) -> None:
@@ -144,7 +144,7 @@ def l2t_ww_by_hand(scheme: L2TWWScheme, batch: Batch, quiz: Batch) -> Tensor:
         sgd.step()
 
     for _ in range(2):
-        step(player(replace(batch, extras=asks), told)["l2t_ww"])
+        step(player(replace(batch, extras=extras), teacher_outputs)["l2t_ww"])
     step(F.cross_entropy(player.student.model(batch.inputs), batch.targets))
     return F.cross_entropy(player.student.model(batch.inputs), batch.targets)
 
@@ -152,8 +152,8 @@ def l2t_ww_by_hand(scheme: L2TWWScheme, batch: Batch, quiz: Batch) -> Tensor:
 def distpro_by_hand(scheme: DistProScheme, batch: Batch, quiz: Batch) -> Tensor:
     a = scheme.players["weights"].logits.detach()
     shares = (a.exp() / a.exp().sum())[:4].reshape(1, 2, 2).repeat(6, 1, 1)
-    player, told = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
-    stepped(player, lambda p: sum(p(replace(batch, extras={"pair_weights": shares}), told).values()))
+    player, teacher_outputs = copy.deepcopy(scheme.players["student"]), scheme.teacher(batch, scheme.layers)
+    stepped(player, lambda p: sum(p(replace(batch, extras={"pair_weights": shares}), teacher_outputs).values()))
     return F.cross_entropy(player.student.model(quiz.inputs), quiz.targets)
 
 
@@ -166,14 +166,14 @@ def metadistiller_by_hand(scheme: MetaDistiller, batch: Batch, quiz: Batch) -> T
         return first, model.layer2(first), [head(first)[1], model(inputs)]
 
     def loss(player):
-        shallow, deep, said = answers(player, batch.inputs)
+        shallow, deep, logits = answers(player, batch.inputs)
         above = pyramid.lateral[1](deep.detach())
         below = pyramid.lateral[0](shallow.detach()) + F.interpolate(above, shallow.shape[2:], mode="bilinear")
-        told = [fc(p.relu().mean((2, 3))) for fc, p in zip(pyramid.fc, (below, above), strict=True)]
-        truth = sum(F.cross_entropy(z, batch.targets) for z in said)
-        pairs = zip(said, told, strict=True)
+        teacher_outputs = [fc(p.relu().mean((2, 3))) for fc, p in zip(pyramid.fc, (below, above), strict=True)]
+        task_loss = sum(F.cross_entropy(z, batch.targets) for z in logits)
+        pairs = zip(logits, teacher_outputs, strict=True)
         return (
-            truth
+            task_loss
             + sum(16 * F.kl_div((z / 4).log_softmax(1), (t / 4).softmax(1), None, None, "batchmean") for z, t in pairs)
             / 2
         )
@@ -265,10 +265,10 @@ def test_the_student_learns_from_what_was_learned_before_its_turn(name):
 @torch.no_grad()
 def _told(name, scheme, player, batch):
     learned = scheme.players[LEARNED[name]]
-    told = (learned if name == "metadistil" else scheme.teacher)(batch, scheme.layers)
-    features = [told[layer].mean((2, 3)) for layer in scheme.layers]
-    asks = {} if name == "metadistil" else learned(features)
-    return player(replace(batch, extras=asks), told)
+    teacher_outputs = (learned if name == "metadistil" else scheme.teacher)(batch, scheme.layers)
+    features = [teacher_outputs[layer].mean((2, 3)) for layer in scheme.layers]
+    extras = {} if name == "metadistil" else learned(features)
+    return player(replace(batch, extras=extras), teacher_outputs)
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ def test_forwards_of_a_batch(name, student, teacher):
     scheme, batch = wired(name)
     calls = {"student": 0, "teacher": 0}
     frozen = scheme.players["teacher"].teacher if name == "metadistil" else getattr(scheme, "teacher", None)
-    taught = {"student": scheme.players["student"].student} | ({"teacher": frozen} if frozen else {})
-    for who, network in taught.items():
+    trained = {"student": scheme.players["student"].student} | ({"teacher": frozen} if frozen else {})
+    for who, network in trained.items():
 
         def count(*_, who=who) -> None:
             calls[who] += 1
@@ -291,7 +291,7 @@ def test_forwards_of_a_batch(name, student, teacher):
 
 def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
     rest, held = parted()
-    scheme = made("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.0)
+    scheme = meta_scheme("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.0)
     teacher = scheme.players["teacher"]
     before = digest(teacher)
     assert digest(fit(scheme, rest, epochs=2)) == digest(fit(offline(rest), rest, epochs=2))
@@ -300,7 +300,7 @@ def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
 
 def test_a_teacher_that_learns_keeps_its_statistics():
     rest, held = parted()
-    scheme = made("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.05)
+    scheme = meta_scheme("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.05)
     model = scheme.players["teacher"].teacher.plain[0]
     before = copy.deepcopy(model)
     fit(scheme, rest)
@@ -312,13 +312,13 @@ def test_a_teacher_that_learns_keeps_its_statistics():
 @pytest.mark.parametrize("name", ["l2t_ww", "distpro"])
 def test_weights_that_learn_nothing_stay_alike(name):
     rest, held = parted()
-    scheme = made(name, quiz=MetaBatches(held, 16), meta_lr=0.0)
+    scheme = meta_scheme(name, quiz=MetaBatches(held, 16), meta_lr=0.0)
     fit(scheme, rest)
     features = [torch.rand(3, width) for width in (4, 8, 16)]
-    asks = scheme.weights_of(features)
+    extras = scheme.weight_network(features)
     even = 1 / 9 if name == "l2t_ww" else 1 / 10
-    assert torch.allclose(asks["pair_weights"], torch.full((3, 3, 3), even))
-    for width, channels in zip((4, 8, 16), asks.get("channel_weights", []), strict=False):
+    assert torch.allclose(extras["pair_weights"], torch.full((3, 3, 3), even))
+    for width, channels in zip((4, 8, 16), extras.get("channel_weights", []), strict=False):
         assert torch.allclose(channels, torch.full((3, 3, width), 1 / width))
 
 
@@ -343,7 +343,7 @@ def test_only_says_where_nothing_depends():
     value.backward()
     assert value.item() == 3
     assert torch.equal(p.grad, torch.arange(3.0))
-    with pytest.raises(ConfigError, match="doesn't depend"):
+    with pytest.raises(ConfigError, match="don't depend"):
         detach_except(torch.ones(()), [p])
 
 
@@ -364,11 +364,11 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     data = digits(64)
     config = check({"method": "metadistil", "limit": 64, "augment": "none"})
     inputs = RunInputs.load(config, Provided(data=data))
-    parts = RunSchemeContext(RunBuilder(inputs, RunPlan(inputs), DryStorage()), PHASE)
-    parts.network()
-    held = parts.hold_out(0.25)
-    assert (len(held.train), len(parts.data.train)) == (16, 48)
-    rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", parts.data))}
+    context = RunSchemeContext(RunBuilder(inputs, RunPlan(inputs), DryStorage()), PHASE)
+    context.network()
+    held = context.hold_out(0.25)
+    assert (len(held.train), len(context.data.train)) == (16, 48)
+    rows = {part: set(of.train.rows.tolist()) for part, of in (("held", held), ("rest", context.data))}
     assert not rows["held"] & rows["rest"]
     assert rows["held"] | rows["rest"] == set(data.train.rows.tolist())
     quiz, like = MetaBatches(held, 5, seed=1), Batch(torch.zeros(2, 1, 8, 8), epoch=1.5)
@@ -388,7 +388,7 @@ def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
 
 
 def test_distpro_compares_from_before_the_relu_where_inputs_are_named():
-    """What enters a layer has the values below 0 that its ReLU takes away, on both sides."""
+    """The input of a layer has the negative values that its ReLU removes, on both sides."""
     lowest = {}
     for layers in (["layer1", "layer2"], ["layer1.2:in", "layer2.2:in"]):
         term = Term(distpro.DistPro(), student=layers, teacher=layers)

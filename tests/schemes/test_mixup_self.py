@@ -1,4 +1,4 @@
-"""A student that learns from mixed samples and from the mix of what it says: MixSKD, by hand and as a run."""
+"""A student that learns from mixed samples and from mixed outputs: MixSKD, by hand and as a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.losses.functional.divergence import softened_kl
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import unwrap
-from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, drawn
+from tutelage.schemes.mixup_self import MixupPlayer, MixupSelf, draw_mix
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 
@@ -42,7 +42,7 @@ def turn(scheme, batch, step: int = 0) -> dict[str, torch.Tensor]:
 
 
 def by_hand(player, model, batch, share, order) -> dict[str, torch.Tensor]:
-    """The paper's lines: what is said of x_a, x_b and the mixture, as separate lists."""
+    """Compute the paper's losses from separate outputs for x_a, x_b and the mixture."""
     x, y, b = batch.inputs, batch.targets, len(batch)
     both = torch.cat([x, share * x + (1 - share) * x[order]])
     f1 = model.layer1(both)
@@ -69,15 +69,17 @@ def by_hand(player, model, batch, share, order) -> dict[str, torch.Tensor]:
         kd = kd + softened_kl(mixes[k], answers[k][2].detach(), 3.0).mean()
         kd = kd + softened_kl(answers[k][2], mixes[k].detach(), 3.0).mean()
     square = sum((s - t).pow(2).mean() for s, t in features)
-    told_apart = player.terms.named()["mixskd_discriminator"].loss([s for s, _ in features], [t for _, t in features])
-    return {"ce": ce, "kd": kd, "fitnet": square, "mixskd_discriminator": told_apart.mean()}
+    discriminator_loss = player.terms.named()["mixskd_discriminator"].loss(
+        [s for s, _ in features], [t for _, t in features]
+    )
+    return {"ce": ce, "kd": kd, "fitnet": square, "mixskd_discriminator": discriminator_loss.mean()}
 
 
 def test_it_is_mixskd_written_by_hand():
     scheme, batch = wired(seed=3)
     player, model = scheme.players["student"], net("cnn2").train()
     losses = turn(scheme, batch, 7)
-    expected = by_hand(player, model, batch, *drawn(0.4, 8, 3, 7))
+    expected = by_hand(player, model, batch, *draw_mix(0.4, 8, 3, 7))
     assert set(losses) == set(expected)
     for name, value in expected.items():
         assert torch.allclose(losses[name], value, rtol=1e-5), name
@@ -92,9 +94,9 @@ def test_the_order_of_a_pair_does_not_matter():
     scheme, batch = wired(model=Plain(), method=[{"name": "ce"}, {"name": "kd", "temperature": 3.0, "weight": 1.0}])
     player = scheme.players["student"].eval()  # so are the heads' batch norms
     swap = torch.tensor([1, 0, 3, 2, 5, 4, 7, 6])
-    one, other = player(batch, 0.3, swap), player(batch, 0.7, swap)
-    for name in one:
-        assert torch.allclose(one[name], other[name], rtol=1e-5), name
+    forward, swapped = player(batch, 0.3, swap), player(batch, 0.7, swap)
+    for name in forward:
+        assert torch.allclose(forward[name], swapped[name], rtol=1e-5), name
 
 
 def test_no_gradient_where_there_should_be_none():
@@ -117,24 +119,24 @@ def test_one_forward_serves_samples_and_mixtures():
 
 
 def test_what_is_mixed_is_a_function_of_seed_and_step():
-    share, order = drawn(0.4, 8, 3, 7)
-    again = drawn(0.4, 8, 3, 7)
+    share, order = draw_mix(0.4, 8, 3, 7)
+    again = draw_mix(0.4, 8, 3, 7)
     assert (share, order.tolist()) == (again[0], again[1].tolist())
     assert sorted(order.tolist()) == list(range(8))
-    others = [drawn(0.4, 8, seed, step)[0] for seed, step in ((3, 8), (4, 7), (7, 3))]
+    others = [draw_mix(0.4, 8, seed, step)[0] for seed, step in ((3, 8), (4, 7), (7, 3))]
     assert len({share, *others}) == 4
     for alpha in (0.4, 2.0):
-        shares = np.array([drawn(alpha, 2, 0, step)[0] for step in range(2000)])
+        shares = np.array([draw_mix(alpha, 2, 0, step)[0] for step in range(2000)])
         assert shares.mean() == pytest.approx(0.5, abs=0.03)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)
 
 
 def test_each_seed_of_a_run_mixes_otherwise():
     def of(seed):
-        parts = SimpleNamespace(
+        context = SimpleNamespace(
             network=lambda: net("cnn2"), terms=lambda: Terms.from_method("ce"), task=Classification(), seed=seed
         )
-        return MixupSelf.from_context(parts, alpha=0.2)
+        return MixupSelf.from_context(context, alpha=0.2)
 
     assert (of(4).seed, of(4).alpha, of(5).seed) == (4, 0.2, 5)
 
@@ -176,8 +178,8 @@ def test_what_cannot_be_mixed_is_refused():
     for options, match in (
         ({"alpha": 0}, "alpha=0: expected a number above 0"),
         ({"alpha": "much"}, "alpha='much'"),
-        ({"method": ["ps_kd"]}, "ps_kd asks for index of a sample, and a mixture is of two"),
-        ({"method": ["ce", "nkd"]}, "nkd asks for targets"),
+        ({"method": ["ps_kd"]}, "ps_kd requires the index of each sample, but a mixture consists of two"),
+        ({"method": ["ce", "nkd"]}, "nkd requires the targets"),
     ):
         with pytest.raises(ConfigError, match=match):
             wired(**options)
@@ -185,7 +187,7 @@ def test_what_cannot_be_mixed_is_refused():
         wired(layers=["layer22"])
     with pytest.raises(ConfigError, match="exits classify whole samples"):
         mixed(model=Dense(), method=["ce"]).wire(next(scenes().batches("train", 4)), 16)
-    with pytest.raises(ConfigError, match="one tensor of floats"):
+    with pytest.raises(ConfigError, match="one floating-point tensor"):
         mixed().wire(Batch({"image": torch.randn(2, 1, 8, 8)}, torch.tensor([0, 1])), 16)
     with pytest.raises(ConfigError, match="unknown option of scheme mixed 'alfa'"):
         tutelage.distill(method="mixskd", scheme={"name": "mixed", "alfa": 1})

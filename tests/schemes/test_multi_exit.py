@@ -62,8 +62,8 @@ def test_the_deepest_exit_learns_from_the_truth_alone():
     scheme, batch = wired()
     ((_, losses),) = scheme.turns(batch, 0)
     fc = scheme.students()["student"].model.fc.weight
-    (taught,) = torch.autograd.grad(losses["byot"] + losses["byot_hint"], [fc], retain_graph=True, allow_unused=True)
-    assert taught is None or not taught.any()
+    (gradient,) = torch.autograd.grad(losses["byot"] + losses["byot_hint"], [fc], retain_graph=True, allow_unused=True)
+    assert gradient is None or not gradient.any()
     assert all(p.requires_grad for p in scheme.players["student"].heads.parameters())
 
 
@@ -124,10 +124,10 @@ def test_born_again_generations_are_each_taught_by_the_one_before(tmp_path, name
     keys = {"method": name, "epochs": 1, "limit": 100}
     run = tutelage.distill(**keys, out=str(tmp_path / "run"))
     assert list(run.result["before"]) == ["gen1", "gen2"]
-    whole = tutelage.distill(**keys, baseline=False, out=str(tmp_path / "whole"))
-    assert list(whole.result["before"]) == ["gen0", "gen1", "gen2"]
-    for ours, theirs in (("alone-0", "gen0-0"), ("gen1-0", "gen1-0"), ("student-0", "student-0")):
-        files = (tmp_path / folder / "model.safetensors" for folder in (f"run/{ours}", f"whole/{theirs}"))
+    run = tutelage.distill(**keys, baseline=False, out=str(tmp_path / "whole"))
+    assert list(run.result["before"]) == ["gen0", "gen1", "gen2"]
+    for phase, expected_phase in (("alone-0", "gen0-0"), ("gen1-0", "gen1-0"), ("student-0", "student-0")):
+        files = (tmp_path / folder / "model.safetensors" for folder in (f"run/{phase}", f"whole/{expected_phase}"))
         one, other = (tutelage.load(file) for file in files)
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Peers that teach each other."""
+"""Deep mutual learning."""
 
 import pytest
 import torch
@@ -18,14 +18,16 @@ from tutelage.tasks.classification import Classification
 
 def peers(count: int = 2, method=None, sequential: bool = False, names=("cnn2",)) -> Mutual:
     method = method or (CE() + 1.0 * KD(1.0))
-    made = {k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)}
-    return Mutual({f"peer{k}": player for k, player in made.items()}, sequential)
+    players = {
+        k: Player(net(names[k % len(names)], k), Terms.from_method(method), Classification()) for k in range(count)
+    }
+    return Mutual({f"peer{k}": player for k, player in players.items()}, sequential)
 
 
 def test_it_is_deep_mutual_learning_written_by_hand():
     data = digits(48)
-    ours = peers()
-    fit(ours, data, lr=0.1, schedule="constant", weight_decay=0.0)
+    scheme = peers()
+    fit(scheme, data, lr=0.1, schedule="constant", weight_decay=0.0)
 
     a, b = net("cnn2", 0).train(), net("cnn2", 1).train()
     optimisers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, nesterov=True) for m in (a, b)]
@@ -37,30 +39,30 @@ def test_it_is_deep_mutual_learning_written_by_hand():
             (F.cross_entropy(z, batch.targets) + kl).backward()
         for opt in optimisers:
             opt.step()
-    for mine, theirs in zip(ours.students().values(), (a, b), strict=True):
-        for p, q in zip(mine.model.parameters(), theirs.parameters(), strict=True):
+    for student, by_hand in zip(scheme.students().values(), (a, b), strict=True):
+        for p, q in zip(student.model.parameters(), by_hand.parameters(), strict=True):
             assert torch.allclose(p, q, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_sequential_peers_are_algorithm_1_written_by_hand(count):
     data = digits(48)
-    ours = peers(count, sequential=True)
-    fit(ours, data, lr=0.1, schedule="constant", weight_decay=0.0)
+    scheme = peers(count, sequential=True)
+    fit(scheme, data, lr=0.1, schedule="constant", weight_decay=0.0)
 
     nets = [net("cnn2", k).train() for k in range(count)]
     optimisers = [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9, nesterov=True) for m in nets]
     for batch in data.batches("train", 16):
         for i, (model, opt) in enumerate(zip(nets, optimisers, strict=True)):
             with torch.no_grad():
-                told = [other(batch.inputs).softmax(1) for j, other in enumerate(nets) if j != i]
+                targets = [other(batch.inputs).softmax(1) for j, other in enumerate(nets) if j != i]
             z = model(batch.inputs)
-            kls = [F.kl_div(z.log_softmax(1), t, reduction="batchmean") for t in told]
+            kls = [F.kl_div(z.log_softmax(1), t, reduction="batchmean") for t in targets]
             opt.zero_grad()
             (F.cross_entropy(z, batch.targets) + torch.stack(kls).mean()).backward()
             opt.step()
-    for mine, theirs in zip(ours.students().values(), nets, strict=True):
-        for p, q in zip(mine.model.parameters(), theirs.parameters(), strict=True):
+    for student, by_hand in zip(scheme.students().values(), nets, strict=True):
+        for p, q in zip(student.model.parameters(), by_hand.parameters(), strict=True):
             assert torch.allclose(p, q, atol=1e-6)
 
 
@@ -93,16 +95,16 @@ def test_no_gradient_reaches_the_peers_that_teach(sequential):
 
 def test_the_order_of_the_others_does_not_matter():
     batch = next(digits(16).batches("train", 16))
-    found = []
+    losses_by_order = []
     for order in ((0, 1, 2), (2, 0, 1)):
-        made = {
+        players = {
             f"peer{k}": Player(net("cnn2", k), Terms.from_method(CE() + 1.0 * DML()), Classification()) for k in order
         }
-        scheme = Mutual(made)
+        scheme = Mutual(players)
         scheme.wire(batch, 16)
         ((_, losses),) = scheme.turns(batch, 0)
-        found.append({name: value.item() for name, value in losses.items()})
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+        losses_by_order.append({name: value.item() for name, value in losses.items()})
+    assert losses_by_order[0] == pytest.approx(losses_by_order[1], rel=1e-5)
 
 
 def test_the_loss_of_all_others_at_once_is_the_mean_of_the_divergences():
@@ -148,5 +150,5 @@ def test_three_peers_end_as_three_networks():
 
 
 def test_one_peer_is_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         peers(1)

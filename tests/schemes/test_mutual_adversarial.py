@@ -1,4 +1,4 @@
-"""Peers before critics: AFD, by hand and as a run."""
+"""Peers and critics: AFD, by hand and as a run."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def maps(model: Plain, x: torch.Tensor) -> torch.Tensor:
 
 def test_its_training_is_a_loop_written_by_hand():
     data, start = digits(48), [plain(k) for k in range(3)]
-    ours = afd([plain(k) for k in range(3)])
-    fit(ours, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+    scheme = afd([plain(k) for k in range(3)])
+    fit(scheme, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
 
     torch.manual_seed(3)
-    theirs = afd(start)
-    theirs.wire(next(data.batches("train", 16)), 48)
-    critics = list(theirs.players["critics"].critics.values())
+    by_hand_scheme = afd(start)
+    by_hand_scheme.wire(next(data.batches("train", 16)), 48)
+    critics = list(by_hand_scheme.players["critics"].critics.values())
     optimisers = [torch.optim.SGD(m.parameters(), lr=0.1) for m in (*start, nn.ModuleList(critics))]
     for batch in data.batches("train", 16):
         f = [maps(model, batch.inputs) for model in start]
@@ -66,9 +66,9 @@ def test_its_training_is_a_loop_written_by_hand():
             real, fake = critic(f[(i + 1) % 3].detach()), critic(f[i].detach())
             ((1 - real).square().mean() + fake.square().mean()).backward()
         optimisers[3].step()
-    trained = [*(student.model for student in ours.students().values()), *ours.players["critics"].critics.values()]
-    for mine, hand in zip(trained, (*start, *critics), strict=True):
-        for p, q in zip(mine.parameters(), hand.parameters(), strict=True):
+    trained = [*(student.model for student in scheme.students().values()), *scheme.players["critics"].critics.values()]
+    for actual, hand in zip(trained, (*start, *critics), strict=True):
+        for p, q in zip(actual.parameters(), hand.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
@@ -79,8 +79,8 @@ def test_each_turn_reaches_its_own_alone():
         student.model.register_forward_pre_hook(lambda m, args: seen.append(len(args[0])))
 
     def reached():
-        named = {**scheme.students(), "critics": scheme.players["critics"]}
-        return [name for name, m in named.items() if any(p.grad is not None for p in m.parameters())]
+        modules = {**scheme.students(), "critics": scheme.players["critics"]}
+        return [name for name, m in modules.items() if any(p.grad is not None for p in m.parameters())]
 
     for name, losses in scheme.turns(batch, 0):
         for term, value in losses.items():
@@ -93,7 +93,7 @@ def test_each_turn_reaches_its_own_alone():
 
 def test_maps_of_several_shapes_meet_in_the_smallest():
     scheme, batch = wired([plain(0), plain(1, width=6)])
-    peers, critics = scheme.players["peers"].mapped(), scheme.players["critics"].critics
+    peers, critics = scheme.players["peers"].map_players(), scheme.players["critics"].critics
     assert isinstance(peers["peer0"].transfer, nn.Identity)
     (_, losses), _ = scheme.turns(batch, 0)
     x = peers["peer1"].transfer(maps(peers["peer1"].student.model, batch.inputs))
@@ -105,13 +105,13 @@ def test_maps_of_several_shapes_meet_in_the_smallest():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(ConfigError, match="at least two peers, 1 given"):
+    with pytest.raises(ConfigError, match="at least two peers, got 1"):
         afd([plain(0)])
     with pytest.raises(ConfigError, match=r"weight=0: expected a number above 0"):
         afd([plain(0), plain(1)], weight=0)
-    with pytest.raises(ConfigError, match="critics can't be divided over devices: use strategy=ddp"):
+    with pytest.raises(ConfigError, match="critics can't be sharded over devices; use strategy=ddp"):
         MutualAdversarial.from_context(SimpleNamespace(settings=SimpleNamespace(sharded=True)))
-    with pytest.raises(ModelError, match="Sequential has no stage, whose map critics could judge"):
+    with pytest.raises(ModelError, match="Sequential has no stage, whose map the critics need"):
         wired([nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)])
 
 

@@ -1,4 +1,4 @@
-"""A teacher that is already there."""
+"""Distillation from an existing teacher."""
 
 import torch
 from small import digits, fit, net, offline
@@ -38,10 +38,10 @@ def test_a_student_comes_to_answer_as_its_teacher_does():
     data = digits(128)
     scheme = offline(data, 1.0 * KD(1.0), truth=False)
     batch = next(data.batches("train", 128, train=False))
-    told = scheme.teacher(batch).response
+    teacher_logits = scheme.teacher(batch).response
     fit(scheme, data, epochs=1, lr=1e-6)
-    before = KD(1.0)(scheme.players["student"].student.model.train()(batch.inputs), told).mean()
+    before = KD(1.0)(scheme.players["student"].student.model.train()(batch.inputs), teacher_logits).mean()
     fit(offline(data, 1.0 * KD(1.0), scheme.players["student"].student.close(), truth=False), data, epochs=8, lr=0.2)
-    after = KD(1.0)(scheme.players["student"].student.model.train()(batch.inputs), told).mean()
+    after = KD(1.0)(scheme.players["student"].student.model.train()(batch.inputs), teacher_logits).mean()
     assert torch.isfinite(before)
     assert after < 0.7 * before

@@ -1,4 +1,4 @@
-"""The order of peers, and of several teachers, changes nothing where the papers treat them alike."""
+"""The order of peers, and of an ensemble's teachers, has no effect where the papers treat them symmetrically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from schemes.test_two_processes import STEPS, TASK, data, peers, taught, together
+from schemes.test_two_processes import STEPS, TASK, data, peers, together, with_teachers
 from small import settings
 
 from tutelage.losses.multi_teacher.aekd import AEKD
@@ -36,19 +36,20 @@ CASES: dict[str, Callable[..., Scheme]] = {
         for kind in ("minlogit", "naive", "linear", "general")
     },
     **{
-        type(loss).__name__: partial(taught, Ensemble, CE(), loss) for loss in (AVER(), EBKD(), CAMKD(), AEKD(), EnDD())
+        type(loss).__name__: partial(with_teachers, Ensemble, CE(), loss)
+        for loss in (AVER(), EBKD(), CAMKD(), AEKD(), EnDD())
     },
-    "mean logits": partial(taught, Ensemble, CE(), KD()),
-    "mean probabilities": partial(taught, partial(Ensemble, average="probabilities"), CE(), KD()),
+    "mean logits": partial(with_teachers, Ensemble, CE(), KD()),
+    "mean probabilities": partial(with_teachers, partial(Ensemble, average="probabilities"), CE(), KD()),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_in_another_order_the_same_networks_are_trained(case: str) -> None:
-    found: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
     for order in ((0, 1, 2), (2, 0, 1)):
         torch.manual_seed(3)
         students = Trainer(settings(**STEPS), TASK).fit(CASES[case](order=order), data())
-        found.append({name: student.state_dict() for name, student in students.items()})
-    assert list(found[0]) != list(found[1]) or len(found[0]) == 1
-    torch.testing.assert_close(found[0], {name: found[1][name] for name in found[0]}, atol=1e-5, rtol=1e-4)
+        states.append({name: student.state_dict() for name, student in students.items()})
+    assert list(states[0]) != list(states[1]) or len(states[0]) == 1
+    torch.testing.assert_close(states[0], {name: states[1][name] for name in states[0]}, atol=1e-5, rtol=1e-4)

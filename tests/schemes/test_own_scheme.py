@@ -1,4 +1,4 @@
-"""A min-max game, as a user would write it, on the unchanged trainer."""
+"""A min-max game, as a user would write it, with the unchanged trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.tasks.classification import Classification
 
 
 class Generator(nn.Module):
-    """Imagines images; what it minimises is given to it."""
+    """Generates images; the scheme passes the loss that it minimises."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Generator(nn.Module):
 
 
 class DataFree(Scheme):
-    """The student closes the gap to the teacher; the generator seeks images where it is wide."""
+    """The student minimises the gap to the teacher; the generator maximises it."""
 
     def __init__(self, player: Player, generator: nn.Module, teacher: nn.Module, student_turns: int = 2) -> None:
         super().__init__()
@@ -71,11 +71,15 @@ def game() -> DataFree:
 
 def test_a_game_of_two_players_is_what_a_hand_written_loop_gives():
     data = digits(48)
-    ours, theirs = game(), game()
-    fit(ours, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
+    scheme, expected = game(), game()
+    fit(scheme, data, lr=0.1, momentum=0.0, weight_decay=0.0, schedule="constant")
 
     torch.manual_seed(3)
-    student, generator, teacher = theirs.players["student"].student.model, theirs.players["generator"], theirs.teacher
+    student, generator, teacher = (
+        expected.players["student"].student.model,
+        expected.players["generator"],
+        expected.teacher,
+    )
     descend = torch.optim.SGD(student.parameters(), lr=0.1), torch.optim.SGD(generator.parameters(), lr=0.1)
     for _ in range(3):
         noise = torch.randn(8, 4)
@@ -88,5 +92,5 @@ def test_a_game_of_two_players_is_what_a_hand_written_loop_gives():
         descend[1].zero_grad()
         (-KD(1.0)(student(images), teacher(images)).mean()).backward()
         descend[1].step()
-    assert digest(ours.students()["student"].model) == digest(student)
-    assert torch.equal(unwrap(ours.players["generator"]).image.weight, generator.image.weight)
+    assert digest(scheme.students()["student"].model) == digest(student)
+    assert torch.equal(unwrap(scheme.players["generator"]).image.weight, generator.image.weight)

@@ -71,8 +71,8 @@ def test_the_pyramid_learns_from_the_truth_alone_and_passes_that_on():
     scheme, batch = wired()
     player, losses = scheme.players["student"], turn(scheme, batch)
     pyramid = list(player.pyramid.parameters())
-    taught = torch.autograd.grad(losses["kd"] + losses["at"], pyramid, retain_graph=True, allow_unused=True)
-    assert taught == (None,) * len(pyramid)
+    gradients = torch.autograd.grad(losses["kd"] + losses["at"], pyramid, retain_graph=True, allow_unused=True)
+    assert gradients == (None,) * len(pyramid)
     assert all(g is not None for g in torch.autograd.grad(losses["ce"], pyramid, retain_graph=True))
     _, aside = player.pyramid([player.forward_student(batch)[layer] for layer in player.layers])
     (through,) = torch.autograd.grad(aside.sum(), [player.student.model.layer1[0].weight])
@@ -122,7 +122,7 @@ def test_it_fits_any_model(make):
 
 
 class Flat(nn.Module):
-    """Without maps."""
+    """A student without maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Flat(nn.Module):
 def test_what_cannot_be_refined_is_refused():
     for options, match in (
         ({"layers": ["layer22"]}, "unknown layer 'layer22': did you mean"),
-        ({"layers": ["layer2"]}, "refines two stages or more and has layer2; name layers"),
+        ({"layers": ["layer2"]}, "refines at least two stages, got layer2; set the layers"),
         ({"model": Flat()}, "and has none; name layers"),
         ({"method": [{"name": "at", "teacher": "layer2"}]}, "unknown layer 'layer2'"),
     ):
@@ -148,7 +148,7 @@ def test_what_cannot_be_refined_is_refused():
     ):
         with pytest.raises(ConfigError, match=match):
             wired(**options)
-    with pytest.raises(ConfigError, match="expected one a sample"):
+    with pytest.raises(ConfigError, match="expected one per sample"):
         self_teacher(model=Dense()).wire(next(scenes().batches("train", 4)), 16)
 
 

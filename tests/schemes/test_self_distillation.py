@@ -1,4 +1,4 @@
-"""Students that teach themselves: their steps are lines with the catalogue's losses."""
+"""Self-distillation: each step by hand with the catalogue's losses."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def wired(name: str):
 
 
 def pooled(model, x):
-    """The embedding of a cnn."""
+    """Return the embedding of a cnn."""
     return model.layer3(model.layer2(model.layer1(x))).mean((2, 3))
 
 
@@ -106,8 +106,8 @@ def test_the_last_batch_is_dlb_by_hand():
     told = None
     for batch in batches[:3]:
         with torch.no_grad():
-            for one in (model, scheme.students()["student"].model):
-                one.fc.weight.mul_(1.5)  # as if it had learned
+            for network in (model, scheme.students()["student"].model):
+                network.fc.weight.mul_(1.5)  # as if it were trained
         losses = turn(scheme, batch)
         new, old = model(batch.inputs[8:]), model(batch.inputs[:8])  # apart, for batch norm's sake
         z = torch.cat([old, new])
@@ -118,7 +118,7 @@ def test_the_last_batch_is_dlb_by_hand():
         told = z[8:].detach()
     assert kd > 0
     same_gradients(losses, scheme, ce + kd, model)
-    assert not scheme.last.requires_grad
+    assert not scheme.last_logits.requires_grad
 
 
 def test_the_batch_ensemble_is_bake_by_hand():
@@ -155,23 +155,23 @@ def test_dense_votes_are_zipf_ls_by_hand(heads: int, enlarge: int):
     first = model.layer1(batch.inputs)
     maps = [first, model.layer2(first), model.layer3(model.layer2(first))]
     z = model.fc(maps[2].mean((2, 3)))
-    maps, own = maps[2 - heads :], scheme.players["student"].heads
-    assert len(own) == heads
+    maps, heads_of_stages = maps[2 - heads :], scheme.players["student"].heads
+    assert len(heads_of_stages) == heads
     counts = torch.zeros(8, 10)
-    for x, fc in zip(maps, [*own, model.fc], strict=True):
+    for x, fc in zip(maps, [*heads_of_stages, model.fc], strict=True):
         big = F.interpolate(x, scale_factor=2, mode="bilinear") if enlarge == 2 else x
         for b in range(8):
             for position in big[b].flatten(1).T:
                 counts[b, fc(position).argmax()] += 1
     ce = F.cross_entropy(z, batch.targets)
-    for x, fc in zip(maps[:heads], own, strict=True):
+    for x, fc in zip(maps[:heads], heads_of_stages, strict=True):
         ce = ce + 0.25 * F.cross_entropy(fc(x.mean((2, 3))), batch.targets)
     zipf = 0.1 * ZipfLS()(z, targets=batch.targets, votes=counts).mean()
     assert not torch.allclose(zipf, 0.1 * ZipfLS()(z, targets=batch.targets).mean())
     assert torch.allclose(losses["ce"], 0.7 * ce)
     assert torch.allclose(losses["zipf_ls"], zipf)
     same_gradients(losses, scheme, 0.7 * ce + zipf, model)
-    assert all(p.grad.any() for p in own.parameters())
+    assert all(p.grad.any() for p in heads_of_stages.parameters())
 
 
 def test_the_answer_is_ranked_where_no_votes_are_counted():
@@ -193,23 +193,23 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
     scheme.wire(batch, 8)
     player = scheme.players["student"]
     assert len(player.layers) == 3
-    assert len(player.heads) + bool(player.own) == 3
-    assert bool(player.own) == (name in ("resnet8", "vgg8", "mobilenetv2_half"))
+    assert len(player.heads) + bool(player.classifier_name) == 3
+    assert bool(player.classifier_name) == (name in ("resnet8", "vgg8", "mobilenetv2_half"))
     turn(scheme, batch)["ce"].backward()
     assert all(p.grad.isfinite().all() for p in player.heads.parameters())
 
 
 @pytest.mark.parametrize(
-    ("method", "batch", "said"),
+    ("method", "batch", "message"),
     [
-        (CE(), None, "no term goes by votes"),
-        (CE() + ZipfLS(), scenes, "scheme=offline ranks what each position answers"),
+        (CE(), None, "no term of the method requires votes"),
+        (CE() + ZipfLS(), scenes, "use scheme=offline, which ranks the response of each position"),
         (CE() + ZipfLS() + KD(), None, "needs a teacher"),
     ],
 )
-def test_votes_are_refused_where_there_can_be_none(method, batch, said: str):
+def test_votes_are_refused_where_there_can_be_none(method, batch, message: str):
     student, data = (Dense(), batch()) if batch else (net("cnn2"), digits(32))
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         DenseVotes(DenseVotesPlayer(student, Terms.from_method(method), TASK)).wire(next(data.batches("train", 8)), 32)
 
 
@@ -240,24 +240,24 @@ def test_past_predictions_follow_the_whole_training():
     loss.register_forward_hook(note, with_kwargs=True)
     fit(scheme, data, epochs=2, batch_size=16)
     # the first call measures gradient norms, on the first batch
-    for student, past, asked, values in rows[-1:]:
-        assert asked["epochs"] == 2
+    for student, past, inputs, values in rows[-1:]:
+        assert inputs["epochs"] == 2
         soft = torch.stack([torch.zeros(10) if p is None else p for p in past])
-        alpha = 0.8 * (int(asked["epoch"]) + 1) / 2
-        hard = F.one_hot(asked["targets"], 10).float()
+        alpha = 0.8 * (int(inputs["epoch"]) + 1) / 2
+        hard = F.one_hot(inputs["targets"], 10).float()
         seen = torch.tensor([p is not None for p in past])[:, None]
-        target = torch.where(seen & (asked["epoch"] >= 1), (1 - alpha) * hard + alpha * soft, hard)
+        target = torch.where(seen & (inputs["epoch"] >= 1), (1 - alpha) * hard + alpha * soft, hard)
         assert torch.allclose(values, -(target * student.log_softmax(1)).sum(1), atol=1e-6)
 
 
 def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
-    asked = {"targets": torch.zeros(2).long(), "index": torch.arange(2), "epoch": 149.0}
+    inputs = {"targets": torch.zeros(2).long(), "index": torch.arange(2), "epoch": 149.0}
     values = []
-    for options, told in (({}, {}), ({"epochs": 300}, {}), ({}, {"epochs": 300}), ({}, {"epochs": 150})):
+    for options, call_options in (({}, {}), ({"epochs": 300}, {}), ({}, {"epochs": 300}), ({}, {"epochs": 150})):
         loss = PSKD(**options)
         loss.build(torch.zeros(1, 3), None, 4)
         loss.predictions.fill_(1 / 3)
-        values.append(loss(torch.tensor([[0.0, 1, 2], [2, 1, 0]]), **asked, **told))
+        values.append(loss(torch.tensor([[0.0, 1, 2], [2, 1, 0]]), **inputs, **call_options))
     assert torch.equal(values[0], values[1])
     assert torch.equal(values[0], values[2])
     assert not torch.equal(values[0], values[3])
@@ -265,7 +265,7 @@ def test_a_loss_of_the_past_goes_by_the_papers_epochs_where_nobody_says():
 
 def test_features_are_refused_where_only_answers_are_remembered():
     scheme = LastBatch(RepeatedBatchPlayer(net("cnn2"), Terms.from_method("at", TASK.task_loss()), TASK))
-    with pytest.raises(ConfigError, match="remembers answers, no features"):
+    with pytest.raises(ConfigError, match="stores logits, not features"):
         scheme.wire(next(digits().batches("train", 8, **scheme.batching)), 64)
 
 

@@ -47,19 +47,22 @@ def test_a_step_is_the_papers_by_hand():
     first = model.layer1(BATCH.inputs)
     second = model.layer2(first)
     z = model.fc(model.layer3(second).mean((2, 3)))
-    (one, a), (two, b) = ((branch[0], branch[1].model) for branch in player.branches)
-    branches = [a.fc(a.layer3(a.layer2(one(first))).mean((2, 3))), b.fc(b.layer3(two(second)).mean((2, 3)))]
+    (connector1, a), (connector2, b) = ((branch[0], branch[1].model) for branch in player.branches)
+    branches = [
+        a.fc(a.layer3(a.layer2(connector1(first))).mean((2, 3))),
+        b.fc(b.layer3(connector2(second)).mean((2, 3))),
+    ]
     kl = [4 * F.kl_div(F.log_softmax(z / 2, 1), F.softmax(zk / 2, 1), reduction="batchmean") for zk in branches]
     by_hand = {
         "ce": F.cross_entropy(z, y),
         "kd": 3 * sum(kl) / 2,
         "branches": 0.5 * sum(F.cross_entropy(zk, y) for zk in branches) / 2,
     }
-    trained = [*model.parameters(), *one.parameters(), *a.layer2.parameters(), *b.fc.parameters()]
+    trained = [*model.parameters(), *connector1.parameters(), *a.layer2.parameters(), *b.fc.parameters()]
     for name, value in by_hand.items():
         assert torch.allclose(losses[name], value, rtol=1e-5)
-    mine, theirs = (torch.autograd.grad(sum(found.values()), trained) for found in (losses, by_hand))
-    for p, q in zip(mine, theirs, strict=True):
+    actual, expected = (torch.autograd.grad(sum(losses_of.values()), trained) for losses_of in (losses, by_hand))
+    for p, q in zip(actual, expected, strict=True):
         assert torch.allclose(p, q, atol=1e-5)
 
 
@@ -72,7 +75,7 @@ def test_each_network_runs_once_and_what_is_before_a_graft_learns_nothing():
         *((str(k), b[1].model) for k, b in enumerate(player.branches)),
     ):
         for layer in ("layer1", "layer2", "layer3"):
-            getattr(network, layer)[0].register_forward_hook(lambda *_, said=f"{name} {layer}": ran.append(said))
+            getattr(network, layer)[0].register_forward_hook(lambda *_, call=f"{name} {layer}": ran.append(call))
     ((_, losses),) = scheme.turns(BATCH, 0)
     assert ran == ["teacher layer1", "teacher layer2", "teacher layer3", "0 layer2", "0 layer3", "1 layer3"]
     sum(losses.values()).backward()

@@ -1,4 +1,4 @@
-"""Two processes with half of each batch train the students that one trains with the whole, in every scheme; and go on.
+"""In every scheme, two processes with half of each batch train the same students as one process, and resume them.
 
 Networks have no batch norm, since its statistics are of each process's own samples. Losses that compare samples with
 each other see those of both processes (`gather`).
@@ -93,7 +93,7 @@ def plain(seed: int, width: int = 4) -> nn.Module:
 
 
 def conv(student: torch.Tensor, teacher: torch.Tensor) -> nn.Module:
-    """A connector without batch norm."""
+    """Create a connector without batch norm."""
     return nn.Conv2d(student.shape[1], teacher.shape[1], 1)
 
 
@@ -105,7 +105,7 @@ def alone(kind: type[SelfTaught], player: type[Player], *method: Any) -> Scheme:
     return kind(player(plain(0), Terms.from_method(method), TASK))
 
 
-def taught(
+def with_teachers(
     teacher: Callable[..., Teacher],
     *method: Any,
     player: type[Player] = Player,
@@ -147,19 +147,21 @@ def together(
 ) -> Scheme:
     networks = {f"peer{k}": plain(k) for k in order}
     group = CollaborativePlayer(
-        networks, Terms.from_method(method), TASK, peer_ensembles.named(ensemble), split, rise=rise
+        networks, Terms.from_method(method), TASK, peer_ensembles.create_ensemble(ensemble), split, rise=rise
     )
     return Collaborative(group, data(), **options)
 
 
 CASES: Mapping[str, Callable[[], Scheme]] = {
-    "several teachers": partial(taught, Ensemble, CE(), AVER(), EBKD(), CAMKD(), Term(EnDD(), 0.01), gathered(AEKD())),
-    "their shares": partial(taught, Ensemble, CE(), AMTML(), player=LastFeaturePlayer),
-    "their features": partial(taught, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
-    "a teacher drawn": partial(taught, RandomMember, CE(), KD()),
-    "teachers one after the other": partial(taught, partial(RandomMember, epochs=2.0), CE(), KD()),
+    "several teachers": partial(
+        with_teachers, Ensemble, CE(), AVER(), EBKD(), CAMKD(), Term(EnDD(), 0.01), gathered(AEKD())
+    ),
+    "their shares": partial(with_teachers, Ensemble, CE(), AMTML(), player=LastFeaturePlayer),
+    "their features": partial(with_teachers, Ensemble, CE(), Term(CAMKDFeature(), 1.0, connector=conv)),
+    "a teacher drawn": partial(with_teachers, RandomMember, CE(), KD()),
+    "teachers one after the other": partial(with_teachers, partial(RandomMember, epochs=2.0), CE(), KD()),
     "a moving average": own_average,
-    "hydra": partial(taught, Ensemble, HydraKL(), player=HydraPlayer, kind=Hydra),
+    "hydra": partial(with_teachers, Ensemble, HydraKL(), player=HydraPlayer, kind=Hydra),
     "mutual": partial(peers, Mutual, CE(), DML(), KD()),
     "sequential": partial(peers, partial(Mutual, sequential=True), CE(), KD()),
     "codistillation": partial(peers, partial(Codistillation, every=3), CE(), KD()),
@@ -196,7 +198,7 @@ class Crash(Exception):
 
 
 def failing_at(step: int, scheme: Scheme) -> Scheme:
-    """The scheme, which fails after so many batches."""
+    """Make the scheme fail after some batches."""
     after_step, steps = scheme.after_step, iter(range(step))
 
     def fail() -> None:
@@ -209,7 +211,7 @@ def failing_at(step: int, scheme: Scheme) -> Scheme:
 
 
 def train(folder: Path, devices: int, failing: bool = False) -> None:
-    """Train every case on so many processes; the first leaves each one's students in the folder.
+    """Train every case on several processes; the first process writes each case's students to the folder.
 
     failing: each training first fails in its second epoch, and goes on from its checkpoint.
     """
@@ -238,27 +240,27 @@ def train(folder: Path, devices: int, failing: bool = False) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("trained")
+    folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         for module in (heads, peer_ensembles, feature_pyramid):  # exits, gates and pyramids without their batch norms
             patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
         patch.setattr(feature_pyramid, "conv_bn", lambda channels, to: nn.Conv2d(channels, to, 1))
         for devices in (1, 2):
-            train(made / str(devices), devices)
-        train(made / "again", 2, failing=True)
-    return made
+            train(folder / str(devices), devices)
+        train(folder / "again", 2, failing=True)
+    return folder
 
 
-def left(folder: Path, how: str, name: str) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights of a case's students."""
-    return torch.load(folder / how / f"{name}.pt")
+def saved_states(folder: Path, run: str, name: str) -> dict[str, dict[str, torch.Tensor]]:
+    """Return the weights of a case's students."""
+    return torch.load(folder / run / f"{name}.pt")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_equal_one(folder: Path, name: str) -> None:
-    torch.testing.assert_close(left(folder, "2", name), left(folder, "1", name), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(saved_states(folder, "2", name), saved_states(folder, "1", name), atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_go_on_to_the_same_bits(folder: Path, name: str) -> None:
-    torch.testing.assert_close(left(folder, "again", name), left(folder, "2", name), atol=0, rtol=0)
+    torch.testing.assert_close(saved_states(folder, "again", name), saved_states(folder, "2", name), atol=0, rtol=0)

@@ -1,4 +1,4 @@
-"""Numbers of published code through whole schemes: networks that say what a vector gives, and what one turn leaves.
+"""Reference numbers of published code through whole schemes: networks output a vector's inputs for one turn.
 
 Every vector of the kinds online, self and multi-teacher, and others of a scheme, has its lesson: the scheme, the
 teacher and the terms as a run has them, with the vector's numbers. The sum of a turn's losses is the vector's loss, and
@@ -33,7 +33,7 @@ def test_a_turn_gives_the_published_loss_and_gradients(name: str) -> None:
     "kind", [lambda peers: Mutual(peers, sequential=True), Codistillation], ids=["turns", "copies"]
 )
 def test_other_peers_begin_with_the_same_step(kind: Any) -> None:
-    """Before anyone has learned, what was just said, and what a copy says, is what is said at the same time."""
+    """Before the first update, earlier outputs and copies' outputs equal the current outputs."""
     compare(OURS["dml__case0"], online.mutual(OURS["dml__case0"], kind))
 
 

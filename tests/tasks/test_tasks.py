@@ -1,4 +1,4 @@
-"""What students are for."""
+"""Tasks and their metrics."""
 
 import pytest
 import torch
@@ -18,18 +18,18 @@ def figures(task, classes: int, *batches):
 
 def test_classification_counts_top_1_and_the_truth_is_in_rows():
     response = torch.eye(3)[[0, 2, 1, 1]]
-    found = figures(Classification(), 3, (response[:3], torch.tensor([0, 1, 1])), (response[3:], torch.tensor([2])))
-    assert found["accuracy"] == 0.5
-    assert found["confusion"].T.tolist() == [[0, 0, 1], [1, 1, 1], [1, 2, 1], [2, 1, 1]]
+    metrics = figures(Classification(), 3, (response[:3], torch.tensor([0, 1, 1])), (response[3:], torch.tensor([2])))
+    assert metrics["accuracy"] == 0.5
+    assert metrics["confusion"].T.tolist() == [[0, 0, 1], [1, 1, 1], [1, 2, 1], [2, 1, 1]]
 
 
 def test_segmentation_is_the_mean_intersection_over_union_of_labelled_pixels():
     answers = torch.tensor([[0, 0, 1], [1, 2, 2]])
     targets = torch.tensor([[[0, 1, 1], [255, 2, 0]]])
-    found = figures(Segmentation(), 3, (torch.eye(3)[answers].permute(2, 0, 1)[None], targets))
-    assert found["miou"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
-    assert found["accuracy"] == pytest.approx(3 / 5)
-    assert found["confusion"][2].sum() == 5
+    metrics = figures(Segmentation(), 3, (torch.eye(3)[answers].permute(2, 0, 1)[None], targets))
+    assert metrics["miou"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
+    assert metrics["accuracy"] == pytest.approx(3 / 5)
+    assert metrics["confusion"][2].sum() == 5
 
 
 def test_segmentation_resizes_answers_to_the_targets_and_masks_the_unlabelled():

@@ -1,4 +1,4 @@
-"""Answers kept on disk teach as the teacher itself."""
+"""Cached outputs teach like the teacher itself."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout
     for epoch in (0, 4):
         batches = data.batches("train", 16, seed=5, epoch=epoch, views=3, view_seed=0, memory_format=layout)
         for batch in batches:
-            ours, theirs = cached(batch, layers), live(batch, layers)
-            assert torch.equal(ours.response, theirs.response)
-            assert torch.equal(ours[layers[0]], theirs[layers[0]])
-            assert ours[layers[0]].stride() == theirs[layers[0]].stride()
-            expected = theirs[layers[1]].mean((2, 3)) if pooled else theirs[layers[1]]
-            assert torch.equal(ours[layers[1]], expected)
+            actual, live_outputs = cached(batch, layers), live(batch, layers)
+            assert torch.equal(actual.response, live_outputs.response)
+            assert torch.equal(actual[layers[0]], live_outputs[layers[0]])
+            assert actual[layers[0]].stride() == live_outputs[layers[0]].stride()
+            expected = live_outputs[layers[1]].mean((2, 3)) if pooled else live_outputs[layers[1]]
+            assert torch.equal(actual[layers[1]], expected)
     assert {tap.shape for tap in cached.store.manifest.taps.values()} >= {(10,)}
     assert {name.split("-")[0] for name in cached.store.manifest.shards} == {"view0", "view1"}
 
@@ -113,10 +113,10 @@ def test_batches_without_a_counted_view_go_to_the_teacher(tmp_path):
         assert batch.view is None
         assert torch.equal(cached(batch, ["layer1"]).response, live(batch).response)
         assert torch.equal(cached(batch, ["layer1"])["layer1"], live(batch, ["layer1"])["layer1"])
-    other = next(data.batches("val", 8, train=True, views=3))
-    assert other.view is None
-    assert set(other.index.tolist()) <= set(range(len(data.val)))
-    assert torch.equal(cached(other).response, live(other).response)
+    val_batch = next(data.batches("val", 8, train=True, views=3))
+    assert val_batch.view is None
+    assert set(val_batch.index.tolist()) <= set(range(len(data.val)))
+    assert torch.equal(cached(val_batch).response, live(val_batch).response)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -124,7 +124,7 @@ def test_teachers_that_change_are_refused(tmp_path):
     data = shifted()
     average = MovingAverage(net("cnn2", 1), task_of(data))
     for teacher in (average, Ensemble([Frozen(net("cnn4", 1), task_of(data)), average])):
-        with pytest.raises(ConfigError, match="changes while it teaches, so its answers can't be cached; use cache="):
+        with pytest.raises(ConfigError, match="changes in training, so its outputs can't be cached; use cache="):
             Cached(teacher, data, plan_of(tmp_path / "none"))
     with pytest.raises(ConfigError, match="cache: there is no teacher that stays as it is"):
         tutelage.distill("cnn2", "moving_average", cache=True, out=str(tmp_path / "run"))
@@ -134,19 +134,19 @@ def test_teachers_that_change_are_refused(tmp_path):
 def test_a_view_that_the_cache_doesnt_have_and_a_layer_called_response_are_refused(tmp_path):
     data = shifted()
     cached = Cached(teacher_of("frozen", data), data, plan_of(tmp_path))
-    with pytest.raises(CacheError, match=r"a batch is of view 5, the cache .* of 3 views"):
+    with pytest.raises(CacheError, match=r"a batch has view 5, but the cache .* has 3 views"):
         cached(next(data.batches("train", 8, epoch=5, views=6)))
-    with pytest.raises(ConfigError, match="a layer of the name 'response'"):
+    with pytest.raises(ConfigError, match="a layer named 'response'"):
         cached.prepare_for(["response"])
 
 
 def test_one_sample_and_a_last_lot_of_one(tmp_path):
     data = shifted()
     for count in (1, 33):
-        few = replace(data, train=data.train.take(torch.arange(count)))
-        live = teacher_of("frozen", few)
-        cached = Cached(live, few, plan_of(tmp_path / str(count), batch_size=8))
-        whole = next(few.viewed([torch.arange(count)], 2, 0))
+        subset = replace(data, train=data.train.take(torch.arange(count)))
+        live = teacher_of("frozen", subset)
+        cached = Cached(live, subset, plan_of(tmp_path / str(count), batch_size=8))
+        whole = next(subset.viewed([torch.arange(count)], 2, 0))
         assert torch.allclose(cached(whole).response, live(whole).response, atol=1e-6)
         assert len(list((tmp_path / str(count)).glob("view2-response-*.safetensors"))) == -(-count // 32)
 
@@ -257,13 +257,13 @@ def test_a_cached_run_killed_again_and_again_leaves_the_same_bytes(tmp_path, mon
 def test_a_cache_built_ahead_is_the_one_that_the_run_reads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     keys = KEYS | CACHE | {"teacher_epochs": 0}
-    told = list(tutelage.build_cache(**keys))
+    built = list(tutelage.build_cache(**keys))
     [folder] = (tmp_path / "caches").iterdir()
-    assert told == [(Path("caches", folder.name), view) for view in range(3)]
+    assert built == [(Path("caches", folder.name), view) for view in range(3)]
     before = files(folder)
     tutelage.distill(out="run", **keys)
     assert files(folder) == before
-    assert list(tutelage.build_cache(**keys)) == told
+    assert list(tutelage.build_cache(**keys)) == built
     assert files(folder) == before
     with pytest.raises(ConfigError, match="isn't trained yet"):
         next(tutelage.build_cache(**KEYS))
@@ -273,7 +273,7 @@ def test_a_cache_by_name_is_refused_for_another_run_and_one_without_a_name_is_an
     monkeypatch.chdir(tmp_path)
     keys = KEYS | {"teacher_epochs": 0, "cache": "mine"}
     list(tutelage.build_cache(**keys))
-    for change, said in (
+    for change, message in (
         ({"view_seed": 3}, r"view_seed \(0, here 3\)"),
         ({"views": 2}, r"views \(3, here 2\)"),
         ({"augment": "none"}, r"transform augment \(shift, here none\)"),
@@ -281,7 +281,7 @@ def test_a_cache_by_name_is_refused_for_another_run_and_one_without_a_name_is_an
         ({"limit": 99}, "data "),
         ({"teacher": "cnn8"}, "teacher network "),
     ):
-        with pytest.raises(CacheError, match=f"the cache mine is of another .*{said}"):
+        with pytest.raises(CacheError, match=f"the cache mine is of another .*{message}"):
             list(tutelage.build_cache(**keys | change))
         assert not (tmp_path / "caches").exists()
     for change in ({}, {"view_seed": 3}):

@@ -1,4 +1,4 @@
-"""Several teachers as one."""
+"""Ensembles of teachers."""
 
 import pytest
 import torch
@@ -27,16 +27,16 @@ def test_the_mean_of_logits_and_of_probabilities():
     networks = [net("cnn4", k).eval() for k in range(3)]
     logits = torch.stack([network(BATCH.inputs) for network in networks])
     assert torch.allclose(Ensemble(members(*networks))(BATCH).response, logits.mean(0))
-    told = Ensemble(members(*networks), average="probabilities")(BATCH).response
-    assert torch.allclose(F.softmax(told, 1), F.softmax(logits, 2).mean(0), atol=1e-6)
+    outputs = Ensemble(members(*networks), average="probabilities")(BATCH).response
+    assert torch.allclose(F.softmax(outputs, 1), F.softmax(logits, 2).mean(0), atol=1e-6)
 
 
 def test_features_are_the_members_own():
     networks = [net("cnn4", 1).eval(), net("cnn2", 2).eval()]
-    told = Ensemble(members(*networks))(BATCH, ["0.layer1", "1.layer1", "1.fc:in"])
-    assert torch.equal(told["1.layer1"], networks[1].layer1(BATCH.inputs))
-    assert told["0.layer1"].shape[1] == 4
-    assert told["1.fc:in"].shape == (5, 8)
+    outputs = Ensemble(members(*networks))(BATCH, ["0.layer1", "1.layer1", "1.fc:in"])
+    assert torch.equal(outputs["1.layer1"], networks[1].layer1(BATCH.inputs))
+    assert outputs["0.layer1"].shape[1] == 4
+    assert outputs["1.fc:in"].shape == (5, 8)
 
 
 def test_looking_shows_all_layers_and_the_firsts_stages():
@@ -69,5 +69,5 @@ def test_members_of_other_classes_are_refused_before_training():
     data = digits(16)
     scheme = offline(data)
     scheme.teacher = Ensemble(members(Plain(10), Plain(7)))
-    with pytest.raises(ConfigError, match="different shapes"):
+    with pytest.raises(ConfigError, match="differ in shape"):
         fit(scheme, data)

@@ -1,4 +1,4 @@
-"""A trained network that doesn't change."""
+"""Frozen teachers."""
 
 import pytest
 import torch
@@ -34,10 +34,10 @@ def test_a_scheme_in_training_leaves_the_teacher_in_eval_mode():
 
 def test_what_it_says_has_no_graph_and_any_layer():
     teacher = Frozen(net("cnn4", 1), Classification())
-    told = teacher(BATCH, ["layer1", "fc:in"])
-    assert list(told.features) == ["layer1", "fc:in"]
-    assert not told.response.requires_grad
-    assert not told["layer1"].requires_grad
+    outputs = teacher(BATCH, ["layer1", "fc:in"])
+    assert list(outputs.features) == ["layer1", "fc:in"]
+    assert not outputs.response.requires_grad
+    assert not outputs["layer1"].requires_grad
     assert list(teacher(BATCH, ["layer2"]).features) == ["layer2"]
     assert teacher(BATCH).features == {}
 
@@ -46,21 +46,21 @@ def test_it_sees_images_in_its_own_normalisation():
     network = net("cnn4", 1).eval()
     mean, std, theirs_mean, theirs_std = 0.4, 0.2, 0.5, 0.25
     pixels = torch.rand(6, 1, 8, 8)
-    ours = Batch((pixels - mean) / std)
+    normalised = Batch((pixels - mean) / std)
     teacher = Frozen(network, Classification(), [std / theirs_std], [(mean - theirs_mean) / theirs_std])
     expected = network((pixels - theirs_mean) / theirs_std)
-    assert torch.allclose(teacher(ours).response, expected, atol=1e-6)
-    assert torch.allclose(teacher.profile(ours).response, expected[:2], atol=1e-6)
+    assert torch.allclose(teacher(normalised).response, expected, atol=1e-6)
+    assert torch.allclose(teacher.profile(normalised).response, expected[:2], atol=1e-6)
 
 
 def test_answers_that_are_not_numbers_are_refused_at_once_with_the_teachers_name():
     network = net("cnn4", 1)
     with torch.no_grad():
         network.fc.bias[0] = torch.nan
-    with pytest.raises(NotFinite, match="the teacher CNN answers NaN"):
+    with pytest.raises(NotFinite, match="the teacher CNN outputs NaN"):
         Frozen(network, Classification())(BATCH)
     data = digits(16)
-    with pytest.raises(NotFinite, match="the teacher CNN answers NaN"):
+    with pytest.raises(NotFinite, match="the teacher CNN outputs NaN"):
         fit(offline(data, teacher=network), data)
 
 
@@ -68,7 +68,7 @@ def test_answers_that_cease_to_be_numbers_are_found_in_the_term():
     data, network = digits(64), net("cnn4", 1)
 
     class Ageing(torch.nn.Module):
-        """Answers NaN from its fourth batch in training on."""
+        """Outputs NaN from its fourth batch in training on."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -86,9 +86,9 @@ def test_tells_its_classifier_to_losses_that_ask():
     """`head` comes with the answers once the layers were looked at, and gives the logits from the embedding."""
     teacher = Frozen(net("cnn4", 1), Classification())
     profile = teacher.profile(BATCH)
-    told = teacher(BATCH, [profile.embedding])
-    weight, bias = told.metadata["head"]
-    torch.testing.assert_close(told[profile.embedding] @ weight.T + bias, told.response)
+    outputs = teacher(BATCH, [profile.embedding])
+    weight, bias = outputs.metadata["head"]
+    torch.testing.assert_close(outputs[profile.embedding] @ weight.T + bias, outputs.response)
 
 
 # cheaper
@@ -131,10 +131,10 @@ def test_folded_it_answers_the_same_and_leaves_the_given_network_as_it_is():
     before, layers = digest(network), ["layer1", "layer2", "fc:in"]
     plain, folded = (Frozen(network, Classification(), folded=f) for f in (False, True))
     profile = folded.profile(BATCH)
-    told, expected = folded(BATCH, layers), plain(BATCH, layers)
-    torch.testing.assert_close(told.response, expected.response, rtol=1e-5, atol=1e-5)
+    outputs, expected = folded(BATCH, layers), plain(BATCH, layers)
+    torch.testing.assert_close(outputs.response, expected.response, rtol=1e-5, atol=1e-5)
     for layer in layers:
-        torch.testing.assert_close(told[layer], expected[layer], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(outputs[layer], expected[layer], rtol=1e-5, atol=1e-5)
     assert digest(network) == before
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in folded.modules())
     assert not any(m.training for m in folded.modules())
@@ -149,9 +149,9 @@ def test_folded_it_gives_any_layers_own_feature_whatever_was_asked_before():
     norm = next(name for name, m in network.named_modules() if isinstance(m, torch.nn.BatchNorm2d))
     folded(BATCH)
     for layers in ([f"{norm}:in"], [norm], [], ["layer1"]):
-        told, expected = folded(BATCH, layers), plain(BATCH, layers)
+        outputs, expected = folded(BATCH, layers), plain(BATCH, layers)
         for layer in layers:
-            torch.testing.assert_close(told[layer], expected[layer], rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(outputs[layer], expected[layer], rtol=1e-5, atol=1e-5)
 
 
 def test_folded_it_moves_with_what_it_was_folded_from():

@@ -1,4 +1,4 @@
-"""The student's own moving average."""
+"""The moving average of the student as its teacher."""
 
 import copy
 
@@ -16,7 +16,7 @@ from tutelage.teachers.moving_average import MovingAverage
 
 
 def moved(student, times: int):
-    """The student's states after each of so many changes."""
+    """Return the student's states after each of several changes."""
     for _ in range(times):
         with torch.no_grad():
             for p in student.parameters():
@@ -41,18 +41,18 @@ def test_it_follows_the_formula():
 
 def test_it_remembers():
     student = net("cnn2")
-    one, other = (MovingAverage(student, Classification(), 0.5) for _ in range(2))
+    teacher, restored = (MovingAverage(student, Classification(), 0.5) for _ in range(2))
     states = moved(student, 3)
     next(states)
-    one.after_step()
+    teacher.after_step()
     next(states)
-    one.after_step()
-    memory = copy.deepcopy(one.checkpoint_state())
-    other.load_checkpoint_state(memory)
+    teacher.after_step()
+    state = copy.deepcopy(teacher.checkpoint_state())
+    restored.load_checkpoint_state(state)
     next(states)
-    one.after_step()
-    other.after_step()
-    assert digest(one.average) == digest(other.average)
+    teacher.after_step()
+    restored.after_step()
+    assert digest(teacher.average) == digest(restored.average)
 
 
 def test_it_is_no_part_of_what_is_trained_and_trains():

@@ -1,4 +1,4 @@
-"""A teacher that answers the coming batches in a thread of its own."""
+"""A teacher that runs on later batches in a separate thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WAIT = 20.0
 
 
 class Noting(Teacher):
-    """Answers with the batch's first number; remembers whom it heard, and in which thread."""
+    """Outputs the batch's first number; records the batches and the threads."""
 
     def __init__(self, fail_at: int | None = None) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def test_it_answers_so_many_batches_ahead_and_no_more():
 
 
 def test_the_student_does_not_wait_for_the_batches_to_come():
-    """The first answer is there while the second can't be."""
+    """The first outputs are ready while the second can't be."""
     first, rest = threading.Event(), threading.Event()
 
     class Slow(Noting):
@@ -135,14 +135,14 @@ def test_a_failure_of_the_data_is_raised_and_ends_the_thread():
 
 def test_closing_it_early_drops_what_was_asked():
     class Slow(Noting):
-        """Finishes its second batch only once the rest is dropped."""
+        """Finishes its second batch only after the later ones are cancelled."""
 
         def forward(self, batch, layers=()):
-            told, until = super().forward(batch), time.monotonic() + WAIT
-            while told.response and teacher.pool is not None:
+            outputs, until = super().forward(batch), time.monotonic() + WAIT
+            while outputs.response and teacher.pool is not None:
                 assert time.monotonic() < until
                 time.sleep(0.001)
-            return told
+            return outputs
 
     noting = Slow()
     teacher = PrefetchingTeacher(noting, 4)
@@ -177,17 +177,17 @@ def test_it_looks_ahead_in_any_epoch():
 @pytest.mark.parametrize("method", [None, KD() + AT() + FitNet()], ids=["kd", "features"])
 def test_a_training_ends_in_the_same_bits(method, device):
     data = digits(80)
-    whole = fit(offline(data, method), data, epochs=2)
-    assert digest(fit(with_ahead(offline(data, method), 2, device), data, epochs=2)) == digest(whole)
+    expected = fit(offline(data, method), data, epochs=2)
+    assert digest(fit(with_ahead(offline(data, method), 2, device), data, epochs=2)) == digest(expected)
 
 
 @pytest.mark.parametrize("at", [3, 5], ids=["within an epoch", "in the next"])
 def test_a_crash_costs_no_bit_and_leaves_no_thread(tmp_path, at):
     data, changes = digits(64), {"epochs": 3, "checkpoint_every": 0}
-    whole = fit(offline(data), data, **changes)
+    expected = fit(offline(data), data, **changes)
     stopped(with_ahead(offline(data)), data, tmp_path, at, **changes)
     assert teaching_threads() == []
-    assert digest(fit(with_ahead(offline(data)), data, tmp_path, **changes)) == digest(whole)
+    assert digest(fit(with_ahead(offline(data)), data, tmp_path, **changes)) == digest(expected)
 
 
 def test_a_wish_to_stop_ends_the_thread():
@@ -207,18 +207,18 @@ def test_a_wish_to_stop_ends_the_thread():
 def test_an_ensemble_answers_ahead():
     data = digits(48)
 
-    def made():
+    def ensemble_scheme():
         scheme = offline(data)
         scheme.teacher = Ensemble([Frozen(net("cnn4", k), Classification()) for k in (1, 2)])
         return scheme
 
-    assert digest(fit(with_ahead(made()), data)) == digest(fit(made(), data))
+    assert digest(fit(with_ahead(ensemble_scheme()), data)) == digest(fit(ensemble_scheme(), data))
 
 
 def test_it_stays_on_its_own_device_and_answers_on_the_batchs():
     teacher = PrefetchingTeacher(Frozen(net("cnn4", 1), Classification()), 0, "cpu")
-    told = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
-    assert told.response.device.type == told["layer1"].device.type == "cpu"
+    outputs = teacher(Batch(torch.randn(2, 1, 8, 8)), ["layer1"])
+    assert outputs.response.device.type == outputs["layer1"].device.type == "cpu"
     profile = teacher.profile(Batch(torch.randn(2, 1, 8, 8)))
     assert profile.feature("layer1").shape[0] == 2
     assert profile.metadata["head"][0].shape[0] == 10

@@ -1,4 +1,4 @@
-"""Features with fewer channels."""
+"""Features that are projected to fewer channels."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_it_is_linear_position_by_position_and_orthogonal():
 def test_a_teacher_says_the_same_with_narrow_features():
     teacher = Frozen(net("cnn16"), Classification())
     batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4), torch.arange(4))
-    told, narrow = teacher(batch, ["layer3"]), Projected(teacher, 5)(batch, ["layer3"])
-    assert torch.equal(told.response, narrow.response)
-    assert torch.equal(narrow["layer3"], project(told["layer3"], 5))
+    outputs, narrow = teacher(batch, ["layer3"]), Projected(teacher, 5)(batch, ["layer3"])
+    assert torch.equal(outputs.response, narrow.response)
+    assert torch.equal(narrow["layer3"], project(outputs["layer3"], 5))
     profile = Projected(teacher, 5).profile(batch)
     assert profile.feature("layer3").shape[1] == 5
     assert profile.metadata == {}
@@ -60,8 +60,8 @@ def test_a_run_with_narrow_features_is_the_same_cached_and_live(tmp_path, monkey
     keys = {"method": "kd+fitnet", "teacher_width": 6, "views": 2, "epochs": 2, "limit": 200, "baseline": False}
     live = tutelage.distill("cnn2", teacher, out="live", **keys)
     cached = tutelage.distill("cnn2", teacher, out="cached", cache=True, cache_storage="exact", **keys)
-    ours, theirs = (run.folder / "student.safetensors" for run in (live, cached))
-    assert ours.read_bytes() == theirs.read_bytes()
+    expected, actual = (run.folder / "student.safetensors" for run in (live, cached))
+    assert expected.read_bytes() == actual.read_bytes()
 
 
 def test_a_loss_of_the_teachers_classifier_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""One of several teachers at a time."""
+"""One random member of an ensemble per batch."""
 
 import pytest
 import torch
@@ -28,17 +28,17 @@ def scheme(teacher, method) -> Offline:
 
 
 def test_the_draw_is_a_function_of_seed_and_epoch_and_gives_all_the_same_chance():
-    teacher, same, other = (RandomMember(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
+    teacher, same, other_seed = (RandomMember(members(*[net("cnn2")] * 3), seed) for seed in (0, 0, 1))
     epochs = [k / 100 for k in range(3000)]
-    draws = [teacher.drawn(e) for e in epochs]
-    assert draws == [same.drawn(e) for e in epochs]
-    assert draws != [other.drawn(e) for e in epochs]
+    draws = [teacher.draw(e) for e in epochs]
+    assert draws == [same.draw(e) for e in epochs]
+    assert draws != [other_seed.draw(e) for e in epochs]
     assert all(abs(draws.count(m) - 1000) < 4 * (3000 * 2 / 9) ** 0.5 for m in range(3))
 
 
 def test_annealed_it_moves_from_the_first_to_the_last():
     teacher = RandomMember(members(*[net("cnn2")] * 3), epochs=10)
-    begins, half, ends = ([teacher.drawn(at + k / 1000) for k in range(200)] for at in (0.0, 2.4, 10.0))
+    begins, half, ends = ([teacher.draw(at + k / 1000) for k in range(200)] for at in (0.0, 2.4, 10.0))
     assert begins.count(0) > 180
     assert set(half) == {0, 1}
     assert abs(half.count(1) - 100) < 30
@@ -52,10 +52,10 @@ def test_only_the_drawn_member_is_asked():
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     images = torch.randn(4, 1, 8, 8)
     for k in range(8):
-        said = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
-        drawn = teacher.drawn(k / 8)
+        outputs = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
+        drawn = teacher.draw(k / 8)
         assert calls == [drawn]
-        assert torch.equal(said.response, teacher.teachers()[drawn].plain[0].eval()(images))
+        assert torch.equal(outputs.response, teacher.teachers()[drawn].plain[0].eval()(images))
         calls.clear()
     mean = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
     assert torch.equal(teacher(Batch(images)).response, mean(Batch(images)).response)
@@ -75,8 +75,8 @@ def test_it_teaches_by_response_and_by_features_to_the_same_bits_again():
     ("networks", "message"),
     [
         ([], "at least one teacher"),
-        ([Plain(10), Plain(7)], "different shapes"),
-        ([net("cnn4"), net("cnn8")], r"layer layer1 is \(4, 8, 8\), \(8, 8, 8\) in the teachers"),
+        ([Plain(10), Plain(7)], "differ in shape"),
+        ([net("cnn4"), net("cnn8")], r"layer layer1 has the shapes \(4, 8, 8\), \(8, 8, 8\) in the teachers"),
     ],
 )
 def test_faulty_ones_are_refused_before_training(networks, message):

@@ -1,4 +1,4 @@
-"""Several teachers of different classes as one."""
+"""An ensemble of teachers with different classes."""
 
 import pytest
 import torch
@@ -39,8 +39,8 @@ def test_the_columns_are_a_fact_and_part_of_the_identity():
     profile = teacher.profile(BATCH)
     assert profile.metadata["columns"] == teacher(BATCH).metadata["columns"] == [[3, 0, 1], [2, 0]]
     assert "heads" in profile.metadata
-    other = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
-    assert other.identity() != teacher.identity()
+    reordered = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
+    assert reordered.identity() != teacher.identity()
 
 
 @pytest.mark.parametrize(
@@ -54,31 +54,31 @@ def test_classes_that_do_not_fit_are_refused(classes, message):
 
 def test_a_network_of_other_classes_than_named_is_refused():
     teacher = Specialists([Frozen(Plain(classes=3), Classification())], [list("abcd")], KNOWN)
-    with pytest.raises(ConfigError, match="teacher 0 answers 3 classes, and 4 were named"):
+    with pytest.raises(ConfigError, match="teacher 0 outputs 3 classes, but 4 are named"):
         teacher(BATCH)
 
 
 def scheme(method, *classes: str) -> Offline:
-    made = Offline(Player(Plain(classes=4), Terms.from_method(method), Classification()), specialists(*classes))
-    made.wire(BATCH, 20)
-    return made
+    offline = Offline(Player(Plain(classes=4), Terms.from_method(method), Classification()), specialists(*classes))
+    offline.wire(BATCH, 20)
+    return offline
 
 
 @pytest.mark.parametrize("classes", [("ab", "cd"), ("dab", "ca")], ids=["apart", "overlapping"])
 def test_a_step_is_the_losses_on_what_was_said(classes):
-    made, calls = scheme(UHC() + 1.0 * KD(), *classes), []
-    for m, member in enumerate(made.teacher.teachers()):
+    offline, calls = scheme(UHC() + 1.0 * KD(), *classes), []
+    for m, member in enumerate(offline.teacher.teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
-    ((name, losses),) = made.turns(BATCH, 0)
+    ((name, losses),) = offline.turns(BATCH, 0)
     assert (name, calls) == ("student", [0, 1])
-    said = made.players["student"].student.model(BATCH.inputs)
-    told = [member.plain[0](BATCH.inputs).detach() for member in made.teacher.teachers()]
+    student_logits = offline.players["student"].student.model(BATCH.inputs)
+    teacher_logits = [member.plain[0](BATCH.inputs).detach() for member in offline.teacher.teachers()]
     columns = [[KNOWN.index(c) for c in names] for names in classes]
-    assert torch.allclose(losses["uhc"], UHC()(said, told, columns=columns).mean(), atol=1e-6)
-    assert torch.allclose(losses["kd"], KD()(said, made.teacher(BATCH).response).mean(), atol=1e-6)
+    assert torch.allclose(losses["uhc"], UHC()(student_logits, teacher_logits, columns=columns).mean(), atol=1e-6)
+    assert torch.allclose(losses["kd"], KD()(student_logits, offline.teacher(BATCH).response).mean(), atol=1e-6)
     (losses["uhc"] + losses["kd"]).backward()
-    assert all(p.grad is None for p in made.teacher.parameters())
-    assert all(p.grad is not None for p in made.players["student"].student.parameters())
+    assert all(p.grad is None for p in offline.teacher.parameters())
+    assert all(p.grad is not None for p in offline.players["student"].student.parameters())
 
 
 def test_a_loss_that_compares_class_by_class_is_refused():

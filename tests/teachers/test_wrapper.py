@@ -1,4 +1,4 @@
-"""Whoever stands before another teacher passes on everything that it doesn't do otherwise."""
+"""A wrapper forwards every method of a teacher that it doesn't override."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASIDE = {"train", "__init__"}
 
 
 class Asked(Frozen):
-    """A teacher that notes what it was asked."""
+    """A teacher that records which methods were called."""
 
     def __init__(self) -> None:
         super().__init__(net("cnn4", 1), Classification())
@@ -50,7 +50,7 @@ for method in set(METHODS) - ASIDE:
 
 
 class Plain(TeacherWrapper):
-    """As a user would begin one."""
+    """A wrapper as a user would write it."""
 
 
 WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
@@ -64,14 +64,14 @@ WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
 
 def arguments(name: str) -> tuple[Any, ...]:
     batch = next(DATA.batches("val", 4))
-    given = {
+    arguments_by_method = {
         "forward": (batch,),
         "profile": (batch,),
         "prepare_for": (["layer2"],),
         "load_checkpoint_state": ({},),
         "lookahead": (iter([batch]),),
     }
-    return given.get(name, ())
+    return arguments_by_method.get(name, ())
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -97,8 +97,8 @@ def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path)
     assert outer(batch, ["layer1"]).metadata.keys() == outer.metadata.keys()  # type: ignore[attr-defined]
 
 
-def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
-    """The student's scheme and a batch, before anything is trained, or why there is none."""
+def dry_run(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
+    """Return the student's scheme and a batch before any training, or the message of the error."""
     try:
         wired = Run(schema.check(keys), folder=folder).dry_run(8)
     except ConfigError as error:
@@ -110,23 +110,23 @@ def rehearsed(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
 @pytest.mark.parametrize("ensemble", ["logits", "random", "annealed"])
 @pytest.mark.parametrize("method", ["kd", "kd+fitnet"])
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [{"teacher_width": 12}, {"teacher_width": 3}, {"teacher_ahead": 2}, {"teacher_width": 12, "teacher_ahead": 2},
      {"cache": True, "teacher_width": 12}, {"cache": True}],
-    ids=lambda words: "-".join(words) + f"-{words.get('teacher_width', '')}",
+    ids=lambda options: "-".join(options) + f"-{options.get('teacher_width', '')}",
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused_before_any_teacher_is_trained(
-    teachers: list[str], ensemble: str, method: str, words: dict[str, Any], tmp_path: Path, monkeypatch
+    teachers: list[str], ensemble: str, method: str, options: dict[str, Any], tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    keys = {"teacher": teachers, "ensemble": ensemble, "method": method, "limit": 64, "device": "cpu"} | words
-    found = rehearsed(keys, tmp_path)
-    if isinstance(found, str):
-        assert "one architecture" in found or "can't be cached" in found
+    keys = {"teacher": teachers, "ensemble": ensemble, "method": method, "limit": 64, "device": "cpu"} | options
+    result = dry_run(keys, tmp_path)
+    if isinstance(result, str):
+        assert "one architecture" in result or "can't be cached" in result
         assert ensemble != "logits"
         return
-    scheme, batch = found
-    assert not {"cache", "teacher_width"} <= words.keys() or ensemble == "logits"
+    scheme, batch = result
+    assert not {"cache", "teacher_width"} <= options.keys() or ensemble == "logits"
     for k in range(8):  # each member is drawn
         drawn = Batch(batch.inputs, batch.targets, index=batch.index, epoch=k / 8)
         for _, losses in scheme.turns(drawn, k):

@@ -1,7 +1,7 @@
-"""Whole runs by name: one file a paper, whose `recipe()` returns the configuration's keys; the user's words win.
+"""Complete runs by name, one file per paper; `recipe()` returns configuration keys, which the user's keys override.
 
-A recipe's own parameters are some of the keys (`epochs`, `teacher`), by which it goes; those that the configuration
-would refuse don't reach it.
+The parameters of a recipe are configuration keys on which it depends (`epochs`, `teacher`); values that the
+configuration would reject aren't passed to it.
 """
 
 from __future__ import annotations
@@ -40,25 +40,28 @@ def has(name: str) -> bool:
 
 
 def stem(name: str) -> str:
-    """The name as the file has it."""
+    """Return the recipe's name in the form of file names."""
     return name.lower().replace("-", "_")
 
 
 def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The keys that the recipe sets beside those that are set.
+    """Return the keys that a recipe sets.
 
-    Raises: ConfigError if there is no such recipe, or it has no default for what isn't set.
+    Args:
+        name: the recipe.
+        keys: the keys that the user sets, of which the recipe gets those that are its parameters.
+    Raises: ConfigError if there is no such recipe, or it has no default for a key that isn't set.
     """
     if not has(name):
         raise ConfigError(unknown("recipe", name, names(), "tutelage list recipes"))
     plugin = {stem(key): plugin for key, plugin in registry.plugins("recipes").items()}.get(stem(name))
     recipe = (plugin.load() if plugin else importlib.import_module(f"{__name__}.{stem(name)}")).recipe
     kinds = get_type_hints(recipe)
-    return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _sound(x, kinds[key])}))
+    return dict(recipe(**{key: x for key, x in (keys or {}).items() if key in kinds and _is_valid(x, kinds[key])}))
 
 
-def _sound(value: Any, kind: Any) -> bool:
-    """Whether a recipe can go by this."""
+def _is_valid(value: Any, kind: Any) -> bool:
+    """Return True if the value is valid for a recipe's parameter of that type."""
     if kind is Any or isinstance(value, bool):
         return kind in (Any, bool)
     return isinstance(value, kind) and (not isinstance(value, int) or value > 0)

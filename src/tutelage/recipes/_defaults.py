@@ -1,4 +1,4 @@
-"""Networks that recipes take where none are named, or whose sizes follow from those that are."""
+"""The default networks of recipes, and networks whose sizes follow from the configured ones."""
 
 from __future__ import annotations
 
@@ -10,33 +10,37 @@ from typing import Any
 from tutelage.errors import ConfigError
 
 
-def small(data: str, teacher: Any, count: int = 3) -> dict[str, Any]:
-    """So many small teachers, for the digits.
+def small_teachers(data: str, teacher: Any, count: int = 3) -> dict[str, Any]:
+    """Return keys with `count` small teachers as the default for the digits.
 
-    Raises: ConfigError on other data, if none are named.
+    Raises: ConfigError for other data without teachers.
     """
     if data != "digits" and teacher is None:
         raise ConfigError(
-            f"data={data}: this method's teachers have to be named (teacher=[resnet56, resnet44, resnet32], or run "
-            f"folders); {count} times cnn8 is its default on the digits."
+            f"data={data}: this method has no default teachers except for the digits, where they are {count} times "
+            "cnn8: name them (teacher=[resnet56, resnet44, resnet32], or run folders)."
         )
     return {"teacher": ["cnn8"] * count}
 
 
-def between(teacher: Any, student: Any, count: int) -> list[str]:
-    """Networks of the family of these two, of sizes between theirs at equal ratios, from the teacher's side on.
+def assistants_between(teacher: Any, student: Any, count: int) -> list[str]:
+    """Return models of the same family with sizes between the teacher's and the student's, from the larger down.
 
-    teacher, student: names or run folders.
-    Raises: ConfigError if the two are no sizes of one family, or there are too few between.
+    The ratios between consecutive sizes are as equal as possible.
+    Args:
+        teacher: the name of a model, or a run folder.
+        student: the name of a model, or a run folder.
+        count: the number of models.
+    Raises: ConfigError if the two aren't sizes of one family, or there are too few sizes between.
     """
-    found = _sizes(_model(teacher), _model(student), count)
-    if len(found) < count:
+    assistants = _sizes(_model(teacher), _model(student), count)
+    if len(assistants) < count:
         raise ConfigError(
-            f"teacher={teacher}, student={student}: {count} assistant{'s' if count > 1 else ''} of a size between them "
-            "would be taken if they were two sizes of one family, such as resnet56 and resnet8. Write the stages out: "
-            "stages=[{name: assistant, student: MODEL}, {name: student, teacher: 'stage:assistant'}]."
+            f"teacher={teacher}, student={student}: expected two sizes of one family, such as resnet56 and resnet8, "
+            f"with {count} size{'s' if count > 1 else ''} between them for assistants. Use such models, or write the "
+            "stages: stages=[{name: assistant, student: MODEL}, {name: student, teacher: 'stage:assistant'}]."
         )
-    return found
+    return assistants
 
 
 def _model(name: Any) -> str:
@@ -48,7 +52,7 @@ def _model(name: Any) -> str:
 
 
 def _sizes(teacher: str, student: str, count: int) -> list[str]:
-    """Of the family's names, those that come nearest to the ratios and can be made."""
+    """Return the family's models whose sizes are nearest to equal ratios and that can be created."""
     from tutelage.models.loading import families
 
     for family in families():
@@ -58,35 +62,35 @@ def _sizes(teacher: str, student: str, count: int) -> list[str]:
             if not all(text and re.fullmatch(r"[1-9]\d*", text) for pair in ends.values() for text in pair):
                 return []
             if any(len(text) > 4 for pair in ends.values() for text in pair):
-                return []  # no network has such numbers
+                return []  # no network has numbers of this size
             sizes = [(int(a), int(b)) for a, b in ends.values()]
-            chosen: list[str] = []
+            selected: list[str] = []
             for k in range(1, count + 1):
                 nearest = _nearest([a * (b / a) ** (k / (count + 1)) for a, b in sizes], sizes)
                 names = (_renamed(teacher, large, dict(zip(ends, numbers, strict=True))) for numbers in nearest)
-                fits = (n for n in names if n not in (teacher, student, *chosen) and _can_be_made(family, n))
-                chosen += [name for name in [next(fits, "")] if name]
-            return chosen
+                fits = (n for n in names if n not in (teacher, student, *selected) and _can_be_created(family, n))
+                selected += [name for name in [next(fits, "")] if name]
+            return selected
     return []
 
 
-def _nearest(wanted: list[float], sizes: list[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """All numbers between the two sizes, those of the nearest ratios first."""
+def _nearest(targets: list[float], sizes: list[tuple[int, int]]) -> list[tuple[int, ...]]:
+    """Return all numbers between the two sizes, sorted by the distance of their ratios from the targets."""
 
-    def off(numbers: tuple[int, ...]) -> float:
-        return sum(abs(math.log(number / want)) for number, want in zip(numbers, wanted, strict=True))
+    def distance(numbers: tuple[int, ...]) -> float:
+        return sum(abs(math.log(number / target)) for number, target in zip(numbers, targets, strict=True))
 
-    return sorted(product(*(range(min(pair), max(pair) + 1) for pair in sizes)), key=off)
+    return sorted(product(*(range(min(pair), max(pair) + 1) for pair in sizes)), key=distance)
 
 
 def _renamed(name: str, match: re.Match[str], numbers: dict[str, int]) -> str:
-    """The name with other numbers in the places of its own."""
+    """Return the name with other numbers in place of its own."""
     for key, number in sorted(numbers.items(), key=lambda item: -match.start(item[0])):
         name = name[: match.start(key)] + str(number) + name[match.end(key) :]
     return name
 
 
-def _can_be_made(family: Any, name: str) -> bool:
+def _can_be_created(family: Any, name: str) -> bool:
     import torch
 
     try:

@@ -1,4 +1,4 @@
-"""Several teachers at the weights that pull in a direction they agree on.
+"""Several teachers, weighted so that their gradients agree on a common descent direction.
 
 Paper: Du, You, Li, Wu, Wang, Qian, Zhang. NeurIPS 2020. Name your own: teacher=[a, b, c].
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import small
+from tutelage.recipes._defaults import small_teachers
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """Cross-entropy 1, the weighted divergences 1."""
-    return small(data, teacher) | {"method": [{"name": "aekd"}]}
+    """Set weight 1 for cross-entropy and for the weighted divergences."""
+    return small_teachers(data, teacher) | {"method": [{"name": "aekd"}]}

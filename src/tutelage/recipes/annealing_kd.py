@@ -1,7 +1,8 @@
-"""Annealing KD: logits that grow to the teacher's, step by step; then the labels alone.
+"""Annealing KD: targets that grow stepwise to the teacher's logits; then the labels alone.
 
-Paper: Jafari, Rezagholizadeh, Sharma, Ghodsi. EACL 2021. arXiv:2104.07163. Ten steps of one length, as in the authors'
-code, whose phase 1 has 200 epochs and so 20 a step; phase 2 goes on from its best. Half of the epochs for it is ours.
+Paper: Jafari, Rezagholizadeh, Sharma, Ghodsi. EACL 2021. arXiv:2104.07163. Ten steps of equal length, as in the
+authors' code, whose phase 1 has 200 epochs, 20 per step; phase 2 continues from its best epoch. That phase 1 takes half
+of the epochs is ours.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ STEPS = 10
 
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
-    """Half of the epochs towards the teacher's logits, without labels, the rest for cross-entropy."""
+    """Train half of the epochs on the teacher's logits, without labels, and the rest by cross-entropy."""
     begin = max(epochs // 2, 1)
     steps = {"name": "annealing_kd", "max_temperature": STEPS, "epochs": begin / STEPS}
     return {

@@ -1,4 +1,4 @@
-"""Several teachers, each matched with the same weight: the mean of their losses.
+"""Several teachers with equal weights: the mean of their losses.
 
 Paper: You, Xu, Xu, Tao. KDD 2017; T = 4 as in the CA-MKD authors' benchmark. Name your own: teacher=[a, b, c].
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import small
+from tutelage.recipes._defaults import small_teachers
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """Cross-entropy 1, the mean of the divergences 1."""
-    return small(data, teacher) | {"method": [{"name": "aver"}]}
+    """Set weight 1 for cross-entropy and for the mean of the divergences."""
+    return small_teachers(data, teacher) | {"method": [{"name": "aver"}]}

@@ -1,4 +1,4 @@
-"""Born-again networks that only learn how sure the generation before is: samples weighted by its largest probability.
+"""Born-again networks with samples weighted by the previous generation's confidence, its largest probability.
 
 Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770 (CWTM).
 """
@@ -11,5 +11,5 @@ from tutelage.recipes import ban
 
 
 def recipe(baseline: bool = True) -> dict[str, Any]:
-    """The generations of `ban`, by weighted cross-entropy."""
+    """Train the generations of `ban` by weighted cross-entropy."""
     return ban.generations([{"name": "ce", "samples": {"name": "confidence"}}], baseline)

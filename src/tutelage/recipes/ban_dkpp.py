@@ -1,6 +1,7 @@
-"""Born-again networks whose teachers keep only their first class's probability: the others are permuted.
+"""Born-again networks whose teachers' probabilities are permuted, except the largest.
 
-Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770 (DKPP), beside the cross-entropy.
+Paper: Furlanello, Lipton, Tschannen, Itti, Anandkumar. ICML 2018. arXiv:1805.04770 (DKPP), in addition to
+cross-entropy.
 """
 
 from __future__ import annotations
@@ -11,5 +12,5 @@ from tutelage.recipes import ban
 
 
 def recipe(baseline: bool = True) -> dict[str, Any]:
-    """The generations of `ban`, by permuted answers."""
+    """Train the generations of `ban` by permuted probabilities."""
     return ban.generations([{"name": "ce"}, {"name": "dkpp"}], baseline)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """The protocol's numbers; name the data, teacher and student."""
+    """Set the protocol's numbers; data, teacher and student are left to the user."""
     return {
         "epochs": 240,
         "batch_size": 64,

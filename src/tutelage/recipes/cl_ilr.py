@@ -1,6 +1,6 @@
-"""Collaborative learning: heads on a trunk, which takes their gradients' mean, learn from the other heads.
+"""Collaborative learning: heads on a trunk teach each other; the trunk gets the mean of their gradients.
 
-Paper: Song, Chai. NeurIPS 2018. arXiv:1805.11761. Cross-entropy and divergence by halves, T = 2.
+Paper: Song, Chai. NeurIPS 2018. arXiv:1805.11761. Cross-entropy and divergence at weight ½ each, T = 2.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Four heads from the last stage on."""
+    """Train four heads, split at the last stage."""
     return {
         "peers": 4,
         "scheme": {"name": "together", "split": "auto", "scale_gradient": True},

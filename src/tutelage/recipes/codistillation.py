@@ -10,6 +10,6 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Two peers, cross-entropy 1, divergence 1 after an epoch of burning in."""
+    """Train two peers with cross-entropy 1, and divergence 1 after one epoch of burn-in."""
     method = [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": {"name": "ramp", "begin": 1}}]
     return {"scheme": {"name": "codistillation", "every": 50}, "method": method}

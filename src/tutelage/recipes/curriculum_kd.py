@@ -1,4 +1,4 @@
-"""KD by a curriculum: at first only of the samples that are easiest to the teacher, in the end of all.
+"""KD by a curriculum: at first only on the samples that are easiest for the teacher, in the end on all.
 
 Paper: Bengio, Louradour, Collobert, Weston. ICML 2009, the idea; the measure and the pace are ours.
 """
@@ -9,6 +9,6 @@ from typing import Any
 
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
-    """From half of the samples to all within 0.7 of the epochs, in both terms."""
+    """Increase the samples from half to all within 0.7 of the epochs, in both terms."""
     samples = {"name": "easiest", "start": 0.5, "epochs": 0.7 * epochs}
     return {"method": [{"name": "ce", "weight": 0.1, "samples": samples}, {"name": "kd", "samples": samples}]}

@@ -1,4 +1,4 @@
-"""Self-distillation from the last mini-batch: what the student said of half the samples a step ago teaches it.
+"""Self-distillation from the last mini-batch: the student's logits from one step ago teach it on half of the samples.
 
 Paper: Shen, Xu, Yang, Li, Guo. CVPR 2022. arXiv:2203.16172. CE + T²·KL(sg p_before ‖ p) on the repeated half, T = 3.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Batches that overlap by half."""
+    """Set a scheme whose batches overlap by half."""
     return {
         "scheme": "last_batch",
         "method": [{"name": "ce"}, {"name": "kd", "temperature": 3.0, "weight": 1.0}],

@@ -9,5 +9,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Two peers, cross-entropy 1, divergence 1 at temperature 1."""
+    """Train two peers with cross-entropy 1 and divergence 1 at temperature 1."""
     return {"scheme": "mutual", "method": [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0}]}

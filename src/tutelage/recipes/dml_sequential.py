@@ -1,4 +1,4 @@
-"""Deep mutual learning in turns: each peer learns from what the others say after their update, as in algorithm 1.
+"""Deep mutual learning in turns: each peer learns from the others' logits after their update, as in algorithm 1.
 
 Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384. L_i = CE + KL(p_j ‖ p_i) at T = 1.
 """
@@ -11,5 +11,5 @@ from tutelage.recipes import dml
 
 
 def recipe() -> dict[str, Any]:
-    """As `dml`, peer by peer."""
+    """Train like `dml`, but update the peers one after the other."""
     return dml.recipe() | {"scheme": {"name": "mutual", "sequential": True}}

@@ -1,4 +1,4 @@
-"""Several teachers, sample by sample weighted by how sure they are.
+"""Several teachers, weighted per sample by their confidence.
 
 Paper: Kwon, Na, Lee, Kim. ICASSP 2020; T = 4 as in the CA-MKD authors' benchmark. Name your own: teacher=[a, b, c].
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import small
+from tutelage.recipes._defaults import small_teachers
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """Cross-entropy 1, the weighted divergences 1."""
-    return small(data, teacher) | {"method": [{"name": "ebkd"}]}
+    """Set weight 1 for cross-entropy and for the weighted divergences."""
+    return small_teachers(data, teacher) | {"method": [{"name": "ebkd"}]}

@@ -1,4 +1,4 @@
-"""Ensemble distribution distillation: the student learns how the teachers' opinions are spread, as a Dirichlet.
+"""Ensemble distribution distillation: the student learns the distribution of the teachers' predictions, as a Dirichlet.
 
 Paper: Malinin, Mlodozeniec, Gales. ICLR 2020. arXiv:1905.00076. Name your own: teacher=[a, b, c].
 """
@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import small
+from tutelage.recipes._defaults import small_teachers
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """The Dirichlet's negative log-density alone."""
-    return small(data, teacher) | {"method": [{"name": "endd"}]}
+    """Set the Dirichlet's negative log-density as the only term."""
+    return small_teachers(data, teacher) | {"method": [{"name": "endd"}]}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._two_stage import two
+from tutelage.recipes._two_stage import two_stages
 
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
-    """A third of the epochs for the hint, as half a mean square (the paper's eq. 3), the rest for KD."""
-    return two(epochs, [{"name": "fitnet", "weight": 0.5, "task_loss_weight": 0.0}])
+    """Train a third of the epochs on the hint, half the mean squared error (the paper's eq. 3), and the rest by KD."""
+    return two_stages(epochs, [{"name": "fitnet", "weight": 0.5, "task_loss_weight": 0.0}])

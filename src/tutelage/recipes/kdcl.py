@@ -1,4 +1,4 @@
-"""Collaborative learning: peers match the least logits of the group, each on augmentations of its own.
+"""Collaborative learning: peers match the minimum logits of the group, each on its own augmentations.
 
 Paper: Guo, Wang, Wu, Yu, Liang, Hu, Luo. CVPR 2020. T = 2, weight 1, KDCL-MinLogit.
 """
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Two peers and their best answer."""
+    """Train two peers on the minimum logits of both."""
     return {"scheme": {"name": "together", "own_views": True}, "method": [{"name": "kdcl"}]}

@@ -1,4 +1,4 @@
-"""Collaborative learning, KDCL-General: the mix of peers that errs least on the validation split teaches.
+"""Collaborative learning, KDCL-General: the mixture of peers with the least error on the validation split teaches.
 
 Paper: Guo, Wang, Wu, Yu, Liang, Hu, Luo. CVPR 2020. T = 2, weight 1.
 """
@@ -11,5 +11,5 @@ from tutelage.recipes import kdcl
 
 
 def recipe() -> dict[str, Any]:
-    """As `kdcl`, by another ensemble."""
+    """Train like `kdcl`, with another variant of the loss."""
     return kdcl.recipe() | {"method": [{"name": "kdcl", "variant": "general"}]}

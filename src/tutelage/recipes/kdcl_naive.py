@@ -1,4 +1,4 @@
-"""Collaborative learning, KDCL-Naive: the peer that errs least teaches, sample by sample.
+"""Collaborative learning, KDCL-Naive: for each sample the peer with the least error teaches.
 
 Paper: Guo, Wang, Wu, Yu, Liang, Hu, Luo. CVPR 2020. T = 2, weight 1.
 """
@@ -11,5 +11,5 @@ from tutelage.recipes import kdcl
 
 
 def recipe() -> dict[str, Any]:
-    """As `kdcl`, by another ensemble."""
+    """Train like `kdcl`, with another variant of the loss."""
     return kdcl.recipe() | {"method": [{"name": "kdcl", "variant": "naive"}]}

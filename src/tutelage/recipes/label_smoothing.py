@@ -1,4 +1,4 @@
-"""Label smoothing: a share of each label goes to all classes alike; a baseline without a teacher.
+"""Label smoothing: a fraction of each label is spread evenly over all classes; a baseline without a teacher.
 
 Paper: Szegedy, Vanhoucke, Ioffe, Shlens, Wojna. CVPR 2016. arXiv:1512.00567. ε = 0.1.
 """
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Smoothed cross-entropy alone."""
+    """Set smoothed cross-entropy as the only term."""
     return {"teacher": None, "method": [{"name": "ce", "smoothing": 0.1}]}

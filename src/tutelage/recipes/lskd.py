@@ -1,6 +1,6 @@
-"""KD with logit standardisation: the student need not match the range of the teacher's logits.
+"""KD with logit standardisation: the student doesn't have to match the range of the teacher's logits.
 
-Paper: Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427: T = 2, weight 9 beside 0.1 of cross-entropy.
+Paper: Sun, Ren, Li, Wang, Cao. CVPR 2024. arXiv:2403.01427: T = 2, weight 9, with cross-entropy at 0.1.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """The base setting of the paper."""
+    """Set the weights of the paper's base setting."""
     return {
         "method": [
             {"name": "ce", "weight": 0.1},

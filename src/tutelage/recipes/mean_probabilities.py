@@ -1,4 +1,4 @@
-"""Several teachers as one: the student matches the mean of their probabilities.
+"""An ensemble of teachers: the student matches the mean of their probabilities.
 
 Paper: Hinton, Vinyals, Dean. 2015. arXiv:1503.02531 names both means of an ensemble; the probabilities are averaged at
 T = 1 and softened afterwards. Name your own: teacher=[a, b, c].
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.recipes._defaults import small
+from tutelage.recipes._defaults import small_teachers
 
 
 def recipe(data: str = "digits", teacher: Any = None) -> dict[str, Any]:
-    """KD from the mean of the probabilities."""
-    return small(data, teacher) | {"ensemble": "probabilities", "method": [{"name": "kd"}]}
+    """Set KD from the mean of the probabilities."""
+    return small_teachers(data, teacher) | {"ensemble": "probabilities", "method": [{"name": "kd"}]}

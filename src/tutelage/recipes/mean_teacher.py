@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe(epochs: int = 30) -> dict[str, Any]:
-    """Cross-entropy 1, divergence 1 that grows over the first 5 epochs, decay 0.99."""
+    """Set weight 1 for cross-entropy, and for the divergence after a warm-up of 5 epochs; the decay is 0.99."""
     return {
         "teacher": "moving_average",
         "method": [{"name": "ce"}, {"name": "kd", "temperature": 1.0, "weight": 1.0, "warmup": min(epochs, 5)}],

@@ -1,4 +1,4 @@
-"""MetaDistil: the teacher learns to teach, from how the student does on samples held out after a step by what it says.
+"""MetaDistil: the teacher is trained to lower the student's loss on held-out samples after a lookahead step.
 
 Paper: Zhou, Xu, McAuley. ACL 2022. arXiv:2106.04570. KD as usual; the teacher's learning rate is ours.
 """
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """KD at T = 4, a tenth of the training samples as the quiz."""
+    """Set KD at T = 4, with a tenth of the training samples as the quiz."""
     return {"scheme": "metadistil", "method": [{"name": "kd"}]}

@@ -1,7 +1,7 @@
-"""One student of several tasks, of which each has its own teacher, without annealing (data=digits-tasks).
+"""One student for several tasks, each with its own teacher, without annealing (data=digits-tasks).
 
-Paper: Clark, Luong, Khandelwal, Manning, Le. ACL 2019. arXiv:1907.04829, whose teachers' place the truth takes step by
-step (bam); here both weigh as much as there on average. With one label there is one task.
+Paper: Clark, Luong, Khandelwal, Manning, Le. ACL 2019. arXiv:1907.04829, in which the labels gradually replace the
+teachers (bam); here both have the average of those weights. One label column is one task.
 """
 
 from __future__ import annotations
@@ -10,5 +10,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Cross-entropy ½, divergence ½ at T = 1."""
+    """Set weight ½ for cross-entropy, and ½ for the divergence at T = 1."""
     return {"method": [{"name": "ce", "weight": 0.5}, {"name": "kd", "temperature": 1.0, "weight": 0.5}]}

@@ -1,4 +1,4 @@
-"""On-the-fly native ensemble: three branches of one network learn from their gated ensemble; one of them is kept.
+"""On-the-fly native ensemble: three branches of one network learn from their gated ensemble; one is exported.
 
 Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606. T = 3; the ensemble's weight rises over 80 of 300 epochs.
 """
@@ -9,6 +9,6 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Three branches from the last stage on."""
+    """Train three branches, split at the last stage."""
     scheme = {"name": "together", "split": "auto", "ensemble": "gate", "rise": 80 / 300}
     return {"peers": 3, "scheme": scheme, "method": [{"name": "one"}]}

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """Three branches from the last stage on, each on augmentations of its own."""
+    """Train three branches, split at the last stage, each on its own augmentations."""
     scheme = {"name": "together", "split": "auto", "ensemble": "fusion", "rise": 80 / 300}
     return {
         "peers": 3,

@@ -1,6 +1,7 @@
-"""Progressive self-knowledge distillation: what the student said of each sample an epoch ago softens its label.
+"""Progressive self-knowledge distillation: the student's predictions from an epoch ago soften the labels.
 
-Paper: Kim, Ji, Yoon, Hwang. ICCV 2021. arXiv:2006.12000. The share of the past grows to 0.8 over the training.
+Paper: Kim, Ji, Yoon, Hwang. ICCV 2021. arXiv:2006.12000. The weight of the past predictions grows to 0.8 over the
+training.
 """
 
 from __future__ import annotations
@@ -9,5 +10,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """No teacher; the past in place of the label, more and more."""
+    """Train without a teacher; past predictions gradually replace the labels."""
     return {"teacher": None, "method": [{"name": "ps_kd"}]}

@@ -1,7 +1,7 @@
-"""Universal self-knowledge distillation: soft labels from the student's confidence, its ranks and a weak classifier.
+"""Universal self-knowledge distillation: soft labels from the student's confidence, ranks and a weak classifier.
 
-Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005. α = 1, β = 0.1, μ = 0.005; it stands in place
-of the cross-entropy.
+Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005. α = 1, β = 0.1, μ = 0.005; it
+replaces the cross-entropy.
 """
 
 from __future__ import annotations
@@ -10,5 +10,5 @@ from typing import Any
 
 
 def recipe() -> dict[str, Any]:
-    """The weak classifier sits on the stage before the last."""
+    """Put the weak classifier on the stage before the last."""
     return {"scheme": "middle_feature", "method": [{"name": "uskd"}]}

@@ -1,1 +1,1 @@
-"""Who learns from whom, when: one file a scheme."""
+"""Training schemes, one per file: which networks learn from which outputs, and in which order."""

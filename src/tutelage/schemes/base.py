@@ -1,4 +1,4 @@
-"""What a scheme is: for one batch, who minimises what, in which order."""
+"""The base class of schemes: for each batch, which player minimises which losses, in which order."""
 
 from __future__ import annotations
 
@@ -24,11 +24,18 @@ Turn = tuple[str, dict[str, Tensor]]
 
 
 class SchemeContext(Protocol):
-    """What a scheme is made of, as one phase of a run names it: fresh networks and terms each time, and a teacher.
+    """The parts of one phase of a run from which `Scheme.from_context` builds a scheme.
 
-    Ask for the first network before the data: these are normalised as it wants them. seed: the phase's own;
-    settings: the trainer's; peers: how many students learn together; method: what the run's keys say, None for the
-    default; frozen_only: the keys that are set and for a teacher that stays as it is.
+    Networks and terms are fresh at each call. Create the first network before reading `data`, which is normalised as
+    that network requires.
+
+    Attributes:
+        settings: the trainer's settings.
+        task: the task of the run.
+        seed: the phase's seed.
+        peers: the number of students that learn together.
+        method: the run's method; None for the default.
+        frozen_only: the keys that are set although they need a frozen teacher.
     """
 
     settings: TrainerSettings
@@ -40,106 +47,124 @@ class SchemeContext(Protocol):
 
     @property
     def phase_folder(self) -> Path:
-        """The folder of the training."""
+        """The folder of this phase."""
 
     @property
     def data(self) -> DataModule:
         """The phase's data."""
 
     def hold_out(self, share: float) -> DataModule:
-        """Take a share of the training samples out of the phase's data; the data that has them for training."""
+        """Remove a fraction `share` of the training samples from the phase's data.
+
+        Returns: data whose training split is the removed samples.
+        """
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
-        """A fresh network: the student, or one of several peers by number; player: what it will be called."""
+        """Create a network: the student, or one of several peers by number; player: the name that it will have."""
 
     def player(self, number: int = 0, player: str = "student") -> Player:
-        """A fresh network with the method's terms."""
+        """Create a network together with the method's terms."""
 
     def new_student(self, name: str | None = None) -> nn.Module:
-        """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
+        """Create the run's student, or the model of that name, which the phase's network will teach later."""
 
     def terms(self, truth: bool = True) -> Terms:
-        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
+        """Create the method's terms; with `truth`, add the task loss if the method has no supervised term."""
 
     def teacher(self, student: nn.Module) -> Teacher | None:
-        """The teacher."""
+        """Create the phase's teacher, or None if it has none; student: the network that it teaches."""
 
     def extra_students(self) -> dict[str, Player]:
-        """The students beside the first, on the same batches."""
+        """Create the additional students, which share the batches of the first."""
 
 
 class Scheme(Checked, nn.Module):
-    """Players and who teaches them.
+    """Abstract: players, and the order in which each of them learns from which outputs.
 
-    `turns(batch, step)` yields (player, {name: scalar}); for each turn the trainer goes backward on the sum and steps
-    that player's optimisers before it asks for the next. `players` are what the trainer wraps and optimises.
+    `turns(batch, step)` yields (player, {name: scalar}); for each turn the trainer runs backward on the sum and steps
+    that player's optimisers before it resumes the generator. The trainer wraps and optimises the modules in `players`.
     """
 
     players: nn.ModuleDict
     batching: Mapping[str, Any] = {}
-    """What it asks of the training's batches: `order`, `each` and `copies` of Data.batches."""
+    """How training batches are composed: the arguments `order`, `each` and `copies` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
-    """Whether a teacher that is already there belongs to it."""
+    """True if the scheme uses a teacher that exists before training."""
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> Scheme:
-        """Made of a run's parts; further keyword parameters are its options in a configuration."""
-        raise ConfigError(f"scheme={cls.__name__} can't be made from a configuration; make it in Python.")
+    def from_context(cls, context: SchemeContext) -> Scheme:
+        """Build the scheme for one phase of a run; a subclass's keyword parameters are its configuration options."""
+        raise ConfigError(f"scheme={cls.__name__} can't be built from a configuration; build it in Python.")
 
     @abstractmethod
     def wire(self, batch: Batch, samples: int) -> None:
-        """Size everything from one example, before optimisers are made; samples: the training set's size."""
+        """Create everything whose size depends on the data, before the optimisers are created.
+
+        Args:
+            batch: an example batch.
+            samples: the number of training samples.
+        """
 
     @abstractmethod
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """Who minimises what, in order."""
+        """Yield one turn after the other.
+
+        Args:
+            batch: the training batch.
+            step: the number of the training step, from 0.
+
+        Yields: the name of a player and its weighted scalar losses by name.
+        """
 
     def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
-        """The batches of an epoch; a scheme may look ahead in them. Closed when the epoch ends or fails."""
+        """Yield the batches of an epoch, possibly reading ahead; closed when the epoch ends or fails."""
         return batches
 
     def after_step(self) -> None:
-        """Called after each batch's turns."""
+        """Update the scheme's own state; the trainer calls this after the turns of each batch."""
 
     def students(self) -> dict[str, FeatureExtractor]:
-        """The networks that the run is for, by name."""
+        """Return the networks that the run trains, by name."""
         return {
-            name if own == "student" else own: student
+            name if student_name == "student" else student_name: student
             for name, player in self.players.items()
-            for own, student in unwrap(player).students().items()
+            for student_name, student in unwrap(player).students().items()
         }
 
     def terms(self) -> dict[str, Terms]:
-        """The players' terms, by what stands before their names in a turn: "student/", "peers/a/"."""
-        found: dict[str, Terms] = {}
+        """Return the players' terms, by the prefix that their names have in a turn: "student/", "peers/a/"."""
+        terms: dict[str, Terms] = {}
         for name, player in self.players.items():
             for path, module in unwrap(player).named_modules():
                 if isinstance(module, Terms):
-                    parts = [part for part in path.split(".") if part not in ("players", "terms")]
-                    found["/".join([name, *parts, ""])] = module
-        return found
+                    names = [part for part in path.split(".") if part not in ("players", "terms")]
+                    terms["/".join([name, *names, ""])] = module
+        return terms
 
     def balance(self, norms: Mapping[str, float]) -> bool:
-        """Let the weights that go by gradients take note of the norms of "player/term"; whether there are any."""
-        found = False
-        for before, terms in self.terms().items():
-            found |= terms.balance({name.removeprefix(before): norm for name, norm in norms.items()})
-        return found
+        """Update the weights that depend on gradient norms; return True if there are any.
+
+        norms: gradient norms by "player/term".
+        """
+        has_balanced = False
+        for prefix, terms in self.terms().items():
+            has_balanced |= terms.balance({name.removeprefix(prefix): norm for name, norm in norms.items()})
+        return has_balanced
 
     def weights(self) -> dict[str, float]:
-        """The weights in use of the terms whose weight goes by the others', by "player/term"."""
-        return {before + n: weight for before, terms in self.terms().items() for n, weight in terms.weights().items()}
+        """Return the current weights of the terms whose weight depends on the other terms, by "player/term"."""
+        return {prefix + n: weight for prefix, terms in self.terms().items() for n, weight in terms.weights().items()}
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What changes in training beside the players."""
+        """Return the state that training changes outside the players, for the checkpoint."""
         return {}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take back what `checkpoint_state` gave."""
+        """Restore the state that `checkpoint_state` returned."""
 
 
 class SelfTaught(Scheme):
-    """Abstract: one student that teaches itself; it is told whatever it says itself, by its player."""
+    """Abstract: self-distillation; the player of the one student computes the teacher's outputs from the student's."""
 
     takes_teacher = False
 
@@ -149,26 +174,26 @@ class SelfTaught(Scheme):
         self.batching = batching
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Wire the player to itself."""
+        """Wire the player without a teacher."""
         unwrap(self.players["student"]).wire(None, batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """One turn."""
+        """Yield the student's turn."""
         yield "student", self.players["student"](batch)
 
 
-def peer_names(parts: SchemeContext) -> list[str]:
-    """peer0, peer1 …, as many as the run has."""
-    return [f"peer{k}" for k in range(parts.peers)]
+def peer_names(context: SchemeContext) -> list[str]:
+    """Return the names peer0, peer1, …, one for each of the run's peers."""
+    return [f"peer{k}" for k in range(context.peers)]
 
 
 def display_name(name: str) -> str:
-    """A turn's "player/term" as rows have it: "student/kd" is "kd"; peers keep their names."""
+    """Return the name of a "player/term" in reports: "student/kd" becomes "kd"; peers keep their names."""
     return name.removeprefix("student/").removeprefix("peers/")
 
 
 def unwrap(module: nn.Module) -> Any:
-    """The module inside the wrappers of Fabric, DDP and torch.compile."""
+    """Return the module inside the wrappers of Fabric, DDP and torch.compile."""
     for inner in ("_forward_module", "module", "_orig_mod"):
         while inner in module._modules:
             module = module._modules[inner]  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a term's samples count is learned from how the student does a step later, on samples that it isn't taught."""
+"""Sample weights learned from the student's loss on held-out samples after a lookahead step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tutelage.schemes.lookahead import (
     MetaBatches,
     Rate,
     detach_except,
-    held_out,
+    hold_out_batches,
     rate_of,
     refuse_unsupported,
 )
@@ -27,14 +27,17 @@ from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class Bilevel(Offline):
-    """The learned policies of samples follow the student's error on a quiz, after a step that it doesn't take.
+    """The learned sample policies minimise the student's loss on held-out samples (the quiz) after a lookahead step.
 
     θ' = θ − η ∇_θ L(θ, φ; batch);  φ ← φ − μ ∇_φ CE(θ'; quiz);  then θ takes its own step, φ a constant in L. η is the
-    learning rate as it goes. meta_lr: μ, of AdamW without decay. quiz: the share of the training samples that is held
-    out from the student, fair by class; a batch of it goes with each batch.
+    current learning rate.
+    Args:
+        meta_lr: μ, the learning rate of AdamW without weight decay.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Hu, Wu, Li, Ma, Chen, Wang, Yan, Liu. ICLR 2024. arXiv:2312.15112 (TGeo-KD), where the quiz is
     the validation split.
-    Raises: ConfigError if meta_lr is negative, or the method has no policy of samples that learns.
+    Raises: ConfigError if meta_lr is negative, or the method has no learned sample policy.
     """
 
     def __init__(
@@ -44,29 +47,29 @@ class Bilevel(Offline):
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
-        """The student and its teacher."""
-        refuse_unsupported(cls, parts.settings)
-        network = parts.network()
-        held = held_out(parts, quiz)
-        teacher = parts.teacher(network)
-        return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
+    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
+        """Build the student and its teacher."""
+        refuse_unsupported(cls, context.settings)
+        network = context.network()
+        quiz_batches = hold_out_batches(context, quiz)
+        teacher = context.teacher(network)
+        return cls(Player(network, context.terms(), context.task), teacher, quiz_batches, rate_of(context), meta_lr)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size connectors, take the policies' parameters out of the student's, and try a lesson."""
+        """Pair the layers, size the connectors, move the policies' parameters to their own player, and try a step."""
         super().wire(batch, samples)
-        found = self._own()
-        if not found:
+        parameters = self._policy_parameters()
+        if not parameters:
             raise ConfigError(
-                "scheme=bilevel: no policy of samples in the method learns; use tgeo_kd, or samples={name: geometry}."
+                "scheme=bilevel: the method has no learned sample policy; use tgeo_kd, or samples={name: geometry}."
             )
-        self.players["policies"] = MetaParameters(list(found.values()), self.meta_lr)
-        for parameter in found.values():
+        self.players["policies"] = MetaParameters(list(parameters.values()), self.meta_lr)
+        for parameter in parameters.values():
             parameter.requires_grad_(False)
-        self._lesson(batch, None if self.teacher is None else self.teacher(batch, self.layers), 0)
+        self._meta_loss(batch, None if self.teacher is None else self.teacher(batch, self.layers), 0)
 
-    def _own(self) -> dict[str, nn.Parameter]:
-        """The policies' parameters in the student, by name."""
+    def _policy_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the policies' parameters in the student's player, by name."""
         student = unwrap(self.players["student"])
         return {
             f"{path}.{name}": parameter
@@ -76,25 +79,29 @@ class Bilevel(Offline):
         }
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """The policies' turn, then the student's, by what they are after their own."""
+        """Yield the policies' turn, then the student's with the updated policies."""
         teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
-        yield "policies", {"quiz": self._lesson(batch, teacher_outputs, step)}
+        yield "policies", {"quiz": self._meta_loss(batch, teacher_outputs, step)}
         with torch.no_grad():
-            for own, learned in zip(self._own().values(), unwrap(self.players["policies"]).learned, strict=True):
-                own.copy_(learned)
+            for parameter, learned in zip(
+                self._policy_parameters().values(), unwrap(self.players["policies"]).learned, strict=True
+            ):
+                parameter.copy_(learned)
         yield "student", self.players["student"](batch, teacher_outputs)
 
-    def _lesson(self, batch: Batch, teacher_outputs: Outputs | None, step: int) -> Tensor:
-        """The student's error on the quiz after its step, with a gradient to the policies alone."""
+    def _meta_loss(self, batch: Batch, teacher_outputs: Outputs | None, step: int) -> Tensor:
+        """Return the student's loss on the quiz after the lookahead step, with a gradient to the policies alone."""
         learned = unwrap(self.players["policies"]).learned
-        virtual = LookaheadStudent(unwrap(self.players["student"]), dict(zip(self._own(), learned, strict=True)))
-        losses = virtual.losses(batch, teacher_outputs)
-        virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
-        return detach_except(virtual.error(self.quiz.batch(step, batch)), learned)
+        lookahead = LookaheadStudent(
+            unwrap(self.players["student"]), dict(zip(self._policy_parameters(), learned, strict=True))
+        )
+        losses = lookahead.losses(batch, teacher_outputs)
+        lookahead.step(torch.stack(list(losses.values())).sum(), self.rate(step))
+        return detach_except(lookahead.task_loss(self.quiz.batch(step, batch)), learned)
 
 
 class MetaParameters(AuxiliaryPlayer):
-    """A player of parameters alone, which begin as these; no student."""
+    """An auxiliary player that holds copies of parameters and no network."""
 
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
         super().__init__()

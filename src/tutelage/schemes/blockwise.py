@@ -1,4 +1,4 @@
-"""A student whose blocks learn side by side, each from what the teacher's block before it gives."""
+"""A student whose blocks learn in parallel, each from the output of the teacher's previous block."""
 
 from __future__ import annotations
 
@@ -23,34 +23,36 @@ from tutelage.tasks.base import Task
 
 
 class Blockwise(Offline):
-    """Each block of the student learns from the teacher's block before it, and all of them from the student's answer.
+    """Each block of the student gets the teacher's previous feature, and all blocks learn from the student's logits.
 
-    s_k = S_k(t_{k−1}), t_k = T_k(t_{k−1}), which terms of features compare; blocks end at the layers that these compare
-    (`lit`: at the stages' ends). The teacher's features have no gradient, so there each block learns by itself, and one
-    forward serves them all. Terms of responses get the answer of the student's own forward, and train every block.
-    copy: what comes before the first block and after the last (the stem with its norm, the classifier) is the
-    teacher's: copied, and neither trained nor in training mode.
-    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937 (LIT), as the authors' code does it.
+    s_k = S_k(t_{k−1}), t_k = T_k(t_{k−1}), which feature terms compare; blocks end at the layers that these terms
+    compare (`lit`: at the ends of the stages). The teacher's features have no gradient, so each block learns
+    separately, and one forward suffices for all of them. Response terms compare the logits of the student's ordinary
+    forward, and train every block.
+    Args:
+        copy: copy the modules before the first block and after the last (the stem with its norm, the classifier) from
+            the teacher; the copies are not trained and stay in eval mode.
+    Paper: Koratana, Kang, Bailis, Zaharia. ICML 2019. arXiv:1810.01937 (LIT), as in the authors' code.
     """
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, copy: bool = True) -> Blockwise:
-        """The student and its teacher."""
-        settings = parts.settings
+    def from_context(cls, context: SchemeContext, copy: bool = True) -> Blockwise:
+        """Build the student and its teacher."""
+        settings = context.settings
         if settings.compile or settings.recompute or settings.sharded:
             raise ConfigError(
                 "scheme=blockwise replaces features within the student's forward, which can't be compiled, recomputed "
-                "or divided: leave compile, recompute and strategy out."
+                "or sharded: remove compile, recompute and strategy."
             )
-        network = parts.network()
-        return cls(BlockwisePlayer(network, parts.terms(), parts.task, copy), parts.teacher(network))
+        network = context.network()
+        return cls(BlockwisePlayer(network, context.terms(), context.task, copy), context.teacher(network))
 
 
 class BlockwisePlayer(Player):
-    """A student that says its answer, and what its layers give where each block gets the teacher's feature.
+    """A student that is run twice: ordinarily for its logits, and with the teacher's features as its blocks' inputs.
 
-    Raises: ConfigError if no term compares layers, if two that it compares differ in shape, or if the teacher lacks
-    what is to be copied.
+    Raises: ConfigError if no term compares layers, if two compared layers differ in shape, or if the teacher lacks a
+    module that is to be copied.
     """
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task, copy: bool = True) -> None:
@@ -59,97 +61,102 @@ class BlockwisePlayer(Player):
         self.copied: list[str] = []
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Choose layers as every player does, and see that they can stand for each other."""
+        """Choose the layers, check that the paired ones have equal shapes, and copy modules from the teacher."""
         super().wire(teacher, batch, samples)
         terms = self.terms.named().values()
         pairs = [
-            (split(ours)[0], split(theirs)[0])
+            (split(student_layer)[0], split(teacher_layer)[0])
             for term in terms
-            for ours, theirs in zip(term.student_layers, term.teacher_layers, strict=True)
+            for student_layer, teacher_layer in zip(term.student_layers, term.teacher_layers, strict=True)
         ]
         if teacher is None or not pairs:
-            raise ConfigError("scheme=blockwise has blocks where a term compares layers: add one (method=lit).")
+            raise ConfigError(
+                "scheme=blockwise needs a term that compares layers, at which blocks end: use method=lit."
+            )
         profile = ModelProfile(self.student.model, batch)
-        for ours, theirs in pairs:
-            mine, other = (tuple(x.shape[1:]) for x in (profile.feature(ours), teacher.feature(theirs)))
-            if mine != other:
+        for student_layer, teacher_layer in pairs:
+            student_shape, teacher_shape = (
+                tuple(x.shape[1:]) for x in (profile.feature(student_layer), teacher.feature(teacher_layer))
+            )
+            if student_shape != teacher_shape:
                 raise ConfigError(
-                    f"scheme=blockwise: the student's {ours} gives {mine} and the teacher's {theirs} {other}, and the "
-                    "next block takes either, so they must be alike: use a student as wide as its teacher and less "
-                    "deep, such as resnet8 of resnet20."
+                    f"scheme=blockwise: the student's {student_layer} outputs {student_shape} and the teacher's "
+                    f"{teacher_layer} {teacher_shape}; the next block takes either as its input, so the shapes must be "
+                    "equal: use a student as wide as its teacher but shallower, such as resnet8 of resnet20."
                 )
-        ran = [layer.name for layer in profile.layers]
-        last = max((ours for ours, _ in pairs), key=ran.index)
-        self.fed = {ours: theirs for ours, theirs in pairs if ours != last}
+        execution_order = [layer.name for layer in profile.layers]
+        last = max((student_layer for student_layer, _ in pairs), key=execution_order.index)
+        self.block_inputs = {student: teacher for student, teacher in pairs if student != last}
         if self.copy:
-            self.copied = around(
+            self.copied = modules_around(
                 self.student.model,
                 profile.inputs,
-                [*(ours for ours, _ in pairs), *(stage.name for stage in profile.stages)],
+                [*(student_layer for student_layer, _ in pairs), *(stage.name for stage in profile.stages)],
             )
-            first = teacher.members[0] if teacher.members else teacher  # of several the first one's stages are compared
-            self._take_over(first.model)
+            first = teacher.members[0] if teacher.members else teacher  # an ensemble's stages are its first member's
+            self._copy_from(first.model)
 
     def teacher_layers(self) -> tuple[str, ...]:
-        """What feeds its blocks too, with all tokens."""
-        return (*super().teacher_layers(), *self.fed.values())
+        """Return the layers of the terms, and those whose features are the blocks' inputs (with all tokens)."""
+        return (*super().teacher_layers(), *self.block_inputs.values())
 
-    def _take_over(self, teacher: nn.Module) -> None:
-        theirs = teacher.state_dict()
+    def _copy_from(self, teacher: nn.Module) -> None:
+        weights = teacher.state_dict()
         for name in self.copied:
             module = self.student.model.get_submodule(name)
-            for key, own in module.state_dict(prefix=f"{name}.").items():
-                if key not in theirs or theirs[key].shape != own.shape:
+            for key, tensor in module.state_dict(prefix=f"{name}.").items():
+                if key not in weights or weights[key].shape != tensor.shape:
                     raise ConfigError(
-                        f"scheme=blockwise takes what is around the blocks from the teacher, whose {key} is "
-                        f"{tuple(theirs[key].shape) if key in theirs else 'missing'}, and the student's is "
-                        f"{tuple(own.shape)}; use two of one family, or let the student have its own "
+                        f"scheme=blockwise copies the modules around the blocks from the teacher, whose {key} is "
+                        f"{tuple(weights[key].shape) if key in weights else 'missing'}; the student's is "
+                        f"{tuple(tensor.shape)}. Use two models of one family, or keep the student's own modules "
                         "(scheme={name: blockwise, copy: false})."
                     )
-                own.copy_(theirs[key])
+                tensor.copy_(weights[key])
             module.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> BlockwisePlayer:
-        """All but what was copied."""
+        """Set the mode of all modules except the copied ones, which stay in eval mode."""
         super().train(mode)
         for name in self.copied:
             self.student.model.get_submodule(name).eval()
         return self
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """Its own forward, and one in which each block but the first begins at the teacher's feature."""
+        """Run the student ordinarily and with the teacher's features as block inputs; return the weighted terms."""
         assert isinstance(teacher_outputs, Outputs)
         student_outputs = self.forward_student(batch)
-        with replaced(self.student.model, {ours: teacher_outputs[theirs] for ours, theirs in self.fed.items()}):
-            fed = self.forward_student(batch)
-        return self.compare(replace(student_outputs, features=fed.features), teacher_outputs, batch)
+        features = {student: teacher_outputs[teacher] for student, teacher in self.block_inputs.items()}
+        with replaced_outputs(self.student.model, features):
+            block_outputs = self.forward_student(batch)
+        return self.compare(replace(student_outputs, features=block_outputs.features), teacher_outputs, batch)
 
 
-def around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> list[str]:
-    """The modules with parameters of their own that run before the first block or after the last.
+def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> list[str]:
+    """Return the modules with parameters of their own that run before the first block or after the last.
 
-    blocks: the modules that are blocks, or end them. Where they are items of a list, all its items are blocks. What
-    only ends the first block tells nothing of where it begins, so that nothing comes before it.
+    blocks: the modules that are blocks, or end them. If they are items of a module list, all its items are blocks. A
+    module that merely ends the first block doesn't show where that block begins; then no module runs before it.
     """
     begin, end = order(model, inputs)
-    home = max(set.intersection(*map(parents, blocks)), key=len, default="")
-    items = model.get_submodule(home)
+    container = max(set.intersection(*map(parents, blocks)), key=len, default="")
+    items = model.get_submodule(container)
     if isinstance(items, nn.Sequential | nn.ModuleList):
-        blocks = [f"{home}.{name}".lstrip(".") for name, _ in items.named_children()]
-    ran = sorted((name for name in blocks if name in begin), key=lambda name: begin[name][0])
-    whole = any(list(child.parameters()) for child in model.get_submodule(ran[0]).children())
-    first, last = begin[ran[0]][0] if whole else 0, max(end[name][-1] for name in ran)
+        blocks = [f"{container}.{name}".lstrip(".") for name, _ in items.named_children()]
+    ordered = sorted((name for name in blocks if name in begin), key=lambda name: begin[name][0])
+    is_container = any(list(child.parameters()) for child in model.get_submodule(ordered[0]).children())
+    first, last = begin[ordered[0]][0] if is_container else 0, max(end[name][-1] for name in ordered)
     owners = [name for name, module in model.named_modules() if name in begin and module._parameters]
     return [name for name in owners if end[name][-1] < first or begin[name][0] > last]
 
 
 @contextmanager
-def replaced(model: nn.Module, features: Mapping[str, Tensor]) -> Iterator[None]:
-    """While it lasts, these layers' outputs are noted by whoever listened before, and go on as these features."""
+def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterator[None]:
+    """Replace the outputs of layers by features; hooks registered earlier still see the original outputs."""
     widths = norm_widths(model)
     handles = [
-        model.get_submodule(layer).register_forward_hook(partial(_instead, feature, widths))
+        model.get_submodule(layer).register_forward_hook(partial(_replace_output, feature, widths))
         for layer, feature in features.items()
     ]
     try:
@@ -159,8 +166,8 @@ def replaced(model: nn.Module, features: Mapping[str, Tensor]) -> Iterator[None]
             handle.remove()
 
 
-def _instead(feature: Tensor, widths: set[int], module: nn.Module, args: Any, out: Any) -> Any:
-    own = out[0] if isinstance(out, tuple | list) else out
-    given = feature.permute(0, 2, 3, 1) if channels_come_last(own.shape[1:], widths) else feature
-    given = given.to(own.dtype, copy=True)  # what follows may write in place
-    return type(out)([given, *out[1:]]) if isinstance(out, tuple | list) else given
+def _replace_output(feature: Tensor, widths: set[int], module: nn.Module, args: Any, out: Any) -> Any:
+    original = out[0] if isinstance(out, tuple | list) else out
+    replacement = feature.permute(0, 2, 3, 1) if channels_come_last(original.shape[1:], widths) else feature
+    replacement = replacement.to(original.dtype, copy=True)  # the next module may write in place
+    return type(out)([replacement, *out[1:]]) if isinstance(out, tuple | list) else replacement

@@ -1,4 +1,4 @@
-"""Peers that learn from each other's older selves."""
+"""Peers that learn from copies of each other, which are refreshed periodically."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tutelage.utils.options import Count
 
 
 class Codistillation(Scheme):
-    """Each peer learns from copies of the others, which are taken anew every `every` batches.
+    """Each peer learns from copies of the other peers, which are refreshed every `every` batches.
 
-    L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} D(z̄_j, z_i), z̄_j what the copy of peer j says, in eval mode.
+    L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} D(z̄_j, z_i), z̄_j the logits of the copy of peer j, in eval mode.
     Paper: Anil, Pereyra, Passos, Ormandi, Dahl, Hinton. ICLR 2018. arXiv:1804.03235
     Raises: ConfigError with fewer than two peers, or if `every` is below 1.
     """
@@ -29,7 +29,7 @@ class Codistillation(Scheme):
     def __init__(self, peers: Mapping[str, Player], every: Count = 50) -> None:
         super().__init__()
         if len(peers) < 2:
-            raise ConfigError(f"codistillation needs at least two peers, {len(peers)} given.")
+            raise ConfigError(f"codistillation needs at least two peers, got {len(peers)}.")
         self.players = nn.ModuleDict(peers)
         self.peers = dict(peers)
         self.copies = nn.ModuleDict(
@@ -38,47 +38,47 @@ class Codistillation(Scheme):
         self.every = every
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, every: Count = 50) -> Codistillation:
-        """As many peers as the run has."""
-        return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, every)
+    def from_context(cls, context: SchemeContext, every: Count = 50) -> Codistillation:
+        """Build as many peers as the run has."""
+        return cls({name: context.player(k, name) for k, name in enumerate(peer_names(context))}, every)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Wire each peer to its neighbour."""
+        """Wire each peer to its neighbour, and choose the layers of each copy that the other peers' terms require."""
         wire_peers(list(self.peers.values()), batch, samples)
         for teacher in self.copies.values():
             assert isinstance(teacher, Frozen)
             teacher.profile(batch)
-        self.heard: dict[str, list[str]] = {
-            name: [layer for other, p in self.peers.items() if other != name for layer in p.terms.layers("teacher")]
+        self.captured_layers: dict[str, list[str]] = {
+            name: [x for peer_name, p in self.peers.items() if peer_name != name for x in p.terms.layers("teacher")]
             for name in self.peers
         }
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """A turn for each; nobody waits for anybody."""
+        """Yield one turn per peer; the turns are independent, as the copies don't change between them."""
         if step % self.every == 0:
-            self.renew(step // self.every)
+            self.refresh_copies(step // self.every)
         teacher_outputs: dict[str, Outputs] = {
-            name: teacher(batch, self.heard[name]) for name, teacher in self.copies.items()
+            name: teacher(batch, self.captured_layers[name]) for name, teacher in self.copies.items()
         }
         for name, player in self.players.items():
-            yield name, player(batch, [outputs for other, outputs in teacher_outputs.items() if other != name])
+            yield name, player(batch, [outputs for peer_name, outputs in teacher_outputs.items() if peer_name != name])
 
-    def renew(self, turn: int) -> None:
-        """Take the copies anew, for the so manieth time."""
+    def refresh_copies(self, turn: int) -> None:
+        """Copy the peers' current weights; turn: the number of earlier refreshes."""
         for teacher, peer in zip(self.copies.values(), self.peers.values(), strict=True):
-            copied(peer.student.model.state_dict(), teacher)
+            load_copy(peer.student.model.state_dict(), teacher)
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The copies."""
+        """Return the weights of the copies."""
         return {name: teacher.state_dict() for name, teacher in self.copies.items()}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
+        """Restore the weights of the copies."""
         for name, teacher in self.copies.items():
             teacher.load_state_dict(state[name])
 
 
-def copied(weights: Mapping[str, Tensor], teacher: nn.Module) -> None:
-    """Give a copy these weights and statistics."""
+def load_copy(weights: Mapping[str, Tensor], teacher: nn.Module) -> None:
+    """Load weights and statistics into a copy."""
     assert isinstance(teacher, Frozen)
     teacher.tapped.model.load_state_dict(weights)

@@ -1,4 +1,4 @@
-"""What an optimiser trains when students learn from what they say together."""
+"""The player of students that learn from their joint outputs."""
 
 from __future__ import annotations
 
@@ -17,19 +17,26 @@ from tutelage.nn.shared_trunk import Branches
 from tutelage.objective.terms import Terms
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.schemes.peer_ensembles import PeerEnsemble
-from tutelage.schemes.two_views import embedded
+from tutelage.schemes.two_views import require_embedding
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 
 
 class CollaborativePlayer(nn.Module):
-    """Students and what speaks for them all, with one optimiser.
+    """Students and their ensemble, with one optimiser.
 
-    forward(batch, inputs, told) → {term: weighted scalar}. Terms whose loss takes a list see the whole group: what
-    speaks for it, or, if they compare embeddings, what enters each classifier. Each of the others sees every student by
-    itself, against what teaches that one, as "peer/term". split: where the students
-    part; None: they share nothing. rise: epochs over which what they teach each other gains its weight, as
-    exp(−5(1 − t)²). inputs: each student's own, if they aren't the batch's; told: what each one's moving average says.
+    forward(batch, inputs, teacher_outputs) → {term: weighted scalar}. A term whose loss takes a list compares the whole
+    group: the ensemble's outputs, or, if the loss compares embeddings, the input of each student's classifier. Every
+    other term compares each student separately with that student's teachers, and is named "peer/term".
+
+    Args:
+        networks: the students by name.
+        terms: the terms of the method.
+        task: the task of the run.
+        ensemble: how the students' outputs are combined; None: PeerEnsemble.
+        split: the layer from which on the students share no layer; None: they share nothing.
+        gradient: the factor of the gradient where the branches meet.
+        rise: the number of epochs over which the weight of the mutual teaching rises, as exp(−5(1 − t)²).
     """
 
     def __init__(
@@ -46,102 +53,118 @@ class CollaborativePlayer(nn.Module):
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
         self.ensemble = ensemble or PeerEnsemble()
-        joint = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
-        self.together = Terms({name: term for name, term in joint.items() if term.loss.compares != "embedding"})
-        self.embedded = Terms({name: term for name, term in joint.items() if term.loss.compares == "embedding"})
-        for term in self.embedded.named().values():
-            term.compares = "response"  # an embedding stands for it
-        self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
+        list_terms = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
+        self.group_terms = Terms({name: term for name, term in list_terms.items() if term.loss.compares != "embedding"})
+        self.embedding_terms = Terms(
+            {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
+        )
+        for term in self.embedding_terms.named().values():
+            term.compares = "response"  # its place is taken by the embedding
+        self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
-        self.full = {name: getattr(t.loss, self.ensemble.rises, 1.0) for name, t in self.together.named().items()}
+        self.full_weights = {
+            name: getattr(term.loss, self.ensemble.ramped_option, 1.0)
+            for name, term in self.group_terms.named().items()
+        }
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Part the networks, and size the ensemble and the terms from one example."""
+        """Split the networks, and size the ensemble and the terms from one example."""
         first = next(iter(self.students().values())).model
         profile = ModelProfile(first, batch)
         if self.split is not None:
             self.branches.share(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
-        self.embedding = embedded(profile).embedding if self.embedded else ""
-        self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedded else [])])
+        self.embedding = require_embedding(profile).embedding if self.embedding_terms else ""
+        self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedding_terms else [])])
         example = replace(batch, inputs=profile.inputs)
         with eval_no_grad(self):
             outputs = self.forward_student(example)
         self.ensemble.build(outputs, self.branches.split, layers)
         self.ensemble.to(outputs[0].response)
         with eval_no_grad(self):
-            ours, theirs = self.ensemble.lead(outputs)
-            pairs = self.ensemble.pairs(dict(zip(self.students(), outputs, strict=True)), None)
-        self.together.wire(profile_with_outputs(profile, ours), profile_with_outputs(profile, theirs), batch, samples)
-        if self.embedded:
-            self.embedded.wire(profile_with_outputs(profile, self.embeddings(outputs)), None, batch, samples)
-        for one, teacher_outputs in list(pairs.values())[:1]:
-            self.each.wire(
-                profile_with_outputs(profile, one), profile_with_outputs(profile, teacher_outputs[0]), batch, samples
+            group_outputs, group_teacher = self.ensemble.group_comparison(outputs)
+            comparisons = self.ensemble.peer_comparisons(dict(zip(self.students(), outputs, strict=True)), None)
+        self.group_terms.wire(
+            profile_with_outputs(profile, group_outputs), profile_with_outputs(profile, group_teacher), batch, samples
+        )
+        if self.embedding_terms:
+            self.embedding_terms.wire(profile_with_outputs(profile, self.embeddings(outputs)), None, batch, samples)
+        for student_outputs, teacher_outputs in list(comparisons.values())[:1]:
+            self.peer_terms.wire(
+                profile_with_outputs(profile, student_outputs),
+                profile_with_outputs(profile, teacher_outputs[0]),
+                batch,
+                samples,
             )
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
-        """What each student says."""
-        return group_outputs(self.branches, self.task, batch, inputs)
+        """Return each student's outputs."""
+        return branch_outputs(self.branches, self.task, batch, inputs)
 
     def forward(
         self, batch: Batch, inputs: list[Inputs] | None = None, teacher_outputs: list[Outputs] | None = None
     ) -> dict[str, Tensor]:
-        """Each term's weighted scalar."""
+        """Compute the weighted scalar of each term.
+
+        Args:
+            batch: the training batch.
+            inputs: one input per student; None: the batch's input for all.
+            teacher_outputs: the outputs of each student's moving average, if there are averages.
+        """
         outputs = self.forward_student(batch, inputs)
-        share = self.rise.at(batch.epoch)
+        ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            for name, term in self.together.named().items():
-                if self.ensemble.rises:
-                    setattr(term.loss, self.ensemble.rises, share * self.full[name])
-            losses = self.together(*self.ensemble.lead(outputs), batch, mask) if self.together else {}
-            if self.embedded:
-                losses |= self.embedded(self.embeddings(outputs), None, batch, mask)
-            if not self.each:
+            for name, term in self.group_terms.named().items():
+                if self.ensemble.ramped_option:
+                    setattr(term.loss, self.ensemble.ramped_option, ramp * self.full_weights[name])
+            losses = self.group_terms(*self.ensemble.group_comparison(outputs), batch, mask) if self.group_terms else {}
+            if self.embedding_terms:
+                losses |= self.embedding_terms(self.embeddings(outputs), None, batch, mask)
+            if not self.peer_terms:
                 return losses
-            for name, (one, others) in self.ensemble.pairs(
-                dict(zip(self.students(), outputs, strict=True)), teacher_outputs
-            ).items():
-                taught = self._each(one, others, batch, mask, share)
-                losses |= {f"{name}/{key}": value for key, value in taught.items()}
+            student_outputs = dict(zip(self.students(), outputs, strict=True))
+            comparisons = self.ensemble.peer_comparisons(student_outputs, teacher_outputs)
+            for name, (student, teachers) in comparisons.items():
+                peer_losses = self._peer_losses(student, teachers, batch, mask, ramp)
+                losses |= {f"{name}/{key}": value for key, value in peer_losses.items()}
         return losses
 
-    def _each(
-        self, outputs: Outputs, others: list[Outputs], batch: Batch, mask: Tensor | None, share: float
+    def _peer_losses(
+        self, outputs: Outputs, teachers: list[Outputs], batch: Batch, mask: Tensor | None, ramp: float
     ) -> dict[str, Tensor]:
-        """The terms of one student, the mean over those who teach it."""
-        found = [self.each(outputs, teacher_outputs, batch, mask) for teacher_outputs in others]
-        taught = {name: share if term.loss.needs_teacher else 1.0 for name, term in self.each.named().items()}
-        return {name: factor * torch.stack([one[name] for one in found]).mean() for name, factor in taught.items()}
+        """Return the terms of one student, each its mean over the student's teachers."""
+        losses = [self.peer_terms(outputs, teacher_outputs, batch, mask) for teacher_outputs in teachers]
+        factors = {name: ramp if term.loss.needs_teacher else 1.0 for name, term in self.peer_terms.named().items()}
+        return {name: factor * torch.stack([x[name] for x in losses]).mean() for name, factor in factors.items()}
 
     def embeddings(self, outputs: list[Outputs]) -> Outputs:
-        """What they say as a group, with what enters each one's classifier in place of its answer."""
-        return Outputs(outputs[0].response, members=[Outputs(as_vector(one[self.embedding])) for one in outputs])
+        """Return the group's outputs, in which the input of each student's classifier replaces its logits."""
+        return Outputs(outputs[0].response, members=[Outputs(as_vector(x[self.embedding])) for x in outputs])
 
     def optimised(self) -> dict[str, nn.Module]:
-        """All of it."""
+        """Return the whole player, which has one optimiser."""
         return {"": self}
 
     def device(self) -> torch.device:
-        """Where it is."""
+        """Return the device of the parameters."""
         return next(self.parameters()).device
 
     def students(self) -> dict[str, FeatureExtractor]:
-        """Each one's whole network."""
+        """Return each student as a complete network, by name."""
         return self.branches.extractors()
 
 
-def group_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
-    """What each of several networks says of a batch, or of its own view of it."""
+def branch_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
+    """Return the outputs of several networks for a batch, or for each network's own view of it."""
     outputs: list[Outputs] = branches(batch.inputs if inputs is None else inputs)
-    return [Outputs(task.response(one.response, batch), one.features) for one in outputs]
+    return [Outputs(task.response(x.response, batch), x.features) for x in outputs]
 
 
 def profile_with_outputs(profile: ModelProfile, outputs: Outputs | None) -> Any:
-    """A look at a network that says this."""
+    """Return a copy of the profile with these outputs, or None without outputs."""
     if outputs is None:
         return None
-    made: Any = copy.copy(profile)
-    made.response, made.metadata, made.members = outputs.response, outputs.metadata, outputs.members
-    return made
+    copied: Any = copy.copy(profile)
+    copied.response, copied.metadata, copied.members = outputs.response, outputs.metadata, outputs.members
+    return copied

@@ -1,4 +1,4 @@
-"""Peers whose classifiers at several depths teach each other."""
+"""Peers with classifiers at several depths, which teach each other."""
 
 from __future__ import annotations
 
@@ -16,50 +16,52 @@ from tutelage.utils.options import Layers
 
 
 class CrossLayer(Mutual):
-    """Mutual learning of peers with classifiers on middle layers; in the end these are left out.
+    """Mutual learning of peers with auxiliary classifiers on middle layers, which the exported students don't have.
 
-    Losses that take a list of the student get the answers of a peer's classifiers, shallow to deep, its own the last;
-    their teachers are another peer's, constants. Of more than two peers, each term is its mean over the others.
-    layers: where the classifiers are, in every peer; "auto" takes the end of every stage but the last.
-    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816 (DCM), whose classifiers are made of the network's own blocks; here
+    Losses that take a list of the student's outputs get the logits of a peer's classifiers, from shallow to deep, the
+    network's own last; their teacher is the list of another peer, detached. With more than two peers, each term is its
+    mean over the other peers.
+    Args:
+        layers: the layers that get a classifier, in every peer; "auto": the end of every stage except the last.
+    Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816 (DCM), whose classifiers consist of the network's own blocks; here
     they are bottlenecks.
     """
 
     name = "cross_layer"
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
-        """As many peers as the run has."""
-        at = layer_list(layers)
+    def from_context(cls, context: SchemeContext, layers: Layers = "auto") -> CrossLayer:  # type: ignore[override]
+        """Build as many peers as the run has."""
+        layer_names = layer_list(layers)
         return cls(
             {
-                name: CrossLayerPlayer(parts.network(k, name), parts.terms(), parts.task, at)
-                for k, name in enumerate(peer_names(parts))
+                name: CrossLayerPlayer(context.network(k, name), context.terms(), context.task, layer_names)
+                for k, name in enumerate(peer_names(context))
             }
         )
 
 
 class CrossLayerPlayer(MultiExitPlayer):
-    """A peer with exits, that says what each of its classifiers says."""
+    """A peer with exits, whose outputs include the logits of all its classifiers."""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Make the exits, and wire the terms to a peer."""
+        """Build the exits, and wire the terms to another peer."""
         profile = ModelProfile(self.student.model, batch)
-        ours = profile.answer(profile.response)
-        ours.members = [*(profile.answer(logits) for _, logits in self.grow(profile)), profile]
-        self.terms.wire(ours, teacher, batch, samples)
+        student_profile = profile.answer(profile.response)
+        student_profile.members = [*(profile.answer(logits) for _, logits in self.build_heads(profile)), profile]
+        self.terms.wire(student_profile, teacher, batch, samples)
         self.metadata = profile.metadata
         self.set_captured_layers()
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
-        """Capture what enters the exits too."""
+        """Capture the inputs of the exits in addition to the terms' layers."""
         super().set_captured_layers([*self.exits, *captured])
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """What it says, and what all its classifiers say, as members."""
+        """Return the network's outputs, with the outputs of all its classifiers as members."""
         outputs = super().forward_student(batch)
         exits = [head(outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
         outputs.members = [Outputs(to_float32(logits)) for logits in (*exits, outputs.response)]
         return outputs
 
-    forward = Player.forward  # the peers teach, not its own deepest layer
+    forward = Player.forward  # the teachers are the peers, not the deepest layer as in MultiExitPlayer

@@ -1,4 +1,4 @@
-"""A student whose losses get what each position of its last stages votes for."""
+"""A student whose losses get votes for classes, one by each position of its last stages."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ from tutelage.utils.options import Checked, Few, FewOrZero, NonNegative
 
 
 class DenseVotes(SelfTaught):
-    """Each position of the last stages votes for a class; linear classifiers on them are left out in the end.
+    """Each position of the last stages votes for a class; the exported student lacks their auxiliary classifiers.
 
-    Losses that ask for `votes` (B, C) get how many positions their classifier gives to each class. The last stage's is
-    the student's own, where that reads the stage's mean over positions. Terms without a teacher that don't ask for
-    votes are added up over the other classifiers, of means over positions.
-    heads: how many stages before the last vote too, or all there are. head_weight: what the truth counts for their
-    classifiers. enlarge: by how much maps grow, bilinearly, before their positions vote.
+    Losses that require `votes` (B, C) get the number of positions that the stages' classifiers assign to each class.
+    The last stage's classifier is the student's own, if its input is the stage's mean over positions. Terms that need
+    neither a teacher nor votes are also summed over the auxiliary classifiers, applied to means over positions.
+    Args:
+        heads: the number of stages before the last that vote too; fewer if the student has fewer.
+        head_weight: the weight of the supervised terms of the auxiliary classifiers.
+        enlarge: the factor by which maps are enlarged, bilinearly, before their positions vote.
     Paper: Liang, Li, Bi, Zhou. ECCV 2022. arXiv:2207.12980 (ZipfLS): two heads and the weight of 0.5 as in the authors'
-    network and code. Their commands have the last stage alone vote (heads 0), twice enlarged on small images.
+    network and code. In their commands the last stage votes alone (heads 0), enlarged twice on small images.
     """
 
     name = "dense_votes"
 
     @classmethod
     def from_context(
-        cls, parts: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
+        cls, context: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
     ) -> DenseVotes:
-        """The student."""
-        return cls(DenseVotesPlayer(parts.network(), parts.terms(), parts.task, heads, head_weight, enlarge))
+        """Build the student."""
+        return cls(DenseVotesPlayer(context.network(), context.terms(), context.task, heads, head_weight, enlarge))
 
 
 class DenseVotesPlayer(Checked, Player):
@@ -59,63 +61,72 @@ class DenseVotesPlayer(Checked, Player):
         self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the stages and make the classifiers.
+        """Find the stages and build the classifiers.
 
-        Raises: ModelError if there is no stage; ConfigError if the student answers by position, or no term asks for
-        votes.
+        Raises: ModelError if there is no stage; ConfigError if the student's logits have positions, or no term
+        requires votes.
         """
         profile = ModelProfile(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=dense_votes: the answer is {shape_of(profile.response)}, expected one a sample; "
-                "scheme=offline "
-                "ranks what each position answers."
+                f"scheme=dense_votes: the student's response is {shape_of(profile.response)}, expected one per sample; "
+                "use scheme=offline, which ranks the response of each position."
             )
-        self.truths = [name for name, term in self.terms.named().items() if "votes" not in term.loss_inputs[term.loss]]
-        if len(self.truths) == len(self.terms):
-            raise ConfigError("scheme=dense_votes: no term goes by votes; use one that does (zipf_ls).")
+        self.supervised_names = [
+            name for name, term in self.terms.named().items() if "votes" not in term.loss_inputs[term.loss]
+        ]
+        if len(self.supervised_names) == len(self.terms):
+            raise ConfigError("scheme=dense_votes: no term of the method requires votes; add one that does (zipf_ls).")
         if not profile.stages:
-            raise ModelError("scheme=dense_votes: no stage was found in the student; scheme=offline needs none.")
+            raise ModelError(
+                "scheme=dense_votes: no stage was found in the student; use scheme=offline, which needs none."
+            )
         self.layers = [profile.named(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
         features = [profile.feature(layer) for layer in self.layers]
-        self.own = reader(profile, features[-1])
-        headed = features[:-1] if self.own else features
-        self.heads = nn.ModuleList(nn.Linear(x.shape[1], profile.response.shape[1]) for x in headed).to(features[-1])
+        self.classifier_name = classifier_of_mean(profile, features[-1])
+        head_features = features[:-1] if self.classifier_name else features
+        self.heads = nn.ModuleList(nn.Linear(x.shape[1], profile.response.shape[1]) for x in head_features).to(
+            features[-1]
+        )
         self.metadata = profile.metadata
         self.terms.wire(profile, None, replace(batch, extras=batch.extras | {"votes": profile.response}), samples)
         self.terms.refuse_frozen(profile)
         self.set_captured_layers(self.layers)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """The terms of one forward, by its votes, and the truth of the classifiers' answers."""
+        """Run one forward; return the weighted terms, with the supervised terms of the auxiliary classifiers added."""
         student_outputs = self.forward_student(batch)
         maps = [student_outputs[layer] for layer in self.layers]
-        answers = [Outputs(to_float32(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
-        counted = replace(batch, extras=batch.extras | {"votes": self.votes(maps, student_outputs.response)})
-        losses = self.compare(student_outputs, None, counted)
+        head_outputs = [Outputs(to_float32(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
+        batch_with_votes = replace(batch, extras=batch.extras | {"votes": self.votes(maps, student_outputs.response)})
+        losses = self.compare(student_outputs, None, batch_with_votes)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            for name in self.truths:
+            for name in self.supervised_names:
                 term = self.terms.named()[name]
-                of_heads = [term(answer, None, batch, self.task.mask(batch)) for answer in answers]
-                losses[name] = losses[name] + self.head_weight * sum(of_heads)
+                head_losses = [term(outputs, None, batch, self.task.mask(batch)) for outputs in head_outputs]
+                losses[name] = losses[name] + self.head_weight * sum(head_losses)
         return losses
 
     @torch.no_grad()
     def votes(self, maps: Sequence[Tensor], response: Tensor) -> Tensor:
-        """How many positions are given to each class, (B, C)."""
-        own = [self.student.model.get_submodule(self.own)] if self.own else []
+        """Count the positions that vote for each class, (B, C)."""
+        last_head = [self.student.model.get_submodule(self.classifier_name)] if self.classifier_name else []
         counts = torch.zeros_like(response, dtype=torch.float32)  # half precision counts to 256
-        for x, classify in zip(maps, [*self.heads, *own], strict=True):
+        for x, classify in zip(maps, [*self.heads, *last_head], strict=True):
             if self.enlarge > 1:
                 x = F.interpolate(x, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
-            given = classify(x.flatten(2).transpose(1, 2)).argmax(2)
-            counts.scatter_add_(1, given, torch.ones_like(given, dtype=counts.dtype))
+            predicted = classify(x.flatten(2).transpose(1, 2)).argmax(2)
+            counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=counts.dtype))
         return counts
 
 
-def reader(profile: ModelProfile, feature: Tensor) -> str:
-    """The model's linear classifier, if it reads this feature's mean over positions; empty if it doesn't."""
+def classifier_of_mean(profile: ModelProfile, feature: Tensor) -> str:
+    """Return the name of the model's linear classifier if its input is the feature's mean over positions, else ""."""
     name, at, _ = profile.embedding.partition(":in")
-    read, mean = profile.feature(profile.embedding), feature.mean((2, 3))
-    same = bool(at) and read.shape == mean.shape and torch.allclose(read, mean, rtol=1e-4, atol=1e-5)
+    classifier_input, mean = profile.feature(profile.embedding), feature.mean((2, 3))
+    same = (
+        bool(at)
+        and classifier_input.shape == mean.shape
+        and torch.allclose(classifier_input, mean, rtol=1e-4, atol=1e-5)
+    )
     return name if same else ""

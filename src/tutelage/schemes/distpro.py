@@ -1,4 +1,4 @@
-"""A search for the paths along which to distil."""
+"""Learned weights of the paths between teacher layers and student layers (DistPro)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext
-from tutelage.schemes.lookahead import LookaheadStudent, MetaBatches, Rate, held_out, rate_of, refuse_unsupported
+from tutelage.schemes.lookahead import (
+    LookaheadStudent,
+    MetaBatches,
+    Rate,
+    hold_out_batches,
+    rate_of,
+    refuse_unsupported,
+)
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -15,13 +22,16 @@ from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class DistProScheme(MetaWeighted):
-    """The weights of the paths between layers learn from how the student, after a step by them, does on a quiz.
+    """The weights of the paths between layers minimise the student's loss on a quiz after a lookahead step.
 
     θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.
-    η is the learning rate as it goes. meta_lr: μ, of Adam with β₁ 0.5. quiz: the share of the training samples that
-    is held out from the student, fair by class; a batch of it goes with each batch.
-    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547, which finds the course of α on a smaller training and
-    then trains with it; here both are one. μ and β₁ as in the authors' code.
+    η is the current learning rate.
+    Args:
+        meta_lr: μ, the learning rate of Adam with β₁ 0.5.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
+    Paper: Deng, Sun, Newsam, Wang. ECCV 2022. arXiv:2204.05547, which searches the schedule of α in a smaller training
+    and then trains with it; here both happen in one training. μ and β₁ as in the authors' code.
     Raises: ConfigError if meta_lr is negative.
     """
 
@@ -34,37 +44,39 @@ class DistProScheme(MetaWeighted):
         self.quiz = quiz
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1) -> DistProScheme:
-        """The student and its teacher."""
-        refuse_unsupported(cls, parts.settings)
-        network = parts.network()
-        held = held_out(parts, quiz)
-        teacher = parts.teacher(network)
-        return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
+    def from_context(
+        cls, context: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1
+    ) -> DistProScheme:
+        """Build the student and its teacher."""
+        refuse_unsupported(cls, context.settings)
+        network = context.network()
+        quiz_batches = hold_out_batches(context, quiz)
+        teacher = context.teacher(network)
+        return cls(Player(network, context.terms(), context.task), teacher, quiz_batches, rate_of(context), meta_lr)
 
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
-        """By all terms, on the quiz."""
-        virtual.step(torch.stack(list(virtual.losses(batch, teacher_outputs).values())).sum(), self.rate(step))
-        return virtual.error(self.quiz.batch(step, batch))
+    def lookahead_loss(self, lookahead: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
+        """Take one lookahead step by all terms, and return the loss on the quiz."""
+        lookahead.step(torch.stack(list(lookahead.losses(batch, teacher_outputs).values())).sum(), self.rate(step))
+        return lookahead.task_loss(self.quiz.batch(step, batch))
 
 
 class Paths(WeightNetwork):
-    """A share for each path and one for none of them: α = softmax(a), a learned, whatever the sample; all begin alike.
+    """A weight for each path and one for no path: α = softmax(a), a learned, equal for all samples, initially uniform.
 
-    The share of none is our reading: with it all paths together may lose weight. So are those of paths that the loss
-    leaves out.
+    The weight for no path is our reading of the paper: with it, all paths together may lose weight. So are the weights
+    of paths that the loss omits.
     """
 
     own_betas = 0.5, 0.999
 
-    gives = ("pair_weights",)
+    provides = ("pair_weights",)
 
     def build(self, students: int, widths: list[int]) -> None:
-        """A number a path, and one more."""
+        """Create one logit per path and one for no path."""
         self.shape = students, len(widths)
         self.logits = nn.Parameter(torch.zeros(students * len(widths) + 1))
 
     def forward(self, features: list[Tensor]) -> dict[str, Tensor]:
-        """α (B, I, J)."""
-        shares = self.logits.softmax(0)[:-1].reshape(self.shape)
-        return {"pair_weights": shares.expand(len(features[0]), *self.shape)}
+        """Return the path weights α (B, I, J)."""
+        weights = self.logits.softmax(0)[:-1].reshape(self.shape)
+        return {"pair_weights": weights.expand(len(features[0]), *self.shape)}

@@ -1,4 +1,4 @@
-"""A head for each of several teachers on one trunk."""
+"""A student with a shared trunk and one head for each of several teachers."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from tutelage.structures import Batch, Outputs
 
 
 class HydraPlayer(Player):
-    """A student with one linear classifier for each teacher, which `merge` makes one.
+    """A student with one linear classifier (head) for each teacher, which `merge` averages into one.
 
-    What it says is the mean of the heads' logits; its members are the heads. Its own classifier is no part of training:
-    it holds the mean of the heads, whose answer, since they are linear, is the mean of theirs.
+    Its response is the mean of the heads' logits; its member outputs are the heads'. The network's own classifier isn't
+    trained: it holds the mean of the heads' parameters, and since heads are linear, outputs the mean of their logits.
     Raises: ConfigError if there aren't several teachers, or if the network has no linear classifier.
     """
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Make the heads, then choose layers as every player does."""
+        """Create the heads, and wire the terms to their outputs."""
         if teacher is None or not teacher.members:
-            raise ConfigError("scheme=hydra has a head for each teacher: name several (teacher=[a, b]).")
+            raise ConfigError("scheme=hydra needs several teachers, one for each head (teacher=[a, b]).")
         profile = ModelProfile(self.student.model, batch)
-        self.trunk, at, _ = profile.embedding.partition(":in")
+        self.classifier_name, at, _ = profile.embedding.partition(":in")
         if not at:
-            raise ConfigError("scheme=hydra: the student has no linear classifier that could become several heads.")
+            raise ConfigError(
+                "scheme=hydra: the student has no linear classifier, from which the heads are copied; use another "
+                "student."
+            )
         self.heads = nn.ModuleList(copy.deepcopy(self.classifier()) for _ in teacher.members)
         for head in self.heads:
             cast(nn.Linear, head).reset_parameters()
@@ -42,40 +45,42 @@ class HydraPlayer(Player):
         profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
         self.terms.wire(profile, teacher, batch, samples)
         self.metadata = profile.metadata
-        self.set_captured_layers([f"{self.trunk}:in"])
+        self.set_captured_layers([f"{self.classifier_name}:in"])
 
     def classifier(self) -> nn.Linear:
-        """The network's own."""
-        return cast(nn.Linear, self.student.model.get_submodule(self.trunk))
+        """Return the network's own classifier."""
+        return cast(nn.Linear, self.student.model.get_submodule(self.classifier_name))
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """The heads' mean, and what each one says."""
+        """Return the mean of the heads' logits, with each head's logits as a member."""
         student_outputs = self.student(batch.inputs)
-        responses = [self.task.response(head(student_outputs[f"{self.trunk}:in"]), batch) for head in self.heads]
+        responses = [
+            self.task.response(head(student_outputs[f"{self.classifier_name}:in"]), batch) for head in self.heads
+        ]
         members = [Outputs(response) for response in responses]
         return Outputs(torch.stack(responses).mean(0), student_outputs.features, self.metadata, members)
 
     @torch.no_grad()
     def merge(self) -> None:
-        """Let the network's own classifier be the mean of the heads."""
+        """Set the network's own classifier to the mean of the heads."""
         for name, parameter in self.classifier().named_parameters():
             parameter.copy_(torch.stack([head.get_parameter(name) for head in self.heads]).mean(0))
 
 
 class Hydra(Offline):
-    """A student with a shared trunk and a head for each of several teachers; it ends with the mean of its heads.
+    """A student with a shared trunk and a head for each of several teachers; the export has the mean of the heads.
 
-    Paper: Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694, where heads may be deeper and stay, and their
-    probabilities are averaged; here they are linear classifiers, so that the mean of their logits is one classifier.
+    Paper: Tran, Veeling, Roth, et al. 2020. arXiv:2001.04694, where heads may be deeper and are kept, and their
+    probabilities are averaged; here heads are linear classifiers, so that the mean of their logits is one classifier.
     """
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> Hydra:
-        """The student and its teachers."""
-        network = parts.network()
-        return cls(HydraPlayer(network, parts.terms(), parts.task), parts.teacher(network))
+    def from_context(cls, context: SchemeContext) -> Hydra:
+        """Build the student and its teachers."""
+        network = context.network()
+        return cls(HydraPlayer(network, context.terms(), context.task), context.teacher(network))
 
     def after_step(self) -> None:
-        """Keep the student's own classifier the mean of the heads."""
+        """Update the student's own classifier to the mean of the heads."""
         unwrap(self.players["student"]).merge()
         super().after_step()

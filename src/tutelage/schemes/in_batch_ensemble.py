@@ -1,4 +1,4 @@
-"""A student that is told what it says of the batch's similar samples."""
+"""A student whose targets mix its own outputs for similar samples of the batch."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from tutelage.nn.connectors import as_vector
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
-from tutelage.schemes.two_views import embedded
+from tutelage.schemes.two_views import require_embedding
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Few
 
 
 class InBatchEnsemble(SelfTaught):
-    """Each sample comes with several others of its class; the student's embeddings tell who is like whom.
+    """Each sample is accompanied by others of its class; the student's embeddings determine which samples are similar.
 
-    The terms get the `embedding` (B, D) of the batch beside what the student says of it.
+    The terms get the `embedding` (B, D) of the batch in addition to the student's outputs.
+    Args:
+        others: the number of further samples of its class that accompany each sample.
     Paper: Ge, Choi, Zhang, Zhu, Zhao, Wang, Li. 2021. arXiv:2104.13298 (BAKE): three others of the class.
     """
 
@@ -28,29 +30,29 @@ class InBatchEnsemble(SelfTaught):
         super().__init__(player, sampling="grouped", group_size=others)
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, others: Few = 3) -> InBatchEnsemble:
-        """The student; others: how many of its class come with each sample."""
-        return cls(EmbeddingPlayer(parts.network(), parts.terms(), parts.task), others)
+    def from_context(cls, context: SchemeContext, others: Few = 3) -> InBatchEnsemble:
+        """Build the student."""
+        return cls(EmbeddingPlayer(context.network(), context.terms(), context.task), others)
 
 
 class EmbeddingPlayer(Player):
-    """Its terms get its embedding."""
+    """A student whose embedding is an additional input of its terms."""
 
     embedding = ""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the embedding."""
-        profile = embedded(ModelProfile(self.student.model, batch))
+        """Find the embedding, and wire the terms."""
+        profile = require_embedding(ModelProfile(self.student.model, batch))
         self.embedding = profile.embedding
         self.metadata = profile.metadata
         self.terms.wire(profile, None, self.with_embedding(batch, profile.feature(profile.embedding)), samples)
         self.set_captured_layers([profile.embedding])
 
     def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:
-        """The batch, with the feature as vectors for losses that ask."""
+        """Return the batch with the feature, as vectors, in its extras."""
         return replace(batch, extras=batch.extras | {"embedding": as_vector(feature)})
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """The terms of one forward."""
+        """Run one forward, and return the weighted terms."""
         outputs = self.forward_student(batch)
         return self.compare(outputs, None, self.with_embedding(batch, outputs[self.embedding]))

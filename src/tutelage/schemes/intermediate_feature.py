@@ -1,4 +1,4 @@
-"""A student whose losses get a middle feature beside its answer."""
+"""A student whose losses get a middle feature in addition to its logits."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ from tutelage.utils.options import Layer
 
 
 class IntermediateFeature(SelfTaught):
-    """Losses that take a list of the student get [logits (B, C), middle feature (B, D)], averaged over positions.
+    """Losses that take a list of the student's outputs get [logits (B, C), middle feature (B, D)], position-averaged.
 
-    layer: the middle feature's; "auto" takes the stage before the last.
+    Args:
+        layer: the layer of the middle feature; "auto": the stage before the last.
     Paper: Yang, Zeng, Li, Zhang, Yuan, Li. ICCV 2023. arXiv:2303.13005 (USKD).
     """
 
     name = "middle_feature"
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
-        """The student."""
-        player = IntermediateFeaturePlayer(parts.network(), parts.terms(), parts.task)
+    def from_context(cls, context: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
+        """Build the student."""
+        player = IntermediateFeaturePlayer(context.network(), context.terms(), context.task)
         player.layer = layer
         return cls(player)
 
 
 class IntermediateFeaturePlayer(Player):
-    """Says its answer and a middle feature."""
+    """A student whose member outputs are its logits and a middle feature."""
 
     layer = "auto"
-    form = "patches"
+    token_form = "patches"
 
-    def found(self, profile: ModelProfile) -> str:
-        """The stage before the last.
+    def default_layer(self, profile: ModelProfile) -> str:
+        """Return the stage before the last.
 
         Raises: ModelError if there are fewer than two.
         """
         if len(profile.stages) < 2:
-            raise ModelError("the student has no stage before its last; name the layer (scheme={name: …, layer: …}).")
+            raise ModelError("the student has no stage before its last; set the layer (scheme={name: …, layer: …}).")
         return profile.stages[-2].name
 
     def pooled(self, feature: Tensor) -> Tensor:
-        """The feature as the losses get it, (B, D)."""
+        """Return the feature averaged over positions, (B, D)."""
         return as_vector(feature)
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the layer, unless it is named."""
+        """Find the layer, unless one is set, and wire the terms."""
         profile = ModelProfile(self.student.model, batch)
-        self.layer = profile.named(self.found(profile) if self.layer == "auto" else self.layer, self.form)
+        self.layer = profile.named(self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form)
         self.metadata = profile.metadata
         profile.members = [profile.answer(profile.response), profile.answer(self.pooled(profile.feature(self.layer)))]
         self.terms.wire(profile, teacher, batch, samples)
         self.set_captured_layers([self.layer])
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """The terms of one forward."""
+        """Run one forward, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
         student_outputs.members = [Outputs(student_outputs.response), Outputs(self.pooled(student_outputs[self.layer]))]
         return self.compare(student_outputs, teacher_outputs if isinstance(teacher_outputs, Outputs) else None, batch)

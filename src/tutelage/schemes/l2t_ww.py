@@ -1,4 +1,4 @@
-"""Learning what and where to transfer."""
+"""Learning what and where to transfer (L2T-ww): meta-learned weights of layer pairs and channels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ from tutelage.utils.options import Few, LearningRate, NonNegative, Share
 
 
 class L2TWWScheme(MetaWeighted):
-    """Networks weigh the pairs of layers and the teacher's channels; they learn from the student a few steps ahead.
+    """Networks weight the layer pairs and the teacher's channels; they minimise the student's loss after lookahead
+    steps.
 
-    Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, of the terms that need the
-    teacher, then once the like by ∇CE(θ'). Then φ ← φ − μ ∇_φ CE(θ'), and θ takes its own step, by all terms.
-    η is the learning rate as it goes. meta_lr: μ, of AdamW without decay. momentum, decay: m and d; v begins at 0.
-    begin: what λ is of each pair at first; None takes the pairs' mean, so that they add up to 1.
+    Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, for the terms that need the
+    teacher, then one such step with ∇CE(θ'). Then φ ← φ − μ ∇_φ CE(θ'), and θ takes its own step, by all terms.
+    η is the current learning rate; v begins at 0.
+    Args:
+        steps: the number of inner steps by the terms that need the teacher.
+        meta_lr: μ, the learning rate of AdamW without weight decay.
+        momentum: m.
+        decay: d.
+        begin: the initial λ of each pair; None: 1 divided by the number of pairs, so that they sum to 1.
     Paper: Jang, Lee, Hwang, Shin. ICML 2019. arXiv:1905.05901: steps, m, d and μ as in the authors' code. There θ's own
-    step comes first and v goes on from its momentum, φ decays by 10⁻⁴, and λ begins at 1.
+    step comes first and v continues from its momentum, φ decays by 10⁻⁴, and λ begins at 1.
     Raises: ConfigError for an option out of range.
     """
 
@@ -48,44 +54,52 @@ class L2TWWScheme(MetaWeighted):
     @classmethod
     def from_context(
         cls,
-        parts: SchemeContext,
+        context: SchemeContext,
         steps: Few = 2,
         meta_lr: LearningRate = 1e-4,
         momentum: Share = 0.9,
         decay: Share = 1e-4,
         begin: NonNegative | None = None,
     ) -> L2TWWScheme:
-        """The student and its teacher."""
-        refuse_unsupported(cls, parts.settings)
-        network = parts.network()
-        teacher = parts.teacher(network)
+        """Build the student and its teacher."""
+        refuse_unsupported(cls, context.settings)
+        network = context.network()
+        teacher = context.teacher(network)
         return cls(
-            Player(network, parts.terms(), parts.task), teacher, rate_of(parts), steps, meta_lr, momentum, decay, begin
+            Player(network, context.terms(), context.task),
+            teacher,
+            rate_of(context),
+            steps,
+            meta_lr,
+            momentum,
+            decay,
+            begin,
         )
 
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
-        """By the features, then by the truth."""
-        how = self.rate(step), self.momentum, self.decay
+    def lookahead_loss(self, lookahead: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
+        """Take steps by the terms that need the teacher, then one by the task loss, and return the task loss."""
+        options = self.rate(step), self.momentum, self.decay
         for _ in range(self.steps):
-            virtual.step(self.of_teacher(virtual.losses(batch, teacher_outputs)), *how)
-        virtual.step(virtual.error(batch), *how)
-        return virtual.error(batch)
+            lookahead.step(self.distillation_loss(lookahead.losses(batch, teacher_outputs)), *options)
+        lookahead.step(lookahead.task_loss(batch), *options)
+        return lookahead.task_loss(batch)
 
 
 class Nets(WeightNetwork):
-    """λ_ij = ReLU6(A_j t̄_j)_i and w_ij = softmax_c(B_j t̄_j)_i of each teacher's layer averaged over positions, t̄_j.
+    """λ_ij = ReLU6(A_j t̄_j)_i and w_ij = softmax_c(B_j t̄_j)_i, t̄_j a teacher's layer averaged over positions.
 
-    One linear layer each; all pairs begin alike, at `begin` or adding up to 1, and all channels of a pair.
+    A and B are one linear layer each. Initially all pairs have equal weights, `begin` or summing to 1, and so have all
+    channels of a pair.
     """
 
-    gives = ("pair_weights", "channel_weights")
+    provides = ("pair_weights", "channel_weights")
 
     def __init__(self, lr: float, begin: float | None = None) -> None:
         super().__init__(lr)
         self.begin = begin
 
     def build(self, students: int, widths: list[int]) -> None:
-        """Two layers for each of the teacher's."""
+        """Create two linear layers for each layer of the teacher."""
         self.pairs = nn.ModuleList(nn.Linear(width, students) for width in widths)
         self.channels = nn.ModuleList(nn.Linear(width, students * width) for width in widths)
         for parameter in self.parameters():
@@ -95,7 +109,7 @@ class Nets(WeightNetwork):
             nn.init.constant_(cast(Tensor, pair.bias), begin)
 
     def forward(self, features: list[Tensor]) -> dict[str, Tensor | list[Tensor]]:
-        """λ (B, I, J), and for each j w (B, I, C)."""
+        """Return λ (B, I, J), and w (B, I, C) for each j."""
         pairs = [F.relu6(net(x)) for net, x in zip(self.pairs, features, strict=True)]
         channels = [
             net(x).unflatten(1, (-1, x.shape[1])).softmax(2) for net, x in zip(self.channels, features, strict=True)

@@ -1,4 +1,4 @@
-"""A student that is told what it said of the samples a batch ago."""
+"""A student whose soft targets are its own logits from the previous batch (DLB)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tutelage.utils.distributed import all_of
 
 
 class LastBatch(SelfTaught):
-    """Half of each batch are the samples that were new in the one before; what was said of them then is the teacher.
+    """Each batch repeats the new half of the previous batch; the logits from that step are the soft targets.
 
-    Terms without a teacher see the whole batch, the others the repeated half, augmented otherwise than before. Each
-    half is a forward of its own, the new one first, so that batch norm sees them apart. The very first batch is its
-    own past.
+    Terms without a teacher compare the whole batch; the other terms compare the repeated half, which has a new
+    augmentation. Each half has its own forward, the new half first, so that batch norm normalises them separately. In
+    the first batch the repeated half is its own teacher.
     Paper: Shen, Xu, Yang, Li, Guo. CVPR 2022. arXiv:2203.16172 (DLB), where the terms are CE and KD at T = 3.
     """
 
@@ -30,49 +30,55 @@ class LastBatch(SelfTaught):
 
     def __init__(self, player: Player) -> None:
         super().__init__(player, sampling="overlapping")
-        self.last: Tensor | None = None
+        self.last_logits: Tensor | None = None
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> LastBatch:
-        """The student."""
-        return cls(RepeatedBatchPlayer(parts.network(), parts.terms(), parts.task))
+    def from_context(cls, context: SchemeContext) -> LastBatch:
+        """Build the student."""
+        return cls(RepeatedBatchPlayer(context.network(), context.terms(), context.task))
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """One turn; then what was said of the new half is remembered."""
-        losses, new = self.players["student"](batch, self.last)
+        """Yield the student's turn, then store the logits of the new half."""
+        losses, new_logits = self.players["student"](batch, self.last_logits)
         yield "student", losses
-        self.last = new
+        self.last_logits = new_logits
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What every process said of its last batch's new half."""
-        return {} if self.last is None else {"last": all_of(self.last.cpu())}
+        """Return every process's logits of the last batch's new half."""
+        return {} if self.last_logits is None else {"last": all_of(self.last_logits.cpu())}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take it back."""
+        """Restore this process's logits."""
         if state:
-            self.last = state["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
+            self.last_logits = state["last"][dist.get_rank() if dist.is_available() and dist.is_initialized() else 0]
 
 
 class RepeatedBatchPlayer(Player):
-    """Its batches are repeated samples, then new ones."""
+    """A student whose batches are repeated samples followed by new ones."""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """It is its own teacher."""
+        """Wire the terms to the student itself as the teacher."""
         super().wire(ModelProfile(self.student.model, batch), batch, samples)
         if self.terms.layers("teacher"):
-            raise ConfigError("scheme=last_batch remembers answers, no features: use losses of responses, such as kd.")
+            raise ConfigError("scheme=last_batch stores logits, not features: use losses of responses, such as kd.")
 
     def forward(  # type: ignore[override]
         self, batch: Batch, last: Tensor | None = None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The terms, and what it says of the new samples, without gradient."""
+        """Return the weighted terms, and the logits of the new samples, detached.
+
+        last: the logits of the repeated samples one step ago; None in the first batch.
+        """
         repeated = batch.extras["parts"][0]
-        old = batch.part(0, repeated)
-        now, again = (self.forward_student(part).response for part in (batch.part(repeated, len(batch)), old))
-        last = again if last is None else last.to(again)
-        with torch.autocast(again.device.type, enabled=False):
-            whole = Outputs(torch.cat([again, now]), metadata=self.metadata)
-            truths = self.terms.supervised_terms(whole, None, batch, self.task.mask(batch))
-            ours, teacher_outputs = Outputs(again, metadata=self.metadata), Outputs(last.detach())
-            losses = self.terms(ours, teacher_outputs, old, self.task.mask(old), truths)
-        return losses, now.detach()
+        repeated_batch = batch.part(0, repeated)
+        new_logits, repeated_logits = (
+            self.forward_student(part).response for part in (batch.part(repeated, len(batch)), repeated_batch)
+        )
+        last = repeated_logits if last is None else last.to(repeated_logits)
+        with torch.autocast(repeated_logits.device.type, enabled=False):
+            all_outputs = Outputs(torch.cat([repeated_logits, new_logits]), metadata=self.metadata)
+            supervised = self.terms.supervised_terms(all_outputs, None, batch, self.task.mask(batch))
+            student_outputs = Outputs(repeated_logits, metadata=self.metadata)
+            mask = self.task.mask(repeated_batch)
+            losses = self.terms(student_outputs, Outputs(last.detach()), repeated_batch, mask, supervised)
+        return losses, new_logits.detach()

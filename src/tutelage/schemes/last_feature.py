@@ -1,4 +1,4 @@
-"""A student whose losses get its last map beside its answer, and a teacher that is already there."""
+"""A student whose losses get its last map in addition to its logits, with an existing teacher."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from tutelage.utils.options import Layer
 
 
 class LastFeature(Offline):
-    """Losses that take a list of the student get [logits (B, C), feature (B, D)], of each channel its largest value.
+    """Losses that take a list of the student's outputs get [logits (B, C), feature (B, D)], max-pooled over positions.
 
-    layer: the feature's; "auto" takes the last stage.
+    Args:
+        layer: the layer of the feature; "auto": the last stage.
     Paper: Liu, Zhang, Wang. Neurocomputing 2020. arXiv:2103.04062 (AMTML-KD).
-    Raises: ConfigError if other students are to learn beside the one.
+    Raises: ConfigError if the configuration has additional students.
     """
 
     name = "last_feature"
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, layer: Layer = "auto") -> LastFeature:
-        """The student and its teacher."""
-        network = parts.network()
-        teacher = parts.teacher(network)
-        if parts.extra_students():
-            raise ConfigError("scheme=last_feature has one student: leave out students=.")
-        player = LastFeaturePlayer(network, parts.terms(), parts.task)
+    def from_context(cls, context: SchemeContext, layer: Layer = "auto") -> LastFeature:
+        """Build the student and its teacher."""
+        network = context.network()
+        teacher = context.teacher(network)
+        if context.extra_students():
+            raise ConfigError("scheme=last_feature has one student: remove students=.")
+        player = LastFeaturePlayer(network, context.terms(), context.task)
         player.layer = layer
         return cls(player, teacher)
 
 
 class LastFeaturePlayer(IntermediateFeaturePlayer):
-    """Says its answer and its last map, pooled."""
+    """A student whose member outputs are its logits and its last map, max-pooled."""
 
-    form = "map"
+    token_form = "map"
 
-    def found(self, profile: ModelProfile) -> str:
-        """The last stage.
+    def default_layer(self, profile: ModelProfile) -> str:
+        """Return the last stage.
 
         Raises: ModelError if there is none.
         """
         if not profile.stages:
-            raise ModelError("the student has no stage; name the layer (scheme={name: last_feature, layer: …}).")
+            raise ModelError("the student has no stage; set the layer (scheme={name: last_feature, layer: …}).")
         return profile.stages[-1].name
 
     def pooled(self, feature: Tensor) -> Tensor:
-        """The largest of each channel."""
+        """Return the maximum of each channel over positions, (B, D)."""
         return feature if feature.dim() == 2 else as_map(feature).amax((2, 3))

@@ -1,4 +1,4 @@
-"""A step that a student doesn't take: what it would say after it, as a function of whatever taught it."""
+"""Lookahead steps of a student, differentiable with respect to the parameters of its teacher."""
 
 from __future__ import annotations
 
@@ -25,37 +25,45 @@ Rate = Callable[[int], float]
 
 
 class LookaheadStudent:
-    """A player's weights and buffers apart from it, and steps of them: θ ← θ − η ∇_θ L(θ, φ), as a function of φ.
+    """Copies of a player's weights and buffers, which take steps θ ← θ − η ∇_θ L(θ, φ) as a function of φ.
 
-    What is computed with them reaches φ by the gradients of all steps, and never the player. given: what of φ stands in
-    the place of the player's own constants, by name.
-    Raises: ConfigError if a term asks for the student's classifier, which would be the player's.
+    The gradient of a loss that is computed with them reaches φ through all steps, and never reaches the player.
+
+    Args:
+        player: the player, which isn't changed.
+        overrides: the parameters φ that replace the player's parameters of these names.
+    Raises: ConfigError if a term requires the student's classifier, which would be the player's.
     """
 
-    def __init__(self, player: Player, given: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, player: Player, overrides: Mapping[str, Tensor] | None = None) -> None:
         for name, term in player.terms.named().items():
-            if any("student_head" in asks for asks in term.loss_inputs.values()):
-                raise ConfigError(f"term {name!r} asks for the student's classifier, which a step ahead doesn't give.")
-        self.doing = _Doing(player)
-        self.truth = Terms.from_method(None, player.task.task_loss())
-        self.weights = {n: p.detach().requires_grad_() for n, p in self.doing.named_parameters() if p.requires_grad}
-        self.buffers = {name: buffer.clone() for name, buffer in self.doing.named_buffers()}
+            if any("student_head" in inputs for inputs in term.loss_inputs.values()):
+                raise ConfigError(
+                    f"term {name!r} requires the student's classifier, which a lookahead step doesn't provide; use "
+                    "another loss (kd)."
+                )
+        self.player_module = _PlayerCall(player)
+        self.task_terms = Terms.from_method(None, player.task.task_loss())
+        self.weights = {
+            n: p.detach().requires_grad_() for n, p in self.player_module.named_parameters() if p.requires_grad
+        }
+        self.buffers = {name: buffer.clone() for name, buffer in self.player_module.named_buffers()}
         self.velocity: dict[str, Tensor] = {}
-        self.given = {f"player.{name}": parameter for name, parameter in (given or {}).items()}
+        self.overrides = {f"player.{name}": parameter for name, parameter in (overrides or {}).items()}
 
     def losses(self, batch: Batch, teacher_outputs: Outputs | None) -> dict[str, Tensor]:
-        """The player's terms."""
-        losses: dict[str, Tensor] = self._do(lambda player: player(batch, teacher_outputs))
+        """Return the player's weighted terms with the current weights."""
+        losses: dict[str, Tensor] = self._call(lambda player: player(batch, teacher_outputs))
         return losses
 
-    def error(self, batch: Batch) -> Tensor:
-        """The task's own loss."""
-        student_outputs = self._do(lambda player: player.forward_student(batch))
-        found = self.truth(student_outputs, None, batch, self.doing.player.task.mask(batch))
-        return torch.stack(list(found.values())).sum()
+    def task_loss(self, batch: Batch) -> Tensor:
+        """Return the task loss with the current weights."""
+        student_outputs = self._call(lambda player: player.forward_student(batch))
+        losses = self.task_terms(student_outputs, None, batch, self.player_module.player.task.mask(batch))
+        return torch.stack(list(losses.values())).sum()
 
     def step(self, loss: Tensor, rate: float, momentum: float = 0.0, decay: float = 0.0) -> None:
-        """One step of gradient descent: v ← m·v + ∇L + d·θ, θ ← θ − η·v; before the first one v is 0."""
+        """Take one step of gradient descent: v ← m·v + ∇L + d·θ, θ ← θ − η·v, with v = 0 before the first."""
         gradients = _gradients(loss, list(self.weights.values()), create_graph=True)
         for (name, weight), gradient in zip(list(self.weights.items()), gradients, strict=True):
             parts = [part for part in (gradient, decay * weight if decay else None) if part is not None]
@@ -65,97 +73,100 @@ class LookaheadStudent:
                 self.velocity[name] = sum(parts[1:], parts[0])
                 self.weights[name] = weight - rate * self.velocity[name]
 
-    def _do(self, what: Callable[[Player], Any]) -> Any:
+    def _call(self, function: Callable[[Player], Any]) -> Any:
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
-            return functional_call(self.doing, self.weights | self.buffers | self.given, (what,))
+            return functional_call(self.player_module, self.weights | self.buffers | self.overrides, (function,))
 
 
-class _Doing(nn.Module):
-    """Anything that a player can do, as a forward."""
+class _PlayerCall(nn.Module):
+    """A module whose forward applies a function to a player, for functional_call."""
 
     def __init__(self, player: Player) -> None:
         super().__init__()
         self.player = player
 
-    def forward(self, what: Callable[[Player], Any]) -> Any:
-        return what(self.player)
+    def forward(self, function: Callable[[Player], Any]) -> Any:
+        return function(self.player)
 
 
 def detach_except(value: Tensor, parameters: Iterable[Tensor]) -> Tensor:
-    """A scalar of that value whose gradient, computed here, reaches these parameters and nothing else.
+    """Return a scalar of that value whose gradient reaches these parameters and nothing else.
 
+    The gradient is computed here, at once.
     Raises: ConfigError if the value doesn't depend on them; ModelError if the student has a layer that can't be
     differentiated twice.
     """
-    learned = [p for p in parameters if p.requires_grad]
-    gradients = _gradients(value, learned) if value.requires_grad else []
-    moved = [(g * (p - p.detach())).sum() for p, g in zip(learned, gradients, strict=False) if g is not None]
-    if not moved:
-        raise ConfigError("what the student learns doesn't depend on what is to be learned: take a loss such as kd.")
-    return value.detach() + torch.stack(moved).sum()
+    trainable = [p for p in parameters if p.requires_grad]
+    gradients = _gradients(value, trainable) if value.requires_grad else []
+    terms = [(g * (p - p.detach())).sum() for p, g in zip(trainable, gradients, strict=False) if g is not None]
+    if not terms:
+        raise ConfigError(
+            "the student's terms don't depend on the parameters that are to be learned; add a loss such as kd."
+        )
+    return value.detach() + torch.stack(terms).sum()
 
 
-def _gradients(value: Tensor, parameters: Sequence[Tensor], **how: Any) -> Sequence[Tensor | None]:
+def _gradients(value: Tensor, parameters: Sequence[Tensor], **options: Any) -> Sequence[Tensor | None]:
     try:
-        found: Sequence[Tensor | None] = torch.autograd.grad(value, parameters, allow_unused=True, **how)
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(value, parameters, allow_unused=True, **options)
     except RuntimeError as error:
         if "derivative" not in str(error) and "differentiable" not in str(error):
             raise
         raise ModelError(
-            f"a step of the student can't be differentiated: {str(error).splitlines()[0]}. A layer of it has no second "
-            "derivative; use another student, or a method without a step ahead (kd)."
+            f"a lookahead step can't be differentiated: {str(error).splitlines()[0]}. A layer of the student has no "
+            "second derivative; use another student, or a method without lookahead steps (kd)."
         ) from error
-    return found
+    return gradients
 
 
 class MetaBatches:
-    """Samples that the student isn't trained on, a batch of them for each step: by the seed and the step alone."""
+    """Batches of samples that the student isn't trained on; a step's batch depends only on the seed and the step."""
 
     def __init__(self, data: DataModule, batch_size: int, seed: int = 0) -> None:
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.steps = data.steps(batch_size)
 
     def batch(self, step: int, like: Batch) -> Batch:
-        """The one of a step, where and when the other batch is."""
+        """Return the batch of a step, with the device, memory format and epoch of the batch `like`."""
         epoch, start = divmod(step, self.steps)
         x = like.inputs
         assert isinstance(x, Tensor)
         layout = torch.channels_last if x.dim() == 4 and not x.is_contiguous() else None
-        found = self.data.batches(
+        batches = self.data.batches(
             "train", self.batch_size, seed=self.seed, epoch=epoch, start=start, device=x.device, memory_format=layout
         )
-        return replace(next(iter(found)), epoch=like.epoch)
+        return replace(next(iter(batches)), epoch=like.epoch)
 
 
-def held_out(parts: SchemeContext, share: float) -> MetaBatches:
-    """A share of the training samples, held out of the phase's data.
+def hold_out_batches(context: SchemeContext, share: float) -> MetaBatches:
+    """Remove a fraction `share` of the training samples from the phase's data, and return batches of them.
 
-    Raises: ConfigError if the share makes less than two samples.
+    Raises: ConfigError if that is fewer than two samples.
     """
-    held = parts.hold_out(share)
-    if len(held.train) < 2:
-        raise ConfigError(f"quiz={share} makes {len(held.train)} sample: expected two or more, so raise it.")
-    return MetaBatches(held, parts.settings.batch_size, parts.seed)
+    data = context.hold_out(share)
+    if len(data.train) < 2:
+        raise ConfigError(f"quiz={share} holds out {len(data.train)} sample(s), expected at least 2: increase quiz.")
+    return MetaBatches(data, context.settings.batch_size, context.seed)
 
 
-def rate_of(parts: SchemeContext) -> Rate:
-    """The learning rate of the student's plain gradient descent at each step."""
-    settings = parts.settings
-    share, lr = lr_multiplier(settings, parts.data.steps(settings.batch_size)), settings.lr or DEFAULTS["sgd"].lr
-    return lambda step: lr * share(step)
+def rate_of(context: SchemeContext) -> Rate:
+    """Return the learning rate of the student's plain gradient descent as a function of the step."""
+    settings = context.settings
+    multiplier, lr = lr_multiplier(settings, context.data.steps(settings.batch_size)), settings.lr or DEFAULTS["sgd"].lr
+    return lambda step: lr * multiplier(step)
 
 
 def refuse_unsupported(scheme: type[Scheme], settings: TrainerSettings) -> None:
-    """Refuse what doesn't go with a gradient through a step."""
-    barred = {
+    """Raise ConfigError for settings that don't support a gradient through a step."""
+    unsupported = {
         "devices": settings.devices > 1,
         "accumulate": settings.accumulate > 1,
         "compile": settings.compile,
         "recompute": settings.recompute,
     }
-    if any(barred.values()):
-        given = ", ".join(f"{key}={getattr(settings, key)}" for key, is_given in barred.items() if is_given)
+    if any(unsupported.values()):
+        faults = ", ".join(f"{key}={getattr(settings, key)}" for key, is_set in unsupported.items() if is_set)
         raise ConfigError(
-            f"scheme={catalogue_name(scheme)} differentiates through a step of the student, each batch, which "
-            f"doesn't go with {given}: leave it out."
+            f"scheme={catalogue_name(scheme)} differentiates through a lookahead step for each batch, which "
+            f"doesn't support {faults}: remove it."
         )

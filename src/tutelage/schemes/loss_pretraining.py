@@ -1,4 +1,4 @@
-"""What terms have of their own, trained before the student."""
+"""Pretraining of the terms' own modules, before the student is trained."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tutelage.structures import Batch, Outputs
 
 
 class LossPretraining(Offline):
-    """The terms' own parts (a paraphraser) learn from the teacher's features alone; the student waits, untouched.
+    """The terms' own modules (a paraphraser) learn from the teacher's features alone; the student isn't changed.
 
-    Terms get the teacher's layers on both sides. A later stage takes the parts over by `term_weights: stage:NAME`.
+    Terms get the teacher's outputs on both sides. A later stage loads the modules with `term_weights: stage:NAME`.
     """
 
     name = "without_student"
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> LossPretraining:
-        """The student that waits, and the teacher."""
-        network = parts.network()
-        return cls(TeacherOnlyPlayer(network, parts.terms(truth=False), parts.task), parts.teacher(network))
+    def from_context(cls, context: SchemeContext) -> LossPretraining:
+        """Build the student, which isn't trained, and the teacher."""
+        network = context.network()
+        return cls(TeacherOnlyPlayer(network, context.terms(truth=False), context.task), context.teacher(network))
 
 
 class TeacherOnlyPlayer(Player):
-    """Terms that hear the teacher in the student's place.
+    """A player whose terms compare the teacher with itself; the student isn't run.
 
     Raises: ConfigError if there is no teacher, or nothing to train.
     """
@@ -36,17 +36,19 @@ class TeacherOnlyPlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
         """Wire the terms to the teacher on both sides."""
         if teacher is None:
-            raise ConfigError("scheme=without_student learns from a teacher's features: name one (teacher=…).")
+            raise ConfigError(
+                "scheme=without_student needs a teacher, from whose features the terms learn: set teacher=…."
+            )
         for term in self.terms.named().values():
             term.requested_layers["student"] = term.requested_layers["teacher"]
         self.terms.wire(teacher, teacher, batch, samples)
         if not any(p.requires_grad for p in self.terms.parameters()):
             raise ConfigError(
-                f"scheme=without_student: {', '.join(self.terms)} has no parts that could be trained; use a loss that "
-                "has some, such as {name: ft, trains: paraphraser}."
+                f"scheme=without_student: {', '.join(self.terms)} has no trainable modules; use a loss that has "
+                "some, such as {name: ft, trains: paraphraser}."
             )
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """Each term of what the teacher said."""
+        """Return the weighted terms of the teacher's outputs."""
         assert isinstance(teacher_outputs, Outputs)
         return self.compare(teacher_outputs, teacher_outputs, batch)

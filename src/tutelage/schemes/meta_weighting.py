@@ -1,4 +1,4 @@
-"""A teacher whose layers' weights, in what the student learns, are learned beside it."""
+"""Networks that weight the layers of the teacher, and learn alongside the student."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tutelage.teachers.base import Teacher
 
 
 class WeightNetwork(AuxiliaryPlayer):
-    """Abstract: a player that says, from the teacher's features, how much pairs of layers count; it is no student.
+    """Abstract: an auxiliary player that computes the weights of layer pairs from the teacher's features.
 
-    forward(features (B, C) by the teacher's layer) → what a loss asks for by keyword: `gives`.
+    forward(features (B, C), one per layer of the teacher) → the inputs `provides` that a loss requires by keyword.
     Raises: ConfigError if the learning rate of its AdamW is negative.
     """
 
-    gives: ClassVar[tuple[str, ...]] = ()
+    provides: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, lr: float) -> None:
         super().__init__()
@@ -35,70 +35,75 @@ class WeightNetwork(AuxiliaryPlayer):
 
     @abstractmethod
     def build(self, students: int, widths: list[int]) -> None:
-        """Make its parameters for so many layers of the student, and the teacher's of these widths."""
+        """Create the parameters.
+
+        Args:
+            students: the number of the student's layers.
+            widths: the width of each layer of the teacher.
+        """
 
 
 class MetaWeighted(Offline):
-    """Abstract: the weights learn from the error of the student a few steps ahead; then the student learns by them."""
+    """Abstract: the weights minimise the student's loss after lookahead steps; then the student learns with them."""
 
     def __init__(self, student: Player, teacher: Teacher | None, weights: WeightNetwork, rate: Rate) -> None:
         super().__init__(student, teacher)
-        self.weights_of, self.rate = weights, rate
-        self.taught: tuple[str, ...] = ()
+        self.weight_network, self.rate = weights, rate
+        self.distillation_terms: tuple[str, ...] = ()
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size the connectors, then the weights.
+        """Pair the layers, size the connectors, then build the weight network.
 
-        Raises: ConfigError if there isn't just one term that asks for them.
+        Raises: ConfigError if not exactly one term requires the weights.
         """
-        gives = self.weights_of.gives
-        super().wire(replace(batch, extras=batch.extras | dict.fromkeys(gives, torch.ones(()))), samples)
+        provides = self.weight_network.provides
+        super().wire(replace(batch, extras=batch.extras | dict.fromkeys(provides, torch.ones(()))), samples)
         terms = unwrap(self.players["student"]).terms.named()
-        asking = [term for term in terms.values() if set(gives) <= set(term.loss.required_inputs())]
-        if len(asking) != 1:
+        weighted_terms = [term for term in terms.values() if set(provides) <= set(term.loss.required_inputs())]
+        if len(weighted_terms) != 1:
             raise ConfigError(
-                f"scheme={self.name}: {len(asking)} terms of the method take the weights that it learns, expected one: "
-                f"method={self.name}."
+                f"scheme={self.name}: {len(weighted_terms)} terms of the method require the weights that it learns, "
+                f"expected 1: use method={self.name}."
             )
-        self.heard = asking[0].teacher_layers
-        self.taught = tuple(name for name, term in terms.items() if term.loss.needs_teacher)
+        self.weighted_layers = weighted_terms[0].teacher_layers
+        self.distillation_terms = tuple(name for name, term in terms.items() if term.loss.needs_teacher)
         assert self.teacher is not None
         teacher_outputs = self.teacher(batch, self.layers)
         vectors = self._vectors(teacher_outputs)
-        self.weights_of.build(len(asking[0].student_layers), [x.shape[1] for x in vectors])
-        self.players["weights"] = self.weights_of.to(vectors[0])
-        self._lesson(batch, teacher_outputs, 0)
+        self.weight_network.build(len(weighted_terms[0].student_layers), [x.shape[1] for x in vectors])
+        self.players["weights"] = self.weight_network.to(vectors[0])
+        self._meta_loss(batch, teacher_outputs, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """The weights' turn, then the student's, by what they are after their own."""
+        """Yield the weights' turn, then the student's with the updated weights."""
         assert self.teacher is not None
         teacher_outputs = self.teacher(batch, self.layers)
-        yield "weights", {"ahead": self._lesson(batch, teacher_outputs, step)}
+        yield "weights", {"ahead": self._meta_loss(batch, teacher_outputs, step)}
         with torch.no_grad():
-            weighed = self._weighed(batch, teacher_outputs)
-        yield "student", self.players["student"](weighed, teacher_outputs)
+            weighted = self._weighted_batch(batch, teacher_outputs)
+        yield "student", self.players["student"](weighted, teacher_outputs)
 
     @abstractmethod
-    def ahead_of(self, virtual: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
-        """The student's error after the steps that it doesn't take."""
+    def lookahead_loss(self, lookahead: LookaheadStudent, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
+        """Return the student's loss after lookahead steps."""
 
-    def _lesson(self, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
-        """The same, with a gradient to the weights alone."""
-        error = self.ahead_of(
+    def _meta_loss(self, batch: Batch, teacher_outputs: Outputs, step: int) -> Tensor:
+        """Return the lookahead loss, with a gradient to the weights alone."""
+        loss = self.lookahead_loss(
             LookaheadStudent(unwrap(self.players["student"])),
-            self._weighed(batch, teacher_outputs),
+            self._weighted_batch(batch, teacher_outputs),
             teacher_outputs,
             step,
         )
-        return detach_except(error, self.weights_of.parameters())
+        return detach_except(loss, self.weight_network.parameters())
 
-    def of_teacher(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The sum of the terms that need the teacher."""
-        return torch.stack([losses[name] for name in self.taught]).sum()
+    def distillation_loss(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the sum of the terms that need the teacher."""
+        return torch.stack([losses[name] for name in self.distillation_terms]).sum()
 
-    def _weighed(self, batch: Batch, teacher_outputs: Outputs) -> Batch:
-        asks: dict[str, Any] = self.weights_of(self._vectors(teacher_outputs))
-        return replace(batch, extras=batch.extras | asks)
+    def _weighted_batch(self, batch: Batch, teacher_outputs: Outputs) -> Batch:
+        weights: dict[str, Any] = self.weight_network(self._vectors(teacher_outputs))
+        return replace(batch, extras=batch.extras | weights)
 
     def _vectors(self, teacher_outputs: Outputs) -> list[Tensor]:
-        return [as_vector(teacher_outputs[layer]) for layer in self.heard]
+        return [as_vector(teacher_outputs[layer]) for layer in self.weighted_layers]

@@ -1,4 +1,4 @@
-"""A teacher that learns to teach."""
+"""A teacher that is trained to improve its student (MetaDistil)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.schemes.lookahead import (
     MetaBatches,
     Rate,
     detach_except,
-    held_out,
+    hold_out_batches,
     rate_of,
     refuse_unsupported,
 )
@@ -25,15 +25,17 @@ from tutelage.utils.options import LearningRate, ShareBetween
 
 
 class MetaDistil(Scheme):
-    """The teacher learns from how the student, after a step by what it says, does on a quiz; then the student learns.
+    """The teacher minimises the student's loss on a quiz after a lookahead step; then the student learns from it.
 
     θ' = θ − η ∇_θ L(θ, φ; batch);  φ ← φ − μ ∇_φ CE(θ'; quiz);  θ ← θ − η ∇_θ L(θ, φ; batch), L the method's terms.
-    η, as the learning rate goes, also for θ', which is a step of plain gradient descent; the second student's step is
-    the optimiser's. meta_lr: μ of the teacher's optimiser, the run's without decay. quiz: the share of the training
-    samples that is held out from the student, fair by class; a batch of it goes with each batch. The teacher stays in
-    eval mode, and what it has become isn't kept.
+    η is the current learning rate. The step to θ' is plain gradient descent; the student's own step is the
+    optimiser's. The teacher stays in eval mode, and its trained weights aren't saved.
+    Args:
+        meta_lr: μ, the learning rate of the teacher's optimiser, which is the run's without weight decay.
+        quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of
+            them accompanies each training batch.
     Paper: Zhou, Xu, McAuley. ACL 2022. arXiv:2106.04570.
-    Raises: ConfigError if meta_lr is negative, or the method's terms give the teacher no gradient.
+    Raises: ConfigError if meta_lr is negative, or the method's terms have no gradient to the teacher.
     """
 
     name = "metadistil"
@@ -47,47 +49,47 @@ class MetaDistil(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
-        """The student, and the teacher as it was trained."""
-        refuse_unsupported(cls, parts.settings)
-        if parts.frozen_only:
+    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
+        """Build the student, and the teacher as it was trained."""
+        refuse_unsupported(cls, context.settings)
+        if context.frozen_only:
             raise ConfigError(
-                f"{parts.frozen_only[0]} is for a teacher that stays as it is; scheme=metadistil trains it."
+                f"{context.frozen_only[0]} needs a frozen teacher, and scheme=metadistil trains the teacher: remove it."
             )
-        network = parts.network()
-        held = held_out(parts, quiz)
-        teacher = parts.teacher(network)
+        network = context.network()
+        quiz_batches = hold_out_batches(context, quiz)
+        teacher = context.teacher(network)
         if not isinstance(teacher, Frozen):
             raise ConfigError(
-                f"scheme=metadistil trains its teacher, one network, and got {teacher}: name a model, a "
+                f"scheme=metadistil trains its teacher, which must be one network, and got {teacher}: name a model, a "
                 "run folder or a stage."
             )
-        return cls(Player(network, parts.terms(), parts.task), teacher, held, rate_of(parts), meta_lr)
+        return cls(Player(network, context.terms(), context.task), teacher, quiz_batches, rate_of(context), meta_lr)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size the connectors; refuse a method that gives the teacher no gradient."""
+        """Pair the layers, size the connectors, and check that the method has a gradient to the teacher."""
         student, teacher = unwrap(self.players["student"]), unwrap(self.players["teacher"])
         student.wire(teacher.teacher.profile(batch), batch, samples)
         self.layers = student.terms.layers("teacher")
-        self._lesson(batch, 0)
+        self._meta_loss(batch, 0)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """The teacher's turn, then the student's, by what the teacher says after its own."""
-        yield "teacher", {"quiz": self._lesson(batch, step)}
+        """Yield the teacher's turn, then the student's with the outputs of the updated teacher."""
+        yield "teacher", {"quiz": self._meta_loss(batch, step)}
         with torch.no_grad():
             teacher_outputs = unwrap(self.players["teacher"])(batch, self.layers)
         yield "student", self.players["student"](batch, teacher_outputs)
 
-    def _lesson(self, batch: Batch, step: int) -> Tensor:
-        """The student's error on the quiz after its step, with a gradient to the teacher alone."""
-        teacher, virtual = unwrap(self.players["teacher"]), LookaheadStudent(unwrap(self.players["student"]))
-        losses = virtual.losses(batch, teacher(batch, self.layers))
-        virtual.step(torch.stack(list(losses.values())).sum(), self.rate(step))
-        return detach_except(virtual.error(self.quiz.batch(step, batch)), teacher.parameters())
+    def _meta_loss(self, batch: Batch, step: int) -> Tensor:
+        """Return the student's loss on the quiz after the lookahead step, with a gradient to the teacher alone."""
+        teacher, lookahead = unwrap(self.players["teacher"]), LookaheadStudent(unwrap(self.players["student"]))
+        losses = lookahead.losses(batch, teacher(batch, self.layers))
+        lookahead.step(torch.stack(list(losses.values())).sum(), self.rate(step))
+        return detach_except(lookahead.task_loss(self.quiz.batch(step, batch)), teacher.parameters())
 
 
 class TrainableTeacher(AuxiliaryPlayer):
-    """A player that is a teacher, in eval mode, and no student."""
+    """An auxiliary player that holds the teacher, in eval mode."""
 
     def __init__(self, teacher: Frozen, rate: float) -> None:
         super().__init__()
@@ -96,5 +98,5 @@ class TrainableTeacher(AuxiliaryPlayer):
         self.own_settings = {"lr": rate, "weight_decay": 0.0}
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """What it says."""
+        """Return the teacher's outputs, with gradient."""
         return self.teacher.forward_student(batch, layers)

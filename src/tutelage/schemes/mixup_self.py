@@ -1,4 +1,4 @@
-"""A student that says the same of mixed samples as it says of the samples, mixed."""
+"""A student whose outputs for mixed samples and whose mixed outputs teach each other (MixSKD)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from tutelage.nn.heads import Aggregate
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.pairing import layer_list
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
-from tutelage.schemes.multi_exit import ExitsLook, MultiExitPlayer, added
+from tutelage.schemes.multi_exit import ExitsLook, MultiExitPlayer, sum_by_name
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layers, Positive
 
 
 class MixupSelf(SelfTaught):
-    """What is said of x̃ = λx + (1 − λ)x' and the mix of what is said of x and x' teach each other, at exits too.
+    """The outputs for x̃ = λx + (1 − λ)x' and the mixed outputs for x and x' teach each other, at exits too.
 
-    x' is the batch in another order, λ ~ Beta(α, α), both drawn for each step. Heads classify at the ends of the stages
-    but the last, and a self-teacher classifies what all of them and the last stage make together; the student is
-    exported without them.
-    Terms without a teacher are added up over every classifier's answers to x, and, of both labels in the proportion of
-    λ, to x̃ and for both of the self-teacher's. Terms of responses are added up over the pairs: every head's mix learns
-    from its answer to x̃, and that from the mix; the student's mix learns from the self-teacher's answer to x̃, and its
-    answer to x̃ from what the self-teacher makes of mixed features; the teachers are without gradient. Terms of
-    features compare mixed features, exit0, exit1, … and the last stage's, with those of x̃, both with gradient.
+    x' is the batch in another order, λ ~ Beta(α, α), both drawn for each step. Heads classify at the ends of all stages
+    except the last, and a self-teacher classifies the aggregated features of the heads and the last stage; the exported
+    student has neither.
+    Terms without a teacher are summed over the logits of every classifier for x, and, with both labels weighted by λ
+    and 1 − λ, over the logits for x̃ and both outputs of the self-teacher. Response terms are summed over these pairs:
+    every head's mixed logits learn from its logits for x̃, and these from the mixed logits; the student's mixed logits
+    learn from the self-teacher's logits for x̃, and the student's logits for x̃ from the self-teacher's logits for mixed
+    features; the teachers are detached. Feature terms compare the mixed features, exit0, exit1, … and the last stage's,
+    with those of x̃, both with gradient.
     x and x̃ go through the student as one batch.
-    alpha: α. layers: where the heads are.
+    Args:
+        alpha: α.
+        layers: the layers that get a head; "auto": the end of every stage except the last.
     Paper: Yang, An, Zhou, Cai, Zhi, Wu, Xu, Zhang. ECCV 2022. arXiv:2208.05768 (MixSKD).
     Raises: ConfigError if α isn't above 0.
     """
@@ -44,93 +47,102 @@ class MixupSelf(SelfTaught):
         self.alpha, self.seed = float(alpha), seed
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
-        """The student."""
-        return cls(MixupPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers)), alpha, parts.seed)
+    def from_context(cls, context: SchemeContext, alpha: Positive = 0.4, layers: Layers = "auto") -> MixupSelf:
+        """Build the student."""
+        return cls(
+            MixupPlayer(context.network(), context.terms(), context.task, layer_list(layers)), alpha, context.seed
+        )
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """One turn."""
-        share, order = drawn(self.alpha, len(batch), self.seed, step)
-        yield "student", self.players["student"](batch, share, order)
+        """Yield the student's turn."""
+        mix_lambda, order = draw_mix(self.alpha, len(batch), self.seed, step)
+        yield "student", self.players["student"](batch, mix_lambda, order)
 
 
-def drawn(alpha: float, count: int, seed: int, step: int) -> tuple[float, Tensor]:
-    """λ ~ Beta(α, α) and an order of so many samples: a function of the arguments."""
-    chance = np.random.default_rng((seed, step))
-    return float(chance.beta(alpha, alpha)), torch.from_numpy(chance.permutation(count))
+def draw_mix(alpha: float, count: int, seed: int, step: int) -> tuple[float, Tensor]:
+    """Draw λ ~ Beta(α, α) and a permutation of `count` samples, both determined by the arguments."""
+    generator = np.random.default_rng((seed, step))
+    return float(generator.beta(alpha, alpha)), torch.from_numpy(generator.permutation(count))
 
 
 class MixupPlayer(MultiExitPlayer):
-    """A student with heads on middle layers and a self-teacher on all of them; mixes its batches."""
+    """A student with heads on middle layers and a self-teacher on their features, which mixes its batches."""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the layers, make the heads and the self-teacher, and wire the terms to their features.
+        """Find the layers, build the heads and the self-teacher, and wire the terms to their features.
 
-        Raises: ModelError if there is no layer to put a head on; ConfigError if the student answers by position, its
-        inputs can't be mixed, or a term asks what a mixture has two of.
+        Raises: ModelError if there is no layer to put a head on; ConfigError if the student's logits have positions,
+        its inputs can't be mixed, or a term requires an input of which a mixture has two.
         """
-        self._refuse(batch)
+        self._check_inputs(batch)
         profile = ModelProfile(self.student.model, batch)
-        student_outputs = self.grow(profile)
+        student_outputs = self.build_heads(profile)
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(student_outputs)}
         self.names = [*exits, self.deepest]
-        ours = ExitsLook(profile, exits)
-        self.self_teacher = Aggregate([ours.feature(name) for name in self.names], profile.response.shape[1])
+        exits_profile = ExitsLook(profile, exits)
+        self.self_teacher = Aggregate([exits_profile.feature(name) for name in self.names], profile.response.shape[1])
         for term in self.terms.named().values():
             if term.compares != "response" and not any(term.requested_layers.values()):
                 term.requested_layers = {"student": self.names, "teacher": self.names}
         self.metadata = profile.metadata
-        self.terms.wire(ours, ours, batch, samples)
-        asked = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
-        self.set_captured_layers([*self.exits, self.deepest, *sorted(asked)])
+        self.terms.wire(exits_profile, exits_profile, batch, samples)
+        layers = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
+        self.set_captured_layers([*self.exits, self.deepest, *sorted(layers)])
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
-        """Capture just what is heard: the terms' layers aren't all the student's."""
+        """Capture exactly these layers: some of the terms' layers are exits, not layers of the student."""
         self.student = FeatureExtractor(self.student.close(), captured)
 
-    def _refuse(self, batch: Batch) -> None:
+    def _check_inputs(self, batch: Batch) -> None:
         if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
-            raise ConfigError("scheme=mixed mixes inputs: expected one tensor of floats.")
+            raise ConfigError("scheme=mixed mixes inputs: expected one floating-point tensor; use another scheme.")
         for name, term in self.terms.named().items():
-            double = {"index", "targets"} if term.loss.needs_teacher else {"index"}
-            asked = sorted(double & {ask for asks in term.loss_inputs.values() for ask in asks})
-            if asked:
+            ambiguous = {"index", "targets"} if term.loss.needs_teacher else {"index"}
+            required = {name for inputs in term.loss_inputs.values() for name in inputs}
+            if faults := sorted(ambiguous & required):
                 raise ConfigError(
-                    f"scheme=mixed: {name} asks for {' and '.join(asked)} of a sample, and a mixture is of two; use a "
-                    "loss that doesn't (kd)."
+                    f"scheme=mixed: {name} requires the {' and '.join(faults)} of each sample, but a mixture consists "
+                    "of two samples; use a loss that doesn't require it (kd)."
                 )
 
     def forward(  # type: ignore[override]
-        self, batch: Batch, share: float, order: Tensor
+        self, batch: Batch, mix_lambda: float, order: Tensor
     ) -> dict[str, Tensor]:
-        """The terms of one forward of the samples and their mixtures."""
+        """Run one forward on the samples and their mixtures, and return the weighted terms.
+
+        Args:
+            batch: the samples x.
+            mix_lambda: λ.
+            order: the permutation (B,) that makes x' of x.
+        """
         assert isinstance(batch.inputs, Tensor)
         assert batch.targets is not None
         order = order.to(batch.inputs.device)
 
         def mix(x: Tensor) -> Tensor:
-            return share * x + (1 - share) * x[order]
+            return mix_lambda * x + (1 - mix_lambda) * x[order]
 
         student_outputs = self.forward_student(replace(batch, inputs=torch.cat([batch.inputs, mix(batch.inputs)])))
         plain, mixture = (
-            mapped(student_outputs, lambda x: x.chunk(2)[0]),
-            mapped(student_outputs, lambda x: x.chunk(2)[1]),
+            map_outputs(student_outputs, lambda x: x.chunk(2)[0]),
+            map_outputs(student_outputs, lambda x: x.chunk(2)[1]),
         )
-        mixed = mapped(plain, mix)
-        above = [
-            Outputs(to_float32(self.self_teacher([each[name] for name in self.names]))) for each in (mixed, mixture)
+        mixed = map_outputs(plain, mix)
+        self_teacher_outputs = [
+            Outputs(to_float32(self.self_teacher([x[name] for name in self.names]))) for x in (mixed, mixture)
         ]
         with torch.autocast(order.device.type, enabled=False):
-            answers = [*mixture.members, *above]
-            other = replace(batch, targets=batch.targets[order])
-            truths = added([
-                self._truths(plain.members, batch), self._truths(answers, batch, share),
-                self._truths(answers, other, 1 - share),
+            mixture_outputs = [*mixture.members, *self_teacher_outputs]
+            permuted = replace(batch, targets=batch.targets[order])
+            supervised = sum_by_name([
+                self._supervised_losses(plain.members, batch),
+                self._supervised_losses(mixture_outputs, batch, mix_lambda),
+                self._supervised_losses(mixture_outputs, permuted, 1 - mix_lambda),
             ])  # fmt: skip
-            return truths | self._taught(mixed, mixture, above, batch, truths)
+            return supervised | self._distillation_losses(mixed, mixture, self_teacher_outputs, batch, supervised)
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """What the student says of a batch, with the heads' features; members: the heads' answers, then its own."""
+        """Return the student's outputs with the heads' features; members: the heads' logits, then the student's own."""
         student_outputs = super().forward_student(batch)
         exits = [head(student_outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         features = student_outputs.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
@@ -140,34 +152,42 @@ class MixupPlayer(MultiExitPlayer):
         ]
         return Outputs(student_outputs.response, features, self.metadata, members)
 
-    def _truths(self, answers: Sequence[Outputs], batch: Batch, share: float = 1.0) -> dict[str, Tensor]:
-        """The terms that need no teacher, added up over several answers."""
+    def _supervised_losses(self, outputs: Sequence[Outputs], batch: Batch, factor: float = 1.0) -> dict[str, Tensor]:
+        """Return `factor` times the terms that need no teacher, summed over several outputs."""
         mask = self.task.mask(batch)
-        found = added([self.terms.supervised_terms(one, one.detach(), batch, mask) for one in answers])
-        return {name: share * value for name, value in found.items()}
+        losses = sum_by_name([self.terms.supervised_terms(x, x.detach(), batch, mask) for x in outputs])
+        return {name: factor * value for name, value in losses.items()}
 
-    def _taught(
-        self, mixed: Outputs, mixture: Outputs, above: Sequence[Outputs], batch: Batch, truths: Mapping[str, Tensor]
+    def _distillation_losses(
+        self,
+        mixed: Outputs,
+        mixture: Outputs,
+        self_teacher_outputs: Sequence[Outputs],
+        batch: Batch,
+        supervised: Mapping[str, Tensor],
     ) -> dict[str, Tensor]:
-        """The other terms; above: what the self-teacher says of the mixed features and of the mixture's."""
+        """Return the terms that need a teacher.
+
+        self_teacher_outputs: for the mixed features, then for the mixture's features.
+        """
         heads = list(zip(mixed.members[:-1], mixture.members[:-1], strict=True))
-        own = [(mixed.members[-1], above[1]), (mixture.members[-1], above[0])]
-        answers = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *own)]
-        truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
+        last = [(mixed.members[-1], self_teacher_outputs[1]), (mixture.members[-1], self_teacher_outputs[0])]
+        responses = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *last)]
+        task_loss = torch.stack([value.detach() for value in supervised.values()]).sum() if supervised else None
         losses = {}
         for name, term in self.terms.named().items():
             if term.loss.needs_teacher:
-                pairs = answers if term.compares == "response" else [(mixed, mixture)]
-                losses[name] = torch.stack([term(a, b, batch, None, truth) for a, b in pairs]).sum()
+                pairs = responses if term.compares == "response" else [(mixed, mixture)]
+                losses[name] = torch.stack([term(a, b, batch, None, task_loss) for a, b in pairs]).sum()
         return losses
 
 
-def mapped(student_outputs: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
-    """The same facts, all else changed."""
+def map_outputs(student_outputs: Outputs, change: Callable[[Tensor], Tensor]) -> Outputs:
+    """Return the outputs with each tensor changed, and the same metadata."""
     features = {name: change(x) for name, x in student_outputs.features.items()}
     return Outputs(
         change(student_outputs.response),
         features,
         student_outputs.metadata,
-        [mapped(one, change) for one in student_outputs.members],
+        [map_outputs(member, change) for member in student_outputs.members],
     )

@@ -1,4 +1,4 @@
-"""A student whose depths teach its shallow exits."""
+"""A student whose deepest outputs teach its shallow exits."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ from tutelage.utils.options import Layers
 
 
 class MultiExit(SelfTaught):
-    """Classifiers on middle layers learn from the truth and from the last one; in the end they are left out.
+    """Exits (classifiers on middle layers) learn from the labels and from the last classifier; they aren't exported.
 
-    Terms without a teacher are added up over all exits, the last one's among them. Losses that take a list of the
-    student get the shallow exits' answers, those of features each exit's bottleneck, called exit0, exit1, …; their
-    teacher is the model's own answer and its deepest stage, without gradient.
-    layers: where the exits are; "auto" takes the end of every stage but the last.
+    Terms without a teacher are summed over all exits and the model's own logits. Losses that take a list of the
+    student's outputs get the logits of the shallow exits; feature losses get each exit's bottleneck, named exit0,
+    exit1, …. Their teacher is the model's own logits and its deepest stage, detached.
+    Args:
+        layers: the layers that get an exit; "auto": the end of every stage except the last.
     Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094 (BYOT).
     """
 
     name = "exits"
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, layers: Layers = "auto") -> MultiExit:
-        """The student."""
-        return cls(MultiExitPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers)))
+    def from_context(cls, context: SchemeContext, layers: Layers = "auto") -> MultiExit:
+        """Build the student."""
+        return cls(MultiExitPlayer(context.network(), context.terms(), context.task, layer_list(layers)))
 
 
 class MultiExitPlayer(Player):
-    """A student with heads on middle layers; layers: none to find them."""
+    """A student with heads on middle layers; layers: these layers, or none to find them."""
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = ()) -> None:
         super().__init__(model, terms, task)
@@ -50,40 +51,42 @@ class MultiExitPlayer(Player):
         self.heads = nn.ModuleList()
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the layers, make the heads, and wire the terms to their features."""
-        ours, profile = self.profiles(batch)
-        names = list(ours.features)
+        """Find the layers, build the heads, and wire the terms to their features."""
+        exits_profile, profile = self.profiles(batch)
+        names = list(exits_profile.features)
         for term in self.terms.named().values():
             if term.compares != "response" and not any(term.requested_layers.values()):
                 term.requested_layers = {"student": names, "teacher": [self.deepest] * len(names)}
-        self.terms.wire(ours, profile, batch, samples)
-        own = [layer for layer in self.terms.layers("student") if layer not in names]
-        self.tap_exits([*own, *self.terms.layers("teacher")])
+        self.terms.wire(exits_profile, profile, batch, samples)
+        model_layers = [layer for layer in self.terms.layers("student") if layer not in names]
+        self.capture_exits([*model_layers, *self.terms.layers("teacher")])
 
     def profiles(self, batch: Batch) -> tuple[ExitsLook, ModelProfile]:
-        """The student with its exits, which are made, as members, and by itself.
+        """Build the exits; return the profile of the student with the exits as members, and of the student alone.
 
-        Raises: as `grow`.
+        Raises: as `build_heads`.
         """
         profile = ModelProfile(self.student.model, batch)
-        outputs = self.grow(profile)
-        ours = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
-        ours.members = [profile.answer(logits) for _, logits in outputs]
+        outputs = self.build_heads(profile)
+        exits_profile = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
+        exits_profile.members = [profile.answer(logits) for _, logits in outputs]
         self.metadata = profile.metadata
-        return ours, profile
+        return exits_profile, profile
 
-    def tap_exits(self, layers: Sequence[str] = ()) -> None:
-        """Capture what the exits and the deepest read, and these layers."""
+    def capture_exits(self, layers: Sequence[str] = ()) -> None:
+        """Capture the inputs of the exits, the deepest stage, and these layers."""
         self.student = FeatureExtractor(self.student.close(), (*self.exits, self.deepest, *layers))
 
-    def grow(self, profile: ModelProfile) -> list[tuple[Tensor, Tensor]]:
-        """Find the layers and make the heads; what these say of the example.
+    def build_heads(self, profile: ModelProfile) -> list[tuple[Tensor, Tensor]]:
+        """Find the layers and build the heads; return each head's feature and logits for the example.
 
-        Raises: ModelError if there is no layer to put an exit on; ConfigError if the student answers by position.
+        Raises: ModelError if there is no layer to put an exit on; ConfigError if the student's logits have positions.
         """
-        self._find(profile)
+        self._choose_layers(profile)
         if profile.response.dim() != 2:
-            raise ConfigError(f"exits classify whole samples, but the answer is {shape_of(profile.response)}.")
+            raise ConfigError(
+                f"exits classify whole samples: expected one response per sample, got {shape_of(profile.response)}."
+            )
         deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
         self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)
         with torch.no_grad():
@@ -91,19 +94,19 @@ class MultiExitPlayer(Player):
         self.heads.train()
         return outputs
 
-    def _find(self, profile: ModelProfile) -> None:
+    def _choose_layers(self, profile: ModelProfile) -> None:
         stages, known = [stage.name for stage in profile.stages], [layer.name for layer in profile.layers]
         for layer in self.exits:
             if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         self.exits = self.exits or stages[:-1]
         if not self.exits:
-            raise ModelError("no stage was found before the last; name layers (scheme={name: exits, layers: […]}).")
+            raise ModelError("no stage was found before the last; set the layers (scheme={name: exits, layers: […]}).")
         self.exits = [profile.named(layer, "map") for layer in self.exits]
         self.deepest = profile.named(stages[-1], "map") if stages else self.exits[-1]
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """One forward of the student and its heads; each exit's truth, and the deepest as the teacher of all."""
+        """Run one forward of the student and its heads; return the weighted terms, taught by the deepest."""
         outputs = self.forward_student(batch)
         exits = [head(outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         teacher_outputs = outputs.detach()
@@ -111,16 +114,16 @@ class MultiExitPlayer(Player):
             mask = self.task.mask(batch)
             features = {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
             members = [Outputs(to_float32(logits), metadata=self.metadata) for _, logits in exits]
-            truths = added(
-                [self.terms.supervised_terms(one, teacher_outputs, batch, mask) for one in (outputs, *members)]
+            supervised = sum_by_name(
+                [self.terms.supervised_terms(x, teacher_outputs, batch, mask) for x in (outputs, *members)]
             )
-            ours = Outputs(outputs.response, outputs.features | features, self.metadata, members)
-            return self.terms(ours, teacher_outputs, batch, mask, truths)
+            student_outputs = Outputs(outputs.response, outputs.features | features, self.metadata, members)
+            return self.terms(student_outputs, teacher_outputs, batch, mask, supervised)
 
 
-def added(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Several scalars a name, added up."""
-    return {name: torch.stack([one[name] for one in losses]).sum() for name in losses[0]}
+def sum_by_name(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Sum the scalars of each name."""
+    return {name: torch.stack([scalars[name] for scalars in losses]).sum() for name in losses[0]}
 
 
 class ExitsLook(ModelProfile):

@@ -1,4 +1,4 @@
-"""Peers that teach each other."""
+"""Deep mutual learning: peers that teach each other."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from tutelage.structures import Batch, Outputs
 
 
 class Mutual(Scheme):
-    """Peers learn together, each from the others' answers; each has its own optimiser and ends in its own file.
+    """Peers learn from each other's logits; each peer has its own optimiser and is saved to its own file.
 
     L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} KL(p_j ‖ p_i), with p_j constant.
-    sequential: each peer learns in a turn of its own, from what those before it say after their update, as in the
-    paper's algorithm 1; else all answer, and learn, at the same time, as in the authors' code, which sums over peers.
-    Sequential peers answer 2 (K − 1) times more; their batch norms take note of the batch each time.
+    Args:
+        sequential: update one peer after the other, each from the logits of the earlier peers after their update, as in
+            the paper's algorithm 1. This takes 2 (K − 1) more forwards per batch, each of which updates the batch
+            norms' statistics. False: all peers run, and learn, simultaneously, as in the authors' code, which sums over
+            peers.
     Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384
     Raises: ConfigError with fewer than two peers.
     """
@@ -29,14 +31,14 @@ class Mutual(Scheme):
     def __init__(self, peers: Mapping[str, Player], sequential: bool = False) -> None:
         super().__init__()
         if len(peers) < 2:
-            raise ConfigError(f"mutual learning needs at least two peers, {len(peers)} given.")
+            raise ConfigError(f"mutual learning needs at least two peers, got {len(peers)}.")
         self.sequential = sequential
         self.players = nn.ModuleDict(peers if sequential else {"peers": Peers(peers)})
 
     @classmethod
-    def from_context(cls, parts: SchemeContext, sequential: bool = False) -> Mutual:
-        """As many peers as the run has."""
-        return cls({name: parts.player(k, name) for k, name in enumerate(peer_names(parts))}, sequential)
+    def from_context(cls, context: SchemeContext, sequential: bool = False) -> Mutual:
+        """Build as many peers as the run has."""
+        return cls({name: context.player(k, name) for k, name in enumerate(peer_names(context))}, sequential)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""
@@ -46,18 +48,18 @@ class Mutual(Scheme):
             unwrap(self.players["peers"]).wire(batch, samples)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """One turn for all, or one for each."""
+        """Yield one turn for all peers, or one turn for each."""
         if not self.sequential:
             yield "peers", self.players["peers"](batch)
             return
         _, *later = self.players
-        outputs = {name: self._answer(name, batch) for name in later}
+        outputs = {name: self._predict(name, batch) for name in later}
         for name in self.players:
-            yield name, self.players[name](batch, [outputs[other] for other in self.players if other != name])
+            yield name, self.players[name](batch, [outputs[peer] for peer in self.players if peer != name])
             if name != later[-1]:
-                outputs[name] = self._answer(name, batch)
+                outputs[name] = self._predict(name, batch)
 
     @torch.no_grad()
-    def _answer(self, name: str, batch: Batch) -> Outputs:
-        answer: Outputs = unwrap(self.players[name]).forward_student(batch)
-        return answer
+    def _predict(self, name: str, batch: Batch) -> Outputs:
+        outputs: Outputs = unwrap(self.players[name]).forward_student(batch)
+        return outputs

@@ -1,4 +1,4 @@
-"""A teacher that is already there."""
+"""Distillation from a teacher that exists before training."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from tutelage.teachers.base import Teacher
 
 
 class Offline(Scheme):
-    """Students, and a teacher that answers each batch once for all of them; without one they learn by themselves.
+    """One or several students, and a teacher that is run once per batch; without a teacher, supervised training.
 
-    students: one player, or several by name, which share the batches and the teacher and nothing else.
+    Args:
+        students: one player, or several by name, which share the batches and the teacher's outputs and nothing else.
+        teacher: the teacher, or None.
     """
 
     def __init__(self, students: Player | Mapping[str, Player], teacher: Teacher | None = None) -> None:
@@ -26,48 +28,50 @@ class Offline(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> Offline:
-        """The student, those beside it, and the teacher."""
-        network = parts.network()
-        teacher = parts.teacher(network)
-        first = {"student": Player(network, parts.terms(), parts.task)}
-        return cls(first | parts.extra_students(), teacher)
+    def from_context(cls, context: SchemeContext) -> Offline:
+        """Build the student, the additional students, and the teacher."""
+        network = context.network()
+        teacher = context.teacher(network)
+        first = {"student": Player(network, context.terms(), context.task)}
+        return cls(first | context.extra_students(), teacher)
 
     def wire(self, batch: Batch, samples: int) -> None:
-        """Pair the layers, size the connectors, hear the teacher once."""
+        """Pair the layers, size the connectors, and run the teacher once."""
         players = [unwrap(player) for player in self.players.values()]
         profile = None if self.teacher is None else self.teacher.profile(batch)
         for player in players:
             player.wire(profile, batch, samples)
-        asked = {
+        vector_only = {
             layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.teacher_layers()
         }
-        self.layers = tuple(asked)
+        self.layers = tuple(vector_only)
         if self.teacher is not None:
             members = any(player.terms.needs_member_outputs() for player in players)
-            self.teacher.prepare_for(self.layers, [layer for layer, vector in asked.items() if vector], members)
-            self.teacher(batch, self.layers)  # taps its layers, and shows at once whether it can answer
+            self.teacher.prepare_for(
+                self.layers, [layer for layer, is_vector in vector_only.items() if is_vector], members
+            )
+            self.teacher(batch, self.layers)  # captures its layers, and fails now rather than in training
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
-        """Each student's turn."""
+        """Yield each student's turn."""
         teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
         for name, player in self.players.items():
             yield name, player(batch, teacher_outputs)
 
     def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
-        """Let the teacher look ahead, if it does."""
+        """Yield the batches, which the teacher may read ahead."""
         return batches if self.teacher is None else self.teacher.lookahead(batches, self.layers)
 
     def after_step(self) -> None:
-        """Tell the teacher."""
+        """Update the teacher after the students' step."""
         if self.teacher is not None:
             self.teacher.after_step()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The teacher's."""
+        """Return the teacher's state."""
         return {} if self.teacher is None else self.teacher.checkpoint_state()
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Give the teacher its state back."""
+        """Restore the teacher's state."""
         if self.teacher is not None:
             self.teacher.load_checkpoint_state(state)

@@ -1,4 +1,4 @@
-"""What speaks for several students, and so teaches them; each is found by name (`ensemble=`)."""
+"""Ensembles that combine several students' outputs, and so teach the students; chosen by name (`ensemble=`)."""
 
 from __future__ import annotations
 
@@ -15,104 +15,113 @@ from tutelage.nn.connectors import as_map, as_vector, resized
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Outputs
 
-Pairs = dict[str, tuple[Outputs, list[Outputs]]]
-"""Who learns, and from whom, by name."""
+Comparisons = dict[str, tuple[Outputs, list[Outputs]]]
+"""The outputs of each student, and of the teachers that it is compared with, by the student's name."""
 
 
 class PeerEnsemble(nn.Module):
-    """The students themselves: each learns from the others' mean logits, a constant.
+    """No combination: each student learns from the mean logits of the others, detached.
 
-    rises: the number of the group's loss that weighs what the students teach each other.
+    ramped_option: the option of the group's loss that weights the students' mutual teaching, and rises in training.
     """
 
-    rises: ClassVar[str] = ""
+    ramped_option: ClassVar[str] = ""
 
     def layers(self, profile: ModelProfile) -> list[str]:
-        """The layers that it hears."""
+        """Return the layers whose features the ensemble requires."""
         return []
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
-        """Size its learned parts from an example."""
+        """Create the learned modules.
 
-    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
-        """What they say as a group, and what teaches it."""
+        Args:
+            outputs: each student's outputs for an example.
+            split: the layer from which on the students share no layer; "": they share nothing.
+            layers: what `layers` returned.
+        """
+
+    def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """Return the outputs of the group, with the students' as members, and those of its teacher or None."""
         return Outputs(outputs[0].response, members=outputs), None
 
-    def pairs(self, outputs: dict[str, Outputs], averages: list[Outputs] | None) -> Pairs:
-        """Who learns from whom by itself: each student from the others' moving averages, or their mean."""
+    def peer_comparisons(self, outputs: dict[str, Outputs], averages: list[Outputs] | None) -> Comparisons:
+        """Return each student's outputs and its teachers': the others' moving averages, or the others' mean logits."""
         if averages is not None:
             return {
-                name: (one, [teacher_outputs for j, teacher_outputs in enumerate(averages) if j != i])
-                for i, (name, one) in enumerate(outputs.items())
+                name: (student_outputs, [teacher_outputs for j, teacher_outputs in enumerate(averages) if j != i])
+                for i, (name, student_outputs) in enumerate(outputs.items())
             }
-        others = {name: [x.response.detach() for other, x in outputs.items() if other != name] for name in outputs}
-        return {name: (one, [Outputs(torch.stack(others[name]).mean(0))]) for name, one in outputs.items()}
+        peers = {name: [x.response.detach() for peer, x in outputs.items() if peer != name] for name in outputs}
+        return {name: (x, [Outputs(torch.stack(peers[name]).mean(0))]) for name, x in outputs.items()}
 
 
 class Gate(PeerEnsemble):
-    r"""z_e = Σ_i g_i z_i, g = softmax(ReLU(BN(W · GAP(trunk) + b))): what the students share decides whom to hear.
+    r"""z_e = Σ_i g_i z_i, g = softmax(ReLU(BN(W · GAP(trunk) + b))): the shared trunk determines the students' weights.
 
     Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606
-    Raises: ConfigError if they share nothing.
+    Raises: ConfigError if the students share nothing.
     """
 
-    rises = "consistency_weight"
-    entering: str
+    ramped_option = "consistency_weight"
+    gate_input: str
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
-        """One gate a student."""
+        """Create one gate per student."""
         if not split:
-            raise ConfigError("ensemble=gate looks at what the students share, and they share nothing: say split=auto.")
-        self.entering = f"{split}:in:patches"
-        self.gate = nn.Linear(as_vector(outputs[0][self.entering]).shape[1], len(outputs))
+            raise ConfigError(
+                "ensemble=gate reads the trunk that the students share, and they share nothing: set split=auto."
+            )
+        self.gate_input = f"{split}:in:patches"
+        self.gate = nn.Linear(as_vector(outputs[0][self.gate_input]).shape[1], len(outputs))
         self.norm = BatchNorm(len(outputs))
 
-    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
-        """All of them, and their gated sum."""
-        gates = F.relu(self.norm(self.gate(as_vector(outputs[0][self.entering])))).softmax(1)
-        answers = torch.stack([one.response for one in outputs], dim=1)
-        weighed = (gates.view(*gates.shape, *[1] * (answers.dim() - 2)) * answers).sum(1)
-        return Outputs(outputs[0].response, members=outputs), Outputs(weighed)
+    def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """Return the group, and the gated sum of the students' logits."""
+        gates = F.relu(self.norm(self.gate(as_vector(outputs[0][self.gate_input])))).softmax(1)
+        logits = torch.stack([x.response for x in outputs], dim=1)
+        gated = (gates.view(*gates.shape, *[1] * (logits.dim() - 2)) * logits).sum(1)
+        return Outputs(outputs[0].response, members=outputs), Outputs(gated)
 
 
 class _EmbeddedEnsemble(PeerEnsemble):
-    """Hears what enters the students' classifiers."""
+    """Abstract: an ensemble that reads the inputs of the students' classifiers."""
 
     embedding: str
 
     def layers(self, profile: ModelProfile) -> list[str]:
         if not profile.embedding:
             raise ModelError(
-                f"{type(profile.model).__name__} has no linear classifier, whose input this ensemble hears; use "
+                f"{type(profile.model).__name__} has no linear classifier, whose input this ensemble reads; use "
                 "ensemble=gate, or another student."
             )
         return [profile.embedding]
 
     def embeddings(self, outputs: Sequence[Outputs]) -> list[Tensor]:
-        return [as_vector(one[self.embedding]) for one in outputs]
+        return [as_vector(x[self.embedding]) for x in outputs]
 
 
 class Attention(_EmbeddedEnsemble):
-    """The first student leads and matches the others' mean; of the others each asks each: query, key = W f.
+    """The first student leads and matches its peers' mean logits; the peers attend to each other: query, key = W f.
 
-    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; projections to an eighth of the feature.
+    Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; the projections have an eighth of the feature's
+    width.
     Raises: ConfigError with fewer than three students.
     """
 
-    rises = "alpha"
+    ramped_option = "alpha"
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
-        """The two projections."""
+        """Create the two projections."""
         if len(outputs) < 3:
             raise ConfigError(
-                f"ensemble=attention is of a leader and two peers or more; peers={len(outputs)}: say peers=4."
+                f"ensemble=attention needs a leader and at least two peers, got peers={len(outputs)}: set peers=4."
             )
         (self.embedding,) = layers
-        wide = as_vector(outputs[0][self.embedding]).shape[1]
-        self.query, self.key = (nn.Linear(wide, max(wide // 8, 1), bias=False) for _ in range(2))
+        channels = as_vector(outputs[0][self.embedding]).shape[1]
+        self.query, self.key = (nn.Linear(channels, max(channels // 8, 1), bias=False) for _ in range(2))
 
-    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
-        """The leader, and its peers."""
+    def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """Return the leader's outputs, and the peers' mean logits with queries and keys in the metadata."""
         leader, *peers = outputs
         features = torch.stack(self.embeddings(peers), dim=1)
         metadata = {"query": self.query(features), "key": self.key(features)}
@@ -126,65 +135,64 @@ class Fusion(_EmbeddedEnsemble):
     Paper: Wu, Gong. AAAI 2021. arXiv:2006.04147
     """
 
-    rises = "consistency_weight"
+    ramped_option = "consistency_weight"
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
-        """The classifier."""
+        """Create the classifier."""
         (self.embedding,) = layers
-        wide = sum(x.shape[1] for x in self.embeddings(outputs))
-        self.classifier = nn.Linear(wide, outputs[0].response.shape[1])
+        channels = sum(x.shape[1] for x in self.embeddings(outputs))
+        self.classifier = nn.Linear(channels, outputs[0].response.shape[1])
 
-    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
-        """All of them, and the classifier's answer."""
+    def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """Return the group, and the logits of the classifier of all features."""
         fused = self.classifier(torch.cat(self.embeddings(outputs), dim=1))
         return Outputs(outputs[0].response, members=outputs), Outputs(fused)
 
 
 class FeatureFusion(PeerEnsemble):
-    r"""z_f = W · GAP(conv1×1(conv3×3([F_1; …; F_K]))): a classifier of the last maps, fused.
+    r"""z_f = W · GAP(conv1×1(conv3×3([F_1; …; F_K]))): a classifier of the fused last maps.
 
-    The 3×3 convolution is by channel, both are followed by batch norm and ReLU; maps are pooled to the smallest one's
-    size. What comes out has as many channels as the widest of them.
+    The 3×3 convolution is depthwise, both are followed by batch norm and ReLU; maps are pooled to the smallest map's
+    size. The fused map has as many channels as the widest of them.
     Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058
     """
 
-    rises = "consistency_weight"
+    ramped_option = "consistency_weight"
     layer: str
 
     def layers(self, profile: ModelProfile) -> list[str]:
-        """The end of the last stage."""
+        """Return the end of the last stage."""
         if not profile.stages:
             raise ModelError(
                 f"{type(profile.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which "
-                "fuses "
-                "what enters the classifiers."
+                "fuses the classifiers' inputs."
             )
         return [profile.named(profile.stages[-1].name, "map")]
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
-        """Both convolutions and the classifier."""
+        """Create both convolutions and the classifier."""
         (self.layer,) = layers
         maps = self.maps(outputs)
-        wide, out = sum(x.shape[1] for x in maps), max(x.shape[1] for x in maps)
+        channels, out = sum(x.shape[1] for x in maps), max(x.shape[1] for x in maps)
         self.fuse = nn.Sequential(
-            nn.Conv2d(wide, wide, 3, padding=1, groups=wide, bias=False), BatchNorm(wide), nn.ReLU(),
-            nn.Conv2d(wide, out, 1, bias=False), BatchNorm(out), nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False), BatchNorm(channels), nn.ReLU(),
+            nn.Conv2d(channels, out, 1, bias=False), BatchNorm(out), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Linear(out, outputs[0].response.shape[1])
 
     def maps(self, outputs: Sequence[Outputs]) -> list[Tensor]:
-        """The last maps, of one size."""
-        maps = [as_map(one[self.layer]) for one in outputs]
+        """Return the last maps, pooled to the size of the smallest."""
+        maps = [as_map(x[self.layer]) for x in outputs]
         height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
         return [resized(x, (height, width)) for x in maps]
 
-    def lead(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
-        """All of them, and the fused classifier's answer."""
+    def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
+        """Return the group, and the logits of the classifier of the fused maps."""
         fused = self.classifier(self.fuse(torch.cat(self.maps(outputs), dim=1)).mean((2, 3)))
         return Outputs(outputs[0].response, members=outputs), Outputs(fused)
 
 
-Name = Literal["none", "gate", "attention", "fusion", "feature_fusion"]
+EnsembleName = Literal["none", "gate", "attention", "fusion", "feature_fusion"]
 
 ENSEMBLES: dict[str, type[PeerEnsemble]] = {
     "none": PeerEnsemble,
@@ -195,8 +203,11 @@ ENSEMBLES: dict[str, type[PeerEnsemble]] = {
 }
 
 
-def named(name: str) -> PeerEnsemble:
-    """The ensemble of that name."""
+def create_ensemble(name: str) -> PeerEnsemble:
+    """Create the ensemble of that name.
+
+    Raises: ConfigError if there is none.
+    """
     if name not in ENSEMBLES:
         raise ConfigError(unknown("ensemble", name, ENSEMBLES))
     return ENSEMBLES[name]()

@@ -1,4 +1,4 @@
-"""A student taught by a pyramid on its own stages."""
+"""A student taught by a feature pyramid on its own stages."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
-from tutelage.schemes.multi_exit import added
+from tutelage.schemes.multi_exit import sum_by_name
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import Checked, Few, Layers
 
 
 class PyramidSelfTeacher(SelfTaught):
-    """A pyramid refines the student's stages and classifies; it teaches the student, and is left out in the end.
+    """A pyramid refines the student's stages, classifies, and teaches the student; it isn't exported.
 
-    Terms without a teacher are added up over the student and the pyramid, whose gradient goes on into the student. For
-    the others the teacher is what the pyramid says, without gradient: its answer and refined0, refined1, …
-    layers: what is refined, shallow to deep; "auto" takes the end of every stage. width: channels of a refined stage in
-    terms of the stage's own. depth: convolutions where its levels meet.
+    Terms without a teacher are summed over the student and the pyramid, whose gradient flows into the student. For the
+    other terms the teacher's outputs are the pyramid's, detached: its logits and refined0, refined1, …
+    Args:
+        layers: the layers to refine, from shallow to deep; "auto": the end of every stage.
+        width: the channels of a refined stage as a multiple of the stage's own.
+        depth: the number of convolutions where levels of the pyramid meet.
     Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (FRSKD).
     """
 
@@ -37,14 +39,14 @@ class PyramidSelfTeacher(SelfTaught):
 
     @classmethod
     def from_context(
-        cls, parts: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
+        cls, context: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
     ) -> PyramidSelfTeacher:
-        """The student."""
-        return cls(PyramidPlayer(parts.network(), parts.terms(), parts.task, layer_list(layers), width, depth))
+        """Build the student."""
+        return cls(PyramidPlayer(context.network(), context.terms(), context.task, layer_list(layers), width, depth))
 
 
 class PyramidPlayer(Checked, Player):
-    """A student with a pyramid on some layers; layers: none to find them.
+    """A student with a pyramid on some layers; layers: these layers, or none to find them.
 
     Raises: ConfigError if width or depth isn't a whole number above 0.
     """
@@ -56,17 +58,17 @@ class PyramidPlayer(Checked, Player):
         self.layers, self.width, self.depth = list(layers), width, depth
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Find the layers, make the pyramid, and wire the terms to what it says.
+        """Find the layers, build the pyramid, and wire the terms to its outputs.
 
-        Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student answers by position,
-        or a layer is neither a map nor tokens of a known grid.
+        Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student's logits have
+        positions, or a layer is neither a map nor tokens of a known grid.
         """
         profile = ModelProfile(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=self_teacher: the answer is {shape_of(profile.response)}, expected one a sample."
+                f"scheme=self_teacher: the student's response is {shape_of(profile.response)}, expected one per sample."
             )
-        self._find(profile)
+        self._choose_layers(profile)
         features = [profile.feature(layer) for layer in self.layers]
         self.pyramid = Pyramid(features, profile.response.shape[1], self.width, self.depth)
         with torch.no_grad():
@@ -76,7 +78,7 @@ class PyramidPlayer(Checked, Player):
         self.terms.wire(profile, Refined(profile, refined, logits), batch, samples)
         self.set_captured_layers(self.layers)
 
-    def _find(self, profile: ModelProfile) -> None:
+    def _choose_layers(self, profile: ModelProfile) -> None:
         known = {layer.name: layer for layer in profile.layers}
         for layer in self.layers:
             if module_of(layer) not in known:
@@ -85,22 +87,25 @@ class PyramidPlayer(Checked, Player):
         self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in profile.stages]]
         if len(self.layers) < 2:
             raise ModelError(
-                f"scheme=self_teacher refines two stages or more and has {', '.join(self.layers) or 'none'}; name "
+                f"scheme=self_teacher refines at least two stages, got {', '.join(self.layers) or 'none'}; set the "
                 "layers (scheme={name: self_teacher, layers: […]}; `tutelage layers MODEL` lists them)."
             )
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """One forward of the student and its pyramid."""
+        """Run one forward of the student and its pyramid, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
         refined, logits = self.pyramid([student_outputs[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
             mask = self.task.mask(batch)
-            aside = Outputs(to_float32(logits), {f"refined{k}": to_float32(x) for k, x in enumerate(refined)})
-            teacher_outputs = aside.detach()
-            truths = added(
-                [self.terms.supervised_terms(one, teacher_outputs, batch, mask) for one in (student_outputs, aside)]
+            pyramid_outputs = Outputs(to_float32(logits), {f"refined{k}": to_float32(x) for k, x in enumerate(refined)})
+            teacher_outputs = pyramid_outputs.detach()
+            supervised = sum_by_name(
+                [
+                    self.terms.supervised_terms(x, teacher_outputs, batch, mask)
+                    for x in (student_outputs, pyramid_outputs)
+                ]
             )
-            return self.terms(student_outputs, teacher_outputs, batch, mask, truths)
+            return self.terms(student_outputs, teacher_outputs, batch, mask, supervised)
 
 
 class Refined(ModelProfile):

@@ -1,4 +1,4 @@
-"""A student that is told what it says of another sample of the class."""
+"""A student whose soft targets are its own outputs for another sample of the class (CS-KD)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tutelage.structures import Batch, Outputs
 
 
 class SameClass(SelfTaught):
-    """Each sample comes with another one of its class, and what the student says of that one is its teacher.
+    """Each sample is accompanied by another sample of its class, for which the student's outputs are the soft targets.
 
-    L = terms(z(x), sg z(x')), x' of the same class; sg: without gradient, from a forward of its own, in training mode.
+    L = terms(z(x), sg z(x')), x' of the same class; sg: without gradient, from a separate forward in training mode.
     Paper: Yun, Park, Lee, Shin. CVPR 2020. arXiv:2003.13964 (CS-KD), where the terms are CE and KD at T = 4.
     """
 
@@ -24,23 +24,23 @@ class SameClass(SelfTaught):
         super().__init__(player, sampling="pairs")
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> SameClass:
-        """The student."""
-        return cls(PairPlayer(parts.network(), parts.terms(), parts.task))
+    def from_context(cls, context: SchemeContext) -> SameClass:
+        """Build the student."""
+        return cls(PairPlayer(context.network(), context.terms(), context.task))
 
 
 class PairPlayer(Player):
-    """Its batches are samples, then a companion of each."""
+    """A student whose batches are samples followed by a companion of each."""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Its own layers are its teacher's too."""
+        """Wire the terms to the student itself as the teacher."""
         super().wire(ModelProfile(self.student.model, batch), batch, samples)
         self.set_captured_layers(self.terms.layers("teacher"))
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """The terms of the samples, their companions as the teacher."""
+        """Return the weighted terms of the samples, with the outputs for their companions as the teacher's."""
         half = len(batch) // 2
-        ours = batch.part(0, half)
+        samples = batch.part(0, half)
         with torch.no_grad():
             teacher_outputs = self.forward_student(batch.part(half, len(batch)))
-        return self.compare(self.forward_student(ours), teacher_outputs, ours)
+        return self.compare(self.forward_student(samples), teacher_outputs, samples)

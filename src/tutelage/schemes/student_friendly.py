@@ -1,4 +1,4 @@
-"""A teacher that is trained so that its student can follow it."""
+"""Training of a teacher together with branches of its later student (SFTN)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ from tutelage.utils.options import NonNegative, Temperature
 
 
 class StudentFriendly(SelfTaught):
-    """A network learns together with branches of its later student, which are left out in the end.
+    """A network learns together with branches of its later student, which aren't exported.
 
-    L = L(z) + agreement · (1/K) Σ_k T² · KL(p_k ‖ p) + branches · (1/K) Σ_k L(z_k), L the task's loss, z_k what the
-    k-th branch says and p its softmax at T = temperature; both sides of the divergence get its gradient. A branch is a
-    1×1 convolution with batch norm from the end of a stage, all but the last, and the student's stages after its own.
-    student: the branches' model; None: the run's student.
+    L = L(z) + agreement · (1/K) Σ_k T² · KL(p_k ‖ p) + branches · (1/K) Σ_k L(z_k), L the task loss, z_k the
+    logits of the k-th branch and p_k their softmax at T = temperature; both sides of the divergence get its gradient. A
+    branch begins at the end of a stage, for all stages except the last, and consists of a 1×1 convolution with batch
+    norm and the student's stages after the paired one.
+    Args:
+        student: the model of the branches; None: the run's student.
+        agreement: the weight of the divergence.
+        branches: the weight of the branches' task losses.
+        temperature: T.
     Paper: Park, Cha, Jeong, Kim, Han. NeurIPS 2021. arXiv:2102.07650 (SFTN). The temperature and the form of the
     transforms are ours.
-    Raises: ConfigError for a negative weight or a temperature that isn't above 0, shares of weights, or another method
-    (its losses are its own); ModelError
-    if the two networks have no two stages that pair.
+    Raises: ConfigError for a negative weight, a temperature that isn't above 0, sharded weights, or a method (the
+    scheme has its own losses); ModelError if the two networks have no stages before the last that pair.
     """
 
     name = "student_friendly"
@@ -41,66 +45,76 @@ class StudentFriendly(SelfTaught):
     @classmethod
     def from_context(
         cls,
-        parts: SchemeContext,
+        context: SchemeContext,
         student: str | None = None,
         agreement: NonNegative = 3.0,
         branches: NonNegative = 1.0,
         temperature: Temperature = 1.0,
     ) -> StudentFriendly:
-        """The phase's network, and branches of the student that it is to teach."""
-        if parts.settings.sharded:
-            raise ConfigError("scheme=student_friendly runs parts of networks, which can't be divided: strategy=ddp.")
-        if parts.method is not None:
+        """Build the phase's network, and branches of the student that it will teach."""
+        if context.settings.sharded:
             raise ConfigError(
-                f"scheme=student_friendly has losses of its own, and method={parts.method!r} would be none of "
-                "them: leave method out."
+                "scheme=student_friendly runs parts of networks, which can't be sharded: use strategy=ddp."
             )
-        terms = Terms.from_method([Term(parts.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
-        network = parts.network()
-        return cls(BranchedPlayer(network, terms, parts.task, lambda: parts.new_student(student), branches))
+        if context.method is not None:
+            raise ConfigError(
+                f"scheme=student_friendly has its own losses, so method={context.method!r} would have no effect: "
+                "remove method."
+            )
+        terms = Terms.from_method([Term(context.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
+        network = context.network()
+        return cls(BranchedPlayer(network, terms, context.task, lambda: context.new_student(student), branches))
 
 
 class BranchedPlayer(Player):
-    """A network with branches of its student, which `make` gives afresh; weight: of the branches' own truth."""
+    """A network with branches of its later student.
+
+    Args:
+        model: the network.
+        terms: the terms that compare the network with its branches.
+        task: the task.
+        create_student: a function that returns a new student.
+        weight: the weight of the branches' supervised terms.
+    """
 
     def __init__(
-        self, model: nn.Module, terms: Terms, task: Task, make: Callable[[], nn.Module], weight: float = 1.0
+        self, model: nn.Module, terms: Terms, task: Task, create_student: Callable[[], nn.Module], weight: float = 1.0
     ) -> None:
         super().__init__(model, terms, task)
-        self.make, self.weight = make, weight
+        self.create_student, self.weight = create_student, weight
         self.ends: list[str] = []
         self.branches = nn.ModuleList()
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Pair the stages and graft the branches."""
+        """Pair the stages, and build the branches."""
         profile = ModelProfile(self.student.model, batch)
         device = profile.response.device
-        pupil = ModelProfile(self.make().to(device), batch)
-        pairs = pair(pupil.stages, profile.stages)[:-1]
+        student = ModelProfile(self.create_student().to(device), batch)
+        pairs = pair(student.stages, profile.stages)[:-1]
         if not pairs:
             raise ModelError(
-                f"scheme=student_friendly: {type(pupil.model).__name__} and {type(profile.model).__name__} have no "
-                "stages "
-                "that pair before the last one, after which a branch of the student could begin; use other models."
+                f"scheme=student_friendly: {type(student.model).__name__} and {type(profile.model).__name__} have no "
+                "stages that pair before the last one, at which a branch of the student could begin; use other models."
             )
-        self.ends = [theirs.name for _, theirs in pairs]
-        for ours, theirs in pairs:
-            connect = connectors.make("conv1x1", profile.feature(theirs.name), pupil.feature(ours.name))
-            self.branches.append(nn.Sequential(connect, Tail(self.make().to(device), ours.name, profile.inputs)))
+        self.ends = [stage.name for _, stage in pairs]
+        for student_stage, stage in pairs:
+            connector = connectors.make("conv1x1", profile.feature(stage.name), student.feature(student_stage.name))
+            tail = Tail(self.create_student().to(device), student_stage.name, profile.inputs)
+            self.branches.append(nn.Sequential(connector, tail))
         profile.response = self.task.response(profile.response, batch)
         self.terms.wire(profile, profile, batch, samples)
         self.metadata = profile.metadata
         self.set_captured_layers(self.ends)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """One forward of the network and of each branch."""
+        """Run one forward of the network and of each branch, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
-        grafts = zip(self.branches, self.ends, strict=True)
-        others = [
-            Outputs(self.task.response(to_float32(branch(student_outputs[end])), batch)) for branch, end in grafts
+        branch_ends = zip(self.branches, self.ends, strict=True)
+        branch_outputs = [
+            Outputs(self.task.response(to_float32(branch(student_outputs[end])), batch)) for branch, end in branch_ends
         ]
-        losses = self.among(student_outputs, others, batch)
+        losses = self.among(student_outputs, branch_outputs, batch)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            truths = [self.terms.supervised_terms(other, None, batch, self.task.mask(batch)) for other in others]
-        own = [value for truth in truths for value in truth.values()]
-        return losses | {"branches": self.weight * torch.stack(own).sum() / len(others)}
+            supervised = [self.terms.supervised_terms(x, None, batch, self.task.mask(batch)) for x in branch_outputs]
+        values = [value for terms in supervised for value in terms.values()]
+        return losses | {"branches": self.weight * torch.stack(values).sum() / len(branch_outputs)}

@@ -1,4 +1,4 @@
-"""A student that says the same of two views."""
+"""A student whose outputs for two views of each sample teach each other."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tutelage.structures import Batch, Outputs
 
 
 class TwoViews(SelfTaught):
-    """Each sample comes twice, augmented otherwise; the student learns from both views, and each from the other.
+    """Each batch has two augmentations of each sample; the student learns from both, and each teaches the other.
 
-    Terms without a teacher see both views' answers, (2B, C). The others see [logits, embedding] of the one as the
-    student's side and of the other as the teacher's, both with gradient.
+    Terms without a teacher get the logits of both views, (2B, C). The other terms get [logits, embedding] of the first
+    view as the student's outputs and of the second as the teacher's, both with gradient.
     Paper: Xu, Liu. AAAI 2019 (DDGSD).
     """
 
@@ -26,19 +26,19 @@ class TwoViews(SelfTaught):
         super().__init__(player, num_views=2)
 
     @classmethod
-    def from_context(cls, parts: SchemeContext) -> TwoViews:
-        """The student."""
-        return cls(TwoViewPlayer(parts.network(), parts.terms(), parts.task))
+    def from_context(cls, context: SchemeContext) -> TwoViews:
+        """Build the student."""
+        return cls(TwoViewPlayer(context.network(), context.terms(), context.task))
 
 
 class TwoViewPlayer(Player):
-    """Its batches are one view of the samples, then another one."""
+    """A student whose batches are one view of the samples followed by another."""
 
     embedding = ""
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """The two sides are the halves of what it says."""
-        profile = embedded(ModelProfile(self.student.model, batch))
+        """Find the embedding, and wire the terms to [logits, embedding] on both sides."""
+        profile = require_embedding(ModelProfile(self.student.model, batch))
         self.embedding = profile.embedding
         self.metadata = profile.metadata
         profile.members = [
@@ -49,7 +49,7 @@ class TwoViewPlayer(Player):
         self.set_captured_layers([profile.embedding])
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """One forward of both views."""
+        """Run one forward on both views, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
         logits, vectors = student_outputs.response.chunk(2), as_vector(student_outputs[self.embedding]).chunk(2)
         views = [[Outputs(z), Outputs(v)] for z, v in zip(logits, vectors, strict=True)]
@@ -59,10 +59,14 @@ class TwoViewPlayer(Player):
         return self.compare(student_outputs, teacher_outputs, batch)
 
 
-def embedded(profile: ModelProfile) -> ModelProfile:
-    """The same; refuses a model without an embedding."""
+def require_embedding(profile: ModelProfile) -> ModelProfile:
+    """Return the profile of a model that has an embedding.
+
+    Raises: ModelError if the model has none.
+    """
     if not profile.embedding:
         raise ModelError(
-            "no embedding was found in the student: no linear layer makes its answer, and it has no stages."
+            "no embedding was found in the student: its logits aren't the output of a linear layer, and it has no "
+            "stages; use another student."
         )
     return profile

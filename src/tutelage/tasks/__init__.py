@@ -1,1 +1,1 @@
-"""What students are for: one file a task."""
+"""Tasks, one per file: the task loss and the metrics of students."""

@@ -1,4 +1,4 @@
-"""What a task is: the ground truth's loss, the metrics, and what in a raw output is the response."""
+"""The base class of tasks: the task loss, the metrics, and the response within a model's raw output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from tutelage.structures import Batch
 
 
 class Task(ABC):
-    """Says what the students are for.
+    """Abstract: what the students are trained for.
 
-    `metric` names the figure that decides, in what `metrics` gives; `higher_is_better` says which way. `positions`: how
-    many dimensions a response has beside samples and classes.
+    Attributes:
+        metric: the name of the decisive metric among those of `metrics`.
+        higher_is_better: True if a higher value of it is better.
+        positions: the number of dimensions of a response other than samples and classes.
     """
 
     metric: ClassVar[str]
@@ -25,28 +27,30 @@ class Task(ABC):
 
     @classmethod
     def from_data(cls, data: DataModule) -> Self:
-        """The task that this data is for."""
+        """Build the task for this data."""
         return cls()
 
     @abstractmethod
     def task_loss(self) -> Loss:
-        """The loss of the ground truth."""
+        """Return the supervised loss of the task."""
 
     @abstractmethod
     def metrics(self, classes: int, shared: bool = False) -> Any:
-        """A torchmetrics.MetricCollection over (response, targets), kept on the device; has `confusion` (3, N).
+        """Return a torchmetrics.MetricCollection over (response, targets), kept on the device; has `confusion` (3, N).
 
-        shared: each process sees a part, and the figures are of all.
+        Args:
+            classes: the number of classes.
+            shared: True if each process evaluates a part of the data, and the metrics are those of all parts.
         """
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
-        """The response that losses compare, from what the model returned."""
+        """Return the response that losses compare, from the model's response."""
         return response
 
     def answers(self, response: Tensor, classes: int) -> bool:
-        """Whether a response is of so many classes."""
+        """Return True if the response has this number of classes, and the task's dimensions."""
         return response.dim() == 2 + self.positions and response.shape[1] == classes
 
     def mask(self, batch: Batch) -> Tensor | None:
-        """True where a position counts; None if all do."""
+        """Return a mask that is True at the positions that count, or None if all do."""
         return None

@@ -1,4 +1,4 @@
-"""One class for each image."""
+"""Classification: one class per image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tutelage.tasks.base import Task
 
 
 class Classification(Task):
-    """One class a sample: cross-entropy, and top-1 accuracy (a share, 0…1).
+    """One class per sample: cross-entropy, and top-1 accuracy (a fraction, 0…1).
 
     Responses (B, C), targets (B,) int64.
     """
@@ -18,11 +18,11 @@ class Classification(Task):
     metric = "accuracy"
 
     def task_loss(self) -> Loss:
-        """Cross-entropy."""
+        """Return cross-entropy."""
         return CE()
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
-        """accuracy, and the confusion matrix with the truth in rows."""
+        """Return accuracy, and the confusion counts with targets first."""
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy
 

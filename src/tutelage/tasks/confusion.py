@@ -1,4 +1,4 @@
-"""How many of each class were taken for each other one."""
+"""A sparse confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from torchmetrics.utilities import dim_zero_cat
 
 
 class Confusion(Metric):
-    """Each pair of truth and answer that occurs, and how often, (3, N): as large as what was confused, not as (C, C).
+    """The pairs of target and prediction that occur, and their counts, (3, N); smaller than a (C, C) matrix.
 
-    ignore_index: targets that don't count.
+    Args:
+        classes: C, the number of classes.
+        ignore_index: the target value that is ignored; None: no target is ignored.
+        options: options of torchmetrics.Metric.
     """
 
     pairs: list[Tensor]
@@ -26,21 +29,21 @@ class Confusion(Metric):
         self.add_state("counts", [], dist_reduce_fx="cat")
 
     def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch: logits (B, C, …) against classes (B, …)."""
-        outputs = response.argmax(1)
+        """Count a batch of logits (B, C, …) and targets (B, …)."""
+        predictions = response.argmax(1)
         if self.ignore_index is not None:
             known = targets != self.ignore_index
-            outputs, targets = outputs[known], targets[known]
-        self.count(targets.flatten(), outputs.flatten())
+            predictions, targets = predictions[known], targets[known]
+        self.count(targets.flatten(), predictions.flatten())
 
-    def count(self, truth: Tensor, outputs: Tensor) -> None:
-        """Add these pairs, so that each is kept once with all its counts."""
-        pairs, counts = (truth * self.classes + outputs).unique(return_counts=True)
-        once, where = torch.cat([*self.pairs, pairs]).unique(return_inverse=True)
-        self.counts = [torch.zeros_like(once).index_add_(0, where, torch.cat([*self.counts, counts]))]
-        self.pairs = [once]
+    def count(self, targets: Tensor, predictions: Tensor) -> None:
+        """Add pairs of targets and predictions; each distinct pair is stored once with its total count."""
+        pairs, counts = (targets * self.classes + predictions).unique(return_counts=True)
+        distinct, inverse = torch.cat([*self.pairs, pairs]).unique(return_inverse=True)
+        self.counts = [torch.zeros_like(distinct).index_add_(0, inverse, torch.cat([*self.counts, counts]))]
+        self.pairs = [distinct]
 
     def compute(self) -> Any:
-        """The counts; a pair may come once from each process."""
+        """Return targets, predictions and counts, (3, N); with several processes, a pair may occur once per process."""
         pairs = dim_zero_cat(self.pairs)
         return torch.stack([pairs // self.classes, pairs % self.classes, dim_zero_cat(self.counts)])

@@ -1,4 +1,4 @@
-"""Several classes for each image: one of each label column."""
+"""Multi-task classification: one class per image in each label column."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from tutelage.tasks.base import Task
 
 
 class MultiTask(Task):
-    """Several labels a sample: the mean over the label columns of cross-entropy, and of top-1 accuracy (0…1).
+    """Several labels per sample: the mean over the label columns of cross-entropy, and of top-1 accuracy (0…1).
 
-    columns: each one's number of classes, by name. Responses (B, C) have the columns' logits side by side; targets are
-    (B, K) int64, below 0 where a sample has no label, which is left out. Losses of responses go column by column.
+    Responses (B, C) are the concatenated logits of the columns; targets are (B, K) int64, and those below 0 are missing
+    labels, which are ignored. Response losses compare each column separately.
+
+    Args:
+        columns: the number of classes of each column, by name.
     """
 
     name = "multi_task"
@@ -26,15 +29,15 @@ class MultiTask(Task):
 
     @classmethod
     def from_data(cls, data: DataModule) -> Self:
-        """The data's columns."""
+        """Build the task for the data's label columns."""
         return cls(data.columns)
 
     def task_loss(self) -> Loss:
-        """Cross-entropy, in each column."""
+        """Return cross-entropy, which is applied to each column."""
         return CE()
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
-        """accuracy, accuracy/NAME of each column, and the confusion matrix, where columns have no common cells."""
+        """Return accuracy, accuracy/NAME of each column, and confusion counts, in which columns share no classes."""
         from tutelage.tasks.multitask_metrics import MultiTaskMetrics
 
         return MultiTaskMetrics(self.columns, sync_on_compute=shared)

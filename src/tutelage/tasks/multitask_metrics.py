@@ -1,4 +1,4 @@
-"""Figures of several label columns."""
+"""Metrics of several label columns."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from tutelage.tasks.confusion import Confusion
 
 
 class MultiTaskMetrics(Confusion):
-    """The confusion of each column's classes among themselves, and the accuracies that follow from it."""
+    """The confusion counts within each column's classes, and the accuracies computed from them."""
 
     def __init__(self, columns: Mapping[str, int], **options: Any) -> None:
         super().__init__(sum(columns.values()), **options)
         self.spans = dict(zip(columns, spans([*columns.values()]), strict=True))
 
     def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count the samples that have a label, column by column."""
+        """Count the labelled samples of a batch, column by column."""
         sizes = [span.stop - span.start for span in self.spans.values()]
-        for span, (outputs, truth) in zip(self.spans.values(), by_label(response, targets, sizes), strict=True):
-            self.count(span.start + truth, span.start + outputs.argmax(1))
+        for span, (logits, labels) in zip(self.spans.values(), by_label(response, targets, sizes), strict=True):
+            self.count(span.start + labels, span.start + logits.argmax(1))
 
     def compute(self) -> dict[str, Tensor]:
-        """The mean accuracy of the columns, each one's, and the confusion."""
+        """Return the mean accuracy of the columns, the accuracy of each, and the confusion counts."""
         confusion = super().compute()
-        truth, outputs, counts = confusion
-        within = {name: (truth >= span.start) & (truth < span.stop) for name, span in self.spans.items()}
-        each = {
-            f"accuracy/{name}": counts[own & (truth == outputs)].sum() / counts[own].sum()
-            for name, own in within.items()
+        targets, predictions, counts = confusion
+        masks = {name: (targets >= span.start) & (targets < span.stop) for name, span in self.spans.items()}
+        accuracies = {
+            f"accuracy/{name}": counts[mask & (targets == predictions)].sum() / counts[mask].sum()
+            for name, mask in masks.items()
         }
-        return {"accuracy": torch.stack(list(each.values())).mean(), **each, "confusion": confusion}
+        return {"accuracy": torch.stack(list(accuracies.values())).mean(), **accuracies, "confusion": confusion}

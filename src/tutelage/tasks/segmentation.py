@@ -1,4 +1,4 @@
-"""One class for each pixel."""
+"""Segmentation: one class per pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IGNORE = 255
 
 
 class Segmentation(Task):
-    """One class a pixel: cross-entropy over labelled pixels, and the mean intersection over union (0…1).
+    """One class per pixel: cross-entropy over labelled pixels, and the mean intersection over union (0…1).
 
     Responses (B, C, h, w) are resized bilinearly to the targets (B, H, W) int64, where 255 is unlabelled.
     """
@@ -25,11 +25,11 @@ class Segmentation(Task):
     positions = 2
 
     def task_loss(self) -> Loss:
-        """Cross-entropy."""
+        """Return cross-entropy."""
         return CE()
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
-        """miou, pixel accuracy, and the confusion matrix with the truth in rows."""
+        """Return miou, pixel accuracy, and the confusion counts with targets first."""
         from torchmetrics import MetricCollection
         from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
@@ -46,11 +46,11 @@ class Segmentation(Task):
         )
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
-        """The response at the targets' size; one without positions as it is."""
+        """Return the response resized to the targets' size; unchanged if it has no positions."""
         if batch.targets is None or response.dim() != 4 or response.shape[-2:] == batch.targets.shape[-2:]:
             return response
         return F.interpolate(response, size=batch.targets.shape[-2:], mode="bilinear", align_corners=False)
 
     def mask(self, batch: Batch) -> Tensor | None:
-        """The labelled pixels."""
+        """Return the mask of labelled pixels."""
         return None if batch.targets is None else batch.targets != IGNORE

@@ -1,1 +1,1 @@
-"""Who teaches: one file a kind."""
+"""Teachers, one kind per file."""

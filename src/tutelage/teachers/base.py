@@ -1,4 +1,4 @@
-"""What a teacher is: anything that turns a batch into Outputs."""
+"""The base class of teachers: anything that turns a batch into Outputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TeacherContext:
 
 
 class Teacher(Checked, nn.Module):
-    """Turns a batch into what it says of it; stays in eval mode, and what it says has no gradient."""
+    """Abstract: turns a batch into outputs without gradient, always in eval mode."""
 
     follows_student: ClassVar[bool] = False
     """Whether it changes with the student in training."""
@@ -44,51 +44,59 @@ class Teacher(Checked, nn.Module):
 
     @abstractmethod
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """The response, and the features of those layers."""
+        """Return the teacher's outputs for a batch.
+
+        Args:
+            batch: the batch.
+            layers: the layers whose features are returned with the response.
+        """
 
     @abstractmethod
     def profile(self, batch: Batch) -> ModelProfile:
-        """Its layers and stages on an example."""
+        """Return the profile of the teacher on an example batch: its layers, stages and features."""
 
     def teachers(self) -> list[Teacher]:
-        """Those whose answers it joins; none, if it is one."""
+        """Return the members of an ensemble; empty for a single teacher."""
         return []
 
     def identity(self) -> dict[str, Any] | None:
-        """What its answers depend on beside the batch, as plain values; None if they change in training."""
+        """Return, as plain values, what determines the outputs besides the batch; None if training changes it."""
         return None
 
     def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Told once which layers training will ask for, and which of these only averaged over positions.
+        """Prepare for training; called once before it.
 
-        members: whether it will also ask what each of several said.
+        Args:
+            layers: the layers whose features training requires.
+            vectors: those of them that are only used averaged over positions.
+            members: True if training also requires the outputs of each member of an ensemble.
         """
 
     def after_step(self) -> None:
-        """Called when the students have made a step."""
+        """Update the teacher after a step of the students."""
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What of it changes in training, for the checkpoint."""
+        """Return the state that training changes, for the checkpoint."""
         return {}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take back what `checkpoint_state` gave."""
+        """Restore the state that `checkpoint_state` returned."""
 
     def changes(self) -> bool:
-        """Whether training changes it."""
+        """Return True if training changes the teacher."""
         return _holds_any(self.checkpoint_state())
 
     def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
-        """The batches of an epoch, before they are asked about; one that answers ahead does so meanwhile."""
+        """Yield the batches of an epoch; a prefetching teacher is run on later batches in the meantime."""
         return batches
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stays in eval mode: dropout off, batch statistics untouched."""
+        """Stay in eval mode: dropout off, batch statistics unchanged."""
         return super().train(False)
 
 
 class TeacherWrapper(Teacher):
-    """Abstract: another teacher, of which a subclass says otherwise what it changes; all else is that teacher's own."""
+    """Abstract: forwards every method to another teacher; subclasses override what they change."""
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
@@ -96,49 +104,49 @@ class TeacherWrapper(Teacher):
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The teacher's."""
+        """The wrapped teacher's metadata."""
         return getattr(self.teacher, "metadata", {})
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """What the teacher says."""
+        """Return the wrapped teacher's outputs."""
         return self.teacher(batch, layers)
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The teacher's."""
+        """Return the wrapped teacher's profile."""
         return self.teacher.profile(batch)
 
     def teachers(self) -> list[Teacher]:
-        """Those of the teacher, if it is several."""
+        """Return the wrapped teacher's members."""
         return self.teacher.teachers()
 
     def identity(self) -> dict[str, Any] | None:
-        """The teacher's."""
+        """Return the wrapped teacher's identity."""
         return self.teacher.identity()
 
     def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Tell the teacher."""
+        """Prepare the wrapped teacher."""
         self.teacher.prepare_for(layers, vectors, members)
 
     def after_step(self) -> None:
-        """Tell the teacher."""
+        """Update the wrapped teacher."""
         self.teacher.after_step()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The teacher's."""
+        """Return the wrapped teacher's state."""
         return self.teacher.checkpoint_state()
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Give the teacher its state back."""
+        """Restore the wrapped teacher's state."""
         self.teacher.load_checkpoint_state(state)
 
     def changes(self) -> bool:
-        """Whether training changes the teacher."""
+        """Return True if training changes the wrapped teacher."""
         return self.teacher.changes()
 
     def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
-        """Let the teacher look ahead."""
+        """Yield the batches, which the wrapped teacher may read ahead."""
         return self.teacher.lookahead(batches, layers)
 
 
-def _holds_any(memory: Mapping[str, Any]) -> bool:
-    return any(_holds_any(value) if isinstance(value, Mapping) else True for value in memory.values())
+def _holds_any(state: Mapping[str, Any]) -> bool:
+    return any(_holds_any(value) if isinstance(value, Mapping) else True for value in state.values())

@@ -1,4 +1,4 @@
-"""A teacher whose answers are kept on disk."""
+"""A teacher whose outputs are cached on disk."""
 
 from __future__ import annotations
 
@@ -22,15 +22,26 @@ from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, TeacherWrapper
 
 POOLED = "mean:"
-"""What stands before a layer's name where its mean over positions is kept."""
+"""The prefix of a layer's name if its mean over positions is stored."""
 
 MEMBER = f"{RESPONSE}:"
-"""What stands before the number of one of several teachers whose response is kept beside their mean."""
+"""The prefix of an ensemble member's number, whose response is stored in addition to the mean."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a cache is made: its folder, storage, views and their seed; batches, device and layout as in training."""
+    """How a cache is built.
+
+    Attributes:
+        folder: the folder of the cache.
+        storage: the storage of responses; features are stored in the corresponding feature storage.
+        views: the number of augmented views per sample.
+        view_seed: the seed of the augmentations.
+        batch_size: the number of samples per forward, as in training.
+        device: the device of the batches, as in training.
+        memory_format: the memory format of the batches, as in training.
+        workers: the number of processes that load samples.
+    """
 
     folder: Path
     storage: str = "fp16"
@@ -43,15 +54,21 @@ class Plan:
 
 
 class Cached(TeacherWrapper):
-    """A teacher that doesn't change, asked once about each view of each training sample and then read from disk.
+    """A frozen teacher that is run once on each view of each training sample; its outputs are then read from disk.
 
-    A view that isn't there yet is built when its first batch comes: all samples in their order, unit by unit, each
-    shard whole or not at all; what others have built is used, and what others are building is waited for. Batches whose
-    views aren't counted (validation) go to the teacher itself. With storage "exact" the answers are the teacher's own,
-    bit by bit, wherever a network's answer to one sample doesn't depend on the others in the batch.
-    Layers that are only asked for as vectors are kept averaged over positions. Of several teachers each one's response
-    is kept beside the mean if a term compares with each.
-    Raises: ConfigError if the teacher changes in training; CacheError if what is on disk isn't what was asked for.
+    A missing view is built when its first batch arrives: all samples in order, unit by unit, with each shard written
+    completely or not at all. Units that other processes have built are used, and units that they are building are
+    waited for. Batches without a view number (validation) are passed to the teacher itself. With storage "exact" the
+    outputs are bitwise identical to the teacher's, provided that the network's output for one sample doesn't depend on
+    the other samples of the batch.
+    Layers that are only used as vectors are stored averaged over positions. Each member's response of an ensemble is
+    stored in addition to the mean if a term compares with each member.
+
+    Args:
+        teacher: the teacher.
+        data: the data, whose training split is cached.
+        plan: where and how to store the outputs.
+    Raises: ConfigError if the teacher changes in training; CacheError if the cache on disk is a different one.
     """
 
     def __init__(self, teacher: Teacher, data: DataModule, plan: Plan) -> None:
@@ -60,61 +77,61 @@ class Cached(TeacherWrapper):
         self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
         self.taps: dict[str, str] = {RESPONSE: ""}
         self.members: list[str] = []
-        self.held: tuple[int, dict[str, CachedView]] = (-1, {})
+        self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
 
     def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Note what is to be kept: the response, these layers, and what each of several teachers says.
+        """Set what is stored: the response, these layers, and with `members` the members' responses.
 
-        Raises: ConfigError if a layer is called as the response is.
+        Raises: ConfigError if a layer has the name of the response.
         """
         if RESPONSE in layers:
-            raise ConfigError("the teacher has a layer of the name 'response', so it can't be cached; use cache=false.")
+            raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
         count = len(self.teacher.teachers()) if members else 0
         self.members = [f"{MEMBER}{m}" for m in range(count)]
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
         self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
-        self.held = (-1, {})
+        self.loaded = (-1, {})
         super().prepare_for(layers, vectors, members)
 
     def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
-        """The batches: there is nothing to ask the teacher."""
+        """Return the batches unchanged: their outputs are read from disk."""
         return batches
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """What is kept of the batch's view."""
+        """Return the cached outputs for the batch's view; without a view, run the teacher."""
         if batch.view is None or batch.index is None:
             return self.teacher(batch, layers)
         rows = self._rows(batch.view)
         index = batch.index.cpu()
-        said = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
-        features = {layer: said[tap] for tap, layer in self.taps.items() if layer}
-        teacher_outputs = [Outputs(said[tap], _of_member(features, m)) for m, tap in enumerate(self.members)]
-        return Outputs(said[RESPONSE], features, self.metadata, teacher_outputs)
+        outputs = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
+        features = {layer: outputs[tap] for tap, layer in self.taps.items() if layer}
+        members = [Outputs(outputs[tap], _member_features(features, m)) for m, tap in enumerate(self.members)]
+        return Outputs(outputs[RESPONSE], features, self.metadata, members)
 
     def _rows(self, view: int) -> dict[str, CachedView]:
         if not 0 <= view < self.plan.views:
-            raise CacheError(f"a batch is of view {view}, the cache {self.plan.folder} of {self.plan.views} views.")
-        if self.held[0] != view:
+            raise CacheError(f"a batch has view {view}, but the cache {self.plan.folder} has {self.plan.views} views.")
+        if self.loaded[0] != view:
             self.build(view)
-            self.held = view, {tap: self.store.rows(view, tap) for tap in self.taps}
-        return self.held[1]
+            self.loaded = view, {tap: self.store.rows(view, tap) for tap in self.taps}
+        return self.loaded[1]
 
     # building
 
     def build(self, view: int) -> None:
-        """Have all of a view on disk, with what others do at the same time."""
-        for wait in (False, True):  # first the units that nobody is at, then those that others were at
+        """Build all of a view, sharing the work with other processes that build it at the same time."""
+        for wait in (False, True):  # first the units that no process is building, then those that others were building
             for number in self.missing(view):
                 self.build_unit(view, number, wait)
 
     def missing(self, view: int) -> list[int]:
-        """The view's units of samples of which something isn't on disk yet."""
+        """Return the numbers of the view's units that aren't completely on disk."""
         self._plan_taps(view)
         return [n for n, span in enumerate(self._units()) if self._missing(view, *span)]
 
     def build_unit(self, view: int, number: int, wait: bool = True) -> None:
-        """Have one unit on disk; unless told to wait, leave one that another process is at."""
+        """Build one unit unless it is on disk; without `wait`, skip a unit that another process is building."""
         with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
             span = self._units()[number]
             if missing := self._missing(view, *span):
@@ -125,87 +142,87 @@ class Cached(TeacherWrapper):
         return [(first, min(first + unit, count)) for first in range(0, count, unit)]
 
     def _missing(self, view: int, first: int, last: int) -> dict[str, CachedTensor]:
-        """The taps of which these samples aren't all there."""
-        found = {}
+        """Return the tensors of which some of these samples aren't on disk."""
+        missing = {}
         for name in self.taps:
             tap = self.store.manifest.taps[name]
             shards = [shard_name(view, name, number) for number in range(first // tap.rows, -(-last // tap.rows))]
             if not self.store.manifest.shards.keys() >= set(shards):
-                found[name] = tap
-        return found
+                missing[name] = tap
+        return missing
 
     def _plan_taps(self, view: int) -> None:
-        """Make room in the manifest, from the shapes of one batch's answers."""
+        """Add new tensors to the manifest, with shapes from the outputs for one batch."""
         new = [tap for tap in self.taps if tap not in self.store.manifest.taps]
         if new:
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
-            said = self._said(batch, new)
+            outputs = self._outputs_by_tap(batch, new)
             name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
                     tap: plan(x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit)
-                    for tap, x in said.items()
+                    for tap, x in outputs.items()
                 }
             )
 
     def _batches(self, view: int, first: int, last: int) -> Any:
         p = self.plan
-        lots = list(torch.arange(first, last).split(p.batch_size))
-        return self.data.viewed(lots, view, p.view_seed, p.device, p.memory_format, p.workers)
+        index_batches = list(torch.arange(first, last).split(p.batch_size))
+        return self.data.viewed(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
 
-    def _said(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
-        """What the teacher says of a batch, by tap."""
+    def _outputs_by_tap(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
+        """Run the teacher on a batch, and return these tensors of its outputs by name."""
         teacher_outputs = self.teacher(batch, [layer for layer in self.taps.values() if layer])
-        every = {RESPONSE: teacher_outputs.response} | {
+        tensors = {RESPONSE: teacher_outputs.response} | {
             tap: teacher_outputs.members[m].response for m, tap in enumerate(self.members)
         }
         for tap, layer in self.taps.items():
             if layer:
-                every[tap] = as_vector(teacher_outputs[layer]) if tap.startswith(POOLED) else teacher_outputs[layer]
-        return {tap: every[tap].float() for tap in taps}
+                tensors[tap] = as_vector(teacher_outputs[layer]) if tap.startswith(POOLED) else teacher_outputs[layer]
+        return {tap: tensors[tap].float() for tap in taps}
 
     def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:
-        """Ask the teacher about some samples, and write the shards that they make."""
-        kept: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        """Run the teacher on some samples, and write their shards."""
+        pending: dict[str, list[Tensor]] = {tap: [] for tap in taps}
         shards: dict[str, Shard] = {}
         done = first
         for batch in self._batches(view, first, last):
             done += len(batch)
-            for tap, x in self._said(batch, list(taps)).items():
-                kept[tap].append(x.cpu())
+            for tap, x in self._outputs_by_tap(batch, list(taps)).items():
+                pending[tap].append(x.cpu())
                 rows = taps[tap].rows
-                while sum(map(len, kept[tap])) >= rows or (done == last and kept[tap]):
-                    whole = torch.cat(kept[tap])
-                    start = done - len(whole)
-                    name, shard = self.store.write(view, tap, start // rows, whole[:rows])
+                while sum(map(len, pending[tap])) >= rows or (done == last and pending[tap]):
+                    joined = torch.cat(pending[tap])
+                    start = done - len(joined)
+                    name, shard = self.store.write(view, tap, start // rows, joined[:rows])
                     shards[name] = shard
-                    kept[tap] = [whole[rows:]] if len(whole) > rows else []
+                    pending[tap] = [joined[rows:]] if len(joined) > rows else []
         return shards
 
 
-def _of_member(features: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    """The features of one of several teachers, under its own names."""
-    before = f"{number}."
-    return {layer.removeprefix(before): x for layer, x in features.items() if layer.startswith(before)}
+def _member_features(features: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    """Return the features of one ensemble member, under that member's own layer names."""
+    prefix = f"{number}."
+    return {layer.removeprefix(prefix): x for layer, x in features.items() if layer.startswith(prefix)}
 
 
 def identity_of(teacher: Teacher) -> dict[str, Any]:
-    """What the teacher's answers depend on.
+    """Return the identity of a teacher, which determines its outputs.
 
-    Raises: ConfigError if they change while it teaches.
+    Raises: ConfigError if the outputs change in training.
     """
     identity = teacher.identity()
     if identity is None:
         while isinstance(teacher, TeacherWrapper):
             teacher = teacher.teacher
         raise ConfigError(
-            f"{type(teacher).__name__} changes while it teaches, so its answers can't be cached; use cache=false."
+            f"{type(teacher).__name__} changes in training, so its outputs can't be cached; use cache=false."
         )
     return identity
 
 
 def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, Any]:
-    """What a cache's numbers depend on."""
+    """Return everything that determines the content of a cache."""
     return {
         "teacher": identity,
         "data": data.train.fingerprint(),

@@ -1,4 +1,4 @@
-"""Several teachers as one."""
+"""An ensemble of teachers."""
 
 from __future__ import annotations
 
@@ -20,32 +20,36 @@ Average = Literal["logits", "probabilities"]
 
 
 class Ensemble(Teacher):
-    """Several teachers' mean answer.
+    """The mean of several teachers.
 
     average="logits": z = (1/M) Σ_m z_m;  average="probabilities": z = log((1/M) Σ_m softmax(z_m)). Features are the
-    members' own, as `0.layer3`, `1.layer3`, …; where all have a linear classifier, the fact `heads` lists these.
-    Raises: ConfigError without a member, or if members answer different classes.
+    members' own, as `0.layer3`, `1.layer3`, …; if all have a linear classifier, the metadata `heads` lists these.
+
+    Args:
+        members: the teachers.
+        average: what is averaged, "logits" or "probabilities".
+    Raises: ConfigError without a member, or if the members' responses differ in shape.
     """
 
     def __init__(self, members: Sequence[Teacher], average: Average = "logits") -> None:
         super().__init__()
         if not members:
-            raise ConfigError("an ensemble needs at least one teacher; none was given.")
+            raise ConfigError("an ensemble needs at least one teacher, got none.")
         self.members = nn.ModuleList(members)
         self.average = average
         self.metadata: dict[str, Any] = {}
 
     def teachers(self) -> list[Teacher]:
-        """The members."""
+        """Return the members."""
         return [cast(Teacher, member) for member in self.members]
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """The mean response, and each member's features."""
-        wanted: list[list[str]] = [[] for _ in self.members]
+        """Return the mean response and each member's features, with the members' outputs."""
+        member_layers: list[list[str]] = [[] for _ in self.members]
         for layer in layers:
             member, _, name = layer.partition(".")
-            wanted[int(member)].append(name)
-        teacher_outputs = [member(batch, names) for member, names in zip(self.teachers(), wanted, strict=True)]
+            member_layers[int(member)].append(name)
+        teacher_outputs = [member(batch, names) for member, names in zip(self.teachers(), member_layers, strict=True)]
         features = {
             f"{m}.{name}": x for m, outputs in enumerate(teacher_outputs) for name, x in outputs.features.items()
         }
@@ -56,34 +60,36 @@ class Ensemble(Teacher):
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}
         if len(shapes) > 1:
-            raise ConfigError(f"the teachers answer in different shapes {sorted(shapes)}; they need the same classes.")
+            raise ConfigError(
+                f"the teachers' responses differ in shape, {sorted(shapes)}; use teachers of the same classes."
+            )
         if self.average == "logits":
             return torch.stack(responses).mean(0)
         return torch.stack([F.log_softmax(r, dim=1) for r in responses]).logsumexp(0) - math.log(len(responses))
 
     def identity(self) -> dict[str, Any] | None:
-        """The members' and the average."""
+        """Return the members' identities and the kind of average."""
         members = [member.identity() for member in self.teachers()]
         return None if None in members else {"average": self.average, "members": members}
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """All members' layers; the stages and the embedding are the first member's."""
+        """Return the profile with all members' layers, and the first member's stages and embedding."""
         profiles = [teacher.profile(batch) for teacher in self.teachers()]
         profile = Looks(profiles, self._mean([profile.response for profile in profiles]))
         self.metadata = profile.metadata
         return profile
 
     def after_step(self) -> None:
-        """Tell the members."""
+        """Update the members."""
         for member in self.teachers():
             member.after_step()
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The members'."""
+        """Return the members' states by number."""
         return {str(m): member.checkpoint_state() for m, member in enumerate(self.teachers())}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Give the members theirs back."""
+        """Restore the members' states."""
         for m, member in enumerate(self.teachers()):
             member.load_checkpoint_state(state[str(m)])
 

@@ -1,4 +1,4 @@
-"""A trained network."""
+"""A trained network as a teacher."""
 
 from __future__ import annotations
 
@@ -26,16 +26,21 @@ PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 
 class Frozen(Teacher):
-    """A trained network that doesn't change: eval mode, no gradients, statistics untouched.
+    """A trained network that doesn't change: eval mode, no gradients, unchanged batch statistics.
 
-    scale, shift: per channel, if the network wants its images normalised otherwise than the batch has them: it gets
-    scale · x + shift. size: the side, or height and width, in pixels of the images that it gets, resized bilinearly;
-    None: as they come.
-    precision: "32", or "bf16" or "16" to run it under autocast where the device computes natively in that type; it
-    answers in float32. folded: its batch norms go into the layers before them: exact up to rounding; the network that
-    was given stays as it is. untrained: which of its layers nobody has trained, in words.
-    Raises: NotFinite if its first answers aren't finite numbers; later ones show in the losses. ConfigError if there is
-    no such precision.
+    Args:
+        model: the network.
+        task: the task of the run.
+        scale: the factor per channel, if the network's normalisation differs from the batch's; its input is then
+            scale · x + shift.
+        shift: the summand per channel.
+        precision: "32", or "bf16" or "16" to run the network under autocast if the device computes natively in that
+            type; the response is float32.
+        folded: fold batch norms into the layers before them, which is exact up to rounding; `model` isn't changed.
+        size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized.
+        untrained: a description of the layers that are untrained; empty if there are none.
+    Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
+    an unknown precision.
     """
 
     def __init__(
@@ -54,7 +59,9 @@ class Frozen(Teacher):
             raise ConfigError(unknown("precision", precision, list(PRECISIONS)))
         self.scale: Tensor | None
         self.shift: Tensor | None
-        self.plain = [bared(model).requires_grad_(False)]  # in a list: when folded, it is no part of what runs
+        self.plain = [
+            bared(model).requires_grad_(False)
+        ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
         self.tapped = FeatureExtractor(model)
         self.task = task
         self.dtype = PRECISIONS[precision]
@@ -67,8 +74,8 @@ class Frozen(Teacher):
         self.register_buffer("shift", None if shift is None else torch.tensor(shift).view(1, -1, 1, 1))
         self.eval()
 
-    def seen(self, batch: Batch) -> Batch:
-        """The batch as this network wants it."""
+    def adapt_inputs(self, batch: Batch) -> Batch:
+        """Return the batch normalised and resized for this network."""
         x = batch.inputs
         if not isinstance(x, Tensor):
             return batch
@@ -80,21 +87,21 @@ class Frozen(Teacher):
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """What the network says."""
+        """Return the network's outputs."""
         return self.forward_student(batch, layers)
 
     def forward_student(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """The same, with a gradient where the network's parameters have one."""
-        inputs = self.seen(batch).inputs
+        """Return the network's outputs, with a gradient to those of its parameters that require one."""
+        inputs = self.adapt_inputs(batch).inputs
         if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):
-            self._tap(layers, inputs)
+            self._capture(layers, inputs)
         with self._autocast(inputs):
             teacher_outputs = self.tapped(inputs)
         if not self.checked:
-            self._check(teacher_outputs)
+            self._check_finite(teacher_outputs)
         return Outputs(self.task.response(teacher_outputs.response, batch), teacher_outputs.features, self.metadata)
 
-    def _tap(self, layers: Sequence[str], inputs: Inputs) -> None:
+    def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.tapped.close()
         model = self.plain[0]
         if self.folded:
@@ -108,33 +115,33 @@ class Frozen(Teacher):
         return torch.autocast(device.type, self.dtype) if native else nullcontext()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        """Move the unfolded network too."""
+        """Apply the function to the unfolded network too."""
         if self.tapped.model is not self.plain[0]:
             self.plain[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
-    def _check(self, teacher_outputs: Outputs) -> None:
-        """One look at the device."""
+    def _check_finite(self, teacher_outputs: Outputs) -> None:
+        """Raise NotFinite if an output of the first batch isn't finite (one synchronisation with the device)."""
         self.checked = True
         if not torch.stack(
             [x.isfinite().all() for x in (teacher_outputs.response, *teacher_outputs.features.values())]
         ).all():
             raise NotFinite(
-                f"the teacher {type(self.tapped.model).__name__} answers NaN or infinite numbers; look at its weights, "
-                "and whether its images are normalised as it was trained (tutelage check)."
+                f"the teacher {type(self.tapped.model).__name__} outputs NaN or infinite numbers; check its weights, "
+                "and that its images are normalised as in its training (tutelage check)."
             )
 
     def identity(self) -> dict[str, Any]:
-        """The network's code as it prints itself, its weights' sha256, and how it gets its images."""
+        """Return the sha256 of the network's repr and of its weights, and how its inputs are prepared."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.plain[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        adapt = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
+        scale_and_shift = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
         return {
             "network": hashlib.sha256(repr(self.plain[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),
-            "scale and shift": adapt,
+            "scale and shift": scale_and_shift,
             "task": type(self.task).__name__,
             "precision": str(self.dtype),
             "folded": self.folded,
@@ -142,9 +149,9 @@ class Frozen(Teacher):
         }
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The network's layers; from then on its answers tell its facts too."""
+        """Return the network's profile; later outputs have its metadata."""
         try:
-            profile = ModelProfile(self.plain[0], self.seen(batch))
+            profile = ModelProfile(self.plain[0], self.adapt_inputs(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
@@ -153,18 +160,18 @@ class Frozen(Teacher):
 
 
 def untrained(teacher: nn.Module) -> str:
-    """What of a teacher nobody has trained, in words."""
+    """Return a description of the teacher's untrained layers; empty if there are none."""
     return " ".join(part.untrained for part in teacher.modules() if isinstance(part, Frozen) and part.untrained)
 
 
 def _sharing_tensors(model: nn.Module) -> nn.Module:
-    """A copy of the modules with the same parameters and buffers."""
+    """Return a copy of the modules that shares their parameters and buffers."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 @cache
 def computes_natively(device: str, dtype: torch.dtype) -> bool:
-    """Whether this kind of device computes in that type without emulation; True where it can't be known."""
+    """Return True if this kind of device computes in that type without emulation, or if that is unknown."""
     if device != "cpu" or dtype == torch.float32:
         return True
     if dtype == torch.float16:
@@ -176,14 +183,14 @@ def computes_natively(device: str, dtype: torch.dtype) -> bool:
 
 
 def refuse_precision(precision: str, device: str) -> None:
-    """Refuse a teacher's precision that its device only emulates.
+    """Check that the device computes natively in the teacher's precision.
 
-    Raises: ConfigError that says what to use.
+    Raises: ConfigError that lists the native precisions.
     """
     kind = device.partition(":")[0]
     if not computes_natively(kind, PRECISIONS[precision]):
-        others = ["32", "bf16"] if computes_natively(kind, torch.bfloat16) else ["32"]
+        native = ["32", "bf16"] if computes_natively(kind, torch.bfloat16) else ["32"]
         raise ConfigError(
             f"teacher_precision={precision}: this {kind.upper()} would only emulate it, many times slower; use "
-            f"teacher_precision={' or '.join(others)}, or a GPU (teacher_device=cuda)."
+            f"teacher_precision={' or '.join(native)}, or a GPU (teacher_device=cuda)."
         )

@@ -1,4 +1,4 @@
-"""The student's own moving average."""
+"""The moving average of the student as its teacher."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class MovingAverage(Teacher):
     """The exponential moving average of the student: a ← decay · a + (1 − decay) · student, after each step.
 
     It begins as the student after the first step. Buffers are averaged likewise.
+
+    Args:
+        student: the network that is averaged.
+        task: the task of the run.
+        decay: the decay of the average.
     Paper: Tarvainen, Valpola. NeurIPS 2017. arXiv:1703.01780 (mean teacher); decay 0.99 as there in early training.
     Raises: ConfigError if the decay isn't in [0, 1).
     """
@@ -31,7 +36,7 @@ class MovingAverage(Teacher):
 
     def __init__(self, student: nn.Module, task: Task, decay: ShareBelowOne = 0.99) -> None:
         super().__init__()
-        self.followed = [student]  # in a list: not a part of the teacher
+        self.source = [student]  # in a list, so that it isn't a submodule
         average = get_ema_multi_avg_fn(decay)
         self.average = AveragedModel(copy.deepcopy(student), multi_avg_fn=average, use_buffers=True)
         self.teacher = Frozen(self.average.module, task)
@@ -43,22 +48,22 @@ class MovingAverage(Teacher):
         return cls(context.student, context.task, decay)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """What the average says."""
+        """Return the average's outputs."""
         return self.teacher(batch, layers)
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The student's layers."""
+        """Return the average's profile."""
         return self.teacher.profile(batch)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Follow the student."""
-        self.average.update_parameters(self.followed[0])
+        """Update the average with the student's weights."""
+        self.average.update_parameters(self.source[0])
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """The average."""
+        """Return the average's state."""
         return self.average.state_dict()
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take the average back."""
+        """Restore the average's state."""
         self.average.load_state_dict(state)

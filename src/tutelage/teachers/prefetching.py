@@ -1,4 +1,4 @@
-"""A teacher that answers the coming batches while the student learns from this one."""
+"""A teacher that runs on later batches while the student learns from the current one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ from tutelage.structures import Batch, Outputs, move
 from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.utils.options import FewOrZero
 
-Asked = tuple[Batch, "Future[Outputs]"]
+Prefetched = tuple[Batch, "Future[Outputs]"]
 
 
 class PrefetchingTeacher(TeacherWrapper):
-    """Answers up to `depth` batches ahead, in a thread of its own, and on a device of its own if it is given one.
+    """A teacher that runs up to `depth` batches ahead, in a separate thread and optionally on a separate device.
 
-    The answers are those of the teacher itself, on the device of the batch. A failure is raised at its own batch.
-    Raises: ConfigError if depth is negative, the device isn't there, or training changes the teacher (moving average).
+    The outputs are those of the wrapped teacher, on the device of the batch. An exception is raised at its own batch.
+
+    Args:
+        teacher: the wrapped teacher.
+        depth: the number of batches by which it runs ahead.
+        device: the teacher's device, such as "cuda:1"; None: the device of the batch.
+    Raises: ConfigError if depth is negative, the device isn't available, or training changes the teacher (moving
+    average).
     """
 
     name = "ahead"
@@ -31,66 +37,66 @@ class PrefetchingTeacher(TeacherWrapper):
         super().__init__(teacher)
         if teacher.changes():
             raise ConfigError(
-                f"{type(teacher).__name__} changes in training, so it can't answer ahead or elsewhere: use a teacher "
-                "that is already trained, or leave out teacher_ahead and teacher_device."
+                f"{type(teacher).__name__} changes in training, so it can't run ahead or on another device: use a "
+                "frozen teacher, or remove teacher_ahead and teacher_device."
             )
         self.depth = depth
-        self.device = None if device is None else existing(device)
+        self.device = None if device is None else available_device(device)
         self.pool: ThreadPoolExecutor | None = None
-        self.answered: tuple[Batch, tuple[str, ...], Outputs] | None = None
+        self.ready: tuple[Batch, tuple[str, ...], Outputs] | None = None
         self.to(self.device)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """The answer, which is there already if the batch came by `ahead`."""
-        if self.answered is not None and self.answered[0] is batch and self.answered[1] == tuple(layers):
-            return self.answered[2]
-        if self.pool is not None:  # one thread alone runs the network
-            return self.pool.submit(self._say, batch, layers).result()
-        return self._say(batch, layers)
+        """Return the outputs, which are computed already if the batch came from `lookahead`."""
+        if self.ready is not None and self.ready[0] is batch and self.ready[1] == tuple(layers):
+            return self.ready[2]
+        if self.pool is not None:  # only one thread runs the network
+            return self.pool.submit(self._predict, batch, layers).result()
+        return self._predict(batch, layers)
 
-    def _say(self, batch: Batch, layers: Sequence[str]) -> Outputs:
+    def _predict(self, batch: Batch, layers: Sequence[str]) -> Outputs:
         if self.device is None:
             return self.teacher(batch, layers)
         return self.teacher(batch.to(self.device), layers).to(_device(batch))
 
     def lookahead(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
-        """The same batches, while the teacher answers those to come; closing it ends the thread."""
+        """Yield the batches while the teacher runs on later ones; closing the generator ends the thread."""
         if not self.depth:
             yield from batches
             return
-        asked: deque[Asked] = deque()
+        queue: deque[Prefetched] = deque()
         with ThreadPoolExecutor(1, "teacher") as self.pool:
             try:
                 for batch in batches:
-                    asked.append((batch, self.pool.submit(self._say, batch, layers)))
-                    if len(asked) > self.depth:
-                        yield self._next(asked, layers)
-                while asked:
-                    yield self._next(asked, layers)
+                    queue.append((batch, self.pool.submit(self._predict, batch, layers)))
+                    if len(queue) > self.depth:
+                        yield self._next(queue, layers)
+                while queue:
+                    yield self._next(queue, layers)
             finally:
-                for _, answer in asked:
-                    answer.cancel()
-                self.pool = self.answered = None
+                for _, future in queue:
+                    future.cancel()
+                self.pool = self.ready = None
 
-    def _next(self, asked: deque[Asked], layers: Sequence[str]) -> Batch:
-        batch, answer = asked.popleft()
-        self.answered = batch, tuple(layers), answer.result()
+    def _next(self, queue: deque[Prefetched], layers: Sequence[str]) -> Batch:
+        batch, future = queue.popleft()
+        self.ready = batch, tuple(layers), future.result()
         return batch
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The teacher's, with features on the device of the batch."""
+        """Return the wrapped teacher's profile, with features on the device of the batch."""
         if self.device is None:
             return self.teacher.profile(batch)
         return Fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
-        """Stay on its own device."""
+        """Keep the teacher on its own device."""
         device = self.device
         return super()._apply(fn if device is None else lambda x: fn(x).to(device), recurse)  # type: ignore[no-untyped-call]
 
 
 def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher | None:
-    """The teacher so many batches ahead of the student and on a device of its own, as far as there are any."""
+    """Return the teacher running `ahead` batches ahead and on `device`; unchanged if neither is set."""
     return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 
 
@@ -112,16 +118,16 @@ def _device(batch: Batch) -> torch.device:
     return (batch.inputs if isinstance(batch.inputs, Tensor) else next(iter(batch.inputs.values()))).device
 
 
-def existing(name: str) -> torch.device:
-    """The device of that name.
+def available_device(name: str) -> torch.device:
+    """Return the device of that name.
 
-    Raises: ConfigError if there is none.
+    Raises: ConfigError if it isn't available.
     """
     try:
         device = torch.device(name)
         torch.empty(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
-            f"teacher_device={name}: {str(error).splitlines()[0]}; expected cpu, cuda, cuda:1 …"
+            f"teacher_device={name}: {str(error).splitlines()[0]}; expected cpu, cuda, cuda:1, …"
         ) from error
     return device

@@ -1,4 +1,4 @@
-"""A teacher whose features have fewer channels."""
+"""A teacher whose features are projected to fewer channels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from tutelage.utils.options import Width
 
 
 class Projected(TeacherWrapper):
-    r"""Another teacher, with the features of more than `width` channels projected to so many.
+    r"""Another teacher, whose features with more than `width` channels are projected to `width` channels.
 
     x' = √(C/width)·Qᵀx at each position, Q (C, width) with orthonormal columns: fixed, random, the same in every run.
-    Inner products and distances are kept on the average, with an error that falls as 1/√width, and a cache of the
-    features is C/width times smaller. Losses that want the teacher's own classifier can't be used: it reads all
+    Inner products and distances are preserved on average, with an error that falls as 1/√width, and a cache of the
+    features is C/width times smaller. Losses that require the teacher's own classifier can't be used: its input is all
     channels.
 
+    Args:
+        teacher: the wrapped teacher.
+        width: the maximum number of channels.
     Paper: Johnson, Lindenstrauss. Contemporary Mathematics 26, 1984.
     Raises: ConfigError if the width isn't above 0, or the teacher changes in training.
     """
@@ -30,34 +33,37 @@ class Projected(TeacherWrapper):
     def __init__(self, teacher: Teacher, width: Width) -> None:
         super().__init__(teacher)
         if teacher.changes():
-            raise ConfigError(f"{type(teacher).__name__} changes in training, so its features aren't projected.")
+            raise ConfigError(
+                f"{type(teacher).__name__} changes in training, so its features can't be projected; remove "
+                "teacher_width."
+            )
         self.width = width
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The teacher's, without its classifier."""
+        """The wrapped teacher's metadata, without its classifier."""
         return _without_heads(super().metadata)
 
     @torch.no_grad()
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """The response, and the features with fewer channels."""
-        return self._narrow(self.teacher(batch, layers))
+        """Return the response, and the projected features."""
+        return self._project_outputs(self.teacher(batch, layers))
 
-    def _narrow(self, teacher_outputs: Outputs) -> Outputs:
+    def _project_outputs(self, teacher_outputs: Outputs) -> Outputs:
         features = {layer: project(x, self.width) for layer, x in teacher_outputs.features.items()}
         return Outputs(
             teacher_outputs.response,
             features,
             _without_heads(teacher_outputs.metadata),
-            [self._narrow(x) for x in teacher_outputs.members],
+            [self._project_outputs(x) for x in teacher_outputs.members],
         )
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """The teacher's, with its features projected and without its classifier."""
+        """Return the wrapped teacher's profile, with its features projected and without its classifier."""
         return Narrow(self.teacher.profile(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
-        """The teacher's, and the width."""
+        """Return the wrapped teacher's identity, and the width."""
         identity = self.teacher.identity()
         return None if identity is None else {"teacher": identity, "width": self.width}
 
@@ -76,12 +82,12 @@ class Narrow(ModelProfile):
 
 
 def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What doesn't read the features: not the classifiers."""
-    return {name: fact for name, fact in metadata.items() if name not in ("head", "heads")}
+    """Return the metadata without the classifiers, whose input is the unprojected features."""
+    return {name: value for name, value in metadata.items() if name not in ("head", "heads")}
 
 
 def project(feature: Tensor, width: int) -> Tensor:
-    """A map (B, C, H, W), tokens (B, N, C) or vectors (B, C) with at most `width` channels."""
+    """Project a map (B, C, H, W), tokens (B, N, C) or vectors (B, C) to at most `width` channels."""
     dim = 2 if feature.dim() == 3 else 1
     channels = feature.shape[dim]
     if channels <= width:

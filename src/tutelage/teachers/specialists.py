@@ -1,4 +1,4 @@
-"""Several teachers that know different classes, as one."""
+"""An ensemble of teachers with different classes."""
 
 from __future__ import annotations
 
@@ -16,46 +16,53 @@ from tutelage.teachers.ensemble import Ensemble
 
 
 class Specialists(Ensemble):
-    """Several teachers' answers, each about its own classes, joined into one about all classes.
+    """Teachers with different classes, whose logits are joined into logits of all classes.
 
-    classes: what each one knows, as it numbers them; known: all classes, as the student numbers them. The joined logit
-    of a class is the mean of those of the teachers that know it: where no two know the same, their heads side by side.
-    The members answer for their own classes; the fact `columns` lists, for each member, the student's numbers of its
-    classes.
-    Raises: ConfigError if a teacher knows a class that isn't one of the student's, or one of these nobody knows.
+    The joined logit of a class is the mean over the teachers that know it; if no two teachers share a class, the joined
+    logits are a concatenation. The members' outputs have their own classes only; the metadata `columns` lists, for each
+    member, the student's numbers of that member's classes.
+
+    Args:
+        members: the teachers.
+        classes: the classes of each member, in the member's order.
+        known: all classes, in the student's order.
+    Raises: ConfigError if a teacher has a class that the student lacks, or the student has one that no teacher has.
     """
 
     name = "specialists"
 
     def __init__(self, members: Sequence[Teacher], classes: Sequence[Sequence[str]], known: Sequence[str]) -> None:
         super().__init__(members)
-        strange = [(m, name) for m, names in enumerate(classes) for name in names if name not in known]
-        faults = [unknown(f"class of teacher {m}", name, known) for m, name in strange]
-        lost = [name for name in known if not any(name in names for names in classes)]
-        if lost:
-            faults.append(f"no teacher knows {', '.join(lost)}: add one that does, or leave them out (classes=[…]).")
+        unknown_classes = [(m, name) for m, names in enumerate(classes) for name in names if name not in known]
+        faults = [unknown(f"class of teacher {m}", name, known) for m, name in unknown_classes]
+        missing = [name for name in known if not any(name in names for names in classes)]
+        if missing:
+            faults.append(f"no teacher knows {', '.join(missing)}: add one that does, or exclude them (classes=[…]).")
         if faults:
             raise ConfigError("\n".join(faults))
         self.columns = [[known.index(name) for name in names] for names in classes]
         self.counts = [sum(column in columns for columns in self.columns) for column in range(len(known))]
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
-        """The joined logits."""
+        """Return the joined logits."""
         first = responses[0]
         joined = first.new_zeros(first.shape[0], len(self.counts), *first.shape[2:])
         for m, (response, columns) in enumerate(zip(responses, self.columns, strict=True)):
             if response.shape[1] != len(columns):
-                raise ConfigError(f"teacher {m} answers {response.shape[1]} classes, and {len(columns)} were named.")
+                raise ConfigError(
+                    f"teacher {m} outputs {response.shape[1]} classes, but {len(columns)} are named: name the classes "
+                    "that it outputs."
+                )
             joined[:, columns] += response
         return joined / torch.tensor(self.counts, device=first.device).view(-1, *[1] * (first.dim() - 2))
 
     def profile(self, batch: Batch) -> ModelProfile:
-        """As of several teachers, and which classes each one knows."""
+        """Return the ensemble's profile, with each member's classes in the metadata."""
         profile = super().profile(batch)
         self.metadata = profile.metadata = {**profile.metadata, "columns": self.columns}
         return profile
 
     def identity(self) -> dict[str, Any] | None:
-        """The members', and their classes."""
+        """Return the members' identities, and their classes."""
         identity = super().identity()
         return None if identity is None else identity | {"columns": self.columns}

@@ -46,7 +46,7 @@ class _TeacherOutputs(nn.Module):
         self.ensemble = ensemble
 
     def forward(self, outputs: list[Outputs]) -> Outputs:
-        teacher_outputs = self.ensemble.lead(outputs)[1]
+        teacher_outputs = self.ensemble.group_comparison(outputs)[1]
         assert teacher_outputs is not None
         return teacher_outputs
 
