@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import LayerInfo, first, trace
 from tutelage.structures import Inputs
+from tutelage.utils.compat import buffers_of, keeps_running_statistics, writes_in_place
 
 SMALL = 1 / 8
 """A part of so much of the activations is not divided further."""
@@ -37,7 +37,7 @@ def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
     """
     model = student.model
     own = getattr(model, "supports_gradient_checkpointing", False) and hasattr(model, "gradient_checkpointing_enable")
-    if own and not any(isinstance(m, _NormBase) and m.track_running_stats for m in model.modules()):
+    if own and not any(keeps_running_statistics(m) for m in model.modules()):
         student.handles.append(_Switched(model))
         return
     names = blocks(model, inputs)
@@ -118,12 +118,12 @@ class _Replay:
 
     def __init__(self, name: str, module: nn.Module, given: Sequence[Any]) -> None:
         self.name = name
-        self.given = [(x, x._version) for x in given if isinstance(x, Tensor) and not x.is_inference()]
-        self.buffers = [(m._buffers, _copies(m._buffers)) for m in module.modules() if m._buffers]
+        self.given = [(x, writes_in_place(x)) for x in given if isinstance(x, Tensor)]
+        self.buffers = [(own, _copies(own)) for m in module.modules() if (own := buffers_of(m))]
 
     def check(self) -> None:
         """Refuse inputs that aren't what they were."""
-        if any(x._version != version for x, version in self.given):
+        if any(writes_in_place(x) != writes for x, writes in self.given):
             raise ModelError(
                 f"recompute: what goes into block {self.name!r} is overwritten in place (an in-place ReLU or addition "
                 "in it or after it); make that one `inplace=False`, or use recompute=false."

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
 from tutelage.nn.model_profile import first
 from tutelage.nn.token_grid import module_of, split
 from tutelage.structures import Inputs, Outputs
+from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
 
 NORMS = {
     nn.Linear: nn.BatchNorm1d,
@@ -47,18 +46,13 @@ def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
     for layer_name, norm_name in pairs:
         layer, norm = model.get_submodule(layer_name), model.get_submodule(norm_name)
         fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-        _put(model, layer_name, fused(layer, norm))
-        _put(model, norm_name, nn.Identity().eval())
+        model.set_submodule(layer_name, fused(layer, norm))
+        model.set_submodule(norm_name, nn.Identity().eval())
     if pairs and not _agree(before, run_once(model, inputs, kept)):
         raise ModelError(
             f"{kind} answers otherwise with its batch norms folded: leave it as it is (teacher_fold=false)."
         )
     return len(pairs)
-
-
-def _put(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    model.get_submodule(parent)._modules[last] = module
 
 
 def _agree(before: Outputs, after: Outputs) -> bool:
@@ -107,7 +101,7 @@ class _Watch(TorchDispatchMode):
         names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
         self.handles: list[Any] = []
         for name, module in model.named_modules():
-            if names[id(module)] > 1 or module._forward_hooks or module._forward_pre_hooks:
+            if names[id(module)] > 1 or has_forward_hooks(module):
                 continue
             if type(module) in NORMS:
                 self._hook(module, lambda m, args, out, name=name: self._made(name, out))
@@ -140,7 +134,7 @@ class _Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count an operation's tensors, but for the norm's own input within the norm."""
-        for x in tree_leaves((args, kwargs)):
+        for x in leaves((args, kwargs)):
             if id(x) in self.made and id(x) != self.inside:
                 self.used[id(x)] += 1
         return func(*args, **(kwargs or {}))

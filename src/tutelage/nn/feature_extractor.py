@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import formed, module_of, split
 from tutelage.structures import Inputs, Outputs, response_of
+from tutelage.utils.compat import uncompiled, writes_in_place
 
 
 class FeatureExtractor(nn.Module):
@@ -29,7 +30,7 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model = bared(model)
+        self.model = model = uncompiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.listening = False  # the bare model may also be called by others
@@ -57,7 +58,7 @@ class FeatureExtractor(nn.Module):
             raise ModelError(f"layer {layer!r} gives {type(out).__name__}, expected a tensor; name a layer inside it.")
         if layer in self.store:
             raise ModelError(f"layer {layer!r} ran twice in one forward, so which feature is meant? Name another one.")
-        self.store[layer] = out, _version(out)
+        self.store[layer] = out, writes_in_place(out)
 
     def forward(self, inputs: Inputs) -> Outputs:
         """The response and features of one forward."""
@@ -75,7 +76,7 @@ class FeatureExtractor(nn.Module):
         if layer not in self.store:
             raise ModelError(f"layer {layer!r} wasn't reached by the forward; name one that runs.")
         feature, version = self.store[layer]
-        if _version(feature) != version:
+        if writes_in_place(feature) != version:
             raise ModelError(
                 f"layer {layer!r} was overwritten in place by what follows it (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that one `inplace=False`."
@@ -91,11 +92,6 @@ class FeatureExtractor(nn.Module):
         for handle in self.handles:
             handle.remove()
         return self.model
-
-
-def bared(model: nn.Module) -> nn.Module:
-    """What torch.compile was given, whose layers have their own names and hear hooks; any other model as it is."""
-    return getattr(model, "_orig_mod", model)
 
 
 def apply_model(model: nn.Module, inputs: Inputs) -> Any:
@@ -116,11 +112,6 @@ def norm_widths(model: nn.Module) -> set[int]:
 def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
     """Whether a map's shape without the batch is (H, W, C), as Swin and its like give: their LayerNorms tell."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
-
-
-def _version(x: Tensor) -> int:
-    """How often it was written in place, where that is known."""
-    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 def to_float32(x: Tensor) -> Tensor:

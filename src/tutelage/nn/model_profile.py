@@ -16,7 +16,6 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
-    bared,
     channels_come_last,
     eval_no_grad,
     norm_widths,
@@ -24,6 +23,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.token_grid import spelled
 from tutelage.structures import Batch, Inputs
+from tutelage.utils.compat import uncompiled, writes_in_place
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class ModelProfile:
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
-        self.model = model = bared(model)
+        self.model = model = uncompiled(model)
         self.inputs = first(batch.inputs, 2)
         given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
-        before = [x._version for x in given]
+        before = [writes_in_place(x) for x in given]
         self.response = run_once(model, self.inputs).response
-        if before != [x._version for x in given]:
+        if before != [writes_in_place(x) for x in given]:
             raise ModelError(
                 f"{type(model).__name__} overwrites its input in place, which other networks get too: make its first "
                 "operation `inplace=False`, or let it work on a copy."
@@ -124,7 +124,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         out = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not windows within attention
             seen.pop(name, None)
-            seen[name] = module, out, out._version
+            seen[name] = module, out, writes_in_place(out)
             calls[name] = calls.get(name, 0) + 1
 
     _watch(model, inputs, note)
@@ -135,7 +135,9 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         )
         for i, (name, (module, out, _)) in enumerate(seen.items())
     ]
-    sound = {name for name, (_, out, version) in seen.items() if out._version == version}  # not overwritten in place
+    sound = {
+        name for name, (_, out, writes) in seen.items() if writes_in_place(out) == writes
+    }  # others were overwritten
     blocks = {name for name, (module, _, _) in seen.items() if any(list(m.parameters()) for m in module.children())}
     marks = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in sound], blocks))}
     return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, marks.get(x.name)) for x in layers]
