@@ -98,23 +98,21 @@ def step(who: str, teacher: nn.Module, student: nn.Module, folder: Path, method:
     )
     trainer = Trainer(settings, task)
     scheme = Offline(Player(copy.deepcopy(student), Terms.from_method(method, task.task_loss()), task), chosen[who]())
-    trainer.steps = seen.steps(BATCH)
-    trainer._set_up(scheme, seen)
+    state = trainer.prepare(scheme, seen)
 
     def batches() -> Iterator[Batch]:
         epoch = 0
         while True:
-            trainer.progress.position = 0
-            yield from trainer._batches(seen, "train", epoch, 0)
+            yield from state.batches.train(epoch)
             epoch += 1
 
     stream = batches()
 
     def one() -> None:
-        trainer._batch(scheme, next(stream))
-        trainer.progress.step += 1
-        if trainer.progress.step % settings.log_every == 0:
-            trainer._log()
+        trainer._batch(state, next(stream))
+        state.progress.step += 1
+        if state.progress.step % settings.log_every == 0:
+            trainer._log(state)
 
     return one
 

@@ -20,6 +20,7 @@ from tutelage.errors import ConfigError
 from tutelage.report import write
 from tutelage.runs import progress as shown
 from tutelage.training.callbacks import JsonLines, Logger, tag
+from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils import console
 
 NAMES = {
@@ -117,12 +118,12 @@ def test_in_the_progress(name, live, monkeypatch):
     made = Console(file=file, force_terminal=live, width=200, markup=False, emoji=False, highlight=False, no_color=True)
     monkeypatch.setattr(shown, "console", lambda: made)
     with shown.ProgressDisplay(3) as progress:
-        progress.begin(f"stage{name}-0", 3)
-        progress.note({"kind": "begin", "steps": 2, "epochs": 2, "step": 0, "pairs": {name: [(name, name)]}})
-        progress.note({"kind": "step", "step": 1, "epoch": 0.5, "losses": {name: 1.0}, "lr": 0.1})
-        progress.note({"kind": "epoch", "step": 2, "epoch": 1, "val": {f"accuracy/{name}": 0.5, "loss": 1.0}})
-        progress.note({"kind": "warning", "message": name})
-        progress.note({"kind": "note", "message": name})
+        progress.on_phase_begin(f"stage{name}-0", 3)
+        progress.on_event(TrainBegin(2, 2, 0, {name: [(name, name)]}))
+        progress.on_event(StepEnd(1, 0.5, {name: 1.0}, 0.1))
+        progress.on_event(EpochEnd(2, 1, {f"accuracy/{name}": 0.5, "loss": 1.0}, "student"))
+        progress.on_event(Message(name, "warning"))
+        progress.on_event(Message(name))
         progress.bar.refresh()
     said = re.sub(r"\x1b\[(\?25[lh]|2K|1A|0m|1m|\d*(;\d+)*m)|\r", "", file.getvalue()) if live else file.getvalue()
     assert not HARMFUL.search(said)
@@ -146,7 +147,7 @@ def test_in_an_error_message(name, monkeypatch):
 @every_name
 def test_in_the_rows_of_a_training(name, tmp_path):
     rows = JsonLines(tmp_path / "metrics.jsonl")
-    rows.note({"kind": "step", "step": 1, "losses": {name: 1.0}})
+    rows.on_event(StepEnd(1, 0.5, {name: 1.0}, 0.1))
     text = (tmp_path / "metrics.jsonl").read_text("utf-8")
     assert text.count("\n") == 1
     assert not HARMFUL.search(text)
@@ -158,8 +159,8 @@ def test_in_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = Logger(TensorBoardLogger(tmp_path, name="", version="student-0"))
-    logger.note({"kind": "epoch", "step": 1, "val": {"accuracy": dict.fromkeys(NAMES.values(), 0.5)}})
-    logger.note({"kind": "end", "step": 1, "seconds": 1.0})
+    logger.on_event(EpochEnd(1, 1, {f"accuracy/{name}": 0.5 for name in NAMES.values()}, "student"))
+    logger.on_event(TrainEnd(1, 1.0))
     found = EventAccumulator(str(tmp_path / "student-0"))
     found.Reload()
     tags = [name for name in found.Tags()["scalars"] if name.startswith("val/accuracy/")]

@@ -19,7 +19,8 @@ from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
 from tutelage.runs.networks import Provided
 from tutelage.runs.run import Run
-from tutelage.training.optimizers import DOT, distillation_terms, optimiser
+from tutelage.training.dot import DOT
+from tutelage.training.optimizers import SeparatesTeacherGradients, distillation_terms, optimiser
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
 

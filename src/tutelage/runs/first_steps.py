@@ -9,7 +9,8 @@ from math import inf
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from tutelage.training.callbacks import Callback, Row
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import StepEnd
 from tutelage.errors import NotFinite
 from tutelage.runs.finding import Finding, Level
 from tutelage.training.optimizers import suited
@@ -64,16 +65,17 @@ class Enough(Exception):
 
 
 class _FirstStepsWatch(Callback):
-    """The rows of the first steps; ends the training after so many."""
+    """Keeps the events of the first steps, and ends the training after so many."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.rows = steps, list[Row]()
+        self.steps = steps
+        self.events: list[StepEnd] = []
 
-    def note(self, row: Row) -> None:
-        if row["kind"] == "step":
-            self.rows.append(row)
-            if row["step"] >= self.steps:
-                raise Enough
+    def on_step_end(self, event: StepEnd) -> None:
+        """Keep it."""
+        self.events.append(event)
+        if event.step >= self.steps:
+            raise Enough
 
 
 def take(run: Run, steps: int) -> list[Finding]:
@@ -91,8 +93,8 @@ def take(run: Run, steps: int) -> list[Finding]:
         return [Finding("error", str(error))]
     finally:
         run.is_dry_run = False
-    first, last = (sum(row["losses"].values()) for row in (watch.rows[0], watch.rows[-1]))
-    what = f"in {watch.rows[-1]['step']} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
+    first, last = (sum(event.losses.values()) for event in (watch.events[0], watch.events[-1]))
+    what = f"in {watch.events[-1].step} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
     if last > first:
         level: Level = "error" if last > GROWN * first else "warning"
         return [Finding(level, what, "it should fall: use a smaller lr, a longer lr_warmup, or clip=1.")]

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from torch import Tensor, nn
 from torch.jit import ScriptModule
@@ -16,6 +16,7 @@ from tutelage import models
 from tutelage.config import stages
 from tutelage.models import serialization
 from tutelage.training.callbacks import Callback
+from tutelage.training.events import Message
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
@@ -103,10 +104,10 @@ class NetworkLoader:
         self.dry_run_term_states: dict[str, dict[str, Tensor]] = {}
         self.folder = Path()
 
-    def note(self, message: str, kind: str = "note") -> None:
+    def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Say something to who watches."""
         for callback in self.given.callbacks:
-            callback.note({"kind": kind, "message": message})
+            callback.on_event(Message(message, kind))
 
     def data_with(self, config: Config) -> DataModule:
         """The data of a phase: those of its classes."""

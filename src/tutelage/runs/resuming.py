@@ -15,6 +15,7 @@ from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
 from tutelage.runs.networks import Provided, join_first
 from tutelage.runs.run import GOING_ON, Run
+from tutelage.training.events import Message
 
 
 def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
@@ -137,4 +138,4 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
     if "lr" in changed and apart:
         message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."
         for callback in run.given.callbacks:
-            callback.note({"kind": "warning", "message": message})
+            callback.on_event(Message(message, "warning"))
