@@ -134,12 +134,12 @@ def test_edits_of_the_file_do_the_same(stopped, tmp_path):
 
 
 def test_another_learning_rate_takes_effect_and_is_said(stopped):
-    rows = Rows()
-    tutelage.resume(stopped, [rows], lr=0.001)
+    recorder = Rows()
+    tutelage.resume(stopped, [recorder], lr=0.001)
     rates = [row["lr"] for row in rows(stopped, "student-0", "step")]
     assert max(rates[:2]) > 0.05
     assert max(rates[3:]) <= 0.001
-    assert "alone-0 was trained with 0.1" in rows.of("warning")[0]["message"]
+    assert "alone-0 was trained with 0.1" in recorder.of("warning")[0]["message"]
 
 
 @pytest.mark.parametrize(
