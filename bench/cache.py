@@ -100,23 +100,21 @@ def step(kind: str, teacher: nn.Module, student: nn.Module, folder: Path, method
     scheme = Offline(
         Player(copy.deepcopy(student), Terms.from_method(method, task.task_loss()), task), teachers[kind]()
     )
-    trainer.steps = noise.steps(BATCH)
-    trainer._set_up(scheme, noise)
+    state = trainer.prepare(scheme, noise)
 
     def batches() -> Iterator[Batch]:
         epoch = 0
         while True:
-            trainer.progress.position = 0
-            yield from trainer._batches(noise, "train", epoch, 0)
+            yield from state.batches.train(epoch)
             epoch += 1
 
     stream = batches()
 
     def step_once() -> None:
-        trainer._batch(scheme, next(stream))
-        trainer.progress.step += 1
-        if trainer.progress.step % settings.log_every == 0:
-            trainer._log()
+        trainer._batch(state, next(stream))
+        state.progress.step += 1
+        if state.progress.step % settings.log_every == 0:
+            trainer._log(state)
 
     return step_once
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from cache import data
 from measure import conclude, least_of_instances, show
-from step import BATCH, CLASSES, SGD
+from step import CLASSES, SGD
 from torch import nn
 
 from tutelage import models
@@ -38,18 +38,16 @@ def stepper(teacher: nn.Module, students: Mapping[str, nn.Module]) -> Callable[[
         name: Player(copy.deepcopy(s), Terms.from_method(name, task.task_loss()), task) for name, s in students.items()
     }
     scheme = Offline(players, Frozen(copy.deepcopy(teacher), task))
-    trainer.steps = noise.steps(BATCH)
-    trainer._set_up(scheme, noise)
+    state = trainer.prepare(scheme, noise)
 
     def batches() -> Iterator[Batch]:
         epoch = 0
         while True:
-            trainer.progress.position = 0
-            yield from trainer._batches(noise, "train", epoch, 0)
+            yield from state.batches.train(epoch)
             epoch += 1
 
     stream = batches()
-    return lambda: trainer._batch(scheme, next(stream))
+    return lambda: trainer._batch(state, next(stream))
 
 
 def main() -> None:

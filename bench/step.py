@@ -79,15 +79,14 @@ def by_trainer(scheme: Scheme, x: Tensor, y: Tensor, samples: int = BATCH, **set
     classes = tuple(map(str, range(CLASSES)))
     data = DataModule("random", "classification", classes, 3, (32, 32), (0.0,) * 3, (1.0,) * 3, rows, rows, rows)
     trainer = Trainer(TrainerSettings(device="cpu", lr=SGD["lr"], schedule="constant", **settings), Classification())
-    trainer.steps = data.steps(BATCH)
-    trainer._set_up(scheme, data)
-    batch = next(iter(trainer._batches(data, "train", 0, 0)))
+    state = trainer.prepare(scheme, data)
+    batch = next(iter(state.batches.train(0)))
 
     def step() -> None:
-        trainer._batch(scheme, batch)
-        trainer.progress.step += 1
-        if trainer.progress.step % trainer.settings.log_every == 0:
-            trainer._log()
+        trainer._batch(state, batch)
+        state.progress.step += 1
+        if state.progress.step % trainer.settings.log_every == 0:
+            trainer._log(state)
 
     return step
 

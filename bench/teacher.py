@@ -92,13 +92,12 @@ def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, flo
         trainer = Trainer(TrainerSettings(device="cpu", schedule="constant"), TASK)
         wrapped = wrap(Frozen(copy.deepcopy(teacher), TASK))
         scheme = Offline(Player(copy.deepcopy(student), Terms.from_method(KD(T), TASK.task_loss()), TASK), wrapped)
-        trainer.steps = STEPS
-        trainer._set_up(scheme, data)
+        state = trainer.prepare(scheme, data)
 
         def epoch() -> None:
-            with closing(scheme.lookahead(trainer._batches(data, "train", 0, 0))) as batches:
+            with closing(scheme.lookahead(state.batches.train(0))) as batches:
                 for batch in batches:
-                    trainer._batch(scheme, batch)
+                    trainer._batch(state, batch)
 
         return epoch
 

@@ -23,6 +23,8 @@ from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.segmentation import Segmentation
 from tutelage.teachers.frozen import Frozen
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import Event
 from tutelage.training.trainer import Trainer
 
 
@@ -122,17 +124,14 @@ def digest(*modules: nn.Module) -> str:
     return found.hexdigest()
 
 
-class Rows:
-    """A callback that remembers."""
+class Rows(Callback):
+    """A callback that keeps the rows of all events."""
 
     def __init__(self) -> None:
         self.rows: list[dict] = []
 
-    def note(self, row: dict) -> None:
-        self.rows.append(row)
-
-    def resume(self, step: int, epoch: int) -> None:
-        pass
+    def on_event(self, event: Event) -> None:
+        self.rows.append(event.row())
 
     def of(self, kind: str) -> list[dict]:
         return [row for row in self.rows if row["kind"] == kind]

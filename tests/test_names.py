@@ -20,6 +20,7 @@ from tutelage.errors import ConfigError
 from tutelage.report import write
 from tutelage.runs import progress
 from tutelage.training.callbacks import JsonLines, Logger, tag
+from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils import console
 
 NAMES = {
@@ -119,12 +120,12 @@ def test_in_the_progress(name, live, monkeypatch):
     )
     monkeypatch.setattr(progress, "console", lambda: terminal)
     with progress.ProgressDisplay(3) as display:
-        display.begin(f"stage{name}-0", 3)
-        display.note({"kind": "begin", "steps": 2, "epochs": 2, "step": 0, "pairs": {name: [(name, name)]}})
-        display.note({"kind": "step", "step": 1, "epoch": 0.5, "losses": {name: 1.0}, "lr": 0.1})
-        display.note({"kind": "epoch", "step": 2, "epoch": 1, "val": {f"accuracy/{name}": 0.5, "loss": 1.0}})
-        display.note({"kind": "warning", "message": name})
-        display.note({"kind": "note", "message": name})
+        display.on_phase_begin(f"stage{name}-0", 3)
+        display.on_event(TrainBegin(2, 2, 0, {name: [(name, name)]}))
+        display.on_event(StepEnd(1, 0.5, {name: 1.0}, 0.1))
+        display.on_event(EpochEnd(2, 1, {f"accuracy/{name}": 0.5, "loss": 1.0}, "student"))
+        display.on_event(Message(name, "warning"))
+        display.on_event(Message(name))
         display.bar.refresh()
     output = re.sub(r"\x1b\[(\?25[lh]|2K|1A|0m|1m|\d*(;\d+)*m)|\r", "", file.getvalue()) if live else file.getvalue()
     assert not HARMFUL.search(output)
@@ -148,7 +149,7 @@ def test_in_an_error_message(name, monkeypatch):
 @every_name
 def test_in_the_rows_of_a_training(name, tmp_path):
     rows = JsonLines(tmp_path / "metrics.jsonl")
-    rows.note({"kind": "step", "step": 1, "losses": {name: 1.0}})
+    rows.on_event(StepEnd(1, 0.5, {name: 1.0}, 0.1))
     text = (tmp_path / "metrics.jsonl").read_text("utf-8")
     assert text.count("\n") == 1
     assert not HARMFUL.search(text)
@@ -160,12 +161,12 @@ def test_in_tensorboard(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logger = Logger(TensorBoardLogger(tmp_path, name="", version="student-0"))
-    logger.note({"kind": "epoch", "step": 1, "val": {"accuracy": dict.fromkeys(NAMES.values(), 0.5)}})
-    logger.note({"kind": "end", "step": 1, "seconds": 1.0})
-    events = EventAccumulator(str(tmp_path / "student-0"))
-    events.Reload()
-    tags = [name for name in events.Tags()["scalars"] if name.startswith("val/accuracy/")]
-    assert len(tags) == len(NAMES), "no name is lost or replaces another"
+    logger.on_event(EpochEnd(1, 1, {f"accuracy/{name}": 0.5 for name in NAMES.values()}, "student"))
+    logger.on_event(TrainEnd(1, 1.0))
+    found = EventAccumulator(str(tmp_path / "student-0"))
+    found.Reload()
+    tags = [name for name in found.Tags()["scalars"] if name.startswith("val/accuracy/")]
+    assert len(tags) == len(NAMES), "none is lost and none takes another's place"
     assert all(re.fullmatch(r"[\w .\-/]+", name) for name in tags)
     assert tag("val/accuracy") == "val/accuracy"
 

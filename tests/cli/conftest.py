@@ -28,8 +28,8 @@ def tutelage(tmp_path, monkeypatch) -> Callable:
 class Stop(Callback):
     """A callback that stops a run as a kill would: at a step, without notice to the trainer."""
 
-    def note(self, row):
-        if row["kind"] == "step" and row["step"] >= 3:
+    def on_step_end(self, event):
+        if event.step >= 3:
             raise KeyboardInterrupt
 
 

@@ -11,36 +11,31 @@ from rich.console import Console
 
 from tutelage.runs import progress as module
 from tutelage.runs.progress import ProgressDisplay
+from tutelage.training.events import EpochEnd, Event, Message, StepEnd, TrainBegin, TrainEnd
 
 
 @pytest.fixture
 def printed(monkeypatch):
-    """A function that sends rows to a ProgressDisplay on a terminal or a pipe, and returns the output."""
+    """A function that sends events to a ProgressDisplay on a terminal or a pipe, and returns the output."""
 
-    def play(rows, terminal=False, seeds=5, phase="student-2", phases=3) -> str:
+    def play(events, terminal=False, seeds=5, phase="student-2", phases=3) -> str:
         file = io.StringIO()
         monkeypatch.setattr(module, "console", lambda: Console(file=file, force_terminal=terminal, width=160))
         with ProgressDisplay(seeds) as progress:
-            progress.begin(phase, phases)
-            for row in rows:
-                progress.note(row)
+            progress.on_phase_begin(phase, phases)
+            for event in events:
+                progress.on_event(event)
         return file.getvalue()
 
     return play
 
 
-def training(epochs: int) -> list[dict]:
-    rows: list[dict] = [
-        {"kind": "begin", "steps": 10, "epochs": epochs, "step": 0, "pairs": {"at": [("a (4, 8, 8)", "b")]}}
-    ]
+def training(epochs: int) -> list[Event]:
+    events: list[Event] = [TrainBegin(10, epochs, 0, {"at": [("a (4, 8, 8)", "b")]})]
     for epoch in range(1, epochs + 1):
-        rows.append(
-            {"kind": "step", "step": 10 * epoch, "epoch": float(epoch), "losses": {"ce": 2.0, "at": 0.25}, "lr": 1}
-        )
-        rows.append(
-            {"kind": "epoch", "step": 10 * epoch, "epoch": epoch, "val": {"accuracy": epoch / epochs, "loss": 1.0}}
-        )
-    return [*rows, {"kind": "end", "step": 10 * epochs, "seconds": 12.0}]
+        events.append(StepEnd(10 * epoch, float(epoch), {"ce": 2.0, "at": 0.25}, 1.0))
+        events.append(EpochEnd(10 * epoch, epoch, {"accuracy": epoch / epochs, "loss": 1.0}, "student"))
+    return [*events, TrainEnd(10 * epochs, 12.0)]
 
 
 def test_a_phase_is_a_few_plain_lines(printed):
@@ -65,7 +60,7 @@ def test_one_seed_has_no_numbers(printed):
 
 
 def test_warnings_and_notes_are_printed_once(printed):
-    warning, note = {"kind": "warning", "step": 1, "message": "look"}, {"kind": "note", "message": "hear"}
+    warning, note = Message("look", "warning", 1), Message("hear")
     assert printed([warning, note, warning, note]) == "warning: look\nnote: hear\n"
 
 
@@ -73,8 +68,8 @@ def test_the_time_left_counts_the_phases_to_come(monkeypatch):
     clock = iter([0.0, 0.0, 0.0, 10.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     progress = ProgressDisplay(1)
-    progress.begin("teacher", 3)
-    progress.note({"kind": "begin", "steps": 10, "epochs": 4, "step": 0})
+    progress.on_phase_begin("teacher", 3)
+    progress.on_event(TrainBegin(10, 4, 0, {}))
     progress.since = 0.0
     monkeypatch.setattr(module.time, "monotonic", lambda: 10.0)
     assert progress._left(1) == (30.0, 110.0)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from small import Rows
 
 from tutelage.config.schema import read
 from tutelage.data import load
@@ -120,18 +121,9 @@ def test_other_files_are_counted_by_ending_in_the_run_and_in_check(photos):
     assert all(part in note for part in (expected, "2 .heic", "1 .mp4", "1 without ending", "1 .jpg", r"\x1b[31m"))
     assert note.isprintable()
 
-    class Heard:
-        def __init__(self):
-            self.rows = []
-
-        def begin(self, phase, phases): ...
-
-        def note(self, row):
-            self.rows.append(row)
-
-    heard, words = Heard(), [f"data=folder:{photos}", "student=cnn2", "teacher=cnn2", "size=8"]
-    Run(read(words=words), Provided(callbacks=(heard,)), Path())
-    assert [row for row in heard.rows if expected in row["message"]]
+    rows, words = Rows(), [f"data=folder:{photos}", "student=cnn2", "teacher=cnn2", "size=8"]
+    Run(read(words=words), Provided(callbacks=(rows,)), Path())
+    assert [row for row in rows.rows if expected in row["message"]]
     assert [finding for finding in check(read(words=words)).findings if expected in finding.what]
 
 

@@ -21,6 +21,7 @@ from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 from tutelage.training.callbacks import Callback
+from tutelage.training.events import Event
 
 TINY: dict[str, Any] = {
     "epochs": 2, "teacher_epochs": 1, "limit": 60, "batch_size": 20, "checkpoint_every": 0, "log_every": 1,
@@ -48,10 +49,13 @@ class Ear(Callback):
     def __init__(self, at: int = -1) -> None:
         self.at, self.heard = at, 0
 
-    def begin(self, phase: str, phases: int) -> None:
-        self.note({})
+    def on_phase_begin(self, phase: str, phases: int) -> None:
+        self._count()
 
-    def note(self, row: Mapping[str, Any]) -> None:
+    def on_event(self, event: Event) -> None:
+        self._count()
+
+    def _count(self) -> None:
         if self.heard == self.at:
             raise Crash
         self.heard += 1

@@ -31,11 +31,11 @@ DERIVED = {"report.html"}
 class Stop(Callback):
     """Stops the student's training after its first epoch."""
 
-    def begin(self, phase: str, phases: int) -> None:
+    def on_phase_begin(self, phase: str, phases: int) -> None:
         self.phase = phase
 
-    def note(self, row) -> None:
-        if self.phase == "student-0" and row["kind"] == "epoch":
+    def on_epoch_end(self, event) -> None:
+        if self.phase == "student-0":
             raise Interrupted("stopped")
 
 

@@ -12,25 +12,20 @@ from tutelage.data import from_datasets
 from tutelage.data.preparation import channel_mean_std
 from tutelage.errors import ConfigError, DataError
 from tutelage.models import serialization
+from tutelage.training.callbacks import Callback
 
 KEYS = {"epochs": 3, "lr": 0.1, "batch_size": 32, "device": "cpu", "augment": "none"}
 DIGITS = datasets.load("digits", limit=400, augment="none")
 MEAN, STD = DIGITS.mean, DIGITS.std
 
 
-class Ear:
+class Ear(Callback):
     def __init__(self):
         self.notes = []
 
-    def note(self, row):
-        if row["kind"] == "note":
-            self.notes.append(row["message"])
-
-    def begin(self, phase, phases):
-        pass
-
-    def resume(self, step, epoch):
-        pass
+    def on_message(self, event):
+        if event.kind == "note":
+            self.notes.append(event.message)
 
 
 def split(name, change):

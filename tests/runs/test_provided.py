@@ -116,9 +116,8 @@ def test_labels_that_nobody_says():
 
 def test_every_key_about_data_is_recorded_and_holds_on_resume(tmp_path):
     class Stop(Callback):
-        def note(self, row):
-            if row["kind"] == "epoch":
-                raise KeyboardInterrupt
+        def on_epoch_end(self, event):
+            raise KeyboardInterrupt
 
     keys = {"limit": 20, "val": 0.3, "size": 8, "augment": "crop-flip", "seed": 5, "epochs": 2}
     whole = tutelage.train("cnn2", (TRAIN, TEST), out=str(tmp_path / "whole"), **KEYS | keys)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small import Rows
 
 import tutelage
 from tutelage.config.schema import Config, later
@@ -28,11 +29,11 @@ class Stop(Callback):
     def __init__(self, phase: str, step: int) -> None:
         self.at, self.phase = (phase, step), ""
 
-    def begin(self, phase, phases):
+    def on_phase_begin(self, phase, phases):
         self.phase = phase
 
-    def note(self, row):
-        if row["kind"] == "step" and (self.phase, row["step"]) == self.at:
+    def on_step_end(self, event):
+        if (self.phase, event.step) == self.at:
             raise KeyboardInterrupt
 
 
@@ -133,14 +134,12 @@ def test_edits_of_the_file_do_the_same(stopped, tmp_path):
 
 
 def test_another_learning_rate_takes_effect_and_is_said(stopped):
-    heard: list[dict] = []
-    listener = Callback()
-    listener.note = heard.append
-    tutelage.resume(stopped, [listener], lr=0.001)
+    recorder = Rows()
+    tutelage.resume(stopped, [recorder], lr=0.001)
     rates = [row["lr"] for row in rows(stopped, "student-0", "step")]
     assert max(rates[:2]) > 0.05
     assert max(rates[3:]) <= 0.001
-    assert "alone-0 was trained with 0.1" in next(row["message"] for row in heard if row["kind"] == "warning")
+    assert "alone-0 was trained with 0.1" in recorder.of("warning")[0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -280,9 +279,8 @@ def test_who_is_stopped_is_told_how_to_go_on(tmp_path, monkeypatch):
     import signal
 
     class Signal(Callback):
-        def note(self, row):
-            if row["kind"] == "step":
-                os.kill(os.getpid(), signal.SIGINT)
+        def on_step_end(self, event):
+            os.kill(os.getpid(), signal.SIGINT)
 
     out = tmp_path / "a run"
     with pytest.raises(Interrupted, match=f"`tutelage resume '{out}'` goes on"):

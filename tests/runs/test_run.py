@@ -145,11 +145,11 @@ def test_a_loss_of_ones_own(tmp_path):
 
 def test_options_of_given_losses_are_recorded_and_survive_a_resume(tmp_path):
     class Stop(Callback):
-        def note(self, row):
-            if row["kind"] == "epoch" and "student" in self.phase:
+        def on_epoch_end(self, event):
+            if "student" in self.phase:
                 raise KeyboardInterrupt
 
-        def begin(self, phase, phases):
+        def on_phase_begin(self, phase, phases):
             self.phase = phase
 
     whole = distill(tmp_path / "whole", method=KD(2) + 0.5 * AT(p=1), baseline=False)
@@ -259,11 +259,11 @@ def test_callbacks_hear_every_phase(tmp_path):
         def __init__(self) -> None:
             self.phases, self.kinds = [], set()
 
-        def begin(self, phase, phases):
+        def on_phase_begin(self, phase, phases):
             self.phases.append((phase, phases))
 
-        def note(self, row):
-            self.kinds.add(row["kind"])
+        def on_event(self, event):
+            self.kinds.add(event.kind)
 
     ear = Ear()
     distill(tmp_path / "r", callbacks=[ear])

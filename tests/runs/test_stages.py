@@ -27,6 +27,7 @@ from tutelage.models import serialization
 from tutelage.runs import inputs, preflight
 from tutelage.runs.run import Run
 from tutelage.training.callbacks import Callback
+from tutelage.training.events import StepEnd
 
 KEYS: dict[str, Any] = {
     "data": "digits", "teacher": "cnn8", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100,
@@ -49,7 +50,7 @@ class Ear(Callback):
     def __init__(self) -> None:
         self.phases: list[str] = []
 
-    def begin(self, phase: str, phases: int) -> None:
+    def on_phase_begin(self, phase: str, phases: int) -> None:
         self.phases.append(phase)
         assert phases == len(PHASES)
 
@@ -368,11 +369,11 @@ def test_a_run_killed_again_and_again_ends_in_the_same_files(tmp_path, undisturb
 @pytest.mark.parametrize("at", PHASES[:5])
 def test_a_run_stopped_in_a_stage_ends_in_the_same_files(tmp_path, undisturbed, at):
     class Stop(Callback):
-        def begin(self, phase: str, phases: int) -> None:
+        def on_phase_begin(self, phase: str, phases: int) -> None:
             self.mine = phase == at
 
-        def note(self, row: dict[str, Any]) -> None:
-            if self.mine and row["kind"] == "step" and row["step"] >= 4:
+        def on_step_end(self, event: StepEnd) -> None:
+            if self.mine and event.step >= 4:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(TutelageError, match="stopped by SIGTERM"):
@@ -386,7 +387,7 @@ def test_a_run_stopped_in_a_stage_ends_in_the_same_files(tmp_path, undisturbed, 
 @pytest.mark.parametrize("at", ["large-0", "student-0"])
 def test_a_run_that_fails_between_two_stages_ends_in_the_same_files(tmp_path, undisturbed, at):
     class Fail(Callback):
-        def begin(self, phase: str, phases: int) -> None:
+        def on_phase_begin(self, phase: str, phases: int) -> None:
             if phase == at:
                 raise OSError("no more")
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from runs.test_resume import mutual
 from small import Plain, digest, digits, fit, net, offline, settings
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, Optimizer
 
 import tutelage
 from tutelage.config.schema import check, read
@@ -19,7 +20,11 @@ from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
 from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
-from tutelage.training.optimizers import DOT, distillation_terms, optimiser
+from tutelage.settings import TrainerSettings
+from tutelage.tasks.classification import Classification
+from tutelage.training.dot import DOT
+from tutelage.training.optimizers import SeparatesTeacherGradients, distillation_terms, optimiser
+from tutelage.training.trainer import Trainer
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
 
@@ -106,6 +111,81 @@ def test_without_a_gap_nothing_changes():
 def test_what_does_not_go_with_it_is_refused(keys, message):
     with pytest.raises(ConfigError, match=message):
         check({"dot": GAP} | keys)
+
+
+class Weighing(SGD):
+    """An optimiser of one's own: SGD along the task loss's gradient plus a share of the distillation terms'."""
+
+    def __init__(self, module: nn.Module, share: float) -> None:
+        super().__init__(module.parameters(), lr=LR)
+        self.share, self.stashed, self.stashes = share, {}, 0
+
+    def stash_teacher_gradients(self) -> None:
+        self.stashed = {p: p.grad for group in self.param_groups for p in group["params"] if p.grad is not None}
+        self.stashes += 1
+        self.zero_grad()
+
+    def step(self, closure=None):
+        for p, gradient in self.stashed.items():
+            p.grad = self.share * gradient if p.grad is None else p.grad + self.share * gradient
+        return super().step(closure)
+
+
+def trained(scheme, make_optimiser, **changes) -> dict[str, nn.Module]:
+    torch.manual_seed(3)
+    return Trainer(settings(**changes), Classification(), make_optimiser=make_optimiser).fit(scheme, digits(64))
+
+
+def are_close(ours: nn.Module, theirs: nn.Module) -> bool:
+    return all(torch.allclose(p, q, atol=1e-6) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_optimiser_of_ones_own_gets_the_gradients_apart(share):
+    data, made = digits(64), []
+
+    def make_optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
+        made.append(Weighing(module, share))
+        return made[-1]
+
+    ours = trained(offline(data, KD(), plain(2), plain(1)), make_optimiser, schedule="constant")["student"]
+    teacher, student = plain(1), plain(2)
+    for batch in data.batches("train", 16):
+        outputs, soft_targets = student(batch.inputs), teacher(batch.inputs).detach()
+        loss = 0.1 * F.cross_entropy(outputs, batch.targets) + share * 0.9 * KD()(outputs, soft_targets).mean()
+        gradients = torch.autograd.grad(loss, list(student.parameters()))
+        with torch.no_grad():
+            for p, gradient in zip(student.parameters(), gradients, strict=True):
+                p -= LR * gradient
+    assert isinstance(made[0], SeparatesTeacherGradients)
+    assert made[0].stashes == 4
+    assert are_close(ours, student)
+
+
+def test_peers_may_differ_in_whether_they_separate():
+    """One turn trains both: the one whose optimiser separates, and the one whose doesn't."""
+    made = []
+
+    def mixed(module: nn.Module, settings: TrainerSettings) -> Optimizer:
+        made.append(Weighing(module, 1.0) if not made else SGD(module.parameters(), lr=LR))
+        return made[-1]
+
+    ours = trained(mutual(digits(64)), mixed)
+    usual = trained(mutual(digits(64)), lambda module, settings: SGD(module.parameters(), lr=LR))
+    assert made[0].stashes == 4
+    assert [are_close(ours[name], usual[name]) for name in usual] == [True, True]
+
+
+def test_a_turn_without_a_teacher_is_stashed_nowhere():
+    made = []
+    scheme = offline(digits(64), "ce", plain(2), truth=False)
+    trained(scheme, lambda module, settings: made.append(Weighing(module, 1.0)) or made[0])
+    assert made[0].stashes == 0
+
+
+def test_what_does_not_go_with_separating_is_refused_for_any_optimiser():
+    with pytest.raises(ConfigError, match="Weighing keeps two gradients apart, which doesn't go with accumulate"):
+        trained(offline(digits(64)), lambda module, settings: Weighing(module, 1.0), accumulate=2)
 
 
 def test_one_word_is_a_run(tmp_path):

@@ -1,15 +1,18 @@
 """The loop, against loops written by hand."""
 
+import ast
+import inspect
 import itertools
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from runs.test_resume import mutual
 from small import Plain, Rows, digest, digits, fit, net, offline, scenes, settings
 from torch import nn
 
-from tutelage.errors import ConfigError, NotFinite
+from tutelage.errors import ConfigError, Interrupted, NotFinite
 from tutelage.losses.dense.cwd import CWD
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
@@ -316,6 +319,47 @@ def test_pixels_are_learned_as_classes_are(method):
     losses = [row["losses"]["ce"] for row in rows.of("step")]
     assert losses[-1] < losses[0]
     assert set(rows.of("epoch")[0]["val"]) == {"miou", "accuracy", "loss"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.5}, {"keep": "best", "patience": 1}, {"dot": 0.05}, {"accumulate": 2}]
+)
+def test_a_trainer_that_trained_before_trains_as_a_fresh_one(changes):
+    data = digits(64)
+    used = Trainer(settings(epochs=2, **changes), Classification())
+    used.fit(mutual(digits(48)), digits(48))
+    torch.manual_seed(3)
+    again = used.fit(offline(data, KD() + AT()), data)
+    torch.manual_seed(3)
+    fresh = Trainer(settings(epochs=2, **changes), Classification())
+    assert digest(again["student"]) == digest(fresh.fit(offline(data, KD() + AT()), data)["student"])
+    assert list(again) == ["student"]
+    assert (used.progress.step, used.progress.best) == (fresh.progress.step, fresh.progress.best)
+
+
+def test_a_stop_is_of_one_training():
+    data = digits(64)
+    trainer, scheme = Trainer(settings(), Classification()), offline(data)
+    scheme.after_step = lambda: trainer.state.stop.ask(15)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM at step 1; nothing was saved"):
+        trainer.fit(scheme, data)
+    trainer.fit(offline(data), data)
+    assert trainer.progress.epoch == 1
+
+
+def test_a_trainer_gets_all_its_attributes_when_it_is_made():
+    tree = ast.parse(inspect.getsource(Trainer))
+    (made,) = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+    assert assigned(tree) == assigned(made)
+
+
+def assigned(tree: ast.AST) -> set[str]:
+    """The names of the attributes of `self` that are assigned anywhere in it."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
 
 
 def test_a_trainer_needs_no_folder_and_no_callback():

@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import LayerInfo, first, trace
 from tutelage.structures import Inputs
+from tutelage.utils.compat import buffers_of, keeps_running_statistics, writes_in_place
 
 SMALL_FRACTION = 1 / 8
 """A module that holds at most this fraction of the activations isn't divided further."""
@@ -44,7 +44,7 @@ def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
     model = student.model
     supported = getattr(model, "supports_gradient_checkpointing", False)
     has_switch = supported and hasattr(model, "gradient_checkpointing_enable")
-    if has_switch and not any(isinstance(m, _NormBase) and m.track_running_stats for m in model.modules()):
+    if has_switch and not any(keeps_running_statistics(m) for m in model.modules()):
         student.handles.append(_TransformersCheckpointing(model))
         return
     names = blocks(model, inputs)
@@ -130,12 +130,12 @@ class _Recomputation:
 
     def __init__(self, name: str, module: nn.Module, args: Sequence[Any]) -> None:
         self.name = name
-        self.inputs = [(x, x._version) for x in args if isinstance(x, Tensor) and not x.is_inference()]
-        self.buffers = [(m._buffers, _copies(m._buffers)) for m in module.modules() if m._buffers]
+        self.inputs = [(x, writes_in_place(x)) for x in args if isinstance(x, Tensor)]
+        self.buffers = [(own, _copies(own)) for m in module.modules() if (own := buffers_of(m))]
 
     def check_inputs(self) -> None:
         """Raise ModelError if an input was overwritten in place since the first forward."""
-        if any(x._version != version for x, version in self.inputs):
+        if any(writes_in_place(x) != writes for x, writes in self.inputs):
             raise ModelError(
                 f"recompute: the input of block {self.name!r} is overwritten in place (by an in-place ReLU or "
                 "addition in the block or after it); make that operation `inplace=False`, or set recompute=false."

@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
 from tutelage.nn.model_profile import first
 from tutelage.nn.token_grid import module_of, split
 from tutelage.structures import Inputs, Outputs
+from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
 
 NORMS = {
     nn.Linear: nn.BatchNorm1d,
@@ -55,18 +54,13 @@ def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
     for layer_name, norm_name in pairs:
         layer, norm = model.get_submodule(layer_name), model.get_submodule(norm_name)
         fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-        _replace(model, layer_name, fused(layer, norm))
-        _replace(model, norm_name, nn.Identity().eval())
+        model.set_submodule(layer_name, fused(layer, norm))
+        model.set_submodule(norm_name, nn.Identity().eval())
     if pairs and not _close(before, run_once(model, inputs, kept)):
         raise ModelError(
             f"the outputs of {kind} differ after its batch norms are folded: don't fold them (teacher_fold=false)."
         )
     return len(pairs)
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    model.get_submodule(parent)._modules[last] = module
 
 
 def _close(before: Outputs, after: Outputs) -> bool:
@@ -114,7 +108,7 @@ class _UseRecorder(TorchDispatchMode):
         names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
         self.handles: list[Any] = []
         for name, module in model.named_modules():
-            if names[id(module)] > 1 or module._forward_hooks or module._forward_pre_hooks:
+            if names[id(module)] > 1 or has_forward_hooks(module):
                 continue
             if type(module) in NORMS:
                 self._hook(module, lambda m, args, out, name=name: self._record_output(name, out))
@@ -147,7 +141,7 @@ class _UseRecorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count the uses of recorded outputs by an operation, except the running norm's use of its input."""
-        for x in tree_leaves((args, kwargs)):
+        for x in leaves((args, kwargs)):
             if id(x) in self.outputs and id(x) != self.current_input:
                 self.other_uses[id(x)] += 1
         return func(*args, **(kwargs or {}))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_of, split
 from tutelage.structures import Inputs, Outputs, response_of
+from tutelage.utils.compat import uncompiled, writes_in_place
 
 
 class FeatureExtractor(nn.Module):
@@ -36,7 +37,7 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model = bared(model)
+        self.model = model = uncompiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.capturing = False  # the wrapped model may also be called directly
@@ -68,7 +69,7 @@ class FeatureExtractor(nn.Module):
             raise ModelError(
                 f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer."
             )
-        self.store[layer] = out, _version(out)
+        self.store[layer] = out, writes_in_place(out)
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Run the model and return its response and the captured features."""
@@ -86,7 +87,7 @@ class FeatureExtractor(nn.Module):
         if layer not in self.store:
             raise ModelError(f"layer {layer!r} didn't run in the forward; name a layer that runs.")
         feature, version = self.store[layer]
-        if _version(feature) != version:
+        if writes_in_place(feature) != version:
             raise ModelError(
                 f"layer {layer!r} was overwritten in place by a later operation (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that operation `inplace=False`."
@@ -102,11 +103,6 @@ class FeatureExtractor(nn.Module):
         for handle in self.handles:
             handle.remove()
         return self.model
-
-
-def bared(model: nn.Module) -> nn.Module:
-    """Return the original of a compiled model, where names and hooks work; any other model is returned unchanged."""
-    return getattr(model, "_orig_mod", model)
 
 
 def apply_model(model: nn.Module, inputs: Inputs) -> Any:
@@ -127,11 +123,6 @@ def norm_widths(model: nn.Module) -> set[int]:
 def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
     """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
-
-
-def _version(x: Tensor) -> int:
-    """The number of in-place writes to a tensor; 0 where PyTorch doesn't count them."""
-    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version
 
 
 def to_float32(x: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
-    bared,
     channels_come_last,
     eval_no_grad,
     norm_widths,
@@ -25,6 +24,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.token_grid import with_form
 from tutelage.structures import Batch, Inputs
+from tutelage.utils.compat import uncompiled, writes_in_place
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class ModelProfile:
     """
 
     def __init__(self, model: nn.Module, batch: Batch) -> None:
-        self.model = model = bared(model)
+        self.model = model = uncompiled(model)
         self.inputs = first(batch.inputs, 2)
         given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
-        before = [x._version for x in given]
+        before = [writes_in_place(x) for x in given]
         self.response = run_once(model, self.inputs).response
-        if before != [x._version for x in given]:
+        if before != [writes_in_place(x) for x in given]:
             raise ModelError(
                 f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make "
                 "its first operation `inplace=False`, or let it work on a copy."
@@ -127,7 +127,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         out = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
             outputs.pop(name, None)
-            outputs[name] = module, out, out._version
+            outputs[name] = module, out, writes_in_place(out)
             calls[name] = calls.get(name, 0) + 1
 
     _visit_outputs(model, inputs, record)
@@ -142,7 +142,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         )
         for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
-    intact = {name for name, (_, out, version) in outputs.items() if out._version == version}  # not overwritten
+    intact = {name for name, (_, out, writes) in outputs.items() if writes_in_place(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
     stages = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in intact], blocks))}
     return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, stages.get(x.name)) for x in layers]

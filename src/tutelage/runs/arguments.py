@@ -137,7 +137,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a loss (an object, as KD()), a sum of losses, a Terms, a list of them, or a name (`tutelage list losses`)",
     ),
     "callbacks": (
-        lambda value: isinstance(value, tuple | list) and all(callable(getattr(one, "note", None)) for one in value),
+        lambda value: isinstance(value, tuple | list) and all(isinstance(one, Callback) for one in value),
         "a list of tutelage.training.callbacks.Callback objects",
     ),
     "folder": (lambda value: isinstance(value, str | Path), "the folder of a run"),

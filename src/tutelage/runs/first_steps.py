@@ -17,7 +17,8 @@ from tutelage.runs.scheme_context import build_scheme
 from tutelage.runs.storage import DryStorage
 from tutelage.schemes.base import Scheme, unwrap
 from tutelage.settings import TrainerSettings
-from tutelage.training.callbacks import Callback, Row
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import StepEnd
 from tutelage.training.optimizers import suited
 from tutelage.training.trainer import Trainer
 
@@ -67,16 +68,17 @@ class Enough(Exception):
 
 
 class _FirstStepsWatch(Callback):
-    """The rows of the first steps; ends the training after so many."""
+    """Keeps the events of the first steps, and ends the training after so many."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.rows = steps, list[Row]()
+        self.steps = steps
+        self.events: list[StepEnd] = []
 
-    def note(self, row: Row) -> None:
-        if row["kind"] == "step":
-            self.rows.append(row)
-            if row["step"] >= self.steps:
-                raise Enough
+    def on_step_end(self, event: StepEnd) -> None:
+        """Keep it."""
+        self.events.append(event)
+        if event.step >= self.steps:
+            raise Enough
 
 
 def take(run: Run, steps: int) -> list[Finding]:
@@ -92,8 +94,8 @@ def take(run: Run, steps: int) -> list[Finding]:
         pass
     except NotFinite as error:
         return [Finding("error", str(error))]
-    first, last = (sum(row["losses"].values()) for row in (watch.rows[0], watch.rows[-1]))
-    what = f"in {watch.rows[-1]['step']} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
+    first, last = (sum(event.losses.values()) for event in (watch.events[0], watch.events[-1]))
+    what = f"in {watch.events[-1].step} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
     if last > first:
         level: Level = "error" if last > GROWN * first else "warning"
         return [Finding(level, what, "it should fall: use a smaller lr, a longer lr_warmup, or clip=1.")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
@@ -16,6 +16,7 @@ from tutelage.objective.terms import Method
 from tutelage.runs.data import load_data
 from tutelage.tasks.base import Task
 from tutelage.training.callbacks import Callback
+from tutelage.training.events import Message
 from tutelage.training.fabric import make_fabric
 from tutelage.utils import registry
 
@@ -61,7 +62,7 @@ class RunInputs:
             fabric.launch()
         return cls(config, provided, data, made, fabric)
 
-    def note(self, message: str, kind: str = "note") -> None:
+    def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""
         notify(self.provided, message, kind)
 
@@ -87,7 +88,7 @@ def task_of(data: DataModule) -> Task:
     return task
 
 
-def notify(provided: Provided, message: str, kind: str = "note") -> None:
+def notify(provided: Provided, message: str, kind: Literal["note", "warning"] = "note") -> None:
     """Send a message to the callbacks that were passed."""
     for callback in provided.callbacks:
-        callback.note({"kind": kind, "message": message})
+        callback.on_event(Message(message, kind))

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from tutelage.errors import plain
-from tutelage.training.callbacks import Callback, Row
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils.console import console, duration
 
 LINES = 8
@@ -42,7 +43,7 @@ class ProgressDisplay(Callback):
         self.since = time.monotonic()
         self.spent, self.done = 0.0, 0  # seconds and epochs of the phases finished here
         self.losses, self.figures = "", ""
-        self.said: set[tuple[str, ...]] = set()
+        self.printed: set[tuple[str, ...]] = set()
 
     def __enter__(self) -> ProgressDisplay:
         if self.live:
@@ -55,52 +56,50 @@ class ProgressDisplay(Callback):
         if self.live:
             self.bar.stop()
 
-    def begin(self, phase: str, phases: int) -> None:
+    def on_phase_begin(self, phase: str, phases: int) -> None:
         """A phase begins."""
         role, _, number = phase.partition("-")
         many = f" {int(number) + 1}" + (f"/{self.seeds}" if self.seeds else "") if number else ""
         self.name = role + (many if self.seeds != 1 else "")
         self.phases, self.begun = phases, self.begun + 1
 
-    def note(self, row: Row) -> None:
-        """One row."""
-        getattr(self, f"_{row['kind']}", lambda row: None)(row)
-
-    def resume(self, step: int, epoch: int) -> None:
-        """The phase goes on from there; `begin` comes after it."""
+    def on_resume(self, step: int, epoch: int) -> None:
+        """The phase goes on from there; `on_train_begin` comes after it."""
         if step > 0:
             self._line(f"{self.name}: goes on from step {step:,}")
 
-    def _begin(self, row: Row) -> None:
-        self.epochs, self.steps, self.since = row["epochs"], row["steps"], time.monotonic()
-        self.first = row["step"] // max(row["steps"], 1)
+    def on_train_begin(self, event: TrainBegin) -> None:
+        """Print what the phase will do, and what `auto` paired."""
+        self.epochs, self.steps, self.since = event.epochs, event.steps, time.monotonic()
+        self.first = event.step // max(event.steps, 1)
         self.losses = self.figures = ""
-        self._line(f"{self.name}: {row['epochs']} epochs of {row['steps']} steps")
-        for term, pairs in row.get("pairs", {}).items():
+        self._line(f"{self.name}: {event.epochs} epochs of {event.steps} steps")
+        for term, pairs in event.pairs.items():
             self._once(*(f"  {term}: student {s} ← teacher {t}" for s, t in pairs))
         self.bar.update(self.task, description=plain(self.name), total=self.epochs, completed=self.first, visible=True)
 
-    def _step(self, row: Row) -> None:
-        self.losses = "  ".join(f"{name} {value:.3g}" for name, value in list(row["losses"].items())[:4])
-        self._show(row["epoch"])
+    def on_step_end(self, event: StepEnd) -> None:
+        """Show the first losses."""
+        self.losses = "  ".join(f"{name} {value:.3g}" for name, value in list(event.losses.items())[:4])
+        self._show(event.epoch)
 
-    def _epoch(self, row: Row) -> None:
-        self.figures = "  ".join(f"{name} {value:.4f}" for name, value in row["val"].items() if name != "loss")
-        self._show(row["epoch"])
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """Show the validation figures; off a terminal, print a line now and then."""
+        self.figures = "  ".join(f"{name} {value:.4f}" for name, value in event.val.items() if name != "loss")
+        self._show(event.epoch)
         every = max(self.epochs // LINES, 1)
-        if not self.live and row["epoch"] % every == 0 and row["epoch"] < self.epochs:
-            self._line(f"  {self._state(row['epoch'])}")
+        if not self.live and event.epoch % every == 0 and event.epoch < self.epochs:
+            self._line(f"  {self._state(event.epoch)}")
 
-    def _end(self, row: Row) -> None:
+    def on_train_end(self, event: TrainEnd) -> None:
+        """Print what came of the phase."""
         self.spent += time.monotonic() - self.since
         self.done += self.epochs - self.first
-        self._line(f"{self.name}: done in {duration(row['seconds'])}, validation {self.figures or '–'}")
+        self._line(f"{self.name}: done in {duration(event.seconds)}, validation {self.figures or '–'}")
 
-    def _warning(self, row: Row) -> None:
-        self._once(f"warning: {row['message']}")
-
-    def _note(self, row: Row) -> None:
-        self._once(f"note: {row['message']}")
+    def on_message(self, event: Message) -> None:
+        """Print it, once."""
+        self._once(f"{event.kind}: {event.message}")
 
     def _show(self, epoch: float) -> None:
         self.bar.update(self.task, completed=epoch, state=plain(self._state(epoch)))
@@ -120,8 +119,8 @@ class ProgressDisplay(Callback):
         return left, left + mean * self.epochs * max(self.phases - self.begun, 0)
 
     def _once(self, *lines: str) -> None:
-        if lines not in self.said:
-            self.said.add(lines)
+        if lines not in self.printed:
+            self.printed.add(lines)
             for line in lines:
                 self._line(line)
 

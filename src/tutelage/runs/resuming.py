@@ -15,6 +15,7 @@ from tutelage.errors import CheckpointError, ConfigError, shown
 from tutelage.runs.inputs import Provided
 from tutelage.runs.networks import join_first
 from tutelage.runs.run import GOING_ON, Run
+from tutelage.training.events import Message
 from tutelage.utils import checksums
 
 
@@ -138,4 +139,4 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
     if "lr" in changed and apart:
         message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."
         for callback in run.inputs.provided.callbacks:
-            callback.note({"kind": "warning", "message": message})
+            callback.on_event(Message(message, "warning"))

@@ -140,7 +140,7 @@ class Run:
         rows = JsonLines(self.folder / phase.name / "metrics.jsonl") if self.fabric.is_global_zero else None
         loggers = [Logger(logger) for logger in environment.loggers(self.config.log, self.folder, phase.name)]
         for callback in self.inputs.provided.callbacks:
-            callback.begin(phase.name, len(self.phases()))
+            callback.on_phase_begin(phase.name, len(self.phases()))
         return [*([rows] if rows else []), *loggers, *self.inputs.provided.callbacks]
 
     # the end

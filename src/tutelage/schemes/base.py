@@ -18,6 +18,7 @@ from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
+from tutelage.utils.compat import unwrap as unwrap
 from tutelage.utils.options import Checked
 
 Turn = tuple[str, dict[str, Tensor]]
@@ -190,11 +191,3 @@ def peer_names(context: SchemeContext) -> list[str]:
 def display_name(name: str) -> str:
     """Return the name of a "player/term" in reports: "student/kd" becomes "kd"; peers keep their names."""
     return name.removeprefix("student/").removeprefix("peers/")
-
-
-def unwrap(module: nn.Module) -> Any:
-    """Return the module inside the wrappers of Fabric, DDP and torch.compile."""
-    for inner in ("_forward_module", "module", "_orig_mod"):
-        while inner in module._modules:
-            module = module._modules[inner]  # type: ignore[assignment]
-    return module

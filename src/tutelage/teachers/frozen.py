@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
 from tutelage.nn.batch_norm_folding import fold
-from tutelage.nn.feature_extractor import FeatureExtractor, bared
+from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
+from tutelage.utils.compat import uncompiled
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
@@ -60,7 +61,7 @@ class Frozen(Teacher):
         self.scale: Tensor | None
         self.shift: Tensor | None
         self.plain = [
-            bared(model).requires_grad_(False)
+            uncompiled(model).requires_grad_(False)
         ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
         self.tapped = FeatureExtractor(model)
         self.task = task

@@ -1,4 +1,4 @@
-"""What watches a training: each gets rows, and changes nothing."""
+"""Callbacks watch a training; they get events and change nothing."""
 
 from __future__ import annotations
 
@@ -8,42 +8,58 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.errors import CheckpointError
+from tutelage.training.events import EpochEnd, Event, GradientNorms, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils.files import write_text
-
-Row = dict[str, Any]
 
 
 class Callback:
-    """Watches a training through its rows; every hook is empty here.
+    """Watches a training: a subclass overrides the hooks that it needs, each of which is empty here.
 
-    A row has `kind`: "begin" (steps, epochs, pairs of layers by term), "step" (step, epoch, losses by term, lr),
-    "norms" (gradient norms by term), "epoch" (epoch, val figures), "note" and "warning" (message), "end" (seconds).
-    Rows come at log points, so that nothing waits for the device in between.
+    Events come at log points, so that nothing waits for the device in between.
     """
 
-    def begin(self, phase: str, phases: int) -> None:
-        """A run of so many phases begins this one."""
+    def on_event(self, event: Event) -> None:
+        """Pass any event on to its own hook below; to be overridden by what treats all events alike."""
+        event.send(self)
 
-    def note(self, row: Row) -> None:
-        """Something happened."""
+    def on_phase_begin(self, phase: str, phases: int) -> None:
+        """A phase of a run begins; phases: how many the run has."""
 
-    def resume(self, step: int, epoch: int) -> None:
-        """Training goes on from this step, with so many epochs validated: forget what came later."""
+    def on_resume(self, step: int, epoch: int) -> None:
+        """Training goes on from this step, after this many validated epochs: forget what came later."""
+
+    def on_train_begin(self, event: TrainBegin) -> None:
+        """A training begins or goes on."""
+
+    def on_step_end(self, event: StepEnd) -> None:
+        """A log point is reached: after `log_every` steps, and after each epoch's last."""
+
+    def on_gradient_norms(self, event: GradientNorms) -> None:
+        """The terms' gradients were measured: before the first step of some epochs."""
+
+    def on_epoch_end(self, event: EpochEnd) -> None:
+        """An epoch is over and its student is validated."""
+
+    def on_train_end(self, event: TrainEnd) -> None:
+        """A training is complete."""
+
+    def on_message(self, event: Message) -> None:
+        """There is a note or a warning, from a training or from what prepares it."""
 
 
 class JsonLines(Callback):
-    """Appends each row to a file of JSON lines."""
+    """Appends each event's row to a file of JSON lines."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def note(self, row: Row) -> None:
-        """Append it."""
+    def on_event(self, event: Event) -> None:
+        """Append its row."""
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(event.row()) + "\n")
 
-    def resume(self, step: int, epoch: int) -> None:
+    def on_resume(self, step: int, epoch: int) -> None:
         """Keep the rows up to there."""
         if not self.path.exists():
             return
@@ -66,18 +82,22 @@ def _before(line: str, step: int, epoch: int) -> bool:
 
 
 class Logger(Callback):
-    """Passes figures on to one of Fabric's loggers (TensorBoard, MLflow, W&B)."""
+    """Passes the numbers of events on to one of Fabric's loggers (TensorBoard, MLflow, W&B)."""
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
-    def note(self, row: Row) -> None:
+    def on_event(self, event: Event) -> None:
         """Log its numbers under flat names."""
+        row = event.row()
         figures = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
         if figures and "step" in row:
             self.logger.log_metrics({tag(name): value for name, value in figures.items()}, step=row["step"])
-        if row["kind"] == "end":
-            self.logger.finalize("success")
+        super().on_event(event)
+
+    def on_train_end(self, event: TrainEnd) -> None:
+        """Tell the logger that all went well."""
+        self.logger.finalize("success")
 
 
 def tag(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,30 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     seconds: float = 0.0
+
+    def next_batch(self) -> None:
+        """Count a batch."""
+        self.step += 1
+        self.position += 1
+
+    def next_epoch(self) -> None:
+        """Count an epoch."""
+        self.epoch += 1
+        self.position = 0
+
+    def is_better(self, value: float, higher_is_better: bool) -> bool:
+        """Return whether a validation metric beats the best so far."""
+        return self.best is None or ((value > self.best) == higher_is_better and value != self.best)
+
+    def note_best(self, value: float) -> None:
+        """Make this the best, of the epoch that ends now."""
+        self.best, self.best_epoch = value, self.epoch + 1
+
+    def spend(self, began: float) -> float:
+        """Add the seconds since `began`, a time of `time.perf_counter`; return the time now."""
+        now = time.perf_counter()
+        self.seconds += now - began
+        return now
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tutelage.errors import ConfigError
 from tutelage.settings import TrainerSettings
+from tutelage.utils.compat import with_start_method
 
 
 def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
@@ -75,18 +76,12 @@ def _spread(devices: int) -> tuple[int, int]:
     return world // here, here
 
 
-def _sharded(devices: int, start: Any) -> Any:
-    """Fabric's strategy for players that the trainer has divided (`sharding.shard`)."""
-    from lightning.fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+def _sharded(devices: int, start: str) -> Any:
+    """Return Fabric's strategy for players that the trainer has divided (`fsdp.shard`)."""
     from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 
-    class Sharded(ModelParallelStrategy):
-        def _configure_launcher(self) -> None:
-            super()._configure_launcher()
-            if start != "popen":
-                self._launcher = _MultiProcessingLauncher(self, start_method=start)
-
-    return Sharded(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)
+    kind = ModelParallelStrategy if start == "popen" else with_start_method(ModelParallelStrategy, start)
+    return kind(lambda player, mesh: player, data_parallel_size=devices, tensor_parallel_size=1)
 
 
 def seed_everything(seed: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 
@@ -10,8 +9,9 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, NotFinite
-from tutelage.schemes.base import Scheme, unwrap
+from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
+from tutelage.utils.compat import unwrap, with_submodules
 
 
 def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
@@ -23,8 +23,7 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     wrapped = dict(scheme.players.items())
     players = {name: unwrap(player) for name, player in wrapped.items()}
     buffers = {b: b.clone() for player in players.values() for b in player.buffers()}
-    plain = copy.copy(scheme)
-    plain._modules = {**scheme._modules, "players": nn.ModuleDict(players)}
+    plain = with_submodules(scheme, players=nn.ModuleDict(players))
     norms: dict[str, float] = {}
     devices = [batch_device] if (batch_device := _device(players)).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -14,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.terms import Terms
 from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, lr_multiplier
+from tutelage.training.dot import DOT
+from tutelage.utils.compat import set_last_lr
 
 USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
 """Learning rates that are usual with each optimiser."""
@@ -52,43 +53,16 @@ def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
     return SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)
 
 
-class DOT(Optimizer):
-    """SGD with a momentum of its own for the gradient of what the teacher says, and one for that of the ground truth.
+@runtime_checkable
+class SeparatesTeacherGradients(Protocol):
+    """An optimiser that steps from the gradients of the distillation terms and, apart from them, those of the rest.
 
-    v_kd ← (μ + Δ)·v_kd + g_kd;  v_ce ← (μ − Δ)·v_ce + g_ce + λθ;  θ ← θ − η·(v_kd + v_ce)
-
-    A parameter that only one of the two reaches has momentum μ, and the decay λ, as in the authors' code. `set_apart`
-    takes the gradients that are there as g_kd; those that are there at `step` are g_ce.
-    Paper: Zhao, Cui, Song, Liang. ICCV 2023. arXiv:2307.08436.
+    In a turn the trainer goes backward on the distillation terms and calls `stash_teacher_gradients`, then goes
+    backward on the other terms and calls `step`.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float, gap: float, decay: float) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "gap": gap, "weight_decay": decay})
-        self.taught: dict[Tensor, Tensor] = {}
-
     def stash_teacher_gradients(self) -> None:
-        """Keep the gradients as those of the teacher's terms."""
-        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
-            self.taught[p], p.grad = p.grad, None
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """One step from both gradients."""
-        for group in self.param_groups:
-            lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-            for p in group["params"]:
-                taught, truth = self.taught.pop(p, None), p.grad
-                gap = group["gap"] if taught is not None and truth is not None else 0.0
-                if truth is not None:
-                    self._move(p, "truth", truth.add(p, alpha=decay), momentum - gap, lr)
-                if taught is not None:
-                    own = taught if gap else taught.add(p, alpha=decay)
-                    self._move(p, "taught", own, momentum + gap, lr)
-
-    def _move(self, p: Tensor, which: str, gradient: Tensor, momentum: float, lr: float) -> None:
-        state = self.state[p]
-        state[which] = state[which].mul_(momentum).add_(gradient) if which in state else gradient.clone()
-        p.sub_(state[which], alpha=lr)
+        """Take the gradients that are there as those of the distillation terms, and leave none."""
 
 
 def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
@@ -107,7 +81,7 @@ def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
     schedule.load_state_dict(state)
     schedule.base_lrs = peaks
     rates = [peak * share(schedule.last_epoch) for peak, share in zip(peaks, schedule.lr_lambdas, strict=True)]
-    schedule._last_lr = list(rates)
+    set_last_lr(schedule, rates)
     for group, peak, rate in zip(schedule.optimizer.param_groups, peaks, rates, strict=True):
         group["lr"], group["initial_lr"] = rate, peak
 

@@ -34,7 +34,10 @@ def samples_of(value: Any) -> int:
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenates all processes' tensors; backward sums the gradients of all processes."""
+    """All processes' tensors, one after the other; the gradients of all of them come back.
+
+    torch 2.15 deprecates its own, `torch.distributed.nn.functional.all_gather`, in favour of a private one.
+    """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor) -> Tensor:

@@ -16,6 +16,10 @@ class StopRequest:
 
     number: int = 0
 
+    def ask(self, number: int) -> None:
+        """Ask for a stop by this signal; 0: for none."""
+        self.number = number
+
     @property
     def name(self) -> str:
         """The signal's name."""
@@ -32,7 +36,7 @@ def catch_stop_signals(request: StopRequest) -> Iterator[None]:
     def handle(number: int, frame: Any) -> None:
         if request.number:
             raise KeyboardInterrupt
-        request.number = number
+        request.ask(number)
 
     handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,0 +1,80 @@
+"""Parts of other libraries that are not their public API, each in one function, with the version that had it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+# torch 2.15: no public module has the class that sees every operation.
+from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+
+
+def unwrap(module: nn.Module) -> Any:
+    """Return the module inside the wrappers of Fabric, DDP and torch.compile."""
+    # lightning 2.6: _FabricModule keeps it as `_forward_module`; torch 2.15: DDP as `module`, OptimizedModule as
+    # `_orig_mod`. Looked up in `_modules`, as a wrapper's attributes are also those of what it wraps.
+    for inner in ("_forward_module", "module", "_orig_mod"):
+        while inner in module._modules:
+            module = module._modules[inner]  # type: ignore[assignment]
+    return module
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """Return what torch.compile was given; any other model as it is."""
+    return getattr(model, "_orig_mod", model)  # torch 2.15: OptimizedModule._orig_mod
+
+
+def with_submodules(module: nn.Module, **replaced: nn.Module) -> Any:
+    """Return a shallow copy of a module with some of its submodules replaced; the module keeps its own."""
+    copied = copy.copy(module)
+    copied._modules = {**module._modules, **replaced}  # torch 2.15: a shallow copy shares this dict
+    return copied
+
+
+def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
+    """Return the dict in which a module itself keeps its buffers."""
+    return module._buffers  # torch 2.15
+
+
+def has_forward_hooks(module: nn.Module) -> bool:
+    """Return whether hooks run before or after the module's forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)  # torch 2.15
+
+
+def keeps_running_statistics(module: nn.Module) -> bool:
+    """Return whether the module is a batch or instance norm with running statistics."""
+    # torch 2.15: the public classes have no other base in common
+    return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
+
+
+def writes_in_place(x: Tensor) -> int:
+    """Return how often a tensor was written in place; 0 where that is unknown."""
+    return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version  # torch 2.15
+
+
+def leaves(tree: Any) -> list[Any]:
+    """Return what nested lists, tuples and dicts hold."""
+    from torch.utils._pytree import tree_leaves  # torch 2.15
+
+    return tree_leaves(tree)
+
+
+def set_last_lr(schedule: LRScheduler, rates: Sequence[Any]) -> None:
+    """Make these the rates that the schedule gives as its last."""
+    schedule._last_lr = list(rates)  # torch 2.15: `get_last_lr` returns it, and only `step` sets it
+
+
+def with_start_method(strategy: type[Any], start: str) -> type[Any]:
+    """Return one of Fabric's strategies that starts its processes in this way instead of as scripts."""
+    # lightning 2.6: DDPStrategy takes `start_method`, ModelParallelStrategy doesn't
+    from lightning.fabric.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+
+    def configure_launcher(self: Any) -> None:
+        self._launcher = _MultiProcessingLauncher(self, start_method=start)  # type: ignore[arg-type]
+
+    return type(strategy.__name__, (strategy,), {"_configure_launcher": configure_launcher})
