@@ -23,6 +23,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.objective.wiring import Wiring
 from tutelage.recipes import load as recipe
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -103,7 +104,7 @@ def test_a_columns_loss_has_no_gradient_on_the_others_logits(loss) -> None:
     if not loss.required_inputs():  # it takes all samples: let the second column agree
         told[:, 3:] = said.detach()[:, 3:]
     term = Term(loss, 1.0)
-    term.columns = SIZES
+    term.wiring = Wiring("response", columns=SIZES)
     value = term(Outputs(said), Outputs(told), Batch(torch.zeros(3, 1), one, columns=SIZES))
     value.backward()
     assert said.grad[:, :3].abs().sum() > 0
@@ -305,7 +306,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     names = [[c for c in data.classes if c.startswith(name)] for name in data.columns]
     live = Specialists(members, names, data.classes)
     kept = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
-    kept.asked([], members=True)
+    kept.prepare_for([], members=True)
     seen = next(data.batches("train", 16, views=1))
     assert torch.equal(kept(seen).response, live(seen).response)
     assert [m.response.shape[1] for m in kept(seen).members] == [10, 2, 2]

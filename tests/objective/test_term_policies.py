@@ -17,7 +17,8 @@ from tutelage.losses.response.dist import DIST
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.term import Term, from_spec, spec_of
+from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp

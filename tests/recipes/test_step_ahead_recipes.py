@@ -33,7 +33,7 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
         ),
         ({"method": "distpro", "teacher": "none"}, "needs a teacher"),
         ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
-        ({"method": [{"name": "distpro"}]}, "asks for pair_weights"),
+        ({"method": [{"name": "distpro"}]}, "requires pair_weights"),
         ({"method": "metadistiller"}, "its students have no teacher"),
         ({"method": [{"name": "ce"}], "scheme": "metadistiller", "teacher": "none"}, "teaches by answers"),
     ],

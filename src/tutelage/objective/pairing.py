@@ -10,7 +10,7 @@ from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
 from tutelage.nn.token_grid import module_of
 from tutelage.utils.options import Layers
 
-Wanted = Mapping[str, Sequence[str]]
+RequestedLayers = Mapping[str, Sequence[str]]
 """The layers that are named, of "student" and "teacher"; none: those that fit."""
 
 
@@ -20,14 +20,14 @@ def layer_list(layers: Layers) -> list[str]:
 
 
 def pairs_of(
-    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, sees: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
     """The layer pairs asked for, or those that fit what the loss sees.
 
     Raises: ConfigError if the sides have not as many; ModelError for a layer that isn't there.
     """
-    auto = _fitting(loss, sees, wanted, student, teacher)
-    ours, theirs = wanted["student"] or [s for s, _ in auto], wanted["teacher"] or [t for _, t in auto]
+    auto = _fitting(loss, sees, requested, student, teacher)
+    ours, theirs = requested["student"] or [s for s, _ in auto], requested["teacher"] or [t for _, t in auto]
     if len(ours) != len(theirs):
         raise ConfigError(
             f"{type(loss).__name__}: {len(ours)} student layers ({', '.join(ours)}) and "
@@ -37,9 +37,9 @@ def pairs_of(
 
 
 def _fitting(
-    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, sees: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
-    if wanted["student"] and wanted["teacher"]:
+    if requested["student"] and requested["teacher"]:
         return []
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
@@ -48,11 +48,11 @@ def _fitting(
     if sees == "embedding":
         return [(student.embedding, teacher.embedding)]
     ends = [
-        _named(profile, wanted[side]) or profile.stages
+        _named(profile, requested[side]) or profile.stages
         for side, profile in (("student", student), ("teacher", teacher))
     ]
     pairs = [(s.name, t.name) for s, t in pair(*ends)]
-    if any(wanted.values()) or sees in ("stages", "review"):
+    if any(requested.values()) or sees in ("stages", "review"):
         return pairs
     return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, apply_model
-from tutelage.nn.model_profile import ModelProfile, first
+from tutelage.nn.model_profile import ModelProfile, first, profile_model
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -31,14 +31,15 @@ class Player(nn.Module):
         self.task = task
         self.metadata: dict[str, Any] = {}
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Choose layers and size connectors from one example; to be called before the optimiser is made.
 
+        samples: the training set's size. provides: the inputs that the scheme adds to each batch.
         Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
         """
-        profile = ModelProfile(self.student.model, batch)
-        profile.response = self.task.response(profile.response, batch)
-        self.terms.wire(profile, teacher, batch, samples)
+        profile = profile_model(self.student.model, batch)
+        profile = replace(profile, response=self.task.response(profile.response, batch))
+        self.terms.wire(profile, teacher, batch, samples, provides)
         self.terms.refuse_frozen(profile)
         self.metadata = profile.metadata
         self.set_captured_layers()
@@ -101,48 +102,6 @@ class AuxiliaryPlayer(nn.Module):
         return {}
 
 
-class Peers(nn.Module):
-    """Players that teach each other: each says once, and each one's terms get what the others said, as constants.
-
-    forward(batch) → {"peer/term": weighted scalar}: with K peers, the mean over the K − 1 others. Each peer has an
-    optimiser of its own; since the others' answers are constants, one backward of the sum serves all.
-    """
-
-    def __init__(self, players: Mapping[str, Player]) -> None:
-        super().__init__()
-        self.players = nn.ModuleDict(players)
-
-    def peers(self) -> dict[str, Player]:
-        """The players by name."""
-        return {name: cast(Player, player) for name, player in self.players.items()}
-
-    def wire(self, batch: Batch, samples: int) -> None:
-        """Wire each peer's terms to its neighbour."""
-        wire_peers(list(self.peers().values()), batch, samples)
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Every peer's weighted terms."""
-        return self.taught({name: player.forward_student(batch) for name, player in self.peers().items()}, batch)
-
-    def taught(self, student_outputs: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
-        """The terms of what each has said."""
-        losses: dict[str, Tensor] = {}
-        for name, player in self.peers().items():
-            others = [student_outputs[peer].detach() for peer in student_outputs if peer != name]
-            losses |= {
-                f"{name}/{term}": value for term, value in player.among(student_outputs[name], others, batch).items()
-            }
-        return losses
-
-    def optimised(self) -> dict[str, nn.Module]:
-        """Each peer."""
-        return dict(self.players.items())
-
-    def students(self) -> dict[str, FeatureExtractor]:
-        """Each peer's network."""
-        return {name: player.student for name, player in self.peers().items()}
-
-
 def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
     """Refuse batches of one sample where a norm over the batch can't do with that.
 
@@ -159,16 +118,3 @@ def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_
                 f"batch_size: one sample a batch and process, and {name} has a norm over the batch ({error}); use 2 "
                 "or more."
             ) from error
-
-
-def wire_peers(players: Sequence[Player], batch: Batch, samples: int) -> None:
-    """Wire each one's terms to its neighbour, and let it capture what the others hear of it."""
-    profiles = [ModelProfile(player.student.model, batch) for player in players]
-    for i, player in enumerate(players):
-        neighbour = copy.copy(profiles[i - 1])
-        neighbour.members = profiles[:i] + profiles[i + 1 :]
-        player.wire(neighbour, batch, samples)
-    for player in players:
-        player.set_captured_layers(
-            [layer for other in players if other is not player for layer in other.terms.layers("teacher")]
-        )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.term import Term, from_spec
+from tutelage.objective.spec import Method, terms_of
+from tutelage.objective.term import Term
+from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.base import Weight
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.registry import catalogue_name, find
+from tutelage.utils.registry import catalogue_name
+
+Requests = Callable[[Term], WiringRequest]
+"""What each term is to compare."""
 
 ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
 """What a loss may ask for that the teacher's classifier makes, or is."""
@@ -27,16 +33,20 @@ class Terms(nn.ModuleDict):
     first: the state of terms that were trained before, from which those of the same names begin when they are wired.
     """
 
-    first: Mapping[str, Tensor] | None = None
+    def __init__(self, terms: Mapping[str, Term] | None = None, first: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(terms)
+        self.first = first
 
     @classmethod
-    def from_method(cls, method: Method | None, truth: Loss | None = None) -> Terms:
+    def from_method(
+        cls, method: Method | None, truth: Loss | None = None, first: Mapping[str, Tensor] | None = None
+    ) -> Terms:
         """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
 
         It doesn't join where the method itself has a loss of the ground truth.
         Raises: ConfigError that lists the faults of all terms.
         """
-        terms = _made(_parts(method))
+        terms = terms_of(method)
         if truth is not None and all(term.loss.needs_teacher for term in terms):
             task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
             if task_loss_weight > 0:
@@ -48,7 +58,7 @@ class Terms(nn.ModuleDict):
             names[f"{name}_{twins + 1}" if twins else name] = term
         if not names:
             raise ConfigError("the method has no term at all; name a loss (method=kd).")
-        return cls(names)
+        return cls(names, first)
 
     def named(self) -> dict[str, Term]:
         """The terms by name."""
@@ -60,8 +70,9 @@ class Terms(nn.ModuleDict):
 
     def sees_vector(self, layer: str) -> bool:
         """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
-        asking = [term for term in self.named().values() if layer in term.teacher_layers]
-        return bool(asking) and all(term.as_vectors() for term in asking)
+        wirings = [term.wiring for term in self.named().values() if term.wiring is not None]
+        forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]
+        return bool(forms) and set(forms) == {"vector"}
 
     def needs_member_outputs(self) -> bool:
         """Whether a term compares with each of several teachers."""
@@ -77,7 +88,7 @@ class Terms(nn.ModuleDict):
 
         Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
         """
-        if not student.learns():
+        if not student.learns(""):
             raise ModelError(
                 "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
@@ -89,12 +100,23 @@ class Terms(nn.ModuleDict):
                     "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
                 )
 
-    def wire(self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Wire every term; the first fault names its term."""
+    def wire(
+        self,
+        student: ModelProfile,
+        teacher: ModelProfile | None,
+        batch: Batch,
+        samples: int,
+        provides: Iterable[str] = (),
+        requests: Requests | None = None,
+    ) -> None:
+        """Wire every term; the first fault names its term.
+
+        samples: the training set's size. provides: the inputs that the scheme adds to each batch. requests: what each
+        term is to compare, if it isn't what its options request.
+        """
         for name, term in self.named().items():
             try:
-                refuse_other_classes(term.loss, teacher)
-                term.wire(student, teacher, batch, samples)
+                term.wire(student, teacher, batch, samples, provides, requests and requests(term))
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
         going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
@@ -104,9 +126,9 @@ class Terms(nn.ModuleDict):
                 "add one ({name: ce})."
             )
         if self.first is not None:
-            self._begin(self.first)
+            self._load(self.first)
 
-    def _begin(self, first: Mapping[str, Tensor]) -> None:
+    def _load(self, first: Mapping[str, Tensor]) -> None:
         """Take over whatever is there under the same name."""
         own = self.state_dict()
         shared = [name for name in own if name in first]
@@ -167,62 +189,12 @@ class Terms(nn.ModuleDict):
         return {name: weight for name, weight in found.items() if weight is not None}
 
 
-def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
-    """Refuse to compare teachers one by one, class by class, that know different classes."""
-    knows = teacher is not None and "columns" in teacher.metadata
-    if (
-        knows
-        and "teacher" in loss.list_inputs
-        and loss.class_dim is not None
-        and "columns" not in loss.required_inputs(optional=True)
-    ):
-        raise ConfigError(
-            f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
-            "use uhc, or kd with their joined answer."
-        )
+def unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
+    """Let each term that compares features, and whose options name no layers, compare these."""
 
+    def request(term: Term) -> WiringRequest:
+        if term.request.compares == "response" or any(term.request.layers.values()):
+            return term.request
+        return replace(term.request, layers={"student": student, "teacher": teacher})
 
-Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
-
-
-def _parts(method: Method | None) -> list[Any]:
-    if method is None:
-        return []
-    if isinstance(method, Mix):
-        return list(method.parts)
-    if isinstance(method, Loss | Term | Mapping | str):
-        return [method]
-    if not isinstance(method, Iterable):
-        raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
-    return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
-
-
-def _made(parts: Iterable[Any]) -> list[Term]:
-    """The terms of the parts; the faults of all of them at once."""
-    terms: list[Term] = []
-    faults: list[str] = []
-    for part in parts:
-        try:
-            terms.append(_term(part))
-        except ConfigError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return terms
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Loss)
-
-
-def _term(part: Any) -> Term:
-    if isinstance(part, Term):
-        return part
-    if isinstance(part, Loss):
-        return Term(part)
-    if isinstance(part, str):
-        return Term(find("losses", part).load()())
-    if isinstance(part, Mapping):
-        return from_spec(part)
-    weight, loss = part
-    return Term(loss, weight)
+    return request

@@ -29,7 +29,7 @@ from tutelage.tasks.base import Task
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
 from tutelage.tasks.segmentation import Segmentation
-from tutelage.objective.terms import Method
+from tutelage.objective.spec import Method
 
 TASKS: dict[str, type[Task]] = {
     "classification": Classification,

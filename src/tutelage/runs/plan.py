@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.runs import column_teachers
 from tutelage.config import stages
@@ -152,11 +152,12 @@ class RunPlan(NetworkLoader):
         kind = registry.find("schemes", parts.config.scheme_name).load()
         return kind.from_context(parts, **parts.config.scheme_options), parts
 
-    def terms(self, config: Config, truth: bool = True) -> Terms:
+    def terms(self, config: Config, truth: bool = True, first: Mapping[str, Tensor] | None = None) -> Terms:
         """A method's terms, with the task's loss beside them unless it has one or `truth` is false."""
         asked = self.given.method if self.given.method is not None and config.method == self.config.method else None
         given = copy.deepcopy(asked)  # phases and peers share nothing
-        return Terms.from_method(given if given is not None else specs(config.method), self.task.task_loss() if truth else None)
+        method = given if given is not None else specs(config.method)
+        return Terms.from_method(method, self.task.task_loss() if truth else None, first)
 
     def leaves_terms(self, phase: Phase) -> bool:
         """Whether a later phase takes over what this one's terms have."""

@@ -80,6 +80,8 @@ class Scheme(Checked, nn.Module):
     """What it asks of the training's batches: `order`, `each` and `copies` of Data.batches."""
     takes_teacher: ClassVar[bool] = True
     """Whether a teacher that is already there belongs to it."""
+    provides: ClassVar[tuple[str, ...]] = ()
+    """The inputs that it adds to each batch, for losses that require them by keyword."""
 
     @classmethod
     def from_context(cls, parts: SchemeContext) -> Scheme:
@@ -150,7 +152,7 @@ class SelfTaught(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire the player to itself."""
-        unwrap(self.players["student"]).wire(None, batch, samples)
+        unwrap(self.players["student"]).wire(None, batch, samples, self.provides)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """One turn."""

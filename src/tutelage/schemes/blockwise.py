@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import channels_come_last, norm_widths
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.nn.shared_trunk import order, parents
 from tutelage.nn.token_grid import split
 from tutelage.objective.player import Player
@@ -59,9 +59,9 @@ class BlockwisePlayer(Player):
         self.copy = copy
         self.copied: list[str] = []
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Choose layers as every player does, and see that they can stand for each other."""
-        super().wire(teacher, batch, samples)
+        super().wire(teacher, batch, samples, provides)
         terms = self.terms.named().values()
         pairs = [
             (split(ours)[0], split(theirs)[0])
@@ -70,7 +70,7 @@ class BlockwisePlayer(Player):
         ]
         if teacher is None or not pairs:
             raise ConfigError("scheme=blockwise has blocks where a term compares layers: add one (method=lit).")
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         for ours, theirs in pairs:
             mine, other = (tuple(x.shape[1:]) for x in (profile.feature(ours), teacher.feature(theirs)))
             if mine != other:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -35,6 +36,7 @@ class Collaborative(Scheme):
     name = "together"
 
     takes_teacher: ClassVar[bool] = False
+    provides = ("peer_weights",)
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Collaborative(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Part the branches, size the ensemble and the terms."""
         group: CollaborativePlayer = unwrap(self.players["peers"])
-        group.wire(batch, samples)
+        group.wire(batch, samples, self.provides)
         if self.decay is not None:
             self.average = _Average(group.branches, self.decay)
 
@@ -96,7 +98,7 @@ class Collaborative(Scheme):
         inputs = self._views(batch, len(group.students())) if self.own_views else None
         losses = [term.loss for term in group.together.named().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
-            batch.extras["peer_weights"] = self._measured(group, batch)
+            batch = replace(batch, extras=batch.extras | {"peer_weights": self._measured(group, batch)})
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))
 
     def _views(self, batch: Batch, count: int) -> list[Inputs]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.nn.connectors import as_vector
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.nn.shared_trunk import Branches
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.schemes.peer_ensembles import PeerEnsemble
 from tutelage.schemes.two_views import embedded
@@ -49,16 +49,14 @@ class CollaborativePlayer(nn.Module):
         joint = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
         self.together = Terms({name: term for name, term in joint.items() if term.loss.compares != "embedding"})
         self.embedded = Terms({name: term for name, term in joint.items() if term.loss.compares == "embedding"})
-        for term in self.embedded.named().values():
-            term.compares = "response"  # an embedding stands for it
         self.each = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full = {name: getattr(t.loss, self.ensemble.rises, 1.0) for name, t in self.together.named().items()}
 
-    def wire(self, batch: Batch, samples: int) -> None:
+    def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Part the networks, and size the ensemble and the terms from one example."""
         first = next(iter(self.students().values())).model
-        profile = ModelProfile(first, batch)
+        profile = profile_model(first, batch)
         if self.split is not None:
             self.branches.share(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
@@ -72,13 +70,14 @@ class CollaborativePlayer(nn.Module):
         with eval_no_grad(self):
             ours, theirs = self.ensemble.lead(outputs)
             pairs = self.ensemble.pairs(dict(zip(self.students(), outputs, strict=True)), None)
-        self.together.wire(profile_with_outputs(profile, ours), profile_with_outputs(profile, theirs), batch, samples)
+        lead = None if theirs is None else profile_with_outputs(profile, theirs)
+        self.together.wire(profile_with_outputs(profile, ours), lead, batch, samples, provides)
         if self.embedded:
-            self.embedded.wire(profile_with_outputs(profile, self.embeddings(outputs)), None, batch, samples)
-        for one, teacher_outputs in list(pairs.values())[:1]:
-            self.each.wire(
-                profile_with_outputs(profile, one), profile_with_outputs(profile, teacher_outputs[0]), batch, samples
-            )
+            embeddings = profile_with_outputs(profile, self.embeddings(outputs))
+            self.embedded.wire(embeddings, None, batch, samples, provides, as_responses)
+        for one, others in list(pairs.values())[:1]:
+            student, teacher = (profile_with_outputs(profile, side) for side in (one, others[0]))
+            self.each.wire(student, teacher, batch, samples, provides)
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """What each student says."""
@@ -138,10 +137,12 @@ def group_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[In
     return [Outputs(task.response(one.response, batch), one.features) for one in outputs]
 
 
-def profile_with_outputs(profile: ModelProfile, outputs: Outputs | None) -> Any:
-    """A look at a network that says this."""
-    if outputs is None:
-        return None
-    made: Any = copy.copy(profile)
-    made.response, made.metadata, made.members = outputs.response, outputs.metadata, outputs.members
-    return made
+def profile_with_outputs(profile: ModelProfile, outputs: Outputs) -> ModelProfile:
+    """Return the profile of a network with these outputs."""
+    members = [profile.with_response(member.response) for member in outputs.members]
+    return replace(profile, response=outputs.response, metadata=outputs.metadata, members=members)
+
+
+def as_responses(term: Term) -> WiringRequest:
+    """Let a term of embeddings compare responses, whose place they take."""
+    return replace(term.request, compares="response")

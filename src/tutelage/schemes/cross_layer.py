@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext, peer_names
@@ -42,12 +43,11 @@ class CrossLayer(Mutual, Scheme):  # the registry looks for Scheme by name
 class CrossLayerPlayer(MultiExitPlayer):
     """A peer with exits, that says what each of its classifiers says."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Make the exits, and wire the terms to a peer."""
-        profile = ModelProfile(self.student.model, batch)
-        ours = profile.answer(profile.response)
-        ours.members = [*(profile.answer(logits) for _, logits in self.grow(profile)), profile]
-        self.terms.wire(ours, teacher, batch, samples)
+        profile = profile_model(self.student.model, batch)
+        members = [*(profile.with_response(logits) for _, logits in self.grow(profile)), profile]
+        self.terms.wire(replace(profile, members=members), teacher, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers()
 
@@ -59,7 +59,6 @@ class CrossLayerPlayer(MultiExitPlayer):
         """What it says, and what all its classifiers say, as members."""
         outputs = super().forward_student(batch)
         exits = [head(outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        outputs.members = [Outputs(to_float32(logits)) for logits in (*exits, outputs.response)]
-        return outputs
+        return replace(outputs, members=[Outputs(to_float32(logits)) for logits in (*exits, outputs.response)])
 
     forward = Player.forward  # the peers teach, not its own deepest layer

@@ -26,6 +26,7 @@ class DistProScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by n
     """
 
     name = "distpro"
+    provides = ("pair_weights",)
 
     def __init__(
         self, student: Player, teacher: Teacher | None, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 0.1
@@ -56,8 +57,6 @@ class Paths(WeightNetwork):
     """
 
     own_betas = 0.5, 0.999
-
-    gives = ("pair_weights",)
 
     def build(self, students: int, widths: list[int]) -> None:
         """A number a path, and one more."""

@@ -30,6 +30,7 @@ class L2TWWScheme(MetaWeighted, Scheme):  # the registry looks for Scheme by nam
     """
 
     name = "l2t_ww"
+    provides = ("pair_weights", "channel_weights")
 
     def __init__(
         self,
@@ -77,8 +78,6 @@ class Nets(WeightNetwork):
 
     One linear layer each; all pairs begin alike, at `begin` or adding up to 1, and all channels of a pair.
     """
-
-    gives = ("pair_weights", "channel_weights")
 
     def __init__(self, lr: float, begin: float | None = None) -> None:
         super().__init__(lr)

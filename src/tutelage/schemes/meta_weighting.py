@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,11 +23,9 @@ from tutelage.teachers.base import Teacher
 class WeightNetwork(AuxiliaryPlayer):
     """Abstract: a player that says, from the teacher's features, how much pairs of layers count; it is no student.
 
-    forward(features (B, C) by the teacher's layer) → what a loss asks for by keyword: `gives`.
+    forward(features (B, C) by the teacher's layer) → the inputs that its scheme `provides`.
     Raises: ConfigError if the learning rate of its AdamW is negative.
     """
-
-    gives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, lr: float) -> None:
         super().__init__()
@@ -51,10 +49,9 @@ class MetaWeighted(Offline):
 
         Raises: ConfigError if there isn't just one term that asks for them.
         """
-        gives = self.weights_of.gives
-        super().wire(replace(batch, extras=batch.extras | dict.fromkeys(gives, torch.ones(()))), samples)
+        super().wire(batch, samples)
         terms = unwrap(self.players["student"]).terms.named()
-        asking = [term for term in terms.values() if set(gives) <= set(term.loss.required_inputs())]
+        asking = [term for term in terms.values() if set(self.provides) <= set(term.loss.required_inputs())]
         if len(asking) != 1:
             raise ConfigError(
                 f"scheme={self.name}: {len(asking)} terms of the method take the weights that it learns, expected one: "

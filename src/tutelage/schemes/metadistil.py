@@ -67,7 +67,7 @@ class MetaDistil(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors; refuse a method that gives the teacher no gradient."""
         student, teacher = unwrap(self.players["student"]), unwrap(self.players["teacher"])
-        student.wire(teacher.teacher.profile(batch), batch, samples)
+        student.wire(teacher.teacher.profile(batch), batch, samples, self.provides)
         self.layers = student.terms.layers("teacher")
         self._lesson(batch, 0)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -69,7 +70,7 @@ class MetaDistiller(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Make the heads and the generator; refuse a method that gives it no gradient."""
         student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
-        student.wire(None, batch, samples)
+        student.wire(None, batch, samples, self.provides)
         with eval_no_grad(student):
             student_outputs = student.forward_student(batch)
         generator.build([as_map(student_outputs[layer]) for layer in student.read], student_outputs.response.shape[1])
@@ -93,12 +94,11 @@ class MetaDistiller(Scheme):
 class SoftTargetPlayer(MultiExitPlayer):
     """A student with exits, each of which, and itself, has a target of its own."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, make the heads, and wire the terms to what they say."""
         ours, profile = self.profiles(batch)
-        ours.members.append(profile.answer(profile.response))
-        profile.members = ours.members
-        self.terms.wire(ours, profile, batch, samples)
+        members = [*ours.members, profile]
+        self.terms.wire(replace(ours, members=members), replace(profile, members=members), batch, samples, provides)
         if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
             raise ConfigError("scheme=metadistiller teaches by answers: take a loss of lists of them (method=hydra).")
         self.tap_exits()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -52,8 +53,8 @@ class Specialists(Ensemble, Teacher):  # the registry looks for Teacher by name
     def profile(self, batch: Batch) -> ModelProfile:
         """As of several teachers, and which classes each one knows."""
         profile = super().profile(batch)
-        self.metadata = profile.metadata = {**profile.metadata, "columns": self.columns}
-        return profile
+        self.metadata = {**profile.metadata, "columns": self.columns}
+        return replace(profile, metadata=self.metadata)
 
     def identity(self) -> dict[str, Any] | None:
         """The members', and their classes."""
