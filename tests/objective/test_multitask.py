@@ -138,7 +138,7 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     ("method", "words"),
     [
         ("aver", "compares with several teachers class by class, and these know different classes"),
-        ("uhc", "each of them answers a label column of its own"),
+        ("uhc", "each of them outputs a label column of its own"),
         ("ctkd", "can't be taken label column by label column"),
         ({"name": "kd", "temperature": {"name": "learned"}}, "can't be taken label column by label column"),
         ("camkd_feature", "these know different classes"),
@@ -322,7 +322,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
         ({"method": "kd", "data": "digits", "column": "parity"}, "it has one label alone"),
         ({"method": "kd", "labels_per_class": 2}, "no single class each"),
         ({"method": "cs_kd"}, "needs each sample's class"),
-        ({"method": "kdcl_general"}, "asks for one class of each sample"),
+        ({"method": "kdcl_general"}, "requires one class of each sample"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_trained(tmp_path: Path, keys, words) -> None:

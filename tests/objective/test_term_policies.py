@@ -109,7 +109,7 @@ def test_a_policy_out_of_place_is_refused(spec: dict[str, object], message: str)
 
 
 def test_a_weight_by_the_truth_wants_one() -> None:
-    with pytest.raises(ConfigError, match="goes by the terms of the ground truth"):
+    with pytest.raises(ConfigError, match="is balanced against a supervised term"):
         wired(Term(KD(), GradientRatio()), truth=False)
 
 

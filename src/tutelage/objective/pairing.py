@@ -11,22 +11,22 @@ from tutelage.nn.token_grid import module_of
 from tutelage.utils.options import Layers
 
 RequestedLayers = Mapping[str, Sequence[str]]
-"""The layers that are named, of "student" and "teacher"; none: those that fit."""
+"""The layers that a term's options name, by side ("student", "teacher"); none: those that fit."""
 
 
 def layer_list(layers: Layers) -> list[str]:
-    """The layers that an option names, one or several; none for "auto"."""
+    """Return the layers that an option names; none for "auto"."""
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 
 
 def pairs_of(
-    loss: Loss, sees: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
-    """The layer pairs asked for, or those that fit what the loss sees.
+    """Return the requested pairs of layers, or those that fit what the loss compares.
 
-    Raises: ConfigError if the sides have not as many; ModelError for a layer that isn't there.
+    Raises: ConfigError if the sides don't have as many as each other; ModelError for a layer that isn't there.
     """
-    auto = _fitting(loss, sees, requested, student, teacher)
+    auto = _fitting(loss, compares, requested, student, teacher)
     ours, theirs = requested["student"] or [s for s, _ in auto], requested["teacher"] or [t for _, t in auto]
     if len(ours) != len(theirs):
         raise ConfigError(
@@ -37,7 +37,7 @@ def pairs_of(
 
 
 def _fitting(
-    loss: Loss, sees: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
     if requested["student"] and requested["teacher"]:
         return []
@@ -45,16 +45,16 @@ def _fitting(
         few = None if loss.all_stages else 1  # deep ones first, which all have
         each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
         return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
-    if sees == "embedding":
+    if compares == "embedding":
         return [(student.embedding, teacher.embedding)]
     ends = [
         _named(profile, requested[side]) or profile.stages
         for side, profile in (("student", student), ("teacher", teacher))
     ]
     pairs = [(s.name, t.name) for s, t in pair(*ends)]
-    if any(requested.values()) or sees in ("stages", "review"):
+    if any(requested.values()) or compares in ("stages", "review"):
         return pairs
-    return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
+    return [pairs[-1] if compares == "last" else pairs[len(pairs) // 2]]
 
 
 def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
@@ -67,5 +67,5 @@ def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
 
 
 def in_words(profile: ModelProfile, name: str) -> str:
-    """A layer with its kind and shape."""
+    """Return a layer with its shape."""
     return str(next((layer for layer in profile.layers if layer.name == name), name))

@@ -1,4 +1,4 @@
-"""What optimisers train: students with their terms. The trainer wraps players, so DDP sees just what a loss reaches."""
+"""Players: students with their terms, one optimiser each. The trainer wraps them, so DDP sees what the losses reach."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tutelage.tasks.base import Task
 class Player(nn.Module):
     """A student with its terms (and their connectors and banks): one optimiser's parameters.
 
-    forward(batch, told) → {term: weighted scalar}, where told is what the teacher said, computed outside.
+    forward(batch, teacher_outputs) → {term: weighted scalar}; the teacher's outputs are computed outside.
     """
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task) -> None:
@@ -32,7 +32,7 @@ class Player(nn.Module):
         self.metadata: dict[str, Any] = {}
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
-        """Choose layers and size connectors from one example; to be called before the optimiser is made.
+        """Choose layers and size connectors from one example, before the optimiser is made.
 
         samples: the training set's size. provides: the inputs that the scheme adds to each batch.
         Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
@@ -45,65 +45,62 @@ class Player(nn.Module):
         self.set_captured_layers()
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
-        """Capture the layers that its terms ask for, and those that others hear."""
+        """Capture the layers that its terms compare, and these."""
         self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *captured))
 
     def teacher_layers(self) -> tuple[str, ...]:
-        """The teacher's layers that it asks for."""
+        """Return the teacher's layers that it requires."""
         return self.terms.layers("teacher")
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """What the student says of a batch, with the features that its terms ask for."""
+        """Return the student's outputs, with the features that its terms compare."""
         student_outputs = self.student(batch.inputs)
         return Outputs(self.task.response(student_outputs.response, batch), student_outputs.features, self.metadata)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
-        """Each term's weighted scalar; of a list of teachers, which teach one by one, its mean over them."""
+        """Return each term's weighted scalar; for a list of teachers, its mean over them."""
         student_outputs = self.forward_student(batch)
-        return (
-            self.among(student_outputs, teacher_outputs, batch)
-            if isinstance(teacher_outputs, list)
-            else self.compare(student_outputs, teacher_outputs, batch)
-        )
+        if isinstance(teacher_outputs, list):
+            return self.among(student_outputs, teacher_outputs, batch)
+        return self.compare(student_outputs, teacher_outputs, batch)
 
     def among(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
-        """Each term's mean over the others; a loss that takes a list gets all of them, or what one lists itself."""
+        """Return each term's mean over the others; a loss of lists gets one's own members, or all the others."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            for term, value in self.compare(
-                student_outputs, replace(other, members=other.members or others), batch
-            ).items():
+            teacher_outputs = replace(other, members=other.members or others)
+            for term, value in self.compare(student_outputs, teacher_outputs, batch).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses
 
     def compare(self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch) -> dict[str, Tensor]:
-        """The terms of what was said and told, in float32 also under autocast."""
+        """Return the terms of both outputs, in float32 also under autocast."""
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             return self.terms(student_outputs, teacher_outputs, batch, self.task.mask(batch))
 
     def optimised(self) -> dict[str, nn.Module]:
-        """What gets an optimiser of its own, by name."""
+        """Return the modules that get an optimiser each, by name."""
         return {"": self}
 
     def students(self) -> dict[str, FeatureExtractor]:
-        """The networks that the run is for, by name."""
+        """Return the networks that the run produces, by name."""
         return {"student": self.student}
 
 
 class AuxiliaryPlayer(nn.Module):
-    """Abstract: what an optimiser trains beside the students, and which is none of them."""
+    """Abstract: a module with an optimiser that is no student."""
 
     def optimised(self) -> dict[str, nn.Module]:
-        """All of it."""
+        """Return the whole module."""
         return {"": self}
 
     def students(self) -> dict[str, FeatureExtractor]:
-        """None."""
+        """Return no network."""
         return {}
 
 
 def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
-    """Refuse batches of one sample where a norm over the batch can't do with that.
+    """Refuse batches of one sample for students with a norm over the batch.
 
     Raises: ConfigError that names the student and the key.
     """

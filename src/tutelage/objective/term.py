@@ -28,15 +28,15 @@ from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, N
 class Term(Checked, nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
 
-    weight: a number, or a policy that sets it in training (a schedule, or one that goes by the other terms); None takes
-    the paper's. warmup: epochs over which the weight grows linearly from 0. temperature: a policy that softens both
-    sides' logits before the loss sees them, beside its own temperature if it has one. samples: a policy of what each
-    sample counts. Policies are given as such, or as `{name: ramp, …its options}`. student, teacher: layer names
-    (`tutelage layers MODEL`), one or as many on each side; "auto" pairs them by resolution and depth. connector: a name
-    of `tutelage.nn.connectors` or a callable (student example, teacher example) → module; None takes the loss's.
-    gather: whether the loss sees the samples of all processes at once, for losses that compare samples with each other.
+    weight: a number, or a policy that sets it in training (a schedule, or one that depends on the other terms); None
+    takes the paper's. warmup: epochs over which the weight grows linearly from 0. temperature: a policy that softens
+    both sides' logits before the loss, in addition to the loss's own temperature. samples: a policy that weighs the
+    samples. A policy is an object, or `{name: ramp, …its options}`. student, teacher: layer names (`tutelage layers
+    MODEL`), one or several, as many on each side; "auto" pairs them by resolution and depth. connector: a name of
+    `tutelage.nn.connectors` or a callable (student example, teacher example) → module; None takes the loss's. gather:
+    whether the loss gets the samples of all processes at once, for losses that compare samples with each other.
     task_loss_weight: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
-    A loss of responses compares layers if some are named, a dense one the last maps if responses have no positions.
+    A loss of responses compares layers if some are named; a dense one, the last maps if responses have no positions.
     """
 
     def __init__(

@@ -24,13 +24,13 @@ Requests = Callable[[Term], WiringRequest]
 """What each term is to compare."""
 
 ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
-"""What a loss may ask for that the teacher's classifier makes, or is."""
+"""The inputs a loss may require that the teacher's classifier computes, or that are its weights."""
 
 
 class Terms(nn.ModuleDict):
-    """Named terms; said, told, batch → {name: weighted scalar}. Their sum is what the student minimises.
+    """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
-    first: the state of terms that were trained before, from which those of the same names begin when they are wired.
+    first: the state of terms that were trained before; terms of the same names start from it when they are wired.
     """
 
     def __init__(self, terms: Mapping[str, Term] | None = None, first: Mapping[str, Tensor] | None = None) -> None:
@@ -41,9 +41,10 @@ class Terms(nn.ModuleDict):
     def from_method(
         cls, method: Method | None, truth: Loss | None = None, first: Mapping[str, Tensor] | None = None
     ) -> Terms:
-        """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
+        """Return the terms of a loss, a sum of losses or a list.
 
-        It doesn't join where the method itself has a loss of the ground truth.
+        truth: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
+        supervised loss itself. first: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_of(method)
@@ -61,43 +62,43 @@ class Terms(nn.ModuleDict):
         return cls(names, first)
 
     def named(self) -> dict[str, Term]:
-        """The terms by name."""
+        """Return the terms by name."""
         return {name: cast(Term, term) for name, term in self.items()}
 
     def layers(self, side: str) -> tuple[str, ...]:
-        """The layers of "student" or "teacher" that some term asks for."""
+        """Return the layers of "student" or "teacher" that some term compares."""
         return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
 
     def sees_vector(self, layer: str) -> bool:
-        """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
+        """Return whether every term that compares this layer of the teacher averages it over positions."""
         wirings = [term.wiring for term in self.named().values() if term.wiring is not None]
         forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]
         return bool(forms) and set(forms) == {"vector"}
 
     def needs_member_outputs(self) -> bool:
-        """Whether a term compares with each of several teachers."""
+        """Return whether a term compares with each of several teachers."""
         return any("teacher" in term.loss.list_inputs for term in self.named().values())
 
     def needs_responses(self) -> bool:
-        """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
+        """Return whether a term depends on the teacher's response or classifier; the others use features alone."""
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
         return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
 
-        Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
+        Raises: ModelError if its response depends on nothing trainable; ConfigError that names a term and its layers.
         """
         if not student.learns(""):
             raise ModelError(
-                "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
+                "the student has nothing to learn: all that its response depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
         for name, term in self.named().items():
             if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
-                    "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
+                    "depends on nothing trainable: unfreeze layers up to there, or name later ones (student=…)."
                 )
 
     def wire(
@@ -122,14 +123,14 @@ class Terms(nn.ModuleDict):
         going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
         if going and all(term.loss.needs_teacher for term in self.named().values()):
             raise ConfigError(
-                f"the weight of {', '.join(going)} goes by the terms of the ground truth, and there is none; "
+                f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
         if self.first is not None:
             self._load(self.first)
 
     def _load(self, first: Mapping[str, Tensor]) -> None:
-        """Take over whatever is there under the same name."""
+        """Load the tensors of the same names."""
         own = self.state_dict()
         shared = [name for name in own if name in first]
         for name in shared:
@@ -154,7 +155,7 @@ class Terms(nn.ModuleDict):
         mask: Tensor | None = None,
         truths: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Each term's weighted scalar; truths: those of the terms that need no teacher, if they are there already."""
+        """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
         terms = self.named()
         truths = self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if truths is None else truths
         truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
@@ -166,7 +167,7 @@ class Terms(nn.ModuleDict):
     def supervised_terms(
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Those of the terms that need no teacher."""
+        """Return the weighted scalars of the terms that need no teacher."""
         terms = self.named().items()
         return {
             name: term(student_outputs, teacher_outputs, batch, mask)
@@ -175,7 +176,7 @@ class Terms(nn.ModuleDict):
         }
 
     def balance(self, norms: Mapping[str, float]) -> bool:
-        """Let the weights that go by gradients take note of these norms; whether there were any."""
+        """Pass gradient norms to the weights that depend on them; return whether there are any."""
         terms = self.named()
         truth = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
         balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
@@ -184,9 +185,10 @@ class Terms(nn.ModuleDict):
         return bool(balanced)
 
     def weights(self) -> dict[str, float]:
-        """The weights in use of the terms whose weight goes by the others'."""
-        found = {name: term.weight.current() for name, term in self.named().items() if isinstance(term.weight, Weight)}
-        return {name: weight for name, weight in found.items() if weight is not None}
+        """Return the current weights of the terms whose weight depends on other terms."""
+        policies = {name: term.weight for name, term in self.named().items() if isinstance(term.weight, Weight)}
+        current = {name: policy.current() for name, policy in policies.items()}
+        return {name: weight for name, weight in current.items() if weight is not None}
 
 
 def unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
