@@ -98,7 +98,7 @@ class Terms(nn.ModuleDict):
             if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
-                    "depends on nothing trainable: unfreeze layers up to there, or name later ones (student=…)."
+                    "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
                 )
 
     def wire(
