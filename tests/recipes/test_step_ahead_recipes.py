@@ -31,7 +31,7 @@ SMALL = {"epochs": 1, "teacher_epochs": 1, "limit": 100, "batch_size": 16, "devi
             {"method": [{"name": "l2t_ww"}], "scheme": {"name": "l2t_ww", "steps": 0}},
             "steps=0: expected a number of 1 or more",
         ),
-        ({"method": "distpro", "teacher": "none"}, "needs a teacher"),
+        ({"method": "distpro", "teacher": "none"}, "DistPro requires teacher outputs"),
         ({"method": "distpro", "scheme": {"name": "distpro", "meta_lr": -1}}, "meta_lr=-1"),
         ({"method": [{"name": "distpro"}]}, "requires pair_weights"),
         ({"method": "metadistiller"}, "its students have no teacher"),
