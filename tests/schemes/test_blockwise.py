@@ -238,7 +238,10 @@ def test_only_the_digits_have_networks_of_their_own():
         ({"method": "kd", "scheme": "blockwise", **SMALL}, "blocks where a term compares layers: add one"),
         ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or divided"),
         ({"method": "lit", "recompute": True, **SMALL}, "leave compile, recompute and strategy out"),
-        ({"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "LIT requires teacher outputs"),
+        (
+            {"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"},
+            "LIT requires teacher outputs",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_there_is_a_folder(tmp_path: Path, keys, message):
