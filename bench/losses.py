@@ -28,7 +28,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORED, Loss, Sequence
 from tutelage.losses.response.kd import KD
 from tutelage.losses.sequence.gkd import GKD
-from tutelage.objective.term import mean
+from tutelage.objective.reduction import mean
 from tutelage.utils import registry
 
 BATCH, CLASSES, SAMPLES = 64, 100, 50_000

@@ -22,7 +22,8 @@ from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.terms import Method, Terms
+from tutelage.objective.spec import Method
+from tutelage.objective.terms import Terms
 from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.mutual import Mutual

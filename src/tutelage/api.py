@@ -16,7 +16,7 @@ from tutelage.config.schema import check
 from tutelage.data.loading import is_name
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
-from tutelage.objective.term import spec_of
+from tutelage.objective.spec import spec_of
 from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair, trace
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair, profile_model, trace
 from tutelage.structures import Batch
 
 
 def profile(model: nn.Module, side: int, channels: int = 3) -> ModelProfile:
-    return ModelProfile(model, Batch(torch.zeros(2, channels, side, side)))
+    return profile_model(model, Batch(torch.zeros(2, channels, side, side)))
 
 
 def names(result: ModelProfile) -> list[str]:
@@ -185,4 +185,4 @@ def test_a_model_without_stages_needs_named_layers():
 def test_an_input_that_is_overwritten_is_refused(first):
     model = nn.Sequential(first, nn.Flatten(), nn.Linear(16, 3))
     with pytest.raises(ModelError, match="Sequential overwrites its input in place"):
-        ModelProfile(model, Batch(torch.randn(2, 1, 4, 4)))
+        profile_model(model, Batch(torch.randn(2, 1, 4, 4)))

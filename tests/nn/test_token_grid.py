@@ -16,7 +16,7 @@ from tutelage import AT, RKD, Batch, Classification, Frozen, Player, Terms
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import run_once
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import profile_model
 from tutelage.nn.token_grid import Grid, declared_grid, module_of, split
 
 SMALL = {
@@ -138,7 +138,7 @@ def test_names() -> None:
     assert split("blocks.3:in:map") == ("blocks.3:in", "map")
     assert split("blocks.3:in") == ("blocks.3:in", "")
     assert module_of("blocks.3:in:2x8+1") == "blocks.3"
-    profile = ModelProfile(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
+    profile = profile_model(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
     assert profile.named("blocks.1", "map") == "blocks.1:map"
     assert profile.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
     assert profile.named("patch_embed.proj", "map") == "patch_embed.proj"

@@ -23,6 +23,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.objective.wiring import Wiring
 from tutelage.recipes import load as recipe
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -103,7 +104,7 @@ def test_a_columns_loss_has_no_gradient_on_the_others_logits(loss) -> None:
     if not loss.required_inputs():  # it takes all samples: let the second column agree
         told[:, 3:] = said.detach()[:, 3:]
     term = Term(loss, 1.0)
-    term.columns = SIZES
+    term.wiring = Wiring("response", columns=SIZES)
     value = term(Outputs(said), Outputs(told), Batch(torch.zeros(3, 1), one, columns=SIZES))
     value.backward()
     assert said.grad[:, :3].abs().sum() > 0
@@ -137,7 +138,7 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     ("method", "words"),
     [
         ("aver", "compares with several teachers class by class, and these know different classes"),
-        ("uhc", "each of them answers a label column of its own"),
+        ("uhc", "each of them outputs a label column of its own"),
         ("ctkd", "can't be taken label column by label column"),
         ({"name": "kd", "temperature": {"name": "learned"}}, "can't be taken label column by label column"),
         ("camkd_feature", "these know different classes"),
@@ -321,7 +322,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
         ({"method": "kd", "data": "digits", "column": "parity"}, "its samples have a single label"),
         ({"method": "kd", "labels_per_class": 2}, "requires a single class per sample"),
         ({"method": "cs_kd"}, "requires each sample's class"),
-        ({"method": "kdcl_general"}, "asks for one class of each sample"),
+        ({"method": "kdcl_general"}, "requires one class of each sample"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_trained(tmp_path: Path, keys, words) -> None:

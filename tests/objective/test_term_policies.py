@@ -17,7 +17,8 @@ from tutelage.losses.response.dist import DIST
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.term import Term, from_spec, spec_of
+from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp
@@ -108,7 +109,7 @@ def test_a_policy_out_of_place_is_refused(spec: dict[str, object], message: str)
 
 
 def test_a_weight_by_the_truth_wants_one() -> None:
-    with pytest.raises(ConfigError, match="goes by the terms of the ground truth"):
+    with pytest.raises(ConfigError, match="is balanced against a supervised term"):
         wired(Term(KD(), GradientRatio()), truth=False)
 
 

@@ -16,7 +16,9 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.term import Term, from_spec, mean, spec_of
+from tutelage.objective.reduction import mean
+from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
@@ -103,8 +105,8 @@ def test_a_spec_says_all_that_a_term_can():
     term = from_spec(
         {"name": "at", "p": 1, "weight": 2, "student": ["a", "b"], "teacher": "c", "connector": "conv1x1", "warmup": 3}
     )
-    assert (term.loss.p, term.weight, term.warmup, term.connector) == (1, 2.0, 3.0, "conv1x1")
-    assert term.requested_layers == {"student": ["a", "b"], "teacher": ["c"]}
+    assert (term.loss.p, term.weight, term.warmup, term.request.connector) == (1, 2.0, 3.0, "conv1x1")
+    assert term.request.layers == {"student": ["a", "b"], "teacher": ["c"]}
 
 
 # what a term computes
@@ -166,7 +168,7 @@ def test_an_unknown_layer_is_refused_with_its_term():
 
 
 def test_other_classes_are_refused_where_they_are_compared():
-    with pytest.raises(ConfigError, match=r"term 'kd': .*student answers 10 classes and the teacher 7"):
+    with pytest.raises(ConfigError, match=r"term 'kd': .*student outputs 10 classes and the teacher 7"):
         player(KD(), Plain(10), Plain(7))
     player(AT(), Plain(10), Plain(7))  # features don't mind
 
@@ -177,16 +179,16 @@ def test_what_a_loss_asks_and_the_data_does_not_give_is_refused():
             return (student - teacher).pow(2)
 
     bare = Batch(BATCH.inputs, BATCH.targets)
-    with pytest.raises(ConfigError, match=r"term 'boxes': Boxes asks for boxes, .*they give inputs, targets, epoch"):
+    with pytest.raises(ConfigError, match=r"term 'boxes': Boxes requires boxes; the .* inputs, targets, epoch"):
         player(Boxes(), net(), net(), bare)
     crd = registry.find("losses", "crd").load()
-    with pytest.raises(ConfigError, match="CRD asks for index"):
+    with pytest.raises(ConfigError, match="CRD requires index"):
         player(crd(), net(), net(), bare)
 
 
 def test_a_loss_of_a_teacher_without_one_is_refused():
     made = Player(net(), Terms.from_method(KD(), CE()), Classification())
-    with pytest.raises(ConfigError, match="KD needs a teacher"):
+    with pytest.raises(ConfigError, match=r"KD requires teacher outputs; .* Name a teacher"):
         made.wire(None, BATCH, 20)
 
 
@@ -292,9 +294,9 @@ def test_the_same_losses_teach_classes_and_pixels(method, kind, scene):
 
 def test_a_loss_of_maps_takes_the_last_maps_where_responses_have_no_positions():
     made = player(CWD(), net("cnn2", 1), net("cnn4", 2))
-    assert made.terms["cwd"].pairs == [("layer3 (8, 2, 2)", "layer3 (16, 2, 2)")]
+    assert made.terms["cwd"].pairs == (("layer3 (8, 2, 2)", "layer3 (16, 2, 2)"),)
     assert made.terms["cwd"].connectors[0].conv.weight.shape[:2] == (16, 8)
-    assert player(CWD(), vit(), net("cnn4", 2)).terms["cwd"].student_layers == ["blocks.3:map"]
+    assert player(CWD(), vit(), net("cnn4", 2)).terms["cwd"].student_layers == ("blocks.3:map",)
 
 
 def test_a_loss_of_responses_compares_the_layers_that_are_named():
@@ -303,7 +305,7 @@ def test_a_loss_of_responses_compares_the_layers_that_are_named():
     said, told = torch.randn(6, 10), torch.randn(6, 10)
     value = term(Outputs(said * 0, {"fc": said}), Outputs(told * 0, {"fc": told}), BATCH)
     assert torch.allclose(value, 0.9 * KD()(said, told).mean())
-    assert made.terms["kd"].student_layers == ["fc"]
+    assert made.terms["kd"].student_layers == ("fc",)
 
 
 def test_a_segmenters_response_is_resized_to_the_targets(scene):
@@ -328,6 +330,6 @@ def test_a_loss_of_ones_own_is_wired_like_the_catalogues():
 def test_a_term_can_be_said_and_made_again():
     term = Term(AT(p=1), 2.0, student=["a", "b"], teacher="c", connector="conv1x1", warmup=3)
     again = from_spec(spec_of(term))
-    assert (again.loss.p, again.weight, again.warmup, again.connector) == (1, 2.0, 3.0, "conv1x1")
-    assert again.requested_layers == term.requested_layers
+    assert (again.loss.p, again.weight, again.warmup, again.request.connector) == (1, 2.0, 3.0, "conv1x1")
+    assert again.request.layers == term.request.layers
     assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= spec_of(Term(KD())).items()

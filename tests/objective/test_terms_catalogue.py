@@ -46,9 +46,8 @@ def value_and_gradient(
     torch.manual_seed(0)
     said = said.clone().requires_grad_()
     term = Term(cls())
-    term.wire(
-        SimpleNamespace(response=said, metadata={}), SimpleNamespace(response=told, metadata={}), batch, samples=40
-    )
+    profiles = (SimpleNamespace(response=x, metadata={}, members=()) for x in (said, told))
+    term.wire(*profiles, batch, samples=40)
     value = term(Outputs(said), Outputs(told), batch, mask)
     (gradient,) = torch.autograd.grad(value, said)
     return value.detach(), gradient
@@ -153,5 +152,5 @@ def test_what_a_plain_run_does_not_give_is_refused_or_goes(cls, networks, batch)
 
 @pytest.mark.parametrize("cls", chosen(lambda cls: cls.list_inputs))
 def test_lists_are_refused_with_the_side_that_is_one(cls, networks, batch):
-    with pytest.raises(ConfigError, match=f"{cls.__name__} takes a list for the {cls.list_inputs[0]}"):
+    with pytest.raises(ConfigError, match=f"{cls.__name__} requires .*a list of {cls.list_inputs[0]} outputs"):
         taught(cls, networks, batch)

@@ -148,7 +148,7 @@ def test_features_of_several_teachers_have_a_connector_each() -> None:
     term = {"name": "fitnet", "student": ["layer3"] * 2, "teacher": ["0.layer3", "1.layer3"]}
     offline, batch = wired([term])
     wires = offline.players["student"].terms["fitnet"]
-    assert wires.teacher_layers == ["0.layer3", "1.layer3"]
+    assert wires.teacher_layers == ("0.layer3", "1.layer3")
     assert [connect.conv.weight.shape[:2] for connect in wires.connectors] == [(16, 8), (32, 8)]
     value = next(offline.turns(batch, 0))[1]["fitnet"]
     teacher_features = [
@@ -165,10 +165,10 @@ def test_features_of_several_teachers_have_a_connector_each() -> None:
 def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> None:
     offline, batch = wired([{"name": "camkd_feature", "weight": 1.0}])
     wires = offline.players["student"].terms["camkd_feature"]
-    assert wires.pairs == [
+    assert wires.pairs == (
         ("layer3 (8, 2, 2)", "0.layer3 (16, 2, 2)"),
         ("layer3 (8, 2, 2)", "1.layer3 (32, 2, 2)"),
-    ]
+    )
     value = next(offline.turns(batch, 0))[1]["camkd_feature"]
     models = [member.plain[0] for member in offline.teacher.teachers()]
     teacher_features = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]

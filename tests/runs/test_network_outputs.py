@@ -18,7 +18,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn.feature_extractor import run_once
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import profile_model
 from tutelage.nn.shared_trunk import Branches
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
@@ -104,7 +104,7 @@ PLACES: dict[str, Callable[[nn.Module, DataModule], Any]] = {
     "evaluation": lambda m, data: evaluate(m, data.batches("val", 32, train=False), task_of(data), 10).values["loss"],
     "figures of a split": lambda m, data: figures(m, data, task_of(data), "val", 16).values["loss"],
     "evaluate()": lambda m, data: tutelage.evaluate(m, data).values["loss"],
-    "a look": lambda m, data: ModelProfile(m, example(data)).response,
+    "a look": lambda m, data: profile_model(m, example(data)).response,
     "what is captured": lambda m, data: run_once(m, example(data).inputs, ["net.layer1"]).response,
     "cost": macs,
     "a teacher": lambda m, data: Frozen(m, task_of(data))(example(data)).response,

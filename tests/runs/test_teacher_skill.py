@@ -120,7 +120,7 @@ def test_a_teacher_of_features_alone_gets_no_figure(tmp_path, shape, capsys):
 
 
 def test_its_answers_are_refused_where_they_are_compared(tmp_path):
-    with pytest.raises(TutelageError, match="compares class by class, but the student answers 10 classes"):
+    with pytest.raises(TutelageError, match="compares class by class, but the student outputs 10 classes"):
         tutelage.distill("cnn2", Answering("fewer classes"), method="kd", teacher_epochs=0, limit=100)
 
 

@@ -245,7 +245,10 @@ def test_only_the_digits_have_networks_of_their_own():
         ({"method": "kd", "scheme": "blockwise", **SMALL}, "needs a term that compares layers"),
         ({"method": "lit", "compile": True, **SMALL}, "can't be compiled, recomputed or sharded"),
         ({"method": "lit", "recompute": True, **SMALL}, "remove compile, recompute and strategy"),
-        ({"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"}, "needs a teacher"),
+        (
+            {"method": [LIT], "scheme": "blockwise", "teacher": "none", "student": "cnn2"},
+            "LIT requires teacher outputs",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_before_there_is_a_folder(tmp_path: Path, keys, message):

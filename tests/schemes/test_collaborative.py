@@ -16,7 +16,7 @@ from tutelage.losses.online.okddip import OKDDip
 from tutelage.losses.online.one import ONE
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import profile_model
 from tutelage.objective.terms import Terms
 from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
@@ -288,7 +288,7 @@ def test_what_cannot_be_is_refused():
         wired(together(OKDDip(), 2, "attention"))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     with pytest.raises(ModelError, match="no stage, whose map could be fused; use ensemble=fusion"):
-        create_ensemble("feature_fusion").layers(ModelProfile(flat, next(DATA.batches("val", 2))))
+        create_ensemble("feature_fusion").layers(profile_model(flat, next(DATA.batches("val", 2))))
     with pytest.raises(ConfigError, match="did you mean 'gate'"):
         create_ensemble("gates")
     with pytest.raises(ConfigError, match="at least two students, got 1"):

@@ -103,5 +103,5 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ModelError, match="unknown layer 'layer9'"):
         wired(layers=["layer9"])
     plain = Mutual({f"peer{k}": Player(net("cnn2", k), Terms.from_method(DCM()), Classification()) for k in range(2)})
-    with pytest.raises(ConfigError, match="DCM takes a list for the student"):
+    with pytest.raises(ConfigError, match="DCM requires a list of student outputs"):
         plain.wire(next(digits(32).batches("train", 8)), 32)

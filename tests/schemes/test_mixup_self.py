@@ -154,8 +154,8 @@ def test_any_term_finds_its_layers():
     at = {"name": "at", "student": ["layer1", "exit0"], "teacher": ["layer1", "exit0"]}
     scheme, batch = wired(method=["ce", at, {"name": "sp"}, {"name": "dist"}], layers=["layer2"])
     terms = scheme.players["student"].terms.named()
-    assert terms["at"].student_layers == ["layer1", "exit0"]
-    assert terms["sp"].teacher_layers == ["exit0", "layer3"]
+    assert terms["at"].student_layers == ("layer1", "exit0")
+    assert terms["sp"].teacher_layers == ("exit0", "layer3")
     assert all(x.isfinite() for x in turn(scheme, batch).values())
 
 

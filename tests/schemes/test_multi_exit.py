@@ -12,7 +12,7 @@ from tutelage import models
 from tutelage.errors import ModelError
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.nn.heads import Head
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import profile_model
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import unwrap
@@ -90,7 +90,7 @@ def test_heads_fit_any_model(name):
     scheme = MultiExit(MultiExitPlayer(model, Terms.from_method(METHOD), Classification()))
     scheme.wire(Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2)), 8)
     player = scheme.players["student"]
-    assert len(player.heads) == len(ModelProfile(model, Batch(torch.randn(2, 3, size, size))).stages) - 1
+    assert len(player.heads) == len(profile_model(model, Batch(torch.randn(2, 3, size, size))).stages) - 1
     ((_, losses),) = scheme.turns(Batch(torch.randn(2, 3, size, size), torch.tensor([0, 1]), torch.arange(2)), 0)
     assert all(x.isfinite() for x in losses.values())
 

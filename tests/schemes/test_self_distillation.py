@@ -20,7 +20,7 @@ from tutelage.losses.self_distillation.bake import BAKE
 from tutelage.losses.self_distillation.ddgsd import DDGSD
 from tutelage.losses.self_distillation.ps_kd import PSKD
 from tutelage.losses.self_distillation.uskd import USKD
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import profile_model
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.dense_votes import DenseVotes, DenseVotesPlayer
@@ -204,7 +204,7 @@ def test_a_last_stage_that_the_classifier_does_not_read_gets_its_own(name: str):
     [
         (CE(), None, "no term of the method requires votes"),
         (CE() + ZipfLS(), scenes, "use scheme=offline, which ranks the response of each position"),
-        (CE() + ZipfLS() + KD(), None, "needs a teacher"),
+        (CE() + ZipfLS() + KD(), None, "requires teacher outputs"),
     ],
 )
 def test_votes_are_refused_where_there_can_be_none(method, batch, message: str):
@@ -280,4 +280,4 @@ def test_tf_kd_by_its_copy_trains_the_copy_as_the_student_alone():
 
 def test_an_embedding_is_what_enters_the_classifier():
     scheme, _, (batch, *_) = wired("batch_ensemble")
-    assert scheme.players["student"].embedding == ModelProfile(net("cnn2"), batch).embedding == "fc:in"
+    assert scheme.players["student"].embedding == profile_model(net("cnn2"), batch).embedding == "fc:in"

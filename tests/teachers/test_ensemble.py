@@ -53,7 +53,7 @@ def test_it_teaches_by_response_and_by_features():
     teacher = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
     player = Player(net("cnn2", 3), Terms.from_method(KD() + AT(), Classification().task_loss()), Classification())
     fit(Offline(player, teacher), data)
-    assert player.terms["at"].teacher_layers == ["0.layer1", "0.layer2", "0.layer3"]
+    assert player.terms["at"].teacher_layers == ("0.layer1", "0.layer2", "0.layer3")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from tutelage.losses.relation.sp import SP
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.mlkd import MLKD
 from tutelage.objective.player import Player
-from tutelage.objective.term import Term, from_spec, spec_of
+from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification

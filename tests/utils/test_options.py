@@ -16,7 +16,8 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from tutelage.config.methods import refuse_terms
 from tutelage.errors import ConfigError
 from tutelage.losses.response.kd import KD
-from tutelage.objective.term import Term, from_spec
+from tutelage.objective.spec import from_spec
+from tutelage.objective.term import Term
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.utils import registry
 from tutelage.utils.options import of_options

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, count
 from typing import Any
@@ -47,55 +46,82 @@ class LayerInfo:
         return f"{self.name} {self.shape}"
 
 
+@dataclass(frozen=True, eq=False)
 class ModelProfile:
-    """A model's layers, stages and embedding, found on an example batch, and any layer's feature on demand.
+    """A model run on one example: its response, its layers, its stages, its embedding, and any layer's feature.
 
-    members: the profiles of several models whose outputs are combined into one.
+    model, inputs: what was run, the inputs being the example's first two samples. feature: returns the feature of a
+    layer on these. learns: whether a gradient from a layer's feature, or from the response if the name is empty,
+    reaches anything trainable. metadata: facts of the model that losses may require. members: the profiles of several
+    models whose outputs are joined.
     """
 
-    def __init__(self, model: nn.Module, batch: Batch) -> None:
-        self.model = model = uncompiled(model)
-        self.inputs = first(batch.inputs, 2)
-        given = [self.inputs] if isinstance(self.inputs, Tensor) else list(self.inputs.values())
-        before = [writes_in_place(x) for x in given]
-        self.response = run_once(model, self.inputs).response
-        if before != [writes_in_place(x) for x in given]:
-            raise ModelError(
-                f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make "
-                "its first operation `inplace=False`, or let it work on a copy."
-            )
-        self.layers = trace(model, self.inputs)
-        self.stages = [layer for layer in self.layers if layer.stage is not None]
-        self.embedding = _embedding(model, self.inputs, self.response) or _last_stage(self.stages)
-        self.metadata = _metadata(model, self.embedding)
-        self.members: list[ModelProfile] = []
-
-    def feature(self, layer: str) -> Tensor:
-        """Return the feature of a layer on the example batch."""
-        return run_once(self.model, self.inputs, [layer])[layer]
+    model: nn.Module
+    inputs: Inputs
+    response: Tensor
+    layers: Sequence[LayerInfo]
+    stages: Sequence[LayerInfo]
+    embedding: str
+    metadata: dict[str, Any]
+    feature: Callable[[str], Tensor]
+    learns: Callable[[str], bool]
+    members: Sequence[ModelProfile] = ()
 
     def named(self, layer: str, form: str) -> str:
-        """Return the layer's name, with that form (see `tutelage.nn.token_grid`) if it outputs tokens."""
+        """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens."""
         return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
 
-    def learns(self, layer: str = "") -> bool:
-        """Return whether a gradient from that layer's feature, or from the response, reaches a trainable parameter."""
-        free = [parameter.requires_grad for parameter in self.model.parameters()]
-        if free and all(free):
-            return True
-        tapped = FeatureExtractor(self.model, [layer] if layer else [])
-        try:
-            with eval_no_grad(self.model), torch.enable_grad():
-                outputs = tapped(self.inputs)
-        finally:
-            tapped.close()
-        return (outputs[layer] if layer else outputs.response).requires_grad
+    def with_response(self, response: Tensor) -> ModelProfile:
+        """Return the profile of one model of the same layers with this response."""
+        return replace(self, response=response, members=())
 
-    def answer(self, response: Tensor) -> ModelProfile:
-        """Return a copy of this profile with another response and no members; for members of a group."""
-        other = copy(self)
-        other.response, other.members = response, []
-        return other
+
+def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
+    """Run a model on the first two samples of a batch.
+
+    Raises: ModelError if it overwrites its input in place.
+    """
+    model, inputs = uncompiled(model), first(batch.inputs, 2)
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    before = [writes_in_place(x) for x in tensors]
+    response = run_once(model, inputs).response
+    if before != [writes_in_place(x) for x in tensors]:
+        raise ModelError(
+            f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make its "
+            "first "
+            "operation `inplace=False`, or let it work on a copy."
+        )
+    layers = trace(model, inputs)
+    stages = [layer for layer in layers if layer.stage is not None]
+    embedding = _embedding(model, inputs, response) or _last_stage(stages)
+    return ModelProfile(
+        model,
+        inputs,
+        response,
+        layers,
+        stages,
+        embedding,
+        _metadata(model, embedding),
+        feature=partial(_feature, model, inputs),
+        learns=partial(_learns, model, inputs),
+    )
+
+
+def _feature(model: nn.Module, inputs: Inputs, layer: str) -> Tensor:
+    return run_once(model, inputs, [layer])[layer]
+
+
+def _learns(model: nn.Module, inputs: Inputs, layer: str) -> bool:
+    free = [parameter.requires_grad for parameter in model.parameters()]
+    if free and all(free):
+        return True
+    extractor = FeatureExtractor(model, [layer] if layer else [])
+    try:
+        with eval_no_grad(model), torch.enable_grad():
+            outputs = extractor(inputs)
+    finally:
+        extractor.close()
+    return (outputs[layer] if layer else outputs.response).requires_grad
 
 
 def _metadata(model: nn.Module, embedding: str) -> dict[str, Any]:
@@ -273,8 +299,10 @@ def pair(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tup
 
 
 def response_profile(response: Tensor) -> ModelProfile:
-    """Return the profile of a teacher without layers, which outputs that response on the example."""
-    profile = ModelProfile.__new__(ModelProfile)
-    profile.response, profile.layers, profile.stages, profile.embedding = response, [], [], ""
-    profile.metadata, profile.members = {}, []
-    return profile
+    """Return the profile of a teacher without layers, which outputs that response on the example batch."""
+
+    def no_feature(layer: str) -> Tensor:
+        raise ModelError(f"layer {layer!r}: this teacher has no layers; use a method that compares logits alone.")
+
+    model, inputs = nn.Identity(), torch.empty(0)
+    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, learns=lambda layer: False)

@@ -1,6 +1,6 @@
-"""Parts of what was said: one of several label columns, or some positions.
+"""Parts of outputs and targets: one of several label columns, or some positions.
 
-Of data with K label columns the targets are (B, K), and a response has each column's logits side by side.
+With K label columns, targets are (B, K), and a response has the columns' logits side by side.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def by_column(
     teacher: Any,
     loss_kwargs: dict[str, Any],
 ) -> Losses:
-    """What `compare` says of each of K columns, over K: their means add up to the mean over the columns.
+    """Return the values of `compare` for each of K columns, divided by K: their means add up to the columns' mean.
 
-    sizes: how many classes each has; none: there are no columns, and it says one thing. Where targets are asked for,
-    samples without a label in the column are left out; a column in which none has one has no values.
+    sizes: how many classes each column has; none: there are no columns. Where targets are required, samples without a
+    label in the column are left out; a column without any label has no values.
     """
     if not sizes:
         return compare(student, teacher, loss_kwargs)
-    found: dict[str, Tensor] = {}
+    losses: dict[str, Tensor] = {}
     for number, span in enumerate(spans(sizes)):
         sides, these = [_cut(student, span), _cut(teacher, span)], dict(loss_kwargs)
         if "teacher_response" in these:
@@ -46,16 +46,14 @@ def by_column(
         if known is not None and some:
             these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
             sides = [rows(side, known) for side in sides]
-        student_outputs = compare(sides[0], sides[1], these)
-        for name, values in (
-            student_outputs.items() if isinstance(student_outputs, Mapping) else [("", student_outputs)]
-        ):
-            found[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
-    return found
+        of_column = compare(sides[0], sides[1], these)
+        for name, values in of_column.items() if isinstance(of_column, Mapping) else [("", of_column)]:
+            losses[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
+    return losses
 
 
 def refuse(
-    loss: Loss, policies: Sequence[DataclassModule], sees: str, teacher: ModelProfile | None, sizes: Sequence[int]
+    loss: Loss, policies: Sequence[DataclassModule], compares: str, teacher: ModelProfile | None, sizes: Sequence[int]
 ) -> None:
     """Refuse a loss that can't be taken column by column, if there are columns.
 
@@ -64,26 +62,26 @@ def refuse(
     if not sizes:
         return
     name, parts = type(loss).__name__, (loss, *policies)
-    asks = {ask for part in parts for optional in (False, True) for ask in part.required_inputs(optional)}
-    if (sees != "response" and "targets" in asks) or "peer_weights" in asks:
-        raise ConfigError(f"{name} asks for one class of each sample, and here are several label columns (column=…).")
-    if sees == "response" and not (
+    inputs = {name for part in parts for optional in (False, True) for name in part.required_inputs(optional)}
+    if (compares != "response" and "targets" in inputs) or "peer_weights" in inputs:
+        raise ConfigError(f"{name} requires one class of each sample, and here are several label columns (column=…).")
+    if compares == "response" and not (
         loss.maskable and all(getattr(type(part), "build", None) in UNBUILT for part in parts)
     ):
         raise ConfigError(
             f"{name} compares samples with each other or keeps something of each class, and can't be taken label "
             "column by label column; use one that compares class by class, such as kd, or one of features."
         )
-    listed = teacher.members if teacher is not None and sees == "response" and "teacher" in loss.list_inputs else []
+    listed = teacher.members if teacher is not None and compares == "response" and "teacher" in loss.list_inputs else []
     if any(member.response.shape[1] != sum(sizes) for member in listed):
         raise ConfigError(
-            f"{name} compares with each of several teachers, and here each of them answers a label column of its own; "
-            "use a loss of one answer, such as kd: it gets all columns."
+            f"{name} compares with each of several teachers, and here each of them outputs a label column of its own; "
+            "use a loss of one response, such as kd: it gets all columns."
         )
 
 
 def rows(value: Any, mask: Tensor) -> Any:
-    """Only the positions in the mask, as rows (N, C) of logits (B, C, …) and (N,) of what there is by position."""
+    """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position."""
     if isinstance(value, list):
         return [rows(x, mask) for x in value]
     if isinstance(value, Mapping):

@@ -10,24 +10,24 @@ from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
 from tutelage.nn.token_grid import module_of
 from tutelage.utils.options import Layers
 
-Wanted = Mapping[str, Sequence[str]]
-"""The layers that are named, of "student" and "teacher"; none: those that fit."""
+RequestedLayers = Mapping[str, Sequence[str]]
+"""The layers that a term's options name, by side ("student", "teacher"); none: those that fit."""
 
 
 def layer_list(layers: Layers) -> list[str]:
-    """The layers that an option names, one or several; none for "auto"."""
+    """Return the layers that an option names; none for "auto"."""
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 
 
 def pairs_of(
-    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
-    """The layer pairs asked for, or those that fit what the loss sees.
+    """Return the requested pairs of layers, or those that fit what the loss compares.
 
-    Raises: ConfigError if the sides have not as many; ModelError for a layer that isn't there.
+    Raises: ConfigError if the sides don't have as many as each other; ModelError for a layer that isn't there.
     """
-    auto = _fitting(loss, sees, wanted, student, teacher)
-    ours, theirs = wanted["student"] or [s for s, _ in auto], wanted["teacher"] or [t for _, t in auto]
+    auto = _fitting(loss, compares, requested, student, teacher)
+    ours, theirs = requested["student"] or [s for s, _ in auto], requested["teacher"] or [t for _, t in auto]
     if len(ours) != len(theirs):
         raise ConfigError(
             f"{type(loss).__name__}: {len(ours)} student layers ({', '.join(ours)}) and "
@@ -37,24 +37,24 @@ def pairs_of(
 
 
 def _fitting(
-    loss: Loss, sees: str, wanted: Wanted, student: ModelProfile, teacher: ModelProfile
+    loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
-    if wanted["student"] and wanted["teacher"]:
+    if requested["student"] and requested["teacher"]:
         return []
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
         each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
         return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
-    if sees == "embedding":
+    if compares == "embedding":
         return [(student.embedding, teacher.embedding)]
     ends = [
-        _named(profile, wanted[side]) or profile.stages
+        _named(profile, requested[side]) or profile.stages
         for side, profile in (("student", student), ("teacher", teacher))
     ]
     pairs = [(s.name, t.name) for s, t in pair(*ends)]
-    if any(wanted.values()) or sees in ("stages", "review"):
+    if any(requested.values()) or compares in ("stages", "review"):
         return pairs
-    return [pairs[-1] if sees == "last" else pairs[len(pairs) // 2]]
+    return [pairs[-1] if compares == "last" else pairs[len(pairs) // 2]]
 
 
 def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
@@ -67,5 +67,5 @@ def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
 
 
 def in_words(profile: ModelProfile, name: str) -> str:
-    """A layer with its kind and shape."""
+    """Return a layer with its shape."""
     return str(next((layer for layer in profile.layers if layer.name == name), name))

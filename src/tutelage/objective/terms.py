@@ -2,41 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.term import Term, from_spec
+from tutelage.objective.spec import Method, terms_of
+from tutelage.objective.term import Term
+from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.base import Weight
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.registry import catalogue_name, find
+from tutelage.utils.registry import catalogue_name
+
+Requests = Callable[[Term], WiringRequest]
+"""What each term is to compare."""
 
 ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
-"""What a loss may ask for that the teacher's classifier makes, or is."""
+"""The inputs a loss may require that the teacher's classifier computes, or that are its weights."""
 
 
 class Terms(nn.ModuleDict):
-    """Named terms; said, told, batch → {name: weighted scalar}. Their sum is what the student minimises.
+    """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
-    first: the state of terms that were trained before, from which those of the same names begin when they are wired.
+    first: the state of terms that were trained before; terms of the same names start from it when they are wired.
     """
 
-    first: Mapping[str, Tensor] | None = None
+    def __init__(self, terms: Mapping[str, Term] | None = None, first: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(terms)
+        self.first = first
 
     @classmethod
-    def from_method(cls, method: Method | None, truth: Loss | None = None) -> Terms:
-        """The terms of a loss, a sum of losses or a list; `truth` joins with the weight that the papers put beside it.
+    def from_method(
+        cls, method: Method | None, truth: Loss | None = None, first: Mapping[str, Tensor] | None = None
+    ) -> Terms:
+        """Return the terms of a loss, a sum of losses or a list.
 
-        It doesn't join where the method itself has a loss of the ground truth.
+        truth: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
+        supervised loss itself. first: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
-        terms = _made(_parts(method))
+        terms = terms_of(method)
         if truth is not None and all(term.loss.needs_teacher for term in terms):
             task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
             if task_loss_weight > 0:
@@ -48,38 +59,39 @@ class Terms(nn.ModuleDict):
             names[f"{name}_{twins + 1}" if twins else name] = term
         if not names:
             raise ConfigError("the method has no term at all; name a loss (method=kd).")
-        return cls(names)
+        return cls(names, first)
 
     def named(self) -> dict[str, Term]:
-        """The terms by name."""
+        """Return the terms by name."""
         return {name: cast(Term, term) for name, term in self.items()}
 
     def layers(self, side: str) -> tuple[str, ...]:
-        """The layers of "student" or "teacher" that some term asks for."""
+        """Return the layers of "student" or "teacher" that some term compares."""
         return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
 
     def sees_vector(self, layer: str) -> bool:
-        """Whether every term that asks for this layer of the teacher sees it only averaged over positions."""
-        asking = [term for term in self.named().values() if layer in term.teacher_layers]
-        return bool(asking) and all(term.as_vectors() for term in asking)
+        """Return whether every term that compares this layer of the teacher averages it over positions."""
+        wirings = [term.wiring for term in self.named().values() if term.wiring is not None]
+        forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]
+        return bool(forms) and set(forms) == {"vector"}
 
     def needs_member_outputs(self) -> bool:
-        """Whether a term compares with each of several teachers."""
+        """Return whether a term compares with each of several teachers."""
         return any("teacher" in term.loss.list_inputs for term in self.named().values())
 
     def needs_responses(self) -> bool:
-        """Whether a term goes by what the teacher answers, or by its classifier; else it goes by features alone."""
+        """Return whether a term depends on the teacher's response or classifier; the others use features alone."""
         taught = [term for term in self.named().values() if term.loss.needs_teacher]
         return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
 
-        Raises: ModelError if its answer depends on nothing trainable; ConfigError that names a term and its layers.
+        Raises: ModelError if its response depends on nothing trainable; ConfigError that names a term and its layers.
         """
-        if not student.learns():
+        if not student.learns(""):
             raise ModelError(
-                "the student has nothing to learn: all that its answer depends on is frozen; unfreeze some of its "
+                "the student has nothing to learn: all that its response depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
         for name, term in self.named().items():
@@ -89,25 +101,36 @@ class Terms(nn.ModuleDict):
                     "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
                 )
 
-    def wire(self, student: ModelProfile, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
-        """Wire every term; the first fault names its term."""
+    def wire(
+        self,
+        student: ModelProfile,
+        teacher: ModelProfile | None,
+        batch: Batch,
+        samples: int,
+        provides: Iterable[str] = (),
+        requests: Requests | None = None,
+    ) -> None:
+        """Wire every term; the first fault names its term.
+
+        samples: the training set's size. provides: the inputs that the scheme adds to each batch. requests: what each
+        term is to compare, if it isn't what its options request.
+        """
         for name, term in self.named().items():
             try:
-                refuse_other_classes(term.loss, teacher)
-                term.wire(student, teacher, batch, samples)
+                term.wire(student, teacher, batch, samples, provides, requests and requests(term))
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
         going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
         if going and all(term.loss.needs_teacher for term in self.named().values()):
             raise ConfigError(
-                f"the weight of {', '.join(going)} goes by the terms of the ground truth, and there is none; "
+                f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
         if self.first is not None:
-            self._begin(self.first)
+            self._load(self.first)
 
-    def _begin(self, first: Mapping[str, Tensor]) -> None:
-        """Take over whatever is there under the same name."""
+    def _load(self, first: Mapping[str, Tensor]) -> None:
+        """Load the tensors of the same names."""
         own = self.state_dict()
         shared = [name for name in own if name in first]
         for name in shared:
@@ -132,7 +155,7 @@ class Terms(nn.ModuleDict):
         mask: Tensor | None = None,
         truths: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Each term's weighted scalar; truths: those of the terms that need no teacher, if they are there already."""
+        """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
         terms = self.named()
         truths = self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if truths is None else truths
         truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
@@ -144,7 +167,7 @@ class Terms(nn.ModuleDict):
     def supervised_terms(
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Those of the terms that need no teacher."""
+        """Return the weighted scalars of the terms that need no teacher."""
         terms = self.named().items()
         return {
             name: term(student_outputs, teacher_outputs, batch, mask)
@@ -153,7 +176,7 @@ class Terms(nn.ModuleDict):
         }
 
     def balance(self, norms: Mapping[str, float]) -> bool:
-        """Let the weights that go by gradients take note of these norms; whether there were any."""
+        """Pass gradient norms to the weights that depend on them; return whether there are any."""
         terms = self.named()
         truth = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
         balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
@@ -162,67 +185,18 @@ class Terms(nn.ModuleDict):
         return bool(balanced)
 
     def weights(self) -> dict[str, float]:
-        """The weights in use of the terms whose weight goes by the others'."""
-        found = {name: term.weight.current() for name, term in self.named().items() if isinstance(term.weight, Weight)}
-        return {name: weight for name, weight in found.items() if weight is not None}
+        """Return the current weights of the terms whose weight depends on other terms."""
+        policies = {name: term.weight for name, term in self.named().items() if isinstance(term.weight, Weight)}
+        current = {name: policy.current() for name, policy in policies.items()}
+        return {name: weight for name, weight in current.items() if weight is not None}
 
 
-def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
-    """Refuse to compare teachers one by one, class by class, that know different classes."""
-    knows = teacher is not None and "columns" in teacher.metadata
-    if (
-        knows
-        and "teacher" in loss.list_inputs
-        and loss.class_dim is not None
-        and "columns" not in loss.required_inputs(optional=True)
-    ):
-        raise ConfigError(
-            f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
-            "use uhc, or kd with their joined answer."
-        )
+def unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
+    """Let each term that compares features, and whose options name no layers, compare these."""
 
+    def request(term: Term) -> WiringRequest:
+        if term.request.compares == "response" or any(term.request.layers.values()):
+            return term.request
+        return replace(term.request, layers={"student": student, "teacher": teacher})
 
-Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
-
-
-def _parts(method: Method | None) -> list[Any]:
-    if method is None:
-        return []
-    if isinstance(method, Mix):
-        return list(method.parts)
-    if isinstance(method, Loss | Term | Mapping | str):
-        return [method]
-    if not isinstance(method, Iterable):
-        raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
-    return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
-
-
-def _made(parts: Iterable[Any]) -> list[Term]:
-    """The terms of the parts; the faults of all of them at once."""
-    terms: list[Term] = []
-    faults: list[str] = []
-    for part in parts:
-        try:
-            terms.append(_term(part))
-        except ConfigError as error:
-            faults.append(str(error))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    return terms
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Loss)
-
-
-def _term(part: Any) -> Term:
-    if isinstance(part, Term):
-        return part
-    if isinstance(part, Loss):
-        return Term(part)
-    if isinstance(part, str):
-        return Term(find("losses", part).load()())
-    if isinstance(part, Mapping):
-        return from_spec(part)
-    weight, loss = part
-    return Term(loss, weight)
+    return request

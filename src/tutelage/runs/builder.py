@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+
+from torch import Tensor
 
 from tutelage.config.methods import specs
 from tutelage.config.schema import Config
@@ -27,9 +30,12 @@ class RunBuilder:
         inputs = self.inputs.for_column(column)
         return self if inputs is self.inputs else RunBuilder(inputs, RunPlan(inputs), self.storage)
 
-    def terms(self, config: Config, add_task_loss: bool = True) -> Terms:
-        """Build a method's terms, with the task's loss in addition where `add_task_loss` and the method has none."""
+    def terms(self, config: Config, add_task_loss: bool = True, first: Mapping[str, Tensor] | None = None) -> Terms:
+        """Build a method's terms, with the task's loss in addition where `add_task_loss` and the method has none.
+
+        first: the state that the terms begin with.
+        """
         provided, task_loss = self.inputs.provided.method, self.inputs.task.task_loss() if add_task_loss else None
         if provided is not None and config.method == self.inputs.config.method:
-            return Terms.from_method(copy.deepcopy(provided), task_loss)  # phases and peers share nothing
-        return Terms.from_method(specs(config.method), task_loss)
+            return Terms.from_method(copy.deepcopy(provided), task_loss, first)  # phases and peers share nothing
+        return Terms.from_method(specs(config.method), task_loss, first)

@@ -1,4 +1,4 @@
-"""What a run is made from: its configuration, the objects given in place of names, its data, its task and its devices."""
+"""The inputs of a run: its configuration, the objects passed in place of names, its data, its task and its devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
 from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
-from tutelage.objective.terms import Method
+from tutelage.objective.spec import Method
 from tutelage.runs.data import load_data
 from tutelage.tasks.base import Task
 from tutelage.training.callbacks import Callback

@@ -118,7 +118,8 @@ class NetworkLoader:
         if known is not None and card.classes != known:
             how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
-                f"{path} was trained {how}: it knows {join_first(card.classes)}, {self.data.name} has {join_first(known)}; "
+                f"{path} was trained {how}: it knows {join_first(card.classes)}, {self.data.name} has "
+                f"{join_first(known)}; "
                 "use data whose class folders or labels are the same, in the same order."
             )
         if card.channels != self.data.channels:

@@ -107,9 +107,8 @@ class RunSchemeContext:
 
     def terms(self, truth: bool = True) -> Terms:
         """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
-        terms = self.builder.terms(self.config, truth)
-        terms.first = self.networks.first_terms(self.config.term_weights, self.phase.number)
-        return terms
+        first = self.networks.first_terms(self.config.term_weights, self.phase.number)
+        return self.builder.terms(self.config, truth, first)
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """The teacher that the phase names, cached and ahead as far as the configuration says so."""

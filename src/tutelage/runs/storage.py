@@ -27,7 +27,7 @@ class RunStorage(Protocol):
     def network(
         self, phase: str, epoch: int | None, provided: nn.Module | None, make: Callable[[], LoadedNetwork]
     ) -> LoadedNetwork:
-        """Return the network that a phase left, at its end or after an epoch; `make` makes that phase's first network."""
+        """Return the network that a phase left, at its end or after an epoch; `make` makes its first one."""
 
     def terms(self, phase: str) -> dict[str, Tensor]:
         """Return the state of the terms that a phase left."""

@@ -91,6 +91,8 @@ class Scheme(Checked, nn.Module):
     """How training batches are composed: the arguments `order`, `each` and `copies` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
+    provides: ClassVar[tuple[str, ...]] = ()
+    """The inputs that the scheme adds to each batch, for losses that require them by keyword."""
 
     @classmethod
     def from_context(cls, context: SchemeContext) -> Scheme:
@@ -176,7 +178,7 @@ class SelfTaught(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire the player without a teacher."""
-        unwrap(self.players["student"]).wire(None, batch, samples)
+        unwrap(self.players["student"]).wire(None, batch, samples, self.provides)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Yield the student's turn."""

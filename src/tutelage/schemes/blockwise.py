@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import channels_come_last, norm_widths
-from tutelage.nn.model_profile import ModelProfile, order, parents
+from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
 from tutelage.nn.token_grid import split
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -60,9 +60,9 @@ class BlockwisePlayer(Player):
         self.copy = copy
         self.copied: list[str] = []
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Choose the layers, check that the paired ones have equal shapes, and copy modules from the teacher."""
-        super().wire(teacher, batch, samples)
+        super().wire(teacher, batch, samples, provides)
         terms = self.terms.named().values()
         pairs = [
             (split(student_layer)[0], split(teacher_layer)[0])
@@ -73,7 +73,7 @@ class BlockwisePlayer(Player):
             raise ConfigError(
                 "scheme=blockwise needs a term that compares layers, at which blocks end: use method=lit."
             )
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         for student_layer, teacher_layer in pairs:
             student_shape, teacher_shape = (
                 tuple(x.shape[1:]) for x in (profile.feature(student_layer), teacher.feature(teacher_layer))

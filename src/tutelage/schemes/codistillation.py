@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.objective.player import Player, wire_peers
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names
+from tutelage.schemes.peers import wire_peers
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
 from tutelage.utils.options import Count
@@ -44,7 +45,7 @@ class Codistillation(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour, and choose the layers of each copy that the other peers' terms require."""
-        wire_peers(list(self.peers.values()), batch, samples)
+        wire_peers(list(self.peers.values()), batch, samples, self.provides)
         for teacher in self.copies.values():
             assert isinstance(teacher, Frozen)
             teacher.profile(batch)

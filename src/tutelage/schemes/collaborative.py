@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -40,6 +41,7 @@ class Collaborative(Scheme):
     name = "together"
 
     takes_teacher: ClassVar[bool] = False
+    provides = ("peer_weights",)
 
     def __init__(
         self,
@@ -91,7 +93,7 @@ class Collaborative(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Split the branches, and size the ensemble and the terms."""
         group: CollaborativePlayer = unwrap(self.players["peers"])
-        group.wire(batch, samples)
+        group.wire(batch, samples, self.provides)
         if self.decay is not None:
             self.average = _MovingAverages(group.branches, self.decay)
 
@@ -101,7 +103,7 @@ class Collaborative(Scheme):
         inputs = self._views(batch, len(group.students())) if self.own_views else None
         losses = [term.loss for term in group.group_terms.named().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
-            batch.extras["peer_weights"] = self._validation_weights(group, batch)
+            batch = replace(batch, extras=batch.extras | {"peer_weights": self._validation_weights(group, batch)})
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))
 
     def _views(self, batch: Batch, count: int) -> list[Inputs]:

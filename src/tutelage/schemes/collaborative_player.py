@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tutelage.nn.connectors import as_vector
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.nn.shared_trunk import Branches
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
+from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.schemes.peer_ensembles import PeerEnsemble
 from tutelage.schemes.two_views import require_embedding
@@ -58,8 +58,6 @@ class CollaborativePlayer(nn.Module):
         self.embedding_terms = Terms(
             {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
         )
-        for term in self.embedding_terms.named().values():
-            term.compares = "response"  # its place is taken by the embedding
         self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full_weights = {
@@ -67,10 +65,10 @@ class CollaborativePlayer(nn.Module):
             for name, term in self.group_terms.named().items()
         }
 
-    def wire(self, batch: Batch, samples: int) -> None:
+    def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Split the networks, and size the ensemble and the terms from one example."""
         first = next(iter(self.students().values())).model
-        profile = ModelProfile(first, batch)
+        profile = profile_model(first, batch)
         if self.split is not None:
             self.branches.share(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
@@ -84,18 +82,15 @@ class CollaborativePlayer(nn.Module):
         with eval_no_grad(self):
             group_outputs, group_teacher = self.ensemble.group_comparison(outputs)
             comparisons = self.ensemble.peer_comparisons(dict(zip(self.students(), outputs, strict=True)), None)
-        self.group_terms.wire(
-            profile_with_outputs(profile, group_outputs), profile_with_outputs(profile, group_teacher), batch, samples
-        )
+        group_profile = profile_with_outputs(profile, group_outputs)
+        teacher_profile = None if group_teacher is None else profile_with_outputs(profile, group_teacher)
+        self.group_terms.wire(group_profile, teacher_profile, batch, samples, provides)
         if self.embedding_terms:
-            self.embedding_terms.wire(profile_with_outputs(profile, self.embeddings(outputs)), None, batch, samples)
+            embeddings = profile_with_outputs(profile, self.embeddings(outputs))
+            self.embedding_terms.wire(embeddings, None, batch, samples, provides, as_responses)
         for student_outputs, teacher_outputs in list(comparisons.values())[:1]:
-            self.peer_terms.wire(
-                profile_with_outputs(profile, student_outputs),
-                profile_with_outputs(profile, teacher_outputs[0]),
-                batch,
-                samples,
-            )
+            student, teacher = (profile_with_outputs(profile, x) for x in (student_outputs, teacher_outputs[0]))
+            self.peer_terms.wire(student, teacher, batch, samples, provides)
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """Return each student's outputs."""
@@ -161,10 +156,12 @@ def branch_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[I
     return [Outputs(task.response(x.response, batch), x.features) for x in outputs]
 
 
-def profile_with_outputs(profile: ModelProfile, outputs: Outputs | None) -> Any:
-    """Return a copy of the profile with these outputs, or None without outputs."""
-    if outputs is None:
-        return None
-    copied: Any = copy.copy(profile)
-    copied.response, copied.metadata, copied.members = outputs.response, outputs.metadata, outputs.members
-    return copied
+def profile_with_outputs(profile: ModelProfile, outputs: Outputs) -> ModelProfile:
+    """Return the profile of a network with these outputs."""
+    members = [profile.with_response(member.response) for member in outputs.members]
+    return replace(profile, response=outputs.response, metadata=outputs.metadata, members=members)
+
+
+def as_responses(term: Term) -> WiringRequest:
+    """Let a term of embeddings compare responses, whose place they take."""
+    return replace(term.request, compares="response")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, peer_names
@@ -44,12 +45,11 @@ class CrossLayer(Mutual):
 class CrossLayerPlayer(MultiExitPlayer):
     """A peer with exits, whose outputs include the logits of all its classifiers."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Build the exits, and wire the terms to another peer."""
-        profile = ModelProfile(self.student.model, batch)
-        student_profile = profile.answer(profile.response)
-        student_profile.members = [*(profile.answer(logits) for _, logits in self.build_heads(profile)), profile]
-        self.terms.wire(student_profile, teacher, batch, samples)
+        profile = profile_model(self.student.model, batch)
+        members = [*(profile.with_response(logits) for _, logits in self.build_heads(profile)), profile]
+        self.terms.wire(replace(profile, members=members), teacher, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers()
 
@@ -61,7 +61,6 @@ class CrossLayerPlayer(MultiExitPlayer):
         """Return the network's outputs, with the outputs of all its classifiers as members."""
         outputs = super().forward_student(batch)
         exits = [head(outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        outputs.members = [Outputs(to_float32(logits)) for logits in (*exits, outputs.response)]
-        return outputs
+        return replace(outputs, members=[Outputs(to_float32(logits)) for logits in (*exits, outputs.response)])
 
     forward = Player.forward  # the teachers are the peers, not the deepest layer as in MultiExitPlayer

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
@@ -36,6 +36,7 @@ class DenseVotes(SelfTaught):
     """
 
     name = "dense_votes"
+    provides = ("votes",)
 
     @classmethod
     def from_context(
@@ -60,13 +61,13 @@ class DenseVotesPlayer(Checked, Player):
         super().__init__(model, terms, task)
         self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the stages and build the classifiers.
 
         Raises: ModelError if there is no stage; ConfigError if the student's logits have positions, or no term
         requires votes.
         """
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
                 f"scheme=dense_votes: the student's response is {shape_of(profile.response)}, expected one per sample; "
@@ -89,7 +90,7 @@ class DenseVotesPlayer(Checked, Player):
             features[-1]
         )
         self.metadata = profile.metadata
-        self.terms.wire(profile, None, replace(batch, extras=batch.extras | {"votes": profile.response}), samples)
+        self.terms.wire(profile, None, batch, samples, provides)
         self.terms.refuse_frozen(profile)
         self.set_captured_layers(self.layers)
 

@@ -36,6 +36,7 @@ class DistProScheme(MetaWeighted):
     """
 
     name = "distpro"
+    provides = ("pair_weights",)
 
     def __init__(
         self, student: Player, teacher: Teacher | None, quiz: MetaBatches, rate: Rate, meta_lr: LearningRate = 0.1
@@ -68,8 +69,6 @@ class Paths(WeightNetwork):
     """
 
     own_betas = 0.5, 0.999
-
-    provides = ("pair_weights",)
 
     def build(self, students: int, widths: list[int]) -> None:
         """Create one logit per path and one for no path."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, unwrap
 from tutelage.schemes.offline import Offline
@@ -25,11 +26,11 @@ class HydraPlayer(Player):
     Raises: ConfigError if there aren't several teachers, or if the network has no linear classifier.
     """
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Create the heads, and wire the terms to their outputs."""
         if teacher is None or not teacher.members:
             raise ConfigError("scheme=hydra needs several teachers, one for each head (teacher=[a, b]).")
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         self.classifier_name, at, _ = profile.embedding.partition(":in")
         if not at:
             raise ConfigError(
@@ -41,9 +42,9 @@ class HydraPlayer(Player):
             cast(nn.Linear, head).reset_parameters()
         self.classifier().requires_grad_(False)
         self.merge()
-        profile.response = self.task.response(ModelProfile(self.student.model, batch).response, batch)
-        profile.members = [SimpleNamespace(response=profile.response) for _ in self.heads]  # type: ignore[misc]
-        self.terms.wire(profile, teacher, batch, samples)
+        response = self.task.response(profile_model(self.student.model, batch).response, batch)
+        members = [profile.with_response(response) for _ in self.heads]
+        self.terms.wire(replace(profile, response=response, members=members), teacher, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers([f"{self.classifier_name}:in"])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
 
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.two_views import require_embedding
@@ -25,6 +26,7 @@ class InBatchEnsemble(SelfTaught):
     """
 
     name = "batch_ensemble"
+    provides = ("embedding",)
 
     def __init__(self, player: Player, others: Few = 3) -> None:
         super().__init__(player, sampling="grouped", group_size=others)
@@ -40,12 +42,12 @@ class EmbeddingPlayer(Player):
 
     embedding = ""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the embedding, and wire the terms."""
-        profile = require_embedding(ModelProfile(self.student.model, batch))
+        profile = require_embedding(profile_model(self.student.model, batch))
         self.embedding = profile.embedding
         self.metadata = profile.metadata
-        self.terms.wire(profile, None, self.with_embedding(batch, profile.feature(profile.embedding)), samples)
+        self.terms.wire(profile, None, batch, samples, provides)
         self.set_captured_layers([profile.embedding])
 
     def with_embedding(self, batch: Batch, feature: Tensor) -> Batch:

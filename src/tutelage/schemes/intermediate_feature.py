@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from tutelage.errors import ModelError
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
@@ -50,17 +53,19 @@ class IntermediateFeaturePlayer(Player):
         """Return the feature averaged over positions, (B, D)."""
         return as_vector(feature)
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layer, unless one is set, and wire the terms."""
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         self.layer = profile.named(self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form)
         self.metadata = profile.metadata
-        profile.members = [profile.answer(profile.response), profile.answer(self.pooled(profile.feature(self.layer)))]
-        self.terms.wire(profile, teacher, batch, samples)
+        outputs = (profile.response, self.pooled(profile.feature(self.layer)))
+        profile = replace(profile, members=[profile.with_response(x) for x in outputs])
+        self.terms.wire(profile, teacher, batch, samples, provides)
         self.set_captured_layers([self.layer])
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Run one forward, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
-        student_outputs.members = [Outputs(student_outputs.response), Outputs(self.pooled(student_outputs[self.layer]))]
+        members = [Outputs(student_outputs.response), Outputs(self.pooled(student_outputs[self.layer]))]
+        student_outputs = replace(student_outputs, members=members)
         return self.compare(student_outputs, teacher_outputs if isinstance(teacher_outputs, Outputs) else None, batch)

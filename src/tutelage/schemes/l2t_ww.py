@@ -36,6 +36,7 @@ class L2TWWScheme(MetaWeighted):
     """
 
     name = "l2t_ww"
+    provides = ("pair_weights", "channel_weights")
 
     def __init__(
         self,
@@ -91,8 +92,6 @@ class Nets(WeightNetwork):
     A and B are one linear layer each. Initially all pairs have equal weights, `begin` or summing to 1, and so have all
     channels of a pair.
     """
-
-    provides = ("pair_weights", "channel_weights")
 
     def __init__(self, lr: float, begin: float | None = None) -> None:
         super().__init__(lr)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.structures import Batch, Outputs
@@ -56,9 +56,9 @@ class LastBatch(SelfTaught):
 class RepeatedBatchPlayer(Player):
     """A student whose batches are repeated samples followed by new ones."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Wire the terms to the student itself as the teacher."""
-        super().wire(ModelProfile(self.student.model, batch), batch, samples)
+        super().wire(profile_model(self.student.model, batch), batch, samples, provides)
         if self.terms.layers("teacher"):
             raise ConfigError("scheme=last_batch stores logits, not features: use losses of responses, such as kd.")
 

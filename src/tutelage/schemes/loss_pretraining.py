@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import Player
+from tutelage.objective.term import Term
+from tutelage.objective.wiring import WiringRequest
 from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
@@ -33,15 +38,13 @@ class TeacherOnlyPlayer(Player):
     Raises: ConfigError if there is no teacher, or nothing to train.
     """
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Wire the terms to the teacher on both sides."""
         if teacher is None:
             raise ConfigError(
                 "scheme=without_student needs a teacher, from whose features the terms learn: set teacher=…."
             )
-        for term in self.terms.named().values():
-            term.requested_layers["student"] = term.requested_layers["teacher"]
-        self.terms.wire(teacher, teacher, batch, samples)
+        self.terms.wire(teacher, teacher, batch, samples, provides, of_teacher)
         if not any(p.requires_grad for p in self.terms.parameters()):
             raise ConfigError(
                 f"scheme=without_student: {', '.join(self.terms)} has no trainable modules; use a loss that has "
@@ -52,3 +55,9 @@ class TeacherOnlyPlayer(Player):
         """Return the weighted terms of the teacher's outputs."""
         assert isinstance(teacher_outputs, Outputs)
         return self.compare(teacher_outputs, teacher_outputs, batch)
+
+
+def of_teacher(term: Term) -> WiringRequest:
+    """Return the term's request, with its layers of the teacher on both sides."""
+    layers = term.request.layers["teacher"]
+    return replace(term.request, layers={"student": layers, "teacher": layers})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,11 +23,9 @@ from tutelage.teachers.base import Teacher
 class WeightNetwork(AuxiliaryPlayer):
     """Abstract: an auxiliary player that computes the weights of layer pairs from the teacher's features.
 
-    forward(features (B, C), one per layer of the teacher) → the inputs `provides` that a loss requires by keyword.
+    forward(features (B, C), one per layer of the teacher) → the inputs that its scheme `provides`.
     Raises: ConfigError if the learning rate of its AdamW is negative.
     """
-
-    provides: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, lr: float) -> None:
         super().__init__()
@@ -56,10 +54,9 @@ class MetaWeighted(Offline):
 
         Raises: ConfigError if not exactly one term requires the weights.
         """
-        provides = self.weight_network.provides
-        super().wire(replace(batch, extras=batch.extras | dict.fromkeys(provides, torch.ones(()))), samples)
+        super().wire(batch, samples)
         terms = unwrap(self.players["student"]).terms.named()
-        weighted_terms = [term for term in terms.values() if set(provides) <= set(term.loss.required_inputs())]
+        weighted_terms = [term for term in terms.values() if set(self.provides) <= set(term.loss.required_inputs())]
         if len(weighted_terms) != 1:
             raise ConfigError(
                 f"scheme={self.name}: {len(weighted_terms)} terms of the method require the weights that it learns, "

@@ -69,7 +69,7 @@ class MetaDistil(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Pair the layers, size the connectors, and check that the method has a gradient to the teacher."""
         student, teacher = unwrap(self.players["student"]), unwrap(self.players["teacher"])
-        student.wire(teacher.teacher.profile(batch), batch, samples)
+        student.wire(teacher.teacher.profile(batch), batch, samples, self.provides)
         self.layers = student.terms.layers("teacher")
         self._meta_loss(batch, 0)
 

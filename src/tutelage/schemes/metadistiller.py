@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -72,7 +73,7 @@ class MetaDistiller(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Build the heads and the generator, and check that the method has a gradient to the generator."""
         student, generator = unwrap(self.players["student"]), unwrap(self.players["generator"])
-        student.wire(None, batch, samples)
+        student.wire(None, batch, samples, self.provides)
         with eval_no_grad(student):
             student_outputs = student.forward_student(batch)
         generator.build(
@@ -98,12 +99,13 @@ class MetaDistiller(Scheme):
 class SoftTargetPlayer(MultiExitPlayer):
     """A student with exits; each exit and the student itself have targets of their own."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the heads, and wire the terms to their logits."""
         exits_profile, profile = self.profiles(batch)
-        exits_profile.members.append(profile.answer(profile.response))
-        profile.members = exits_profile.members
-        self.terms.wire(exits_profile, profile, batch, samples)
+        members = [*exits_profile.members, profile]
+        self.terms.wire(
+            replace(exits_profile, members=members), replace(profile, members=members), batch, samples, provides
+        )
         if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
             raise ConfigError(
                 "scheme=metadistiller generates logits: use a loss that takes lists of logits (method=hydra)."

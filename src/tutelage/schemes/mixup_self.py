@@ -12,10 +12,11 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Aggregate
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
+from tutelage.objective.terms import unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
-from tutelage.schemes.multi_exit import ExitsLook, MultiExitPlayer, sum_by_name
+from tutelage.schemes.multi_exit import MultiExitPlayer, sum_by_name, with_exits
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Layers, Positive
 
@@ -68,24 +69,22 @@ def draw_mix(alpha: float, count: int, seed: int, step: int) -> tuple[float, Ten
 class MixupPlayer(MultiExitPlayer):
     """A student with heads on middle layers and a self-teacher on their features, which mixes its batches."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the heads and the self-teacher, and wire the terms to their features.
 
         Raises: ModelError if there is no layer to put a head on; ConfigError if the student's logits have positions,
         its inputs can't be mixed, or a term requires an input of which a mixture has two.
         """
         self._check_inputs(batch)
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         student_outputs = self.build_heads(profile)
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(student_outputs)}
         self.names = [*exits, self.deepest]
-        exits_profile = ExitsLook(profile, exits)
+        exits_profile = with_exits(profile, exits)
         self.self_teacher = Aggregate([exits_profile.feature(name) for name in self.names], profile.response.shape[1])
-        for term in self.terms.named().values():
-            if term.compares != "response" and not any(term.requested_layers.values()):
-                term.requested_layers = {"student": self.names, "teacher": self.names}
         self.metadata = profile.metadata
-        self.terms.wire(exits_profile, exits_profile, batch, samples)
+        requests = unless_named(self.names, self.names)
+        self.terms.wire(exits_profile, exits_profile, batch, samples, provides, requests)
         layers = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
         self.set_captured_layers([*self.exits, self.deepest, *sorted(layers)])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,11 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Head
-from tutelage.nn.model_profile import LayerInfo, ModelProfile
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
 from tutelage.nn.token_grid import module_of
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
-from tutelage.objective.terms import Terms
+from tutelage.objective.terms import Terms, unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -50,28 +51,25 @@ class MultiExitPlayer(Player):
         self.deepest = ""
         self.heads = nn.ModuleList()
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the heads, and wire the terms to their features."""
         exits_profile, profile = self.profiles(batch)
-        names = list(exits_profile.features)
-        for term in self.terms.named().values():
-            if term.compares != "response" and not any(term.requested_layers.values()):
-                term.requested_layers = {"student": names, "teacher": [self.deepest] * len(names)}
-        self.terms.wire(exits_profile, profile, batch, samples)
+        names = [f"exit{k}" for k in range(len(self.exits))]
+        requests = unless_named(names, [self.deepest] * len(names))
+        self.terms.wire(exits_profile, profile, batch, samples, provides, requests)
         model_layers = [layer for layer in self.terms.layers("student") if layer not in names]
         self.capture_exits([*model_layers, *self.terms.layers("teacher")])
 
-    def profiles(self, batch: Batch) -> tuple[ExitsLook, ModelProfile]:
+    def profiles(self, batch: Batch) -> tuple[ModelProfile, ModelProfile]:
         """Build the exits; return the profile of the student with the exits as members, and of the student alone.
 
         Raises: as `build_heads`.
         """
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         outputs = self.build_heads(profile)
-        exits_profile = ExitsLook(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
-        exits_profile.members = [profile.answer(logits) for _, logits in outputs]
+        exits_profile = with_exits(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
         self.metadata = profile.metadata
-        return exits_profile, profile
+        return replace(exits_profile, members=[profile.with_response(logits) for _, logits in outputs]), profile
 
     def capture_exits(self, layers: Sequence[str] = ()) -> None:
         """Capture the inputs of the exits, the deepest stage, and these layers."""
@@ -126,18 +124,12 @@ def sum_by_name(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.stack([scalars[name] for scalars in losses]).sum() for name in losses[0]}
 
 
-class ExitsLook(ModelProfile):
-    """A look at a model with the exits' features among its layers."""
-
-    def __init__(self, profile: ModelProfile, features: Mapping[str, Tensor]) -> None:
-        self.__dict__.update(vars(profile))
-        self.features = features
-        self.layers = [*profile.layers, *(LayerInfo(n, "Head", tuple(x.shape[1:]), 1.0) for n, x in features.items())]
-
-    def learns(self, layer: str = "") -> bool:
-        """It does: what is made of the student's features is learned beside it."""
-        return True
-
-    def feature(self, layer: str) -> Tensor:
-        """An exit's, or the model's."""
-        return self.features[layer] if layer in self.features else super().feature(layer)
+def with_exits(profile: ModelProfile, features: Mapping[str, Tensor]) -> ModelProfile:
+    """Return a model's profile with the exits' features among its layers."""
+    exits = [LayerInfo(name, "Head", tuple(x.shape[1:]), 1.0) for name, x in features.items()]
+    return replace(
+        profile,
+        layers=[*profile.layers, *exits],
+        feature=lambda layer: features[layer] if layer in features else profile.feature(layer),
+        learns=lambda layer: True,  # the exits are trained with the student
+    )

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.objective.player import Peers, Player, wire_peers
+from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
+from tutelage.schemes.peers import Peers, wire_peers
 from tutelage.structures import Batch, Outputs
 
 
@@ -43,9 +44,9 @@ class Mutual(Scheme):
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour."""
         if self.sequential:
-            wire_peers([unwrap(player) for player in self.players.values()], batch, samples)
+            wire_peers([unwrap(player) for player in self.players.values()], batch, samples, self.provides)
         else:
-            unwrap(self.players["peers"]).wire(batch, samples)
+            unwrap(self.players["peers"]).wire(batch, samples, self.provides)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Yield one turn for all peers, or one turn for each."""

@@ -10,9 +10,10 @@ from torch.func import functional_call
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import Conv1x1, as_map
 from tutelage.nn.feature_extractor import eval_no_grad, to_float32
-from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.player import AuxiliaryPlayer, Peers, Player
+from tutelage.nn.model_profile import ModelProfile, profile_model
+from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
+from tutelage.schemes.peers import Peers
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.options import Positive
 
@@ -50,7 +51,7 @@ class MutualAdversarial(Scheme):
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Wire each peer to its neighbour, then size the critics."""
-        unwrap(self.players["peers"]).wire(batch, samples)
+        unwrap(self.players["peers"]).wire(batch, samples, self.provides)
 
     def turns(self, batch: Batch, step: int) -> Iterator[Turn]:
         """Yield the peers' turn, then the critics' turn on the peers' detached maps."""
@@ -65,18 +66,18 @@ class MapPlayer(Player):
     layer = ""
     transfer: nn.Module
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layer of the last map, and wire the terms.
 
         Raises: ModelError if the network has none.
         """
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         if not profile.stages:
             raise ModelError(
                 f"{type(self.student.model).__name__} has no stage, whose map the critics need; use another student."
             )
         self.layer = profile.named(profile.stages[-1].name, "map")
-        super().wire(teacher, batch, samples)
+        super().wire(teacher, batch, samples, provides)
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture the last map in addition to the terms' layers."""
@@ -137,9 +138,9 @@ class AdversarialPeers(Peers):
         self.critics = [critics]  # in a list, so that they aren't a submodule and aren't trained in the peers' turn
         self.weight = weight
 
-    def wire(self, batch: Batch, samples: int) -> None:
+    def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Wire the peers, transform their maps to the smallest shape, and size the critics."""
-        super().wire(batch, samples)
+        super().wire(batch, samples, provides)
         with eval_no_grad(self):
             maps = {name: player.map(player.forward_student(batch)) for name, player in self.map_players().items()}
         first = next(iter(maps.values()))

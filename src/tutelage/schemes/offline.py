@@ -40,7 +40,7 @@ class Offline(Scheme):
         players = [unwrap(player) for player in self.players.values()]
         profile = None if self.teacher is None else self.teacher.profile(batch)
         for player in players:
-            player.wire(profile, batch, samples)
+            player.wire(profile, batch, samples, self.provides)
         vector_only = {
             layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.teacher_layers()
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.feature_pyramid import Pyramid
-from tutelage.nn.model_profile import LayerInfo, ModelProfile
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
 from tutelage.nn.token_grid import module_of
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
@@ -57,39 +58,41 @@ class PyramidPlayer(Checked, Player):
         super().__init__(model, terms, task)
         self.layers, self.width, self.depth = list(layers), width, depth
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the pyramid, and wire the terms to its outputs.
 
         Raises: ModelError if there are fewer than two layers to refine; ConfigError if the student's logits have
         positions, or a layer is neither a map nor tokens of a known grid.
         """
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
                 f"scheme=self_teacher: the student's response is {shape_of(profile.response)}, expected one per sample."
             )
-        self._choose_layers(profile)
+        profile = self._choose_layers(profile)
         features = [profile.feature(layer) for layer in self.layers]
         self.pyramid = Pyramid(features, profile.response.shape[1], self.width, self.depth)
         with torch.no_grad():
             refined, logits = self.pyramid.eval()(features)
         self.pyramid.train()
         self.metadata = profile.metadata
-        self.terms.wire(profile, Refined(profile, refined, logits), batch, samples)
+        self.terms.wire(profile, refined_profile(profile, refined, logits), batch, samples, provides)
         self.set_captured_layers(self.layers)
 
-    def _choose_layers(self, profile: ModelProfile) -> None:
+    def _choose_layers(self, profile: ModelProfile) -> ModelProfile:
+        """Find the layers; return the profile with them as its stages."""
         known = {layer.name: layer for layer in profile.layers}
         for layer in self.layers:
             if module_of(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
-        profile.stages = [known[module_of(layer)] for layer in self.layers] or profile.stages
-        self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in profile.stages]]
+        stages = [known[module_of(layer)] for layer in self.layers] or profile.stages
+        self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in stages]]
         if len(self.layers) < 2:
             raise ModelError(
                 f"scheme=self_teacher refines at least two stages, got {', '.join(self.layers) or 'none'}; set the "
                 "layers (scheme={name: self_teacher, layers: […]}; `tutelage layers MODEL` lists them)."
             )
+        return replace(profile, stages=stages)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Run one forward of the student and its pyramid, and return the weighted terms."""
@@ -108,27 +111,27 @@ class PyramidPlayer(Checked, Player):
             return self.terms(student_outputs, teacher_outputs, batch, mask, supervised)
 
 
-class Refined(ModelProfile):
-    """A look at a pyramid on a model: its stages are the model's, refined."""
+def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: Tensor) -> ModelProfile:
+    """Return the profile of a pyramid on a model: its stages are the model's, refined."""
+    features = {f"refined{k}": x for k, x in enumerate(refined)}
+    stages = [
+        LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
+        for k, (stage, (name, x)) in enumerate(zip(profile.stages, features.items(), strict=True))
+    ]
 
-    def __init__(self, profile: ModelProfile, refined: Sequence[Tensor], response: Tensor) -> None:
-        self.__dict__.update(vars(profile))
-        self.features = {f"refined{k}": x for k, x in enumerate(refined)}
-        self.stages = self.layers = [
-            LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
-            for k, (stage, (name, x)) in enumerate(zip(profile.stages, self.features.items(), strict=True))
-        ]
-        self.response, self.embedding, self.metadata, self.members = response, self.stages[-1].name, {}, []
+    def feature(layer: str) -> Tensor:
+        if layer not in features:
+            raise ModelError(unknown("layer of the self-teacher", layer, features))
+        return features[layer]
 
-    def learns(self, layer: str = "") -> bool:
-        """It does: what is made of the student's features is learned beside it."""
-        return True
-
-    def feature(self, layer: str) -> Tensor:
-        """A refined stage.
-
-        Raises: ModelError for any other layer.
-        """
-        if layer not in self.features:
-            raise ModelError(unknown("layer of the self-teacher", layer, self.features))
-        return self.features[layer]
+    return replace(
+        profile,
+        response=response,
+        layers=stages,
+        stages=stages,
+        embedding=stages[-1].name,
+        metadata={},
+        feature=feature,
+        learns=lambda layer: True,  # the pyramid is trained with the student
+        members=(),
+    )

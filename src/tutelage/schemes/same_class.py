@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
@@ -32,9 +34,9 @@ class SameClass(SelfTaught):
 class PairPlayer(Player):
     """A student whose batches are samples followed by a companion of each."""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Wire the terms to the student itself as the teacher."""
-        super().wire(ModelProfile(self.student.model, batch), batch, samples)
+        super().wire(profile_model(self.student.model, batch), batch, samples, provides)
         self.set_captured_layers(self.terms.layers("teacher"))
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

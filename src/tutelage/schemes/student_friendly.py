@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn import connectors
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile, pair
+from tutelage.nn.model_profile import ModelProfile, pair, profile_model
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
@@ -85,11 +86,11 @@ class BranchedPlayer(Player):
         self.ends: list[str] = []
         self.branches = nn.ModuleList()
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Pair the stages, and build the branches."""
-        profile = ModelProfile(self.student.model, batch)
+        profile = profile_model(self.student.model, batch)
         device = profile.response.device
-        student = ModelProfile(self.create_student().to(device), batch)
+        student = profile_model(self.create_student().to(device), batch)
         pairs = pair(student.stages, profile.stages)[:-1]
         if not pairs:
             raise ModelError(
@@ -101,8 +102,8 @@ class BranchedPlayer(Player):
             connector = connectors.make("conv1x1", profile.feature(stage.name), student.feature(student_stage.name))
             tail = Tail(self.create_student().to(device), student_stage.name, profile.inputs)
             self.branches.append(nn.Sequential(connector, tail))
-        profile.response = self.task.response(profile.response, batch)
-        self.terms.wire(profile, profile, batch, samples)
+        profile = replace(profile, response=self.task.response(profile.response, batch))
+        self.terms.wire(profile, profile, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers(self.ends)
 

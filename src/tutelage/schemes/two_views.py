@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from tutelage.errors import ModelError
 from tutelage.nn.connectors import as_vector
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
@@ -36,16 +39,14 @@ class TwoViewPlayer(Player):
 
     embedding = ""
 
-    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int) -> None:
+    def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the embedding, and wire the terms to [logits, embedding] on both sides."""
-        profile = require_embedding(ModelProfile(self.student.model, batch))
+        profile = require_embedding(profile_model(self.student.model, batch))
         self.embedding = profile.embedding
         self.metadata = profile.metadata
-        profile.members = [
-            profile.answer(profile.response),
-            profile.answer(as_vector(profile.feature(profile.embedding))),
-        ]
-        self.terms.wire(profile, profile, batch, samples)
+        outputs = (profile.response, as_vector(profile.feature(profile.embedding)))
+        profile = replace(profile, members=[profile.with_response(x) for x in outputs])
+        self.terms.wire(profile, profile, batch, samples, provides)
         self.set_captured_layers([profile.embedding])
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:

@@ -75,7 +75,7 @@ class Ensemble(Teacher):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile with all members' layers, and the first member's stages and embedding."""
         profiles = [teacher.profile(batch) for teacher in self.teachers()]
-        profile = Looks(profiles, self._mean([profile.response for profile in profiles]))
+        profile = joined(profiles, self._mean([profile.response for profile in profiles]))
         self.metadata = profile.metadata
         return profile
 
@@ -94,18 +94,22 @@ class Ensemble(Teacher):
             member.load_checkpoint_state(state[str(m)])
 
 
-class Looks(ModelProfile):
-    """Several looks as one, with each one's layers under its number."""
+def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
+    """Return several profiles as one with this response, each one's layers under its number."""
 
-    def __init__(self, profiles: list[ModelProfile], response: Tensor) -> None:
-        self.members, self.response = profiles, response
-        heads = [profile.metadata.get("head") for profile in profiles]
-        self.metadata = {} if None in heads else {"heads": heads}
-        self.layers = [replace(x, name=f"{m}.{x.name}") for m, profile in enumerate(profiles) for x in profile.layers]
-        self.stages = [replace(x, name=f"0.{x.name}") for x in profiles[0].stages]
-        self.embedding = f"0.{profiles[0].embedding}"
-
-    def feature(self, layer: str) -> Tensor:
-        """The feature of a member's layer."""
+    def feature(layer: str) -> Tensor:
         member, _, name = layer.partition(".")
-        return self.members[int(member)].feature(name)
+        return profiles[int(member)].feature(name)
+
+    heads = [profile.metadata.get("head") for profile in profiles]
+    return replace(
+        profiles[0],
+        response=response,
+        layers=[replace(x, name=f"{m}.{x.name}") for m, profile in enumerate(profiles) for x in profile.layers],
+        stages=[replace(x, name=f"0.{x.name}") for x in profiles[0].stages],
+        embedding=f"0.{profiles[0].embedding}",
+        metadata={} if None in heads else {"heads": heads},
+        feature=feature,
+        learns=lambda layer: False,  # teachers aren't trained
+        members=profiles,
+    )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
 from tutelage.nn.batch_norm_folding import fold
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
@@ -152,12 +152,11 @@ class Frozen(Teacher):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the network's profile; later outputs have its metadata."""
         try:
-            profile = ModelProfile(self.plain[0], self.adapt_inputs(batch))
+            profile = profile_model(self.plain[0], self.adapt_inputs(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
-        profile.response = self.task.response(profile.response, batch)
-        return profile
+        return replace(profile, response=self.task.response(profile.response, batch))
 
 
 def untrained(teacher: nn.Module) -> str:

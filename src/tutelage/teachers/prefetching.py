@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class PrefetchingTeacher(TeacherWrapper):
         """Return the wrapped teacher's profile, with features on the device of the batch."""
         if self.device is None:
             return self.teacher.profile(batch)
-        return Fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
+        return fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
         """Keep the teacher on its own device."""
@@ -100,18 +101,15 @@ def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Te
     return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 
 
-class Fetched(ModelProfile):
-    """A look whose tensors are brought to another device."""
-
-    def __init__(self, profile: ModelProfile, device: torch.device) -> None:
-        self.__dict__.update(vars(profile))
-        self.profile, self.device = profile, device
-        self.response, self.metadata = move(profile.response, device), move(profile.metadata, device)
-        self.members = [Fetched(member, device) for member in profile.members]
-
-    def feature(self, layer: str) -> Tensor:
-        """The feature of a layer on the example."""
-        return self.profile.feature(layer).to(self.device)
+def fetched(profile: ModelProfile, device: torch.device) -> ModelProfile:
+    """Return the profile with its tensors on another device."""
+    return replace(
+        profile,
+        response=move(profile.response, device),
+        metadata=move(profile.metadata, device),
+        feature=lambda layer: profile.feature(layer).to(device),
+        members=[fetched(member, device) for member in profile.members],
+    )
 
 
 def _device(batch: Batch) -> torch.device:

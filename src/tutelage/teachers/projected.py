@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class Projected(TeacherWrapper):
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the wrapped teacher's profile, with its features projected and without its classifier."""
-        return Narrow(self.teacher.profile(batch), self.width)
+        return narrowed(self.teacher.profile(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity, and the width."""
@@ -68,17 +69,14 @@ class Projected(TeacherWrapper):
         return None if identity is None else {"teacher": identity, "width": self.width}
 
 
-class Narrow(ModelProfile):
-    """A look whose features are projected."""
-
-    def __init__(self, profile: ModelProfile, width: int) -> None:
-        self.__dict__.update(vars(profile))
-        self.profile, self.width, self.metadata = profile, width, _without_heads(profile.metadata)
-        self.members = [Narrow(member, width) for member in profile.members]
-
-    def feature(self, layer: str) -> Tensor:
-        """The feature of a layer on the example."""
-        return project(self.profile.feature(layer), self.width)
+def narrowed(profile: ModelProfile, width: int) -> ModelProfile:
+    """Return the profile with its features projected and without its classifier."""
+    return replace(
+        profile,
+        metadata=_without_heads(profile.metadata),
+        feature=lambda layer: project(profile.feature(layer), width),
+        members=[narrowed(member, width) for member in profile.members],
+    )
 
 
 def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:

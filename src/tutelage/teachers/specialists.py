@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,8 +60,8 @@ class Specialists(Ensemble):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the ensemble's profile, with each member's classes in the metadata."""
         profile = super().profile(batch)
-        self.metadata = profile.metadata = {**profile.metadata, "columns": self.columns}
-        return profile
+        self.metadata = {**profile.metadata, "columns": self.columns}
+        return replace(profile, metadata=self.metadata)
 
     def identity(self) -> dict[str, Any] | None:
         """Return the members' identities, and their classes."""

@@ -14,7 +14,7 @@ from tutelage.data.multitask_targets import by_label
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import answer, eval_no_grad
-from tutelage.objective.term import mean
+from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 

@@ -26,7 +26,8 @@ from tutelage.losses.relation.rkd import RKD, RKDAngle, RKDDistance
 from tutelage.losses.relation.seed import SEED
 from tutelage.losses.relation.sp import SP
 from tutelage.objective.player import Player
-from tutelage.objective.term import Term, mean
+from tutelage.objective.reduction import mean
+from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
 from tutelage.teachers.frozen import Frozen

@@ -56,12 +56,12 @@ def layers(
     """
     import torch
 
-    from tutelage.nn.model_profile import ModelProfile
+    from tutelage.nn.model_profile import profile_model
     from tutelage.structures import Batch
     from tutelage.utils.console import number, say, table
 
     network, shape = _create(model, arguments or [])
-    profile = ModelProfile(network, Batch(torch.randn(2, *shape)))
+    profile = profile_model(network, Batch(torch.randn(2, *shape)))
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
         for x in profile.layers

@@ -1,0 +1,121 @@
+"""Terms from what a method or a configuration describes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tutelage.errors import ConfigError
+from tutelage.losses.base import Loss, Mix
+from tutelage.nn import connectors
+from tutelage.objective.term import Term, parse_samples, parse_temperature, parse_weight
+from tutelage.policies.parsing import policy_spec
+from tutelage.utils.dataclass_module import DataclassModule, build_from_options
+from tutelage.utils.options import of_options
+from tutelage.utils.registry import catalogue_name, find
+
+Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
+"""What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
+
+WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
+"""The options of a term, in addition to its loss's."""
+
+PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
+    "weight": (Mapping, parse_weight),
+    "temperature": (Mapping, parse_temperature),
+    "samples": (Mapping, parse_samples),
+    "connector": (str, connectors.known),
+}
+"""The options that a configuration describes by a value of this type, and what parses it."""
+
+
+def from_spec(spec: Mapping[str, Any]) -> Term:
+    """Return the term that `{name: at, weight: 0.5, student: layer2, teacher: layer3, …the loss's options}` describes.
+
+    Raises: ConfigError that lists every fault.
+    """
+    options = dict(spec)
+    wiring = {k: options.pop(k) for k in WIRING if options.get(k) is not None}
+    name = options.pop("name", None)
+    if not name:
+        raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
+    kind = find("losses", name).load()
+    if isinstance(options.get("temperature"), Mapping | DataclassModule):
+        wiring["temperature"] = options.pop("temperature")
+        options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
+    faults = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
+    for option, (values, parse) in PARSERS.items():
+        if isinstance(wiring.get(option), values):
+            try:
+                wiring[option] = parse(wiring[option])
+            except ConfigError as error:
+                faults.append(f"{name}: {error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return Term(build_from_options(kind, name, options, WIRING), **wiring)
+
+
+def spec_of(term: Term) -> dict[str, Any]:
+    """Return what from_spec makes the term of.
+
+    A value that isn't plain is there by its repr, which from_spec refuses.
+    """
+    wiring = {
+        "warmup": term.warmup,
+        "gather": term.gather or None,
+        "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
+        "connector": term.request.connector if term.request.connector != term.loss.connector else None,
+        **{side: names or None for side, names in term.request.layers.items()},
+        **{option: policy_spec(policy) for option, policy in term.policies().items()},
+        "weight": policy_spec(term.weight) if isinstance(term.weight, DataclassModule) else term.weight,
+    }
+    values = {key: value for key, value in {**term.loss.options(), **wiring}.items() if value is not None}
+    plain = (str, int, float, bool, list, dict)
+    own = {"name": catalogue_name(type(term.loss))}
+    return own | {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
+
+
+def terms_of(method: Method | None) -> list[Term]:
+    """Return the terms of a method.
+
+    Raises: ConfigError that lists the faults of all terms.
+    """
+    terms: list[Term] = []
+    faults: list[str] = []
+    for part in _parts(method):
+        try:
+            terms.append(_term(part))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return terms
+
+
+def _parts(method: Method | None) -> list[Any]:
+    if method is None:
+        return []
+    if isinstance(method, Mix):
+        return list(method.parts)
+    if isinstance(method, Loss | Term | Mapping | str):
+        return [method]
+    if not isinstance(method, Iterable):
+        raise ConfigError(f"{method!r} is no part of a method: expected a loss, a sum of losses, or a list of them.")
+    return [part for item in method for part in ([item] if _is_pair(item) else _parts(item))]
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], Loss)
+
+
+def _term(part: Any) -> Term:
+    if isinstance(part, Term):
+        return part
+    if isinstance(part, Loss):
+        return Term(part)
+    if isinstance(part, str):
+        return Term(find("losses", part).load()())
+    if isinstance(part, Mapping):
+        return from_spec(part)
+    weight, loss = part
+    return Term(loss, weight)

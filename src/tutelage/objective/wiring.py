@@ -1,0 +1,231 @@
+"""What a term compares in two models, and what its loss requires of them and of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from tutelage.errors import ConfigError
+from tutelage.losses.base import Dense, Loss
+from tutelage.nn import connectors
+from tutelage.nn.model_profile import ModelProfile
+from tutelage.objective import multitask
+from tutelage.objective.pairing import RequestedLayers, in_words, pairs_of
+from tutelage.policies.base import SampleWeight, Temperature
+from tutelage.structures import Batch, Outputs
+from tutelage.utils.dataclass_module import DataclassModule
+
+Policies = Sequence[Temperature | SampleWeight]
+"""A term's policies of its temperature and of what each sample counts."""
+
+
+@dataclass(frozen=True)
+class WiringRequest:
+    """What a term is to compare: the kind of outputs, the layers by side, and a connector.
+
+    layers: none of a side leaves the choice to the wiring.
+    """
+
+    compares: str
+    layers: RequestedLayers
+    connector: str | connectors.Maker
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What a term compares.
+
+    compares: the kind of outputs, as `Loss.compares` has it. feature_format: the form in which features reach the loss.
+    student_layers, teacher_layers: the layers to capture, in pairs. pairs: the same in words, with shapes. columns: how
+    many classes each label column has.
+    """
+
+    compares: str
+    connector: str | connectors.Maker = ""
+    feature_format: str = ""
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    columns: tuple[int, ...] = ()
+
+    def shaped(self, feature: Tensor) -> Tensor:
+        """Return a feature in the form in which it reaches the loss."""
+        if self.feature_format == "map":
+            return connectors.as_map(feature)
+        return connectors.as_vector(feature) if self.feature_format == "vector" else feature
+
+
+def wire(
+    loss: Loss,
+    policies: Policies,
+    request: WiringRequest,
+    student: ModelProfile,
+    teacher: ModelProfile | None,
+    batch: Batch,
+    provides: Iterable[str] = (),
+) -> Wiring:
+    """Choose what a loss compares in two models.
+
+    provides: the inputs that the scheme adds to each batch. A loss of responses compares layers if some are requested,
+    a dense one the last maps if responses have no positions.
+    Raises: ConfigError if the loss or a policy can't be computed from these models and this batch; ModelError for a
+    layer that isn't there.
+    """
+    refuse_other_classes(loss, teacher)
+    refuse_missing(loss, policies, student, teacher, batch, provides)
+    compares, connector = request.compares, request.connector
+    without_positions = isinstance(loss, Dense) and student.response.dim() == 2
+    if teacher is not None and compares == "response" and (any(request.layers.values()) or without_positions):
+        compares, connector = "last", connector or "conv1x1"
+    multitask.refuse(loss, policies, compares, teacher, batch.columns)
+    if teacher is not None and compares == "response":
+        _refuse_other_shapes(loss, student.response, teacher.response)
+    _refuse_policies(loss, policies, compares, teacher)
+    if teacher is None or compares == "response":
+        return Wiring(compares, connector, columns=batch.columns)
+    return _wire_layers(loss, WiringRequest(compares, request.layers, connector), student, teacher, batch.columns)
+
+
+def _wire_layers(
+    loss: Loss, request: WiringRequest, student: ModelProfile, teacher: ModelProfile, columns: tuple[int, ...]
+) -> Wiring:
+    """Pair the layers, and name the form in which their tokens are to be captured."""
+    own_kind = request.compares == loss.compares
+    flattened = loss.flattens and any(request.layers.values())
+    feature_format = "" if loss.feature_format == "vector" and (flattened or not own_kind) else loss.feature_format
+    if feature_format == "map" or not own_kind:
+        form = "map"
+    else:
+        form = "patches" if feature_format == "vector" or request.connector == "linear" else ""
+    pairs = [
+        (student.named(s, form), teacher.named(t, form)) if form else (s, t)
+        for s, t in pairs_of(loss, request.compares, request.layers, student, teacher)
+    ]
+    return Wiring(
+        request.compares,
+        request.connector,
+        feature_format,
+        tuple(s for s, _ in pairs),
+        tuple(t for _, t in pairs),
+        tuple((in_words(student, s), in_words(teacher, t)) for s, t in pairs),
+        columns,
+    )
+
+
+TEACHER = "teacher outputs"
+LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
+"""What a loss requires in addition to the inputs that its forward names."""
+
+REMEDIES = {TEACHER: "Name a teacher (teacher=…)."} | dict.fromkeys(
+    LISTS.values(),
+    "Such a list has the outputs of peers, exits, views or several teachers: name several teachers (teacher=[a, b]), "
+    "or a scheme that makes it.",
+)
+
+
+def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
+    """Return what a loss with its policies requires of the batch and the two models."""
+    parts: tuple[DataclassModule, ...] = (loss, *policies)
+    return [
+        *([TEACHER] if loss.needs_teacher else []),
+        *(LISTS[side] for side in loss.list_inputs),
+        *dict.fromkeys(name for part in parts for name in part.required_inputs()),
+    ]
+
+
+def provided(
+    student: ModelProfile, teacher: ModelProfile | None, batch: Batch, provides: Iterable[str] = ()
+) -> list[str]:
+    """Return what the batch, the two models and the scheme provide, in the words of `requirements`."""
+    inputs = available_inputs(batch, student, teacher)
+    sides = {"student": student, "teacher": teacher}
+    return [
+        *([] if teacher is None else [TEACHER]),
+        *(LISTS[side] for side, profile in sides.items() if profile is not None and profile.members),
+        *inputs,
+        *(["teacher_head_logits"] if "heads" in inputs else []),
+        *provides,
+    ]
+
+
+def refuse_missing(
+    loss: Loss,
+    policies: Policies,
+    student: ModelProfile,
+    teacher: ModelProfile | None,
+    batch: Batch,
+    provides: Iterable[str] = (),
+) -> None:
+    """Refuse a loss that requires what neither the batch, nor the two models, nor the scheme provide.
+
+    Raises: ConfigError that lists what is missing.
+    """
+    there = provided(student, teacher, batch, provides)
+    missing = [requirement for requirement in requirements(loss, policies) if requirement not in there]
+    if missing:
+        remedies = dict.fromkeys(REMEDIES[requirement] for requirement in missing if requirement in REMEDIES)
+        raise ConfigError(
+            " ".join([
+                f"{type(loss).__name__} requires {', '.join(missing)}; the batch and the teacher provide "
+                f"{', '.join(there)}.",
+                *remedies,
+            ])
+        )  # fmt: skip
+
+
+def available_inputs(
+    batch: Batch, student: ModelProfile | Outputs, teacher: ModelProfile | Outputs | None
+) -> dict[str, Any]:
+    """Return the inputs that a loss may require by keyword: the batch's, and facts of the two models."""
+    facts = {f"student_{name}": fact for name, fact in student.metadata.items()}
+    if teacher is None:
+        return batch.available() | facts
+    return batch.available() | facts | {"teacher_response": teacher.response, **teacher.metadata}
+
+
+def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
+    """Refuse to compare with several teachers class by class where they know different classes.
+
+    Raises: ConfigError that says what to use.
+    """
+    if (
+        teacher is not None
+        and "columns" in teacher.metadata
+        and "teacher" in loss.list_inputs
+        and loss.class_dim is not None
+        and "columns" not in loss.required_inputs(optional=True)
+    ):
+        raise ConfigError(
+            f"{type(loss).__name__} compares with several teachers class by class, and these know different classes; "
+            "use uhc, or kd with their joined response."
+        )
+
+
+def _refuse_other_shapes(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+    """Refuse responses that have no classes, or not as many as each other."""
+    if min(student.dim(), teacher.dim()) < 2:
+        raise ConfigError(
+            f"the student outputs {tuple(student.shape)} and the teacher {tuple(teacher.shape)}: expected a value "
+            "for each class of each sample."
+        )
+    dim = loss.class_dim
+    if dim is not None and loss.needs_teacher and student.shape[dim] != teacher.shape[dim]:
+        raise ConfigError(
+            f"{type(loss).__name__} compares class by class, but the student outputs {student.shape[dim]} classes and "
+            f"the teacher {teacher.shape[dim]}; use a teacher of the same classes or a feature loss."
+        )
+
+
+def _refuse_policies(loss: Loss, policies: Policies, compares: str, teacher: ModelProfile | None) -> None:
+    """Refuse policies that have no logits of two models to work on."""
+    if not policies:
+        return
+    name = type(loss).__name__
+    if compares != "response" or loss.class_dim not in (1, None) or loss.list_inputs:
+        raise ConfigError(f"{name} compares no logits (B, C, …): temperature= and samples= policies need such.")
+    softens = any(isinstance(policy, Temperature) for policy in policies)
+    if teacher is None or (softens and not loss.needs_teacher):
+        raise ConfigError(f"{name} has a policy that compares with a teacher, and there is none.")
