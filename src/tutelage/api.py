@@ -78,12 +78,12 @@ def distill(
     Raises: ConfigError and the other TutelageErrors, each with the mend.
     """
     more: dict[str, Any] = {**keys}
-    given, asked = apart(student, teacher, data, method, callbacks, more)
-    config = check(asked | more)
-    if given.method is not None:
-        config.method = [spec_of(term) for term in Terms.from_method(given.method).named().values()]
-    with _shown(given, config.seeds, progress) as watched:
-        return finished(runs.Run(config, watched).fit(), given.student)
+    provided, overrides = apart(student, teacher, data, method, callbacks, more)
+    config = check(overrides | more)
+    if provided.method is not None:
+        config.method = [spec_of(term) for term in Terms.from_method(provided.method).named().values()]
+    with _shown(provided, config.seeds, progress) as watched:
+        return finished(runs.Run(config, watched).fit(), provided.student)
 
 
 @contextmanager
@@ -132,9 +132,9 @@ def resume(
     """
     refuse_kinds(folder=folder)
     rest: dict[str, Any] = {**keys}
-    given, asked = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
-    named = {key: value for key, value in asked.items() if value not in (None, "")}
-    with _shown(given, 0, progress) as watched:
+    provided, overrides = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
+    named = {key: value for key, value in overrides.items() if value not in (None, "")}
+    with _shown(provided, 0, progress) as watched:
         return finished(
             resuming.resume(folder, watched, named | rest), student if isinstance(student, nn.Module) else None
         )
@@ -154,8 +154,8 @@ def build_cache(
     Raises: ConfigError if the teacher isn't trained yet; CacheError if what is there isn't what was asked for.
     """
     more: dict[str, Any] = {**keys}
-    given, asked = apart(student, teacher, data, method, (), more)
-    yield from cache_build.build(check({"cache": True} | asked | more), given, engine)
+    provided, overrides = apart(student, teacher, data, method, (), more)
+    yield from cache_build.build(check({"cache": True} | overrides | more), provided, engine)
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> EvaluationResult:
@@ -173,11 +173,11 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
         data = card.data
-    given, asked = apart_data(alone_for_test(data), keys)
+    provided, overrides = apart_data(alone_for_test(data), keys)
     for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
         raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
-    config = check({"student": "cnn4", "teacher": "none", "method": None, **asked, **keys})
-    loaded = load_data(config, given.data)
+    config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
+    loaded = load_data(config, provided.data)
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):

@@ -130,8 +130,8 @@ class TrainerSettings(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Self:
         self._follow()
-        if found := list(self.contradictions()):
-            raise ValueError("\n".join(found))
+        if result := list(self.contradictions()):
+            raise ValueError("\n".join(result))
         return self
 
     def _follow(self) -> None:

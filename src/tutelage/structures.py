@@ -122,14 +122,14 @@ def response_of(raw: Any) -> Tensor:
     tuple or list, at any depth. Numbers without a sample's dimension, such as a loss beside the logits, are none.
     Raises: ModelError that says what came.
     """
-    found = _response(raw)
-    if found is None:
+    result = _response(raw)
+    if result is None:
         raise ModelError(
             f"the model returned {_kind(raw)}, which holds no response: expected a floating-point tensor, an object "
             "with .logits, a dict with 'logits' or 'out', or a tuple that begins with one; wrap the model so that it "
             "does."
         )
-    return found
+    return result
 
 
 def _response(raw: Any) -> Tensor | None:
@@ -138,9 +138,9 @@ def _response(raw: Any) -> Tensor | None:
     parts = [raw.get(name) if isinstance(raw, Mapping) else getattr(raw, name, None) for name in NAMES]
     parts += raw if isinstance(raw, tuple | list) else ()
     for part in parts:
-        found = None if part is None else _response(part)
-        if found is not None:
-            return found
+        result = None if part is None else _response(part)
+        if result is not None:
+            return result
     return None
 
 

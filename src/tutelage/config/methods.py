@@ -22,12 +22,12 @@ def specs(method: Method) -> list[Spec]:
     if method is None:
         return []
     if isinstance(method, str):
-        found = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
-        if not all(found):
+        problems = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
+        if not all(problems):
             raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
-        if not all(math.isfinite(float(m[1] or 1)) for m in found if m):
+        if not all(math.isfinite(float(m[1] or 1)) for m in problems if m):
             raise ConfigError(f"method={method!r}: a weight in it is too large for a number.")
-        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in found if m]
+        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in problems if m]
     terms: list[Spec] = []
     for part in [method] if isinstance(method, Mapping) else method:
         if isinstance(part, str):
@@ -45,18 +45,18 @@ def refuse_terms(asked: Iterable[Spec]) -> None:
     Raises: ConfigError that lists every fault.
     """
     terms = list(asked)
-    found = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
-    if found:
-        raise ConfigError("\n".join(dict.fromkeys(found)))
+    problems = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
     entries = [registry.find("losses", spec["name"]) for spec in terms]
-    found = [
+    problems = [
         f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
         f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."
         for entry in entries
         if entry.only_for
     ]
-    if found:
-        raise ConfigError("\n".join(dict.fromkeys(found)))
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
     if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
         from tutelage.objective.terms import Terms  # and with it torch, where there are options to look at
 

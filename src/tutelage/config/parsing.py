@@ -103,7 +103,7 @@ def pairs(words: Sequence[str], kinds: Kinds) -> dict[str, Any]:
 
     Raises: ConfigError that lists the words that aren't such pairs.
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     faults: list[str] = []
     for word in words:
         key, equals, text = word.partition("=")
@@ -115,12 +115,12 @@ def pairs(words: Sequence[str], kinds: Kinds) -> dict[str, Any]:
             faults.append(f"{word!r}: expected a value after =, such as {key}=null for none.")
             continue
         try:
-            found[key] = _said(text, kinds.get(key, str), kinds)
+            result[key] = _said(text, kinds.get(key, str), kinds)
         except ConfigError as error:
             faults.append(f"{shown(repr(word))}: the value {error}")
     if faults:
         raise ConfigError("\n".join(faults))
-    return found
+    return result
 
 
 def _said(text: str, kind: Any, kinds: Kinds) -> Any:
@@ -181,20 +181,20 @@ def _value(node: yaml.Node, kind: Any, kinds: Kinds) -> Any:
 
 def _mapping(node: yaml.Node, hints: Hints, kinds: Kinds) -> dict[str, Any]:
     words = {**kinds, **hints.words} if hints.keys else hints.words
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     lines: dict[str, str] = {}
     faults = []
     for key, item in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise ConfigError(f"in {_line(key)}: a key is a word, not a list or a mapping.")
         name = str(key.value)
-        if name in found:
+        if name in result:
             faults.append(f"in {_line(key)}: {name} stands there again, after {lines[name]}; leave one of them.")
         lines.setdefault(name, _line(key))
-        found[name] = _value(item, words.get(name, Any), kinds)
+        result[name] = _value(item, words.get(name, Any), kinds)
     if faults:
         raise ConfigError("\n".join(faults))
-    return found
+    return result
 
 
 def _line(node: yaml.Node) -> str:

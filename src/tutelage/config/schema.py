@@ -48,9 +48,9 @@ class Config(RunSettings):
     def _known_words(cls, students: Any) -> Any:
         told = students if isinstance(students, list | tuple) else []
         strange = [word for spec in told if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
-        found = [unknown("word of a further student", str(word), FURTHER) for word in strange]
-        if found:
-            raise ValueError("\n".join(found))
+        problems = [unknown("word of a further student", str(word), FURTHER) for word in strange]
+        if problems:
+            raise ValueError("\n".join(problems))
         return students
 
     @field_validator("students")
@@ -154,9 +154,9 @@ class Config(RunSettings):
 
     def _contradictions_of_stages(self) -> Iterator[str]:
         """The stages' names and what they name; then each one's keys, by the same schema."""
-        found = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(NAMES_STAGE))
-        yield from found
-        trainings = [] if found else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
+        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(NAMES_STAGE))
+        yield from problems
+        trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, words in trainings:
             try:
                 self.with_overrides(words, f"stage {name}")
@@ -182,8 +182,8 @@ class Config(RunSettings):
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
-            found = faults(error, type(self).model_fields, whole)
-            raise ConfigError("\n".join(f"{who}: {line}" for line in found.splitlines())) from error
+            problems = faults(error, type(self).model_fields, whole)
+            raise ConfigError("\n".join(f"{who}: {line}" for line in problems.splitlines())) from error
 
     @property
     def catalogue_teacher(self) -> tuple[str, dict[str, Any]] | None:
@@ -256,8 +256,8 @@ def read(file: str | Path | None = None, words: Sequence[str] = (), **values: An
 
     Raises: ConfigError that lists every fault.
     """
-    asked = parsing.file(Path(file), kinds()) if file is not None else {}
-    return check(asked | pairs(words) | values)
+    overrides = parsing.file(Path(file), kinds()) if file is not None else {}
+    return check(overrides | pairs(words) | values)
 
 
 def pairs(words: Sequence[str]) -> dict[str, Any]:
@@ -288,43 +288,47 @@ def baseline_overrides() -> dict[str, Any]:
     marks = {
         key: [m for m in field.metadata if isinstance(m, InBaseline)] for key, field in Config.model_fields.items()
     }
-    return {key: found[0].value for key, found in marks.items() if found}
+    return {key: problems[0].value for key, problems in marks.items() if problems}
 
 
-def check(asked: Mapping[str, Any]) -> Config:
+def check(overrides: Mapping[str, Any]) -> Config:
     """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them.
 
     Raises: ConfigError that lists every fault.
     """
-    asked = flattened(asked, Config.model_fields)
-    if isinstance(asked.get("method"), str) and recipes.has(asked["method"]):
-        asked = {k: v for k, v in asked.items() if k != "method"} | {"recipe": recipes.stem(asked["method"])}
-    recorded = asked.keys() >= Config.model_fields.keys()  # a run folder's says everything
+    overrides = flattened(overrides, Config.model_fields)
+    if isinstance(overrides.get("method"), str) and recipes.has(overrides["method"]):
+        overrides = {k: v for k, v in overrides.items() if k != "method"} | {
+            "recipe": recipes.stem(overrides["method"])
+        }
+    recorded = overrides.keys() >= Config.model_fields.keys()  # a run folder's says everything
     base: dict[str, Any] = {}
-    found: list[str] = []
-    if isinstance(asked.get("recipe"), str) and not recorded:
+    problems: list[str] = []
+    if isinstance(overrides.get("recipe"), str) and not recorded:
         try:
-            base = recipes.load(asked["recipe"], {"teacher": None, "student": None} | _embedded(asked) | dict(asked))
+            base = recipes.load(
+                overrides["recipe"], {"teacher": None, "student": None} | _embedded(overrides) | dict(overrides)
+            )
         except ConfigError as error:
-            found = str(error).splitlines()
-    base = _embedded(base | dict(asked)) | base
-    merged = {str(key): value for key, value in (base | dict(asked)).items()}
+            problems = str(error).splitlines()
+    base = _embedded(base | dict(overrides)) | base
+    merged = {str(key): value for key, value in (base | dict(overrides)).items()}
     try:
         config = Config(**merged)
     except ValidationError as error:
-        found += faults(error, Config.model_fields, merged).splitlines()
-        raise ConfigError("\n".join([*found, *beside(merged, error, Config), *absent(merged)])) from error
-    if found:
-        raise ConfigError("\n".join(found))
+        problems += faults(error, Config.model_fields, merged).splitlines()
+        raise ConfigError("\n".join([*problems, *beside(merged, error, Config), *absent(merged)])) from error
+    if problems:
+        raise ConfigError("\n".join(problems))
     return config
 
 
-def _embedded(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """The embedded data's defaults, without the teacher's where there is another one or none; none for other data."""
-    data = str(asked.get("data", "digits"))
-    known = DIGITS if data in EMBEDDED and asked.get("column") else EMBEDDED.get(data, {})
-    scheme = asked.get("scheme", OFFLINE)
+    data = str(overrides.get("data", "digits"))
+    known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
+    scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
     takes = not registry.has("schemes", name) or _takes_teacher(name)
-    without = "teacher" in asked or not takes
+    without = "teacher" in overrides or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

@@ -46,9 +46,9 @@ def parse_stage_ref(name: str) -> StageReference:
     return StageReference(stage, int(epoch) if at else None)
 
 
-def stage_refs(words: Words) -> Iterator[tuple[str, str]]:
+def stage_refs(overrides: Words) -> Iterator[tuple[str, str]]:
     """Each key that names an earlier training, and the name."""
-    for key, value in words.items():
+    for key, value in overrides.items():
         yield from ((key, name) for name in (value if isinstance(value, list) else [value]) if is_stage(name))
 
 
@@ -58,23 +58,25 @@ def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming:
     run: the run's keys. run_wide: the keys that a stage can't set. naming: the keys that may name an earlier stage.
     """
     names = [str(stage.get("name")) for stage in stages]
-    found = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
-    found += [f"{key}={name}: say it in the stage that it is for" for key, name in stage_refs(run)]
+    problems = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
+    problems += [f"{key}={name}: say it in the stage that it is for" for key, name in stage_refs(run)]
     if LAST in names[:-1]:
-        found.append(f"the stage {LAST!r} is the student's own training: put it last")
+        problems.append(f"the stage {LAST!r} is the student's own training: put it last")
     for i, stage in enumerate(stages):
         if not isinstance(stage.get("name"), str) or not re.fullmatch(r"[A-Za-z]\w*", names[i]):
-            found.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
+            problems.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
         if re.fullmatch(rf"teacher\d*|{ALONE}", names[i]):
-            found.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
-        found += [f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in run_wide]
+            problems.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
+        problems += [
+            f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in run_wide
+        ]
         for key, name in stage_refs(stage):
             before = dict(zip(names[:i], stages, strict=False))
             fault = "" if key in naming else f"only {', '.join(naming[:-1])} and {naming[-1]} may name an earlier stage"
             fault = fault or _fault(key, name, stage, before, names[i + 1 :], run)
             fault = fault or _misfit(key, parse_stage_ref(name), stage, before, run)
-            found += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
-    return found
+            problems += [f"stage {names[i]}: {key}={name}: {fault}"] if fault else []
+    return problems
 
 
 def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str], run: Words) -> str:
@@ -121,11 +123,11 @@ def epochs_of_weights(stages: Mapping[str, Words], last: Words, epochs: int) -> 
 
     stages: the words of those before the last, by name; epochs: the run's.
     """
-    total, words = int(last.get("epochs", epochs)), last
-    while is_stage(words.get("student_weights")):
-        before = parse_stage_ref(words["student_weights"])
+    total, overrides = int(last.get("epochs", epochs)), last
+    while is_stage(overrides.get("student_weights")):
+        before = parse_stage_ref(overrides["student_weights"])
         if before.stage not in stages:  # the teacher's
             break
-        words = stages[before.stage]
-        total += before.epoch or int(words.get("epochs", epochs))
+        overrides = stages[before.stage]
+        total += before.epoch or int(overrides.get("epochs", epochs))
     return total

@@ -27,13 +27,16 @@ def pairs_of(
     Raises: ConfigError if the sides don't have as many as each other; ModelError for a layer that isn't there.
     """
     auto = _fitting(loss, compares, requested, student, teacher)
-    ours, theirs = requested["student"] or [s for s, _ in auto], requested["teacher"] or [t for _, t in auto]
-    if len(ours) != len(theirs):
+    student_names, teacher_names = (
+        requested["student"] or [s for s, _ in auto],
+        requested["teacher"] or [t for _, t in auto],
+    )
+    if len(student_names) != len(teacher_names):
         raise ConfigError(
-            f"{type(loss).__name__}: {len(ours)} student layers ({', '.join(ours)}) and "
-            f"{len(theirs)} teacher layers ({', '.join(theirs)}); name as many on both sides."
+            f"{type(loss).__name__}: {len(student_names)} student layers ({', '.join(student_names)}) and "
+            f"{len(teacher_names)} teacher layers ({', '.join(teacher_names)}); name as many on both sides."
         )
-    return list(zip(ours, theirs, strict=True))
+    return list(zip(student_names, teacher_names, strict=True))
 
 
 def _fitting(
@@ -44,7 +47,11 @@ def _fitting(
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
         each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
-        return [(ours.name, f"{m}.{theirs.name}") for pairs in each for m, (ours, theirs) in enumerate(pairs)]
+        return [
+            (student_names.name, f"{m}.{teacher_names.name}")
+            for pairs in each
+            for m, (student_names, teacher_names) in enumerate(pairs)
+        ]
     if compares == "embedding":
         return [(student.embedding, teacher.embedding)]
     ends = [

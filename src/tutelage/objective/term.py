@@ -121,16 +121,18 @@ class Term(Checked, nn.Module):
 
     def _build_policies(self, student: ModelProfile, teacher: ModelProfile, batch: Batch) -> None:
         """Build the policies, and refuse those that can't multiply the loss's values."""
-        ours, theirs = student.response, teacher.response
+        student_logits, teacher_logits = student.response, teacher.response
         for policy in (self.temperature, self.samples):
             if policy is not None:
-                policy.build(ours, theirs)
+                policy.build(student_logits, teacher_logits)
         probe = copy.deepcopy(self).eval()
         loss_kwargs = self._loss_kwargs(available_inputs(batch, student, teacher))
         with torch.no_grad():
             for times_over in (1, 2):  # a value for each class shows itself in one of them
-                of_these = _repeated(loss_kwargs, len(batch), len(ours), times_over)
-                probe._compare(torch.cat([ours] * times_over), torch.cat([theirs] * times_over), of_these)
+                of_these = _repeated(loss_kwargs, len(batch), len(student_logits), times_over)
+                probe._compare(
+                    torch.cat([student_logits] * times_over), torch.cat([teacher_logits] * times_over), of_these
+                )
 
     @property
     def compares(self) -> str:
@@ -163,7 +165,7 @@ class Term(Checked, nn.Module):
         teacher_outputs: Outputs | None,
         batch: Batch,
         mask: Tensor | None = None,
-        truth: Tensor | None = None,
+        task_loss: Tensor | None = None,
     ) -> Tensor:
         """Return the weighted mean of the loss; features of several layer pairs are added.
 
@@ -180,7 +182,7 @@ class Term(Checked, nn.Module):
         else:
             assert teacher_outputs is not None
             value = self._of_features(self.wiring, student_outputs, teacher_outputs, batch)
-        return self._weighted(value, batch.epoch, truth)
+        return self._weighted(value, batch.epoch, task_loss)
 
     def _of_responses(
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None
@@ -253,10 +255,10 @@ class Term(Checked, nn.Module):
     def _for(self, part: DataclassModule, loss_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return {name: loss_kwargs[name] for name in self.loss_inputs[part] if name in loss_kwargs}
 
-    def _weighted(self, value: Tensor, epoch: float, truth: Tensor | None) -> Tensor:
+    def _weighted(self, value: Tensor, epoch: float, task_loss: Tensor | None) -> Tensor:
         warm = min(epoch / self.warmup, 1.0) if self.warmup else 1.0
         if isinstance(self.weight, Weight):
-            return warm * self.weight(value, truth)
+            return warm * self.weight(value, task_loss)
         return warm * (self.weight.at(epoch) if isinstance(self.weight, Schedule) else self.weight) * value
 
     def extra_repr(self) -> str:

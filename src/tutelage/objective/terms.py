@@ -39,7 +39,7 @@ class Terms(nn.ModuleDict):
 
     @classmethod
     def from_method(
-        cls, method: Method | None, truth: Loss | None = None, first: Mapping[str, Tensor] | None = None
+        cls, method: Method | None, task_loss: Loss | None = None, first: Mapping[str, Tensor] | None = None
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
@@ -48,10 +48,10 @@ class Terms(nn.ModuleDict):
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_of(method)
-        if truth is not None and all(term.loss.needs_teacher for term in terms):
+        if task_loss is not None and all(term.loss.needs_teacher for term in terms):
             task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
             if task_loss_weight > 0:
-                terms.insert(0, Term(truth, task_loss_weight))
+                terms.insert(0, Term(task_loss, task_loss_weight))
         names: dict[str, Term] = {}
         for term in terms:
             name = catalogue_name(type(term.loss))
@@ -153,14 +153,18 @@ class Terms(nn.ModuleDict):
         teacher_outputs: Outputs | None,
         batch: Batch,
         mask: Tensor | None = None,
-        truths: Mapping[str, Tensor] | None = None,
+        supervised: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
         terms = self.named()
-        truths = self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if truths is None else truths
-        truth = torch.stack([value.detach() for value in truths.values()]).sum() if truths else None
+        supervised = (
+            self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if supervised is None else supervised
+        )
+        task_loss = torch.stack([value.detach() for value in supervised.values()]).sum() if supervised else None
         return {
-            name: truths[name] if name in truths else term(student_outputs, teacher_outputs, batch, mask, truth)
+            name: supervised[name]
+            if name in supervised
+            else term(student_outputs, teacher_outputs, batch, mask, task_loss)
             for name, term in terms.items()
         }
 
@@ -178,10 +182,10 @@ class Terms(nn.ModuleDict):
     def balance(self, norms: Mapping[str, float]) -> bool:
         """Pass gradient norms to the weights that depend on them; return whether there are any."""
         terms = self.named()
-        truth = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
+        task_loss = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
         balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
         for name, weight in balanced:
-            weight.balance(norms.get(name, 0.0), truth)
+            weight.balance(norms.get(name, 0.0), task_loss)
         return bool(balanced)
 
     def weights(self) -> dict[str, float]:

@@ -42,17 +42,17 @@ def apart(
     method = list(method) if isinstance(method, tuple) else method
     provided, named = apart_data(data, keys)
     objects: dict[str, Any] = {"callbacks": tuple(callbacks)}
-    asked: dict[str, Any] = {"method": method, **named}
+    overrides: dict[str, Any] = {"method": method, **named}
     for role, value in (("student", student), ("teacher", teacher)):
         if isinstance(value, nn.Module):
             objects[role] = value
-            asked[role] = f"object:{type(value).__name__}"
+            overrides[role] = f"object:{type(value).__name__}"
         elif value is not None:
-            asked[role] = _names(value)
+            overrides[role] = _names(value)
     if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
         objects["method"] = list(method.values()) if isinstance(method, Terms) else method
-        asked["method"] = None  # it may be a loss that no name finds
-    return replace(provided, **objects), asked
+        overrides["method"] = None  # it may be a loss that no name finds
+    return replace(provided, **objects), overrides
 
 
 def _names(value: Any) -> Any:
@@ -91,9 +91,9 @@ def _splits(data: Any) -> dict[str, Any]:
     return {split: part for split, part in named.items() if part is not None}
 
 
-def refuse_kinds(**given: Any) -> None:
+def refuse_kinds(**provided: Any) -> None:
     """Refuse arguments of another kind than can be meant, all at once."""
-    wrong = [(word, value, ARGUMENTS[word]) for word, value in given.items()]
+    wrong = [(word, value, ARGUMENTS[word]) for word, value in provided.items()]
     faults = [
         f"{word}={said(value)}: expected {expected}." for word, value, (fits, expected) in wrong if not fits(value)
     ]

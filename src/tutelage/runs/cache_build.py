@@ -29,7 +29,7 @@ from tutelage.training.fabric import seed_everything
 ENGINES = ("processes", "ray")
 
 
-def build(config: Config, given: Provided, engine: str = "processes") -> Iterator[tuple[Path, int]]:
+def build(config: Config, provided: Provided, engine: str = "processes") -> Iterator[tuple[Path, int]]:
     """Build the views that a run's training would read; the cache's folder and each view, when it is there.
 
     Raises: ConfigError if the teacher isn't trained yet, or if Ray is asked for what it can't do; CacheError if what is
@@ -38,19 +38,19 @@ def build(config: Config, given: Provided, engine: str = "processes") -> Iterato
     if engine not in ENGINES:
         raise ConfigError(unknown("engine", str(engine), ENGINES))
     if engine == "ray":
-        _refuse(config, given)
-    for number, teacher in enumerate(teachers_of(config, given)):
+        _refuse(config, provided)
+    for number, teacher in enumerate(teachers_of(config, provided)):
         views = with_ray(teacher, config, number) if engine == "ray" else _here(teacher)
         for view in views:
             yield teacher.plan.folder, view
 
 
-def teachers_of(config: Config, given: Provided | None = None) -> list[Cached]:
+def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached]:
     """The cached teacher of a run, or those of which one answers at a time, told what the run's training would ask for.
 
     Raises: ConfigError if it isn't trained yet.
     """
-    run = Run(config, given, folder=Path("caches"))
+    run = Run(config, provided, folder=Path("caches"))
     if run.plan.teacher_is_trained():
         raise ConfigError(
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
@@ -63,12 +63,12 @@ def teachers_of(config: Config, given: Provided | None = None) -> list[Cached]:
     data = context.data
     teacher = getattr(scheme, "teacher", None)
     teacher = teacher.teacher if isinstance(teacher, PrefetchingTeacher) else teacher
-    found = teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]
+    result = teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]
     scheme.to(run.fabric.device)
     if config.channels_last and not config.sharded:
         scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits
     scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))
-    return [one for one in found if isinstance(one, Cached)]
+    return [one for one in result if isinstance(one, Cached)]
 
 
 def _here(teacher: Cached) -> Iterator[int]:
@@ -80,10 +80,15 @@ def _here(teacher: Cached) -> Iterator[int]:
 # Ray
 
 
-def _refuse(config: Config, given: Provided) -> None:
+def _refuse(config: Config, provided: Provided) -> None:
     if config.devices > 1:
         raise ConfigError(f"devices={config.devices} with engine=ray: a cluster's devices are all taken; leave it out.")
-    if given.teacher is not None or given.student is not None or given.data is not None or given.method is not None:
+    if (
+        provided.teacher is not None
+        or provided.student is not None
+        or provided.data is not None
+        or provided.method is not None
+    ):
         raise ConfigError(
             "engine='ray': the cluster's machines make teacher, data and method from their names; give names "
             "(python:MODULE:FUNCTION is one), or leave engine out."
@@ -157,15 +162,15 @@ def _cluster() -> Iterator[Any]:
         import ray.data
     except ImportError as error:
         raise ConfigError(f"engine=ray: {error}. Install it: pip install 'tutelage[ray]'.") from error
-    ours = not ray.is_initialized()
-    if ours:
+    starts_ray = not ray.is_initialized()
+    if starts_ray:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield ray
     finally:
-        if ours:
+        if starts_ray:
             ray.shutdown()
 
 

@@ -22,10 +22,10 @@ def load_data(config: Config, given: DataModule | Datasets | None = None) -> Dat
             f"limit={config.limit} training samples can't hold the {len(data.classes)} classes of {data.name}; "
             "raise it, or use labels_per_class."
         )
-    asked = data.loading.get("batch_size", config.batch_size)
-    if asked != config.batch_size:
+    overrides = data.loading.get("batch_size", config.batch_size)
+    if overrides != config.batch_size:
         raise ConfigError(
-            f"batch_size={config.batch_size}, but the DataLoader of train says {asked}: say it once, or give its "
+            f"batch_size={config.batch_size}, but the DataLoader of train says {overrides}: say it once, or give its "
             "Dataset."
         )
     return data if config.column is None else data.column(config.column)

@@ -45,11 +45,11 @@ def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) ->
 def _differing(folder: Path) -> np.ndarray[Any, Any]:
     """The samples where the student's class isn't the teacher's, from every true class in turn."""
     try:
-        ours, theirs = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
+        student, teacher = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
     except OSError:
         return np.zeros(0, np.int64)
-    differ = ours["probabilities"].argmax(1) != theirs["probabilities"].argmax(1)
-    return in_turn(ours["index"][differ], ours["targets"][differ])[:EXAMPLES]
+    differ = student["probabilities"].argmax(1) != teacher["probabilities"].argmax(1)
+    return in_turn(student["index"][differ], student["targets"][differ])[:EXAMPLES]
 
 
 def in_turn(numbers: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -35,7 +35,7 @@ class NetworkLoader:
         self,
         name: Any,
         weights: str | None,
-        given: nn.Module | None = None,
+        provided: nn.Module | None = None,
         number: int = 0,
         size: Size | None = None,
         classes: Sequence[str] | None = None,
@@ -49,8 +49,8 @@ class NetworkLoader:
         for named in (weights, name):
             if stages.is_stage(named):
                 return self._of_stage(stages.parse_stage_ref(str(named)), number)
-        if given is not None:
-            return self._of_object(copy.deepcopy(given))
+        if provided is not None:
+            return self._of_object(copy.deepcopy(provided))
         if serialization.is_run(name):
             return self.load_run(name, known)
         refuse_folder(name)
@@ -69,13 +69,13 @@ class NetworkLoader:
 
     def with_normalisation_of(self, network: LoadedNetwork, data: DataModule) -> DataModule:
         """The data as a network wants it; says so where it can't be had."""
-        told = network.with_normalisation_of(data)
-        if network.mean is not None and (told.mean, told.std) != (network.mean, network.std):
+        normalised = network.with_normalisation_of(data)
+        if network.mean is not None and (normalised.mean, normalised.std) != (network.mean, network.std):
             self.inputs.note(
                 f"a network wants its images normalised by mean {network.mean} and deviation {network.std}; they come "
                 f"normalised already ({data.name}), and are left as they are."
             )
-        return told
+        return normalised
 
     def with_teacher_normalisation(self, network: LoadedNetwork, config: Config) -> LoadedNetwork:
         """A teacher's network with the normalisation that `teacher_mean` and `teacher_std` say.
@@ -90,14 +90,14 @@ class NetworkLoader:
                 f"teacher_mean={mean}, teacher_std={std}: {config.teacher} says itself that its images are normalised "
                 f"by {network.mean} and {network.std}: leave both out."
             )
-        told = replace(network, mean=mean, std=std, known=True)
-        own = told.with_normalisation_of(self.data)
+        normalised = replace(network, mean=mean, std=std, known=True)
+        own = normalised.with_normalisation_of(self.data)
         if (own.mean, own.std) != (mean, std):
             raise ConfigError(
                 f"teacher_mean={mean}, teacher_std={std}: the images of {self.data.name} come normalised, and nobody "
                 "said by what: say normalised=(mean, std) of the data, or leave both out."
             )
-        return told
+        return normalised
 
     def _of_object(self, model: nn.Module) -> LoadedNetwork:
         """A given network, with what its card says if it was loaded from a run."""
@@ -128,7 +128,7 @@ class NetworkLoader:
 
     def _of_stage(self, left: stages.StageReference, number: int) -> LoadedNetwork:
         """What a phase of this run has left."""
-        config, given = self.config, self.inputs.provided
+        config, provided = self.config, self.inputs.provided
         if left.stage == "teacher":
             if stages.is_stage(config.teacher):
                 raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
@@ -136,29 +136,31 @@ class NetworkLoader:
                 raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
             if not self.plan.teacher_is_trained():
                 return self.with_teacher_normalisation(
-                    self.network(config.teacher, config.teacher_weights, given.teacher), config
+                    self.network(config.teacher, config.teacher_weights, provided.teacher), config
                 )
-            return self.load_phase("teacher", config.teacher, given.teacher, config.teacher_weights, left.epoch)
-        words = config.stage_overrides()
+            return self.load_phase("teacher", config.teacher, provided.teacher, config.teacher_weights, left.epoch)
+        overrides = config.stage_overrides()
         if config.stages and config.baseline:
-            words[stages.ALONE] = config.student_overrides()
-        if left.stage not in words:
-            raise ConfigError(unknown("stage", left.stage, ["teacher", *words]))
-        name = words[left.stage].get("student", config.student)
-        own = given.student if name == config.student else None
+            overrides[stages.ALONE] = config.student_overrides()
+        if left.stage not in overrides:
+            raise ConfigError(unknown("stage", left.stage, ["teacher", *overrides]))
+        name = overrides[left.stage].get("student", config.student)
+        own = provided.student if name == config.student else None
         return self.load_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
 
     def load_phase(
         self,
         phase: str,
         name: Any,
-        given: nn.Module | None,
+        provided: nn.Module | None,
         weights: str | None = None,
         epoch: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> LoadedNetwork:
         """Return what a phase left, at its end or after an epoch."""
-        return self.storage.network(phase, epoch, given, lambda: self.network(name, weights, given, classes=classes))
+        return self.storage.network(
+            phase, epoch, provided, lambda: self.network(name, weights, provided, classes=classes)
+        )
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """Return the state of the terms that an earlier stage left; None if no stage is named."""

@@ -67,14 +67,16 @@ def write_phase_folder(
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else next(iter(scheme.terms().values()), None)
-    figures = evaluate_split(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
+    evaluation = (
+        evaluate_split(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
+    )
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
             save_network(folder / file, network, names.get(peer, name), data)
-    if figures is not None:
-        write_predictions(folder / "predictions.npz", figures)
-        write_confusion(folder / "confusion.npz", figures)
+    if evaluation is not None:
+        write_predictions(folder / "predictions.npz", evaluation)
+        write_confusion(folder / "confusion.npz", evaluation)
         if data.task == "segmentation":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
     others = {
@@ -92,7 +94,7 @@ def write_phase_folder(
         "seed": phase.seed,
         "model": name,
         "metric": task.metric,
-        "figures": {} if figures is None else figures.values,
+        "figures": {} if evaluation is None else evaluation.values,
         **({"classes": data.classes} if phase.overrides.get("classes") else {}),
         "parameters": sum(p.numel() for p in student.parameters()),
         "macs": macs(student, data),
@@ -162,17 +164,17 @@ def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> No
         )
 
 
-def write_predictions(path: Path, figures: EvaluationResult) -> None:
+def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
     """index, targets and probabilities as npz; nothing if there are none."""
-    if figures.probabilities is None or figures.targets is None or figures.index is None:
+    if evaluation.probabilities is None or evaluation.targets is None or evaluation.index is None:
         return
-    _write(path, index=figures.index, targets=figures.targets, probabilities=figures.probabilities)
+    _write(path, index=evaluation.index, targets=evaluation.targets, probabilities=evaluation.probabilities)
 
 
-def write_confusion(path: Path, figures: EvaluationResult) -> None:
+def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
     """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
-    truth, answer, count = figures.confusion
-    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(figures.classes))
+    truth, answer, count = evaluation.confusion
+    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(evaluation.classes))
 
 
 def _write(path: Path, **tensors: Tensor) -> None:

@@ -26,15 +26,18 @@ class RunPlan:
     def phases(self) -> list[Phase]:
         """What is to be trained, in order."""
         config = self.config
-        found = self._teachers()
+        result = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
             taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
             if config.baseline and taught:
-                found.append(Phase(f"alone-{k}", "alone", seed, k, self._baseline_overrides()))
-            found += [Phase(f"{name}-{k}", "stage", seed, k, words) for name, words in config.stage_overrides().items()]
-            found.append(Phase(f"student-{k}", "student", seed, k, config.student_overrides()))
-        return [replace(phase, overrides={**phase.overrides, "snapshots": self._snapshots(phase)}) for phase in found]
+                result.append(Phase(f"alone-{k}", "alone", seed, k, self._baseline_overrides()))
+            result += [
+                Phase(f"{name}-{k}", "stage", seed, k, overrides)
+                for name, overrides in config.stage_overrides().items()
+            ]
+            result.append(Phase(f"student-{k}", "student", seed, k, config.student_overrides()))
+        return [replace(phase, overrides={**phase.overrides, "snapshots": self._snapshots(phase)}) for phase in result]
 
     def _baseline_overrides(self) -> Spec:
         """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
@@ -46,19 +49,19 @@ class RunPlan:
 
     def _snapshots(self, phase: Phase) -> list[int]:
         """The epochs that are asked for, and those that later trainings name."""
-        asked = phase.overrides.get("snapshots", self.config.snapshots)
+        overrides = phase.overrides.get("snapshots", self.config.snapshots)
         named = [stages.parse_stage_ref(name) for stage in self.config.stages for _, name in stages.stage_refs(stage)]
         own = phase.name.rpartition("-")[0] or phase.name
-        return sorted({*asked, *(epoch for name, epoch in named if name == own and epoch is not None)})
+        return sorted({*overrides, *(epoch for name, epoch in named if name == own and epoch is not None)})
 
     def _teachers(self) -> list[Phase]:
         """The trainings of teachers that aren't there yet; those of several are members."""
         config = self.config
-        words = baseline_overrides() | {
+        overrides = baseline_overrides() | {
             "epochs": config.teacher_epochs or config.epochs,
             "lr": config.teacher_lr or config.lr,
         }
-        words |= {"scheme": config.teacher_scheme or "offline"}
+        overrides |= {"scheme": config.teacher_scheme or "offline"}
         names = config.teacher if isinstance(config.teacher, list) else []
         here = self.teacher_is_trained() or any(map(self.is_trained, names))
         if config.teacher_scheme and not here:
@@ -79,11 +82,11 @@ class RunPlan:
         if not isinstance(config.teacher, list):
             if not self.teacher_is_trained():
                 return []
-            words = words | {"student": config.teacher, "student_weights": config.teacher_weights}
-            return [Phase("teacher", "teacher", config.seed, 0, words)]
+            overrides = overrides | {"student": config.teacher, "student_weights": config.teacher_weights}
+            return [Phase("teacher", "teacher", config.seed, 0, overrides)]
         columns = column_of_each(config.teacher, self.data)
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, words | self._member_overrides(i, name, column))
+            Phase(f"teacher{i}", "member", config.seed + i, 0, overrides | self._member_overrides(i, name, column))
             for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
             if self.is_trained(name)
         ]
@@ -115,8 +118,10 @@ class RunPlan:
         """
         if self.inputs.provided.method is None or "method" in phase.overrides:
             return self.config.with_overrides(phase.overrides, phase.name)
-        told = self.config.with_overrides({**phase.overrides, "method": []}, phase.name)  # losses that no name may find
-        return told.model_copy(update={"method": self.config.method})
+        config = self.config.with_overrides(
+            {**phase.overrides, "method": []}, phase.name
+        )  # losses that no name may find
+        return config.model_copy(update={"method": self.config.method})
 
     def settings(self, phase: Phase) -> TrainerSettings:
         """The trainer's, for one phase."""

@@ -36,14 +36,16 @@ def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
     """Whether the student's learning rate and the length of its training are usual."""
     name, lr, _ = suited(config, student)
     low, high = USUAL[name]
-    found = []
+    findings = []
     if not low <= lr <= high:
-        found.append(
+        findings.append(
             Finding("warning", f"lr={lr:g} is unusual for {name}", f"use {low:g} to {high:g}, or the paper's own.")
         )
     if config.epochs < 5:
-        found.append(Finding("warning", f"epochs={config.epochs} is hardly a training", "use 30 or more for a result."))
-    return found or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
+        findings.append(
+            Finding("warning", f"epochs={config.epochs} is hardly a training", "use 30 or more for a result.")
+        )
+    return findings or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
 
 
 def batches(data: DataModule, batch_size: int) -> list[Finding]:
@@ -96,18 +98,18 @@ def stillness(teacher: Teacher) -> list[Finding]:
     """Whether the teacher is in eval mode and has nothing to train."""
     training = [name or "itself" for name, m in teacher.named_modules() if m.training]
     free = [name for name, p in teacher.named_parameters() if p.requires_grad]
-    found = []
+    findings = []
     if training:
-        found.append(Finding("error", f"the teacher's {_few(training)} is in train mode", "call teacher.eval()."))
+        findings.append(Finding("error", f"the teacher's {_few(training)} is in train mode", "call teacher.eval()."))
     if free:
         mend = "call teacher.requires_grad_(False)."
-        found.append(Finding("error", f"the teacher's {_few(free)} would get gradients", mend))
-    return found or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
+        findings.append(Finding("error", f"the teacher's {_few(free)} would get gradients", mend))
+    return findings or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
 
 
 def pulls(norms: Mapping[str, float]) -> list[Finding]:
     """Whether the weighted terms pull at the student with comparable force: their gradient norms."""
-    found = [
+    findings = [
         Finding("warning", f"term {name} doesn't pull at the student: its gradient is 0", "raise its weight.")
         for name, norm in norms.items()
         if norm == 0
@@ -116,8 +118,8 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
     if real and max(real.values()) > APART * min(real.values()):
         strong, weak = max(real, key=real.__getitem__), min(real, key=real.__getitem__)
         what = f"term {strong} pulls {real[strong] / real[weak]:.0f} times harder than {weak}"
-        found.append(Finding("warning", what, f"lower the weight of {strong} or raise that of {weak}."))
-    return found or [Finding("ok", "the terms' gradient norms are within a factor of 100")]
+        findings.append(Finding("warning", what, f"lower the weight of {strong} or raise that of {weak}."))
+    return findings or [Finding("ok", "the terms' gradient norms are within a factor of 100")]
 
 
 def gradients(scheme: Scheme) -> list[Finding]:
@@ -127,14 +129,14 @@ def gradients(scheme: Scheme) -> list[Finding]:
         for name, parameter in unwrap(player).named_parameters():
             if parameter.requires_grad and parameter.grad is None:
                 idle["terms." in name].append(name.replace("student.model.", ""))
-    found = []
+    findings = []
     if idle[True]:
         mend = "does the loss use the connector? Name other layers or another connector."
-        found.append(Finding("error", f"no gradient reaches {_few(idle[True])}", mend))
+        findings.append(Finding("error", f"no gradient reaches {_few(idle[True])}", mend))
     if idle[False]:
         mend = "freeze them, or add a term that reaches them, such as ce."
-        found.append(Finding("warning", f"no gradient reaches the student's {_few(idle[False])}", mend))
-    return found or [Finding("ok", "everything trainable gets a gradient")]
+        findings.append(Finding("warning", f"no gradient reaches the student's {_few(idle[False])}", mend))
+    return findings or [Finding("ok", "everything trainable gets a gradient")]
 
 
 def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
@@ -225,12 +227,12 @@ def _try(run: Run, trial: Trial) -> None:
 
 
 def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:
-    found = stillness(teacher) + answers(teacher(batch).response)
+    findings = stillness(teacher) + answers(teacher(batch).response)
     config = run.plan.config_for(run.plan.phases()[-1])
     if config.catalogue_teacher is not None:
-        return found
-    found += normalisation(teacher, teacher_skill.is_trained(run.plan, config) or _are_known(run, config))
-    return found + teacher_skill.judged(run.inputs, run.plan, scheme, data)
+        return findings
+    findings += normalisation(teacher, teacher_skill.is_trained(run.plan, config) or _are_known(run, config))
+    return findings + teacher_skill.judged(run.inputs, run.plan, scheme, data)
 
 
 def _are_known(run: Run, config: Config) -> bool:

@@ -71,8 +71,8 @@ def _before(phases: list[dict[str, Any]], stages: list[str], metric: str) -> dic
     """What else was trained on the way, in order: the members of several teachers, and the stages, by name."""
     members = {p["name"]: [p] for p in phases if p["role"] == "member"}
     of_stages = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
-    found = {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
-    return {name: summary | _classes(members.get(name, [])) for name, summary in found.items()}
+    values = {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
+    return {name: summary | _classes(members.get(name, [])) for name, summary in values.items()}
 
 
 def _classes(phases: list[dict[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tutelage.training.events import Message
 from tutelage.utils import checksums
 
 
-def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
+def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
     """Go on with a run that was stopped or killed, or a finished one with more epochs; or write its result again.
 
     changes: keys that are to be others from now on. What is changed, there or in config.yaml, is recorded in
@@ -27,20 +27,20 @@ def resume(path: str | Path, given: Provided | None = None, changes: Mapping[str
     Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or
     what it was given as an object isn't given again.
     """
-    folder, given = Path(path), given or Provided()
+    folder, provided = Path(path), provided or Provided()
     config, record = _recorded(folder, changes or {})
     for role in ("student", "teacher"):
         name = getattr(config, role)
-        if isinstance(name, str) and name.startswith("object:") and getattr(given, role) is None:
+        if isinstance(name, str) and name.startswith("object:") and getattr(provided, role) is None:
             raise ConfigError(
                 f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
             )
-    if given.data is None and not is_name(config.data):
+    if provided.data is None and not is_name(config.data):
         raise ConfigError(
             f"{folder}: its data, {config.data!r}, was given as an object: tutelage.resume(folder, data=…)."
         )
     changed = _changed(record["config"], config)
-    run = Run(config, given, folder)
+    run = Run(config, provided, folder)
     if record["data"] != run.inputs.data.fingerprint:
         raise CheckpointError(
             f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "

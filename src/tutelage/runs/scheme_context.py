@@ -79,8 +79,8 @@ class RunSchemeContext:
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:
             seed_everything(seed)
-        given, own = self.inputs.provided, self.inputs.config.student
-        mine = given.teacher if self.phase.role == "teacher" else given.student if name == own else None
+        provided, own = self.inputs.provided, self.inputs.config.student
+        mine = provided.teacher if self.phase.role == "teacher" else provided.student if name == own else None
         network = self.networks.network(name, weights, mine, self.phase.number, classes=self.config.classes)
         if self._first is None:
             self._first = network
@@ -98,8 +98,8 @@ class RunSchemeContext:
     def new_student(self, name: str | None = None) -> nn.Module:
         """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
         own = self.inputs.config.student
-        given = self.inputs.provided.student if name in (None, own) else None
-        return self.networks.network(name or own, None, given, self.phase.number).model
+        provided = self.inputs.provided.student if name in (None, own) else None
+        return self.networks.network(name or own, None, provided, self.phase.number).model
 
     def player(self, number: int = 0, player: str = "student") -> Player:
         """A fresh network with the method's terms."""
@@ -130,17 +130,17 @@ class RunSchemeContext:
 
     def extra_students(self) -> dict[str, Player]:
         """The students beside the first, on the same batches."""
-        found: dict[str, Player] = {}
+        result: dict[str, Player] = {}
         for name, spec in extra_students(self.config).items():
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
             terms = (
                 Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
             )
-            found[name] = Player(network, terms, self.task)
-        if found:
+            result[name] = Player(network, terms, self.task)
+        if result:
             seed_everything(self.phase.seed)
-        return found
+        return result
 
 
 def extra_students(config: Config) -> dict[str, ExtraStudent]:
@@ -148,15 +148,15 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
 
     Raises: ConfigError if two have one name.
     """
-    found: dict[str, ExtraStudent] = {}
+    result: dict[str, ExtraStudent] = {}
     for spec in config.students:
         method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
         words = [spec.get("student"), method, spec.get("seed")]
         name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(w) for w in words if w is not None)))
-        if name in ("student", *found):
+        if name in ("student", *result):
             raise ConfigError(f"students: two are called {name!r}; give each a name of its own ({{name: …}}).")
-        found[name] = spec
-    return found
+        result[name] = spec
+    return result
 
 
 def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeContext]:

@@ -54,9 +54,9 @@ def interval(bounds: list[float] | None, sign: str = "") -> str:
 def _reached(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """Each role's name, model and figure, where it has one."""
     for role, name in roles(result).items():
-        found = result[role]
-        if found.get(result["metric"]) is not None:
-            yield name, found["model"], found[result["metric"]]
+        values = result[role]
+        if values.get(result["metric"]) is not None:
+            yield name, values["model"], values[result["metric"]]
 
 
 def escape(text: str) -> str:
@@ -66,10 +66,10 @@ def escape(text: str) -> str:
 
 def line(folder: object, result: Mapping[str, Any]) -> str:
     """The folder, each role's figure and the verdict."""
-    figures = ", ".join(f"{name} {value:.4f}" for name, _, value in _reached(result))
+    metrics = ", ".join(f"{name} {value:.4f}" for name, _, value in _reached(result))
     gain = result["gain"]
-    told = f"; {gain['verdict']}, {gain['mean']:+.4f}" if gain else ""
-    return f"Finished({str(folder)!r}: {result['metric']}: {figures}{told})"
+    verdict = f"; {gain['verdict']}, {gain['mean']:+.4f}" if gain else ""
+    return f"Finished({str(folder)!r}: {result['metric']}: {metrics}{verdict})"
 
 
 def html(folder: object, report: object, result: Mapping[str, Any]) -> str:

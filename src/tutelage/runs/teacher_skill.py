@@ -62,9 +62,9 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
         return [Finding("ok", "the teacher is trained on this data first")]
     if not answers_classes(teacher, data, inputs.task):
         return [Finding("ok", "the teacher teaches by its features alone; what it answers isn't of these classes")]
-    found = list(_measured(inputs, teacher, data))
+    findings = list(_measured(inputs, teacher, data))
     certain = heard and inputs.config.teacher_weights is not None  # a run or a module may be meant as it is
-    return found if certain else [replace(x, level="warning") if x.level == "error" else x for x in found]
+    return findings if certain else [replace(x, level="warning") if x.level == "error" else x for x in findings]
 
 
 def is_trained(plan: RunPlan, config: Config) -> bool:
@@ -81,16 +81,16 @@ def _called(config: Config) -> str:
 def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator[Finding]:
     """By its figures on a part of the validation split."""
     device = inputs.fabric.device
-    figures = evaluate_split(
+    evaluation = evaluate_split(
         teacher.to(device), replace(data, val=_part(data.val)), inputs.task, "val", inputs.config.batch_size
     )
-    shares = torch.bincount(figures.confusion[0], figures.confusion[2], len(data.classes)).float()
+    shares = torch.bincount(evaluation.confusion[0], evaluation.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
-        yield from skill(figures.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
+        yield from skill(evaluation.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
     if not data.columns:
-        yield from skill(figures.values["accuracy"], shares / shares.sum())
+        yield from skill(evaluation.values["accuracy"], shares / shares.sum())
     if data.task == "classification":
-        yield from beside_linear(figures.values["accuracy"], linear(data))
+        yield from beside_linear(evaluation.values["accuracy"], linear(data))
 
 
 def _part(samples: Split) -> Split:

@@ -65,21 +65,21 @@ class TeacherFactory:
             )
             return self.frozen(network, data)
         self._refuse_untrained([config.teacher], config)
-        given = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
-        network = self.networks.network(config.teacher, config.teacher_weights, given, number, config.teacher_size)
+        provided = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
+        network = self.networks.network(config.teacher, config.teacher_weights, provided, number, config.teacher_size)
         return self.frozen(self.networks.with_teacher_normalisation(network, config), data)
 
     def members(self, teachers: Sequence[str], number: int) -> list[LoadedNetwork]:
         """The networks of several teachers; each one's classes are those of its label column, if there are such."""
-        found = []
+        result = []
         for i, (name, column) in enumerate(zip(teachers, column_of_each(teachers, self.data), strict=True)):
             own = self.for_column(column)
             network = own.member(i, name, number)
             if own is not self:
                 refuse_other_column(name, getattr(network.model, "card", None), own.data)
                 network = replace(network, classes=tuple(f"{column}={c}" for c in own.data.classes))
-            found.append(network)
-        return found
+            result.append(network)
+        return result
 
     def _several(self, networks: list[LoadedNetwork], config: Config, number: int, data: DataModule) -> Ensemble:
         """Several teachers as one."""
@@ -129,8 +129,11 @@ class TeacherFactory:
         own = self.networks.with_normalisation_of(network, data)
         if (own.mean, own.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **how)
-        scale = [ours / theirs for ours, theirs in zip(data.std, own.std, strict=True)]
-        shift = [(ours - theirs) / s for ours, theirs, s in zip(data.mean, own.mean, own.std, strict=True)]
+        scale = [student_value / teacher_value for student_value, teacher_value in zip(data.std, own.std, strict=True)]
+        shift = [
+            (student_value - teacher_value) / s
+            for student_value, teacher_value, s in zip(data.mean, own.mean, own.std, strict=True)
+        ]
         return Frozen(network.model, self.task, scale, shift, **how)
 
 

@@ -90,9 +90,9 @@ class Logger(Callback):
     def on_event(self, event: Event) -> None:
         """Log its numbers under flat names."""
         row = event.row()
-        figures = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
-        if figures and "step" in row:
-            self.logger.log_metrics({tag(name): value for name, value in figures.items()}, step=row["step"])
+        metrics = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
+        if metrics and "step" in row:
+            self.logger.log_metrics({tag(name): value for name, value in metrics.items()}, step=row["step"])
         super().on_event(event)
 
     def on_train_end(self, event: TrainEnd) -> None:
@@ -105,12 +105,12 @@ def tag(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_-. /" else f"_{ord(c):x}_" for c in name)
 
 
-def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """{"losses": {"kd": 1}} → {"losses/kd": 1}; what isn't a number is left out."""
-    found: dict[str, float] = {}
-    for name, value in figures.items():
+    result: dict[str, float] = {}
+    for name, value in metrics.items():
         if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}/")
+            result |= flat(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
-            found[f"{prefix}{name}"] = float(value)
-    return found
+            result[f"{prefix}{name}"] = float(value)
+    return result

@@ -69,13 +69,13 @@ def evaluate(
     if shared:
         dist.all_reduce(totals)
     values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
-    figures = {name: float(value) for name, value in values.items()}
-    if not all(map(_finite, figures.values())):
+    metrics = {name: float(value) for name, value in values.items()}
+    if not all(map(_finite, metrics.values())):
         raise NotFinite(
-            f"the network's answers are not finite numbers ({figures}); was it trained, is the input sound?"
+            f"the network's answers are not finite numbers ({metrics}); was it trained, is the input sound?"
         )
     parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
-    return EvaluationResult(figures, confusion, classes, *parts)
+    return EvaluationResult(metrics, confusion, classes, *parts)
 
 
 def answered(model: nn.Module, batch: Batch) -> Tensor:

@@ -243,9 +243,9 @@ class Trainer:
         name, student = next(iter(networks.items()))
         samples, shared = batches.validation(progress.epoch), batches.validation_is_shared
         with self.fabric.autocast():
-            figures = evaluate(student, samples, task, len(batches.data.classes), shared=shared)
-        self._notify(EpochEnd(progress.step, progress.epoch + 1, figures.values, name))
-        value = figures.values[task.metric]
+            evaluation = evaluate(student, samples, task, len(batches.data.classes), shared=shared)
+        self._notify(EpochEnd(progress.step, progress.epoch + 1, evaluation.values, name))
+        value = evaluation.values[task.metric]
         if progress.is_better(value, task.higher_is_better):
             progress.note_best(value)
             if self.settings.keep == "best":

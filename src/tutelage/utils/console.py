@@ -34,7 +34,7 @@ def rank() -> int:
     return max(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
-def say(*lines: str) -> None:
+def print_lines(*lines: str) -> None:
     """Print lines on standard output without wrapping; control characters in them are escaped."""
     console().print("\n".join(map(plain, lines)), soft_wrap=True)
 

@@ -59,9 +59,9 @@ def name_of(class_name: str) -> str:
     return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
 
 
-def catalogue_name(found: type) -> str:
+def catalogue_name(result: type) -> str:
     """A class's name in its catalogue: the one that it gives itself, or that of its class name."""
-    return vars(found).get("name") or name_of(found.__name__)
+    return vars(result).get("name") or name_of(result.__name__)
 
 
 def _plain(name: str) -> str:
@@ -127,15 +127,15 @@ def _backing(kind: str, module: str, doc: str) -> str:
 @cache
 def catalogue(package: str) -> dict[str, Entry]:
     """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
-    root, found = _root(package), list[Entry]()
+    root, result = _root(package), list[Entry]()
     for path in sorted(root.rglob("*.py")):
         if path.stem not in ("base", "__init__"):
-            found += _entries(
+            result += _entries(
                 package, ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts)), path
             )
     for plugin in plugins(package).values():
-        found += _entries(package, plugin.module, plugin.path)
-    return {entry.name: entry for entry in sorted(found, key=lambda e: e.name)}
+        result += _entries(package, plugin.module, plugin.path)
+    return {entry.name: entry for entry in sorted(result, key=lambda e: e.name)}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def plugins(package: str) -> dict[str, Plugin]:
 
     Raises: ConfigError if a module isn't there.
     """
-    found = {}
+    result = {}
     for point in metadata.entry_points(group=f"tutelage.{package}"):
         spec = util.find_spec(point.value)
         if spec is None or spec.origin is None:
@@ -164,8 +164,8 @@ def plugins(package: str) -> dict[str, Plugin]:
                 f"entry point {point.name!r} of {point.group} names module {point.value!r}, which isn't there; "
                 "reinstall the package that brought it."
             )
-        found[point.name] = Plugin(point.value, Path(spec.origin))
-    return found
+        result[point.name] = Plugin(point.value, Path(spec.origin))
+    return result
 
 
 def has(package: str, name: str) -> bool:

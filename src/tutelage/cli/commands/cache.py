@@ -43,11 +43,11 @@ def build(arguments: Arguments = None) -> None:
     engines = [arg.partition("=")[2] for arg in arguments or [] if arg.startswith("engine=")]
     config = read_config([arg for arg in arguments or [] if not arg.startswith("engine=")])
     from tutelage.api import build_cache
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
     keys = config.model_dump() | {"cache": config.cache or True}
     for folder, view in build_cache(engine=(engines or ["processes"])[-1], **keys):
-        say(f"{folder}: view {view} is complete")
+        print_lines(f"{folder}: view {view} is complete")
 
 
 Folder = Annotated[Path, typer.Argument(help="The folder of a cache.")]
@@ -60,13 +60,13 @@ def info(folder: Folder) -> None:
     Example: tutelage cache info caches/digits-0123456789ab
     """
     from tutelage.cache.manifest import read as read_manifest
-    from tutelage.utils.console import number, say, table
+    from tutelage.utils.console import number, print_lines, table
 
     manifest = read_manifest(folder)
     size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
-    say(f"{number(manifest.samples)} samples, {manifest.views} views, {number(size)} bytes")
+    print_lines(f"{number(manifest.samples)} samples, {manifest.views} views, {number(size)} bytes")
     for name, value in manifest.about.items():
-        say(f"{name}: {value}")
+        print_lines(f"{name}: {value}")
     rows = []
     for name, tap in manifest.taps.items():
         complete = sum(manifest.complete(view, name) for view in range(manifest.views))
@@ -82,12 +82,12 @@ def verify(folder: Folder) -> None:
     Example: tutelage cache verify caches/digits-0123456789ab
     """
     from tutelage.cache.store import broken
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
     faults = broken(folder)
     for fault in faults.values():
-        say(fault)
-    say(f"{len(faults)} shards are broken" if faults else "every shard is intact")
+        print_lines(fault)
+    print_lines(f"{len(faults)} shards are broken" if faults else "every shard is intact")
     raise typer.Exit(1 if faults else 0)
 
 
@@ -98,8 +98,8 @@ def prune(folder: Folder) -> None:
     Example: tutelage cache prune caches/digits-0123456789ab
     """
     from tutelage.cache.store import prune as remove_broken
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
     for name in (names := remove_broken(folder)):
-        say(f"removed {name}")
-    say(f"{len(names)} files removed")
+        print_lines(f"removed {name}")
+    print_lines(f"{len(names)} files removed")

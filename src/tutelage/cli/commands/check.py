@@ -37,13 +37,13 @@ def check(arguments: Arguments = None) -> None:
     steps = [arg for arg in arguments or [] if arg.startswith("steps=")]
     config = read_config([arg for arg in arguments or [] if arg not in steps])
     from tutelage.runs import preflight
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
     trial = preflight.check(config, _step_count(steps[-1]) if steps else 0)
     _print_data(trial)
     if trial.student is not None:
         _print_networks(trial)
-        say("")
+        print_lines("")
         _print_terms(trial)
         _print_costs(trial)
     _print_findings(trial)
@@ -60,10 +60,10 @@ def _step_count(argument: str) -> int:
 
 
 def _print_data(trial: Trial) -> None:
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
     data = trial.data
-    say(
+    print_lines(
         f"data {data.name}: {len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test "
         f"samples; {len(data.classes)} classes; {data.channels} × {data.size[0]} × {data.size[1]}; "
         f"augment {data.augment}; mean {_decimals(data.mean)}, std {_decimals(data.std)}"
@@ -75,12 +75,12 @@ def _decimals(values: tuple[float, ...]) -> str:
 
 
 def _print_networks(trial: Trial) -> None:
-    from tutelage.utils.console import number, say
+    from tutelage.utils.console import number, print_lines
 
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            say(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs per image")
+            print_lines(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs per image")
 
 
 def _format_weight(weight: float | str) -> str:
@@ -90,7 +90,7 @@ def _format_weight(weight: float | str) -> str:
 def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
     from tutelage.policies.parsing import describe_policy
-    from tutelage.utils.console import number, say, table
+    from tutelage.utils.console import number, print_lines, table
 
     rows = [
         (
@@ -114,9 +114,9 @@ def _print_terms(trial: Trial) -> None:
                 if connector is None
                 else f" through {type(connector).__name__} ({number(size)} trainable parameters)"
             )
-            say(f"  {name}: student {student} ← teacher {teacher}{using}")
+            print_lines(f"  {name}: student {student} ← teacher {teacher}{using}")
         if count := sum(p.numel() for p in term.loss.parameters()):
-            say(f"  {name}: the loss itself has {number(count)} trainable parameters")
+            print_lines(f"  {name}: the loss itself has {number(count)} trainable parameters")
 
 
 def _norm(trial: Trial, name: str) -> float:
@@ -124,11 +124,11 @@ def _norm(trial: Trial, name: str) -> float:
 
 
 def _print_costs(trial: Trial) -> None:
-    from tutelage.utils.console import duration, say
+    from tutelage.utils.console import duration, print_lines
 
     fraction = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
     teacher = f", {fraction} of it for the teacher" if trial.teacher is not None else ""
-    say(
+    print_lines(
         f"cost: {duration(trial.step)} per step{teacher}; about {duration(trial.seconds)} for the run without "
         f"validation; peak memory {trial.memory:,.0f} MB",
         *([f"a cached teacher would make a step {fraction} cheaper"] if trial.cacheable else []),

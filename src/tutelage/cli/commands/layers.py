@@ -58,7 +58,7 @@ def layers(
 
     from tutelage.nn.model_profile import profile_model
     from tutelage.structures import Batch
-    from tutelage.utils.console import number, say, table
+    from tutelage.utils.console import number, print_lines, table
 
     network, shape = _create(model, arguments or [])
     profile = profile_model(network, Batch(torch.randn(2, *shape)))
@@ -69,7 +69,7 @@ def layers(
     ]
     table("", ("layer", "class", "output", "stage", "calls"), rows)
     parameters = number(sum(p.numel() for p in network.parameters()))
-    say(
+    print_lines(
         f"{model}: {parameters} parameters, input {' × '.join(map(str, shape))}, "
         f"{len(rows)} of {len(profile.layers)} layers shown; embedding: {profile.embedding or 'none'}"
     )

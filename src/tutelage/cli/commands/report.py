@@ -17,6 +17,6 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
     Example: tutelage report runs/digits-kd-1
     """
     from tutelage import report as reports
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
 
-    say(str(reports.write(run)))
+    print_lines(str(reports.write(run)))

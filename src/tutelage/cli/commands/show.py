@@ -23,27 +23,27 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
     Example: tutelage show dkd
     """
-    from tutelage.utils.console import say, table
+    from tutelage.utils.console import print_lines, table
 
     shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
         if registry.has(package, name):
             entry = registry.find(package, name)
             part = entry.load()
-            say(
+            print_lines(
                 f"{entry.name}: a {kind}, tutelage.{part.__name__}",
                 "",
                 *(inspect.getdoc(part) or "").splitlines(),
             )
             if rows := _scheme_options(part) if package == "schemes" else _options(part):
-                say("")
+                print_lines("")
                 table("Options", ("option", "default", "type"), rows)
             if package == "losses":
-                say("", *_traits(entry, part))
+                print_lines("", *_traits(entry, part))
             shown = True
     if recipes.has(name):
-        say(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "Keys that it sets:", "")
-        say(*yaml.safe_dump(recipes.load(name), sort_keys=False).splitlines())
+        print_lines(f"{name}: a recipe", "", *recipes.text(name).splitlines(), "", "Keys that it sets:", "")
+        print_lines(*yaml.safe_dump(recipes.load(name), sort_keys=False).splitlines())
         shown = True
     if shown:
         return

@@ -20,7 +20,7 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference ve
 
     Example: tutelage verify tests/vectors
     """
-    from tutelage.utils.console import say
+    from tutelage.utils.console import print_lines
     from tutelage.verify import verify as verify_folder
 
     passed = failed = 0
@@ -28,6 +28,6 @@ def verify(folder: Annotated[Path, typer.Argument(help="A folder of reference ve
         passed += not outcome.faults
         failed += bool(outcome.faults)
         for fault in outcome.faults:
-            say(f"{outcome.name}: {fault}")
+            print_lines(f"{outcome.name}: {fault}")
     typer.echo(f"{passed} passed, {failed} failed")
     raise typer.Exit(1 if failed else 0)

@@ -29,7 +29,7 @@ def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor
     if torch.compiler.is_compiling() or any(x.requires_grad for x in inputs):
         return formula(student[tokens], *(x[tokens] for x in inputs))
     if torch.is_grad_enabled() and student.requires_grad:
-        return WithGradient.apply(formula, tokens, student, *inputs)
+        return ChunkGradient.apply(formula, tokens, student, *inputs)
     return values_of(formula, tokens, student, *inputs)
 
 
@@ -56,7 +56,7 @@ def chunks(tokens: Tensor, logits: Tensor) -> list[tuple[Tensor, ...]]:
     return [chunk.unbind(1) for chunk in index.split(size)]
 
 
-class WithGradient(torch.autograd.Function):
+class ChunkGradient(torch.autograd.Function):
     """A function that computes its gradient in the forward pass, together with its values."""
 
     @staticmethod
