@@ -39,12 +39,12 @@ def specs(method: Method) -> list[Spec]:
     return terms
 
 
-def refuse_terms(asked: Iterable[Spec]) -> None:
+def refuse_terms(method_specs: Iterable[Spec]) -> None:
     """Refuse losses that nobody knows, those that are for training loops of one's own, and options that don't fit.
 
     Raises: ConfigError that lists every fault.
     """
-    terms = list(asked)
+    terms = list(method_specs)
     problems = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))

@@ -31,7 +31,7 @@ OFFLINE = "offline"
 
 
 class Config(RunSettings):
-    """A whole run: who teaches whom, what, on which data, and how."""
+    """A whole run: students, teachers, the method, the data and the training."""
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -46,8 +46,8 @@ class Config(RunSettings):
     @field_validator("students", mode="before")
     @classmethod
     def _known_words(cls, students: Any) -> Any:
-        told = students if isinstance(students, list | tuple) else []
-        strange = [word for spec in told if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
+        students_list = students if isinstance(students, list | tuple) else []
+        strange = [word for spec in students_list if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
         problems = [unknown("word of a further student", str(word), FURTHER) for word in strange]
         if problems:
             raise ValueError("\n".join(problems))

@@ -81,18 +81,18 @@ def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming:
 
 def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str], run: Words) -> str:
     """Why this names no earlier training."""
-    wanted, at, epoch = name.removeprefix(STAGE).partition("@")
-    if key == "term_weights" and (at or wanted == "teacher"):
+    stage_name, at, epoch = name.removeprefix(STAGE).partition("@")
+    if key == "term_weights" and (at or stage_name == "teacher"):
         return "only what the terms of an earlier stage have at its end can be taken over"
-    if wanted == ALONE and run.get("baseline"):
+    if stage_name == ALONE and run.get("baseline"):
         return "" if key == "teacher" and not at else "the student alone is a teacher at its end, and nothing else"
     if at and not EPOCH.fullmatch(epoch):
-        return f"expected a whole number of epochs after @, such as {STAGE}{wanted}@10"
-    if wanted == stage.get("name"):
+        return f"expected a whole number of epochs after @, such as {STAGE}{stage_name}@10"
+    if stage_name == stage.get("name"):
         return "a stage can't name itself"
-    if wanted in later:
-        return f"{wanted!r} comes later, put it before"
-    return "" if wanted in ("teacher", *before) else unknown("stage", wanted, ["teacher", *before])
+    if stage_name in later:
+        return f"{stage_name!r} comes later, put it before"
+    return "" if stage_name in ("teacher", *before) else unknown("stage", stage_name, ["teacher", *before])
 
 
 def _misfit(key: str, named: StageReference, stage: Words, before: Mapping[str, Words], run: Words) -> str:

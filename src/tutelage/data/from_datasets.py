@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.data.augment import at_address
 from tutelage.data.data_module import DataModule
-from tutelage.data.items import Field, Items, are_pixels, image_and_target, refuse_fields, said
+from tutelage.data.items import Field, Items, are_pixels, describe_value, image_and_target, refuse_fields
 from tutelage.data.loaders import LoaderSettings, loader_settings
 from tutelage.data.own_classes import class_names, target_labels
 from tutelage.data.preparation import VAL, SourceData, made
@@ -213,7 +213,7 @@ class MapStyleSplit(LazySplit):
         like = self.like
         if like is not None and (len(x), x.is_floating_point()) != (len(like), like.is_floating_point()):
             raise DataError(
-                f"is {said(x)}, the first of train is {said(like)}: expected the same channels, and uint8 or float "
+                f"is {describe_value(x)}, the first of train is {describe_value(like)}: expected the same channels, and uint8 or float "
                 "alike."
             )
 

@@ -64,7 +64,9 @@ def image_and_target(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any
         try:
             image, target = (by_name[f] if isinstance(f, str) else item[f] for f in fields)
         except (KeyError, IndexError, TypeError) as error:
-            raise DataError(f"is {said(item)}: expected the fields {fields[0]!r} and {fields[1]!r}.") from error
+            raise DataError(
+                f"is {describe_value(item)}: expected the fields {fields[0]!r} and {fields[1]!r}."
+            ) from error
         return image, target
     images, targets = ([name for name in by_name if name in known] for known in (IMAGES, TARGETS))
     if len(images) == len(targets) == 1:
@@ -72,7 +74,7 @@ def image_and_target(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any
     if isinstance(item, tuple | list) and len(item) == 2:
         return item[0], item[1]
     raise DataError(
-        f"is {said(item)}: expected (image, target); name these two fields, by name or number, as in "
+        f"is {describe_value(item)}: expected (image, target); name these two fields, by name or number, as in "
         "fields=('image', 'label') or fields=(0, 1)."
     )
 
@@ -94,7 +96,7 @@ def are_pixels(x: Any) -> bool:
 
 def image(x: Any) -> Tensor:
     """Convert an image to (C, H, W), uint8 or float; 16 bits become floats in [0, 1]."""
-    description = said(x)
+    description = describe_value(x)
     if hasattr(x, "convert"):
         x = _from_pil(x)
     elif isinstance(x, np.ndarray):
@@ -126,7 +128,7 @@ def _from_pil(picture: Any) -> Tensor:
         return to_tensor(picture if picture.mode == "L" else picture.convert("RGB"))
     except ValueError as error:
         raise DataError(
-            f"is {said(picture)}: {error}; convert it in the Dataset to 8 bits per channel, or to a tensor (C, H, W)."
+            f"is {describe_value(picture)}: {error}; convert it in the Dataset to 8 bits per channel, or to a tensor (C, H, W)."
         ) from error
 
 
@@ -138,7 +140,7 @@ def _from_array(x: np.ndarray[Any, Any]) -> Any:
     channel_sides = [[i for i in (0, 2) if x.ndim == 3 and x.shape[i] in counts] for counts in ((1, 3), (2, 4))]
     sides = channel_sides[0] or channel_sides[1]
     if x.ndim == 3 and len(sides) != 1:
-        raise DataError(f"is {said(x)}: its channel axis is ambiguous; convert it to a tensor (C, H, W).")
+        raise DataError(f"is {describe_value(x)}: its channel axis is ambiguous; convert it to a tensor (C, H, W).")
     tensor = torch.from_numpy(np.ascontiguousarray(x))
     return tensor.permute(2, 0, 1).contiguous() if sides == [2] else tensor
 
@@ -153,7 +155,7 @@ def label(y: Any, classes: Sequence[str]) -> Tensor:
     tensor = _tensor(y)
     tensor = tensor.reshape(()) if tensor is not None and tensor.numel() == 1 and tensor.dim() == 1 else tensor
     if tensor is None or tensor.dim() or tensor.is_floating_point() or tensor.is_complex():
-        raise DataError(f"has the target {said(y)}: expected an integer class, or a class's name.")
+        raise DataError(f"has the target {describe_value(y)}: expected an integer class, or a class's name.")
     return tensor
 
 
@@ -165,7 +167,7 @@ def classes_of_pixels(y: Any) -> Tensor:
         tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0] if tensor.shape[2] == 1 else tensor
     if tensor is None or tensor.dim() != 2 or tensor.is_floating_point() or tensor.is_complex():
         raise DataError(
-            f"has the target {said(y)}: expected a mask (H, W) of integer classes, {IGNORE} at unlabelled pixels; "
+            f"has the target {describe_value(y)}: expected a mask (H, W) of integer classes, {IGNORE} at unlabelled pixels; "
             "convert colours or fractions into classes in the Dataset."
         )
     return tensor
@@ -180,7 +182,7 @@ def _tensor(y: Any) -> Tensor | None:
         return None
 
 
-def said(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Describe a value in a few words, for messages."""
     if hasattr(value, "dtype") and hasattr(value, "shape"):
         kind = "tensor" if isinstance(value, Tensor) else "array"
@@ -191,5 +193,5 @@ def said(value: Any) -> str:
         return f"a dict of {', '.join(map(repr, value)) or 'nothing'}"
     if isinstance(value, tuple | list):
         more = ", …" if len(value) > 4 else ""
-        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(said, value[:4]))}{more})"
+        return f"a {type(value).__name__} of {len(value)} ({', '.join(map(describe_value, value[:4]))}{more})"
     return f"{reprlib.repr(value)} ({type(value).__name__})"

@@ -18,7 +18,7 @@ from tutelage.utils import registry
 
 @cache
 def _sources() -> tuple[ModuleType, ...]:
-    names = sorted(found.name for found in pkgutil.iter_modules(sources.__path__))
+    names = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
     ours = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
     return ours + tuple(plugin.load() for plugin in registry.plugins("data").values())
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.data.decode import DEEP, Opened, Picture, to_tensor
 from tutelage.data.image_files import centred
-from tutelage.data.items import image, said
+from tutelage.data.items import describe_value, image
 from tutelage.data.scale import Numbers, normalise
 from tutelage.errors import DataError
 
@@ -45,7 +45,9 @@ class Preprocess:
         x = self._pixels(Picture(Path(picture)) if isinstance(picture, str | Path) else picture)
         if len(x) != self.channels or not (self.known or x.is_floating_point()):
             kind = "pixels" if self.known else "floats on the scale of the training data, which isn't known"
-            raise DataError(f"preprocess: got {said(picture)}: expected an image of {self.channels} channels, {kind}.")
+            raise DataError(
+                f"preprocess: got {describe_value(picture)}: expected an image of {self.channels} channels, {kind}."
+            )
         if self.side is not None and x.shape[1:] != self.side:
             from torchvision.transforms import functional as TF
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
-from tutelage.data.items import Field, said
+from tutelage.data.items import Field, describe_value
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, Mix
 from tutelage.objective.term import Term
@@ -87,7 +87,7 @@ def _splits(data: Any) -> dict[str, Any]:
         parts = tuple(data) if isinstance(data, tuple | list) and not samples else (data,)
         named = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
     if not named or not named.keys() <= {"train", "val", "test"}:
-        raise ConfigError(f"data={said(data)}: expected {ARGUMENTS['data'][1]}.")
+        raise ConfigError(f"data={describe_value(data)}: expected {ARGUMENTS['data'][1]}.")
     return {split: part for split, part in named.items() if part is not None}
 
 
@@ -95,7 +95,9 @@ def refuse_kinds(**provided: Any) -> None:
     """Refuse arguments of another kind than can be meant, all at once."""
     wrong = [(word, value, ARGUMENTS[word]) for word, value in provided.items()]
     faults = [
-        f"{word}={said(value)}: expected {expected}." for word, value, (fits, expected) in wrong if not fits(value)
+        f"{word}={describe_value(value)}: expected {expected}."
+        for word, value, (fits, expected) in wrong
+        if not fits(value)
     ]
     if faults:
         raise ConfigError("\n".join(faults))

@@ -74,15 +74,15 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
-    pixels, said = batch.inputs.cpu() * std + mean, ""
+    pixels, note = batch.inputs.cpu() * std + mean, ""
     if data.channels not in (1, 3):
-        pixels, said = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
+        pixels, note = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
     if not data.came.known and not 0 <= pixels.min() <= pixels.max() <= 1:
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
-        said += " Whatever normalised their values, each image is shown from its lowest to its highest."
+        note += " Whatever normalised their values, each image is shown from its lowest to its highest."
     images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return {"images": images.numpy(), "said": said}
+    return {"images": images.numpy(), "said": note}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

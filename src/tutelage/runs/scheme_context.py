@@ -96,7 +96,7 @@ class RunSchemeContext:
         return network.model
 
     def new_student(self, name: str | None = None) -> nn.Module:
-        """A fresh network of the run's student, or of that name: whom the phase's network is to teach."""
+        """Return a fresh network of the run's student, or of that name: the student of the phase's network."""
         own = self.inputs.config.student
         provided = self.inputs.provided.student if name in (None, own) else None
         return self.networks.network(name or own, None, provided, self.phase.number).model

@@ -78,7 +78,7 @@ def html(folder: object, report: object, result: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(model)}</td><td>{value:.4f}</td></tr>"
         for name, model, value in _reached(result)
     )
-    said = "".join(f"<p>{escape(text)}</p>" for text in sentences(result))
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in sentences(result))
     head = f"<tr><th></th><th>model</th><th>{escape(result['metric'])}</th></tr>"
     link = f'<p><a href="{escape(str(report))}">report</a> in {escape(str(folder))}</p>'
-    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{said}{link}"
+    return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{paragraphs}{link}"

@@ -50,8 +50,8 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
     config = plan.config_for(plan.phases()[-1])
     if teacher is None or config.catalogue_teacher is not None:
         return []
-    heard = any(terms.needs_responses() for terms in scheme.terms().values())
-    if heard and (new := untrained(teacher)):
+    needs_responses = any(terms.needs_responses() for terms in scheme.terms().values())
+    if needs_responses and (new := untrained(teacher)):
         mend = "say teacher_epochs=N to fine-tune it on this data first, or give weights of these classes."
         return [
             Finding(
@@ -63,7 +63,7 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
     if not answers_classes(teacher, data, inputs.task):
         return [Finding("ok", "the teacher teaches by its features alone; what it answers isn't of these classes")]
     findings = list(_measured(inputs, teacher, data))
-    certain = heard and inputs.config.teacher_weights is not None  # a run or a module may be meant as it is
+    certain = needs_responses and inputs.config.teacher_weights is not None  # a run or a module may be meant as it is
     return findings if certain else [replace(x, level="warning") if x.level == "error" else x for x in findings]
 
 

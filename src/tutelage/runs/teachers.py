@@ -119,11 +119,11 @@ class TeacherFactory:
         """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
         config = self.config
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.inputs.fabric.device))
-        side, wanted = None if network.size == data.size else network.size, config.teacher_size
+        side, size = None if network.size == data.size else network.size, config.teacher_size
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": sides(wanted) if isinstance(wanted, str) else wanted or side,
+            "size": sides(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
         }
         own = self.networks.with_normalisation_of(network, data)

@@ -207,9 +207,9 @@ def _optimise(
         scheme.players[name] = fabric.setup_module(player)
         optimised[name] = []
         for module in player.optimised().values():  # type: ignore[operator]
-            bare = make_optimiser(module, settings)
-            schedule = scheduler(bare, settings, updates)
-            optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(bare), schedule))
+            inner = make_optimiser(module, settings)
+            schedule = scheduler(inner, settings, updates)
+            optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(inner), schedule))
     return optimised
 
 

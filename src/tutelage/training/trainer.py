@@ -296,8 +296,8 @@ class Trainer:
     def _must_stop(self, state: TrainingState, log_point: bool) -> bool:
         alone = self.fabric.world_size == 1
         if not alone and log_point:
-            asked = torch.tensor(float(state.stop.number), device=self.fabric.device)
-            state.stop.ask(int(self.fabric.all_reduce(asked, reduce_op="max").item()))
+            requested = torch.tensor(float(state.stop.number), device=self.fabric.device)
+            state.stop.ask(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
         return state.stop.number != 0 and (log_point or alone)
 
     def _stop(self, state: TrainingState) -> None:
