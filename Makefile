@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help install demo test check lint types unit docs bench browser clean
+.PHONY: help install demo test quick check lint types unit docs bench browser clean
 
 help:           ## these lines
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
@@ -40,6 +40,10 @@ lint: $(VENV)/.dev      ## style
 
 types: $(VENV)/.dev     ## types
 	$(BIN)/mypy
+
+quick: $(VENV)/.dev     ## a minute of tests for everyday use: structure, names, configuration, small units
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/test_imports.py tests/test_structure.py tests/test_words.py \
+	  tests/config tests/utils tests/policies tests/verify tests/tasks tests/losses/test_vectors.py
 
 browser:                ## Chromium, for the tests that open the report
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || { \

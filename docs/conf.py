@@ -19,7 +19,7 @@ project = "Tutelage"
 version = release = tutelage.__version__
 author = "the Tutelage authors"
 project_copyright = "the Tutelage authors, Apache-2.0"
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.napoleon", "myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Tutelage {release}"

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import tutelage
 from tutelage.cli import FOLDER, app
 from tutelage.config.schema import Config
-from tutelage.runs import run
+from tutelage.runs import plan
 from tutelage.utils import registry
 
 ROOT = Path(__file__).parents[1]
@@ -71,8 +71,8 @@ def somewhere(tmp_path, monkeypatch):
     for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
-    whole, short = run.Run.settings, {"epochs": 1}
-    monkeypatch.setattr(run.Run, "settings", lambda self, phase: whole(self, phase).model_copy(update=short))
+    whole, short = plan.RunPlan.settings, {"epochs": 1}
+    monkeypatch.setattr(plan.RunPlan, "settings", lambda self, phase: whole(self, phase).model_copy(update=short))
     yield tmp_path
     for name in ("my_data", "my_models"):
         sys.modules.pop(name, None)

@@ -11,7 +11,7 @@ import tutelage
 
 ROOT = Path(tutelage.__file__).parent
 PROJECT = Path(__file__).parents[1]
-NAMES = (
+NAMES = (  # noqa: SIM905
     "said told asks asked asking heard hear hears spoken pupil look looks undisturbed peek hollow arranged lots "
     "rehearse rehearsing rehearsed truths bare Tapped Look Making Networks Given Wish Quiz Virtual Aside Weighed"
 ).split()

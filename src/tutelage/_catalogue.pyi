@@ -156,7 +156,6 @@ from tutelage.losses.sequence.top_k import TopK as TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge as TopKHinge
 from tutelage.losses.sequence.top_k_ranking import TopKLogistic as TopKLogistic
 from tutelage.losses.sequence.uld import ULD as ULD
-from tutelage.policies.parsing import ScheduledTemperature as ScheduledTemperature
 from tutelage.policies.sample_weight.confidence import Confidence as Confidence
 from tutelage.policies.sample_weight.easiest import Easiest as Easiest
 from tutelage.policies.sample_weight.geometry import Geometry as Geometry

@@ -69,7 +69,7 @@ MODULES = {
     "returns_nothing": (CLASS.format("return None"), "response"),
     "returns_text": (CLASS.format("return 'abc'"), "response"),
     "returns_a_number": (CLASS.format("return self.fc(x.flatten(1)).sum()"), "response"),
-    "returns_a_vector": (CLASS.format("return self.fc(x.flatten(1)).sum(1)"), "answers"),
+    "returns_a_vector": (CLASS.format("return self.fc(x.flatten(1)).sum(1)"), "outputs|answers"),
     "wants_more": (CLASS.replace("(self, x)", "(self, x, y)").format("return x"), "fails on inputs"),
     "other_inputs": (MADE.format("nn.Sequential(nn.Flatten(), nn.Linear(63, 10))"), "fails on inputs"),
     "doubles": (MADE.format("nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double()"), "fails on inputs"),

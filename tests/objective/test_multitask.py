@@ -197,8 +197,8 @@ def test_arrays_with_columns(tmp_path: Path) -> None:
     ("changed", "words"),
     [
         ({"columns": None}, "array `columns` that names the K labels"),
-        ({"columns": np.array(["shade"])}, "y_train has 2 label columns: expected a name for each"),
-        ({"columns": np.array(["side", "side"])}, "each once"),
+        ({"columns": np.array(["shade"])}, "y_train has 2 label columns: expected two or more columns"),
+        ({"columns": np.array(["side", "side"])}, "columns with different names"),
         ({"classes_side": np.array(["l"])}, "labels up to 1 in y_train and the classes l"),
         ({"y_train": np.zeros((60, 2))}, r"float64 of shape \(60, 2\): expected integers \(N, K\)"),
         ({"y_train": np.zeros(60, int)}, r"expected integers \(N, K\)"),
@@ -218,7 +218,7 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path: Path, changed, words) -> N
 
 def test_columns_must_add_up_and_be_there() -> None:
     part = scenes(4).train
-    with pytest.raises(ConfigError, match="expected columns of 2 classes in all"):
+    with pytest.raises(ConfigError, match="expected 2 classes in total"):
         DataModule("x", "multi_task", ("a", "b"), 3, (8, 8), (0.5,) * 3, (0.3,) * 3, part, part, part, columns={"a": 3})
     with pytest.raises(ConfigError, match="did you mean 'parity'"):
         datasets.load("digits-tasks").column("paritj")

@@ -159,7 +159,9 @@ def test_a_compiled_network_is_taken_as_what_it_compiles(method: Any, side: str)
 def test_weights_of_another_type_than_the_images_are_named(side: str, dtype: torch.dtype) -> None:
     models = {"student": net("cnn2", 2), "teacher": net("cnn4", 1)}
     models[side] = models[side].to(dtype)
-    with pytest.raises(ModelError, match=rf"weights are {dtype} and the inputs torch.float32: give it in float32"):
+    with pytest.raises(
+        ModelError, match=rf"weights are {dtype} and the inputs torch.float32: pass the model in float32"
+    ):
         fit(scheme(KD(), models["student"], models["teacher"]), DATA)
 
 

@@ -11,8 +11,8 @@ from scipy.special import softmax
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
-from tutelage.policies.parsing import ScheduledTemperature, describe_policy, parse_policy, policy_spec
+from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
+from tutelage.policies.parsing import describe_policy, parse_policy, policy_spec
 from tutelage.policies.sample_weight.easiest import Easiest
 from tutelage.policies.sample_weight.low_entropy import LowEntropy
 from tutelage.policies.sample_weight.student_gap import StudentGap

@@ -101,5 +101,5 @@ def test_what_the_registry_reads_is_what_the_classes_are():
 
 def test_a_scheme_with_losses_of_its_own_refuses_a_method():
     keys = DIGITS | {"student": "cnn2", "teacher": None, "scheme": "student_friendly"}
-    assert "leave method out" in error_of(keys | {"method": "at"})
+    assert "remove method" in error_of(keys | {"method": "at"})
     assert not error_of(keys)

@@ -130,7 +130,7 @@ def test_floats_are_as_they_were_for_networks_without_a_wish():
     data = from_datasets(*splits(own), classes=10)
     x = next(data.batches("test", 8)).inputs
     assert x.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
-    assert (data.mean, data.std, data.came.said) == ((0.0,), (1.0,), "unsaid")
+    assert (data.mean, data.std, data.came.kind) == ((0.0,), (1.0,), "unknown")
 
 
 DIGITS_TEST = split("test", lambda x: x)
@@ -168,7 +168,7 @@ def test_what_normalised_them_is_undone_exactly_only_where_asked():
         ({"normalised": ((0.5,), (0.0,))}, "normalised: std=.*above 0"),
         (
             {"normalised": True, "mean": (0.5,), "std": (0.5,)},
-            r"normalised=True: mean and std are of pixels in \[0, 1\]",
+            r"normalised=True: mean and std refer to pixels in \[0, 1\]",
         ),
     ],
 )
@@ -186,7 +186,7 @@ def test_bytes_are_pixels(said):
 @pytest.mark.parametrize("said", [{"normalised": False}, {"mean": (0.5,), "std": (0.5,)}])
 @pytest.mark.parametrize("change", [lambda x: x * 255, own])
 def test_floats_that_cant_be_the_pixels_they_are_said_to_be(said, change):
-    with pytest.raises(DataError, match=r"train: sample 0 has values from .* pixels in \[0, 1\]: bring them there"):
+    with pytest.raises(DataError, match=r"train: sample 0 has values from .* pixels in \[0, 1\]: rescale them"):
         from_datasets(*splits(change), classes=10, **said)
 
 
@@ -239,5 +239,5 @@ def test_moments_of_bytes_are_refused(word, tmp_path):
         prefix = word.removesuffix(which)
         said = {f"{prefix}{key}": list(value) for key, value in wrong.items()}
         said |= {"teacher_epochs": 0} if prefix else {"normalised": False}
-    with pytest.raises(ConfigError, match=rf"{word}.*of pixels up to 255, divide them by 255"):
+    with pytest.raises(ConfigError, match=rf"{word}.*expected statistics of pixels in"):
         tutelage.distill("cnn2", "cnn4", splits(), classes=10, out=str(tmp_path / "r"), **KEYS, **said)

@@ -108,15 +108,15 @@ def mixed(data):
 
 
 def step_ahead(name, data):
-    from schemes.test_lookahead import made
+    from schemes.test_lookahead import meta_scheme
 
-    return made(name)
+    return meta_scheme(name)
 
 
 def bilevel(data):
-    from schemes.test_bilevel import made
+    from schemes.test_bilevel import bilevel as build
 
-    return made()
+    return build()
 
 
 def without_teacher(data, method):

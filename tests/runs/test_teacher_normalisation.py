@@ -51,7 +51,7 @@ def test_a_teacher_gets_its_images_as_it_is_said(kind, weights):
     teacher, data = teacher_of(keys | SAID, given)
     batch = next(data.batches("val", 8))
     pixels = batch.inputs * torch.tensor(data.std) + torch.tensor(data.mean)
-    frozen = next(m for m in teacher.modules() if hasattr(m, "seen"))
+    frozen = next(m for m in teacher.modules() if hasattr(m, "adapt_inputs"))
     assert torch.allclose(frozen.adapt_inputs(batch).inputs, (pixels - OWN[0][0]) / OWN[1][0], atol=1e-4)
 
 

@@ -136,7 +136,7 @@ def test_what_cannot_be_refined_is_refused():
     for options, match in (
         ({"layers": ["layer22"]}, "unknown layer 'layer22': did you mean"),
         ({"layers": ["layer2"]}, "refines at least two stages, got layer2; set the layers"),
-        ({"model": Flat()}, "and has none; name layers"),
+        ({"model": Flat()}, "at least two stages, got none; set the layers"),
         ({"method": [{"name": "at", "teacher": "layer2"}]}, "unknown layer 'layer2'"),
     ):
         with pytest.raises(ModelError, match=match):

@@ -36,8 +36,7 @@ class DataModule:
         channels: channels of the images that models get.
         size: height and width of the images that models get.
         mean, std: per channel, of images in [0, 1]. They normalise the inputs; those that a pre-trained model expects
-            may
-            replace them.
+            may replace them.
         train, val, test: the splits.
         augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right) or
             "resized-crop" (photos: random resized crop and flip), and the policies of data/alter.py, joined by "+".
@@ -45,12 +44,11 @@ class DataModule:
         column_name: the selected column, if the data had several.
         notes: messages for the user, such as about files that were skipped.
         came: the scale of the image values before normalisation; where it isn't known the values are left unchanged,
-            with
-            mean 0 and std 1.
+            with mean 0 and std 1.
         loading: configuration keys of a run that the data sets.
+
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
-    is
-        unknown or doesn't fit.
+    is unknown or doesn't fit.
     """
 
     name: str
@@ -116,8 +114,7 @@ class DataModule:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
         A batch has inputs (B, C, H, W) float32, normalised; targets (B,) int64, or (B, H, W) with 255 at unlabelled
-        pixels;
-        and index (B,) int64, the sample numbers in the split.
+        pixels; and index (B,) int64, the sample numbers in the split.
 
         Args:
             split: "train", "val" or "test".
@@ -129,12 +126,12 @@ class DataModule:
             workers: processes that read files.
             rank, world: this process and the number of processes.
             views: epochs after which augmentations repeat (None: never). They are then addressed by view_seed in place
-                of the
-                seed, so that runs with other seeds get the same augmented images.
+                of the seed, so that runs with other seeds get the same augmented images.
             view_seed: the seed of repeated augmentations.
             sampling, group_size, num_views: further samples, or further views of the same samples, that follow the
                 `batch_size` samples of a batch (data.batch_sampler.compose_batches); each part gets its own
-                    augmentation.
+                augmentation.
+
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
         self._check(split, batch_size, epoch, start, workers, rank, world, views)

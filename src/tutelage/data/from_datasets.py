@@ -213,7 +213,8 @@ class MapStyleSplit(LazySplit):
         like = self.like
         if like is not None and (len(x), x.is_floating_point()) != (len(like), like.is_floating_point()):
             raise DataError(
-                f"is {describe_value(x)}, the first of train is {describe_value(like)}: expected the same channels, and uint8 or float "
+                f"is {describe_value(x)}, the first of train is {describe_value(like)}: expected the same channels, "
+                "and uint8 or float "
                 "alike."
             )
 

@@ -128,7 +128,8 @@ def _from_pil(picture: Any) -> Tensor:
         return to_tensor(picture if picture.mode == "L" else picture.convert("RGB"))
     except ValueError as error:
         raise DataError(
-            f"is {describe_value(picture)}: {error}; convert it in the Dataset to 8 bits per channel, or to a tensor (C, H, W)."
+            f"is {describe_value(picture)}: {error}; convert it in the Dataset to 8 bits per channel, or to a tensor "
+            "(C, H, W)."
         ) from error
 
 
@@ -167,7 +168,8 @@ def classes_of_pixels(y: Any) -> Tensor:
         tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0] if tensor.shape[2] == 1 else tensor
     if tensor is None or tensor.dim() != 2 or tensor.is_floating_point() or tensor.is_complex():
         raise DataError(
-            f"has the target {describe_value(y)}: expected a mask (H, W) of integer classes, {IGNORE} at unlabelled pixels; "
+            f"has the target {describe_value(y)}: expected a mask (H, W) of integer classes, {IGNORE} at unlabelled "
+            "pixels; "
             "convert colours or fractions into classes in the Dataset."
         )
     return tensor

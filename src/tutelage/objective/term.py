@@ -17,8 +17,8 @@ from tutelage.objective import multitask
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.reduction import mean, times
 from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
-from tutelage.policies.base import SampleWeight, Schedule, Temperature, Weight
-from tutelage.policies.parsing import ScheduledTemperature, parse_policy
+from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
+from tutelage.policies.parsing import parse_policy
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 from tutelage.utils.distributed import gathered, samples_of

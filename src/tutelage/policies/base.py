@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tutelage.errors import ConfigError
 from tutelage.utils.dataclass_module import DataclassModule
 
 
@@ -46,6 +47,25 @@ class Temperature(DataclassModule):
         temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
         divisor = by_position(temperature, student)
         return student / divisor, teacher / divisor, temperature**2 if self.square else torch.ones_like(temperature)
+
+
+class ScheduledTemperature(Temperature):
+    """A temperature that is the same for all samples and follows the epoch: τ = schedule(epoch).
+
+    Args:
+        schedule: the schedule of τ.
+
+    Raises: ConfigError if the schedule begins or ends at 0 or below.
+    """
+
+    schedule: Schedule
+
+    def __post_init__(self) -> None:
+        if min(self.schedule.at(0.0), self.schedule.at(float("inf"))) <= 0:
+            raise ConfigError(f"temperature={self.schedule}: expected a schedule that stays above 0.")
+
+    def forward(self, student: Tensor, teacher: Tensor, *, epoch: float = 0.0) -> Tensor:
+        return student.new_tensor(self.schedule.at(epoch))
 
 
 class Weight(DataclassModule):

@@ -6,33 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from torch import Tensor
-
 from tutelage.errors import ConfigError
-from tutelage.policies import base
+from tutelage.policies.base import ScheduledTemperature
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.registry import catalogue_name, find
 
 P = TypeVar("P", bound=DataclassModule)
-
-
-class ScheduledTemperature(base.Temperature):  # written so, the catalogue of policies doesn't list it
-    """A temperature that is the same for all samples and follows the epoch: τ = schedule(epoch).
-
-    Args:
-        schedule: the schedule of τ.
-
-    Raises: ConfigError if the schedule begins or ends at 0 or below.
-    """
-
-    schedule: base.Schedule
-
-    def __post_init__(self) -> None:
-        if min(self.schedule.at(0.0), self.schedule.at(float("inf"))) <= 0:
-            raise ConfigError(f"temperature={self.schedule}: expected a schedule that stays above 0.")
-
-    def forward(self, student: Tensor, teacher: Tensor, *, epoch: float = 0.0) -> Tensor:
-        return student.new_tensor(self.schedule.at(epoch))
 
 
 def parse_policy(option: str, value: Any, *kinds: type[P]) -> P:

@@ -67,9 +67,8 @@ def write_phase_folder(
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else next(iter(scheme.terms().values()), None)
-    evaluation = (
-        evaluate_split(student, data, task, "test", batch_size) if answers_classes(student, data, task) else None
-    )
+    has_classes = answers_classes(student, data, task)
+    evaluation = evaluate_split(student, data, task, "test", batch_size) if has_classes else None
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"

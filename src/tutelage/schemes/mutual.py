@@ -18,11 +18,13 @@ class Mutual(Scheme):
     """Peers learn from each other's logits; each peer has its own optimiser and is saved to its own file.
 
     L_i = CE(z_i, y) + (1/(K−1)) Σ_{j≠i} KL(p_j ‖ p_i), with p_j constant.
+
     Args:
         sequential: update one peer after the other, each from the logits of the earlier peers after their update, as in
             the paper's algorithm 1. This takes 2 (K − 1) more forwards per batch, each of which updates the batch
             norms' statistics. False: all peers run, and learn, simultaneously, as in the authors' code, which sums over
             peers.
+
     Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384
     Raises: ConfigError with fewer than two peers.
     """
