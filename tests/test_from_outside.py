@@ -143,7 +143,7 @@ FILES = {
                 return response_profile(self(batch).response)
         ''',
 }  # fmt: skip
-CACHES = (registry.catalogue, registry.plugins, registry._bases, loading._sources)
+CACHES = (registry.catalogue, registry.plugins, loading._sources)
 
 
 @pytest.fixture

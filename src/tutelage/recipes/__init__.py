@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 def names() -> dict[str, str]:
     """Every recipe's name and the first line of its file."""
-    return {name: text(name).partition("\n")[0] for name in sorted(_files())}
+    return {name: _docstring(path).partition("\n")[0] for name, path in sorted(_files().items())}
 
 
 def _files() -> dict[str, Path]:
@@ -31,7 +31,11 @@ def _files() -> dict[str, Path]:
 
 def text(name: str) -> str:
     """The docstring of a recipe's file: what it is, the paper, the numbers."""
-    return ast.get_docstring(ast.parse(_files()[stem(name)].read_text(encoding="utf-8"))) or ""
+    return _docstring(_files()[stem(name)])
+
+
+def _docstring(path: Path) -> str:
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
 
 def has(name: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, util
@@ -68,17 +67,22 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
 
 
-def _classes(path: Path) -> Iterator[tuple[ast.ClassDef, set[str]]]:
-    """The classes that a file defines, each with the names of its bases."""
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef):
-            yield node, {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}
+Classes = dict[ast.ClassDef, set[str]]
+"""The classes that a file defines, each with the names of its bases."""
 
 
-@cache
-def _bases(package: str) -> dict[str, set[str]]:
-    """The bases of every class of a package, by the classes' names."""
-    return {node.name: bases for path in sorted(_root(package).rglob("*.py")) for node, bases in _classes(path)}
+def _classes(path: Path) -> Classes:
+    """Parse a file."""
+    return {
+        node: {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+def _bases(classes: Classes) -> dict[str, set[str]]:
+    """The names of each class's bases, by its own name."""
+    return {node.name: bases for node, bases in classes.items()}
 
 
 def _root(package: str) -> Path:
@@ -100,22 +104,19 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
     return default
 
 
-def _entries(package: str, module: str, path: Path) -> Iterator[Entry]:
-    """The catalogue's classes in a file: those that derive from its package's `base.py` and aren't abstract."""
-    abstract = {node.name for node, _ in _classes(_root(package) / "base.py")}
-    own = list(_classes(path))
-    bases = _bases(package) | {node.name: names for node, names in own}
-    kind, group = KINDS[package], path.parent.name
-    for node, names in own:
-        doc = ast.get_docstring(node) or ""
-        hidden = node.name.startswith("_") or doc.startswith("Abstract")
-        if hidden or not any(_derives(base, bases, abstract) for base in names):
-            continue
-        name = _literal(node, "name") or name_of(node.name)
-        what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
-        ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
-        follows = bool(_literal(node, "follows_student", False))
-        yield Entry(name, kind, group, module, node.name, *what, *ways, follows)
+def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> Entry:
+    """What a class's source says of it."""
+    doc = ast.get_docstring(node) or ""
+    name = _literal(node, "name") or name_of(node.name)
+    what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
+    ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+    follows = bool(_literal(node, "follows_student", False))
+    return Entry(name, kind, group, module, node.name, *what, *ways, follows)
+
+
+def _is_hidden(node: ast.ClassDef) -> bool:
+    """Whether a class is private or says that it is abstract."""
+    return node.name.startswith("_") or (ast.get_docstring(node) or "").startswith("Abstract")
 
 
 def _backing(kind: str, module: str, doc: str) -> str:
@@ -127,15 +128,24 @@ def _backing(kind: str, module: str, doc: str) -> str:
 @cache
 def catalogue(package: str) -> dict[str, Entry]:
     """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
-    root, result = _root(package), list[Entry]()
-    for path in sorted(root.rglob("*.py")):
-        if path.stem not in ("base", "__init__"):
-            result += _entries(
-                package, ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts)), path
-            )
-    for plugin in plugins(package).values():
-        result += _entries(package, plugin.module, plugin.path)
-    return {entry.name: entry for entry in sorted(result, key=lambda e: e.name)}
+    root = _root(package)
+    ours = {
+        ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts)): path
+        for path in sorted(root.rglob("*.py"))
+        if path.stem not in ("base", "__init__")
+    }
+    files = ours | {plugin.module: plugin.path for plugin in plugins(package).values()}
+    parsed = {module: _classes(path) for module, path in files.items()}  # each file once
+    abstract = set(_bases(_classes(root / "base.py")))
+    shared = {name: bases for module in ours for name, bases in _bases(parsed[module]).items()}
+    entries = [
+        _entry(KINDS[package], module, files[module].parent.name, node)
+        for module, classes in parsed.items()
+        for known in [shared | _bases(classes)]
+        for node, bases in classes.items()
+        if not _is_hidden(node) and any(_derives(base, known, abstract) for base in bases)
+    ]
+    return {entry.name: entry for entry in sorted(entries, key=lambda e: e.name)}
 
 
 @dataclass(frozen=True)
