@@ -3,8 +3,7 @@
     python bench/demo.py [--seeds 10] [--python OTHER_VENV/bin/python …]
 
 Each variant trains the demo's configuration in a separate process. A figure is half of the gain's 95 % interval divided
-by
-the gain: below 1 the verdict is "beats", and the bound leaves a margin.
+by the gain: below 1 the verdict is "beats", and the bound leaves a margin.
 """
 
 from __future__ import annotations

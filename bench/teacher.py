@@ -5,8 +5,7 @@
 resnet56 → resnet20, CIFAR-size images, batch 64, KD, one thread per operation. `difference` is the largest difference
 of a logit from the plain teacher's, whose logits are scaled to about ±1. Epochs of 20 steps, with and without
 prefetching ("ahead"), are wall times, interleaved, the minimum over rounds; all other times are process time. `cores`
-is the ratio of
-process time to wall time in these epochs: 1 without prefetching if the cores are free.
+is the ratio of process time to wall time in these epochs: 1 without prefetching if the cores are free.
 """
 
 from __future__ import annotations

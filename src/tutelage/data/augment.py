@@ -94,8 +94,7 @@ def crop_box(seed: int, number: int, view: int, height: int, width: int) -> tupl
     """Return a random resized crop of one photo: (top, left, height, width, flip).
 
     Area 8 to 100 % of the photo, aspect 3/4 to 4/3 (uniform in its logarithm); the first of ten draws that fits, else
-    the
-    largest centred crop of an allowed aspect. Szegedy et al. CVPR 2015. arXiv:1409.4842
+    the largest centred crop of an allowed aspect. Szegedy et al. CVPR 2015. arXiv:1409.4842
     """
     tries = 10
     r = random_bits(seed, torch.tensor([number]), view, 4 * tries + 1)[0]

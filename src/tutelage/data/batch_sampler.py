@@ -24,8 +24,7 @@ def epoch_batches(
     """Return the sample numbers of each batch of one epoch, for rank `rank` of `world`.
 
     Shuffled (training): every rank gets the same number of batches, the first samples being repeated where needed; a
-    last
-    batch of one sample is dropped (batch normalisation fails on it), unless it is the only batch.
+    last batch of one sample is dropped (batch normalisation fails on it), unless it is the only batch.
     In order (evaluation): each sample once over all ranks.
 
     Args:
@@ -79,8 +78,7 @@ def compose_batches(
         batches: the sample numbers of each batch, each (B,).
         sampling: "shuffled": the samples only. "pairs": the samples, then one other sample of each one's class.
             "grouped": the samples, then `group_size` others of each one's class. "overlapping": the previous batch,
-                then
-            the samples.
+                then the samples.
         labels: (N,) classes of all samples; required by "pairs" and "grouped".
         group_size: companions per sample for "grouped".
         num_views: how many times each part is repeated, each time with another augmentation.
@@ -109,8 +107,8 @@ def companions(labels: Tensor, group_size: int, seed: int, epoch: int) -> Tensor
     """For every sample, return `group_size` others of its class: labels (N,) -> (N, group_size) sample numbers.
 
     Each epoch arranges a class's samples in a random circle; the samples that follow one are its companions. Every
-    sample
-    is therefore a companion equally often, all companions are different, and a sample is its own companion only if its
+    sample is therefore a companion equally often, all companions are different, and a sample is its own companion only
+    if its
     class has no more samples.
     """
     generator = torch.Generator().manual_seed((seed * 1000003 + epoch + 2**61) % 2**63)
