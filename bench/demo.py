@@ -48,7 +48,7 @@ def train_demo(variant: dict[str, Any], seeds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         keys = {"channels_last": variant["channels_last"], "seeds": seeds, "out": f"{folder}/demo"}
         result = api.finished(Run(read(DEMO, **keys)).fit()).result
-    return {"torch": torch.__version__, **{role: result[role]["accuracy"] for role in ("alone", "student")}} | {
+    return {"torch": torch.__version__, **{role: result[role]["accuracy"] for role in ("baseline", "student")}} | {
         key: result["gain"][key] for key in ("mean", "interval", "verdict")
     }
 
@@ -81,7 +81,7 @@ def main() -> None:
         cells = (
             name,
             result["torch"],
-            f"{result['alone']:.3f}",
+            f"{result['baseline']:.3f}",
             f"{result['student']:.3f}",
             f"{100 * result['mean']:+.1f}",
             f"{low:+.1f} … {high:+.1f}",

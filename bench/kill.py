@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KEYS = ["data=digits", "epochs=20", "teacher_epochs=20", "seed=3", "device=cpu", "checkpoint_every=0.2"]
-PHASES = ("teacher", "alone-0", "student-0")
+PHASES = ("teacher", "baseline-0", "student-0")
 READY = """
 import runpy, sys, lightning.fabric, torchmetrics, tutelage
 print("ready", flush=True)

@@ -8,7 +8,7 @@ from tutelage import AT, KD
 
 def main(**keys: object) -> tutelage.Finished:
     run = tutelage.distill(data="digits", method=KD(temperature=4) + 10 * AT(), **keys)
-    for role in ("teacher", "alone", "student"):
+    for role in ("teacher", "baseline", "student"):
         metrics = run.result[role]
         print(
             f"{role:8} {metrics['model']:6} {metrics['parameters']:7,} parameters  accuracy {metrics['accuracy']:.3f}"

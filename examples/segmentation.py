@@ -46,4 +46,4 @@ def main(epochs: int = 6, train: int = 200, **keys: object) -> tutelage.Finished
 
 if __name__ == "__main__":
     run = main()
-    print({role: run.result[role]["miou"] for role in ("teacher", "alone", "student")}, run.report)
+    print({role: run.result[role]["miou"] for role in ("teacher", "baseline", "student")}, run.report)

@@ -60,7 +60,7 @@ def rename_everything(run, name):
     file = run / "result.json"
     result = json.loads(file.read_text())
     result["data"] |= {"name": name, "classes": [f"{name}{i}" for i in range(10)]}
-    for role in ("teacher", "alone", "student"):
+    for role in ("teacher", "baseline", "student"):
         result[role]["model"] = name
         result[role]["columns"] = {name: 0.5}
     file.write_text(json.dumps(result))

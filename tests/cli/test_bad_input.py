@@ -410,7 +410,9 @@ def test_a_key_that_may_not_change_on_resume_is_refused(tutelage, finished, argu
 def test_a_finished_run_can_get_more_epochs(tutelage, finished):
     code, output = tutelage("resume", str(finished), "epochs=2", "workers=0")
     assert code == 0, output
-    assert [json.loads((finished / f"{name}-0/phase.json").read_text())["epochs"] for name in ("alone", "student")] == [
+    assert [
+        json.loads((finished / f"{name}-0/phase.json").read_text())["epochs"] for name in ("baseline", "student")
+    ] == [
         2,
         2,
     ]

@@ -75,7 +75,7 @@ def test_distill_prints_a_summary_and_resume_and_report_repeat_it(tutelage, tmp_
     code, output = tutelage("distill", "my.yaml", *QUICK, "out=here")
     assert code == 0, output
     assert "at: student layer1 (2, 8, 8) ← teacher layer1 (2, 8, 8)" in output
-    assert "alone 2/2" in output
+    assert "baseline 2/2" in output
     assert "student 2/2: done" in output
     for row in ("teacher", "student alone", "student taught"):
         assert re.search(rf"^{row} +cnn2 +0\.\d{{4}}", output, re.MULTILINE)

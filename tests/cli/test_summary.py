@@ -17,7 +17,7 @@ def summary(*values, **more):
 def result(teacher, alone, student):
     gains = [b - a for a, b in zip(alone, student, strict=True)]
     gain = {"mean": sum(gains) / len(gains), "interval": interval(gains), "values": gains, "verdict": verdict(gains)}
-    roles = {"teacher": summary(teacher), "alone": summary(*alone), "student": summary(*student)}
+    roles = {"teacher": summary(teacher), "baseline": summary(*alone), "student": summary(*student)}
     shared = {"metric": "accuracy", "higher_is_better": True, "data": {}, "before": {}, "others": {}}
     return shared | roles | {"gain": gain}
 

@@ -50,7 +50,7 @@ def saved_terms(run: tutelage.Finished) -> dict[str, Tensor]:
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
     assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
-    assert epochs(run) == {"teacher": 1, "alone-0": 3, "paraphraser-0": 1, "student-0": 3}
+    assert epochs(run) == {"teacher": 1, "baseline-0": 3, "paraphraser-0": 1, "student-0": 3}
     assert list(run.result["before"]) == ["paraphraser"]
     assert [path.parent.name for path in run.folder.glob("*/terms.safetensors")] == ["paraphraser-0"]
     assert "paraphraser (cnn2)" in run.report.read_text()

@@ -158,7 +158,7 @@ def test_the_route_goes_through_the_teachers_snapshots(runs):
     assert teachers == [weights(run, "teacher", "epoch-1"), weights(run, "teacher", "epoch-2"), weights(run, "teacher")]
     for name, before in (("middle", "early"), ("student", "middle")):
         assert digest(scheme_of(run, f"{name}-0").students()["student"].model) == weights(run, f"{before}-0")
-    assert epochs(run) == {"teacher": 3, "alone-0": 3, "early-0": 1, "middle-0": 1, "student-0": 1}
+    assert epochs(run) == {"teacher": 3, "baseline-0": 3, "early-0": 1, "middle-0": 1, "student-0": 1}
 
 
 def test_recipes_go_by_the_runs_epochs():
@@ -188,7 +188,7 @@ def test_the_first_stage_sees_no_label_and_leaves_the_head(runs, name):
     assert scheme.students()["student"].model.fc.weight.grad is None
     assert all(p.grad is None for p in scheme.teacher.parameters())
     assert digest(scheme_of(run, "student-0").students()["student"].model) == weights(run, "first-0")
-    assert epochs(run) == {"teacher": 3, "alone-0": 3, "first-0": 1, "student-0": 2}
+    assert epochs(run) == {"teacher": 3, "baseline-0": 3, "first-0": 1, "student-0": 2}
 
 
 def test_the_curriculum_begins_with_what_is_easy_to_the_teacher():

@@ -32,7 +32,7 @@ TERMS = [
     },
 ]
 PAIRS = [["layer1 (32, 8, 8)", "layer1 (64, 8, 8)"], ["layer2 (64, 4, 4)", "layer2 (128, 4, 4)"]]
-SKILL = {"teacher": 4.6, "alone": 3.4}
+SKILL = {"teacher": 4.6, "baseline": 3.4}
 TAUGHT = {"beats": 3.8, "undecided": 3.42, "worse": 3.0}
 
 
@@ -43,7 +43,7 @@ def write_run(
     classes: int = 10,
     samples: int = 500,
     verdict: str = "beats",
-    roles: tuple[str, ...] = ("teacher", "alone", "student"),
+    roles: tuple[str, ...] = ("teacher", "baseline", "student"),
     task: str = "classification",
     examples: bool = True,
     name: str = "class {}",
@@ -143,15 +143,15 @@ def _result(reached: dict[str, list[float]], names: list[str], samples: int, ver
         return {**common, key: values, **role_values}
 
     gain = None
-    if {"alone", "student"} <= reached.keys():
-        differences = [b - a for a, b in zip(reached["alone"], reached["student"], strict=True)]
+    if {"baseline", "student"} <= reached.keys():
+        differences = [b - a for a, b in zip(reached["baseline"], reached["student"], strict=True)]
         mean = sum(differences) / len(differences)
         bounds = None if len(differences) < 2 else [min(differences) - 0.003, max(differences) + 0.003]
         gain = {"mean": mean, "interval": bounds, "values": differences, "verdict": verdict}
     data = {"name": "digits", "train": 1000, "val": 200, "test": samples, "classes": names}
     return {
         "task": task, "metric": "accuracy", "higher_is_better": True, "data": data,
-        "teacher": summary("teacher", "seeds"), "alone": summary("alone", "values"),
+        "teacher": summary("teacher", "seeds"), "baseline": summary("baseline", "values"),
         "student": summary("student", "values"),
         "gain": gain, "chosen": "last epoch",
     }  # fmt: skip

@@ -39,7 +39,7 @@ CASES = {
     "scheme": ["method=dml", "peers=3"],
     "loggers": ["log=[tensorboard]"],
     "no teacher": ["teacher=none", "method=ce"],
-    "alone": ["teacher=none", "method=null", "student=cnn4"],
+    "baseline": ["teacher=none", "method=null", "student=cnn4"],
 }
 
 

@@ -129,7 +129,7 @@ def test_names_break_after_joints(text, parts):
     ],
 )
 def test_the_title_begins_with_the_result(make_run, tmp_path, kind, gain, title):
-    run = make_run(tmp_path / "run", roles=("teacher", "alone", "student") if kind else ("student",))
+    run = make_run(tmp_path / "run", roles=("teacher", "baseline", "student") if kind else ("student",))
     result = json.loads((run / "result.json").read_text())
     if kind:
         result["gain"] |= {"mean": gain, "verdict": kind}
@@ -143,7 +143,7 @@ def test_the_title_begins_with_the_result(make_run, tmp_path, kind, gain, title)
 def test_intervals_are_clipped_to_possible_values(make_run, tmp_path, browser):
     run = make_run(tmp_path / "run")
     result = json.loads((run / "result.json").read_text())
-    result["alone"] |= {"accuracy": 0.05, "values": [0.02, 0.05, 0.08], "interval": [-0.04, 0.14]}
+    result["baseline"] |= {"accuracy": 0.05, "values": [0.02, 0.05, 0.08], "interval": [-0.04, 0.14]}
     result["student"] |= {"accuracy": 0.97, "values": [0.95, 0.97, 0.99], "interval": [0.92, 1.02]}
     (run / "result.json").write_text(json.dumps(result))
     text = write(run).read_text("utf-8")

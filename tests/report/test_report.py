@@ -87,7 +87,7 @@ def test_the_verdict_is_that_of_the_result(make_run, tmp_path: Path, kind: str, 
     actual, _, sentence = verdict(run)
     assert actual == tone
     assert text in sentence
-    for role in ("alone", "student"):
+    for role in ("baseline", "student"):
         assert f"{100 * run.result[role]['accuracy']:.1f}\u00a0%" in sentence
     low, high = (f"{100 * bound:+.2f}" for bound in run.result["gain"]["interval"])
     low, high = (bound.replace("-", "−") for bound in (low, high))
@@ -141,13 +141,13 @@ def test_counts_have_no_exponents(format_value, value, text: str):
 
 
 def test_errors_of_a_regression_are_not_percentages(complete_run: Path):
-    scores = {role: {"mae": value} for role, value in (("teacher", 0.21), ("alone", 0.3), ("student", 0.25))}
+    scores = {role: {"mae": value} for role, value in (("teacher", 0.21), ("baseline", 0.3), ("student", 0.25))}
     run = read(change(complete_run, metric="mae", higher_is_better=False, **scores))
     assert "reaches 0.25 mae, against 0.3 trained alone" in verdict(run)[2]
     write(complete_run)
 
 
-@pytest.mark.parametrize("role", ["alone", "student"])
+@pytest.mark.parametrize("role", ["baseline", "student"])
 def test_a_single_training_compares_nothing(make_run, tmp_path: Path, role: str):
     folder = make_run(tmp_path / "run", roles=(role,), seeds=1)
     titles = headings(write(folder))
@@ -171,7 +171,7 @@ def test_many_classes_show_the_largest_changes(make_run, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "name", ["config.yaml", "environment.json", "alone-0", "teacher", "student-1/metrics.jsonl", "examples.npz"]
+    "name", ["config.yaml", "environment.json", "baseline-0", "teacher", "student-1/metrics.jsonl", "examples.npz"]
 )
 def test_missing_files_are_left_out(complete_run: Path, name: str):
     removed = complete_run / name

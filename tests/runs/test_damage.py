@@ -101,7 +101,7 @@ OF_A_RUN = [
     "config.yaml", "environment.json", "result.json", "student.safetensors", "examples.npz", "report.html",
     checksums.NAME,
     *(f"student-0/{name}" for name in ("phase.json", "model.safetensors", "predictions.npz", "metrics.jsonl")),
-    "student-0/confusion.npz", f"student-0/{checksums.NAME}", "teacher/model.safetensors", "alone-0/phase.json",
+    "student-0/confusion.npz", f"student-0/{checksums.NAME}", "teacher/model.safetensors", "baseline-0/phase.json",
 ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def files_of(folder: Path) -> set[str]:
 def outcome(folder: Path) -> tuple[object, ...]:
     """What a run found: the student's bits and the figures."""
     result = json.loads((folder / "result.json").read_text())
-    figures = {role: result[role]["values"] for role in ("teacher", "alone", "student")}
+    figures = {role: result[role]["values"] for role in ("teacher", "baseline", "student")}
     return digest(tutelage.load(folder)), figures, result["gain"]["values"]
 
 

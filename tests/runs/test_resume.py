@@ -334,12 +334,12 @@ def kill_at_random(process: BaseProcess, out: Path, number: int, chance: random.
 
 
 def weights(out: Path) -> list[bytes]:
-    return [(out / name / "model.safetensors").read_bytes() for name in ("teacher", "alone-0", "student-0")]
+    return [(out / name / "model.safetensors").read_bytes() for name in ("teacher", "baseline-0", "student-0")]
 
 
 def steps(out: Path) -> dict[str, list]:
     found = {}
-    for phase in ("teacher", "alone-0", "student-0"):
+    for phase in ("teacher", "baseline-0", "student-0"):
         rows = [json.loads(line) for line in (out / phase / "metrics.jsonl").read_text().splitlines()]
         found[phase] = [
             (row["kind"], row.get("step"), row.get("losses"))

@@ -56,7 +56,7 @@ def record(folder: Path) -> dict:
 
 
 def weights(folder: Path) -> list[bytes]:
-    return [(folder / name / "model.safetensors").read_bytes() for name in ("teacher", "alone-0", "student-0")]
+    return [(folder / name / "model.safetensors").read_bytes() for name in ("teacher", "baseline-0", "student-0")]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -93,10 +93,10 @@ def test_more_epochs_are_trained_alone_and_taught_for_as_many(which, request):
     teacher = (folder / "teacher" / "model.safetensors").read_bytes()
     before = weights(folder) if which == "finished" else []
     done = tutelage.resume(folder, epochs=4)
-    assert [phase(folder, name)["epochs"] for name in ("teacher", "alone-0", "student-0")] == [2, 4, 4]
+    assert [phase(folder, name)["epochs"] for name in ("teacher", "baseline-0", "student-0")] == [2, 4, 4]
     assert weights(folder)[0] == teacher
     assert all(a != b for a, b in zip(weights(folder)[1:], before[1:], strict=bool(before)))
-    for name in ("alone-0", "student-0"):
+    for name in ("baseline-0", "student-0"):
         assert [row["epoch"] for row in rows(folder, name, "epoch")] == [1, 2, 3, 4]
         assert [row["step"] for row in rows(folder, name, "step")] == list(range(1, 17))
         rates = [row["lr"] for row in rows(folder, name, "step")]
@@ -113,7 +113,7 @@ def test_more_epochs_are_trained_alone_and_taught_for_as_many(which, request):
     assert len(record(folder)["changes"]) == 1
 
 
-@pytest.mark.parametrize("at", [("alone-0", 10), ("student-0", 9), ("student-0", 16)])
+@pytest.mark.parametrize("at", [("baseline-0", 10), ("student-0", 9), ("student-0", 16)])
 def test_a_kill_among_the_further_epochs_costs_no_bit(finished, tmp_path, at):
     other = shutil.copytree(finished, tmp_path / "other")
     tutelage.resume(other, epochs=4)
@@ -139,7 +139,7 @@ def test_another_learning_rate_takes_effect_and_is_said(stopped):
     rates = [row["lr"] for row in rows(stopped, "student-0", "step")]
     assert max(rates[:2]) > 0.05
     assert max(rates[3:]) <= 0.001
-    assert "alone-0 was trained with 0.1" in recorder.of("warning")[0]["message"]
+    assert "baseline-0 was trained with 0.1" in recorder.of("warning")[0]["message"]
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_changes_that_cannot_be_meant_are_refused(finished, change, message):
 
 
 def test_without_its_last_checkpoint_a_finished_training_gets_no_more_epochs(finished):
-    shutil.rmtree(finished / "alone-0" / "checkpoints")
+    shutil.rmtree(finished / "baseline-0" / "checkpoints")
     before = contents(finished)
-    with pytest.raises(CheckpointError, match=r"alone-0 is trained already, and its last checkpoint is gone"):
+    with pytest.raises(CheckpointError, match=r"baseline-0 is trained already, and its last checkpoint is gone"):
         tutelage.resume(finished, epochs=4)
     assert contents(finished) == before
     tutelage.resume(finished)
@@ -244,9 +244,9 @@ def test_stages_that_go_by_the_runs_epochs_and_are_trained_bar_more(tmp_path):
 def test_after_stages_with_epochs_of_their_own_the_student_goes_on_and_so_does_alone(tmp_path):
     out = tmp_path / "run"
     tutelage.distill(out=str(out), stages=[STAGES[0] | {"epochs": 1}, STAGES[1]], **KEYS)
-    assert [phase(out, name)["epochs"] for name in ("first-0", "student-0", "alone-0")] == [1, 2, 3]
+    assert [phase(out, name)["epochs"] for name in ("first-0", "student-0", "baseline-0")] == [1, 2, 3]
     tutelage.resume(out, epochs=3)
-    assert [phase(out, name)["epochs"] for name in ("first-0", "student-0", "alone-0")] == [1, 3, 4]
+    assert [phase(out, name)["epochs"] for name in ("first-0", "student-0", "baseline-0")] == [1, 3, 4]
 
 
 def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):

@@ -45,7 +45,7 @@ def phase(run: tutelage.Finished, name: str) -> dict:
 
 def test_the_folder_holds_all_that_it_should(run):
     found = {str(p.relative_to(run.folder)) for p in run.folder.rglob("*") if p.is_file()}
-    phases = ("teacher", "alone-0", "student-0", "alone-1", "student-1")
+    phases = ("teacher", "baseline-0", "student-0", "baseline-1", "student-1")
     files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz", "confusion.npz", "SHA256SUMS")
     expected = {"SHA256SUMS"} | {f"{p}/{f}" for p in phases for f in files}
     kept = {str(p.relative_to(run.folder)) for p in run.folder.glob("*-?/checkpoints/*")}
@@ -60,14 +60,15 @@ def test_the_folder_holds_all_that_it_should(run):
 
 def test_the_results_numbers_are_the_phases(run):
     values = {
-        n: phase(run, n)["figures"]["accuracy"] for n in ("teacher", "alone-0", "alone-1", "student-0", "student-1")
+        n: phase(run, n)["figures"]["accuracy"]
+        for n in ("teacher", "baseline-0", "baseline-1", "student-0", "student-1")
     }
     result = run.result
     assert result["student"]["values"] == [values["student-0"], values["student-1"]]
-    assert result["alone"]["values"] == [values["alone-0"], values["alone-1"]]
+    assert result["baseline"]["values"] == [values["baseline-0"], values["baseline-1"]]
     assert result["teacher"]["values"] == [values["teacher"]]
     assert result["student"]["accuracy"] == pytest.approx(fmean(result["student"]["values"]))
-    gains = [values[f"student-{k}"] - values[f"alone-{k}"] for k in range(2)]
+    gains = [values[f"student-{k}"] - values[f"baseline-{k}"] for k in range(2)]
     assert result["gain"]["values"] == pytest.approx(gains)
     assert result["gain"]["mean"] == pytest.approx(fmean(gains))
     low, high = result["gain"]["interval"]
@@ -177,7 +178,7 @@ def test_modules_and_datasets_as_objects(tmp_path):
 
 def test_training_alone_needs_no_teacher(tmp_path):
     made = tutelage.train("cnn2", epochs=1, limit=100, device="cpu", out=str(tmp_path / "r"))
-    assert [made.result[role] is None for role in ("teacher", "alone", "student")] == [True, True, False]
+    assert [made.result[role] is None for role in ("teacher", "baseline", "student")] == [True, True, False]
     assert made.result["gain"] is None
 
 
@@ -267,7 +268,7 @@ def test_callbacks_hear_every_phase(tmp_path):
 
     ear = Ear()
     distill(tmp_path / "r", callbacks=[ear])
-    assert ear.phases == [("teacher", 3), ("alone-0", 3), ("student-0", 3)]
+    assert ear.phases == [("teacher", 3), ("baseline-0", 3), ("student-0", 3)]
     assert {"begin", "step", "norms", "epoch", "end"} <= ear.kinds
 
 
@@ -276,11 +277,11 @@ def test_phases_follow_from_what_is_asked():
         plan = RunPlan(RunInputs.load(check({"data": "digits", **keys}), Provided()))
         return [phase.name for phase in plan.phases()]
 
-    assert names() == ["teacher", "alone-0", "student-0"]
+    assert names() == ["teacher", "baseline-0", "student-0"]
     assert names(baseline=False, seeds=2) == ["teacher", "student-0", "student-1"]
-    assert names(teacher_epochs=0) == ["alone-0", "student-0"]
-    assert names(scheme="mutual") == ["alone-0", "student-0"]
-    assert names(teacher="moving_average") == ["alone-0", "student-0"]
+    assert names(teacher_epochs=0) == ["baseline-0", "student-0"]
+    assert names(scheme="mutual") == ["baseline-0", "student-0"]
+    assert names(teacher="moving_average") == ["baseline-0", "student-0"]
     assert names(teacher="none", method=None) == ["student-0"]
 
 

@@ -43,7 +43,7 @@ STAGES: list[dict[str, Any]] = [
     },
     {"name": "student", "teacher": ["stage:teacher", "stage:large"], "student_weights": "stage:hint", "method": "aver"},
 ]
-PHASES = ["teacher", "alone-0", "large-0", "hint-0", "student-0", "alone-1", "large-1", "hint-1", "student-1"]
+PHASES = ["teacher", "baseline-0", "large-0", "hint-0", "student-0", "baseline-1", "large-1", "hint-1", "student-1"]
 
 
 class Ear(Callback):
@@ -88,7 +88,7 @@ def test_a_stage_has_its_own_words_and_else_the_runs(run):
     assert [told(run, p)["epochs"] for p in PHASES[:5]] == [2, 5, 1, 3, 2]
     terms = {p: [term["name"] for term in told(run, p)["terms"]] for p in PHASES[:5]}
     assert terms == {
-        "teacher": ["ce"], "alone-0": ["ce"], "large-0": ["ce", "kd"], "hint-0": ["fitnet"],
+        "teacher": ["ce"], "baseline-0": ["ce"], "large-0": ["ce", "kd"], "hint-0": ["fitnet"],
         "student-0": ["ce", "aver"],
     }  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_what_a_stage_left_teaches_and_goes_on(run):
 
 
 def test_the_student_alone_teaches_each_seed_its_own(tmp_path):
-    stages = [{"name": "a", "teacher": "stage:alone"}, {"name": "student", "teacher": "stage:a"}]
+    stages = [{"name": "a", "teacher": "stage:baseline"}, {"name": "student", "teacher": "stage:a"}]
     keys = KEYS | {"teacher": "none", "method": None, "epochs": 1, "stages": stages}
     keys["stages"] = [stage | {"method": "kd"} for stage in stages]
     del keys["teacher_epochs"]
@@ -125,7 +125,7 @@ def test_the_student_alone_teaches_each_seed_its_own(tmp_path):
     run = Run(check(yaml.safe_load((made.folder / "config.yaml").read_text())), None, made.folder)
     for number in range(2):
         scheme, _ = run.scheme(next(p for p in run.phases() if p.name == f"a-{number}"))
-        assert digest(scheme.teacher.tapped.model) == weights(made, f"alone-{number}")
+        assert digest(scheme.teacher.tapped.model) == weights(made, f"baseline-{number}")
 
 
 def test_without_a_truth_the_head_stays_as_it_was(run):
@@ -252,8 +252,8 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         (stage(teacher=["stage:a", "stage:c"]), "stage b: teacher=stage:c: 'c' comes later"),
         (stage(student_weights="stage:c"), "stage b: student_weights=stage:c: 'c' comes later"),
         (stage(student="stage:a"), "only teacher, student_weights and term_weights may name an earlier stage"),
-        (stage(student_weights="stage:alone"), "the student alone is a teacher at its end, and nothing else"),
-        (stage(teacher="stage:alone@1"), "the student alone is a teacher at its end, and nothing else"),
+        (stage(student_weights="stage:baseline"), "the student alone is a teacher at its end, and nothing else"),
+        (stage(teacher="stage:baseline@1"), "the student alone is a teacher at its end, and nothing else"),
         (stage(teacher="stage:teacher@x"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@0"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@3"), "teacher is trained for 2 epochs"),
@@ -265,7 +265,7 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         ([{"name": "student"}, {"name": "a"}], "put it last"),
         ([{"name": "teacher"}], "has this name already"),
         ([{"name": "teacher0"}], "has this name already"),
-        ([{"name": "alone"}], "has this name already"),
+        ([{"name": "baseline"}], "has this name already"),
         ([{}], "its name is a letter"),
         ([{"name": "../a"}], "its name is a letter"),
         ([{"name": 3}], "its name is a letter"),
@@ -294,7 +294,7 @@ def test_faults_are_refused_before_there_is_a_folder(tmp_path, stages, message):
         ({"student_weights": "stage:a"}, "student_weights=stage:a: say it in the stage"),
         ({"teacher": ["cnn4", "cnn8"], "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
         ({"teacher": "moving_average", "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
-        ({"baseline": False, "stages": stage(teacher="stage:alone")}, "unknown stage 'alone'"),
+        ({"baseline": False, "stages": stage(teacher="stage:baseline")}, "unknown stage 'baseline'"),
         ({"teacher_epochs": 0, "stages": stage(teacher="stage:teacher@1")}, "isn't trained in this run"),
         ({"snapshots": [3]}, r"snapshots=\[3\]: expected epochs from 1 to epochs=2"),
         ({"lr_warmup": 1.5, "teacher_epochs": 1}, "teacher: lr_warmup=1.5 takes all of epochs=1"),

@@ -125,4 +125,4 @@ def test_a_stage_with_a_teacher_of_its_own_says_its_own(weights):
     keys = KEYS | SAID | {"teacher": "cnn4", "teacher_weights": weights, "stages": stages}
     plan = RunPlan(RunInputs.load(check(keys), Provided()))
     told = {phase.name: plan.config_for(phase).teacher_mean for phase in plan.phases()}
-    assert told == {"alone-0": None, "first-0": None, "student-0": None}
+    assert told == {"baseline-0": None, "first-0": None, "student-0": None}

@@ -144,6 +144,6 @@ def test_a_teacher_worse_than_a_linear_classifier_is_warned_of():
 def test_a_result_says_whether_the_teacher_is_worse(tmp_path):
     keys = {"limit": 300, "epochs": 10, "teacher_epochs": 1, "device": "cpu", "out": str(tmp_path / "run")}
     done = tutelage.distill("cnn8", "cnn2", **keys)
-    assert done.result["teacher"]["accuracy"] < done.result["alone"]["accuracy"]
+    assert done.result["teacher"]["accuracy"] < done.result["baseline"]["accuracy"]
     assert done.result["teacher_is_worse"]
-    assert np.load(done.folder / "alone-0" / "confusion.npz")["count"].sum() == done.result["data"]["test"]
+    assert np.load(done.folder / "baseline-0" / "confusion.npz")["count"].sum() == done.result["data"]["test"]

@@ -205,7 +205,7 @@ def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
     assert run.result["teacher"]["model"] == "resnet14"
     assert list(run.result["before"]) == ["blocks"]
     epochs = {p.parent.name: json.loads(p.read_text())["epochs"] for p in run.folder.glob("*/phase.json")}
-    assert epochs == {"teacher": 1, "alone-0": 2, "blocks-0": 1, "student-0": 1}
+    assert epochs == {"teacher": 1, "baseline-0": 2, "blocks-0": 1, "student-0": 1}
     assert "blocks (resnet8)" in run.report.read_text()
 
 

@@ -116,7 +116,7 @@ def test_the_heads_change_nothing_of_what_the_student_says():
 def test_the_exported_student_is_the_bare_network(tmp_path):
     run = tutelage.distill(method="byot", epochs=1, limit=100, out=str(tmp_path / "run"))
     assert list(run.student.state_dict()) == list(net("cnn2").state_dict())
-    assert set(run.result) >= {"alone", "student"}
+    assert set(run.result) >= {"baseline", "student"}
 
 
 @pytest.mark.parametrize("name", ["ban", "ban_cwtm", "ban_dkpp"])
@@ -126,7 +126,7 @@ def test_born_again_generations_are_each_taught_by_the_one_before(tmp_path, name
     assert list(run.result["before"]) == ["gen1", "gen2"]
     run = tutelage.distill(**keys, baseline=False, out=str(tmp_path / "whole"))
     assert list(run.result["before"]) == ["gen0", "gen1", "gen2"]
-    for phase, expected_phase in (("alone-0", "gen0-0"), ("gen1-0", "gen1-0"), ("student-0", "student-0")):
+    for phase, expected_phase in (("baseline-0", "gen0-0"), ("gen1-0", "gen1-0"), ("student-0", "student-0")):
         files = (tmp_path / folder / "model.safetensors" for folder in (f"run/{phase}", f"whole/{expected_phase}"))
         one, other = (tutelage.load(file) for file in files)
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -128,7 +128,7 @@ def test_peers_of_different_architectures_end_each_in_its_file(tmp_path, sequent
     widths = {name: model.layer1[0].out_channels for name, model in files.items()}
     assert widths == {"model": 2, "peer1": 4}
     assert tutelage.load(run.folder).layer1[0].out_channels == 2
-    assert run.result["alone"]["model"] == run.result["student"]["model"] == "cnn2"
+    assert run.result["baseline"]["model"] == run.result["student"]["model"] == "cnn2"
 
 
 def test_clipping_is_by_peer():

@@ -271,7 +271,7 @@ def test_features_are_refused_where_only_answers_are_remembered():
 
 def test_tf_kd_by_its_copy_trains_the_copy_as_the_student_alone():
     config = check({"method": "tf_kd_self"})
-    assert (config.student_overrides()["teacher"], list(config.stage_overrides())) == ("stage:alone", [])
+    assert (config.student_overrides()["teacher"], list(config.stage_overrides())) == ("stage:baseline", [])
     config = check({"method": "tf_kd_self", "baseline": False})
     assert (config.student_overrides()["teacher"], list(config.stage_overrides())) == ("stage:copy", ["copy"])
     assert (config.teacher, config.method) == (None, None)

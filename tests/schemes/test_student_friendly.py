@@ -94,7 +94,7 @@ def test_one_word_trains_the_teacher_with_branches_and_leaves_bare_networks(run)
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     phases = {phase.name: again.scheme(phase)[0] for phase in again.phases()}
     assert {name: type(scheme).__name__ for name, scheme in phases.items()} == {
-        "teacher": "StudentFriendly", "alone-0": "Offline", "student-0": "Offline",
+        "teacher": "StudentFriendly", "baseline-0": "Offline", "student-0": "Offline",
     }  # fmt: skip
     for file, name in (("teacher/model", "cnn32"), ("student", "cnn2")):
         network = serialization.load(run.folder / f"{file}.safetensors")

@@ -196,6 +196,6 @@ def test_one_word_is_a_run(tmp_path):
     again = Run(read(made.folder / "config.yaml"), Provided(), made.folder)
     assert {p.name: again.plan.settings(p).dot for p in again.phases()} == {
         "teacher": 0,
-        "alone-0": 0,
+        "baseline-0": 0,
         "student-0": GAP,
     }

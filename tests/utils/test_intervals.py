@@ -42,11 +42,11 @@ def test_a_verdict_agrees_with_the_paired_test():
 
 
 @pytest.mark.parametrize(
-    ("teacher", "alone", "higher", "expected"),
+    ("teacher", "baseline", "higher", "expected"),
     [(0.26, 0.61, True, True), (0.7, 0.61, True, False), (0.3, 0.2, False, True), (None, 0.61, True, False)],
 )
-def test_a_figure_is_worse_by_the_metric_s_direction(teacher, alone, higher, expected):
-    assert worse(teacher, alone, higher) is expected
+def test_a_figure_is_worse_by_the_metric_s_direction(teacher, baseline, higher, expected):
+    assert worse(teacher, baseline, higher) is expected
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3]])

@@ -85,7 +85,7 @@ class Keys(TypedDict, total=False):
     task: str
     """auto: what the data is for (tutelage list tasks)"""
     seeds: int
-    """how often alone and taught are trained, for intervals"""
+    """trainings of baseline and student, for intervals"""
     baseline: bool
     """also train the student alone, with the same budget"""
     students: list[ExtraStudent]

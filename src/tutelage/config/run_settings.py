@@ -57,7 +57,7 @@ class RunSettings(TrainerSettings):
         None, description="of data with several label columns: train on this one alone; None: on all"
     )
     task: RunWide[str] = Field("auto", description="auto: what the data is for (tutelage list tasks)")
-    seeds: RunWide[int] = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
+    seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
     students: Annotated[list[Annotated[ExtraStudent, Hints(FURTHER)]], InBaseline([])] = Field(
         [],

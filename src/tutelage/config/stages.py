@@ -14,7 +14,7 @@ STAGE = "stage:"
 LAST = "student"
 """The stage that is the student's own training."""
 
-ALONE = "alone"
+BASELINE = "baseline"
 """The student's training without a teacher, as a name for teacher."""
 
 EPOCH = re.compile(r"[1-9]\d{0,5}")
@@ -65,7 +65,7 @@ def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming:
     for i, stage in enumerate(stages):
         if not isinstance(stage.get("name"), str) or not re.fullmatch(r"[A-Za-z]\w*", names[i]):
             problems.append(f"stage {stage.get('name')!r}: its name is a letter and then letters, digits or _")
-        if re.fullmatch(rf"teacher\d*|{ALONE}", names[i]):
+        if re.fullmatch(rf"teacher\d*|{BASELINE}", names[i]):
             problems.append(f"stage {names[i]!r}: a training of the run has this name already, choose another")
         problems += [
             f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in run_wide
@@ -84,7 +84,7 @@ def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later
     stage_name, at, epoch = name.removeprefix(STAGE).partition("@")
     if key == "term_weights" and (at or stage_name == "teacher"):
         return "only what the terms of an earlier stage have at its end can be taken over"
-    if stage_name == ALONE and run.get("baseline"):
+    if stage_name == BASELINE and run.get("baseline"):
         return "" if key == "teacher" and not at else "the student alone is a teacher at its end, and nothing else"
     if at and not EPOCH.fullmatch(epoch):
         return f"expected a whole number of epochs after @, such as {STAGE}{stage_name}@10"

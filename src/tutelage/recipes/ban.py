@@ -17,6 +17,6 @@ def recipe(baseline: bool = True) -> dict[str, Any]:
 
 def generations(method: list[dict[str, Any]], baseline: bool) -> dict[str, Any]:
     """Return keys with one stage per generation, trained by a method; the first generation learns from the labels."""
-    names = ["alone" if baseline else "gen0", "gen1", "gen2", "student"]
+    names = ["baseline" if baseline else "gen0", "gen1", "gen2", "student"]
     later = [{"name": name, "teacher": f"stage:{before}", "method": method} for before, name in pairwise(names)]
     return {"teacher": None, "method": None, "stages": later if baseline else [{"name": "gen0"}, *later]}

@@ -12,6 +12,6 @@ from typing import Any
 def recipe(baseline: bool = True) -> dict[str, Any]:
     """Train the student from the copy; without a baseline, the copy is an additional stage."""
     method = [{"name": "ce", "weight": 0.1}, {"name": "kd", "temperature": 6.0, "weight": 0.9}]
-    copy = "alone" if baseline else "copy"
+    copy = "baseline" if baseline else "copy"
     student = {"name": "student", "teacher": f"stage:{copy}", "method": method}
     return {"teacher": None, "method": None, "stages": [student] if baseline else [{"name": "copy"}, student]}

@@ -64,7 +64,7 @@ def aligned(a: Predictions, b: Predictions) -> tuple[Array, Array, Any]:
 def teacher_agreement(run: RunRecord) -> Section:
     """Compare each student's predictions with the teacher's."""
     teachers = predictions_of(run, "teacher")
-    roles = [role for role in ("alone", "student") if predictions_of(run, role)]
+    roles = [role for role in ("baseline", "student") if predictions_of(run, role)]
     if not teachers or not roles:
         raise Missing("it needs predictions.npz of the teacher and of a student")
     rows, bands = [], []
@@ -126,14 +126,14 @@ def confusion(run: RunRecord, role: str) -> csr_array | None:
 
 
 def classes(run: RunRecord) -> Section:
-    """Compare the student alone and taught by class."""
-    alone, taught = confusion(run, "alone"), confusion(run, "student")
-    if alone is None or taught is None:
+    """Compare the student baseline and taught by class."""
+    baseline, taught = confusion(run, "baseline"), confusion(run, "student")
+    if baseline is None or taught is None:
         raise Missing("it needs confusion.npz of the student alone and of the student taught")
     is_segmentation = run.result.get("task") == "segmentation"
     measure: Callable[[csr_array], Array] = overlap if is_segmentation else recall
     name = "IoU" if is_segmentation else "accuracy"
-    before, after = measure(alone), measure(taught)
+    before, after = measure(baseline), measure(taught)
     gains = after - before
     known = [i for i in range(len(gains)) if np.isfinite(gains[i])]
     shown = sorted(known, key=lambda i: -abs(gains[i]))[:CLASSES]
@@ -160,7 +160,7 @@ def _points(value: float) -> str:
 
 def confusions(run: RunRecord) -> Section:
     """Show the most frequent confusions, and their changes between the student alone and taught."""
-    role = next((r for r in ("student", "alone", "teacher") if confusion(run, r) is not None), None)
+    role = next((r for r in ("student", "baseline", "teacher") if confusion(run, r) is not None), None)
     if role is None:
         raise Missing("no phase has a confusion.npz")
     table = confusion(run, role)
@@ -182,9 +182,9 @@ def confusions(run: RunRecord) -> Section:
         blocks = [
             Figure(f"Confusion, {label.lower()}", drawing, caption, [("hit", "right"), ("miss", "wrong")], confused)
         ]
-    alone = confusion(run, "alone")
-    if role == "student" and alone is not None:
-        before = errors(alone)
+    baseline = confusion(run, "baseline")
+    if role == "student" and baseline is not None:
+        before = errors(baseline)
         changed = [
             [run.class_name(t), run.class_name(p), percent(before[t, p]), percent(wrong[t, p]), _points(v)]
             for t, p, v in largest(wrong - before, PAIRS)

@@ -19,7 +19,7 @@ from tutelage.report.metrics import Array, Labels
 from tutelage.utils import checksums
 
 T = TypeVar("T")
-ROLES = ("teacher", "alone", "student")
+ROLES = ("teacher", "baseline", "student")
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)
 
     def phases_with_role(self, role: str) -> list[PhaseRecord]:
-        """Return the phases of a role: "teacher", "alone" or "student"."""
+        """Return the phases of a role: "teacher", "baseline" or "student"."""
         return [phase for phase in self.phases if phase.role == role]
 
     def phases_named(self, name: str) -> list[PhaseRecord]:
@@ -108,7 +108,7 @@ class RunRecord:
         if role == "teacher":
             return "Teacher"
         known = {phase.role for phase in self.phases} | {name for name in ROLES if self.summary(name)}
-        return {"alone": "Alone", "student": "Taught"}[role] if {"alone", "student"} <= known else "Student"
+        return {"baseline": "Alone", "student": "Taught"}[role] if {"baseline", "student"} <= known else "Student"
 
     @property
     def data(self) -> dict[str, Any]:

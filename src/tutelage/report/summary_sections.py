@@ -39,7 +39,7 @@ BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undeci
 
 def student_name(run: RunRecord) -> str:
     """Return the student's name in the run."""
-    return model_name(run, "student") or model_name(run, "alone") or "the student"
+    return model_name(run, "student") or model_name(run, "baseline") or "the student"
 
 
 def model_name(run: RunRecord, role: str) -> str | None:
@@ -55,7 +55,7 @@ def verdict(run: RunRecord) -> tuple[str, str, str]:
     if not gain:
         return "none", "Not compared", _without_comparison(run, reached)
     doubt = doubts(gain.get("values") or [])
-    both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['alone']} trained alone"
+    both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['baseline']} trained alone"
     difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({_certainty(gain, unit)})"
     kind, higher = str(gain.get("verdict")), run.result.get("higher_is_better", True)
     sentence = {
@@ -69,7 +69,7 @@ def verdict(run: RunRecord) -> tuple[str, str, str]:
 
 
 def _without_comparison(run: RunRecord, reached: Mapping[str, str]) -> str:
-    role = next((role for role in ("student", "alone") if run.summary(role)), "teacher")
+    role = next((role for role in ("student", "baseline") if run.summary(role)), "teacher")
     name = "the teacher" if role == "teacher" else student_name(run)
     subject = {"the teacher": "The teacher", "the student": "The student"}.get(name, name)
     return (
@@ -93,7 +93,7 @@ def headline(run: RunRecord) -> str:
     """Return the result in two or three words: the gain, or the metric if there is no comparison."""
     gain, unit = run.result.get("gain"), run.unit
     if not gain:
-        role = next((role for role in ("student", "alone", "teacher") if run.summary(role)), "student")
+        role = next((role for role in ("student", "baseline", "teacher") if run.summary(role)), "student")
         return f"{unit(run.summary(role).get(run.metric))} {run.metric}"
     suffix = ", undecided" if gain.get("verdict") not in ("beats", "worse") else ""
     return f"{unit.difference(gain.get('mean'))}{unit.points or f' {run.metric}'}{suffix}"
@@ -140,14 +140,16 @@ def result(run: RunRecord) -> Section:
 
 def _teacher_warning(run: RunRecord) -> list[Block]:
     """A warning if the teacher is worse than the student alone."""
-    teacher, alone = (run.summary(role).get(run.metric) for role in ("teacher", "alone"))
+    teacher, baseline = (run.summary(role).get(run.metric) for role in ("teacher", "baseline"))
     if not (
-        is_number(teacher) and is_number(alone) and worse(teacher, alone, run.result.get("higher_is_better", True))
+        is_number(teacher)
+        and is_number(baseline)
+        and worse(teacher, baseline, run.result.get("higher_is_better", True))
     ):
         return []
     return [
         Text(
-            f"The teacher is worse than the student trained alone ({run.unit(teacher)} against {run.unit(alone)} "
+            f"The teacher is worse than the student trained alone ({run.unit(teacher)} against {run.unit(baseline)} "
             f"{run.metric}): train it longer (teacher_epochs), or use a better one.",
             "warning",
         )
@@ -215,7 +217,7 @@ def _card(run: RunRecord, role: str) -> SummaryCard:
 
 def _ratio(run: RunRecord) -> str:
     """Compare the student's parameters and metric with the teacher's, in a sentence."""
-    student = run.summary("student") or run.summary("alone")
+    student = run.summary("student") or run.summary("baseline")
     large, small = run.summary("teacher").get("parameters"), student.get("parameters")
     if not (is_number(large) and is_number(small) and large and small):
         return ""
@@ -236,24 +238,24 @@ def _pairs(run: RunRecord) -> list[Block]:
     if not differences:
         return []
     seeds = [phase.seed for phase in run.phases_with_role("student")]
-    alone, taught = (run.summary(role).get("values") or [] for role in ("alone", "student"))
+    baseline, taught = (run.summary(role).get("values") or [] for role in ("baseline", "student"))
     unit = run.unit
     rows = [
         [
             seeds[i] if i < len(seeds) else str(i),
-            unit(alone[i] if i < len(alone) else None),
+            unit(baseline[i] if i < len(baseline) else None),
             unit(taught[i] if i < len(taught) else None),
             f"{unit.difference(value)}{unit.points}",
         ]
         for i, value in enumerate(differences)
     ]
-    rows.append(["Mean", unit(mean(alone)), unit(mean(taught)), f"{unit.difference(gain.get('mean'))}{unit.points}"])
+    rows.append(["Mean", unit(mean(baseline)), unit(mean(taught)), f"{unit.difference(gain.get('mean'))}{unit.points}"])
     return [Table("The same seeds, alone and taught", ["Seed", "Alone", "Taught", "Difference"], rows)]
 
 
 def description(run: RunRecord) -> Section:
     """Build the section of the main settings, the terms, the layer pairs, and the command that repeats the run."""
-    phases = [phase for role in ("student", "alone", "teacher") for phase in run.phases_with_role(role)]
+    phases = [phase for role in ("student", "baseline", "teacher") for phase in run.phases_with_role(role)]
     facts = phases[0].facts if phases else {}
     blocks: list[Block] = [*_main_settings(run), *_terms(facts)]
     pairs = facts.get("pairs") or []
@@ -338,12 +340,12 @@ COSTS: dict[str, Callable[[Any], str]] = {
 
 
 def _slowdown(run: RunRecord) -> str:
-    alone, taught = (
-        mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("alone", "student")
+    baseline, taught = (
+        mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("baseline", "student")
     )
-    if not (alone and taught):
+    if not (baseline and taught):
         return ""
-    return f"A step of the student taught took {taught / alone:.2f} times as long as a step of the student alone."
+    return f"A step of the student taught took {taught / baseline:.2f} times as long as a step of the student alone."
 
 
 def settings(run: RunRecord) -> Section:

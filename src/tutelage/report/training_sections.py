@@ -29,7 +29,7 @@ def _curve(run: RunRecord, name: str) -> Figure | None:
     tick = run.unit.tick if name == run.metric else plain
     series: list[Line] = []
     legend, rows = [], []
-    for role in ("alone", "student"):
+    for role in ("baseline", "student"):
         seeds = [points for phase in run.phases_with_role(role) if (points := _validation(phase, name))]
         if not seeds:
             continue
@@ -88,7 +88,7 @@ def thinned(points: Sequence[Point], max_points: int = 120) -> list[Point]:
 
 def losses(run: RunRecord) -> Section:
     """Plot each term's value by step, and the gradient norm of each weighted term with respect to the student."""
-    phases = run.phases_with_role("student") or run.phases_with_role("alone") or run.phases_with_role("teacher")
+    phases = run.phases_with_role("student") or run.phases_with_role("baseline") or run.phases_with_role("teacher")
     values = _by_name(phases, "step", "losses")
     norms = _by_name(phases, "norms", "norms")
     if not values and not norms:

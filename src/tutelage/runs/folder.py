@@ -40,7 +40,7 @@ def make(path: Path, texts: Mapping[str, str]) -> None:
 def free(config: Config) -> Path:
     """The next free runs/DATA-METHOD-N."""
     data = Path(config.data.partition(":")[2] or config.data).stem or "data"
-    method = config.recipe or "+".join(spec["name"] for spec in specs(config.method)) or "alone"
+    method = config.recipe or "+".join(spec["name"] for spec in specs(config.method)) or "train"
     return next(p for p in _numbered(f"runs/{data}-{method}") if not p.exists())
 
 

@@ -141,7 +141,7 @@ class NetworkLoader:
             return self.load_phase("teacher", config.teacher, provided.teacher, config.teacher_weights, left.epoch)
         overrides = config.stage_overrides()
         if config.stages and config.baseline:
-            overrides[stages.ALONE] = config.student_overrides()
+            overrides[stages.BASELINE] = config.student_overrides()
         if left.stage not in overrides:
             raise ConfigError(unknown("stage", left.stage, ["teacher", *overrides]))
         name = overrides[left.stage].get("student", config.student)

@@ -38,7 +38,7 @@ KEPT = 2**27
 class Phase:
     """One training of a run: its folder's name, its role, its seed, which of the seeds that is, and its own words.
 
-    role: teacher, member (of several teachers), alone, stage or student. words: its keys that differ from the run's.
+    role: teacher, member (of several teachers), baseline, stage or student. words: its keys that differ from the run's.
     """
 
     name: str

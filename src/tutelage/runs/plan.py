@@ -31,7 +31,7 @@ class RunPlan:
             seed = config.seed + k
             taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
             if config.baseline and taught:
-                result.append(Phase(f"alone-{k}", "alone", seed, k, self._baseline_overrides()))
+                result.append(Phase(f"baseline-{k}", "baseline", seed, k, self._baseline_overrides()))
             result += [
                 Phase(f"{name}-{k}", "stage", seed, k, overrides)
                 for name, overrides in config.stage_overrides().items()

@@ -263,7 +263,7 @@ def _step(scheme: Scheme, batch: Batch, trial: Trial) -> None:
 def _estimate(run: Run, trial: Trial) -> float:
     """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
     steps = trial.data.steps(run.config.batch_size)
-    cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "alone": trial.step - trial.teaching}
+    cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "baseline": trial.step - trial.teaching}
     return sum(
         steps * run.plan.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.plan.phases()
     )

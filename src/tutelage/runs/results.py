@@ -34,13 +34,13 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
             "columns": dict(data.columns),
         },
     }
-    for role in ("teacher", "alone", "student"):
+    for role in ("teacher", "baseline", "student"):
         result[role] = _summary([p for p in phases if p["role"] == role], task.metric)
     result["before"] = _before(phases, list(config.stage_overrides()), task.metric)
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
-    teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
-    result["teacher_is_worse"] = worse(teacher, alone, task.higher_is_better)
+    teacher, baseline = ((result[role] or {}).get(task.metric) for role in ("teacher", "baseline"))
+    result["teacher_is_worse"] = worse(teacher, baseline, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     checksums.write(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
@@ -94,10 +94,10 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:
-    alone, student = result["alone"], result["student"]
-    if alone is None or student is None:
+    baseline, student = result["baseline"], result["student"]
+    if baseline is None or student is None:
         return None
-    gains = [s - a for s, a in zip(student["values"], alone["values"], strict=True)]
+    gains = [s - a for s, a in zip(student["values"], baseline["values"], strict=True)]
     return {
         "mean": fmean(gains),
         "interval": interval(gains),

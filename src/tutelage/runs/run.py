@@ -1,7 +1,7 @@
 """A configuration becomes a run folder: teacher, the student alone, the student taught, their figures and the report.
 
 runs/x/  config.yaml  environment.json  result.json  student.safetensors  report.html
-         teacher/  alone-0/  student-0/ …  each: metrics.jsonl  checkpoints/  phase.json  model.safetensors
+         teacher/  baseline-0/  student-0/ …  each: metrics.jsonl  checkpoints/  phase.json  model.safetensors
          predictions.npz
 """
 
@@ -39,7 +39,7 @@ from tutelage.utils import checksums
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-GOING_ON = ("alone", "student")
+GOING_ON = ("baseline", "student")
 """Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tutelage.errors import plain
 from tutelage.utils.intervals import doubts, worse
 
-ORDER = ("teacher", "alone", "student")
+ORDER = ("teacher", "baseline", "student")
 VERDICTS = {
     "beats": "The taught student beats the student trained alone",
     "undecided": "Undecided whether teaching helped",
@@ -19,8 +19,8 @@ VERDICTS = {
 
 def roles(result: Mapping[str, Any]) -> dict[str, str]:
     """The roles that there are, by what they are called: a student that nothing is compared with is the student."""
-    both = bool(result["alone"] and result["student"])
-    called = {"alone": "student alone", "student": "student taught"} if both else {}
+    both = bool(result["baseline"] and result["student"])
+    called = {"baseline": "student alone", "student": "student taught"} if both else {}
     return {role: called.get(role, "teacher" if role == "teacher" else "student") for role in ORDER if result[role]}
 
 
@@ -30,11 +30,11 @@ def sentences(result: Mapping[str, Any]) -> Iterator[str]:
         yield _verdict(result, gain)
         if few := doubts(gain["values"]):
             yield f"{few[0].upper()}{few[1:]}: seeds=5."
-    teacher, alone = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "alone"))
-    if worse(teacher, alone, result["higher_is_better"]):
+    teacher, baseline = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "baseline"))
+    if worse(teacher, baseline, result["higher_is_better"]):
         yield (
             f"warning: the teacher is worse than the student trained alone ({result['metric']} {teacher:.4f} against "
-            f"{alone:.4f}): train it longer (teacher_epochs), or take a better one."
+            f"{baseline:.4f}): train it longer (teacher_epochs), or take a better one."
         )
 
 

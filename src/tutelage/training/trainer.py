@@ -294,11 +294,11 @@ class Trainer:
         return bool(self.fabric.broadcast(time.monotonic() - last >= self.settings.checkpoint_every))
 
     def _must_stop(self, state: TrainingState, log_point: bool) -> bool:
-        alone = self.fabric.world_size == 1
-        if not alone and log_point:
+        single = self.fabric.world_size == 1
+        if not single and log_point:
             requested = torch.tensor(float(state.stop.number), device=self.fabric.device)
             state.stop.ask(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
-        return state.stop.number != 0 and (log_point or alone)
+        return state.stop.number != 0 and (log_point or single)
 
     def _stop(self, state: TrainingState) -> None:
         self._save(state)
