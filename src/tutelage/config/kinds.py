@@ -15,7 +15,10 @@ Layers = str | list[str]
 Term = Annotated[Spec, Hints({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
 Scheme = str | Annotated[Spec, Hints({"name": str})]
-TeacherSpec = Place | Annotated[Spec, Hints({"name": str})] | Annotated[list[Place], Field(max_length=64)]
+Network = Annotated[Spec, Hints({"model": str, "weights": str, "device": str, "scheme": str})]
+"""A network with options of its own: {model: …, weights: …}."""
+NetworkList = Annotated[list[Place | Network], Field(max_length=64)]
+TeacherSpec = Place | Annotated[Spec, Hints({"name": str, "model": str})] | NetworkList
 """A network's name, a teacher of the catalogue with its options, or several networks."""
 
 

@@ -228,8 +228,8 @@ def _alternatives(kind: Any) -> Iterator[Any]:
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *notes = get_args(kind)
-        hints = [note for note in notes if isinstance(note, Hints)]
-        yield from hints or _alternatives(inner)
+        yield from (note for note in notes if isinstance(note, Hints))
+        yield from _alternatives(inner)
     elif origin in (Union, types.UnionType):
         for part in get_args(kind):
             yield from _alternatives(part)

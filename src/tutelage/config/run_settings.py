@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tutelage.config.kinds import FURTHER, ExtraStudent, Method, Scheme, Spec, TeacherSpec
+from tutelage.config.kinds import FURTHER, ExtraStudent, Method, NetworkList, Scheme, Spec, TeacherSpec
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
     FrozenOnly,
@@ -27,14 +27,17 @@ class RunSettings(TrainerSettings):
     teacher: Annotated[NamesStage[TeacherSpec | None], InBaseline(None)] = Field(
         None,
         description="model name, run folder, several of them (their mean), moving_average, {name: …, …options} of the "
-        "catalogue (tutelage list teachers), {model: …, epochs: …, lr: …} with the keys teacher_…, or none",
+        "catalogue (tutelage list teachers), {model: …, epochs: …, lr: …} with the keys teacher_…, or none; in a list "
+        "each may have such keys of its own",
     )
     ensemble: Annotated[Literal["logits", "probabilities", "random", "annealed"], InBaseline("logits")] = Field(
         "logits",
         description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
         "batch, or one that moves from the first to the last",
     )
-    student: Place | None = Field(None, description="model name or run folder")
+    student: Annotated[Place, Hints({"model": str, "weights": str})] | None = Field(
+        None, description="model name, run folder, or {model: …, weights: …}"
+    )
     data: RunWide[Place] = Field(
         "digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)"
     )
@@ -47,7 +50,9 @@ class RunSettings(TrainerSettings):
     scheme: Annotated[Scheme, InBaseline("offline")] = Field(
         "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
-    peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
+    peers: int | NetworkList = Field(
+        2, description="students that learn together: how many, or each one's model or {model, weights}"
+    )
     stages: RunWide[list[Annotated[Spec, Hints({"name": str}, keys=True)]]] = Field(
         [],
         max_length=64,

@@ -12,8 +12,8 @@ from tutelage import recipes
 from tutelage.config import parsing, stages
 from tutelage.config.kinds import FURTHER, ExtraStudent, Spec
 from tutelage.config.methods import refuse_terms, specs
+from tutelage.config.nested import flattened
 from tutelage.config.run_settings import RunSettings
-from tutelage.config.teacher_spec import flattened
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
@@ -81,7 +81,7 @@ class Config(RunSettings):
 
     @field_validator("peers")
     @classmethod
-    def _enough_peers(cls, peers: int | list[str]) -> int | list[str]:
+    def _enough_peers(cls, peers: int | list[str | Spec]) -> int | list[str | Spec]:
         count = peers if isinstance(peers, int) else len(peers)
         if not 2 <= count <= 64:
             raise ValueError("expected 2 to 64 peers")
@@ -97,6 +97,8 @@ class Config(RunSettings):
         super()._follow()
         if self.cache and self.views is None:
             self.views = 4
+        if isinstance(self.peers, list):  # the first is the student that is compared and exported
+            self.student = self.each_peer[0]["model"]
 
     def contradictions(self) -> Iterator[str]:
         """Which keys don't go together, a sentence each that names all of them."""
@@ -105,6 +107,12 @@ class Config(RunSettings):
             yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
         if self.teacher_mean is not None and (self.teacher is None or self.teacher_follows):
             yield "teacher_mean and teacher_std are of a teacher that came trained, and none is named: leave them out"
+        if self.peers != type(self).model_fields["peers"].default and not any(
+            _of_scheme(name, "has_peers") for name in self._scheme_names()
+        ):
+            yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
+        if isinstance(self.peers, list) and str(self.student).startswith("object:"):
+            yield "student is an object, and peers names the students: remove one of them"
         if self.student is None:
             yield "no student: name one (student=resnet20; see tutelage list models)"
         elif self.stages:
@@ -143,6 +151,10 @@ class Config(RunSettings):
             yield f"ensemble={self.ensemble} is for several teachers (teacher=[a, b]): leave it out"
         if self.teacher_classes is not None and not isinstance(self.teacher, list):
             yield "teacher_classes is for several teachers (teacher=[a, b]): leave it out"
+        try:
+            self.each_teacher()
+        except ConfigError as error:
+            yield str(error)
         if self.teacher is None and self.teacher_weights is not None:
             yield f"teacher_weights={self.teacher_weights}: there is no teacher: name one (teacher=…), or leave it out"
         still = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
@@ -170,6 +182,9 @@ class Config(RunSettings):
         """
         words = flattened(words, type(self).model_fields)
         whole = self.model_dump() | {"stages": []} | words
+        name = whole["scheme"]["name"] if isinstance(whole["scheme"], dict) else str(whole["scheme"])
+        if registry.has("schemes", name) and not _of_scheme(name, "has_peers"):
+            whole = {key: x for key, x in whole.items() if key in words or key != "peers"}
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
         if whole["teacher"] in (None, "none"):
@@ -198,10 +213,36 @@ class Config(RunSettings):
         named = self.catalogue_teacher
         return named is not None and registry.find("teachers", named[0]).follows_student
 
+    def each_teacher(self) -> list[Config]:
+        """Return a configuration for each network that teaches: with it as the only teacher, and its own options.
+
+        Raises: ConfigError if the options contradict each other.
+        """
+        if isinstance(self.teacher, list):
+            return [self._with_only(teacher) for teacher in self.teacher]
+        return [self] if self.teacher is not None and self.catalogue_teacher is None else []
+
+    def _with_only(self, teacher: str | Spec) -> Config:
+        if isinstance(teacher, str):
+            alone: Spec = {"teacher": teacher, "ensemble": "logits", "teacher_classes": None, "stages": []}
+            return self.model_copy(update=alone)
+        same = {key: getattr(self, key) for key in ("teacher_weights", "teacher_mean", "teacher_std")}
+        own = {"teacher" if key == "model" else f"teacher_{key}": value for key, value in teacher.items()}
+        return self.with_overrides(same | own, f"teacher {teacher['model']}")
+
     @property
-    def num_peers(self) -> int:
-        """How many students learn together."""
-        return self.peers if isinstance(self.peers, int) else len(self.peers)
+    def teacher_names(self) -> list[str]:
+        """The models of the networks that teach."""
+        teachers = self.teacher if isinstance(self.teacher, list) else [self.teacher]
+        return [str(teacher["model"] if isinstance(teacher, dict) else teacher) for teacher in teachers if teacher]
+
+    @property
+    def each_peer(self) -> list[Spec]:
+        """The model and the weights of each student that learns with others."""
+        peers = [self.student] * self.peers if isinstance(self.peers, int) else self.peers
+        return [
+            {"weights": self.student_weights} | (peer if isinstance(peer, dict) else {"model": peer}) for peer in peers
+        ]
 
     @property
     def scheme_name(self) -> str:
@@ -213,14 +254,20 @@ class Config(RunSettings):
         """What the scheme is told."""
         return {} if isinstance(self.scheme, str) else _but_name(self.scheme)
 
+    def _scheme_names(self) -> set[str]:
+        """The schemes of all trainings."""
+        schemes = [self.scheme, self.teacher_scheme, *(stage.get("scheme") for stage in self.stages)]
+        names = {str(scheme["name"]) if isinstance(scheme, dict) else scheme for scheme in schemes if scheme}
+        return {name for name in names if registry.has("schemes", name)}  # others are refused on their own
+
     def frozen_only(self) -> list[str]:
         """The keys that are set, and for a teacher that stays as it is."""
         fields = type(self).model_fields.items()
         return [k for k, field in fields if FROZEN_ONLY in field.metadata and getattr(self, k) != field.default]
 
     def takes_teacher(self) -> bool:
-        """Whether the scheme has a teacher that is already there."""
-        return _takes_teacher(self.scheme_name)
+        """Return whether the scheme has a teacher that exists before the training."""
+        return _of_scheme(self.scheme_name, "takes_teacher")
 
     def stage_overrides(self) -> dict[str, Spec]:
         """The keys that each stage before the last has otherwise, by its name."""
@@ -232,8 +279,11 @@ class Config(RunSettings):
         return next((_but_name(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
 
 
-def _takes_teacher(scheme: str) -> bool:
-    return scheme == OFFLINE or bool(registry.find("schemes", scheme).load().takes_teacher)
+def _of_scheme(scheme: str, trait: str) -> bool:
+    """Return whether a scheme has a trait: `takes_teacher` or `has_peers`."""
+    if scheme == OFFLINE:  # known without importing it, and torch with it
+        return trait == "takes_teacher"
+    return bool(getattr(registry.find("schemes", scheme).load(), trait))
 
 
 def _refuse_options(package: str, spec: Spec, example: str) -> None:
@@ -329,6 +379,6 @@ def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
     known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
     scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
-    takes = not registry.has("schemes", name) or _takes_teacher(name)
+    takes = not registry.has("schemes", name) or _of_scheme(name, "takes_teacher")
     without = "teacher" in overrides or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

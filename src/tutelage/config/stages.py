@@ -49,7 +49,9 @@ def parse_stage_ref(name: str) -> StageReference:
 def stage_refs(overrides: Words) -> Iterator[tuple[str, str]]:
     """Each key that names an earlier training, and the name."""
     for key, value in overrides.items():
-        yield from ((key, name) for name in (value if isinstance(value, list) else [value]) if is_stage(name))
+        for item in value if isinstance(value, list) else [value]:
+            names = [item.get("model"), item.get("weights")] if isinstance(item, Mapping) else [item]
+            yield from ((key, str(name)) for name in names if is_stage(name))
 
 
 def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming: Sequence[str]) -> list[str]:

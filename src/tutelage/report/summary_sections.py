@@ -45,7 +45,8 @@ def student_name(run: RunRecord) -> str:
 def model_name(run: RunRecord, role: str) -> str | None:
     """Return the name of a role's model in the configuration or result; for an ensemble, the members joined by "+"."""
     names = run.config.get("teacher" if role == "teacher" else "student") or run.summary(role).get("model")
-    return " + ".join(map(str, names)) if isinstance(names, list) else str(names) if names else None
+    networks = names if isinstance(names, list) else [names] if names else []
+    return " + ".join(str(x.get("model", x.get("name")) if isinstance(x, dict) else x) for x in networks) or None
 
 
 def verdict(run: RunRecord) -> tuple[str, str, str]:

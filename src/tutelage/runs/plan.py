@@ -56,51 +56,38 @@ class RunPlan:
 
     def _teachers(self) -> list[Phase]:
         """The trainings of teachers that aren't there yet; those of several are members."""
-        config = self.config
-        overrides = baseline_overrides() | {
-            "epochs": config.teacher_epochs or config.epochs,
-            "lr": config.teacher_lr or config.lr,
-        }
-        overrides |= {"scheme": config.teacher_scheme or "offline"}
-        names = config.teacher if isinstance(config.teacher, list) else []
-        here = self.teacher_is_trained() or any(map(self.is_trained, names))
-        if config.teacher_scheme and not here:
+        config, teachers = self.config, self.config.each_teacher()
+        several = isinstance(config.teacher, list)
+        trained = [self.is_trained(teacher) for teacher in teachers] if several else [self.teacher_is_trained()]
+        if config.teacher_scheme and not any(trained):
             raise ConfigError(
-                f"teacher_scheme={config.teacher_scheme} is how a teacher is trained in this run, and none is: name a "
-                "model as teacher, with teacher_epochs above 0, or leave it out."
+                f"teacher_scheme={config.teacher_scheme} is for a teacher that is trained in this run, and none is: "
+                "name a model as teacher, with teacher_epochs above 0, or remove it."
             )
-        if config.teacher_size and here:
-            raise ConfigError(
-                f"teacher_size={config.teacher_size}: a teacher that is trained in this run sees the run's images; "
-                f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."
-            )
-        if config.teacher_mean and here:
-            raise ConfigError(
-                f"teacher_mean={config.teacher_mean}: a teacher that is trained in this run gets its images normalised "
-                "as the data says: leave teacher_mean and teacher_std out, or say teacher_epochs=0 to take it as it is."
-            )
-        if not isinstance(config.teacher, list):
-            if not self.teacher_is_trained():
-                return []
-            overrides = overrides | {"student": config.teacher, "student_weights": config.teacher_weights}
-            return [Phase("teacher", "teacher", config.seed, 0, overrides)]
-        columns = column_of_each(config.teacher, self.data)
+        for teacher, is_trained in zip(teachers, trained, strict=False):
+            _refuse_teacher_keys(teacher, config, is_trained)
+        if not several:
+            overrides = _teacher_overrides(config)
+            return [Phase("teacher", "teacher", config.seed, 0, overrides)] if trained[0] else []
+        columns = column_of_each(config.teacher_names, self.data)
         return [
-            Phase(f"teacher{i}", "member", config.seed + i, 0, overrides | self._member_overrides(i, name, column))
-            for i, (name, column) in enumerate(zip(config.teacher, columns, strict=True))
-            if self.is_trained(name)
+            Phase(
+                f"teacher{i}",
+                "member",
+                config.seed + i,
+                0,
+                _teacher_overrides(teacher) | {"column": columns[i], "classes": self.member_classes(i)},
+            )
+            for i, teacher in enumerate(teachers)
+            if trained[i]
         ]
-
-    def _member_overrides(self, i: int, name: str, column: str | None) -> Spec:
-        """The keys that the training of one of several teachers has otherwise."""
-        return {"student": name, "column": column, "classes": self.member_classes(i)}
 
     def member_classes(self, i: int) -> list[str] | None:
         """The classes that one of several teachers learns here; None: all."""
         config, names = self.config, list(self.data.classes)
-        several = config.teacher if isinstance(config.teacher, list) else []
         if config.teacher_classes is None:
             return None
+        several = config.each_teacher()
         if config.teacher_classes == "parts":
             chosen = names[i * len(names) // len(several) : (i + 1) * len(names) // len(several)]
             return list(select_classes(self.data, chosen).classes)
@@ -145,20 +132,48 @@ class RunPlan:
         return self.config.teacher is not None or self.inputs.provided.teacher is not None
 
     def teacher_is_trained(self) -> bool:
-        """Whether one teacher is first trained on this data."""
-        name, epochs = self.config.teacher, self.config.teacher_epochs
+        """Return whether the run's only teacher is first trained on this data."""
         if self.inputs.provided.teacher is not None:
-            return bool(epochs)
-        if not isinstance(name, str) or (epochs is None and self.config.teacher_weights is not None):
-            return False
-        return self.is_trained(name)
+            return bool(self.config.teacher_epochs)
+        return self.is_trained(self.config)
 
-    def is_trained(self, name: str) -> bool:
-        """Whether a teacher of that name is first trained in this run."""
-        if name == "moving_average" or stages.is_stage(name):
+    def is_trained(self, config: Config) -> bool:
+        """Return whether this configuration's only teacher is first trained in this run."""
+        name, epochs = config.teacher, config.teacher_epochs
+        if not isinstance(name, str) or config.catalogue_teacher is not None or stages.is_stage(name):
             return False
-        epochs = self.config.teacher_epochs
-        return not serialization.is_run(name) if epochs is None else epochs > 0
+        return not serialization.is_run(name) and config.teacher_weights is None if epochs is None else epochs > 0
+
+
+def _teacher_overrides(config: Config) -> Spec:
+    """Return the keys that differ where this configuration's only teacher is trained."""
+    return baseline_overrides() | {
+        "student": config.teacher,
+        "student_weights": config.teacher_weights,
+        "epochs": config.teacher_epochs or config.epochs,
+        "lr": config.teacher_lr or config.lr,
+        "scheme": config.teacher_scheme or "offline",
+    }
+
+
+def _refuse_teacher_keys(config: Config, run: Config, is_trained: bool) -> None:
+    """Refuse keys for training that one of several teachers has although it isn't trained, and the reverse."""
+    own = [key for key in ("teacher_scheme", "teacher_lr") if getattr(config, key) != getattr(run, key)]
+    if own and not is_trained:
+        raise ConfigError(
+            f"teacher {config.teacher}: {own[0].removeprefix('teacher_')} is for a teacher that is trained in this "
+            "run, and this one isn't: remove it."
+        )
+    if config.teacher_size and is_trained:
+        raise ConfigError(
+            f"teacher_size={config.teacher_size}: a teacher that is trained in this run gets the run's images; "
+            f"train it first (`tutelage train … size={config.teacher_size}`), and give its run folder."
+        )
+    if config.teacher_mean and is_trained:
+        raise ConfigError(
+            f"teacher_mean={config.teacher_mean}: a teacher that is trained in this run gets its images normalised "
+            "as the data is: remove teacher_mean and teacher_std, or set teacher_epochs=0 to use it as it is."
+        )
 
 
 def column_of_each(teachers: Sequence[str], data: DataModule) -> list[str | None]:

@@ -237,13 +237,12 @@ def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, ba
 
 def _are_known(run: Run, config: Config) -> bool:
     """Whether it is known how each teacher's training images were normalised."""
-    name, weights = config.teacher, config.teacher_weights
     if config.teacher_mean is not None:
         return True
-    if isinstance(name, list):
-        networks = run.builder.teachers.members(name, 0)
+    if isinstance(config.teacher, list):
+        networks = run.builder.teachers.members(config, 0)
     else:
-        networks = [run.builder.networks.network(name, weights, run.inputs.provided.teacher)]
+        networks = [run.builder.networks.network(config.teacher, config.teacher_weights, run.inputs.provided.teacher)]
     return all(network.mean is not None for network in networks)
 
 

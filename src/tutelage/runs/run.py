@@ -159,7 +159,6 @@ class Run:
         """Figures of a teacher that came trained."""
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
-            named = self.config.teacher
             teacher = self.builder.teachers.teacher(self.config, 0, self.inputs.data)
             teacher = with_prefetch(teacher, self.config.teacher_ahead, self.config.teacher_device)
             assert teacher is not None
@@ -172,6 +171,6 @@ class Run:
                 None,
                 self.inputs.data,
                 self.inputs.task,
-                {"teacher": " + ".join(named) if isinstance(named, list) else str(named)},
+                {"teacher": " + ".join(self.config.teacher_names)},
                 self.config.batch_size,
             )

@@ -41,7 +41,7 @@ class RunSchemeContext:
         self.inputs, self.networks, self.teachers = self.builder.inputs, self.builder.networks, self.builder.teachers
         self.config: Config = builder.plan.config_for(phase)
         self.settings: TrainerSettings = self.config
-        self.peers = self.config.num_peers
+        self.peers = len(self.config.each_peer)
         self.method = None if self.config.method == Config.model_fields["method"].default else self.config.method
         self.frozen_only = self.config.frozen_only()
         self.task: Task = self.inputs.task
@@ -72,9 +72,8 @@ class RunSchemeContext:
 
         Raises: ConfigError if it wants its images normalised otherwise than the first one does.
         """
-        peers = self.config.peers
-        name = peers[number] if isinstance(peers, list) else self.config.student
-        return self._network(name, player, self.config.student_weights)
+        peer = self.config.each_peer[number]
+        return self._network(peer["model"], player, peer["weights"])
 
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:

@@ -69,13 +69,12 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
 
 def is_trained(plan: RunPlan, config: Config) -> bool:
     """Whether a teacher is trained in the run."""
-    names = config.teacher if isinstance(config.teacher, list) else [config.teacher]
     members = any(phase.role == "member" for phase in plan.phases())
-    return members or plan.teacher_is_trained() or any(is_stage(name) for name in names)
+    return members or plan.teacher_is_trained() or any(is_stage(name) for name in config.teacher_names)
 
 
 def _called(config: Config) -> str:
-    return " + ".join(config.teacher) if isinstance(config.teacher, list) else str(config.teacher)
+    return " + ".join(config.teacher_names)
 
 
 def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from tutelage.runs.plan import RunPlan, column_of_each
 from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
+from tutelage.teachers.prefetching import with_prefetch
 from tutelage.teachers.projected import Projected
 from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
@@ -50,40 +50,40 @@ class TeacherFactory:
             kind, options = named
             teacher: Teacher = registry.find("teachers", kind).load().from_context(context, **options)
             return teacher
+        self._refuse_untrained(config)
         if isinstance(config.teacher, list):
-            self._refuse_untrained(config.teacher, config)
-            members = [
-                self.networks.with_teacher_normalisation(network, config)
-                for network in self.members(config.teacher, number)
-            ]
-            return self._several(members, config, number, data)
+            return self._several(config, number, data)
         if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
             network = self.networks.load_phase(
                 "teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights
             )
-            return self.frozen(network, data)
-        self._refuse_untrained([config.teacher], config)
+            return self.frozen(network, config, data)
         provided = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
         network = self.networks.network(config.teacher, config.teacher_weights, provided, number, config.teacher_size)
-        return self.frozen(self.networks.with_teacher_normalisation(network, config), data)
+        return self.frozen(self.networks.with_teacher_normalisation(network, config), config, data)
 
-    def members(self, teachers: Sequence[str], number: int) -> list[LoadedNetwork]:
-        """The networks of several teachers; each one's classes are those of its label column, if there are such."""
+    def members(self, config: Config, number: int) -> list[LoadedNetwork]:
+        """Return the networks of several teachers; with label columns, each one's classes are those of its column."""
         result = []
-        for i, (name, column) in enumerate(zip(teachers, column_of_each(teachers, self.data), strict=True)):
+        columns = column_of_each(config.teacher_names, self.data)
+        for i, (teacher, column) in enumerate(zip(config.each_teacher(), columns, strict=True)):
             own = self.for_column(column)
-            network = own.member(i, name, number)
+            network = self.networks.with_teacher_normalisation(own.member(i, teacher, number), teacher)
             if own is not self:
-                refuse_other_column(name, getattr(network.model, "card", None), own.data)
+                refuse_other_column(str(teacher.teacher), getattr(network.model, "card", None), own.data)
                 network = replace(network, classes=tuple(f"{column}={c}" for c in own.data.classes))
             result.append(network)
         return result
 
-    def _several(self, networks: list[LoadedNetwork], config: Config, number: int, data: DataModule) -> Ensemble:
-        """Several teachers as one."""
-        members: list[Teacher] = [self.frozen(network, data) for network in networks]
+    def _several(self, config: Config, number: int, data: DataModule) -> Ensemble:
+        """Return several teachers as one."""
+        networks, teachers = self.members(config, number), config.each_teacher()
+        members: list[Teacher] = [
+            self._with_own_place(self.frozen(network, teacher, data), teacher, config)
+            for network, teacher in zip(networks, teachers, strict=True)
+        ]
         classes = [network.classes or data.classes for network in networks]
         if any(known != data.classes for known in classes):
             if config.ensemble != "logits":
@@ -96,28 +96,39 @@ class TeacherFactory:
             return RandomMember(members, config.seed + number, course)
         return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
 
-    def _refuse_untrained(self, names: Sequence[Any], config: Config) -> None:
+    def _with_own_place(self, member: Teacher, config: Config, run: Config) -> Teacher:
+        """Return one of several teachers on the device and with the width that it alone has."""
+        width, device = (
+            getattr(config, key) if getattr(config, key) != getattr(run, key) else None
+            for key in ("teacher_width", "teacher_device")
+        )
+        placed = with_prefetch(Projected(member, width) if width else member, 0, device)
+        assert placed is not None
+        return placed
+
+    def _refuse_untrained(self, config: Config) -> None:
         """Refuse a stage's own teacher that nobody has trained."""
-        if config.teacher == self.config.teacher or config.teacher_weights is not None:
+        if config.teacher == self.config.teacher:
             return
-        for name in names:
-            if self.plan.is_trained(str(name)):
+        for teacher in config.each_teacher():
+            if teacher.teacher_weights is None and self.plan.is_trained(teacher):
                 raise ConfigError(
-                    f"teacher={name} is this stage's own, and isn't trained: make it a stage before this one and name "
-                    f"it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
+                    f"teacher={teacher.teacher} is this stage's own, and isn't trained: make it a stage before this "
+                    "one "
+                    "and name it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
                 )
 
-    def member(self, i: int, name: str, number: int) -> LoadedNetwork:
-        """One of several teachers, which may know some of the classes only."""
-        if self.plan.is_trained(name):
-            return self.networks.load_phase(f"teacher{i}", name, None, classes=self.plan.member_classes(i))
-        if serialization.is_run(name):
+    def member(self, i: int, config: Config, number: int) -> LoadedNetwork:
+        """Return one of several teachers, which may know some of the classes only."""
+        name, weights = str(config.teacher), config.teacher_weights
+        if self.plan.is_trained(config):
+            return self.networks.load_phase(f"teacher{i}", name, None, weights, classes=self.plan.member_classes(i))
+        if weights is None and serialization.is_run(name):
             return self.networks.load_run(name)
-        return self.networks.network(name, None, None, number, self.config.teacher_size)
+        return self.networks.network(name, weights, None, number, config.teacher_size)
 
-    def frozen(self, network: LoadedNetwork, data: DataModule) -> Frozen:
-        """A frozen teacher that gets its images normalised, and of the size, as it wants them."""
-        config = self.config
+    def frozen(self, network: LoadedNetwork, config: Config, data: DataModule) -> Frozen:
+        """Return a frozen teacher that gets its images normalised, and of the size, as it requires them."""
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.inputs.fabric.device))
         side, size = None if network.size == data.size else network.size, config.teacher_size
         how: Any = {

@@ -91,6 +91,8 @@ class Scheme(Checked, nn.Module):
     """How training batches are composed: the arguments `order`, `each` and `copies` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
+    has_peers: ClassVar[bool] = False
+    """True if the scheme trains as many students together as the key `peers` sets."""
     provides: ClassVar[tuple[str, ...]] = ()
     """The inputs that the scheme adds to each batch, for losses that require them by keyword."""
 

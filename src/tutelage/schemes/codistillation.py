@@ -26,6 +26,7 @@ class Codistillation(Scheme):
     """
 
     takes_teacher: ClassVar[bool] = False
+    has_peers: ClassVar[bool] = True
 
     def __init__(self, peers: Mapping[str, Player], every: Count = 50) -> None:
         super().__init__()

@@ -41,6 +41,7 @@ class Collaborative(Scheme):
     name = "together"
 
     takes_teacher: ClassVar[bool] = False
+    has_peers: ClassVar[bool] = True
     provides = ("peer_weights",)
 
     def __init__(

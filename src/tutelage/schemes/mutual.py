@@ -30,6 +30,7 @@ class Mutual(Scheme):
     """
 
     takes_teacher = False
+    has_peers = True
 
     def __init__(self, peers: Mapping[str, Player], sequential: bool = False) -> None:
         super().__init__()

@@ -33,6 +33,7 @@ class MutualAdversarial(Scheme):
 
     name = "mutual_adversarial"
     takes_teacher = False
+    has_peers = True
 
     def __init__(self, peers: Mapping[str, MapPlayer], weight: Positive = 0.1) -> None:
         super().__init__()
