@@ -14,6 +14,7 @@ from tutelage.models import serialization
 from tutelage.runs import preflight
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import build_scheme
 from tutelage.runs.storage import DryStorage
@@ -27,7 +28,7 @@ def teacher_of(keys, given=None):
     """The frozen teacher of a configuration, and the student's data."""
     inputs = RunInputs.load(check(keys), given or Provided())
     plan = RunPlan(inputs)
-    scheme, context = build_scheme(RunBuilder(inputs, plan, DryStorage()), plan.phases()[-1])
+    scheme, context = build_scheme(RunBuilder(NetworkLoader(inputs, plan, DryStorage())), plan.phases()[-1])
     return scheme.teacher, context.data
 
 

@@ -24,6 +24,7 @@ from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import RunSchemeContext
@@ -364,7 +365,7 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
     data = digits(64)
     config = check({"method": "metadistil", "limit": 64, "augment": "none"})
     inputs = RunInputs.load(config, Provided(data=data))
-    context = RunSchemeContext(RunBuilder(inputs, RunPlan(inputs), DryStorage()), PHASE)
+    context = RunSchemeContext(RunBuilder(NetworkLoader(inputs, RunPlan(inputs), DryStorage())), PHASE)
     context.network()
     held = context.hold_out(0.25)
     assert (len(held.train), len(context.data.train)) == (16, 48)

@@ -10,25 +10,20 @@ from torch import Tensor
 from tutelage.config.methods import specs
 from tutelage.config.schema import Config
 from tutelage.objective.terms import Terms
-from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
-from tutelage.runs.plan import RunPlan
-from tutelage.runs.storage import RunStorage
 from tutelage.runs.teachers import TeacherFactory
 
 
 class RunBuilder:
-    """Builds the parts of one run; `storage` provides what earlier phases left."""
+    """Builds the parts of one run, from the networks that it names and that its earlier phases left."""
 
-    def __init__(self, inputs: RunInputs, plan: RunPlan, storage: RunStorage) -> None:
-        self.inputs, self.plan, self.storage = inputs, plan, storage
-        self.networks = NetworkLoader(inputs, plan, storage)
-        self.teachers = TeacherFactory(inputs, plan, self.networks)
+    def __init__(self, networks: NetworkLoader) -> None:
+        self.networks, self.teachers = networks, TeacherFactory(networks)
+        self.inputs, self.plan, self.storage = networks.inputs, networks.plan, networks.storage
 
     def for_column(self, column: str | None) -> RunBuilder:
         """Return the builder for one label column of the data; None for all columns."""
-        inputs = self.inputs.for_column(column)
-        return self if inputs is self.inputs else RunBuilder(inputs, RunPlan(inputs), self.storage)
+        return RunBuilder(self.networks.for_column(column))
 
     def terms(self, config: Config, add_task_loss: bool = True, first: Mapping[str, Tensor] | None = None) -> Terms:
         """Build a method's terms, with the task's loss in addition where `add_task_loss` and the method has none.

@@ -13,6 +13,7 @@ from tutelage.objective.player import refuse_single
 from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import RunInputs
+from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase, refuse_other
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
@@ -39,7 +40,7 @@ def dry_run(inputs: RunInputs, plan: RunPlan, samples: int = 8) -> DryRun:
     Raises: ConfigError, ModelError or NotFinite, each with the mend.
     """
     storage, wired = DryStorage(), None
-    builder = RunBuilder(inputs, plan, storage)
+    builder = RunBuilder(NetworkLoader(inputs, plan, storage))
     phase: Phase | None = None
     try:
         for phase in plan.phases():

@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from tutelage.errors import NotFinite
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.finding import Finding, Level
+from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.run import Run
 from tutelage.runs.scheme_context import build_scheme
 from tutelage.runs.storage import DryStorage
@@ -86,7 +87,7 @@ def take(run: Run, steps: int) -> list[Finding]:
     phase = run.plan.phases()[-1]
     settings = run.plan.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
     watch = _FirstStepsWatch(steps)
-    builder = RunBuilder(run.inputs, run.plan, DryStorage())
+    builder = RunBuilder(NetworkLoader(run.inputs, run.plan, DryStorage()))
     try:
         scheme, context = build_scheme(builder, phase)
         Trainer(settings, context.task, None, [watch], run.fabric).fit(scheme, context.data)

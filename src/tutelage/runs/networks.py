@@ -31,6 +31,11 @@ class NetworkLoader:
         self.inputs, self.plan, self.storage = inputs, plan, storage
         self.config, self.data = inputs.config, inputs.data
 
+    def for_column(self, column: str | None) -> NetworkLoader:
+        """Return the loader for one label column of the data; None for all columns."""
+        inputs = self.inputs.for_column(column)
+        return self if inputs is self.inputs else NetworkLoader(inputs, RunPlan(inputs), self.storage)
+
     def network(
         self,
         name: Any,

@@ -23,6 +23,7 @@ from tutelage.runs.builder import RunBuilder
 from tutelage.runs.dry_run import DryRun, dry_run, terms_of
 from tutelage.runs.folder import free, make
 from tutelage.runs.inputs import Provided, RunInputs
+from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.profiling import forget_peak
@@ -52,7 +53,7 @@ class Run:
         if folder is None:
             teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
         self.folder = folder or self._new_folder()
-        self.builder = RunBuilder(self.inputs, self.plan, FolderStorage(self.folder))
+        self.builder = RunBuilder(NetworkLoader(self.inputs, self.plan, FolderStorage(self.folder)))
 
     @property
     def config(self) -> Config:

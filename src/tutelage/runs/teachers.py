@@ -11,10 +11,9 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
-from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.networks import NetworkLoader
-from tutelage.runs.plan import RunPlan, column_of_each
+from tutelage.runs.plan import column_of_each
 from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
@@ -29,17 +28,9 @@ from tutelage.utils.key_types import sides
 class TeacherFactory:
     """Makes the teachers that a configuration names, from networks and from the catalogue."""
 
-    def __init__(self, inputs: RunInputs, plan: RunPlan, networks: NetworkLoader) -> None:
-        self.inputs, self.plan, self.networks = inputs, plan, networks
-        self.config, self.data, self.task = inputs.config, inputs.data, inputs.task
-
-    def for_column(self, column: str | None) -> TeacherFactory:
-        """Return the factory for one label column of the data; None for all columns."""
-        inputs = self.inputs.for_column(column)
-        if inputs is self.inputs:
-            return self
-        plan = RunPlan(inputs)
-        return TeacherFactory(inputs, plan, NetworkLoader(inputs, plan, self.networks.storage))
+    def __init__(self, networks: NetworkLoader) -> None:
+        self.networks, self.inputs, self.plan = networks, networks.inputs, networks.plan
+        self.config, self.data, self.task = self.inputs.config, self.inputs.data, self.inputs.task
 
     def teacher(
         self, config: Config, number: int, data: DataModule, student: nn.Module | None = None
@@ -69,9 +60,9 @@ class TeacherFactory:
         result = []
         columns = column_of_each(config.teacher_names, self.data)
         for i, (teacher, column) in enumerate(zip(config.each_teacher(), columns, strict=True)):
-            own = self.for_column(column)
+            own = TeacherFactory(self.networks.for_column(column))
             network = self.networks.with_teacher_normalisation(own.member(i, teacher, number), teacher)
-            if own is not self:
+            if own.inputs is not self.inputs:
                 refuse_other_column(str(teacher.teacher), getattr(network.model, "card", None), own.data)
                 network = replace(network, classes=tuple(f"{column}={c}" for c in own.data.classes))
             result.append(network)
