@@ -95,7 +95,7 @@ def test_a_normalised_teacher_is_right_where_it_is_said_and_check_says_ok(tmp_pa
             SAID | {"teacher": "moving_average", "teacher_epochs": None},
             "of a teacher that came trained, and none is named",
         ),
-        (SAID | {"teacher_epochs": 2}, "trained in this run gets its images normalised as the data says"),
+        (SAID | {"teacher_epochs": 2}, "trained in this run gets its images normalised as the data is"),
         (SAID | {"teacher_epochs": None, "teacher": ["cnn2", "cnn4"]}, "trained in this run gets its images"),
     ],
 )

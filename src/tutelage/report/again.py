@@ -18,7 +18,7 @@ FIRST_KEYS = ("teacher", "student", "data", "recipe", "method", "task", "epochs"
 
 def command(config: Mapping[str, Any]) -> str | None:
     """Return the command; None if a part was passed as a Python object, or if the configuration is invalid."""
-    from tutelage.config.schema import check
+    from tutelage.config.schema import Config, check
 
     train = all(config.get(key) in (None, "offline") for key in ("teacher", "method", "scheme"))
     implied = {"teacher": None, "method": None} if train else {}
@@ -26,6 +26,10 @@ def command(config: Mapping[str, Any]) -> str | None:
     keys = {name: config[name] for name in names if name != "out" and name not in implied}
     try:
         expected = check({**config, "out": None})
+        defaults = {name: field.default for name, field in Config.model_fields.items()}
+        changed = {name: value for name, value in keys.items() if value != defaults.get(name)}
+        if _reproduces(changed | implied, expected):  # spares a check of each of the other keys
+            keys = changed
         for name in list(keys):
             without = {key: value for key, value in keys.items() if key != name}
             if _reproduces(without | implied, expected):

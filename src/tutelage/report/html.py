@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tutelage.report import prediction_sections, summary_sections, training_sections, usage
 from tutelage.report.components import Missing, Section, escaped, soft
 from tutelage.report.run_record import RunRecord, read
 from tutelage.utils.files import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SECTIONS: dict[str, Callable[[RunRecord], Section]] = {
     "Result": summary_sections.result,
@@ -46,6 +51,29 @@ def write(run: Path) -> Path:
 
 def render(run: RunRecord) -> str:
     """Render the page; the same run gives the same text."""
+    has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
+    tone, badge, sentence = summary_sections.verdict(run)
+    return (
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            student=summary_sections.student_name(run),
+            teacher=summary_sections.model_name(run, "teacher") if has_teacher else None,
+            data=run.data.get("name") or run.config.get("data"),
+            headline=summary_sections.headline(run),
+            started=_date(str(run.environment.get("started") or "")),
+            tone=tone,
+            badge=badge,
+            sentence=sentence,
+            sections=_sections(run),
+            version=run.environment.get("tutelage"),
+        )
+    )
+
+
+@cache
+def _templates() -> Environment:
+    """Return the page's templates, which are compiled once."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     templates = Environment(
@@ -57,20 +85,7 @@ def render(run: RunRecord) -> str:
         lstrip_blocks=True,
     )
     templates.filters["soft"] = soft
-    has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
-    tone, badge, sentence = summary_sections.verdict(run)
-    return templates.get_template("page.html.j2").render(
-        student=summary_sections.student_name(run),
-        teacher=summary_sections.model_name(run, "teacher") if has_teacher else None,
-        data=run.data.get("name") or run.config.get("data"),
-        headline=summary_sections.headline(run),
-        started=_date(str(run.environment.get("started") or "")),
-        tone=tone,
-        badge=badge,
-        sentence=sentence,
-        sections=_sections(run),
-        version=run.environment.get("tutelage"),
-    )
+    return templates
 
 
 def _sections(run: RunRecord) -> list[Section]:

@@ -63,6 +63,7 @@ def catalogue_name(result: type) -> str:
     return vars(result).get("name") or name_of(result.__name__)
 
 
+@cache
 def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
 
@@ -179,8 +180,9 @@ def plugins(package: str) -> dict[str, Plugin]:
 
 
 def has(package: str, name: str) -> bool:
-    """Whether there is one of that name."""
-    return any(_plain(known) == _plain(name) for known in catalogue(package))
+    """Return whether there is one of that name."""
+    entries = catalogue(package)
+    return name in entries or any(_plain(known) == _plain(name) for known in entries)
 
 
 def find(package: str, name: str) -> Entry:
@@ -189,6 +191,8 @@ def find(package: str, name: str) -> Entry:
     Raises: ConfigError with near names.
     """
     entries = catalogue(package)
+    if name in entries:
+        return entries[name]
     for entry in entries.values():
         if _plain(entry.name) == _plain(name):
             return entry
