@@ -80,6 +80,11 @@ def test_a_stage_has_one_too():
         ({"student": {"weights": "a.pt"}}, "student=.*needs a model"),
         ({"student": {"model": "cnn2", "epochs": 3}}, "unknown key of a student 'epochs'"),
         ({"method": "dml", "peers": ["cnn2", {"model": "cnn2", "lr": 3}]}, "unknown key of a student 'lr'"),
+        (
+            {"teacher": "none", "method": None, "teacher_lr": 0.1, "teacher_fold": True},
+            r"teacher_lr=0.1: (.|\n)*teacher_fold",
+        ),
+        ({"teacher": "moving_average", "teacher_lr": 0.1}, "teacher_lr=0.1 is for a network that teaches"),
         ({"peers": 3, "teacher": "cnn8"}, "peers=3 with scheme=offline, which trains one student"),
         ({"teacher": {"name": "nobody"}}, "unknown teacher 'nobody'"),
         ({"teacher": {"name": "moving_average", "decay": 2.0}}, "decay"),

@@ -142,8 +142,11 @@ def test_several_teachers_are_each_friendly_and_a_scheme_of_its_own_names_its_st
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"teacher_epochs": 0}, "teacher_scheme=student_friendly is how a teacher is trained in this run, and none is"),
-        ({"teacher": "none", "method": "ce"}, "and none is: name a model as teacher"),
+        (
+            {"teacher_epochs": 0},
+            "teacher_scheme=student_friendly is for a teacher that is trained in this run, and none is",
+        ),
+        ({"teacher": "none", "method": "ce"}, "teacher_scheme=student_friendly: there is no teacher"),
         ({"teacher_scheme": "friendly"}, "unknown scheme 'friendly'"),
         ({"teacher_scheme": {"name": "student_friendly", "agree": 1}}, "did you mean 'agreement'"),
         ({"teacher_scheme": {"name": "student_friendly", "agreement": -1}}, "agreement=-1"),

@@ -26,6 +26,9 @@ DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "
 EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn8", "cnn8"]}}
 """What need not be said with embedded data; with several label columns there is a teacher for each."""
 
+MOVING_AVERAGE = "moving_average"
+"""The teacher of the catalogue that is also known without a mapping."""
+
 OFFLINE = "offline"
 """The scheme that is known without importing it, and with it torch."""
 
@@ -105,11 +108,8 @@ class Config(RunSettings):
         yield from super().contradictions()
         if (self.teacher_mean is None) != (self.teacher_std is None):
             yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
-        if self.teacher_mean is not None and (self.teacher is None or self.teacher_follows):
-            yield "teacher_mean and teacher_std are of a teacher that came trained, and none is named: leave them out"
-        if self.peers != type(self).model_fields["peers"].default and not any(
-            _of_scheme(name, "has_peers") for name in self._scheme_names()
-        ):
+        yield from self._teacher_keys_without_networks()
+        if "peers" in self.changed() and not any(_of_scheme(name, "has_peers") for name in self._scheme_names()):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
@@ -119,6 +119,19 @@ class Config(RunSettings):
             yield from self._contradictions_of_stages()
         else:
             yield from self._contradictions_of_training()
+
+    def _teacher_keys_without_networks(self) -> Iterator[str]:
+        """The keys of networks that teach, in a run in which none does."""
+        teachers = [self.teacher, *(stage.get("teacher") for stage in self.stages)]
+        if any(isinstance(teacher, str | list) and teacher not in (MOVING_AVERAGE, "none") for teacher in teachers):
+            return
+        for key, value in self.changed().items():
+            if not key.startswith("teacher_"):
+                continue
+            if self.teacher is None:
+                yield f"{key}={value}: there is no teacher: name one (teacher=…), or remove it"
+            elif key not in self.frozen_only():  # which have a sentence of their own
+                yield f"{key}={value} is for a network that teaches, and teacher={self.teacher} isn't one: remove it"
 
     def _contradictions_of_training(self) -> Iterator[str]:
         yield from self._contradictions_of_teacher()
@@ -155,8 +168,6 @@ class Config(RunSettings):
             self.each_teacher()
         except ConfigError as error:
             yield str(error)
-        if self.teacher is None and self.teacher_weights is not None:
-            yield f"teacher_weights={self.teacher_weights}: there is no teacher: name one (teacher=…), or leave it out"
         still = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
         if self.teacher_follows and still:
             yield (
@@ -188,7 +199,7 @@ class Config(RunSettings):
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
         if whole["teacher"] in (None, "none"):
-            whole |= {"teacher_weights": words.get("teacher_weights")}
+            whole = {key: x for key, x in whole.items() if key in words or not key.startswith("teacher_")}
         if "teacher" in words:  # these are of the run's own
             whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
         given = {}
@@ -203,8 +214,8 @@ class Config(RunSettings):
     @property
     def catalogue_teacher(self) -> tuple[str, dict[str, Any]] | None:
         """A teacher of the catalogue that the configuration names, with its options; None for networks."""
-        if self.teacher == "moving_average":
-            return "moving_average", {}
+        if self.teacher == MOVING_AVERAGE:
+            return MOVING_AVERAGE, {}
         return (str(self.teacher["name"]), _but_name(self.teacher)) if isinstance(self.teacher, dict) else None
 
     @property
@@ -262,8 +273,13 @@ class Config(RunSettings):
 
     def frozen_only(self) -> list[str]:
         """The keys that are set, and for a teacher that stays as it is."""
+        fields = type(self).model_fields
+        return [key for key in self.changed() if FROZEN_ONLY in fields[key].metadata]
+
+    def changed(self) -> dict[str, Any]:
+        """Return the keys that don't have their default, with their values."""
         fields = type(self).model_fields.items()
-        return [k for k, field in fields if FROZEN_ONLY in field.metadata and getattr(self, k) != field.default]
+        return {key: getattr(self, key) for key, field in fields if getattr(self, key) != field.default}
 
     def takes_teacher(self) -> bool:
         """Return whether the scheme has a teacher that exists before the training."""
