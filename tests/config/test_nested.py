@@ -81,10 +81,13 @@ def test_a_stage_has_one_too():
         ({"student": {"model": "cnn2", "epochs": 3}}, "unknown key of a student 'epochs'"),
         ({"method": "dml", "peers": ["cnn2", {"model": "cnn2", "lr": 3}]}, "unknown key of a student 'lr'"),
         (
-            {"teacher": "none", "method": None, "teacher_lr": 0.1, "teacher_fold": True},
-            r"teacher_lr=0.1: (.|\n)*teacher_fold",
+            {"teacher": "none", "method": None, "teacher_size": 9, "teacher_fold": True},
+            r"teacher_fold=True: (.|\n)*teacher_size",
         ),
-        ({"teacher": "moving_average", "teacher_lr": 0.1}, "teacher_lr=0.1 is for a network that teaches"),
+        (
+            {"teacher": "moving_average", "teacher_weights": "a.pt"},
+            "teacher_weights=a.pt is for a network that teaches",
+        ),
         ({"peers": 3, "teacher": "cnn8"}, "peers=3 with scheme=offline, which trains one student"),
         ({"teacher": {"name": "nobody"}}, "unknown teacher 'nobody'"),
         ({"teacher": {"name": "moving_average", "decay": 2.0}}, "decay"),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from small import digits, net
+from small import Rows, digits, net
 from torch import Tensor, nn
 
 import tutelage
@@ -80,6 +80,15 @@ def test_a_key_that_one_of_them_cannot_use_is_refused(tmp_path):
     teachers = [{"model": "cnn4", "size": 16}, "cnn8"]
     with pytest.raises(ConfigError, match="teacher_size=16: a teacher that is trained in this run"):
         tutelage.distill(data="digits", teacher=teachers, student="cnn2", method="kd", **SMALL)
+
+
+def test_a_budget_that_no_teacher_uses_is_noted(tmp_path):
+    recorder = Rows()
+    keys = SMALL | {"data": "digits", "student": "cnn2", "out": str(tmp_path / "r")}
+    tutelage.distill(**keys, method="dml", teacher_lr=0.2, callbacks=[recorder])
+    assert "teacher_lr=0.2 has no effect: this run trains no teacher." in [
+        row["message"] for row in recorder.of("note")
+    ]
 
 
 def test_peers_begin_with_their_own_weights(tmp_path):

@@ -12,12 +12,12 @@ from tutelage import recipes
 from tutelage.config import parsing, stages
 from tutelage.config.kinds import FURTHER, ExtraStudent, Spec
 from tutelage.config.methods import refuse_terms, specs
+from tutelage.config.named_parts import OFFLINE, name_of, options_of, refuse_options, scheme_trait
 from tutelage.config.nested import flattened
 from tutelage.config.run_settings import RunSettings
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
-from tutelage.utils.options import of_options
 from tutelage.utils.validation import absent, beside, faults
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
@@ -29,8 +29,8 @@ EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn
 MOVING_AVERAGE = "moving_average"
 """The teacher of the catalogue that is also known without a mapping."""
 
-OFFLINE = "offline"
-"""The scheme that is known without importing it, and with it torch."""
+TEACHER_BUDGET = ("teacher_epochs", "teacher_lr")
+"""The keys that have no effect where no teacher is trained."""
 
 
 class Config(RunSettings):
@@ -71,7 +71,7 @@ class Config(RunSettings):
     @classmethod
     def _known_teacher(cls, teacher: Any) -> Any:
         if isinstance(teacher, dict):
-            _refuse_options("teachers", teacher, "{name: moving_average}")
+            refuse_options("teachers", teacher, "{name: moving_average}")
         return teacher
 
     @field_validator("scheme", "teacher_scheme")
@@ -79,7 +79,7 @@ class Config(RunSettings):
     def _known_scheme(cls, scheme: str | Spec | None) -> str | Spec | None:
         if scheme in (OFFLINE, None):
             return scheme
-        _refuse_options("schemes", {"name": scheme} if isinstance(scheme, str) else scheme, "{name: mutual}")
+        refuse_options("schemes", {"name": scheme} if isinstance(scheme, str) else scheme, "{name: mutual}")
         return scheme
 
     @field_validator("peers")
@@ -109,7 +109,7 @@ class Config(RunSettings):
         if (self.teacher_mean is None) != (self.teacher_std is None):
             yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
         yield from self._teacher_keys_without_networks()
-        if "peers" in self.changed() and not any(_of_scheme(name, "has_peers") for name in self._scheme_names()):
+        if "peers" in self.changed() and not any(scheme_trait(name, "has_peers") for name in self._scheme_names()):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
@@ -121,12 +121,12 @@ class Config(RunSettings):
             yield from self._contradictions_of_training()
 
     def _teacher_keys_without_networks(self) -> Iterator[str]:
-        """The keys of networks that teach, in a run in which none does."""
+        """The keys of networks that teach, in a run in which none does; those of its training are noted by the run."""
         teachers = [self.teacher, *(stage.get("teacher") for stage in self.stages)]
         if any(isinstance(teacher, str | list) and teacher not in (MOVING_AVERAGE, "none") for teacher in teachers):
             return
         for key, value in self.changed().items():
-            if not key.startswith("teacher_"):
+            if not key.startswith("teacher_") or key in TEACHER_BUDGET:
                 continue
             if self.teacher is None:
                 yield f"{key}={value}: there is no teacher: name one (teacher=…), or remove it"
@@ -193,8 +193,8 @@ class Config(RunSettings):
         """
         words = flattened(words, type(self).model_fields)
         whole = self.model_dump() | {"stages": []} | words
-        name = whole["scheme"]["name"] if isinstance(whole["scheme"], dict) else str(whole["scheme"])
-        if registry.has("schemes", name) and not _of_scheme(name, "has_peers"):
+        name = name_of(whole["scheme"])
+        if registry.has("schemes", name) and not scheme_trait(name, "has_peers"):
             whole = {key: x for key, x in whole.items() if key in words or key != "peers"}
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
@@ -216,7 +216,7 @@ class Config(RunSettings):
         """A teacher of the catalogue that the configuration names, with its options; None for networks."""
         if self.teacher == MOVING_AVERAGE:
             return MOVING_AVERAGE, {}
-        return (str(self.teacher["name"]), _but_name(self.teacher)) if isinstance(self.teacher, dict) else None
+        return (str(self.teacher["name"]), options_of(self.teacher)) if isinstance(self.teacher, dict) else None
 
     @property
     def teacher_follows(self) -> bool:
@@ -258,17 +258,17 @@ class Config(RunSettings):
     @property
     def scheme_name(self) -> str:
         """The scheme's name."""
-        return self.scheme if isinstance(self.scheme, str) else str(self.scheme["name"])
+        return name_of(self.scheme)
 
     @property
     def scheme_options(self) -> dict[str, Any]:
         """What the scheme is told."""
-        return {} if isinstance(self.scheme, str) else _but_name(self.scheme)
+        return options_of(self.scheme)
 
     def _scheme_names(self) -> set[str]:
         """The schemes of all trainings."""
         schemes = [self.scheme, self.teacher_scheme, *(stage.get("scheme") for stage in self.stages)]
-        names = {str(scheme["name"]) if isinstance(scheme, dict) else scheme for scheme in schemes if scheme}
+        names = {name_of(scheme) for scheme in schemes if scheme}
         return {name for name in names if registry.has("schemes", name)}  # others are refused on their own
 
     def frozen_only(self) -> list[str]:
@@ -283,38 +283,16 @@ class Config(RunSettings):
 
     def takes_teacher(self) -> bool:
         """Return whether the scheme has a teacher that exists before the training."""
-        return _of_scheme(self.scheme_name, "takes_teacher")
+        return scheme_trait(self.scheme_name, "takes_teacher")
 
     def stage_overrides(self) -> dict[str, Spec]:
         """The keys that each stage before the last has otherwise, by its name."""
         own: Spec = {"students": [], "snapshots": []}
-        return {s["name"]: own | _but_name(s) for s in self.stages if s["name"] != stages.LAST}
+        return {s["name"]: own | options_of(s) for s in self.stages if s["name"] != stages.LAST}
 
     def student_overrides(self) -> Spec:
         """The keys that the student's own training has otherwise."""
-        return next((_but_name(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
-
-
-def _of_scheme(scheme: str, trait: str) -> bool:
-    """Return whether a scheme has a trait: `takes_teacher` or `has_peers`."""
-    if scheme == OFFLINE:  # known without importing it, and torch with it
-        return trait == "takes_teacher"
-    return bool(getattr(registry.find("schemes", scheme).load(), trait))
-
-
-def _refuse_options(package: str, spec: Spec, example: str) -> None:
-    """Refuse a name that the catalogue doesn't have, and options that its `from_context` doesn't take."""
-    name = spec.get("name")
-    if not isinstance(name, str):
-        raise ValueError(f"it needs a name, such as {example}")
-    kind = registry.find(package, name)
-    faults = of_options(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
-    if faults:
-        raise ValueError("\n".join(faults))
-
-
-def _but_name(spec: Spec) -> Spec:
-    return {key: value for key, value in spec.items() if key != "name"}
+        return next((options_of(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
 
 
 def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:
@@ -395,6 +373,6 @@ def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
     known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
     scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
-    takes = not registry.has("schemes", name) or _of_scheme(name, "takes_teacher")
+    takes = not registry.has("schemes", name) or scheme_trait(name, "takes_teacher")
     without = "teacher" in overrides or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.config import parsing
-from tutelage.config.schema import Config
+from tutelage.config.schema import TEACHER_BUDGET, Config
 from tutelage.errors import Interrupted
 from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
@@ -52,6 +52,7 @@ class Run:
         self.plan = RunPlan(self.inputs)
         if folder is None:
             teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
+            self._note_idle_keys()
         self.folder = folder or self._new_folder()
         self.builder = RunBuilder(NetworkLoader(self.inputs, self.plan, FolderStorage(self.folder)))
 
@@ -76,6 +77,14 @@ class Run:
     def dry_run(self, samples: int = 8) -> DryRun:
         """Build and wire everything on a few samples; refuse what can't work."""
         return dry_run(self.inputs, self.plan, samples)
+
+    def _note_idle_keys(self) -> None:
+        """Send a message for keys of a teacher's training, if the run trains no teacher."""
+        if any(phase.role in ("teacher", "member") for phase in self.phases()):
+            return
+        for key in TEACHER_BUDGET:
+            if value := getattr(self.config, key):
+                self.inputs.note(f"{key}={value} has no effect: this run trains no teacher.")
 
     # the folder
 
