@@ -130,7 +130,7 @@ def test_floats_are_as_they_were_for_networks_without_a_wish():
     data = from_datasets(*splits(own), classes=10)
     x = next(data.batches("test", 8)).inputs
     assert x.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
-    assert (data.mean, data.std, data.came.kind) == ((0.0,), (1.0,), "unknown")
+    assert (data.mean, data.std, data.source_scale.kind) == ((0.0,), (1.0,), "unknown")
 
 
 DIGITS_TEST = split("test", lambda x: x)

@@ -44,7 +44,7 @@ def _naming_file(path: Path) -> Iterator[None]:
         raise DataError(f"{plain(path)}: can't be read as an image ({plain(error)}): repair or remove it.") from error
 
 
-class Picture:
+class ImageFile:
     """An image file whose header was read: its upright height and width; its pixels are decoded on demand.
 
     Raises: DataError naming the file if it can't be read, or has more pixels than the limit.
@@ -96,8 +96,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An already opened PIL image with the interface of Picture, upright."""
+class LoadedImage:
+    """An already opened PIL image with the interface of ImageFile, upright."""
 
     image: Any
 
@@ -212,7 +212,7 @@ def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
     sizes, grey, faults = set(), True, []
     for path in paths[:: -(-len(paths) // limit)]:
         try:
-            picture = Picture(path)
+            picture = ImageFile(path)
             picture.refuse_deep()
         except DataError as error:
             faults.append(str(error))

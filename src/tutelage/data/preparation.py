@@ -48,7 +48,7 @@ def multi_task_data(
     return SourceData("multi_task", classes, size, augment, splits, columns=columns)
 
 
-def class_lists(path: Path) -> list[list[str]]:
+def read_class_lists(path: Path) -> list[list[str]]:
     """Read the lists of class names in a JSON file: one, or several by name (fine, coarse).
 
     Raises: DataError if it holds something else.
@@ -158,7 +158,7 @@ def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...
     return tuple((mean / top).tolist()), tuple((std / top).tolist())
 
 
-def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
+def height_and_width(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
     """Return height and width.
 
     Raises: ConfigError if `size` isn't a size.
@@ -171,7 +171,7 @@ def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
         raise ConfigError(f"size={size}: {error}.") from error
 
 
-def made(
+def prepare_data(
     name: str,
     source: SourceData | DataModule,
     *,
@@ -235,5 +235,5 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         augment=source.augment,
         columns=source.columns,
         notes=tuple(source.notes),
-        came=scale.came,
+        source_scale=scale.source_scale,
     )

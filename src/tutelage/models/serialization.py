@@ -57,9 +57,16 @@ class ModelCard:
 def card_of(model: str, data: DataModule) -> ModelCard:
     """Return the card of a model trained on this data."""
     of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name
-    centred = data.test.photos and data.task != "segmentation"
+    centred = data.test.can_crop and data.task != "segmentation"
     return ModelCard(
-        model, data.task, *of_data, dict(data.columns), data.column_name, data.came.known, data.test.side, centred
+        model,
+        data.task,
+        *of_data,
+        dict(data.columns),
+        data.column_name,
+        data.source_scale.known,
+        data.test.image_size,
+        centred,
     )
 
 

@@ -6,7 +6,7 @@ from tutelage import data as datasets
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import Datasets
-from tutelage.data.preparation import made, pair
+from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def _loaded(config: Config, given: DataModule | Datasets | None) -> DataModule:
     if given is None:
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
     if isinstance(given, Datasets):
-        return given.data(size=pair(config.size), task=task, **options)
+        return given.data(size=height_and_width(config.size), task=task, **options)
     if task not in (None, given.task):
         raise ConfigError(f"task={task}, but {given.name} is data for {given.task}; leave task out.")
-    return made(given.name, given, size=pair(config.size), classes=config.classes, **options)
+    return prepare_data(given.name, given, size=height_and_width(config.size), classes=config.classes, **options)

@@ -114,7 +114,7 @@ class Collaborative(Scheme):
         assert isinstance(x, Tensor)
         layout = torch.channels_last if x.dim() == 4 and not x.is_contiguous() else None
         view, index = int(batch.epoch) * count, batch.index.cpu()
-        view_batches = (data.viewed([index], view + k, ~self.seed, x.device, layout) for k in range(1, count))
+        view_batches = (data.view_batches([index], view + k, ~self.seed, x.device, layout) for k in range(1, count))
         return [x, *(next(iter(batches)).inputs for batches in view_batches)]
 
     @torch.no_grad()

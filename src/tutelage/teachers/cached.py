@@ -168,7 +168,7 @@ class Cached(TeacherWrapper):
     def _batches(self, view: int, first: int, last: int) -> Any:
         p = self.plan
         index_batches = list(torch.arange(first, last).split(p.batch_size))
-        return self.data.viewed(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
+        return self.data.view_batches(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
 
     def _outputs_by_tap(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
         """Run the teacher on a batch, and return these tensors of its outputs by name."""

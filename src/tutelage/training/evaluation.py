@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.data.multitask_targets import by_label
+from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import answer, eval_no_grad
@@ -98,7 +98,7 @@ def _truth(truth: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:
     assert targets is not None
     if mask is not None:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
-    return torch.stack([_sum(truth, *labelled) for labelled in by_label(response, targets, batch.columns)])
+    return torch.stack([_sum(truth, *labelled) for labelled in split_columns(response, targets, batch.columns)])
 
 
 def _sum(truth: Loss, response: Tensor, targets: Tensor) -> Tensor:

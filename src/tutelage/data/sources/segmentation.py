@@ -16,7 +16,7 @@ from tutelage.data.listing import (
     summarise,
     to_path,
 )
-from tutelage.data.masks import Masks, infer_legend, read_legend
+from tutelage.data.masks import MaskFiles, infer_legend, read_legend
 from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
@@ -54,7 +54,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     shape = size or (headers.largest if one_size else PHOTO)
     files = {
         split: ImageFileSplit(
-            [i for i, _ in of_split], headers.channels, shape, masks=Masks(tuple(m for _, m in of_split), legend)
+            [i for i, _ in of_split], headers.channels, shape, masks=MaskFiles(tuple(m for _, m in of_split), legend)
         )
         for split, of_split in pairs.items()
     }
