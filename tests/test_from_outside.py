@@ -87,7 +87,7 @@ FILES = {
         class Tiny(ZooNetwork):
             """One convolution and a classifier."""
 
-            pattern, form, examples = r"tiny(?P<width>\\d+)", "tinyW", ("tiny4",)
+            pattern, name_form, examples = r"tiny(?P<width>\\d+)", "tinyW", ("tiny4",)
 
             def __init__(self, classes: int, channels: int = 3, width: int = 4) -> None:
                 super().__init__()

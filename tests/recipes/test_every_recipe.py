@@ -97,7 +97,7 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
     folder = run[0].folder
     results = set((folder / "student-0").glob("*.safetensors"))
     for path in results.union(folder.rglob("model.safetensors")):
-        card = serialization.card(path)
+        card = serialization.read_card(path)
         unwrap = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
         assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in unwrap.items()}, path
     _, *others = made(run[0])["student-0"][0].students()

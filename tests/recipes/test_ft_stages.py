@@ -45,7 +45,7 @@ def epochs(run: tutelage.Finished) -> dict[str, int]:
 
 
 def saved_terms(run: tutelage.Finished) -> dict[str, Tensor]:
-    return serialization.tensors(run.folder / "paraphraser-0" / "terms.safetensors")
+    return serialization.load_tensors(run.folder / "paraphraser-0" / "terms.safetensors")
 
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
@@ -123,7 +123,7 @@ def test_any_terms_trained_parts_go_on(tmp_path: Path):
     stages = [{"name": "hint", "method": hint}, {"name": "student", "method": hint, "term_weights": "stage:hint"}]
     keys = TINY | {"teacher_epochs": 0, "epochs": 1, "baseline": False, "method": "kd", "stages": stages}
     run = tutelage.distill(**keys, out=str(tmp_path / "r"))
-    trained = serialization.tensors(run.folder / "hint-0" / "terms.safetensors")
+    trained = serialization.load_tensors(run.folder / "hint-0" / "terms.safetensors")
     assert "fitnet.connectors.0.conv.weight" in trained
     state = scheme_of(run, "student-0").players["student"].terms.state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.items())

@@ -40,7 +40,7 @@ def runs(tmp_path_factory) -> dict[str, tutelage.Finished]:
 def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
     student = tutelage.load(runs[name].folder)
     assert type(student).__name__ == "CNN"
-    assert serialization.card(runs[name].folder).model == "cnn2"
+    assert serialization.read_card(runs[name].folder).model == "cnn2"
     assert runs[name].result["gain"] is not None
 
 

@@ -302,8 +302,8 @@ def test_a_run_whose_data_changed_is_not_resumed(run, tmp_path):
 
 
 def test_a_networks_published_name_is_in_its_file(run):
-    assert serialization.card(run.folder).model == "cnn2"
-    assert models.create(serialization.card(run.folder).model, classes=10, channels=1)
+    assert serialization.read_card(run.folder).model == "cnn2"
+    assert models.create(serialization.read_card(run.folder).model, classes=10, channels=1)
 
 
 def test_figures_go_to_tensorboard_too(tmp_path):

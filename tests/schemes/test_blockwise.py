@@ -201,7 +201,7 @@ def run(tmp_path_factory) -> tutelage.Finished:
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
     assert tutelage.load(run.folder).state_dict().keys() == net("resnet8").state_dict().keys()
-    assert serialization.card(run.folder).model == "resnet8"
+    assert serialization.read_card(run.folder).model == "resnet8"
     assert run.result["teacher"]["model"] == "resnet14"
     assert list(run.result["before"]) == ["blocks"]
     epochs = {p.parent.name: json.loads(p.read_text())["epochs"] for p in run.folder.glob("*/phase.json")}

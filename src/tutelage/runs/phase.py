@@ -119,7 +119,7 @@ def read_phase(path: Path) -> dict[str, Any]:
 
 def save_network(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
     """Write a network that was trained on this data; name: its model's."""
-    serialization.save(path, network, serialization.card_of(_buildable(name, network), data))
+    serialization.save(path, network, serialization.make_card(_buildable(name, network), data))
 
 
 def _buildable(name: str, network: nn.Module) -> str:

@@ -127,7 +127,7 @@ class Run:
         if self.plan.leaves_terms(phase):
             state = fsdp.full_state_dict(terms_of(scheme).state_dict())
             if self.fabric.is_global_zero:
-                serialization.keep_tensors(folder / "terms.safetensors", state)
+                serialization.save_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             size = settings.batch_size // settings.devices
             write_phase_folder(

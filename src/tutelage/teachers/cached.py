@@ -231,7 +231,7 @@ def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, A
             "size": list(data.size),
             "mean": list(data.mean),
             "std": list(data.std),
-            **({} if data.came.mean is None else {"came": [data.came.mean, data.came.std]}),
+            **({} if data.source_scale.mean is None else {"came": [data.source_scale.mean, data.source_scale.std]}),
         },
         "views": plan.views,
         "view_seed": plan.view_seed,
