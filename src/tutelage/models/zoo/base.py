@@ -21,9 +21,9 @@ USUAL = 10_000
 class ZooNetwork(nn.Module):
     """A network that can be created by name; its constructor is `Net(classes, channels=3, …)`.
 
-    pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern in
-    readable form. examples: names used in the literature. namesakes: names better known for a larger network. task: the
-    task of its output; classification by default.
+    pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern
+    in readable form. examples: names used in the literature. namesakes: names better known for a larger network. task:
+    the task of its output; classification by default.
     """
 
     pattern: ClassVar[str]

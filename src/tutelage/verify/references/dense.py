@@ -56,10 +56,10 @@ REFERENCES = {
     "fgd": Reference(
         fields={"lambda": "lambda_"},
         state={r"^conv_mask_(s|t)\.": r"context_\1.mask.", r"^channel_add_conv_(s|t)\.": r"context_\1.add."},
-        prepare=padded_boxes,
+        prepare_inputs=padded_boxes,
     ),
     "fakd": Reference(),
-    "fgfi": Reference(prepare=with_image, describes=("sizes", "ratios")),  # of the provided anchors
+    "fgfi": Reference(prepare_inputs=with_image, ignored=("sizes", "ratios")),  # of the provided anchors
     "ifvd": Reference(),
     "ld": Reference(scale=over_bins),
     "pixel_kd": Reference("kd"),

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from tutelage.schemes.peer_ensembles import Attention, FeatureFusion, Gate, PeerEnsemble
 from tutelage.structures import Outputs
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import member
+from tutelage.verify.sides import select_member
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -30,7 +30,15 @@ def pcl(vector: Vector) -> Weighted:
     peers, weight = range(len(vector.inputs["student_logits"])), vector.hyper["w"]
     pair_weight = weight / (len(peers) - 1)
     averages = [
-        (pair_weight, Reference("kd", teacher="extra.average_logits", sides=member(k), teacher_sides=member(j)))
+        (
+            pair_weight,
+            Reference(
+                "kd",
+                teacher="extra.average_logits",
+                convert_side=select_member(k),
+                convert_teacher_side=select_member(j),
+            ),
+        )
         for k in peers
         for j in peers
         if j != k
@@ -110,7 +118,9 @@ REFERENCES = {
     "ffl": Reference(options=EPS),
     "ffl_fusion": Reference("ffl", student="student_logits", teacher="extra.fused", derive=fused),
     "kdcl": Reference(fields={"lambda": "strength"}),
-    "mcl": Reference(state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, together=True, teacher_sides=none),
+    "mcl": Reference(
+        state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, one_call=True, convert_teacher_side=none
+    ),
     "okddip": Reference(teacher="extra.peer_logits", options=peers_alpha),
     "okddip_attention": Reference("okddip", options=peers_alpha, derive=attending),
     "one": Reference(teacher="extra.ensemble_logits", options=EPS),

@@ -37,7 +37,7 @@ def dino(vector: Vector) -> list[tuple[float, Reference]]:
                     "warmup_teacher_temp_epochs": "warmup_epochs",
                     "center_momentum": "centre_momentum",
                 },
-                sides=lambda logits: [x.unflatten(0, (-1, images)).transpose(0, 1) for x in logits],
+                convert_side=lambda logits: [x.unflatten(0, (-1, images)).transpose(0, 1) for x in logits],
                 state={"^center": "centre"},
             ),
         )
@@ -77,7 +77,7 @@ REFERENCES = {
     "crd": Reference(
         fields={"feat_dim": "dim", "nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"},
         samples="n_data",
-        describes=("nce_k",),  # the number that contrast_index has
+        ignored=("nce_k",),  # the number that contrast_index has
         state={
             r"^embed_s\.linear\.": "embed_student.",
             r"^embed_t\.linear\.": "embed_teacher.",
@@ -87,19 +87,20 @@ REFERENCES = {
             r"^Z_v2": "z_teacher",
         },
     ),
-    "dino": Reference(combine=dino, describes=("ncrops", "nepochs")),
+    "dino": Reference(combine=dino, ignored=("ncrops", "nepochs")),
     "irg": Reference(combine=irg),
     "lightly_queue": Reference(options={"normalise": False}),
     "lsp": Reference(
-        sides=graph, prepare=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)}
+        convert_side=graph,
+        prepare_inputs=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)},
     ),
     "minilm_relation": Reference(),
     "relative_teacher": Reference(options={"frobenius": True}),
-    "seed": Reference(prepare=transposed_queue),
+    "seed": Reference(prepare_inputs=transposed_queue),
     "sskd": Reference(
         student="student_logits student_features",
         teacher="teacher_logits teacher_features",
-        sides=fours,
+        convert_side=fours,
         fields={"kd_T": "kd_temperature", "tf_T": "tf_temperature", "ss_T": "ss_temperature"},
     ),
 }

@@ -74,9 +74,9 @@ def hsakd(vector: Vector) -> Weighted:
     """Every classifier's divergence, and the task loss of unrotated images, the first of each image's versions."""
     versions = len(vector.side("student_logits")[0]) // len(vector.inputs["target"])
     task_loss = Reference(
-        "ce", student="student_logits.0", sides=lambda z: [z[0][::versions]], teacher_sides=no_teacher
+        "ce", student="student_logits.0", convert_side=lambda z: [z[0][::versions]], convert_teacher_side=no_teacher
     )
-    return [(1.0, task_loss), (1.0, Reference("hsakd", together=True))]
+    return [(1.0, task_loss), (1.0, Reference("hsakd", one_call=True))]
 
 
 def mlkd(vector: Vector) -> Weighted:
@@ -156,20 +156,22 @@ def all_candidates(vector: Vector) -> Mapping[str, Any]:
 
 
 REFERENCES = {
-    "annealing_kd": Reference(describes=("T",)),
+    "annealing_kd": Reference(ignored=("T",)),
     "ctkd": Reference(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
-    "deit_hard": Reference(combine=deit, describes=SOFT),
-    "deit_soft": Reference(combine=deit, describes=SOFT),
-    "fkd": Reference(options=rest_option, prepare=log_topk, describes=("top",)),  # the number of values in the vector
+    "deit_hard": Reference(combine=deit, ignored=SOFT),
+    "deit_soft": Reference(combine=deit, ignored=SOFT),
+    "fkd": Reference(
+        options=rest_option, prepare_inputs=log_topk, ignored=("top",)
+    ),  # the number of values in the vector
     "hsakd": Reference(combine=hsakd),
     "kd_total": Reference(combine=with_task_loss),
-    "listmle": Reference(options={"eps": 1e-10}, prepare=unpadded),
-    "listnet": Reference(options={"eps": 1e-10}, prepare=unpadded),
-    "logit_mse": Reference(describes=("target",)),
+    "listmle": Reference(options={"eps": 1e-10}, prepare_inputs=unpadded),
+    "listnet": Reference(options={"eps": 1e-10}, prepare_inputs=unpadded),
+    "logit_mse": Reference(ignored=("target",)),
     "logit_standardization": Reference(
-        "kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
+        "kd", convert_side=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
     ),
-    "logit_standardization_dkd": Reference("dkd", sides=standardise),
+    "logit_standardization_dkd": Reference("dkd", convert_side=standardise),
     "lwf": Reference(combine=lwf),
     "mlkd": Reference(combine=mlkd),
     "ranking_distillation": Reference(
@@ -177,18 +179,18 @@ REFERENCES = {
         fields={"lambda": "sharpness"},
         options=all_candidates,
         renames={"student_logits": "positive_scores"},
-        prepare=sampled,
-        describes=("mu", "num_items"),  # of the sampled items, if there are any
+        prepare_inputs=sampled,
+        ignored=("mu", "num_items"),  # of the sampled items, if there are any
     ),
-    "ranknet": Reference(prepare=unpadded),
+    "ranknet": Reference(prepare_inputs=unpadded),
     "rrd": Reference(scale=batch_sum),
-    "textbrewer_kd_ce": Reference("soft_ce", sides=classes_last, prepare=each_temperature),
-    "textbrewer_kd_mse": Reference("logit_mse", sides=classes_last, prepare=each_temperature),
+    "textbrewer_kd_ce": Reference("soft_ce", convert_side=classes_last, prepare_inputs=each_temperature),
+    "textbrewer_kd_mse": Reference("logit_mse", convert_side=classes_last, prepare_inputs=each_temperature),
     "timm_logit": Reference(combine=timm_logit),
-    "timm_token": Reference(combine=timm_token, describes=SOFT),
-    "ttm": Reference(options=sharpness, describes=SOFT),
-    "tinybert_prediction": Reference("soft_ce", sides=classes_last, scale=per_class),
-    "wkd_l": Reference(prepare=classifier),
-    "wttm": Reference("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, describes=SOFT),
+    "timm_token": Reference(combine=timm_token, ignored=SOFT),
+    "ttm": Reference(options=sharpness, ignored=SOFT),
+    "tinybert_prediction": Reference("soft_ce", convert_side=classes_last, scale=per_class),
+    "wkd_l": Reference(prepare_inputs=classifier),
+    "wttm": Reference("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, ignored=SOFT),
     "wsld": Reference(scale=lambda vector: float(vector.hyper["alpha"])),
 }

@@ -97,15 +97,18 @@ REFERENCES = {
             "reverse_only": vector.hyper.one_of("loss_type", "distillm_v1", "distillm_v2") == "distillm_v1",
         },
         renames={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
-        prepare=chosen_first,
+        prepare_inputs=chosen_first,
         scale=lambda vector: 2.0,
     ),
-    "dskd": Reference(fields=PROJECTIONS, prepare=heads, scale=tokens),
+    "dskd": Reference(fields=PROJECTIONS, prepare_inputs=heads, scale=tokens),
     "dskd_cma": Reference(
-        fields=PROJECTIONS, renames={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total
+        fields=PROJECTIONS, renames={"teacher_target": "teacher_targets"}, prepare_inputs=vocabularies, reduce=total
     ),
     "forward_kl_lm": Reference("skew_kl", options={"skew": 0.0, "entropy": False}),
-    **{f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
+    **{
+        f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare_inputs=gkd_labels)
+        for end in ("beta0", "beta05", "beta1")
+    },
     "js_lm": Reference("gkd", options=lambda vector: {"beta": 1 - vector.hyper["lam"]}),
     "reverse_kl_lm": Reference("skew_rkl", options={"skew": 0.0}),
     "skew_kl": Reference(fields=DISTILLM, options={"entropy": False}),
