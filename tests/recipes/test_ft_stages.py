@@ -27,11 +27,11 @@ BATCH = Batch(torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return tutelage.distill(**TINY, method="ft_stages", out=str(tmp_path_factory.mktemp("runs") / "ft"))
 
 
-def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
+def scheme_of(run: tutelage.FinishedRun, phase: str) -> Scheme:
     """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
@@ -39,12 +39,12 @@ def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
     return scheme
 
 
-def epochs(run: tutelage.Finished) -> dict[str, int]:
+def epochs(run: tutelage.FinishedRun) -> dict[str, int]:
     facts = [json.loads(path.read_text()) for path in run.folder.glob("*/phase.json")]
     return {fact["name"]: fact["epochs"] for fact in facts}
 
 
-def saved_terms(run: tutelage.Finished) -> dict[str, Tensor]:
+def saved_terms(run: tutelage.FinishedRun) -> dict[str, Tensor]:
     return serialization.load_tensors(run.folder / "paraphraser-0" / "terms.safetensors")
 
 

@@ -27,16 +27,16 @@ from tutelage.training.callbacks import Callback
 TINY = {"teacher": "cnn4", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100, "device": "cpu"}
 
 
-def distill(out: Path, **keys) -> tutelage.Finished:
+def distill(out: Path, **keys) -> tutelage.FinishedRun:
     return tutelage.distill(out=str(out), **TINY | keys)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return distill(tmp_path_factory.mktemp("runs") / "digits", seeds=2)
 
 
-def phase(run: tutelage.Finished, name: str) -> dict:
+def phase(run: tutelage.FinishedRun, name: str) -> dict:
     return json.loads((run.folder / name / "phase.json").read_text())
 
 

@@ -195,7 +195,7 @@ def test_writing_in_place_leaves_the_teachers_feature_as_it_is():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return tutelage.distill(**TINY | {"epochs": 2}, method="lit", out=str(tmp_path_factory.mktemp("runs") / "lit"))
 
 

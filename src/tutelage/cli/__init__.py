@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import tutelage
-from tutelage.cli.error_handling import guarded
+from tutelage.cli.error_handling import report_errors
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 
@@ -62,7 +62,7 @@ class CommandFolder(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the sub-command; an error becomes a message and an exit code."""
-        with guarded(debug=bool(ctx.params.get("debug"))):
+        with report_errors(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
 
 

@@ -148,7 +148,7 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
-    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+    return task.fits(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
 
 
 def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:
@@ -156,7 +156,7 @@ def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> No
 
     Raises: ModelError.
     """
-    if not task.answers(response, len(data.classes)):
+    if not task.fits(response, len(data.classes)):
         raise ModelError(
             f"{who} answers {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
             f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."
