@@ -21,7 +21,7 @@ Arguments = Annotated[
     typer.Argument(
         metavar="[FILE.yaml] [KEY=VALUE]...",
         help="A configuration file, and keys that override it.",
-        autocompletion=list_completions,
+        autocompletion=lambda incomplete: list_completions(incomplete),
     ),
 ]
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}

@@ -53,7 +53,7 @@ def from_timm(request: ModelRequest) -> LoadedModel:
 
 def from_torchvision(request: ModelRequest) -> LoadedModel:
     """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT loads these weights."""
-    from from_torchvision import models
+    from torchvision import models
 
     name, _, tag = request.name.partition(":")
     names = models.list_models(module=models.segmentation if request.is_dense else models)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tutelage.report import prediction_sections, summary_sections, training_sections, usage
-from tutelage.report.components import Missing, Section, escaped, soft
+from tutelage.report.components import MissingDataError, Section, escape_breakable, escape_text
 from tutelage.report.run_record import RunRecord, read
 from tutelage.utils.files import write_text
 
@@ -51,12 +51,12 @@ def render(run: RunRecord) -> str:
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
-        finalize=escaped,
+        finalize=escape_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["soft"] = soft
+    templates.filters["breakable"] = escape_breakable
     has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
     return templates.get_template("page.html.j2").render(
@@ -79,7 +79,7 @@ def _sections(run: RunRecord) -> list[Section]:
     for title, build in SECTIONS.items():
         try:
             sections.append(build(run))
-        except Missing as error:
+        except MissingDataError as error:
             missing.append((title, str(error)))
         # a value of an unexpected type in one of the files
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
