@@ -133,7 +133,7 @@ class Run:
             write_phase_folder(
                 phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
             )
-            checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
+            checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 
     def _callbacks(self, phase: Phase) -> list[Callback]:

@@ -33,7 +33,7 @@ class TrainingBatches:
         return self.data.steps(self.settings.batch_size // world, world)
 
     @property
-    def layout(self) -> torch.memory_format | None:
+    def memory_format(self) -> torch.memory_format | None:
         """The memory format of images and weights, if it isn't theirs."""
         return torch.channels_last if self.settings.channels_last and not self.settings.sharded else None
 
@@ -62,7 +62,7 @@ class TrainingBatches:
             start=start,
             train=split == "train",
             device=fabric.device,
-            memory_format=self.layout,
+            memory_format=self.memory_format,
             workers=settings.workers,
             views=settings.views,
             view_seed=settings.view_seed,

@@ -90,9 +90,9 @@ class Logger(Callback):
     def on_event(self, event: Event) -> None:
         """Log its numbers under flat names."""
         row = event.row()
-        metrics = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
+        metrics = flatten_metrics({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
         if metrics and "step" in row:
-            self.logger.log_metrics({tag(name): value for name, value in metrics.items()}, step=row["step"])
+            self.logger.log_metrics({to_tag(name): value for name, value in metrics.items()}, step=row["step"])
         super().on_event(event)
 
     def on_train_end(self, event: TrainEnd) -> None:
@@ -100,17 +100,17 @@ class Logger(Callback):
         self.logger.finalize("success")
 
 
-def tag(name: str) -> str:
+def to_tag(name: str) -> str:
     """A figure's name as every logger takes it: letters, digits, `_-. /`, and numbers for what else there is."""
     return "".join(c if c.isalnum() or c in "_-. /" else f"_{ord(c):x}_" for c in name)
 
 
-def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def flatten_metrics(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     """{"losses": {"kd": 1}} → {"losses/kd": 1}; what isn't a number is left out."""
     result: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{name}/")
+            result |= flatten_metrics(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
             result[f"{prefix}{name}"] = float(value)
     return result

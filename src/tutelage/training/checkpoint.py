@@ -44,11 +44,11 @@ class Progress:
         """Return whether a validation metric beats the best so far."""
         return self.best is None or ((value > self.best) == higher_is_better and value != self.best)
 
-    def note_best(self, value: float) -> None:
+    def set_best(self, value: float) -> None:
         """Make this the best, of the epoch that ends now."""
         self.best, self.best_epoch = value, self.epoch + 1
 
-    def spend(self, began: float) -> float:
+    def add_seconds(self, began: float) -> float:
         """Add the seconds since `began`, a time of `time.perf_counter`; return the time now."""
         now = time.perf_counter()
         self.seconds += now - began
@@ -60,11 +60,11 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step-{step:09d}.pt"
     write_atomically(path, lambda file: torch.save(state, file))
     write_text(path.with_suffix(".sha256"), sha256(path))
-    forget(folder, KEPT)
+    remove_old(folder, KEPT)
     return path
 
 
-def forget(folder: Path, kept: int) -> None:
+def remove_old(folder: Path, kept: int) -> None:
     """Remove all but the newest checkpoints, and the folder if none is kept."""
     paths = sorted(folder.glob("step-*.pt"))
     for old in paths[: max(len(paths) - kept, 0)]:
@@ -75,7 +75,7 @@ def forget(folder: Path, kept: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def left(folder: Path | None) -> str:
+def describe_newest(folder: Path | None) -> str:
     """The sentence on what there is to go back to."""
     newest = max(filter(_is_whole, folder.glob("step-*.pt")), default=None) if folder else None
     return f"The checkpoint {newest} is sound." if newest else "No checkpoint was written before."

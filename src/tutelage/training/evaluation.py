@@ -55,7 +55,7 @@ def evaluate(
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
-            response = task.response(answered(model, batch), batch).float()
+            response = task.response(compute_response(model, batch), batch).float()
             metrics.update(response, batch.targets)
             losses.append(_truth(truth, response, batch, task))
             keep = keep and response.dim() == 2 and not batch.columns
@@ -78,7 +78,7 @@ def evaluate(
     return EvaluationResult(metrics, confusion, classes, *parts)
 
 
-def answered(model: nn.Module, batch: Batch) -> Tensor:
+def compute_response(model: nn.Module, batch: Batch) -> Tensor:
     """A network's response to a batch, in as few parts as there is memory for.
 
     Raises: ModelError if there isn't enough for one sample.
@@ -89,7 +89,9 @@ def answered(model: nn.Module, batch: Batch) -> Tensor:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
     middle = (len(batch) + 1) // 2  # what the failed try held is free again here
-    return torch.cat([answered(model, batch.part(0, middle)), answered(model, batch.part(middle, len(batch)))])
+    return torch.cat(
+        [compute_response(model, batch.part(0, middle)), compute_response(model, batch.part(middle, len(batch)))]
+    )
 
 
 def _truth(truth: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:

@@ -24,7 +24,7 @@ from tutelage.structures import Inputs
 from tutelage.teachers.moving_average import MovingAverage
 
 
-def refuse(scheme: Scheme) -> None:
+def refuse_unshardable(scheme: Scheme) -> None:
     """Refuse a wired scheme that can't be trained in shares.
 
     Raises: ConfigError that lists why.

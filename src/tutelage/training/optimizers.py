@@ -16,16 +16,16 @@ from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, lr_m
 from tutelage.training.dot import DOT
 from tutelage.utils.compat import set_last_lr
 
-USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
+USUAL_RATES = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
 """Learning rates that are usual with each optimiser."""
 
 
-def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
+def resolve_settings(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
     """What the settings say, or leave open and suits the module; its `own_settings` win over them."""
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     name = settings.optimizer
     if name == "auto":
-        bears = settings.lr is None or settings.lr <= USUAL["adamw"][1]
+        bears = settings.lr is None or settings.lr <= USUAL_RATES["adamw"][1]
         name = "adamw" if bears and not settings.dot and _has_layer_norms(module) else "sgd"
     default, decay = DEFAULTS[name], settings.weight_decay
     return OptimizerSettings(
@@ -39,9 +39,9 @@ def _has_layer_norms(module: nn.Module) -> bool:
     return any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for network in networks or [module] for m in network.modules())
 
 
-def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
+def create_optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
     """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
-    name, lr, decay = suited(settings, module)
+    name, lr, decay = resolve_settings(settings, module)
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     parameters = [p for p in module.parameters() if p.requires_grad]
     if settings.dot:
@@ -70,7 +70,7 @@ def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
     return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
 
 
-def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
+def create_scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
     """Steps the optimiser's learning rate along its course."""
     return LambdaLR(optimizer, lr_multiplier(settings, steps_an_epoch))
 
@@ -86,7 +86,7 @@ def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
         group["lr"], group["initial_lr"] = rate, peak
 
 
-def averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
+def create_averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
     """Copies of the students that are to follow them, buffers too; none without a decay."""
     if decay is None:
         return {}

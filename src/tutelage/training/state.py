@@ -26,10 +26,10 @@ from tutelage.training.batches import TrainingBatches
 from tutelage.training.checkpoint import Progress
 from tutelage.training.optimizers import (
     SeparatesTeacherGradients,
-    averages,
+    create_averages,
+    create_scheduler,
     distillation_terms,
     restore_schedule,
-    scheduler,
 )
 from tutelage.utils.compat import unwrap
 from tutelage.utils.distributed import all_of
@@ -47,7 +47,7 @@ class OptimisedModule:
     schedule: LambdaLR
 
     @cached_property
-    def separates(self) -> bool:
+    def separates_teacher_gradients(self) -> bool:
         """Whether the optimiser wants the gradients of distillation terms apart."""
         return isinstance(self.optimiser.optimizer, SeparatesTeacherGradients)
 
@@ -169,10 +169,10 @@ def prepare(
     _wire(scheme, example, batches)
     students = scheme.students()
     refuse_single(students, example, len(example))
-    followers = averages(students, settings.ema)
+    followers = create_averages(students, settings.ema)
     meta_copies = {}
     if settings.sharded:
-        fsdp.refuse(scheme)
+        fsdp.refuse_unshardable(scheme)
         meta_copies = {name: fsdp.meta_copy(student) for name, student in students.items()}
     if settings.recompute:
         for student in students.values():  # after the averages were copied from them
@@ -187,8 +187,8 @@ def prepare(
 
 def _wire(scheme: Scheme, example: Batch, batches: TrainingBatches) -> None:
     scheme.to(batches.fabric.device)
-    if batches.layout is not None:
-        scheme.to(memory_format=batches.layout)
+    if batches.memory_format is not None:
+        scheme.to(memory_format=batches.memory_format)
     scheme.wire(example, len(batches.data.train))
     scheme.to(batches.fabric.device)
     scheme.train()
@@ -208,14 +208,16 @@ def _optimise(
         optimised[name] = []
         for module in player.optimised().values():  # type: ignore[operator]
             inner = make_optimiser(module, settings)
-            schedule = scheduler(inner, settings, updates)
+            schedule = create_scheduler(inner, settings, updates)
             optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(inner), schedule))
     return optimised
 
 
 def _some_separate(optimised: dict[str, list[OptimisedModule]], settings: TrainerSettings) -> bool:
     """Whether some optimiser wants the gradients of distillation terms apart; refuse what doesn't go with that."""
-    separate = [part.optimiser.optimizer for parts in optimised.values() for part in parts if part.separates]
+    separate = [
+        part.optimiser.optimizer for parts in optimised.values() for part in parts if part.separates_teacher_gradients
+    ]
     barred = {
         "accumulate": settings.accumulate > 1,
         "devices": settings.devices > 1,

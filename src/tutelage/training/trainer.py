@@ -36,7 +36,7 @@ from tutelage.training.evaluation import evaluate
 from tutelage.training.events import EpochEnd, Event, GradientNorms, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.training.fabric import make_fabric
 from tutelage.training.gradient_norms import gradient_norms, refuse_infinite
-from tutelage.training.optimizers import optimiser
+from tutelage.training.optimizers import create_optimiser
 from tutelage.training.state import MakeOptimiser, OptimisedModule, TrainingState, prepare
 from tutelage.utils.signals import catch_stop_signals
 
@@ -48,8 +48,8 @@ class AccumulationGroup:
     """The batches whose gradients are added up for one step, and whether one of them is their first or last."""
 
     size: int
-    begins: bool
-    ends: bool
+    is_first: bool
+    is_last: bool
 
     @classmethod
     def at(cls, position: int, steps: int, accumulate: int) -> AccumulationGroup:
@@ -74,7 +74,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         fabric: Any = None,
         snapshot: Callable[[int, Mapping[str, FeatureExtractor]], None] = lambda epoch, networks: None,
-        make_optimiser: MakeOptimiser = optimiser,
+        make_optimiser: MakeOptimiser = create_optimiser,
     ) -> None:
         self.settings, self.task, self.folder = settings, task, folder
         self.callbacks = list(callbacks)
@@ -129,15 +129,15 @@ class Trainer:
             if log_point or progress.position == steps:
                 self._log(state)
             if ends and self._must_stop(state, log_point):
-                progress.spend(began)
+                progress.add_seconds(began)
                 self._stop(state)
             if ends and self._save_is_due(last_save, log_point):
-                began = progress.spend(began)
+                began = progress.add_seconds(began)
                 self._save(state)
                 last_save = time.monotonic()
         self._validate(state)
         progress.next_epoch()
-        progress.spend(began)
+        progress.add_seconds(began)
 
     def _batch(self, state: TrainingState, batch: Batch) -> bool:
         """Take all turns of one batch; with accumulation, the optimisers step at the end of each group of batches.
@@ -148,7 +148,7 @@ class Trainer:
         group = AccumulationGroup.at(progress.position, state.batches.steps, self.settings.accumulate)
         played: dict[str, Tensor] = {}
         with ExitStack() as stack:
-            if not group.ends:
+            if not group.is_last:
                 for player in scheme.players.values():
                     stack.enter_context(self.fabric.no_backward_sync(player))
             for name, losses in scheme.turns(batch, progress.step):
@@ -159,20 +159,20 @@ class Trainer:
                     )
                 self._turn(state, name, losses, group)
                 played |= {f"{name}/{term}": value.detach() for term, value in losses.items()}
-        if group.ends:
+        if group.is_last:
             state.after_step()
         state.pending_losses.append(played)
-        return group.ends
+        return group.is_last
 
     def _turn(self, state: TrainingState, name: str, losses: dict[str, Tensor], group: AccumulationGroup) -> None:
         parts = state.optimised[name]
-        if group.begins:
+        if group.is_first:
             for part in parts:
                 part.optimiser.zero_grad(set_to_none=True)
         losses = self._stash_teacher_gradients(state, name, losses)
         if losses:
             self.fabric.backward(_sum(losses) / group.size if group.size > 1 else _sum(losses))
-        if not group.ends:
+        if not group.is_last:
             return
         self._clip(parts)
         for part in parts:
@@ -181,7 +181,7 @@ class Trainer:
     def _stash_teacher_gradients(self, state: TrainingState, name: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
         """Give the optimisers that want them apart the gradients of the distillation terms; return the other terms."""
         distilled = {term: loss for term, loss in losses.items() if f"{name}/{term}" in state.distillation_terms}
-        separating = [part for part in state.optimised[name] if part.separates]
+        separating = [part for part in state.optimised[name] if part.separates_teacher_gradients]
         if not distilled or not separating:
             return losses
         self.fabric.backward(_sum(distilled), retain_graph=True)
@@ -213,7 +213,7 @@ class Trainer:
         progress = state.progress
         means = self.fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean")
         logged = {display_name(name): value for name, value in zip(losses, means.tolist(), strict=True)}
-        refuse_infinite(logged, progress.step, checkpoint.left(self.folder))
+        refuse_infinite(logged, progress.step, checkpoint.describe_newest(self.folder))
         epoch = round(progress.epoch + progress.position / state.batches.steps, 4)
         self._notify(StepEnd(progress.step, epoch, logged, float(state.schedules[0].get_last_lr()[0])))
 
@@ -247,7 +247,7 @@ class Trainer:
         self._notify(EpochEnd(progress.step, progress.epoch + 1, evaluation.values, name))
         value = evaluation.values[task.metric]
         if progress.is_better(value, task.higher_is_better):
-            progress.note_best(value)
+            progress.set_best(value)
             if self.settings.keep == "best":
                 state.keep_weights(networks)
 
