@@ -184,7 +184,7 @@ def test_a_turn_without_a_teacher_is_stashed_nowhere():
 
 
 def test_what_does_not_go_with_separating_is_refused_for_any_optimiser():
-    with pytest.raises(ConfigError, match="Weighing keeps two gradients apart, which doesn't go with accumulate"):
+    with pytest.raises(ConfigError, match="Weighing separates two gradients, which doesn't go with accumulate"):
         trained(offline(digits(64)), lambda module, settings: Weighing(module, 1.0), accumulate=2)
 
 

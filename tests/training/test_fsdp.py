@@ -133,9 +133,9 @@ def test_peers_are_divided_too(tmp_path):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (Term(KD(), {"name": "uncertainty"}), r"terms\.kd\.weight\.s: a number alone"),
-        (Term(KD(), {"name": "gradient_ratio"}), "goes by gradient norms"),
-        (CATKD(), "asks for the student's classifier"),
+        (Term(KD(), {"name": "uncertainty"}), r"terms\.kd\.weight\.s: a scalar parameter"),
+        (Term(KD(), {"name": "gradient_ratio"}), "depends on gradient norms"),
+        (CATKD(), "requires the student's classifier"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(method, message):
