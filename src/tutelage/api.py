@@ -82,12 +82,12 @@ def distill(
     config = check(overrides | more)
     if provided.method is not None:
         config.method = [spec_of(term) for term in Terms.from_method(provided.method).named().values()]
-    with _shown(provided, config.seeds, progress) as watched:
+    with _with_progress(provided, config.seeds, progress) as watched:
         return open_run(runs.Run(config, watched).fit(), provided.student)
 
 
 @contextmanager
-def _shown(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
+def _with_progress(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
     """Print progress if that is wanted, or in a terminal or notebook: yields the objects with that callback."""
     from tutelage.runs.progress import ProgressDisplay
 
@@ -134,7 +134,7 @@ def resume(
     rest: dict[str, Any] = {**keys}
     provided, overrides = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
     named = {key: value for key, value in overrides.items() if value not in (None, "")}
-    with _shown(provided, 0, progress) as watched:
+    with _with_progress(provided, 0, progress) as watched:
         return open_run(
             resuming.resume(folder, watched, named | rest), student if isinstance(student, nn.Module) else None
         )
@@ -181,10 +181,10 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
-            ours, theirs = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
+            card_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
             raise ConfigError(
-                f"{model} was made for {len(card.classes)} classes ({ours} …) and "
-                f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
+                f"{model} was made for {len(card.classes)} classes ({card_classes} …) and "
+                f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({data_classes} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)

@@ -50,9 +50,9 @@ def numbers(data, split="train", **options):
 
 def test_batch_size_and_workers_are_a_runs():
     data = from_datasets(DataLoader(ITEMS, batch_size=12, shuffle=True, num_workers=2), test=OTHER, classes=2)
-    assert data.loading == {"batch_size": 12, "workers": 2}
-    assert from_datasets(ITEMS, test=DataLoader(OTHER, batch_size=3), classes=2).loading == {}
-    assert prepare_data("again", data).loading == data.loading
+    assert data.loader_keys == {"batch_size": 12, "workers": 2}
+    assert from_datasets(ITEMS, test=DataLoader(OTHER, batch_size=3), classes=2).loader_keys == {}
+    assert prepare_data("again", data).loader_keys == data.loader_keys
 
 
 def test_a_subset_sampler_is_a_subset_in_every_split():

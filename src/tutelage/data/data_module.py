@@ -46,7 +46,7 @@ class DataModule:
         source_scale: the scale of the image values before normalisation; where it isn't known the values are left
         unchanged,
             with mean 0 and std 1.
-        loading: configuration keys of a run that the data sets.
+        loader_keys: configuration keys of a run that the data sets.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -67,7 +67,7 @@ class DataModule:
     column_name: str = ""
     notes: tuple[str, ...] = ()
     source_scale: SourceScale = PIXELS
-    loading: Mapping[str, int] = field(default_factory=dict)
+    loader_keys: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -251,7 +251,7 @@ class DataModule:
         return ViewSeed(seed, view, "resized-crop" in self._augmentations, policies)
 
     @property
-    def random(self) -> bool:
+    def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
         return self.augment != "none" or self.train.is_random
 

@@ -187,7 +187,7 @@ def to_tensor(image: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ImageHeaders:
     """A summary of image headers: channels (1 if all images are grey), and the set of heights and widths."""
 
     channels: int
@@ -204,7 +204,7 @@ class Probe:
         return max(height, width) <= side and count * self.channels * height * width < MEMORY
 
 
-def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
+def read_headers(paths: Sequence[Path], limit: int = 5000) -> ImageHeaders:
     """Read the headers of all images, or of `limit` evenly spaced ones.
 
     Raises: DataError naming the files that can't be read.
@@ -224,4 +224,4 @@ def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
         raise DataError(
             "\n".join(faults[:3] + ([f"And {len(others)} more: {summarise(others, 20)}."] if others else []))
         )
-    return Probe(1 if grey else 3, frozenset(sizes))
+    return ImageHeaders(1 if grey else 3, frozenset(sizes))

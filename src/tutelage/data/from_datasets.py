@@ -70,12 +70,12 @@ def from_datasets(
     """
     splits = {"train": train, "val": val, "test": test}
     present = {split: dataset for split, dataset in splits.items() if dataset is not None}
-    datasets = Datasets(present, classes, name, mean, std, normalised, fields)
+    datasets = DatasetSource(present, classes, name, mean, std, normalised, fields)
     return datasets.data(task=task, val=val_fraction, seed=seed, augment=augment)
 
 
 @dataclass
-class Datasets:
+class DatasetSource:
     """The user's Datasets by split and the options of from_datasets, before a run's task and size are known."""
 
     splits: Mapping[str, Any]
@@ -95,7 +95,7 @@ class Datasets:
         self.sources = {split: loader_settings(split, source) for split, source in self.splits.items()}
 
     @property
-    def loading(self) -> dict[str, int]:
+    def loader_keys(self) -> dict[str, int]:
         """The configuration keys of a run that train's DataLoader sets."""
         train = self.sources["train"]
         return {k: v for k, v in {"batch_size": train.batch_size, "workers": train.workers}.items() if v}
@@ -104,7 +104,7 @@ class Datasets:
         """Return the DataModule for a run's task, size and options."""
         names, selected = class_names(self.sources["train"].dataset, self.classes, self.fields)
         source_data = self.to_source_data(names, task or "classification", size)
-        return prepare_data(self.name, source_data, classes=selected, loading=self.loading, **options)
+        return prepare_data(self.name, source_data, classes=selected, loader_keys=self.loader_keys, **options)
 
     def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """Read the first samples of each Dataset and return its splits, scale and size."""

@@ -19,8 +19,8 @@ from tutelage.utils import registry
 @cache
 def _sources() -> tuple[ModuleType, ...]:
     names = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
-    ours = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
-    return ours + tuple(plugin.load() for plugin in registry.plugins("data").values())
+    built_in = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
+    return built_in + tuple(plugin.load() for plugin in registry.plugins("data").values())
 
 
 def available() -> dict[str, str]:

@@ -88,8 +88,8 @@ def split_off(name: str, split: str, samples: Split, fraction: float, seed: int)
         raise DataError(
             f"data {name!r}: {len(samples)} sample(s) can't be split into train and {split}: provide more samples."
         )
-    chosen = stratified_order(samples, seed)
-    return samples.take(chosen[count:].sort().values), samples.take(chosen[:count].sort().values)
+    order = stratified_order(samples, seed)
+    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
 
 def stratified_order(samples: Split, seed: int) -> Tensor:
@@ -146,9 +146,9 @@ def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...
     limit: number of evenly spaced samples that are used if they are read from files.
     """
     count = len(samples) if isinstance(samples, InMemorySplit) else min(limit, len(samples))
-    chosen = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
+    order = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
     pixels, total, squares, top = 0, torch.zeros(()), torch.zeros(()), 1.0
-    for images, _ in samples.read([chosen[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
+    for images, _ in samples.read([order[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
         top = 1.0 if images.is_floating_point() else 255.0
         x = images.double().movedim(1, 0).flatten(1)
         pixels, total, squares = pixels + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
@@ -183,7 +183,7 @@ def prepare_data(
     augment: str | None = None,
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
-    loading: Mapping[str, int] | None = None,
+    loader_keys: Mapping[str, int] | None = None,
 ) -> DataModule:
     """Return the DataModule of a source's data, or of a DataModule, with a run's options.
 
@@ -201,7 +201,7 @@ def prepare_data(
         name=name,
         size=size or data.size,
         augment=with_crop(augment, data.augment),
-        loading=data.loading if loading is None else loading,
+        loader_keys=data.loader_keys if loader_keys is None else loader_keys,
     )
     for samples in (data.train, data.val, data.test):
         samples.content = fingerprint == "content"

@@ -28,7 +28,7 @@ class ViewSeed:
     crop: bool = False
     policies: tuple[str, ...] = ()
 
-    def alter(self, x: Tensor, number: int) -> Tensor:
+    def augment(self, x: Tensor, number: int) -> Tensor:
         """Apply the policies to a sample's image (C, H, W)."""
         return apply_policies(x, self.policies, (self.seed, number, self.view)) if self.policies else x
 
@@ -126,7 +126,7 @@ class InMemorySplit(Split):
             rows = self.rows[batch]
             images = self.images[rows]
             if augmentation.policies:
-                images = torch.stack([augmentation.alter(x, int(n)) for x, n in zip(images, batch, strict=True)])
+                images = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(images, batch, strict=True)])
             yield images, self.targets[rows].long()
 
     def fingerprint(self) -> str:
@@ -212,7 +212,7 @@ class _Reader(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
         try:
             x, y = self.samples.item(number, self.augmentation)
-            return self.augmentation.alter(x, number), y
+            return self.augmentation.augment(x, number), y
         except DataError as error:
             return error
 

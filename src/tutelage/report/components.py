@@ -101,8 +101,8 @@ class SummaryCard(Block):
     style: str
     title: str
     model: str
-    figure: str
-    below: str
+    value: str
+    details: str
     properties: Sequence[tuple[str, str]]
 
 

@@ -88,7 +88,7 @@ class Collaborative(Scheme):
         group = CollaborativePlayer(
             networks, terms, context.task, create_ensemble(ensemble), split, gradient, rise * settings.epochs
         )
-        return cls(group, context.data, context.seed, own_views and context.data.random, average, others)
+        return cls(group, context.data, context.seed, own_views and context.data.is_random, average, others)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Split the branches, and size the ensemble and the terms."""

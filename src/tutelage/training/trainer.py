@@ -154,7 +154,7 @@ class Trainer:
         progress.add_seconds(began)
 
     def _batch(self, state: TrainingState, batch: Batch) -> bool:
-        """Take all turns of one batch; return whether the optimisers stepped, as they do after each group of batches."""
+        """Take all turns of one batch; return True if the optimisers stepped: after the last batch of a group."""
         scheme, progress = state.scheme, state.progress
         group = AccumulationGroup.at(progress.position, state.batches.steps, self.settings.accumulate)
         played: dict[str, Tensor] = {}

@@ -87,14 +87,14 @@ def patch_maps(features: list[Tensor]) -> list[Tensor]:
     return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
 
 
-def head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the teacher's classifier to the loss's inputs."""
     return loss_kwargs | {
         "head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])
     }
 
 
-def both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add both sides' classifiers, without biases, to the loss's inputs."""
     student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
     return loss_kwargs | {"student_head": (student, None), "head": (teacher, None)}
@@ -109,7 +109,7 @@ REFERENCES = {
         state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
         ignored=("parameters.W.0.bias",),  # which the batch norm after it cancels
     ),
-    "cat_kd": Reference(prepare_inputs=both_heads),
+    "cat_kd": Reference(prepare_inputs=add_both_heads),
     "cosine_hidden": Reference("hidden_state", options={"kind": "cosine", "projection": "none"}),
     "distillkit_hidden_state": Reference("hidden_state", options=projection, state=PROJECTIONS),
     "fitnet_hint": Reference(
@@ -164,7 +164,7 @@ REFERENCES = {
         fields={"weight": "response_weight"},
         renames={"teacher_logits": "teacher_response"},
         state={r"^Connectors\.": "embed."},
-        prepare_inputs=partial(head, "fc_t"),
+        prepare_inputs=partial(add_head, "fc_t"),
     ),
     "textbrewer_att_ce": Reference("attention_ce", options=TEXTBREWER),
     "textbrewer_att_ce_mean": Reference("attention_ce", options={"heads": "mean", **TEXTBREWER}),

@@ -49,17 +49,17 @@ def bank_size(vector: Vector) -> dict[str, Any]:
     return {"size": len(vector.inputs["extra.teacher_memory"])}
 
 
-def transposed_queue(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def transpose_queue(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Transpose the queue, whose vectors are published as columns."""
     return {**loss_kwargs, "queue": loss_kwargs["queue"].T}
 
 
-def graph(sides: list[Tensor]) -> list[Tensor]:
+def add_batch_dimension(sides: list[Tensor]) -> list[Tensor]:
     """Add a batch dimension to the nodes of the published graph."""
     return [nodes.unsqueeze(0) for nodes in sides]
 
 
-def fours(sides: list[Tensor]) -> list[Tensor]:
+def group_by_four(sides: list[Tensor]) -> list[Tensor]:
     """Group the batch by fours: each image and its three versions."""
     return [x.unflatten(0, (-1, 4)) for x in sides]
 
@@ -91,16 +91,16 @@ REFERENCES = {
     "irg": Reference(combine=irg),
     "lightly_queue": Reference(options={"normalise": False}),
     "lsp": Reference(
-        convert_side=graph,
+        convert_side=add_batch_dimension,
         prepare_inputs=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)},
     ),
     "minilm_relation": Reference(),
     "relative_teacher": Reference(options={"frobenius": True}),
-    "seed": Reference(prepare_inputs=transposed_queue),
+    "seed": Reference(prepare_inputs=transpose_queue),
     "sskd": Reference(
         student="student_logits student_features",
         teacher="teacher_logits teacher_features",
-        convert_side=fours,
+        convert_side=group_by_four,
         fields={"kd_T": "kd_temperature", "tf_T": "tf_temperature", "ss_T": "ss_temperature"},
     ),
 }

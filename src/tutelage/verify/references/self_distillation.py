@@ -101,7 +101,7 @@ def mean_teacher(vector: Vector) -> Weighted:
     return [(vector.hyper["consistency_weight"], reference)]
 
 
-def mixtures(vector: Vector) -> Vector:
+def add_mixtures(vector: Vector) -> Vector:
     """Add the mixes of every classifier's logits and of the features to the vector."""
     mix_lambda, order = vector.hyper["lam"], vector.inputs["extra.order"]
 
@@ -161,7 +161,7 @@ def mixskd(vector: Vector) -> Weighted:
     return [*task_losses, *((1.0, reference) for reference in pairs), (1.0, maps)]
 
 
-def hidden(vector: Vector) -> dict[str, Any]:
+def hidden_size(vector: Vector) -> dict[str, Any]:
     """Return the number of hidden units in the vector's weights; the published network has more, which are zero."""
     return {"hidden": next(len(x) for name, x in vector.among("parameters").items() if name.startswith("0.0.weight"))}
 
@@ -177,12 +177,12 @@ def noisy_student(vector: Vector) -> Weighted:
     return [(1.0, Reference("ce", options={"smoothing": smoothing})), (vector.hyper["unlabel_ratio"], pseudo)]
 
 
-def numbered(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_indices(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the samples' positions in the batch as their indices."""
     return loss_kwargs | {"index": torch.arange(len(vector.inputs["student_logits"]))}
 
 
-def epoch_before(vector: Vector, loss: Loss) -> None:
+def compute_previous_epoch(vector: Vector, loss: Loss) -> None:
     """Compute the loss on the previous epoch's logits, if the vector has them, so that it stores them."""
     logits = vector.get("extra.previous_epoch_logits")
     if logits is not None:
@@ -210,7 +210,7 @@ def tf_kd_self(vector: Vector) -> Weighted:
     return [(1 - alpha, TASK_LOSS), (alpha * vector.hyper["multiplier"], Reference("kd", scale=per_class))]
 
 
-def dense_votes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_votes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the votes of the dense ranking, if any: their number per class, or each position's class."""
     logits, names = vector.inputs["student_logits"], list(vector.among("extra"))
     if not names:
@@ -227,23 +227,23 @@ REFERENCES = {
     "dlb": Reference(combine=dlb),
     "frskd": Reference(combine=frskd),
     "mean_teacher": Reference(combine=mean_teacher),
-    "mixskd": Reference(derive=mixtures, combine=mixskd),
+    "mixskd": Reference(derive=add_mixtures, combine=mixskd),
     "mixskd_discriminator": Reference(
-        options=hidden,
+        options=hidden_size,
         state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"},
         one_call=True,
         ignored=("hidden",),
     ),
     "noisy_student": Reference(combine=noisy_student),
-    "online_label_smoothing": Reference(prepare_loss=epoch_before),
+    "online_label_smoothing": Reference(prepare_loss=compute_previous_epoch),
     "ps_kd": Reference(
         fields={"alpha_T": "alpha", "end_epoch": "epochs"},
         samples=lambda vector: len(vector.inputs["student_logits"]),
         state={"previous_predictions": "predictions"},
-        prepare_inputs=numbered,
+        prepare_inputs=add_indices,
     ),
     "tf_kd_reg": Reference(combine=tf_kd_reg),
     "tf_kd_self": Reference(combine=tf_kd_self),
-    "zipf_ls": Reference(prepare_inputs=dense_votes, ignored=("dense",)),
+    "zipf_ls": Reference(prepare_inputs=add_votes, ignored=("dense",)),
     "uskd": Reference(options={"log_rank": True}, student="student_logits student_features", one_call=True),
 }
