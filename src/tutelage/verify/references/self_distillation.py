@@ -147,14 +147,9 @@ def mixskd(vector: Vector) -> Weighted:
         for student, teacher in ((mixed, mixture), (mixture, mixed))
         for k in heads[:-1]
     ]
+    last: dict[str, Any] = {"convert_side": select_member(heads[-1]), "convert_teacher_side": detach}
     pairs += [
-        Reference(
-            "kd",
-            student=student,
-            teacher=self_teachers[name],
-            convert_side=select_member(heads[-1]),
-            convert_teacher_side=detach,
-        )
+        Reference("kd", student=student, teacher=self_teachers[name], **last)
         for student, name in ((mixed, "mixture"), (mixture, "mixed"))
     ]
     maps = Reference("fitnet", student="extra.mixed_features", teacher="extra.mixture_features")
