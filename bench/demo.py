@@ -47,7 +47,7 @@ def train_demo(variant: dict[str, Any], seeds: int) -> dict[str, Any]:
         optimizers.SGD = lambda parameters, **options: torch.optim.SGD(parameters, **{**options, "fused": False})  # type: ignore
     with tempfile.TemporaryDirectory() as folder:
         keys = {"channels_last": variant["channels_last"], "seeds": seeds, "out": f"{folder}/demo"}
-        result = api.finished(Run(read(DEMO, **keys)).fit()).result
+        result = api.open_run(Run(read(DEMO, **keys)).fit()).result
     return {"torch": torch.__version__, **{role: result[role]["accuracy"] for role in ("baseline", "student")}} | {
         key: result["gain"][key] for key in ("mean", "interval", "verdict")
     }

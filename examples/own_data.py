@@ -26,7 +26,7 @@ class Numerals(Dataset[tuple[Tensor, int]]):
         return self.images[number], self.targets[number]
 
 
-def main(epochs: int = 10, **keys: object) -> tutelage.Finished:
+def main(epochs: int = 10, **keys: object) -> tutelage.FinishedRun:
     """Train a teacher and a student on these Datasets; a validation split is taken from the first."""
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     data = (Numerals(train=True), Numerals(train=False))

@@ -33,7 +33,7 @@ class TopKD(Response):
         return softened_kl(student.gather(1, top), teacher.gather(1, top), self.temperature)
 
 
-def main(epochs: int = 15, **keys: object) -> tutelage.Finished:
+def main(epochs: int = 15, **keys: object) -> tutelage.FinishedRun:
     """Train the default teacher and student on the digits, with this loss and attention transfer."""
     return tutelage.distill(data="digits", method=TopKD(k=5) + 10 * AT(), epochs=epochs, **keys)
 

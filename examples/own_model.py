@@ -33,7 +33,7 @@ def small(classes: int, channels: int) -> nn.Module:
     return Mixer(classes, channels)
 
 
-def main(epochs: int = 10, **keys: object) -> tuple[tutelage.Finished, nn.Module]:
+def main(epochs: int = 10, **keys: object) -> tuple[tutelage.FinishedRun, nn.Module]:
     """Return the run, and its student loaded into a new network."""
     keys = {"epochs": epochs, "lr": 0.1, **keys}
     run = tutelage.distill(Mixer(10), "cnn16", "digits", "kd", **keys)

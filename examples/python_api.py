@@ -6,7 +6,7 @@ import tutelage
 from tutelage import AT, KD
 
 
-def main(**keys: object) -> tutelage.Finished:
+def main(**keys: object) -> tutelage.FinishedRun:
     run = tutelage.distill(data="digits", method=KD(temperature=4) + 10 * AT(), **keys)
     for role in ("teacher", "baseline", "student"):
         metrics = run.result[role]

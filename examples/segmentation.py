@@ -36,7 +36,7 @@ class Shapes(Dataset[tuple[Tensor, Tensor]]):
         return self.samples[number]
 
 
-def main(epochs: int = 6, train: int = 200, **keys: object) -> tutelage.Finished:
+def main(epochs: int = 6, train: int = 200, **keys: object) -> tutelage.FinishedRun:
     """Distil seg16 into seg4."""
     classes = ["ground", "disc", "square"]
     data = from_datasets(Shapes(train, 0), test=Shapes(60, 1), classes=classes, task="segmentation", name="shapes")

@@ -87,7 +87,7 @@ FILES = {
         class Tiny(ZooNetwork):
             """One convolution and a classifier."""
 
-            pattern, form, examples = r"tiny(?P<width>\\d+)", "tinyW", ("tiny4",)
+            pattern, name_form, examples = r"tiny(?P<width>\\d+)", "tinyW", ("tiny4",)
 
             def __init__(self, classes: int, channels: int = 3, width: int = 4) -> None:
                 super().__init__()
@@ -168,7 +168,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         cache.cache_clear()
 
 
-def losses_of(run: tutelage.Finished, phase: str = "student-0") -> set[str]:
+def losses_of(run: tutelage.FinishedRun, phase: str = "student-0") -> set[str]:
     """The terms that a phase logged."""
     import json
 
@@ -176,7 +176,7 @@ def losses_of(run: tutelage.Finished, phase: str = "student-0") -> set[str]:
     return {name for row in rows if row["kind"] == "step" for name in row["losses"]}
 
 
-def distill(**keys: object) -> tutelage.Finished:
+def distill(**keys: object) -> tutelage.FinishedRun:
     return tutelage.distill(out="run", baseline=False, **KEYS | keys)
 
 

@@ -19,7 +19,7 @@ from tutelage import cli
 from tutelage.errors import ConfigError
 from tutelage.report import write
 from tutelage.runs import progress
-from tutelage.training.callbacks import JsonLines, Logger, tag
+from tutelage.training.callbacks import JsonLines, Logger, to_tag
 from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils import console
 
@@ -168,7 +168,7 @@ def test_in_tensorboard(tmp_path):
     tags = [name for name in found.Tags()["scalars"] if name.startswith("val/accuracy/")]
     assert len(tags) == len(NAMES), "none is lost and none takes another's place"
     assert all(re.fullmatch(r"[\w .\-/]+", name) for name in tags)
-    assert tag("val/accuracy") == "val/accuracy"
+    assert to_tag("val/accuracy") == "val/accuracy"
 
 
 @pytest.mark.parametrize("name", [NAMES[key] for key in ("ansi", "newline", "right to left")] + ["[bold]a :smile:"])

@@ -12,7 +12,7 @@ KD("hot")  # type: ignore[arg-type]
 KD(heat=4.0)  # type: ignore[call-arg]
 
 run = tutelage.distill(data="digits", method=KD(4) + 10 * AT(), seeds=5, epochs=3, optimizer="adamw", progress=False)
-assert_type(run, tutelage.Finished)
+assert_type(run, tutelage.FinishedRun)
 tutelage.distill(epochs="3")  # type: ignore[arg-type]
 tutelage.distill(epoch=3)  # type: ignore[call-arg]
 tutelage.distill(optimizer="lion")  # type: ignore[arg-type]

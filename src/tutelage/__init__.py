@@ -18,7 +18,7 @@ from tutelage.utils import registry
 
 if TYPE_CHECKING:
     from tutelage._catalogue import *  # noqa: F403
-    from tutelage.api import Finished as Finished
+    from tutelage.api import FinishedRun as FinishedRun
     from tutelage.api import build_cache as build_cache
     from tutelage.api import distill as distill
     from tutelage.api import evaluate as evaluate
@@ -39,7 +39,7 @@ PARTS = {
     "evaluate": "api",
     "resume": "api",
     "build_cache": "api",
-    "Finished": "api",
+    "FinishedRun": "api",
     "Keys": "config.keys",
     "load": "models.serialization",
     "TutelageError": "errors",

@@ -31,18 +31,18 @@ from tutelage.utils import checksums
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A finished run: its folder and what it found."""
 
     folder: Path
     result: dict[str, Any]
-    given: nn.Module | None = None
+    student_module: nn.Module | None = None
     """The student, if it was given as an object."""
 
     @property
     def student(self) -> nn.Module:
         """The taught network, in eval mode."""
-        return serialization.load(self.folder, copy.deepcopy(self.given))
+        return serialization.load(self.folder, copy.deepcopy(self.student_module))
 
     @property
     def report(self) -> Path:
@@ -65,7 +65,7 @@ def distill(
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
-) -> Finished:
+) -> FinishedRun:
     """Teach a student: train the teacher if need be, the student alone and the student taught, and compare.
 
     student, teacher: names (`tutelage list models`), run folders, or modules; with data="digits" both have defaults.
@@ -82,12 +82,12 @@ def distill(
     config = check(overrides | more)
     if provided.method is not None:
         config.method = [spec_of(term) for term in Terms.from_method(provided.method).named().values()]
-    with _shown(provided, config.seeds, progress) as watched:
-        return finished(runs.Run(config, watched).fit(), provided.student)
+    with _with_progress(provided, config.seeds, progress) as watched:
+        return open_run(runs.Run(config, watched).fit(), provided.student)
 
 
 @contextmanager
-def _shown(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
+def _with_progress(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
     """Print progress if that is wanted, or in a terminal or notebook: yields the objects with that callback."""
     from tutelage.runs.progress import ProgressDisplay
 
@@ -105,7 +105,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
-) -> Finished:
+) -> FinishedRun:
     """Train a network without a teacher: a baseline, or the teacher of later runs."""
     for word in ("student", "teacher", "method"):
         if word in keys:
@@ -123,7 +123,7 @@ def resume(
     method: Any = None,
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
-) -> Finished:
+) -> FinishedRun:
     """Go on with a run that was stopped or killed, or with more epochs; what it was given as objects is given again.
 
     keys: those of `epochs`, `lr`, `device`, `workers` and what else may change when a run goes on that are to change.
@@ -134,8 +134,8 @@ def resume(
     rest: dict[str, Any] = {**keys}
     provided, overrides = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
     named = {key: value for key, value in overrides.items() if value not in (None, "")}
-    with _shown(provided, 0, progress) as watched:
-        return finished(
+    with _with_progress(provided, 0, progress) as watched:
+        return open_run(
             resuming.resume(folder, watched, named | rest), student if isinstance(student, nn.Module) else None
         )
 
@@ -181,10 +181,10 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
-            ours, theirs = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
+            card_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
             raise ConfigError(
-                f"{model} was made for {len(card.classes)} classes ({ours} …) and "
-                f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({theirs} …) and "
+                f"{model} was made for {len(card.classes)} classes ({card_classes} …) and "
+                f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({data_classes} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
@@ -194,6 +194,6 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 
 
-def finished(folder: Path, student: nn.Module | None = None) -> Finished:
+def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
-    return Finished(folder, json.loads(checksums.read(folder / "result.json")), student)
+    return FinishedRun(folder, json.loads(checksums.read(folder / "result.json")), student)

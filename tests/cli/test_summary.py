@@ -2,7 +2,7 @@
 
 import pytest
 
-from tutelage.api import Finished
+from tutelage.api import FinishedRun
 from tutelage.cli.summary import print_summary
 from tutelage.utils import console
 from tutelage.utils.intervals import interval, verdict
@@ -34,7 +34,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_summary_contains(case, tmp_path, capsys):
     (teacher, alone, student), text = CASES[case]
-    print_summary(Finished(tmp_path, result(teacher, alone, student)))
+    print_summary(FinishedRun(tmp_path, result(teacher, alone, student)))
     output = capsys.readouterr().out
     assert text in output
     assert ("warning" in output) == (case == "weak teacher")

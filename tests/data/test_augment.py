@@ -2,7 +2,7 @@
 
 import torch
 
-from tutelage.data.augment import crop_box, crop_flip, random_bits, to_integers, to_uniform
+from tutelage.data.augment import crop_flip, random_bits, random_crop_box, to_integers, to_uniform
 
 GOLD, MASK = 0x9E3779B97F4A7C15, (1 << 64) - 1
 
@@ -74,15 +74,15 @@ def test_views_and_seeds_differ_and_shift_never_flips():
 def test_crop_box_lies_in_the_photo_and_keeps_its_limits():
     areas = []
     for number in range(300):
-        top, left, height, width, _ = crop_box(0, number, 0, 80, 100)
+        top, left, height, width, _ = random_crop_box(0, number, 0, 80, 100)
         assert 0 <= top <= 80 - height
         assert 0 <= left <= 100 - width
         assert 0.7 < width / height < 1.43
         areas.append(height * width / 8000)
     assert min(areas) < 0.2
     assert max(areas) > 0.8
-    assert {crop_box(0, n, 0, 80, 100)[4] for n in range(20)} == {True, False}
+    assert {random_crop_box(0, n, 0, 80, 100)[4] for n in range(20)} == {True, False}
 
 
 def test_crop_box_of_a_strip_is_its_middle():
-    assert crop_box(0, 0, 0, 1, 1000)[:4] == (0, 499, 1, 1)
+    assert random_crop_box(0, 0, 0, 1, 1000)[:4] == (0, 499, 1, 1)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from tutelage.data import from_datasets
-from tutelage.data.items import image
+from tutelage.data.items import to_image
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError
 
@@ -73,7 +73,7 @@ def test_an_item_is_a_pair_or_has_fields_that_are_named(item, options):
 )
 def test_pictures_of_every_mode_are_read_or_refused(mode):
     picture = Image.new(mode, (5, 4))
-    x = image(picture)
+    x = to_image(picture)
     assert x.shape == (1 if mode in ("L", "I;16") else 3, 4, 5)
     assert x.dtype == (torch.float32 if mode == "I;16" else torch.uint8)
 
@@ -91,11 +91,11 @@ def test_sixteen_bits_are_pixels_of_65535(form):
         given = Image.frombytes(form, (4, 3), values.astype(">u2" if form == "I;16B" else "<u2").tobytes())
     else:
         given = {"array": values, ">u2": values.astype(">u2"), "tensor": torch.from_numpy(values)}[form]
-    x = image(given)
+    x = to_image(given)
     assert x.shape == (1, 3, 4)
     assert x[0].numpy() == pytest.approx(values / 65535)
     data = from_datasets(Items((given, 0), count=20), classes=2)
-    assert data.came.kind == "pixels"
+    assert data.source_scale.kind == "pixels"
     assert data.mean == pytest.approx([values.mean() / 65535])
 
 
@@ -112,7 +112,7 @@ def test_sixteen_bits_are_pixels_of_65535(form):
     ],
 )
 def test_arrays_where_it_is_certain_what_they_mean(given, expected):
-    assert image(given).equal(expected)
+    assert to_image(given).equal(expected)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from torch.utils.data import (
 )
 
 from tutelage.data import from_datasets
-from tutelage.data.preparation import made
+from tutelage.data.preparation import prepare_data
 from tutelage.errors import ConfigError, DataError
 
 ITEMS = TensorDataset(
@@ -50,9 +50,9 @@ def numbers(data, split="train", **options):
 
 def test_batch_size_and_workers_are_a_runs():
     data = from_datasets(DataLoader(ITEMS, batch_size=12, shuffle=True, num_workers=2), test=OTHER, classes=2)
-    assert data.loading == {"batch_size": 12, "workers": 2}
-    assert from_datasets(ITEMS, test=DataLoader(OTHER, batch_size=3), classes=2).loading == {}
-    assert made("again", data).loading == data.loading
+    assert data.loader_keys == {"batch_size": 12, "workers": 2}
+    assert from_datasets(ITEMS, test=DataLoader(OTHER, batch_size=3), classes=2).loader_keys == {}
+    assert prepare_data("again", data).loader_keys == data.loader_keys
 
 
 def test_a_subset_sampler_is_a_subset_in_every_split():
@@ -86,7 +86,7 @@ def test_weights_go_with_their_samples():
     loader = DataLoader(ITEMS, batch_size=8, sampler=WeightedRandomSampler(weights.tolist(), 40))
     data = from_datasets(loader, test=OTHER, classes=2, val_fraction=0.5)
     assert data.train.weights.equal(weights[data.train.rows])
-    limited = made("few", data, limit=5)
+    limited = prepare_data("few", data, limit=5)
     assert limited.train.weights.equal(weights[limited.train.rows])
     whole = [numbers(data, rank=r, world=2) for r in range(2)]
     assert len(whole[0]) == len(whole[1]) == 10

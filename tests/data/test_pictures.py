@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import functional as TF
 
 from tutelage.data import decode, load
-from tutelage.data.decode import Picture, max_shrink, to_tensor
+from tutelage.data.decode import ImageFile, max_shrink, to_tensor
 from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import DataError
@@ -50,7 +50,7 @@ def apart(one, other):
 def test_photos_stand_as_the_camera_says(tmp_path, ending, orientation):
     image, path = smooth(48, 80), tmp_path / f"a{ending}"
     turned(path, image, orientation)
-    picture = Picture(path)
+    picture = ImageFile(path)
     assert (picture.height, picture.width) == (48, 80)
     assert apart(to_tensor(picture.rgb_or_grey(3)[0]), to_tensor(image)) < (4 if ending == ".jpg" else 1e-9)
 
@@ -91,7 +91,7 @@ def test_a_mask_of_the_lying_photo_is_refused_by_name(tmp_path, made):
 
 def test_damaged_exif_harms_nothing(tmp_path):
     smooth(40, 60).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xff" * 40)
-    assert (Picture(tmp_path / "a.jpg").height, Picture(tmp_path / "a.jpg").width) == (40, 60)
+    assert (ImageFile(tmp_path / "a.jpg").height, ImageFile(tmp_path / "a.jpg").width) == (40, 60)
     assert item(tmp_path / "a.jpg", (20, 20)).shape == (3, 20, 20)
 
 
@@ -128,7 +128,7 @@ def at_full_size(path, size, profile):
 @pytest.mark.parametrize("size", [(224, 224), (60, 90)])
 def test_large_photos_are_decoded_small_and_the_crops_are_the_same(tmp_path, shape, how, size):
     smooth(*shape, cell=48).save(tmp_path / "a.jpg", quality=92, **how)
-    picture = Picture(tmp_path / "a.jpg")
+    picture = ImageFile(tmp_path / "a.jpg")
     for profile in [ViewSeed()] + [ViewSeed(3, view, True) for view in range(6)]:
         assert apart(item(tmp_path / "a.jpg", size, profile), at_full_size(tmp_path / "a.jpg", size, profile)) < 2
     whole = 0, 0, picture.height, picture.width

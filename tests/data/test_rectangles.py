@@ -58,13 +58,13 @@ def test_a_run_its_card_its_evaluation_and_a_teacher_of_another_shape(tmp_path):
     made = tutelage.train(
         "cnn2", out=tmp_path / "a", size="6x10", **{k: RUN[k] for k in ("epochs", "limit", "batch_size")}
     )
-    assert serialization.card(made.folder).size == (6, 10)
+    assert serialization.read_card(made.folder).size == (6, 10)
     assert tutelage.evaluate(made.folder).values["accuracy"] == pytest.approx(
         tutelage.evaluate(made.folder, size=[6, 10]).values["accuracy"]
     )
     taught = tutelage.distill(
         **RUN | {"teacher": str(made.folder), "size": "12x8", "teacher_size": "6x10", "out": str(tmp_path / "b")}
     )
-    assert serialization.card(taught.folder).size == (12, 8)
+    assert serialization.read_card(taught.folder).size == (12, 8)
     assert "12x8" in (taught.folder / "config.yaml").read_text()
     assert tutelage.resume(taught.folder).result["student"]["accuracy"] == taught.result["student"]["accuracy"]

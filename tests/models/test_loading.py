@@ -24,8 +24,8 @@ def offline(monkeypatch, tmp_path):
     """No network, and empty caches."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(pretrained, "reachable", lambda url: False)
-    monkeypatch.setattr(providers, "reachable", lambda url: False)
+    monkeypatch.setattr(pretrained, "is_reachable", lambda url: False)
+    monkeypatch.setattr(providers, "is_reachable", lambda url: False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tutelage.errors import ModelError
 from tutelage.models import create
-from tutelage.models.pretrained import reachable
+from tutelage.models.pretrained import is_reachable
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_network_that_never_answers_is_left_after_the_time_given(monkeypatch):
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     start = time.monotonic()
-    assert not reachable("https://example.invalid", seconds=0.1)
+    assert not is_reachable("https://example.invalid", seconds=0.1)
     assert time.monotonic() - start < 2
 
 
@@ -115,7 +115,7 @@ def test_a_refusal_is_an_answer(monkeypatch, error, answer):
         raise error
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    assert reachable("https://example.invalid") is answer
+    assert is_reachable("https://example.invalid") is answer
 
 
 KEPT = {

@@ -13,7 +13,7 @@ from tutelage.models import serialization
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "student.safetensors"
-    serialization.save(path, net("cnn4", 5), serialization.card_of("cnn4", digits()))
+    serialization.save(path, net("cnn4", 5), serialization.make_card("cnn4", digits()))
     return path
 
 
@@ -34,7 +34,7 @@ def test_loading_draws_no_random_number(file):
 
 def test_a_given_network_is_loaded_into_the_same_kind(tmp_path):
     path = tmp_path / "mine.safetensors"
-    serialization.save(path, Plain(), serialization.card_of("object:Plain", digits()))
+    serialization.save(path, Plain(), serialization.make_card("object:Plain", digits()))
     with pytest.raises(
         ModelError, match=r"holds Plain, which was passed as an object: pass it as load\(path, model=…\)"
     ):
@@ -56,7 +56,7 @@ class Tied(Plain):
 
 def test_tied_weights_are_written_once_and_tied_again(tmp_path):
     path, model = tmp_path / "tied.safetensors", Tied()
-    serialization.save(path, model, serialization.card_of("object:Tied", digits()))
+    serialization.save(path, model, serialization.make_card("object:Tied", digits()))
     again = serialization.load(path, Tied())
     assert again.again.weight is again.fc.weight
     assert digest(again) == digest(model)

@@ -71,7 +71,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[tutelage.Finished, int]:
+def run(name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[tutelage.FinishedRun, int]:
     ear = Ear()
     made = tutelage.distill(**TINY, method=name, out=str(tmp_path_factory.mktemp(name) / "run"), callbacks=[ear])
     return made, ear.heard
@@ -81,7 +81,7 @@ def files(folder: Path) -> dict[str, Path]:
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.safetensors"))}
 
 
-def made(run: tutelage.Finished) -> dict[str, tuple[Scheme, Batch]]:
+def made(run: tutelage.FinishedRun) -> dict[str, tuple[Scheme, Batch]]:
     """Rebuild and wire the scheme of each phase, and return it with a batch."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     found = {}
@@ -97,7 +97,7 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
     folder = run[0].folder
     results = set((folder / "student-0").glob("*.safetensors"))
     for path in results.union(folder.rglob("model.safetensors")):
-        card = serialization.card(path)
+        card = serialization.read_card(path)
         unwrap = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
         assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in unwrap.items()}, path
     _, *others = made(run[0])["student-0"][0].students()

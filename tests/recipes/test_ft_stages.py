@@ -27,11 +27,11 @@ BATCH = Batch(torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return tutelage.distill(**TINY, method="ft_stages", out=str(tmp_path_factory.mktemp("runs") / "ft"))
 
 
-def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
+def scheme_of(run: tutelage.FinishedRun, phase: str) -> Scheme:
     """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
@@ -39,13 +39,13 @@ def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
     return scheme
 
 
-def epochs(run: tutelage.Finished) -> dict[str, int]:
+def epochs(run: tutelage.FinishedRun) -> dict[str, int]:
     facts = [json.loads(path.read_text()) for path in run.folder.glob("*/phase.json")]
     return {fact["name"]: fact["epochs"] for fact in facts}
 
 
-def saved_terms(run: tutelage.Finished) -> dict[str, Tensor]:
-    return serialization.tensors(run.folder / "paraphraser-0" / "terms.safetensors")
+def saved_terms(run: tutelage.FinishedRun) -> dict[str, Tensor]:
+    return serialization.load_tensors(run.folder / "paraphraser-0" / "terms.safetensors")
 
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
@@ -123,7 +123,7 @@ def test_any_terms_trained_parts_go_on(tmp_path: Path):
     stages = [{"name": "hint", "method": hint}, {"name": "student", "method": hint, "term_weights": "stage:hint"}]
     keys = TINY | {"teacher_epochs": 0, "epochs": 1, "baseline": False, "method": "kd", "stages": stages}
     run = tutelage.distill(**keys, out=str(tmp_path / "r"))
-    trained = serialization.tensors(run.folder / "hint-0" / "terms.safetensors")
+    trained = serialization.load_tensors(run.folder / "hint-0" / "terms.safetensors")
     assert "fitnet.connectors.0.conv.weight" in trained
     state = scheme_of(run, "student-0").players["student"].terms.state_dict()
     assert all(torch.equal(state[name], value) for name, value in trained.items())

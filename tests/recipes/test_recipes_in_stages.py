@@ -31,7 +31,7 @@ TINY: dict[str, Any] = {"epochs": 3, "teacher_epochs": 3, "limit": 60, "batch_si
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory) -> dict[str, tutelage.Finished]:
+def runs(tmp_path_factory) -> dict[str, tutelage.FinishedRun]:
     folder = tmp_path_factory.mktemp("runs")
     return {name: tutelage.distill(**TINY, method=name, out=str(folder / name)) for name in NAMES}
 
@@ -40,11 +40,11 @@ def runs(tmp_path_factory) -> dict[str, tutelage.Finished]:
 def test_one_word_is_a_run_that_ends_in_a_bare_student(runs, name):
     student = tutelage.load(runs[name].folder)
     assert type(student).__name__ == "CNN"
-    assert serialization.card(runs[name].folder).model == "cnn2"
+    assert serialization.read_card(runs[name].folder).model == "cnn2"
     assert runs[name].result["gain"] is not None
 
 
-def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
+def scheme_of(run: tutelage.FinishedRun, phase: str) -> Scheme:
     """Rebuild and wire the scheme of a phase."""
     again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
     scheme, parts = again.scheme(next(p for p in again.phases() if p.name == phase))
@@ -52,11 +52,11 @@ def scheme_of(run: tutelage.Finished, phase: str) -> Scheme:
     return scheme
 
 
-def weights(run: tutelage.Finished, phase: str, file: str = "model") -> str:
+def weights(run: tutelage.FinishedRun, phase: str, file: str = "model") -> str:
     return digest(serialization.load(run.folder / phase / f"{file}.safetensors"))
 
 
-def epochs(run: tutelage.Finished) -> dict[str, int]:
+def epochs(run: tutelage.FinishedRun) -> dict[str, int]:
     facts = [json.loads(path.read_text()) for path in run.folder.glob("*/phase.json")]
     return {fact["name"]: fact["epochs"] for fact in facts}
 

@@ -45,8 +45,8 @@ def test_one_word_is_a_whole_run_that_leaves_a_plain_student(tmp_path: Path, nam
     run = tutelage.distill(method=name, out=str(tmp_path / "run"), **SMALL)
     assert [member["classes"] for member in run.result["before"].values()] == [list("01234"), list("56789")]
     assert tutelage.load(run.folder).state_dict().keys() == net("cnn2").state_dict().keys()
-    assert serialization.card(run.folder).classes == tuple("0123456789")
-    assert serialization.card(run.folder / "teacher1" / "model.safetensors").classes == tuple("56789")
+    assert serialization.read_card(run.folder).classes == tuple("0123456789")
+    assert serialization.read_card(run.folder / "teacher1" / "model.safetensors").classes == tuple("56789")
     assert "teacher1 (cnn8, classes 5 6 7 8 9)" in run.report.read_text()
 
 

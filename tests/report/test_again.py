@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from tutelage import cli
 from tutelage.config import schema
 from tutelage.report import write
-from tutelage.report.again import command
+from tutelage.report.again import rerun_command
 
 TERMS = "method=[{name: kd, weight: 0.9, temperature: 2.0}, {name: at, weight: 1.0e-05}]"
 STAGES = "stages=[{name: first, student: cnn4, method: null, teacher: null}, {name: student, teacher: 'stage:first'}]"
@@ -57,7 +57,7 @@ def pasted(line, monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 def test_the_command_gives_the_same_configuration(case, monkeypatch):
     config = schema.read(words=CASES[case])
-    line = command(config.model_dump())
+    line = rerun_command(config.model_dump())
     assert line is not None
     assert "\n" not in line
     assert pasted(line, monkeypatch) == config
@@ -65,7 +65,7 @@ def test_the_command_gives_the_same_configuration(case, monkeypatch):
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_command_has_only_keys_that_differ(case):
-    line = command(schema.read(words=[*CASES[case], "out=elsewhere"]).model_dump())
+    line = rerun_command(schema.read(words=[*CASES[case], "out=elsewhere"]).model_dump())
     arguments = dict(argument.split("=", 1) for argument in shlex.split(line)[2:])
     for key in arguments:
         others = {name: schema.pairs([f"{name}={text}"])[name] for name, text in arguments.items() if name != key}
@@ -77,7 +77,7 @@ def test_the_command_has_only_keys_that_differ(case):
 
 @pytest.mark.parametrize("objects", [{"student": "object:Net"}, {"teacher": "object:Net"}, {"data": "datasets"}])
 def test_objects_have_no_command(objects):
-    assert command(schema.check({"student": "cnn2", "teacher": "cnn2", **objects}).model_dump()) is None
+    assert rerun_command(schema.check({"student": "cnn2", "teacher": "cnn2", **objects}).model_dump()) is None
 
 
 @pytest.mark.parametrize("text", ["{}", "{student: 3, epochs: x}", "{nonsense: 1}", "{method: {a: 1}}"])
@@ -86,4 +86,4 @@ def test_an_invalid_configuration_has_no_command_but_a_report(make_run, tmp_path
     (run / "config.yaml").write_text(text)
     assert write(run).exists()
     if text != "{}":
-        assert command(yaml.safe_load(text)) is None
+        assert rerun_command(yaml.safe_load(text)) is None

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tutelage.report import write
-from tutelage.report.components import Unit, soft
+from tutelage.report.components import Unit, escape_breakable
 from tutelage.runs.examples import in_turn
 
 NAMES = {
@@ -116,7 +116,7 @@ def test_cards_are_as_high_as_their_content(complete_run, browser):
     ],
 )
 def test_names_break_after_joints(text, parts):
-    assert soft(text).split("<wbr>") == parts
+    assert escape_breakable(text).split("<wbr>") == parts
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_log_loss_by_hand():
 def test_recall_overlap_and_errors_by_hand():
     confusion = csr_array([[8.0, 2.0, 0.0], [1.0, 3.0, 0.0], [0.0, 0.0, 0.0]])
     np.testing.assert_allclose(metrics.recall(confusion), [0.8, 0.75, np.nan])
-    np.testing.assert_allclose(metrics.overlap(confusion), [8 / 11, 3 / 6, np.nan])
-    np.testing.assert_allclose(metrics.errors(confusion).toarray(), [[0, 0.2, 0], [0.25, 0, 0], [0, 0, 0]])
+    np.testing.assert_allclose(metrics.iou(confusion), [8 / 11, 3 / 6, np.nan])
+    np.testing.assert_allclose(metrics.error_rates(confusion).toarray(), [[0, 0.2, 0], [0.25, 0, 0], [0, 0, 0]])
 
 
 def test_largest_orders_by_absolute_value_without_zeros():

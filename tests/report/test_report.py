@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
 from tutelage.report import write
-from tutelage.report.components import count, decimal, duration
+from tutelage.report.components import format_count, format_decimal, format_duration
 from tutelage.report.html import SECTIONS
 from tutelage.report.run_record import read
 from tutelage.report.summary_sections import verdict
@@ -129,12 +129,12 @@ def test_a_teacher_worse_than_the_student_alone_is_warned_of(complete_run: Path,
     ],
 )
 def test_durations_have_no_exponents(value, text: str):
-    assert duration(value) == text
+    assert format_duration(value) == text
 
 
 @pytest.mark.parametrize(
     ("format_value", "value", "text"),
-    [(decimal, 12345, "12,345"), (decimal, 0.25, "0.25"), (count, 999_600, "1,000\u00a0k")],
+    [(format_decimal, 12345, "12,345"), (format_decimal, 0.25, "0.25"), (format_count, 999_600, "1,000\u00a0k")],
 )
 def test_counts_have_no_exponents(format_value, value, text: str):
     assert format_value(value) == text

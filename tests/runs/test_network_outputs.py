@@ -132,7 +132,7 @@ def test_a_whole_run_of_students_and_teachers_that_return_more(tmp_path, kind, s
     keys = {"limit": 64, "epochs": 1, "device": "cpu", "out": str(tmp_path / "run"), "scheme": scheme}
     taught = {"teacher": Saying(kind), "cache": str(tmp_path / "cache")} if scheme == "offline" else {"teacher": "none"}
     done = tutelage.distill(Saying(kind), method="kd" if scheme == "offline" else "dml", **taught, **keys)
-    assert tutelage.evaluate(done.student, done.given and digits(64)).values["accuracy"] >= 0
+    assert tutelage.evaluate(done.student, done.student_module and digits(64)).values["accuracy"] >= 0
 
 
 WRONG = {

@@ -82,7 +82,7 @@ def test_a_network_gets_its_own_normalisation_whatever_the_data_comes_as(run, tm
     assert made.result["teacher"]["accuracy"] == pytest.approx(known, abs=0.01)
     tuned = tutelage.train(str(run.folder), parts, classes=10, out=str(tmp_path / "t"), **KEYS | {"lr": 1e-6}, **said)
     assert tuned.result["student"]["accuracy"] == pytest.approx(known, abs=0.01)
-    card = serialization.card(tuned.folder)
+    card = serialization.read_card(tuned.folder)
     assert (card.mean, card.std, card.known) == (MEAN, STD, True)
 
 
@@ -108,7 +108,7 @@ def test_floats_said_to_be_normalised_are_left_alone_with_a_note(run, tmp_path):
     )  # fmt: skip
     assert made.result["teacher"]["accuracy"] == pytest.approx(run.result["student"]["accuracy"], abs=0.01)
     assert any("come normalised already (datasets), and are left as they are" in note for note in ear.notes)
-    assert serialization.card(made.folder).known is False
+    assert serialization.read_card(made.folder).known is False
 
 
 def test_a_network_of_floats_as_they_came_isnt_given_others(tmp_path):
@@ -117,7 +117,7 @@ def test_a_network_of_floats_as_they_came_isnt_given_others(tmp_path):
         for name, more in (("said", {"normalised": True}), ("unsaid", {}))
     )
     for made in (said, unsaid):
-        assert serialization.card(made.folder).known is False
+        assert serialization.read_card(made.folder).known is False
         again = tutelage.evaluate(made.folder, splits(normalised), classes=10)
         assert again.values["accuracy"] == made.result["student"]["accuracy"]
         for other in ("digits", splits(lambda x: (255 * x).byte())):
@@ -130,7 +130,7 @@ def test_floats_are_as_they_were_for_networks_without_a_wish():
     data = from_datasets(*splits(own), classes=10)
     x = next(data.batches("test", 8)).inputs
     assert x.equal(own(torch.stack([DIGITS_TEST[i][0] for i in range(8)])))
-    assert (data.mean, data.std, data.came.kind) == ((0.0,), (1.0,), "unknown")
+    assert (data.mean, data.std, data.source_scale.kind) == ((0.0,), (1.0,), "unknown")
 
 
 DIGITS_TEST = split("test", lambda x: x)

@@ -20,7 +20,7 @@ from torchvision.transforms import ToTensor
 import tutelage
 from tutelage.config.schema import Config, check
 from tutelage.data import from_datasets
-from tutelage.data.from_datasets import Datasets
+from tutelage.data.from_datasets import DatasetSource
 from tutelage.errors import ConfigError, DataError, TutelageError
 from tutelage.runs.data import load_data
 from tutelage.training.callbacks import Callback
@@ -46,7 +46,7 @@ def loaded(given, **keys):
 
 
 GIVEN = {
-    "Datasets": lambda: Datasets({"train": TRAIN, "test": TEST}),
+    "Datasets": lambda: DatasetSource({"train": TRAIN, "test": TEST}),
     "Data": lambda: from_datasets(TRAIN, test=TEST),
 }
 
@@ -87,7 +87,7 @@ def test_val_and_seed_cut_datasets_and_are_refused_where_the_split_is_there():
     cut = {seed: loaded(GIVEN["Datasets"](), val=0.5, seed=seed) for seed in (0, 1)}
     assert len(cut[0].val) == 30
     assert not cut[0].val.rows.equal(cut[1].val.rows)
-    three = Datasets({"train": TRAIN, "val": TEST, "test": TEST})
+    three = DatasetSource({"train": TRAIN, "val": TEST, "test": TEST})
     for given in (three, GIVEN["Data"](), digits()):
         with pytest.raises(ConfigError, match=r"val=0\.5: .* already has a validation split"):
             loaded(given, val=0.5)
@@ -99,8 +99,8 @@ def test_classes_of_data_are_chosen_of_datasets_named():
     assert len(data.test) == 8
     with pytest.raises(ConfigError, match="unknown class of datasets 'dog'"):
         loaded(GIVEN["Data"](), classes=["dog", "ant"])
-    assert Datasets({"train": TRAIN}, ["x", "y", "z"]).data().classes == ("x", "y", "z")
-    assert Datasets({"train": TRAIN}, ["cat", "ant"]).data().classes == ("cat", "ant")
+    assert DatasetSource({"train": TRAIN}, ["x", "y", "z"]).data().classes == ("x", "y", "z")
+    assert DatasetSource({"train": TRAIN}, ["cat", "ant"]).data().classes == ("cat", "ant")
 
 
 def test_labels_that_nobody_says():
@@ -109,7 +109,7 @@ def test_labels_that_nobody_says():
         with pytest.raises(
             ConfigError, match=f"{key}.*without reading the sample.*give a Dataset the attribute `targets`"
         ):
-            loaded(Datasets({"train": bare}, 3), **{key: value})
+            loaded(DatasetSource({"train": bare}, 3), **{key: value})
     with pytest.raises(ConfigError, match=r"classes=.*give a Dataset the attribute `targets`"):
         loaded(from_datasets(bare, classes=3), classes=["0", "1"])
 

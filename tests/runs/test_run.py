@@ -27,16 +27,16 @@ from tutelage.training.callbacks import Callback
 TINY = {"teacher": "cnn4", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100, "device": "cpu"}
 
 
-def distill(out: Path, **keys) -> tutelage.Finished:
+def distill(out: Path, **keys) -> tutelage.FinishedRun:
     return tutelage.distill(out=str(out), **TINY | keys)
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return distill(tmp_path_factory.mktemp("runs") / "digits", seeds=2)
 
 
-def phase(run: tutelage.Finished, name: str) -> dict:
+def phase(run: tutelage.FinishedRun, name: str) -> dict:
     return json.loads((run.folder / name / "phase.json").read_text())
 
 
@@ -303,8 +303,8 @@ def test_a_run_whose_data_changed_is_not_resumed(run, tmp_path):
 
 
 def test_a_networks_published_name_is_in_its_file(run):
-    assert serialization.card(run.folder).model == "cnn2"
-    assert models.create(serialization.card(run.folder).model, classes=10, channels=1)
+    assert serialization.read_card(run.folder).model == "cnn2"
+    assert models.create(serialization.read_card(run.folder).model, classes=10, channels=1)
 
 
 def test_figures_go_to_tensorboard_too(tmp_path):

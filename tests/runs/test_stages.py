@@ -61,16 +61,16 @@ def ear() -> Ear:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, ear) -> tutelage.Finished:
+def run(tmp_path_factory, ear) -> tutelage.FinishedRun:
     out = tmp_path_factory.mktemp("runs") / "staged"
     return tutelage.distill(**KEYS, stages=STAGES, out=str(out), callbacks=[ear])
 
 
-def told(run: tutelage.Finished, phase: str) -> dict[str, Any]:
+def told(run: tutelage.FinishedRun, phase: str) -> dict[str, Any]:
     return json.loads((run.folder / phase / "phase.json").read_text())
 
 
-def weights(run: tutelage.Finished, phase: str, file: str = "model") -> str:
+def weights(run: tutelage.FinishedRun, phase: str, file: str = "model") -> str:
     return digest(serialization.load(run.folder / phase / f"{file}.safetensors"))
 
 

@@ -20,7 +20,7 @@ def run(tmp_path_factory):
 
 def test_a_finished_run_is_a_short_line(run):
     said = repr(run)
-    assert said.startswith(f"Finished('{run.folder}': accuracy: teacher 0.")
+    assert said.startswith(f"FinishedRun('{run.folder}': accuracy: teacher 0.")
     assert f"undecided, {run.result['gain']['mean']:+.4f}" in said
     assert len(said) < 300
     assert "\n" not in said

@@ -69,7 +69,7 @@ def test_a_normalised_teacher_is_right_where_it_is_said_and_check_says_ok(tmp_pa
         "cnn8", (split("train", normalised), split("val", normalised)), normalised=(OWN[0], OWN[1]), mean=OWN[0],
         std=OWN[1], classes=10, epochs=6, lr=0.1, device="cpu", out=str(tmp_path / "t"),
     )  # fmt: skip
-    assert serialization.card(done.folder).mean == OWN[0]
+    assert serialization.read_card(done.folder).mean == OWN[0]
     module = tutelage.load(done.folder)
     del module.card
     keys = KEYS | {"teacher": "cnn8", "teacher_weights": str(tmp_path / "w.pt"), "method": "kd"}
@@ -107,7 +107,7 @@ def test_what_cannot_be_meant_is_refused_with_the_mend(words, message):
 @pytest.mark.parametrize("several", [False, True])
 def test_a_teacher_that_says_its_own_is_not_told_otherwise(several, tmp_path):
     run = tutelage.train("cnn2", limit=64, epochs=1, device="cpu", out=str(tmp_path / "big"))
-    card = serialization.card(run.folder)
+    card = serialization.read_card(run.folder)
     named = [str(run.folder), "cnn2"] if several else str(run.folder)
     with pytest.raises(ConfigError, match=r"says itself that its images are normalised by \(.*: leave both out"):
         teacher_of(KEYS | SAID | {"teacher": named})

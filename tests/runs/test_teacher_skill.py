@@ -63,7 +63,7 @@ def test_published_weights_of_other_classes_are_the_same_kind(tmp_path):
 def test_check_and_distill_judge_a_teacher_at_chance_alike(kind, tmp_path):
     """Refused where a file was said to hold its weights; else it may be meant, as in a study of bad teachers."""
     torch.save(net("cnn4").state_dict(), tmp_path / "random.pt")
-    serialization.save(tmp_path / "r" / "student.safetensors", net("cnn4"), serialization.card_of("cnn4", digits()))
+    serialization.save(tmp_path / "r" / "student.safetensors", net("cnn4"), serialization.make_card("cnn4", digits()))
     words = {
         "a file": {"teacher": "cnn4", "teacher_weights": str(tmp_path / "random.pt")},
         "a run": {"teacher": str(tmp_path / "r")},

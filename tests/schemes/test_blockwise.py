@@ -195,13 +195,13 @@ def test_writing_in_place_leaves_the_teachers_feature_as_it_is():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return tutelage.distill(**TINY | {"epochs": 2}, method="lit", out=str(tmp_path_factory.mktemp("runs") / "lit"))
 
 
 def test_one_word_is_a_run_that_ends_in_a_bare_student(run):
     assert tutelage.load(run.folder).state_dict().keys() == net("resnet8").state_dict().keys()
-    assert serialization.card(run.folder).model == "resnet8"
+    assert serialization.read_card(run.folder).model == "resnet8"
     assert run.result["teacher"]["model"] == "resnet14"
     assert list(run.result["before"]) == ["blocks"]
     epochs = {p.parent.name: json.loads(p.read_text())["epochs"] for p in run.folder.glob("*/phase.json")}

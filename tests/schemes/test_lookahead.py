@@ -38,7 +38,7 @@ from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
-from tutelage.training.optimizers import optimiser
+from tutelage.training.optimizers import create_optimiser
 
 TASK = Classification()
 RATE = 0.2
@@ -384,7 +384,7 @@ def test_the_quiz_is_a_function_of_the_step_and_no_training_sample():
 
 @pytest.mark.parametrize(("name", "lr", "beta"), [("distpro", 0.1, 0.5), ("l2t_ww", 1e-4, 0.9)])
 def test_the_weights_learn_by_the_authors_adam(name, lr, beta):
-    (group,) = optimiser(wired(name)[0].players["weights"], TrainerSettings()).param_groups
+    (group,) = create_optimiser(wired(name)[0].players["weights"], TrainerSettings()).param_groups
     assert (group["lr"], group["betas"][0], group["weight_decay"]) == (lr, beta, 0.0)
 
 

@@ -86,7 +86,7 @@ def test_each_network_runs_once_and_what_is_before_a_graft_learns_nothing():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> tutelage.Finished:
+def run(tmp_path_factory) -> tutelage.FinishedRun:
     return tutelage.distill(**TINY, method="sftn", out=str(tmp_path_factory.mktemp("runs") / "sftn"))
 
 

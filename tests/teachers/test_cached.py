@@ -146,7 +146,7 @@ def test_one_sample_and_a_last_lot_of_one(tmp_path):
         subset = replace(data, train=data.train.take(torch.arange(count)))
         live = teacher_of("frozen", subset)
         cached = Cached(live, subset, plan_of(tmp_path / str(count), batch_size=8))
-        whole = next(subset.viewed([torch.arange(count)], 2, 0))
+        whole = next(subset.view_batches([torch.arange(count)], 2, 0))
         assert torch.allclose(cached(whole).response, live(whole).response, atol=1e-6)
         assert len(list((tmp_path / str(count)).glob("view2-response-*.safetensors"))) == -(-count // 32)
 

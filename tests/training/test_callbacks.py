@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tutelage
-from tutelage.training.callbacks import Callback, JsonLines, Logger, flat
+from tutelage.training.callbacks import Callback, JsonLines, Logger, flatten_metrics
 from tutelage.training.events import EpochEnd, GradientNorms, Message, StepEnd, TrainBegin, TrainEnd
 
 EVENTS = [
@@ -81,7 +81,7 @@ def test_figures_go_to_a_logger_under_flat_names():
 
 
 def test_flat_leaves_out_what_is_no_number():
-    assert flat({"a": {"b": 1, "c": "x"}, "d": None, "e": 2.5}) == {"a/b": 1.0, "e": 2.5}
+    assert flatten_metrics({"a": {"b": 1, "c": "x"}, "d": None, "e": 2.5}) == {"a/b": 1.0, "e": 2.5}
 
 
 ROWS = [

@@ -23,7 +23,7 @@ from tutelage.runs.run import Run
 from tutelage.settings import TrainerSettings
 from tutelage.tasks.classification import Classification
 from tutelage.training.dot import DOT
-from tutelage.training.optimizers import SeparatesTeacherGradients, distillation_terms, optimiser
+from tutelage.training.optimizers import SeparatesTeacherGradients, create_optimiser, distillation_terms
 from tutelage.training.trainer import Trainer
 
 MU, GAP, DECAY, LR = 0.9, 0.075, 5e-4, 0.05
@@ -95,7 +95,7 @@ def test_terms_of_the_teacher_are_told_apart():
 
 def test_without_a_gap_nothing_changes():
     data = digits(64)
-    assert isinstance(optimiser(net(), settings()), SGD)
+    assert isinstance(create_optimiser(net(), settings()), SGD)
     assert digest(fit(offline(data), data, dot=0.0)) == digest(fit(offline(data), data))
 
 
@@ -184,7 +184,7 @@ def test_a_turn_without_a_teacher_is_stashed_nowhere():
 
 
 def test_what_does_not_go_with_separating_is_refused_for_any_optimiser():
-    with pytest.raises(ConfigError, match="Weighing keeps two gradients apart, which doesn't go with accumulate"):
+    with pytest.raises(ConfigError, match="Weighing separates two gradients, which doesn't go with accumulate"):
         trained(offline(digits(64)), lambda module, settings: Weighing(module, 1.0), accumulate=2)
 
 

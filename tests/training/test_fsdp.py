@@ -133,23 +133,23 @@ def test_peers_are_divided_too(tmp_path):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (Term(KD(), {"name": "uncertainty"}), r"terms\.kd\.weight\.s: a number alone"),
-        (Term(KD(), {"name": "gradient_ratio"}), "goes by gradient norms"),
-        (CATKD(), "asks for the student's classifier"),
+        (Term(KD(), {"name": "uncertainty"}), r"terms\.kd\.weight\.s: a scalar parameter"),
+        (Term(KD(), {"name": "gradient_ratio"}), "depends on gradient norms"),
+        (CATKD(), "requires the student's classifier"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(method, message):
     made = offline(digits(48), method)
     made.wire(next(iter(digits(48).batches("train", 8))), 48)
     with pytest.raises(ConfigError, match=message):
-        fsdp.refuse(made)
+        fsdp.refuse_unshardable(made)
 
 
 def test_a_moving_average_is_refused():
     student = Plain()
     made = Offline(Player(student, Terms.from_method(KD()), Classification()), MovingAverage(student, Classification()))
     with pytest.raises(ConfigError, match="moving average"):
-        fsdp.refuse(made)
+        fsdp.refuse_unshardable(made)
     with pytest.raises(ConfigError, match="whole weights"):
         read(words=["teacher=moving_average", "student=cnn2", "devices=2", "strategy=fsdp"])
 

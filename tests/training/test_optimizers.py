@@ -10,7 +10,7 @@ from torch import nn
 from tutelage.config.schema import read
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.settings import TrainerSettings, lr_multiplier
-from tutelage.training.optimizers import optimiser, scheduler, suited
+from tutelage.training.optimizers import create_optimiser, create_scheduler, resolve_settings
 
 
 def rates(steps: int = 10, **changes) -> list[float]:
@@ -48,30 +48,30 @@ def test_the_rise_goes_up_to_the_peak_and_the_course_takes_the_rest():
 def test_the_optimiser_has_the_settings_numbers_and_only_what_is_trained(name, kind):
     model = net()
     model.fc.requires_grad_(False)
-    made = optimiser(model, settings(optimizer=name, lr=0.3, weight_decay=0.2, momentum=0.5))
+    made = create_optimiser(model, settings(optimizer=name, lr=0.3, weight_decay=0.2, momentum=0.5))
     assert isinstance(made, kind)
     (group,) = made.param_groups
     assert (group["lr"], group["weight_decay"]) == (0.3, 0.2)
     assert not {id(p) for p in group["params"]} & {id(p) for p in model.fc.parameters()}
     if name == "sgd":
         assert (group["momentum"], group["nesterov"]) == (0.5, True)
-    schedule = scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
+    schedule = create_scheduler(made, settings(epochs=2, lr=0.3, schedule="step", milestones=[0.5]), 1)
     made.step()
     schedule.step()
     assert group["lr"] == pytest.approx(0.03)
 
 
 def test_without_momentum_sgd_is_plain():
-    assert optimiser(net(), settings(momentum=0.0)).param_groups[0]["nesterov"] is False
+    assert create_optimiser(net(), settings(momentum=0.0)).param_groups[0]["nesterov"] is False
 
 
 def test_a_part_may_have_settings_of_its_own():
     part = net("cnn2")
     part.own_settings = {"lr": 0.3, "weight_decay": 0.0}
-    (group,) = optimiser(part, settings(lr=0.1, momentum=0.8)).param_groups
+    (group,) = create_optimiser(part, settings(lr=0.1, momentum=0.8)).param_groups
     assert (group["lr"], group["weight_decay"], group["momentum"]) == (0.3, 0.0, 0.8)
     part.own_settings = {"optimizer": "adamw"}
-    assert isinstance(optimiser(part, settings()), torch.optim.AdamW)
+    assert isinstance(create_optimiser(part, settings()), torch.optim.AdamW)
 
 
 def attentive() -> nn.Module:
@@ -93,7 +93,7 @@ def attentive() -> nn.Module:
     ],
 )
 def test_what_isnt_said_suits_the_network(module, said, expected):
-    assert suited(TrainerSettings(**said), module) == expected
+    assert resolve_settings(TrainerSettings(**said), module) == expected
 
 
 @pytest.mark.parametrize(("epochs", "said", "rise"), [(10, None, 0.5), (300, None, 5), (10, 0, 0), (10, 2.5, 2.5)])

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import tutelage
-from tutelage.cli.error_handling import guarded
+from tutelage.cli.error_handling import report_errors
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 
@@ -28,8 +28,8 @@ class CommandFolder(TyperGroup):
         return sorted(self._files())
 
     def _files(self) -> dict[str, Path]:
-        ours = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
-        return {name: plugin.path for name, plugin in registry.plugins("commands").items()} | ours
+        built_in = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+        return {name: plugin.path for name, plugin in registry.plugins("commands").items()} | built_in
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a stub of a sub-command with its name and summary, for help."""
@@ -50,10 +50,10 @@ class CommandFolder(TyperGroup):
         name, *rest = args
         if name not in self.list_commands(ctx):
             raise ConfigError(unknown("sub-command", name, self.list_commands(ctx)) + " `tutelage --help` lists them.")
-        ours = (FOLDER / f"{name}.py").exists()
+        built_in = (FOLDER / f"{name}.py").exists()
         module = (
             importlib.import_module(f"tutelage.cli.commands.{name}")
-            if ours
+            if built_in
             else registry.plugins("commands")[name].load()
         )
         command = typer.main.get_command(module.app)
@@ -62,7 +62,7 @@ class CommandFolder(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the sub-command; an error becomes a message and an exit code."""
-        with guarded(debug=bool(ctx.params.get("debug"))):
+        with report_errors(debug=bool(ctx.params.get("debug"))):
             return super().invoke(ctx)
 
 

@@ -21,7 +21,7 @@ Arguments = Annotated[
     typer.Argument(
         metavar="[FILE.yaml] [KEY=VALUE]...",
         help="A configuration file, and keys that override it.",
-        autocompletion=lambda incomplete: complete(incomplete),
+        autocompletion=lambda incomplete: list_completions(incomplete),
     ),
 ]
 SIGNS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -42,7 +42,7 @@ def split_file(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
     return (Path(first), list(arguments[1:])) if is_file else (None, list(arguments))
 
 
-def complete(incomplete: str) -> list[str]:
+def list_completions(incomplete: str) -> list[str]:
     """List the completions of an argument: keys, or the named values of a key."""
     from tutelage.config.schema import Config
 

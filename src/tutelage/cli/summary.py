@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tutelage.api import Finished, finished
+from tutelage.api import FinishedRun, open_run
 from tutelage.config.schema import Config
 from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
@@ -17,10 +17,10 @@ def run(config: Config) -> None:
     """Run the configuration with a progress display, then print the summary."""
     with ProgressDisplay(config.seeds) as progress:
         folder = Run(config, Provided(callbacks=(progress,))).fit()
-    print_summary(finished(folder))
+    print_summary(open_run(folder))
 
 
-def print_summary(run: Finished) -> None:
+def print_summary(run: FinishedRun) -> None:
     """Print the table of metrics, the verdict, and the paths of the results."""
     result = run.result
     students = {name: result[role] for role, name in roles(result).items()}

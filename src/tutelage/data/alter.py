@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import at_address
+from tutelage.data.augment import seeded_generators
 from tutelage.data.own_code import call_user_code, import_function
 from tutelage.errors import ConfigError, DataError, unknown
 
@@ -96,7 +96,7 @@ def apply_policies(x: Tensor, policies: tuple[str, ...], address: tuple[int, int
 
     Raises: DataError if a policy doesn't support the image, or if the user's function raises or returns something else.
     """
-    with at_address(*address, stream=1):
+    with seeded_generators(*address, stream=1):
         for word in policies:
             if word in POLICIES and (x.dtype != torch.uint8 or len(x) not in (1, 3)):
                 raise DataError(f"augment={word} requires 8-bit images of 1 or 3 channels, got {x.dtype} of {len(x)}.")

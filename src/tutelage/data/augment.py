@@ -43,7 +43,7 @@ def random_bits(seed: int, index: Tensor, view: int, draws: int) -> Tensor:
 
 
 @contextmanager
-def at_address(seed: int, number: int, view: int, stream: int = 0) -> Iterator[None]:
+def seeded_generators(seed: int, number: int, view: int, stream: int = 0) -> Iterator[None]:
     """Seed the generators of torch, numpy and random from a sample's address inside the block; restore them after it.
 
     stream: a number that separates this use from earlier ones at the same address.
@@ -90,7 +90,7 @@ def crop_flip(
     return F.pad(x, (pad,) * 4, value=fill).flatten(2).gather(2, where.expand(B, C, H * W)).view(B, C, H, W)
 
 
-def crop_box(seed: int, number: int, view: int, height: int, width: int) -> tuple[int, int, int, int, bool]:
+def random_crop_box(seed: int, number: int, view: int, height: int, width: int) -> tuple[int, int, int, int, bool]:
     """Return a random resized crop of one photo: (top, left, height, width, flip).
 
     Area 8 to 100 % of the photo, aspect 3/4 to 4/3 (uniform in its logarithm); the first of ten draws that fits, else

@@ -140,5 +140,5 @@ def sample_per_class(labels: Tensor, count: int, seed: int) -> Tensor:
     """Pick `count` random samples of every class (all, if it has fewer): labels (N,) -> sorted sample numbers."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed % 2**63))
     labels = labels[order]
-    chosen = [order[labels == label][:count] for label in range(int(labels.max()) + 1)]
-    return torch.cat(chosen).sort().values
+    samples = [order[labels == label][:count] for label in range(int(labels.max()) + 1)]
+    return torch.cat(samples).sort().values

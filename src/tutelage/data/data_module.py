@@ -16,7 +16,7 @@ from torch import Tensor
 from tutelage.data import alter
 from tutelage.data.augment import crop_flip
 from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_per_epoch
-from tutelage.data.multitask_targets import spans
+from tutelage.data.multitask_targets import column_slices
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import IGNORE, Split, ViewSeed
 from tutelage.errors import ConfigError, unknown
@@ -43,9 +43,10 @@ class DataModule:
         columns: for samples with several labels, each label column's name and number of classes.
         column_name: the selected column, if the data had several.
         notes: messages for the user, such as about files that were skipped.
-        came: the scale of the image values before normalisation; where it isn't known the values are left unchanged,
+        source_scale: the scale of the image values before normalisation; where it isn't known the values are left
+        unchanged,
             with mean 0 and std 1.
-        loading: configuration keys of a run that the data sets.
+        loader_keys: configuration keys of a run that the data sets.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -65,8 +66,8 @@ class DataModule:
     columns: Mapping[str, int] = field(default_factory=dict)
     column_name: str = ""
     notes: tuple[str, ...] = ()
-    came: SourceScale = PIXELS
-    loading: Mapping[str, int] = field(default_factory=dict)
+    source_scale: SourceScale = PIXELS
+    loader_keys: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -85,7 +86,7 @@ class DataModule:
             alter.check_importable(policy)
         if self.task == "segmentation":
             alter.refuse_moving(self.name, policies)
-        if "resized-crop" in policies and not self.train.photos:
+        if "resized-crop" in policies and not self.train.can_crop:
             raise ConfigError(
                 f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
                 "use augment=crop-flip or shift."
@@ -162,7 +163,7 @@ class DataModule:
         if train and views:
             seed, epoch = view_seed, epoch % views
             if split == "train" and len(parts) == 1:
-                return self.viewed(batches[start:], epoch, seed, device, memory_format, workers)
+                return self.view_batches(batches[start:], epoch, seed, device, memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
             augmentation = self._view_seed(seed, len(parts) * epoch + number) if train else ViewSeed()
@@ -173,7 +174,7 @@ class DataModule:
             )
         return streams[0] if len(streams) == 1 else map(concatenate_parts, zip(*streams, strict=True))
 
-    def viewed(
+    def view_batches(
         self,
         batches: list[Tensor],
         view: int,
@@ -203,7 +204,9 @@ class DataModule:
             )
             raise ConfigError(f"data {self.name!r}: {fault}")
         number = list(self.columns).index(name)
-        classes = tuple(c.removeprefix(f"{name}=") for c in self.classes[spans([*self.columns.values()])[number]])
+        classes = tuple(
+            c.removeprefix(f"{name}=") for c in self.classes[column_slices([*self.columns.values()])[number]]
+        )
         train, val, test = (getattr(self, split).column(number) for split in SPLITS)
         changes: dict[str, Any] = {"task": "classification", "classes": classes, "columns": {}, "column_name": name}
         return replace(self, train=train, val=val, test=test, **changes)
@@ -219,18 +222,18 @@ class DataModule:
                 scale.
         Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
         """
-        if (mean, std, known) == (self.mean, self.std, self.came.known):
+        if (mean, std, known) == (self.mean, self.std, self.source_scale.known):
             return self
-        if known and self.came.known:
+        if known and self.source_scale.known:
             return replace(self, mean=mean, std=std)
         if not known:
             raise ConfigError(
                 f"data {self.name!r}: the network was trained on floats of unknown normalisation, and the scale of "
                 "this "
-                f"data is {self.came.kind!r}: use data on the same scale, or train the network on data with "
+                f"data is {self.source_scale.kind!r}: use data on the same scale, or train the network on data with "
                 "normalised= set."
             )
-        if self.came.kind == "normalised":
+        if self.source_scale.kind == "normalised":
             return self
         raise ConfigError(
             f"data {self.name!r}: the network expects mean {mean} and std {std}, and it isn't known whether the floats "
@@ -248,9 +251,9 @@ class DataModule:
         return ViewSeed(seed, view, "resized-crop" in self._augmentations, policies)
 
     @property
-    def random(self) -> bool:
+    def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
-        return self.augment != "none" or self.train.draws
+        return self.augment != "none" or self.train.is_random
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
@@ -295,7 +298,7 @@ class DataModule:
             index, x, y = index.to(device), x.to(device), y.to(device)
             if train and self._augmentations & {"shift", "crop-flip"}:
                 x, y = self._crop_flip(x, y, index, augmentation)
-            x, y = self._resize(normalise(x, self.mean, self.std, self.came), y)
+            x, y = self._resize(normalise(x, self.mean, self.std, self.source_scale), y)
             yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
 
     def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:

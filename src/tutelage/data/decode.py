@@ -44,7 +44,7 @@ def _naming_file(path: Path) -> Iterator[None]:
         raise DataError(f"{plain(path)}: can't be read as an image ({plain(error)}): repair or remove it.") from error
 
 
-class Picture:
+class ImageFile:
     """An image file whose header was read: its upright height and width; its pixels are decoded on demand.
 
     Raises: DataError naming the file if it can't be read, or has more pixels than the limit.
@@ -96,8 +96,8 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An already opened PIL image with the interface of Picture, upright."""
+class LoadedImage:
+    """An already opened PIL image with the interface of ImageFile, upright."""
 
     image: Any
 
@@ -187,7 +187,7 @@ def to_tensor(image: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ImageHeaders:
     """A summary of image headers: channels (1 if all images are grey), and the set of heights and widths."""
 
     channels: int
@@ -204,7 +204,7 @@ class Probe:
         return max(height, width) <= side and count * self.channels * height * width < MEMORY
 
 
-def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
+def read_headers(paths: Sequence[Path], limit: int = 5000) -> ImageHeaders:
     """Read the headers of all images, or of `limit` evenly spaced ones.
 
     Raises: DataError naming the files that can't be read.
@@ -212,7 +212,7 @@ def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
     sizes, grey, faults = set(), True, []
     for path in paths[:: -(-len(paths) // limit)]:
         try:
-            picture = Picture(path)
+            picture = ImageFile(path)
             picture.refuse_deep()
         except DataError as error:
             faults.append(str(error))
@@ -224,4 +224,4 @@ def probe(paths: Sequence[Path], limit: int = 5000) -> Probe:
         raise DataError(
             "\n".join(faults[:3] + ([f"And {len(others)} more: {summarise(others, 20)}."] if others else []))
         )
-    return Probe(1 if grey else 3, frozenset(sizes))
+    return ImageHeaders(1 if grey else 3, frozenset(sizes))

@@ -10,12 +10,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import at_address
+from tutelage.data.augment import seeded_generators
 from tutelage.data.data_module import DataModule
-from tutelage.data.items import Field, Items, are_pixels, describe_value, image_and_target, refuse_fields
+from tutelage.data.items import Field, ItemReader, are_pixels, describe_value, image_and_target, refuse_fields
 from tutelage.data.loaders import LoaderSettings, loader_settings
 from tutelage.data.own_classes import class_names, target_labels
-from tutelage.data.preparation import VAL, SourceData, made
+from tutelage.data.preparation import VAL, SourceData, prepare_data
 from tutelage.data.scale import Scale
 from tutelage.data.splits import IGNORE, LazySplit, ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
@@ -70,12 +70,12 @@ def from_datasets(
     """
     splits = {"train": train, "val": val, "test": test}
     present = {split: dataset for split, dataset in splits.items() if dataset is not None}
-    datasets = Datasets(present, classes, name, mean, std, normalised, fields)
+    datasets = DatasetSource(present, classes, name, mean, std, normalised, fields)
     return datasets.data(task=task, val=val_fraction, seed=seed, augment=augment)
 
 
 @dataclass
-class Datasets:
+class DatasetSource:
     """The user's Datasets by split and the options of from_datasets, before a run's task and size are known."""
 
     splits: Mapping[str, Any]
@@ -95,7 +95,7 @@ class Datasets:
         self.sources = {split: loader_settings(split, source) for split, source in self.splits.items()}
 
     @property
-    def loading(self) -> dict[str, int]:
+    def loader_keys(self) -> dict[str, int]:
         """The configuration keys of a run that train's DataLoader sets."""
         train = self.sources["train"]
         return {k: v for k, v in {"batch_size": train.batch_size, "workers": train.workers}.items() if v}
@@ -104,13 +104,13 @@ class Datasets:
         """Return the DataModule for a run's task, size and options."""
         names, selected = class_names(self.sources["train"].dataset, self.classes, self.fields)
         source_data = self.to_source_data(names, task or "classification", size)
-        return made(self.name, source_data, classes=selected, loading=self.loading, **options)
+        return prepare_data(self.name, source_data, classes=selected, loader_keys=self.loader_keys, **options)
 
     def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """Read the first samples of each Dataset and return its splits, scale and size."""
         if task not in TASKS:
             raise ConfigError(unknown("task of Datasets", task, TASKS))
-        items = Items(task, classes, self.fields)
+        items = ItemReader(task, classes, self.fields)
         splits = {split: MapStyleSplit(source, items, split) for split, source in self.sources.items()}
         first, _ = splits["train"].item(0, ViewSeed())
         for samples in splits.values():
@@ -128,9 +128,9 @@ class MapStyleSplit(LazySplit):
     dtype kind all images must have.
     """
 
-    draws = True
+    is_random = True
 
-    def __init__(self, source: LoaderSettings, items: Items, split: str, rows: Tensor | None = None) -> None:
+    def __init__(self, source: LoaderSettings, items: ItemReader, split: str, rows: Tensor | None = None) -> None:
         self.source, self.items, self.split = source, items, split
         selected = torch.arange(len(source.dataset)) if source.rows is None else source.rows
         self.rows = selected if rows is None else rows
@@ -170,7 +170,7 @@ class MapStyleSplit(LazySplit):
     def raw_item(self, number: int, augmentation: ViewSeed) -> Any:
         """Return the Dataset's item unchanged."""
         row = int(self.rows[number])
-        with at_address(augmentation.seed, number, augmentation.view):
+        with seeded_generators(augmentation.seed, number, augmentation.view):
             try:
                 return self.source.dataset[row]
             except Exception as error:  # the user's code may raise anything
@@ -181,7 +181,7 @@ class MapStyleSplit(LazySplit):
     def probe(self) -> None:
         """Read some samples to find faults before training; set `labels` if the Dataset's `targets` agree with them."""
         probed, masks = self._evenly_spaced(), self.items.task == "segmentation"
-        with at_address(0, 0, 0):  # a target_transform may draw
+        with seeded_generators(0, 0, 0):  # a target_transform may draw
             candidates = [] if masks else target_labels(self.source.dataset, self.items.classes)
         targets = [self.item(n, ViewSeed())[1] for n in (probed if candidates or masks else probed[:1])]
         if masks and torch.cat([y.unique() for y in targets]).unique().tolist() == [0, IGNORE]:

@@ -10,9 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from tutelage.data.augment import crop_box
-from tutelage.data.decode import Box, Opened, Picture, max_shrink, pil_edges, resize_box, to_tensor
-from tutelage.data.masks import Masks
+from tutelage.data.augment import random_crop_box
+from tutelage.data.decode import Box, ImageFile, LoadedImage, max_shrink, pil_edges, resize_box, to_tensor
+from tutelage.data.masks import MaskFiles
 from tutelage.data.splits import InMemorySplit, LazySplit, ViewSeed
 from tutelage.errors import DataError, plain
 
@@ -23,7 +23,7 @@ MAX_ASPECT = 16
 class ImageFileSplit(LazySplit):
     """Images read from files on demand, with their classes or masks."""
 
-    photos = True
+    can_crop = True
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ImageFileSplit(LazySplit):
         size: tuple[int, int],
         *,
         labels: Tensor | None = None,
-        masks: Masks | None = None,
+        masks: MaskFiles | None = None,
     ) -> None:
         self.paths, self.channels, self.size = tuple(paths), channels, size
         self.labels, self.masks = labels, masks
@@ -41,14 +41,14 @@ class ImageFileSplit(LazySplit):
         return len(self.paths)
 
     @property
-    def side(self) -> tuple[int, int]:
+    def image_size(self) -> tuple[int, int]:
         """The height and width of all images."""
         return self.size
 
     def take(self, rows: Tensor) -> Self:
         """Select other files."""
         numbers = rows.tolist()
-        masks = self.masks and Masks(tuple(self.masks.paths[i] for i in numbers), self.masks.legend)
+        masks = self.masks and MaskFiles(tuple(self.masks.paths[i] for i in numbers), self.masks.legend)
         labels = None if self.labels is None else self.labels[rows]
         selected = type(self)([self.paths[i] for i in numbers], self.channels, self.size, labels=labels, masks=masks)
         selected.content = self.content
@@ -56,14 +56,14 @@ class ImageFileSplit(LazySplit):
 
     def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
         """Decode an image and bring it to `size`: photos by cropping, images with masks by resizing both."""
-        picture = Picture(self.paths[number])
+        picture = ImageFile(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
         if augmentation.crop:
-            *box, flip = crop_box(augmentation.seed, number, augmentation.view, picture.height, picture.width)  # type: ignore[assignment]
+            *box, flip = random_crop_box(augmentation.seed, number, augmentation.view, picture.height, picture.width)  # type: ignore[assignment]
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
         assert self.labels is not None
-        x = self._cropped(picture, box, flip) if augmentation.crop else centred(picture, self.channels, self.size)
+        x = self._cropped(picture, box, flip) if augmentation.crop else centre_crop(picture, self.channels, self.size)
         return to_tensor(x), self.labels[number]
 
     def fingerprint(self) -> str:
@@ -85,14 +85,14 @@ class ImageFileSplit(LazySplit):
         images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
         targets = torch.empty(len(self), *shape, dtype=torch.uint8) if self.labels is None else self.labels
         for number, path in enumerate(self.paths):
-            picture = Picture(path)
+            picture = ImageFile(path)
             image, _ = picture.rgb_or_grey(self.channels)
             images[number] = TF.resize(to_tensor(image), list(shape), antialias=True)
             if self.masks is not None:
                 targets[number] = self._mask(number, picture)[0]
         return InMemorySplit(images, targets)
 
-    def _with_mask(self, picture: Picture, number: int, box: Box, flip: bool) -> tuple[Tensor, Tensor]:
+    def _with_mask(self, picture: ImageFile, number: int, box: Box, flip: bool) -> tuple[Tensor, Tensor]:
         from torchvision.transforms import functional as TF
 
         top, left, height, width = box
@@ -107,7 +107,7 @@ class ImageFileSplit(LazySplit):
         mask = mask.flip(-1) if flip else mask
         return x, TF.resize(mask, list(self.size), TF.InterpolationMode.NEAREST_EXACT)[0].long()
 
-    def _mask(self, number: int, picture: Picture) -> Tensor:
+    def _mask(self, number: int, picture: ImageFile) -> Tensor:
         assert self.masks is not None
         mask = self.masks.read(number)
         if mask.shape != (picture.height, picture.width):
@@ -118,7 +118,7 @@ class ImageFileSplit(LazySplit):
             )
         return mask[None]
 
-    def _cropped(self, picture: Picture, box: Box, flip: bool) -> Any:
+    def _cropped(self, picture: ImageFile, box: Box, flip: bool) -> Any:
         from torchvision.transforms import functional as TF
 
         image, times = picture.rgb_or_grey(self.channels, max_shrink(box, self.size))
@@ -136,13 +136,13 @@ def _digest(path: Path) -> bytes:
         raise DataError(f"{plain(path)}: can't be read ({error.strerror}): restore or remove it.") from error
 
 
-def centred(picture: Picture | Opened, channels: int, size: tuple[int, int]) -> Any:
+def centre_crop(picture: ImageFile | LoadedImage, channels: int, size: tuple[int, int]) -> Any:
     """Resize the shorter side to 256/224 of the size and crop the centre: the usual 224 of 256 pixels."""
     from torchvision.transforms import functional as TF
 
     if (picture.height, picture.width) == size:
         return picture.rgb_or_grey(channels)[0]
-    box = middle(picture.height, picture.width, size)
+    box = middle_box(picture.height, picture.width, size)
     sides = box[2:]
     scale = 256 / 224 * max(target / side for target, side in zip(size, sides, strict=True))
     shape = max(size[0], round(scale * sides[0])), max(size[1], round(scale * sides[1]))
@@ -151,7 +151,7 @@ def centred(picture: Picture | Opened, channels: int, size: tuple[int, int]) -> 
     return TF.center_crop(x, list(size))
 
 
-def middle(height: int, width: int, size: tuple[int, int]) -> Box:
+def middle_box(height: int, width: int, size: tuple[int, int]) -> Box:
     """Return the box of the whole image, or of its middle if it is many times longer than `size`.
 
     The rest of so long an image would take gigabytes.

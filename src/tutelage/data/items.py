@@ -23,7 +23,7 @@ Field = str | int
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemReader:
     """How items are read: the task, its classes, and the two fields that are image and target.
 
     Every function here raises a DataError that begins with "is" or "has"; the caller prepends the split and the sample.
@@ -36,10 +36,10 @@ class Items:
     def sample(self, item: Any) -> tuple[Tensor, Tensor]:
         """Return the image (C, H, W), uint8 or float, and the target: the class, or a mask (H, W)."""
         x, y = image_and_target(item, self.fields)
-        pixels = image(x)
+        pixels = to_image(x)
         if self.task != "segmentation":
-            return pixels, self._in_range(label(y, self.classes))
-        mask = self._in_range(classes_of_pixels(y))
+            return pixels, self._in_range(to_label(y, self.classes))
+        mask = self._in_range(to_mask(y))
         if mask.shape[0] * pixels.shape[2] != mask.shape[1] * pixels.shape[1]:
             raise DataError(
                 f"has an image of {tuple(pixels.shape[1:])} and a mask of {tuple(mask.shape)}: expected masks of the "
@@ -94,7 +94,7 @@ def are_pixels(x: Any) -> bool:
     return hasattr(x, "convert") or getattr(x.dtype, "name", str(x.dtype)).removeprefix("torch.") in ("uint8", "uint16")
 
 
-def image(x: Any) -> Tensor:
+def to_image(x: Any) -> Tensor:
     """Convert an image to (C, H, W), uint8 or float; 16 bits become floats in [0, 1]."""
     description = describe_value(x)
     if hasattr(x, "convert"):
@@ -146,7 +146,7 @@ def _from_array(x: np.ndarray[Any, Any]) -> Any:
     return tensor.permute(2, 0, 1).contiguous() if sides == [2] else tensor
 
 
-def label(y: Any, classes: Sequence[str]) -> Tensor:
+def to_label(y: Any, classes: Sequence[str]) -> Tensor:
     """Convert a class, by number or by name, to a tensor."""
     if isinstance(y, str):
         if y not in classes:
@@ -160,7 +160,7 @@ def label(y: Any, classes: Sequence[str]) -> Tensor:
     return tensor
 
 
-def classes_of_pixels(y: Any) -> Tensor:
+def to_mask(y: Any) -> Tensor:
     """Convert a mask to (H, W) integers."""
     values = np.array(y) if hasattr(y, "convert") else y
     tensor = _tensor(values)

@@ -11,7 +11,7 @@ from types import ModuleType
 from tutelage.data import sources
 from tutelage.data.data_module import DataModule
 from tutelage.data.listing import to_path
-from tutelage.data.preparation import VAL, made, pair
+from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
@@ -19,8 +19,8 @@ from tutelage.utils import registry
 @cache
 def _sources() -> tuple[ModuleType, ...]:
     names = sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
-    ours = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
-    return ours + tuple(plugin.load() for plugin in registry.plugins("data").values())
+    built_in = tuple(importlib.import_module(f"{sources.__name__}.{name}") for name in names)
+    return built_in + tuple(plugin.load() for plugin in registry.plugins("data").values())
 
 
 def available() -> dict[str, str]:
@@ -72,11 +72,11 @@ def load(
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    source_data = source.find(kind, where, pair(size))
-    data = made(
+    source_data = source.find(kind, where, height_and_width(size))
+    data = prepare_data(
         name,
         source_data,
-        size=pair(size) if isinstance(source_data, DataModule) else None,
+        size=height_and_width(size) if isinstance(source_data, DataModule) else None,
         val=val,
         seed=seed,
         limit=limit,

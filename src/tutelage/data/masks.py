@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.decode import Picture
+from tutelage.data.decode import ImageFile
 from tutelage.data.listing import summarise
-from tutelage.data.preparation import class_lists
+from tutelage.data.preparation import read_class_lists
 from tutelage.data.splits import IGNORE
 from tutelage.errors import DataError, plain
 
@@ -71,7 +71,7 @@ class Legend:
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskFiles:
     """Mask files with their legend."""
 
     paths: tuple[Path, ...]
@@ -116,12 +116,12 @@ def _pixels(path: Path) -> tuple[Any, str]:
     return np.array(picture.decode()[0]), picture.mode
 
 
-def _lossless(path: Path) -> Picture:
+def _lossless(path: Path) -> ImageFile:
     """Open a mask's file.
 
     Raises: DataError if its format doesn't preserve values.
     """
-    picture = Picture(path)
+    picture = ImageFile(path)
     if picture.format in LOSSY:
         levels = _present(np.array(picture.decode()[0].convert("L")))
         raise DataError(
@@ -175,7 +175,7 @@ def _names_and_codes(file: Path) -> tuple[list[str], dict[str, list[Any]]]:
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        loaded = None  # class_lists raises the reason
+        loaded = None  # read_class_lists raises the reason
     codes_of = {n: v if isinstance(v, list) else [v] for n, v in loaded.items()} if isinstance(loaded, dict) else {}
     flat = [code for codes in codes_of.values() for code in codes]
     coloured = [isinstance(code, str) and bool(HEX_COLOUR.fullmatch(code)) for code in flat]
@@ -188,7 +188,7 @@ def _names_and_codes(file: Path) -> tuple[list[str], dict[str, list[Any]]]:
             f"{plain(file)}: {summarise(wrong, 3)}: expected values from 0 or colours #rrggbb for each class, all of "
             f"one kind, such as {EXAMPLE}."
         )
-    return class_lists(file)[0], {}
+    return read_class_lists(file)[0], {}
 
 
 def infer_legend(root: Path, paths: Sequence[Path]) -> Legend:
@@ -225,7 +225,7 @@ def _refuse_differing_palettes(path: Path, present: Sequence[int], first_colours
 
     Raises: DataError.
     """
-    picture = Picture(path)
+    picture = ImageFile(path)
     if picture.mode != "P":
         return
     flat = picture.decode()[0].getpalette() or []

@@ -17,19 +17,19 @@ MISSING = -1
 """The label of a sample without a label in a column; in targets any negative number has that meaning."""
 
 
-def spans(sizes: Sequence[int]) -> list[slice]:
+def column_slices(sizes: Sequence[int]) -> list[slice]:
     """Return each column's slice of the logits, given each column's number of classes."""
     return [slice(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
 
 
-def by_label(response: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+def split_columns(response: Tensor, targets: Tensor, sizes: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
     """Return each column's logits and targets, for the samples with a label in it; without columns, both unchanged.
 
     response: (B, sum of sizes) logits. targets: (B, K). Pairs of (B', size) and (B',).
     """
     if not sizes:
         return [(response, targets)]
-    pairs = zip(spans(sizes), targets.unbind(1), strict=True)
+    pairs = zip(column_slices(sizes), targets.unbind(1), strict=True)
     return [(response[labels >= 0, span], labels[labels >= 0]) for span, labels in pairs]
 
 

@@ -48,7 +48,7 @@ def multi_task_data(
     return SourceData("multi_task", classes, size, augment, splits, columns=columns)
 
 
-def class_lists(path: Path) -> list[list[str]]:
+def read_class_lists(path: Path) -> list[list[str]]:
     """Read the lists of class names in a JSON file: one, or several by name (fine, coarse).
 
     Raises: DataError if it holds something else.
@@ -88,8 +88,8 @@ def split_off(name: str, split: str, samples: Split, fraction: float, seed: int)
         raise DataError(
             f"data {name!r}: {len(samples)} sample(s) can't be split into train and {split}: provide more samples."
         )
-    chosen = stratified_order(samples, seed)
-    return samples.take(chosen[count:].sort().values), samples.take(chosen[:count].sort().values)
+    order = stratified_order(samples, seed)
+    return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
 
 def stratified_order(samples: Split, seed: int) -> Tensor:
@@ -146,9 +146,9 @@ def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...
     limit: number of evenly spaced samples that are used if they are read from files.
     """
     count = len(samples) if isinstance(samples, InMemorySplit) else min(limit, len(samples))
-    chosen = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
+    order = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
     pixels, total, squares, top = 0, torch.zeros(()), torch.zeros(()), 1.0
-    for images, _ in samples.read([chosen[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
+    for images, _ in samples.read([order[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
         top = 1.0 if images.is_floating_point() else 255.0
         x = images.double().movedim(1, 0).flatten(1)
         pixels, total, squares = pixels + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
@@ -158,7 +158,7 @@ def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...
     return tuple((mean / top).tolist()), tuple((std / top).tolist())
 
 
-def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
+def height_and_width(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
     """Return height and width.
 
     Raises: ConfigError if `size` isn't a size.
@@ -171,7 +171,7 @@ def pair(size: int | str | Sequence[int] | None) -> tuple[int, int] | None:
         raise ConfigError(f"size={size}: {error}.") from error
 
 
-def made(
+def prepare_data(
     name: str,
     source: SourceData | DataModule,
     *,
@@ -183,7 +183,7 @@ def made(
     augment: str | None = None,
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
-    loading: Mapping[str, int] | None = None,
+    loader_keys: Mapping[str, int] | None = None,
 ) -> DataModule:
     """Return the DataModule of a source's data, or of a DataModule, with a run's options.
 
@@ -201,7 +201,7 @@ def made(
         name=name,
         size=size or data.size,
         augment=with_crop(augment, data.augment),
-        loading=data.loading if loading is None else loading,
+        loader_keys=data.loader_keys if loader_keys is None else loader_keys,
     )
     for samples in (data.train, data.val, data.test):
         samples.content = fingerprint == "content"
@@ -235,5 +235,5 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         augment=source.augment,
         columns=source.columns,
         notes=tuple(source.notes),
-        came=scale.came,
+        source_scale=scale.source_scale,
     )

@@ -41,7 +41,7 @@ PIXELS = SourceScale()
 class Scale:
     """The scale of the images, and the mean and std of pixels in [0, 1] that normalise them (None: to be measured)."""
 
-    came: SourceScale = PIXELS
+    source_scale: SourceScale = PIXELS
     mean: Numbers | None = None
     std: Numbers | None = None
 
@@ -56,7 +56,7 @@ class Scale:
         if (mean is None) != (std is None):
             raise ConfigError(f"mean={mean}, std={std}: expected both, or neither.")
         if mean is not None:
-            mean, std = numbers("mean", mean, channels), numbers("std", std, channels)
+            mean, std = check_statistics("mean", mean, channels), check_statistics("std", std, channels)
         if normalised is None:
             normalised = None if floats and mean is None else False
         if normalised is None or normalised is True:
@@ -72,23 +72,23 @@ class Scale:
             hint = "its images are pixels; remove it" if not floats else "expected True, False or (mean, std)"
             raise ConfigError(f"normalised={normalised!r}: {hint}.")
         statistics = tuple(
-            numbers(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True)
+            check_statistics(f"normalised: {w}", v, channels) for w, v in zip(("mean", "std"), normalised, strict=True)
         )
         return cls(SourceScale("normalised", *statistics), mean or statistics[0], std or statistics[1])
 
 
-def normalise(x: Tensor, mean: Numbers, std: Numbers, came: SourceScale = PIXELS) -> Tensor:
+def normalise(x: Tensor, mean: Numbers, std: Numbers, source_scale: SourceScale = PIXELS) -> Tensor:
     """Return (pixel - mean) / std as float32.
 
-    Pixels are x/top, with top = 255 for uint8 and 1 for float; floats normalised by `came` are converted first.
+    Pixels are x/top, with top = 255 for uint8 and 1 for float; floats normalised by `source_scale` are converted first.
     """
     top = 1.0 if x.is_floating_point() else 255.0
-    statistics = came.mean or (0.0,), came.std or (1.0,)
+    statistics = source_scale.mean or (0.0,), source_scale.std or (1.0,)
     mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (mean, std, *statistics))
     return (x.float() * (scale / (top * std_))).sub_((mean_ - shift) / std_)
 
 
-def numbers(option: str, values: Any, channels: int) -> Numbers:
+def check_statistics(option: str, values: Any, channels: int) -> Numbers:
     """Check statistics of pixels in [0, 1], one number per channel: none above 1, means not below 0, stds above 0.
 
     option: its name in messages.

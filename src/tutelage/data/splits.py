@@ -28,7 +28,7 @@ class ViewSeed:
     crop: bool = False
     policies: tuple[str, ...] = ()
 
-    def alter(self, x: Tensor, number: int) -> Tensor:
+    def augment(self, x: Tensor, number: int) -> Tensor:
         """Apply the policies to a sample's image (C, H, W)."""
         return apply_policies(x, self.policies, (self.seed, number, self.view)) if self.policies else x
 
@@ -36,14 +36,14 @@ class ViewSeed:
 class Split(ABC):
     """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
 
-    labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. draws: whether
-    reading a sample involves randomness in addition to the data's augmentation. photos: whether reading can crop a
+    labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. is_random: whether
+    reading a sample involves randomness in addition to the data's augmentation. can_crop: whether reading can crop a
     sample at random. content: whether the fingerprint covers the contents of files, or only their names and sizes.
     """
 
     labels: Tensor | None
-    draws: bool = False
-    photos: bool = False
+    is_random: bool = False
+    can_crop: bool = False
     content: bool = False
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Split(ABC):
         return None
 
     @property
-    def side(self) -> tuple[int, int] | None:
+    def image_size(self) -> tuple[int, int] | None:
         """The height and width to which images are brought before normalisation; None: they keep their size."""
         return None
 
@@ -95,7 +95,7 @@ class InMemorySplit(Split):
         self.labels = targets[self.rows].long() if targets.dim() == 1 else None
 
     @property
-    def side(self) -> tuple[int, int]:
+    def image_size(self) -> tuple[int, int]:
         """The height and width of the stored images."""
         return self.images.shape[2], self.images.shape[3]
 
@@ -126,7 +126,7 @@ class InMemorySplit(Split):
             rows = self.rows[batch]
             images = self.images[rows]
             if augmentation.policies:
-                images = torch.stack([augmentation.alter(x, int(n)) for x, n in zip(images, batch, strict=True)])
+                images = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(images, batch, strict=True)])
             yield images, self.targets[rows].long()
 
     def fingerprint(self) -> str:
@@ -144,7 +144,7 @@ class ClassSubset(Split):
     def __init__(self, samples: Split, numbers: Tensor) -> None:
         assert samples.labels is not None
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
-        self.numbers, self.draws, self.photos = numbers, samples.draws, samples.photos
+        self.numbers, self.is_random, self.can_crop = numbers, samples.is_random, samples.can_crop
         self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
 
     def __len__(self) -> int:
@@ -156,9 +156,9 @@ class ClassSubset(Split):
         return self.samples.weights
 
     @property
-    def side(self) -> tuple[int, int] | None:
+    def image_size(self) -> tuple[int, int] | None:
         """The samples' height and width."""
-        return self.samples.side
+        return self.samples.image_size
 
     def take(self, rows: Tensor) -> Self:
         """Select some of the samples."""
@@ -212,7 +212,7 @@ class _Reader(Dataset[Any]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
         try:
             x, y = self.samples.item(number, self.augmentation)
-            return self.augmentation.alter(x, number), y
+            return self.augmentation.augment(x, number), y
         except DataError as error:
             return error
 

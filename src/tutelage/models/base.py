@@ -22,12 +22,12 @@ class ModelRequest:
     pretrained: bool | None
     local: bool
 
-    def published(self, by_name: bool) -> bool:
+    def loads_published(self, by_name: bool) -> bool:
         """Return True if published weights are requested; by_name: whether the name names some."""
         return by_name if self.pretrained is None else self.pretrained
 
     @property
-    def dense(self) -> bool:
+    def is_dense(self) -> bool:
         """True if the task requires a label for each pixel."""
         return self.task == "segmentation"
 

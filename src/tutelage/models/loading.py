@@ -33,7 +33,7 @@ def families() -> Iterator[type[ZooNetwork]]:
 
 def available() -> dict[str, str]:
     """Return the names, or forms of names (D a depth, W a width, K a factor), that `create` accepts, with summaries."""
-    built_in = {family.form: (family.__doc__ or "").partition("\n")[0] for family in families()}
+    built_in = {family.name_form: (family.__doc__ or "").partition("\n")[0] for family in families()}
     return built_in | {form: (make.__doc__ or "").partition("\n")[0] for form, make in SOURCES.values()}
 
 
@@ -74,7 +74,7 @@ def create(
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
-    loaded = SOURCES[source][1](request) if colon else built_in(request)
+    loaded = SOURCES[source][1](request) if colon else create_built_in(request)
     loaded.name = name
     if weights is not None:
         load_into(loaded, read_weights(Path(weights)), classes, str(weights))
@@ -83,7 +83,7 @@ def create(
     return loaded
 
 
-def built_in(request: ModelRequest) -> LoadedModel:
+def create_built_in(request: ModelRequest) -> LoadedModel:
     """Create a built-in network with random weights.
 
     Raises: ConfigError for an unknown name, or a network for another task.
@@ -93,10 +93,10 @@ def built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = (family.task == "segmentation") == request.dense
+        fits = (family.task == "segmentation") == request.is_dense
         names += family.examples if fits else ()
         try:
-            model = family.named(name, request.classes, request.channels)
+            model = family.from_name(name, request.classes, request.channels)
         except ConfigError as error:
             raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:

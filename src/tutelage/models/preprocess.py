@@ -9,9 +9,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.decode import DEEP, Opened, Picture, to_tensor
-from tutelage.data.image_files import centred
-from tutelage.data.items import describe_value, image
+from tutelage.data.decode import DEEP, ImageFile, LoadedImage, to_tensor
+from tutelage.data.image_files import centre_crop
+from tutelage.data.items import describe_value, to_image
 from tutelage.data.scale import Numbers, normalise
 from tutelage.errors import DataError
 
@@ -42,7 +42,7 @@ class Preprocess:
 
         Raises: DataError for another type or other channels.
         """
-        x = self._pixels(Picture(Path(picture)) if isinstance(picture, str | Path) else picture)
+        x = self._pixels(ImageFile(Path(picture)) if isinstance(picture, str | Path) else picture)
         if len(x) != self.channels or not (self.known or x.is_floating_point()):
             kind = "pixels" if self.known else "floats on the scale of the training data, which isn't known"
             raise DataError(
@@ -59,21 +59,21 @@ class Preprocess:
 
     def _pixels(self, picture: Any) -> Tensor:
         """Return (C, H, W); for a photo, its centre."""
-        if not isinstance(picture, Picture) and (not hasattr(picture, "convert") or picture.mode in DEEP):
+        if not isinstance(picture, ImageFile) and (not hasattr(picture, "convert") or picture.mode in DEEP):
             x = _image(picture)
             if not self.centred or x.is_floating_point() or len(x) not in (1, 3):
                 return x
             from torchvision.transforms import functional as TF
 
             picture = TF.to_pil_image(x)
-        opened = picture if isinstance(picture, Picture) else Opened.from_image(picture)
+        opened = picture if isinstance(picture, ImageFile) else LoadedImage.from_image(picture)
         if self.centred and self.side is not None:
-            return to_tensor(centred(opened, self.channels, self.side))
+            return to_tensor(centre_crop(opened, self.channels, self.side))
         return to_tensor(opened.rgb_or_grey(self.channels)[0])
 
 
 def _image(x: Any) -> Tensor:
     try:
-        return image(x)
+        return to_image(x)
     except DataError as error:
         raise DataError(f"preprocess: the image {error}") from error

@@ -132,7 +132,7 @@ def is_stem(value: Tensor, target: Tensor) -> bool:
     return same and 3 in (value.shape[1], target.shape[1])
 
 
-def reachable(url: str, seconds: float = 5.0) -> bool:
+def is_reachable(url: str, seconds: float = 5.0) -> bool:
     """Return True if a server responds in time, including the address lookup, for which sockets have no time limit."""
     results: list[bool] = []
     request = Thread(target=lambda: results.append(responds(url, seconds)), daemon=True)
@@ -153,7 +153,7 @@ def responds(url: str, seconds: float) -> bool:
 
 
 @contextmanager
-def hub(name: str, mend: str) -> Iterator[None]:
+def offline_unless_reachable(name: str, mend: str) -> Iterator[None]:
     """Take Hugging Face downloads inside from the cache only, without retries, if the hub can't be reached.
 
     Raises: ModelError if the files aren't cached either.
@@ -161,7 +161,7 @@ def hub(name: str, mend: str) -> Iterator[None]:
     from huggingface_hub import constants
 
     was_offline = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = was_offline or not reachable(constants.ENDPOINT)
+    constants.HF_HUB_OFFLINE = was_offline or not is_reachable(constants.ENDPOINT)
     try:
         yield
     except OSError as error:

@@ -15,10 +15,10 @@ from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
-from tutelage.models.pretrained import download_error, hub, load_into, reachable
+from tutelage.models.pretrained import download_error, is_reachable, load_into, offline_unless_reachable
 
 
-def timm(request: ModelRequest) -> LoadedModel:
+def from_timm(request: ModelRequest) -> LoadedModel:
     """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, loads these published weights."""
     library = import_required("timm", "pip install 'tutelage[timm]'")
     refuse_dense("timm", request)
@@ -31,7 +31,7 @@ def timm(request: ModelRequest) -> LoadedModel:
         raise ConfigError(
             f"timm has no weights {tag!r} of {architecture}: expected one of {', '.join(tags) or 'none'}."
         )
-    published = request.published(bool(tag))
+    published = request.loads_published(bool(tag))
     if published and not tags:
         raise ConfigError(f"timm has no published weights of {architecture}: use pretrained=false, or {FILE}.")
     config = library.get_pretrained_cfg(name)
@@ -40,7 +40,7 @@ def timm(request: ModelRequest) -> LoadedModel:
         options["img_size"] = request.size
     download = published and not request.local
     try:
-        with hub(f"timm:{name}", FILE) if download else nullcontext():
+        with offline_unless_reachable(f"timm:{name}", FILE) if download else nullcontext():
             loaded = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise creation_error(f"timm:{name}", request, error) from error
@@ -51,16 +51,16 @@ def timm(request: ModelRequest) -> LoadedModel:
     return loaded
 
 
-def torchvision(request: ModelRequest) -> LoadedModel:
+def from_torchvision(request: ModelRequest) -> LoadedModel:
     """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT loads these weights."""
     from torchvision import models
 
     name, _, tag = request.name.partition(":")
-    names = models.list_models(module=models.segmentation if request.dense else models)
+    names = models.list_models(module=models.segmentation if request.is_dense else models)
     if name not in names:
-        kind = f"{'segmentation' if request.dense else 'classification'} model"
+        kind = f"{'segmentation' if request.is_dense else 'classification'} model"
         raise ConfigError(not_found("torchvision", kind, name, names, "torchvision.models.list_models()"))
-    backbone = {"weights_backbone": None} if request.dense else {}
+    backbone = {"weights_backbone": None} if request.is_dense else {}
     try:
         model = models.get_model(name, weights=None, num_classes=request.classes, **backbone)
     except (RuntimeError, ValueError, TypeError) as error:
@@ -68,7 +68,7 @@ def torchvision(request: ModelRequest) -> LoadedModel:
     if request.channels != 3:
         replace_stem(model, request.channels)
     loaded = LoadedModel(model, name)
-    if not request.published(bool(tag)):
+    if not request.loads_published(bool(tag)):
         return loaded
     choices, tag = models.get_model_weights(name), tag or "DEFAULT"
     if tag not in choices.__members__:
@@ -88,7 +88,7 @@ def download_weights(weights: Any, name: str) -> dict[str, torch.Tensor]:
     """Return the state dict of torchvision weights, from the cache or the network, without an auxiliary classifier."""
     cached = Path(torch.hub.get_dir(), "checkpoints", weights.url.rpartition("/")[2])
     try:
-        if not cached.exists() and not reachable(weights.url):
+        if not cached.exists() and not is_reachable(weights.url):
             raise OSError(f"{weights.url} can't be reached.")
         state = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
@@ -106,14 +106,14 @@ def replace_stem(model: nn.Module, channels: int) -> None:
     model.set_submodule(path, new)
 
 
-def hugging_face(request: ModelRequest) -> LoadedModel:
+def from_hugging_face(request: ModelRequest) -> LoadedModel:
     """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
     library = import_required("transformers", "pip install transformers")
     refuse_dense("hf", request)
     name = request.name
-    published = request.published(True)
+    published = request.loads_published(True)
     try:
-        with hub(f"hf:{name}", "give their folder as hf:FOLDER"):
+        with offline_unless_reachable(f"hf:{name}", "give their folder as hf:FOLDER"):
             config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
             loaded = from_hub(library, config, request, published and not request.local)
             if published:
@@ -208,9 +208,9 @@ def _call(request: ModelRequest, function: Any) -> nn.Module:
 
 
 SOURCES: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {
-    "timm": ("timm:NAME[.TAG]", timm),
-    "torchvision": ("torchvision:NAME[:WEIGHTS]", torchvision),
-    "hf": ("hf:FOLDER_OR_ID", hugging_face),
+    "timm": ("timm:NAME[.TAG]", from_timm),
+    "torchvision": ("torchvision:NAME[:WEIGHTS]", from_torchvision),
+    "hf": ("hf:FOLDER_OR_ID", from_hugging_face),
     "python": ("python:MODULE:CALLABLE", from_callable),
 }
 
@@ -231,7 +231,7 @@ def refuse_dense(source: str, request: ModelRequest) -> None:
 
     Raises: ConfigError.
     """
-    if request.dense:
+    if request.is_dense:
         raise ConfigError(
             f"{source}:{request.name} classifies images, but the task requires a label for each pixel: use seg16, "
             "torchvision:lraspp_mobilenet_v3_large, or python:MODULE:CALLABLE."

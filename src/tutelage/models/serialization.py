@@ -54,12 +54,19 @@ class ModelCard:
         return Preprocess(self.channels, self.size, self.mean, self.std, self.known, self.side, self.centred)
 
 
-def card_of(model: str, data: DataModule) -> ModelCard:
+def make_card(model: str, data: DataModule) -> ModelCard:
     """Return the card of a model trained on this data."""
     of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name
-    centred = data.test.photos and data.task != "segmentation"
+    centred = data.test.can_crop and data.task != "segmentation"
     return ModelCard(
-        model, data.task, *of_data, dict(data.columns), data.column_name, data.came.known, data.test.side, centred
+        model,
+        data.task,
+        *of_data,
+        dict(data.columns),
+        data.column_name,
+        data.source_scale.known,
+        data.test.image_size,
+        centred,
     )
 
 
@@ -76,7 +83,7 @@ def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def card(path: str | Path) -> ModelCard:
+def read_card(path: str | Path) -> ModelCard:
     """Read the card of a saved file or run folder.
 
     Raises: CheckpointError if the file is torn or wasn't written by tutelage.
@@ -108,8 +115,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
     """
     path = _weights_file(path)
-    model_card = card(path)
-    weights = tensors(path)
+    model_card = read_card(path)
+    weights = load_tensors(path)
     if model is None:
         if model_card.model.startswith("object:"):
             raise ModelError(
@@ -140,13 +147,13 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     return model.eval()
 
 
-def keep_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors by name."""
     data = tensor_file.to_bytes({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
     write_atomically(path, lambda file: file.write(data))
 
 
-def tensors(path: Path) -> dict[str, torch.Tensor]:
+def load_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a file, by name.
 
     Raises: CheckpointError if it is missing, torn or altered.

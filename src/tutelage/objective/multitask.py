@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tutelage.data.multitask_targets import spans
+from tutelage.data.multitask_targets import column_slices
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, Losses
 from tutelage.nn.model_profile import ModelProfile
@@ -35,7 +35,7 @@ def by_column(
     if not sizes:
         return compare(student, teacher, loss_kwargs)
     losses: dict[str, Tensor] = {}
-    for number, span in enumerate(spans(sizes)):
+    for number, span in enumerate(column_slices(sizes)):
         sides, these = [_cut(student, span), _cut(teacher, span)], dict(loss_kwargs)
         if "teacher_response" in these:
             these["teacher_response"] = _cut(these["teacher_response"], span)

@@ -25,8 +25,8 @@ def names() -> dict[str, str]:
 
 def _files() -> dict[str, Path]:
     """The file of each recipe, ours and those of other packages."""
-    ours = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
-    return ours | {stem(name): plugin.path for name, plugin in registry.plugins("recipes").items()}
+    built_in = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+    return built_in | {stem(name): plugin.path for name, plugin in registry.plugins("recipes").items()}
 
 
 def text(name: str) -> str:

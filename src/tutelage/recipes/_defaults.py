@@ -48,7 +48,7 @@ def _model(name: Any) -> str:
 
     if not isinstance(name, str):
         return ""
-    return serialization.card(name).model if serialization.is_run(name) else name
+    return serialization.read_card(name).model if serialization.is_run(name) else name
 
 
 def _sizes(teacher: str, student: str, count: int) -> list[str]:
@@ -95,6 +95,6 @@ def _can_be_created(family: Any, name: str) -> bool:
 
     try:
         with torch.device("meta"):
-            return family.named(name, classes=2) is not None
+            return family.from_name(name, classes=2) is not None
     except ConfigError:
         return False

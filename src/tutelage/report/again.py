@@ -16,7 +16,7 @@ FIRST_KEYS = ("teacher", "student", "data", "recipe", "method", "task", "epochs"
 """The keys that the command lists first."""
 
 
-def command(config: Mapping[str, Any]) -> str | None:
+def rerun_command(config: Mapping[str, Any]) -> str | None:
     """Return the command; None if a part was passed as a Python object, or if the configuration is invalid."""
     from tutelage.config.schema import Config, check
 

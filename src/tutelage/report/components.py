@@ -45,13 +45,13 @@ class WideTable(Table):
 
 
 @dataclass(frozen=True)
-class Facts(Block):
+class PropertyList(Block):
     """A list of (name, value) pairs."""
 
-    kind = "facts"
+    kind = "properties"
     wide = True
     title: str
-    facts: Sequence[tuple[str, str]]
+    properties: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ class SummaryCard(Block):
     style: str
     title: str
     model: str
-    figure: str
-    below: str
-    facts: Sequence[tuple[str, str]]
+    value: str
+    details: str
+    properties: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,10 @@ class LegendBlock(Block):
 
 
 @dataclass(frozen=True)
-class Folded(Block):
+class CollapsedTable(Block):
     """A collapsed table that opens on click."""
 
-    kind = "folded"
+    kind = "collapsed"
     wide = True
     table: Table
 
@@ -158,7 +158,7 @@ class Section:
         return self.title.lower().replace(" ", "-")
 
 
-class Missing(Exception):
+class MissingDataError(Exception):
     """Raised by a section that has nothing to show; the message gives the reason."""
 
 
@@ -208,7 +208,7 @@ def is_interval(bounds: Any) -> TypeGuard[Sequence[float]]:
     return isinstance(bounds, list | tuple) and len(bounds) == 2 and all(map(is_number, bounds))
 
 
-def count(value: Any) -> str:
+def format_count(value: Any) -> str:
     """Format a count in thousands, millions or billions: 278324 → "278 k"."""
     if not is_number(value):
         return "–"
@@ -218,7 +218,7 @@ def count(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def duration(value: Any) -> str:
+def format_duration(value: Any) -> str:
     """Format seconds as "2.55 ms", "12.3 s", "3 min 20 s" or "2 h 05 min"."""
     if not is_number(value):
         return "–"
@@ -231,28 +231,34 @@ def duration(value: Any) -> str:
     return f"{hours}{NB}h{NB}{minutes:02d}{NB}min" if hours else f"{minutes}{NB}min{NB}{seconds:02d}{NB}s"
 
 
-def bytes_of(value: Any) -> str:
+def format_bytes(value: Any) -> str:
     """Format a file size: 12.3 kB, 4.56 MB."""
-    return f"{count(value)}B" if is_number(value) and value >= 1000 else f"{value}{NB}B" if is_number(value) else "–"
+    return (
+        f"{format_count(value)}B"
+        if is_number(value) and value >= 1000
+        else f"{value}{NB}B"
+        if is_number(value)
+        else "–"
+    )
 
 
-def soft(text: Any) -> Markup:
+def escape_breakable(text: Any) -> Markup:
     """Escape a text and allow line breaks after the joints of its words, so that long names don't break within one."""
     joints = r"(?<=[_/\\|])(?=[^\s])|(?<=[.:-])(?=[^\W\d_])"
-    return Markup("<wbr>").join(escaped(part) for part in re.split(joints, str(text)))
+    return Markup("<wbr>").join(escape_text(part) for part in re.split(joints, str(text)))
 
 
-def escaped(text: Any) -> Markup:
+def escape_text(text: Any) -> Markup:
     """Escape a text for HTML; invisible characters and direction marks are written as escape sequences."""
     return text if isinstance(text, Markup) else escape(INVISIBLE.sub(lambda match: plain(match[0]), str(text)))
 
 
-def percent(value: Any) -> str:
+def format_percent(value: Any) -> str:
     """Format a fraction as a percentage."""
     return f"{100 * value:.1f}{NB}%" if is_number(value) else "–"
 
 
-def decimal(value: Any) -> str:
+def format_decimal(value: Any) -> str:
     """Format a number with four significant digits, or as an integer from 1000 on."""
     if not is_number(value):
         return "–"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tutelage.report import prediction_sections, summary_sections, training_sections, usage
-from tutelage.report.components import Missing, Section, escaped, soft
+from tutelage.report.components import MissingDataError, Section, escape_breakable, escape_text
 from tutelage.report.run_record import RunRecord, read
 from tutelage.utils.files import write_text
 
@@ -79,12 +79,12 @@ def _templates() -> Environment:
     templates = Environment(
         loader=PackageLoader("tutelage", "report"),
         autoescape=True,
-        finalize=escaped,
+        finalize=escape_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["soft"] = soft
+    templates.filters["breakable"] = escape_breakable
     return templates
 
 
@@ -94,7 +94,7 @@ def _sections(run: RunRecord) -> list[Section]:
     for title, build in SECTIONS.items():
         try:
             sections.append(build(run))
-        except Missing as error:
+        except MissingDataError as error:
             missing.append((title, str(error)))
         # a value of an unexpected type in one of the files
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tutelage.report.components import Block, LegendBlock, MaskBlock, Missing, Section
+from tutelage.report.components import Block, LegendBlock, MaskBlock, MissingDataError, Section
 from tutelage.report.run_record import ROLES, RunRecord
 
 PIXELS, LEGEND_SIZE = 200, 24
@@ -21,7 +21,7 @@ def masks(run: RunRecord) -> Section:
     """Build the section: each example image with its target mask and each model's mask."""
     examples = run.examples
     if examples is None or examples.masks is None:
-        raise Missing("the folder has no examples.npz with masks")
+        raise MissingDataError("the folder has no examples.npz with masks")
     count = len(run.data.get("classes") or []) or int(examples.masks[examples.masks != IGNORE].max()) + 1
     models = [
         (run.label(role), phases[0].masks)
@@ -33,15 +33,15 @@ def masks(run: RunRecord) -> Section:
     for index, image, target in zip(examples.index.tolist(), examples.images, examples.masks, strict=True):
         images = [
             ("Image", encode_png(image), f"test image {index}"),
-            ("Target", coloured(target, count), f"target mask of {index}"),
+            ("Target", encode_mask(target, count), f"target mask of {index}"),
         ]
         for label, predictions in models:
             if index in predictions:
                 mask = np.where(target == IGNORE, IGNORE, predictions[index])
                 seen |= set(np.unique(mask))
-                images.append((label, coloured(mask, count), f"predicted mask of {index}, {label.lower()}"))
+                images.append((label, encode_mask(mask, count), f"predicted mask of {index}, {label.lower()}"))
         rows.append(MaskBlock(images))
-    entries = [(colour(i, count), run.class_name(int(i))) for i in sorted(seen - {IGNORE})]
+    entries = [(class_colour(i, count), run.class_name(int(i))) for i in sorted(seen - {IGNORE})]
     more = [("#7777", f"and {len(entries) - LEGEND_SIZE} more classes")] if len(entries) > LEGEND_SIZE else []
     blank = [("transparent", "blank: unlabelled, not evaluated")] if IGNORE in seen else []
     legend = LegendBlock([*entries[:LEGEND_SIZE], *more, *blank])
@@ -49,15 +49,17 @@ def masks(run: RunRecord) -> Section:
     return Section("Masks", lead, [legend, *rows])
 
 
-def colour(i: int, count: int) -> str:
+def class_colour(i: int, count: int) -> str:
     """Return a class's colour: hues evenly spaced over `count` classes, light and dark in turn."""
     red, green, blue = colorsys.hls_to_rgb(i / max(count, 1), (0.45, 0.65)[i % 2], 0.62)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def coloured(mask: Any, count: int) -> str:
+def encode_mask(mask: Any, count: int) -> str:
     """Encode a mask (H, W) as a PNG data URI, with transparent unlabelled pixels."""
-    table = np.array([[*bytes.fromhex(colour(i, count)[1:]), 255] for i in range(count)] + [[0, 0, 0, 0]], np.uint8)
+    table = np.array(
+        [[*bytes.fromhex(class_colour(i, count)[1:]), 255] for i in range(count)] + [[0, 0, 0, 0]], np.uint8
+    )
     return encode_png(table[np.where(mask < count, mask, count)], smooth=False)
 
 

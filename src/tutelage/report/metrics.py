@@ -78,13 +78,13 @@ def recall(confusion: csr_array) -> Array:
     return _ratio(confusion.diagonal(), confusion.sum(1))
 
 
-def overlap(confusion: csr_array) -> Array:
+def iou(confusion: csr_array) -> Array:
     """Return the IoU of each class, hits / (targets ∪ predictions); NaN for a class that is in neither."""
     hits = confusion.diagonal()
     return _ratio(hits, confusion.sum(1) + confusion.sum(0) - hits)
 
 
-def errors(confusion: csr_array) -> csr_array:
+def error_rates(confusion: csr_array) -> csr_array:
     """Return the fraction of each true class (row) that is predicted as each other class; the diagonal is 0."""
     table = confusion.tocoo()
     wrong = table.row != table.col

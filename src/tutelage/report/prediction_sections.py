@@ -12,14 +12,14 @@ from tutelage.report.components import (
     Block,
     Figure,
     ImageBlock,
-    Missing,
+    MissingDataError,
     Section,
     Table,
     WideFigure,
     WideTable,
-    decimal,
+    format_decimal,
+    format_percent,
     mean,
-    percent,
 )
 from tutelage.report.masks import encode_png, masks
 from tutelage.report.metrics import (
@@ -27,16 +27,16 @@ from tutelage.report.metrics import (
     agreement,
     calibration_error,
     divergence,
-    errors,
+    error_rates,
+    iou,
     largest,
     log_loss,
     outcomes,
-    overlap,
     recall,
     reliability,
 )
 from tutelage.report.run_record import ROLES, Predictions, RunRecord
-from tutelage.report.svg_charts import bars, diagonal, heat, stacked
+from tutelage.report.svg_charts import draw_bars, draw_confusion, draw_reliability, draw_stacked_bars
 
 CLASSES, PAIRS, EXAMPLES, PIXELS, LONG = 20, 15, 15, 96, 18
 STYLES = {
@@ -53,11 +53,11 @@ def predictions_of(run: RunRecord, role: str) -> list[Predictions]:
     return [phase.predictions for phase in run.phases_with_role(role) if phase.predictions is not None]
 
 
-def aligned(a: Predictions, b: Predictions) -> tuple[Array, Array, Any]:
+def align_samples(a: Predictions, b: Predictions) -> tuple[Array, Array, Any]:
     """Return both models' probabilities and the targets of the samples that both models have predicted."""
     _, i, j = np.intersect1d(a.index, b.index, return_indices=True)
     if len(i) == 0 or a.probabilities.shape[1] != b.probabilities.shape[1]:
-        raise Missing("the models' predictions have different samples or classes")
+        raise MissingDataError("the models' predictions have different samples or classes")
     return a.probabilities[i], b.probabilities[j], a.targets[i]
 
 
@@ -66,21 +66,23 @@ def teacher_agreement(run: RunRecord) -> Section:
     teachers = predictions_of(run, "teacher")
     roles = [role for role in ("baseline", "student") if predictions_of(run, role)]
     if not teachers or not roles:
-        raise Missing("it needs predictions.npz of the teacher and of a student")
+        raise MissingDataError("it needs predictions.npz of the teacher and of a student")
     rows, bands = [], []
     for role in roles:
-        pairs = [aligned(predictions, teachers[0]) for predictions in predictions_of(run, role)]
+        pairs = [align_samples(predictions, teachers[0]) for predictions in predictions_of(run, role)]
         fractions = {name: mean([outcomes(*pair)[name] for pair in pairs]) or 0.0 for name in STYLES}
         label = run.label(role)
         same, kl = mean([agreement(s, t) for s, t, _ in pairs]), mean([divergence(s, t) for s, t, _ in pairs])
-        rows.append([label, percent(same), decimal(kl), *(percent(value) for value in fractions.values())])
+        rows.append(
+            [label, format_percent(same), format_decimal(kl), *(format_percent(value) for value in fractions.values())]
+        )
         bands.append((label, [(STYLES[name], name, value) for name, value in fractions.items()]))
     table = Table(
         "Agreement with the teacher",
         ["", *(row[0] for row in rows)],
         [[name, *values] for name, *values in zip(AGREEMENT_ROWS, *(row[1:] for row in rows), strict=True)],
     )
-    drawing = stacked("correct predictions, by fraction of test samples", bands)
+    drawing = draw_stacked_bars("correct predictions, by fraction of test samples", bands)
     figure = WideFigure(
         "Correct predictions",
         drawing,
@@ -96,7 +98,7 @@ def calibration(run: RunRecord) -> Section:
     """Show whether a model that is 80 % confident is right 80 % of the time."""
     by_role = {role: predictions_of(run, role) for role in ROLES if predictions_of(run, role)}
     if not by_role:
-        raise Missing("it needs predictions.npz")
+        raise MissingDataError("it needs predictions.npz")
     figures: list[Block] = []
     rows = []
     for role, seeds in by_role.items():
@@ -109,10 +111,16 @@ def calibration(run: RunRecord) -> Section:
             [[f"{b.low:.2f}–{b.high:.2f}", b.count, f"{b.confidence:.3f}", f"{b.accuracy:.3f}"] for b in bins],
         )
         figures.append(
-            Figure(label, diagonal(f"reliability diagram, {label}", role, bins), "Accuracy by confidence.", (), detail)
+            Figure(
+                label,
+                draw_reliability(f"reliability diagram, {label}", role, bins),
+                "Accuracy by confidence.",
+                (),
+                detail,
+            )
         )
         ece, nll = ([f(p.probabilities, p.targets) for p in seeds] for f in (calibration_error, log_loss))
-        rows.append([label, percent(mean(ece)), decimal(mean(nll))])
+        rows.append([label, format_percent(mean(ece)), format_decimal(mean(nll))])
     table = Table("Calibration", ["Model", "ECE, 15 bins", "NLL, nats"], rows)
     lead = "Bars below the dashed diagonal: overconfident. Diagrams pool the seeds; ECE and NLL are means over seeds."
     return Section("Calibration", lead, [*figures, table])
@@ -126,22 +134,22 @@ def confusion(run: RunRecord, role: str) -> csr_array | None:
 
 
 def classes(run: RunRecord) -> Section:
-    """Compare the student baseline and taught by class."""
+    """Compare the student alone and taught by class."""
     baseline, taught = confusion(run, "baseline"), confusion(run, "student")
     if baseline is None or taught is None:
-        raise Missing("it needs confusion.npz of the student alone and of the student taught")
+        raise MissingDataError("it needs confusion.npz of the student alone and of the student taught")
     is_segmentation = run.result.get("task") == "segmentation"
-    measure: Callable[[csr_array], Array] = overlap if is_segmentation else recall
+    measure: Callable[[csr_array], Array] = iou if is_segmentation else recall
     name = "IoU" if is_segmentation else "accuracy"
     before, after = measure(baseline), measure(taught)
     gains = after - before
     known = [i for i in range(len(gains)) if np.isfinite(gains[i])]
     shown = sorted(known, key=lambda i: -abs(gains[i]))[:CLASSES]
     shown.sort(key=lambda i: -gains[i])
-    rows = [[run.class_name(i), percent(before[i]), percent(after[i]), _points(gains[i])] for i in shown]
+    rows = [[run.class_name(i), format_percent(before[i]), format_percent(after[i]), _points(gains[i])] for i in shown]
     title = name[0].upper() + name[1:]
     table = Table(f"{title} by class", ["Class", "Alone", "Taught", "Gain, points"], rows)
-    drawing = bars(f"gain in {name} by class", [(run.class_name(i), float(gains[i])) for i in shown], _points)
+    drawing = draw_bars(f"gain in {name} by class", [(run.class_name(i), float(gains[i])) for i in shown], _points)
     selection = f" The {CLASSES} largest changes of {len(known)} classes." if len(known) > CLASSES else ""
     lead = f"{title} of each class, taught minus alone, in percentage points; mean over seeds.{selection}"
     # long names make a table much taller than the bars
@@ -162,12 +170,13 @@ def confusions(run: RunRecord) -> Section:
     """Show the most frequent confusions, and their changes between the student alone and taught."""
     role = next((r for r in ("student", "baseline", "teacher") if confusion(run, r) is not None), None)
     if role is None:
-        raise Missing("no phase has a confusion.npz")
+        raise MissingDataError("no phase has a confusion.npz")
     table = confusion(run, role)
     assert table is not None
-    label, wrong = run.label(role), errors(table)
+    label, wrong = run.label(role), error_rates(table)
     pairs = [
-        [run.class_name(t), run.class_name(p), percent(v), decimal(table[t, p])] for t, p, v in largest(wrong, PAIRS)
+        [run.class_name(t), run.class_name(p), format_percent(v), format_decimal(table[t, p])]
+        for t, p, v in largest(wrong, PAIRS)
     ]
     head = ["True class", "Predicted as", "of the class", "Samples"]
     kind = WideTable if has_long_names(run, table.shape[0]) else Table
@@ -178,15 +187,21 @@ def confusions(run: RunRecord) -> Section:
         names = [run.class_name(i) for i in range(count)]
         fractions = wrong.toarray() + np.diag(np.nan_to_num(recall(table)))
         caption = "Rows: true class. Columns: prediction. Percent of each row; errors have their own colour scale."
-        drawing = heat(f"confusion matrix of the model: {label.lower()}", fractions, names)
+        drawing = draw_confusion(f"confusion matrix of the model: {label.lower()}", fractions, names)
         blocks = [
             Figure(f"Confusion, {label.lower()}", drawing, caption, [("hit", "right"), ("miss", "wrong")], confused)
         ]
     baseline = confusion(run, "baseline")
     if role == "student" and baseline is not None:
-        before = errors(baseline)
+        before = error_rates(baseline)
         changed = [
-            [run.class_name(t), run.class_name(p), percent(before[t, p]), percent(wrong[t, p]), _points(v)]
+            [
+                run.class_name(t),
+                run.class_name(p),
+                format_percent(before[t, p]),
+                format_percent(wrong[t, p]),
+                _points(v),
+            ]
             for t, p, v in largest(wrong - before, PAIRS)
         ]
         blocks.append(kind("Largest changes", ["True class", "Predicted as", "Alone", "Taught", "Points"], changed))
@@ -198,10 +213,10 @@ def examples(run: RunRecord) -> Section:
     if run.result.get("task") == "segmentation":
         return masks(run)
     if run.examples is None:
-        raise Missing("the folder has no examples.npz")
+        raise MissingDataError("the folder has no examples.npz")
     models = [(role, run.label(role), predictions_of(run, role)[0]) for role in ROLES if predictions_of(run, role)]
     if not models:
-        raise Missing("it needs predictions.npz")
+        raise MissingDataError("it needs predictions.npz")
     images = []
     for index, image in zip(run.examples.index[:EXAMPLES], run.examples.images[:EXAMPLES], strict=True):
         rows = [
@@ -216,7 +231,7 @@ def examples(run: RunRecord) -> Section:
         name = run.class_name(target)
         images.append(ImageBlock(encode_png(image, PIXELS), f"test sample {int(index)}, of class {name}", name, texts))
     if not images:
-        raise Missing("predictions.npz contains none of the example images")
+        raise MissingDataError("predictions.npz contains none of the example images")
     return Section(
         "Where teacher and student differ",
         "Test samples with each model's predicted class and its probability (first seed)." + run.examples.note,
@@ -226,4 +241,4 @@ def examples(run: RunRecord) -> Section:
 
 def _prediction(run: RunRecord, predictions: Predictions, i: int, target: int) -> tuple[str, str, bool]:
     best = int(predictions.probabilities[i].argmax())
-    return run.class_name(best), percent(predictions.probabilities[i, best].item()), best == target
+    return run.class_name(best), format_percent(predictions.probabilities[i, best].item()), best == target

@@ -50,7 +50,7 @@ class PhaseRecord:
 
     folder: str
     role: str
-    facts: dict[str, Any]
+    info: dict[str, Any]
     metrics: list[dict[str, Any]]
     predictions: Predictions | None
     masks: dict[int, Labels] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class PhaseRecord:
     @property
     def seed(self) -> str:
         """The seed as text; a dash if it is unknown."""
-        return str(self.facts.get("seed", "–"))
+        return str(self.info.get("seed", "–"))
 
 
 @dataclass

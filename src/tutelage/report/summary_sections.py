@@ -7,32 +7,32 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tutelage.report.again import FIRST_KEYS, command
+from tutelage.report.again import FIRST_KEYS, rerun_command
 from tutelage.report.components import (
     NB,
     Block,
     Code,
-    Facts,
+    CollapsedTable,
     Figure,
-    Folded,
-    Missing,
+    MissingDataError,
+    PropertyList,
     Section,
     SummaryCard,
     Table,
     Text,
     Unit,
     WideTable,
-    count,
-    decimal,
-    duration,
+    format_count,
+    format_decimal,
+    format_duration,
+    format_percent,
     is_interval,
     is_number,
     mean,
-    percent,
 )
 from tutelage.report.run_record import ROLES, RunRecord
-from tutelage.report.svg_charts import ChartRow, intervals
-from tutelage.utils.intervals import doubts, worse
+from tutelage.report.svg_charts import ChartRow, draw_intervals
+from tutelage.utils.intervals import interval_caveat, worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
@@ -55,7 +55,7 @@ def verdict(run: RunRecord) -> tuple[str, str, str]:
     reached = {role: unit(run.summary(role).get(run.metric)) for role in ROLES}
     if not gain:
         return "none", "Not compared", _without_comparison(run, reached)
-    doubt = doubts(gain.get("values") or [])
+    doubt = interval_caveat(gain.get("values") or [])
     both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['baseline']} trained alone"
     difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({_certainty(gain, unit)})"
     kind, higher = str(gain.get("verdict")), run.result.get("higher_is_better", True)
@@ -114,7 +114,7 @@ def result(run: RunRecord) -> Section:
     """Build the section of summary cards, metrics by seed with means and intervals, and the seeds in pairs."""
     roles = [role for role in ROLES if is_number(run.summary(role).get(run.metric))]
     if not roles:
-        raise Missing(f"result.json has no {run.metric}")
+        raise MissingDataError(f"result.json has no {run.metric}")
     rows = [_row(run, role) for role in roles]
     table = Table(
         f"Test {run.metric} by model",
@@ -125,7 +125,7 @@ def result(run: RunRecord) -> Section:
         ],
     )
     within = (0.0, 1.0) if run.unit.percent else (-math.inf, math.inf)
-    drawing = intervals(
+    drawing = draw_intervals(
         f"{run.metric} of each model by seed", rows, f"test {run.metric}", run.unit, run.unit.tick, within
     )
     figure = Figure(
@@ -204,14 +204,14 @@ def _card(run: RunRecord, role: str) -> SummaryCard:
         else f"{run.metric}, {'one seed' if seeds == 1 else f'{seeds} seeds'}"
     )
     phases = run.phases_with_role(role)
-    macs = summary.get("macs", phases[0].facts.get("macs") if phases else None)
+    macs = summary.get("macs", phases[0].info.get("macs") if phases else None)
     facts = [
-        ("Parameters", count(summary.get("parameters"))),
-        ("MACs", count(macs)),
-        ("Training time", duration(summary["seconds"]) if is_number(summary.get("seconds")) else "pretrained"),
+        ("Parameters", format_count(summary.get("parameters"))),
+        ("MACs", format_count(macs)),
+        ("Training time", format_duration(summary["seconds"]) if is_number(summary.get("seconds")) else "pretrained"),
     ]
     if is_number(summary.get("latency_ms")):
-        facts.append(("Latency of one image", duration(summary["latency_ms"] / 1000)))
+        facts.append(("Latency of one image", format_duration(summary["latency_ms"] / 1000)))
     model = model_name(run, role) or "–"
     return SummaryCard(role, run.label(role), model, run.unit(summary.get(run.metric)), below, facts)
 
@@ -257,16 +257,16 @@ def _pairs(run: RunRecord) -> list[Block]:
 def description(run: RunRecord) -> Section:
     """Build the section of the main settings, the terms, the layer pairs, and the command that repeats the run."""
     phases = [phase for role in ("student", "baseline", "teacher") for phase in run.phases_with_role(role)]
-    facts = phases[0].facts if phases else {}
+    facts = phases[0].info if phases else {}
     blocks: list[Block] = [*_main_settings(run), *_terms(facts)]
     pairs = facts.get("pairs") or []
     if pairs:
         blocks.append(Table("Compared layers", ["Student", "Teacher"], [list(pair) for pair in pairs]))
-    repeat = command(run.config)
+    repeat = rerun_command(run.config)
     if repeat:
         blocks.append(Code("Run it again", repeat))
     if not blocks:
-        raise Missing("the folder has neither config.yaml nor a phase with terms")
+        raise MissingDataError("the folder has neither config.yaml nor a phase with terms")
     return Section("What was done", "", blocks)
 
 
@@ -281,7 +281,7 @@ def _main_settings(run: RunRecord) -> list[Block]:
         settings.append(("samples", sizes))
     if run.result.get("chosen"):
         settings.append(("weights kept", str(run.result["chosen"])))
-    return [Facts("Settings", settings)] if settings else []
+    return [PropertyList("Settings", settings)] if settings else []
 
 
 def _terms(facts: Mapping[str, Any]) -> list[Block]:
@@ -289,7 +289,7 @@ def _terms(facts: Mapping[str, Any]) -> list[Block]:
     rows = [
         [
             term.get("name", "–"),
-            decimal(term.get("weight")) if is_number(term.get("weight")) else str(term.get("weight", "–")),
+            format_decimal(term.get("weight")) if is_number(term.get("weight")) else str(term.get("weight", "–")),
             term.get("formula", ""),
             _options(term.get("options") or {}),
             term.get("paper", ""),
@@ -311,19 +311,19 @@ def _options(options: Mapping[str, Any]) -> str:
 def costs(run: RunRecord) -> Section:
     """Build the section on the time and memory of each training."""
     if not run.phases:
-        raise Missing("the folder has no phase.json")
+        raise MissingDataError("the folder has no phase.json")
     rows = []
     trained = {run.label(role): run.phases_with_role(role) for role in ROLES if run.phases_with_role(role)}
     before = {name: run.phases_named(name) for name in run.result.get("before") or {}}
     for label, phases in (trained | before).items():
-        facts = [phase.facts for phase in phases]
+        facts = [phase.info for phase in phases]
         if facts:
             average = {name: mean([f.get(name) for f in facts]) for name in COSTS}
             seconds = [f["seconds"] for f in facts if is_number(f.get("seconds"))]
-            total = duration(sum(seconds)) if seconds else "pretrained"
+            total = format_duration(sum(seconds)) if seconds else "pretrained"
             rows.append([label, len(facts), *(text(average[name]) for name, text in COSTS.items()), total])
     head = ["Model", "Runs", "Epochs", "Steps", "Time", "Step", "Teacher's share", "Peak memory", "All runs"]
-    whole_process = any(phase.facts.get("peak_memory_of") == "process so far" for phase in run.phases)
+    whole_process = any(phase.info.get("peak_memory_of") == "process so far" for phase in run.phases)
     scope = "Peak memory is that of the process so far, with its earlier trainings. " if whole_process else ""
     return Section(
         "Costs", f"Means over seeds. {scope}{_slowdown(run)}".strip(), [WideTable("Training costs", head, rows)]
@@ -331,18 +331,18 @@ def costs(run: RunRecord) -> Section:
 
 
 COSTS: dict[str, Callable[[Any], str]] = {
-    "epochs": decimal,
-    "steps": decimal,
-    "seconds": duration,
-    "step_ms": lambda value: duration(value / 1000) if is_number(value) else "–",
-    "teacher_share": percent,
+    "epochs": format_decimal,
+    "steps": format_decimal,
+    "seconds": format_duration,
+    "step_ms": lambda value: format_duration(value / 1000) if is_number(value) else "–",
+    "teacher_share": format_percent,
     "peak_memory_mb": lambda value: f"{value:,.0f}{NB}MB" if is_number(value) else "–",
 }
 
 
 def _slowdown(run: RunRecord) -> str:
     baseline, taught = (
-        mean([p.facts.get("step_ms") for p in run.phases_with_role(role)]) for role in ("baseline", "student")
+        mean([p.info.get("step_ms") for p in run.phases_with_role(role)]) for role in ("baseline", "student")
     )
     if not (baseline and taught):
         return ""
@@ -357,8 +357,8 @@ def settings(run: RunRecord) -> Section:
         if values
     ]
     if not tables:
-        raise Missing("the folder has neither config.yaml nor environment.json")
-    return Section("Configuration and environment", "", [Folded(table) for table in tables])
+        raise MissingDataError("the folder has neither config.yaml nor environment.json")
+    return Section("Configuration and environment", "", [CollapsedTable(table) for table in tables])
 
 
 def notes(run: RunRecord, missing: list[tuple[str, str]]) -> Section | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from tutelage.report.components import escaped
+from tutelage.report.components import escape_text
 from tutelage.report.metrics import Array, Bin
 
 Point = tuple[float, float]
@@ -58,7 +58,7 @@ class Axis:
         return [i * step for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
 
-def spanning(values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.06) -> Axis:
+def axis_over(values: Sequence[float], start: float, end: float, log: bool = False, margin: float = 0.06) -> Axis:
     """Return an axis that spans all values, with a margin."""
     low, high = min(values), max(values)
     if log:
@@ -73,28 +73,28 @@ def needs_log(values: Sequence[float]) -> bool:
     return bool(values) and min(values) > 0 and max(values) / min(values) > 100
 
 
-def plain(value: float) -> str:
+def format_tick(value: float) -> str:
     """Format a tick: 0.05, 2000 → "2k"."""
     if abs(value) >= 1000:
         return f"{value / 1000:g}k"
     return f"{value:.3g}".replace("-", "−")
 
 
-def lines(
+def draw_lines(
     about: str,
     series: Sequence[Line],
     *,
     x: str,
     level: tuple[str, str, float] | None = None,
-    value_text: Callable[[float], str] = plain,
-    tick: Callable[[float], str] = plain,
+    value_text: Callable[[float], str] = format_tick,
+    tick: Callable[[float], str] = format_tick,
     log: bool = False,
 ) -> Markup:
     """Draw lines over x; `level` is a horizontal line (CSS class, label, y)."""
     xs = [p[0] for line in series for p in line.points]
     ys = [p[1] for line in series for p in line.points] + ([level[2]] if level else [])
     across = Axis(min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1, LEFT, RIGHT)
-    up = spanning(ys, BOTTOM, TOP, log)
+    up = axis_over(ys, BOTTOM, TOP, log)
     parts = [_grid(across, up, x, tick)]
     if level:
         style, label, y = level
@@ -103,7 +103,7 @@ def lines(
         path = "M" + "L".join(f"{across(a):.1f} {up(b):.1f}" for a, b in line.points)
         drawn = [f'<path class="line{" faint" if line.faint else ""}" d="{path}"/>']
         if not line.faint and len(line.points) <= MAX_DOTS:
-            titles = [f"{line.label}, {x} {plain(a)}: {value_text(b)}" for a, b in line.points]
+            titles = [f"{line.label}, {x} {format_tick(a)}: {value_text(b)}" for a, b in line.points]
             drawn += [
                 _dot("dot", across(a), up(b), 2.5, title) for (a, b), title in zip(line.points, titles, strict=True)
             ]
@@ -115,7 +115,7 @@ def _grid(across: Axis, up: Axis, x: str, tick: Callable[[float], str]) -> str:
     parts = [_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM), _text((LEFT + RIGHT) / 2, HEIGHT - 4, x, style="name")]
     for v in up.ticks():
         parts += [_rule("grid", LEFT, up(v), RIGHT, up(v)), _text(LEFT - 7, up(v) + 4, tick(v), "end")]
-    return "".join([*parts, *(_text(across(v), BOTTOM + 17, plain(v)) for v in across.ticks())])
+    return "".join([*parts, *(_text(across(v), BOTTOM + 17, format_tick(v)) for v in across.ticks())])
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class ChartRow:
     interval: tuple[float, float] | None
 
 
-def intervals(
+def draw_intervals(
     about: str,
     rows: Sequence[ChartRow],
     x: str,
@@ -144,7 +144,7 @@ def intervals(
     rows = [replace(row, interval=row.interval and _clipped(row.interval, within)) for row in rows]
     left, step = 76.0, 46.0
     bottom = TOP + step * len(rows)
-    across = spanning([v for row in rows for v in (*row.values, row.mean, *(row.interval or ()))], left, RIGHT - 6)
+    across = axis_over([v for row in rows for v in (*row.values, row.mean, *(row.interval or ()))], left, RIGHT - 6)
     across = replace(across, low=max(across.low, within[0]), high=min(across.high, within[1]))
     parts = [_text((left + RIGHT) / 2, bottom + 36, x, style="name")]
     for v in across.ticks(5):
@@ -165,12 +165,12 @@ def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[
     return low, high
 
 
-def bars(about: str, values: Sequence[tuple[str, float]], value_text: Callable[[float], str]) -> Markup:
+def draw_bars(about: str, values: Sequence[tuple[str, float]], value_text: Callable[[float], str]) -> Markup:
     """Draw a signed horizontal bar for each (label, value)."""
     height = 28.0
     left = 24 + LETTER * min(max(len(label) for label, _ in values), 16)
     numbers = [0.0, *(value for _, value in values)]
-    across = spanning(numbers, left + (52 if min(numbers) < 0 else 12), WIDTH - 52, margin=0.001)
+    across = axis_over(numbers, left + (52 if min(numbers) < 0 else 12), WIDTH - 52, margin=0.001)
     zero, total = across(0.0), 8 + height * len(values)
     parts = []
     for i, (label, value) in enumerate(values):
@@ -185,7 +185,7 @@ def bars(about: str, values: Sequence[tuple[str, float]], value_text: Callable[[
     return _svg(about, WIDTH, total, [*parts, _rule("axis", zero, 2, zero, total - 2)])
 
 
-def stacked(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> Markup:
+def draw_stacked_bars(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]]) -> Markup:
     """Draw a stacked bar for each (label, [(CSS class, name, fraction)]), whose fractions add up to 1."""
     left, step = 76.0, 54.0
     parts = []
@@ -202,14 +202,14 @@ def stacked(about: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float
     return _svg(about, WIDTH, 8 + step * len(rows), parts)
 
 
-def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
+def draw_reliability(about: str, style: str, bins: Sequence[Bin]) -> Markup:
     """Draw a reliability diagram: accuracy by confidence, with the diagonal of perfect calibration."""
     left, right, top, bottom = 44.0, 252.0, 8.0, 200.0
     across, up = Axis(0, 1, left, right), Axis(0, 1, bottom, top)
     parts = []
     for v in (0, 0.25, 0.5, 0.75, 1):
-        parts += [_rule("grid", left, up(v), right, up(v)), _text(left - 6, up(v) + 4, plain(v), "end")]
-        parts.append(_text(across(v), bottom + 16, plain(v)))
+        parts += [_rule("grid", left, up(v), right, up(v)), _text(left - 6, up(v) + 4, format_tick(v), "end")]
+        parts.append(_text(across(v), bottom + 16, format_tick(v)))
     for b in bins:
         title = f"confidence {b.confidence:.3f}, accuracy {b.accuracy:.3f}, {b.count} samples"
         width = across(b.high) - across(b.low) - 1
@@ -219,7 +219,7 @@ def diagonal(about: str, style: str, bins: Sequence[Bin]) -> Markup:
     return _svg(about, 260, 240, [*parts, _text((left + right) / 2, bottom + 35, "confidence", style="name")])
 
 
-def heat(about: str, fractions: Array, names: Sequence[str]) -> Markup:
+def draw_confusion(about: str, fractions: Array, names: Sequence[str]) -> Markup:
     """Draw a confusion matrix in fractions of each true class (row); errors have their own colour scale."""
     n = len(names)
     labels = [_shorten(name, 14) for name in names]
@@ -254,7 +254,7 @@ def _text(x: float, y: float, text: str, anchor: str = "middle", style: str = ""
     attributes = (f' class="{style}"' if style else "") + (
         f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
     )
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{attributes}>{escaped(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{attributes}>{escape_text(text)}</text>'
 
 
 def _rule(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
@@ -267,13 +267,15 @@ def _box(style: str, x: float, y: float, width: float, height: float, opacity: f
 
 
 def _dot(style: str, x: float, y: float, radius: float, title: str) -> str:
-    return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escaped(title)}</title></circle>'
+    return (
+        f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"><title>{escape_text(title)}</title></circle>'
+    )
 
 
 def _group(style: str, title: str, drawn: Sequence[str]) -> str:
-    return f'<g class="{style}"><title>{escaped(title)}</title>{"".join(drawn)}</g>'
+    return f'<g class="{style}"><title>{escape_text(title)}</title>{"".join(drawn)}</g>'
 
 
 def _svg(about: str, width: float, height: float, parts: Sequence[str]) -> Markup:
-    head = f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escaped(about)}">'
+    head = f'<svg viewBox="0 0 {width:g} {height:.0f}" role="img" aria-label="{escape_text(about)}">'
     return Markup(head + "".join(parts) + "</svg>")

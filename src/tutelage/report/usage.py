@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tutelage.report.components import Block, Code, Facts, Missing, Section, bytes_of, count, duration, is_number
+from tutelage.report.components import (
+    Block,
+    Code,
+    MissingDataError,
+    PropertyList,
+    Section,
+    format_bytes,
+    format_count,
+    format_duration,
+    is_number,
+)
 from tutelage.report.run_record import RunRecord
 
 PRINT_LINES = {
@@ -15,7 +25,7 @@ def usage(run: RunRecord) -> Section:
     """Build the section with code that runs the student, its latency and its file."""
     file = run.path / "student.safetensors"
     if not file.exists():
-        raise Missing("the folder has no student.safetensors")
+        raise MissingDataError("the folder has no student.safetensors")
     summary, environment = run.summary("student"), run.environment
     threads = (
         f", {environment['threads']} thread{'s' if environment['threads'] != 1 else ''}"
@@ -23,21 +33,21 @@ def usage(run: RunRecord) -> Section:
         else ""
     )
     facts = [
-        ("file", f"student.safetensors, {bytes_of(file.stat().st_size)}"),
-        ("parameters", count(summary.get("parameters"))),
+        ("file", f"student.safetensors, {format_bytes(file.stat().st_size)}"),
+        ("parameters", format_count(summary.get("parameters"))),
     ]
     if is_number(summary.get("latency_ms")):
         facts.append(
             (
                 "latency of one image",
-                f"{duration(summary['latency_ms'] / 1000)} ({environment.get('device', '–')}{threads})",
+                f"{format_duration(summary['latency_ms'] / 1000)} ({environment.get('device', '–')}{threads})",
             )
         )
-    blocks: list[Block] = [Facts("Latency and size", facts), Code("Load and run it", program(run))]
+    blocks: list[Block] = [PropertyList("Latency and size", facts), Code("Load and run it", usage_code(run))]
     return Section("Use the student", "The weights are those of the first seed.", blocks)
 
 
-def program(run: RunRecord) -> str:
+def usage_code(run: RunRecord) -> str:
     """Return Python code that loads the student and runs it on an image."""
     name = str(run.config.get("student"))
     argument = f", model={name.partition(':')[2]}(…)" if name.startswith("object:") else ""

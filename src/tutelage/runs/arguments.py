@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
-from tutelage.data.from_datasets import Datasets
+from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.items import Field, describe_value
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, Mix
@@ -67,8 +67,8 @@ def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any
         return Provided(), {"data": data}
     if not isinstance(data, DataModule):
         options = {k: keys.pop(k) for k in OF_DATASETS if k in keys}
-        data = Datasets(_splits(data), **options)
-    return Provided(data=data), {"data": data.name, **data.loading}
+        data = DatasetSource(_splits(data), **options)
+    return Provided(data=data), {"data": data.name, **data.loader_keys}
 
 
 def alone_for_test(data: Any) -> Any:

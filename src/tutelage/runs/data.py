@@ -5,12 +5,12 @@ from __future__ import annotations
 from tutelage import data as datasets
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.data.from_datasets import Datasets
-from tutelage.data.preparation import made, pair
+from tutelage.data.from_datasets import DatasetSource
+from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 
 
-def load_data(config: Config, given: DataModule | Datasets | None = None) -> DataModule:
+def load_data(config: Config, given: DataModule | DatasetSource | None = None) -> DataModule:
     """The data that a configuration names, or what was given in its place; only one label column if it says so.
 
     Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if what was given
@@ -22,7 +22,7 @@ def load_data(config: Config, given: DataModule | Datasets | None = None) -> Dat
             f"limit={config.limit} training samples can't hold the {len(data.classes)} classes of {data.name}; "
             "raise it, or use labels_per_class."
         )
-    overrides = data.loading.get("batch_size", config.batch_size)
+    overrides = data.loader_keys.get("batch_size", config.batch_size)
     if overrides != config.batch_size:
         raise ConfigError(
             f"batch_size={config.batch_size}, but the DataLoader of train says {overrides}: say it once, or give its "
@@ -31,14 +31,14 @@ def load_data(config: Config, given: DataModule | Datasets | None = None) -> Dat
     return data if config.column is None else data.column(config.column)
 
 
-def _loaded(config: Config, given: DataModule | Datasets | None) -> DataModule:
+def _loaded(config: Config, given: DataModule | DatasetSource | None) -> DataModule:
     keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint")
     options = {key: getattr(config, key) for key in keys}
     task = None if config.task == "auto" or config.column else config.task
     if given is None:
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
-    if isinstance(given, Datasets):
-        return given.data(size=pair(config.size), task=task, **options)
+    if isinstance(given, DatasetSource):
+        return given.data(size=height_and_width(config.size), task=task, **options)
     if task not in (None, given.task):
         raise ConfigError(f"task={task}, but {given.name} is data for {given.task}; leave task out.")
-    return made(given.name, given, size=pair(config.size), classes=config.classes, **options)
+    return prepare_data(given.name, given, size=height_and_width(config.size), classes=config.classes, **options)

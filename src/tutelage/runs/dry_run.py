@@ -74,7 +74,7 @@ def _try_phase(builder: RunBuilder, storage: DryStorage, phase: Phase, samples: 
     if builder.plan.leaves_terms(phase):
         storage.states[phase.name] = dict(terms_of(scheme).state_dict())
     if builder.inputs.config.sharded:
-        fsdp.refuse(scheme)
+        fsdp.refuse_unshardable(scheme)
     return DryRun(scheme, data, batch)
 
 

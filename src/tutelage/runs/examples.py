@@ -77,7 +77,7 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
     pixels, note = batch.inputs.cpu() * std + mean, ""
     if data.channels not in (1, 3):
         pixels, note = pixels[:, :1], f" Of an image's {data.channels} channels the first is shown."
-    if not data.came.known and not 0 <= pixels.min() <= pixels.max() <= 1:
+    if not data.source_scale.known and not 0 <= pixels.min() <= pixels.max() <= 1:
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
         note += " Whatever normalised their values, each image is shown from its lowest to its highest."

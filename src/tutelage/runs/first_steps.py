@@ -20,7 +20,7 @@ from tutelage.schemes.base import Scheme, unwrap
 from tutelage.settings import TrainerSettings
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import StepEnd
-from tutelage.training.optimizers import suited
+from tutelage.training.optimizers import resolve_settings
 from tutelage.training.trainer import Trainer
 
 FAR = 0.5
@@ -49,7 +49,7 @@ def _size(name: str, part: torch.nn.Module, settings: TrainerSettings) -> Iterat
     moved = [p for p in part.parameters() if p.grad is not None]
     if not moved:
         return
-    (optimizer, lr, _), clip = suited(settings, part), settings.clip
+    (optimizer, lr, _), clip = resolve_settings(settings, part), settings.clip
     norm = clip_grad_norm_(moved, inf).item()
     length = torch.stack([p.detach().norm() for p in moved]).norm().item()
     if not norm < inf:

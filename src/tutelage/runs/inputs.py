@@ -9,7 +9,7 @@ from torch import nn
 
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.data.from_datasets import Datasets
+from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
 from tutelage.objective.spec import Method
@@ -30,7 +30,7 @@ class Provided:
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
-    data: DataModule | Datasets | None = None
+    data: DataModule | DatasetSource | None = None
     method: Method | None = None
     callbacks: tuple[Callback, ...] = ()
 

@@ -14,7 +14,7 @@ from tutelage import models
 from tutelage.config import stages
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
-from tutelage.data.scale import numbers
+from tutelage.data.scale import check_statistics
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
 from tutelage.runs.inputs import RunInputs
@@ -89,7 +89,9 @@ class NetworkLoader:
         """
         if config.teacher_mean is None:
             return network
-        mean, std = (numbers(k, getattr(config, k), self.data.channels) for k in ("teacher_mean", "teacher_std"))
+        mean, std = (
+            check_statistics(k, getattr(config, k), self.data.channels) for k in ("teacher_mean", "teacher_std")
+        )
         if network.mean is not None and network.known and (network.mean, network.std) != (mean, std):
             raise ConfigError(
                 f"teacher_mean={mean}, teacher_std={std}: {config.teacher} says itself that its images are normalised "

@@ -119,7 +119,7 @@ def read_phase(path: Path) -> dict[str, Any]:
 
 def save_network(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
     """Write a network that was trained on this data; name: its model's."""
-    serialization.save(path, network, serialization.card_of(_buildable(name, network), data))
+    serialization.save(path, network, serialization.make_card(_buildable(name, network), data))
 
 
 def _buildable(name: str, network: nn.Module) -> str:
@@ -148,7 +148,7 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
-    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+    return task.fits(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
 
 
 def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:
@@ -156,7 +156,7 @@ def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> No
 
     Raises: ModelError.
     """
-    if not task.answers(response, len(data.classes)):
+    if not task.fits(response, len(data.classes)):
         raise ModelError(
             f"{who} answers {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
             f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."

@@ -114,7 +114,7 @@ class RunPlan:
         """The trainer's, for one phase."""
         config = self.config_for(phase)
         values = {key: getattr(config, key) for key in TrainerSettings.model_fields} | {"seed": phase.seed}
-        if not self.data.random:
+        if not self.data.is_random:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
         return TrainerSettings(**values)
 

@@ -26,7 +26,7 @@ from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.evaluation import evaluate
 from tutelage.training.gradient_norms import gradient_norms
-from tutelage.training.optimizers import USUAL, suited
+from tutelage.training.optimizers import USUAL_RATES, resolve_settings
 
 APART = 100.0
 """Gradient norms so many times apart drown one another."""
@@ -34,8 +34,8 @@ APART = 100.0
 
 def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
     """Whether the student's learning rate and the length of its training are usual."""
-    name, lr, _ = suited(config, student)
-    low, high = USUAL[name]
+    name, lr, _ = resolve_settings(config, student)
+    low, high = USUAL_RATES[name]
     findings = []
     if not low <= lr <= high:
         findings.append(

@@ -137,13 +137,13 @@ class Run:
         if self.plan.leaves_terms(phase):
             state = fsdp.full_state_dict(terms_of(scheme).state_dict())
             if self.fabric.is_global_zero:
-                serialization.keep_tensors(folder / "terms.safetensors", state)
+                serialization.save_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:
             size = settings.batch_size // settings.devices
             write_phase_folder(
                 phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
             )
-            checkpoint.forget(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
+            checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
         self.fabric.barrier()
 
     def _callbacks(self, phase: Phase) -> list[Callback]:

@@ -51,7 +51,7 @@ class FolderStorage:
 
     def terms(self, phase: str) -> dict[str, Tensor]:
         """Load the terms' state from the phase's folder."""
-        return serialization.tensors(self.folder / phase / "terms.safetensors")
+        return serialization.load_tensors(self.folder / phase / "terms.safetensors")
 
     def cached(self, teacher: Teacher, cache: Cache) -> Teacher:
         """Return the teacher that reads and fills the cache."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.errors import plain
-from tutelage.utils.intervals import doubts, worse
+from tutelage.utils.intervals import interval_caveat, worse
 
 ORDER = ("teacher", "baseline", "student")
 VERDICTS = {
@@ -28,7 +28,7 @@ def sentences(result: Mapping[str, Any]) -> Iterator[str]:
     """What the figures say: the verdict and its doubts, and whether the teacher is worse than the student alone."""
     if gain := result["gain"]:
         yield _verdict(result, gain)
-        if few := doubts(gain["values"]):
+        if few := interval_caveat(gain["values"]):
             yield f"{few[0].upper()}{few[1:]}: seeds=5."
     teacher, baseline = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "baseline"))
     if worse(teacher, baseline, result["higher_is_better"]):
@@ -69,7 +69,7 @@ def line(folder: object, result: Mapping[str, Any]) -> str:
     metrics = ", ".join(f"{name} {value:.4f}" for name, _, value in _reached(result))
     gain = result["gain"]
     verdict = f"; {gain['verdict']}, {gain['mean']:+.4f}" if gain else ""
-    return f"Finished({str(folder)!r}: {result['metric']}: {metrics}{verdict})"
+    return f"FinishedRun({str(folder)!r}: {result['metric']}: {metrics}{verdict})"
 
 
 def html(folder: object, report: object, result: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tutelage.config.schema import Config
 from tutelage.config.stages import is_stage
 from tutelage.data.data_module import DataModule
-from tutelage.data.multitask_targets import spans
+from tutelage.data.multitask_targets import column_slices
 from tutelage.data.splits import Split
 from tutelage.errors import ConfigError
 from tutelage.runs.dry_run import DryRun
@@ -84,7 +84,7 @@ def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator
         teacher.to(device), replace(data, val=_part(data.val)), inputs.task, "val", inputs.config.batch_size
     )
     shares = torch.bincount(evaluation.confusion[0], evaluation.confusion[2], len(data.classes)).float()
-    for name, span in zip(data.columns, spans([*data.columns.values()]), strict=True):
+    for name, span in zip(data.columns, column_slices([*data.columns.values()]), strict=True):
         yield from skill(evaluation.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
     if not data.columns:
         yield from skill(evaluation.values["accuracy"], shares / shares.sum())

@@ -89,7 +89,7 @@ class Collaborative(Scheme):
         group = CollaborativePlayer(
             networks, terms, context.task, create_ensemble(ensemble), split, gradient, rise * settings.epochs
         )
-        return cls(group, context.data, context.seed, own_views and context.data.random, average, others)
+        return cls(group, context.data, context.seed, own_views and context.data.is_random, average, others)
 
     def wire(self, batch: Batch, samples: int) -> None:
         """Split the branches, and size the ensemble and the terms."""
@@ -115,7 +115,7 @@ class Collaborative(Scheme):
         assert isinstance(x, Tensor)
         layout = torch.channels_last if x.dim() == 4 and not x.is_contiguous() else None
         view, index = int(batch.epoch) * count, batch.index.cpu()
-        view_batches = (data.viewed([index], view + k, ~self.seed, x.device, layout) for k in range(1, count))
+        view_batches = (data.view_batches([index], view + k, ~self.seed, x.device, layout) for k in range(1, count))
         return [x, *(next(iter(batches)).inputs for batches in view_batches)]
 
     @torch.no_grad()

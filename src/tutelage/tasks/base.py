@@ -47,7 +47,7 @@ class Task(ABC):
         """Return the response that losses compare, from the model's response."""
         return response
 
-    def answers(self, response: Tensor, classes: int) -> bool:
+    def fits(self, response: Tensor, classes: int) -> bool:
         """Return True if the response has this number of classes, and the task's dimensions."""
         return response.dim() == 2 + self.positions and response.shape[1] == classes
 

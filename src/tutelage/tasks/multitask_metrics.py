@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.data.multitask_targets import by_label, spans
+from tutelage.data.multitask_targets import column_slices, split_columns
 from tutelage.tasks.confusion import Confusion
 
 
@@ -17,12 +17,12 @@ class MultiTaskMetrics(Confusion):
 
     def __init__(self, columns: Mapping[str, int], **options: Any) -> None:
         super().__init__(sum(columns.values()), **options)
-        self.spans = dict(zip(columns, spans([*columns.values()]), strict=True))
+        self.spans = dict(zip(columns, column_slices([*columns.values()]), strict=True))
 
     def update(self, response: Tensor, targets: Tensor) -> None:
         """Count the labelled samples of a batch, column by column."""
         sizes = [span.stop - span.start for span in self.spans.values()]
-        for span, (logits, labels) in zip(self.spans.values(), by_label(response, targets, sizes), strict=True):
+        for span, (logits, labels) in zip(self.spans.values(), split_columns(response, targets, sizes), strict=True):
             self.count(span.start + labels, span.start + logits.argmax(1))
 
     def compute(self) -> dict[str, Tensor]:

@@ -168,7 +168,7 @@ class Cached(TeacherWrapper):
     def _batches(self, view: int, first: int, last: int) -> Any:
         p = self.plan
         index_batches = list(torch.arange(first, last).split(p.batch_size))
-        return self.data.viewed(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
+        return self.data.view_batches(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
 
     def _outputs_by_tap(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
         """Run the teacher on a batch, and return these tensors of its outputs by name."""
@@ -231,7 +231,7 @@ def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, A
             "size": list(data.size),
             "mean": list(data.mean),
             "std": list(data.std),
-            **({} if data.came.mean is None else {"came": [data.came.mean, data.came.std]}),
+            **({} if data.source_scale.mean is None else {"came": [data.source_scale.mean, data.source_scale.std]}),
         },
         "views": plan.views,
         "view_seed": plan.view_seed,

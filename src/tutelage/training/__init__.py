@@ -1,1 +1,1 @@
-"""The loop and what belongs to it."""
+"""The training loop: trainer, state, batches, optimisers, checkpoints, events, callbacks and evaluation."""

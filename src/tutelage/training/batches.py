@@ -1,4 +1,4 @@
-"""The batches of one training."""
+"""The training and validation batches of one training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from tutelage.structures import Batch
 
 @dataclass(frozen=True)
 class TrainingBatches:
-    """This process's batches of the data, on its device, each with its time in the training.
+    """The batches of this process, on its device, each with its epoch as a fraction and the number of epochs.
 
-    batching: what the scheme requires of training batches (`Scheme.batching`).
+    Args:
+        data: the data set.
+        settings: the batch size, seed, workers, views and memory format.
+        fabric: Lightning Fabric, which knows the device and this process's rank.
+        batching: the scheme's requirements for training batches (`Scheme.batching`).
     """
 
     data: DataModule
@@ -28,26 +32,26 @@ class TrainingBatches:
 
     @cached_property
     def steps(self) -> int:
-        """Training batches of an epoch."""
+        """The number of training batches per epoch."""
         world = self.fabric.world_size
         return self.data.steps(self.settings.batch_size // world, world)
 
     @property
-    def layout(self) -> torch.memory_format | None:
-        """The memory format of images and weights, if it isn't theirs."""
+    def memory_format(self) -> torch.memory_format | None:
+        """The memory format of images and weights; None leaves it unchanged."""
         return torch.channels_last if self.settings.channels_last and not self.settings.sharded else None
 
     @property
     def validation_is_shared(self) -> bool:
-        """Whether each process validates a part; else each validates on all samples."""
+        """True if each process validates on a part of the samples; otherwise each validates on all of them."""
         return 1 < self.fabric.world_size <= len(self.data.val)
 
     def train(self, epoch: int, start: int = 0) -> Generator[Batch]:
-        """The training batches of an epoch, from its `start`-th."""
+        """Return the training batches of an epoch, from batch number `start` on."""
         return self._batches("train", epoch, start, True, self.batching)
 
     def validation(self, epoch: int) -> Generator[Batch]:
-        """The validation batches after an epoch."""
+        """Return the validation batches after an epoch."""
         return self._batches("val", epoch, 0, self.validation_is_shared, {})
 
     def _batches(
@@ -62,7 +66,7 @@ class TrainingBatches:
             start=start,
             train=split == "train",
             device=fabric.device,
-            memory_format=self.layout,
+            memory_format=self.memory_format,
             workers=settings.workers,
             views=settings.views,
             view_seed=settings.view_seed,

@@ -1,4 +1,4 @@
-"""Callbacks watch a training; they get events and change nothing."""
+"""Callbacks observe a training: they receive its events and change nothing."""
 
 from __future__ import annotations
 
@@ -13,58 +13,62 @@ from tutelage.utils.files import write_text
 
 
 class Callback:
-    """Watches a training: a subclass overrides the hooks that it needs, each of which is empty here.
+    """Base class of callbacks: a subclass overrides the hooks that it needs; here they do nothing.
 
-    Events come at log points, so that nothing waits for the device in between.
+    Events are sent at log points only, so that the host doesn't wait for the device in between.
     """
 
     def on_event(self, event: Event) -> None:
-        """Pass any event on to its own hook below; to be overridden by what treats all events alike."""
+        """Call the hook of the event's kind; override it to treat all events alike."""
         event.send(self)
 
     def on_phase_begin(self, phase: str, phases: int) -> None:
-        """A phase of a run begins; phases: how many the run has."""
+        """Called when a phase of a run begins; phases: the number of phases of the run."""
 
     def on_resume(self, step: int, epoch: int) -> None:
-        """Training goes on from this step, after this many validated epochs: forget what came later."""
+        """Called when training continues from this step and number of validated epochs: discard anything later."""
 
     def on_train_begin(self, event: TrainBegin) -> None:
-        """A training begins or goes on."""
+        """Called when a training begins or continues."""
 
     def on_step_end(self, event: StepEnd) -> None:
-        """A log point is reached: after `log_every` steps, and after each epoch's last."""
+        """Called at a log point: every `log_every` steps, and after the last step of each epoch."""
 
     def on_gradient_norms(self, event: GradientNorms) -> None:
-        """The terms' gradients were measured: before the first step of some epochs."""
+        """Called when the terms' gradient norms were measured: before the first step of some epochs."""
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """An epoch is over and its student is validated."""
+        """Called at the end of an epoch, after the student was validated."""
 
     def on_train_end(self, event: TrainEnd) -> None:
-        """A training is complete."""
+        """Called when a training is complete."""
 
     def on_message(self, event: Message) -> None:
-        """There is a note or a warning, from a training or from what prepares it."""
+        """Called for a note or a warning from a training or its preparation."""
 
 
 class JsonLines(Callback):
-    """Appends each event's row to a file of JSON lines."""
+    """Appends each event's row to a file of JSON lines.
+
+    Args:
+        path: the file; its folder is created.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def on_event(self, event: Event) -> None:
-        """Append its row."""
+        """Append the event's row."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event.row()) + "\n")
 
     def on_resume(self, step: int, epoch: int) -> None:
-        """Keep the rows up to there."""
+        """Remove the rows after this step and epoch."""
         if not self.path.exists():
             return
         if not self.path.is_file():
-            raise CheckpointError(f"{self.path} is no file: remove it; the rows of the training go there.")
+            raise CheckpointError(f"{self.path} isn't a file: remove it, since the training's rows are written there.")
         kept = [line for line in self.path.read_text(encoding="utf-8").splitlines() if _before(line, step, epoch)]
         write_text(self.path, "".join(line + "\n" for line in kept))
 
@@ -76,41 +80,45 @@ def _before(line: str, step: int, epoch: int) -> bool:
         return False
     if row["kind"] == "epoch":
         return bool(row["epoch"] <= epoch)
-    if row["kind"] in ("begin", "norms"):  # they come before their step
+    if row["kind"] in ("begin", "norms"):  # their event precedes the step
         return bool(row["step"] < step)
     return bool(row["step"] <= step and row["kind"] != "end")
 
 
 class Logger(Callback):
-    """Passes the numbers of events on to one of Fabric's loggers (TensorBoard, MLflow, W&B)."""
+    """Passes the numbers of events to one of Fabric's loggers (TensorBoard, MLflow, W&B).
+
+    Args:
+        logger: a logger with `log_metrics` and `finalize`.
+    """
 
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
     def on_event(self, event: Event) -> None:
-        """Log its numbers under flat names."""
+        """Log the event's numbers under flat names."""
         row = event.row()
-        metrics = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
+        metrics = flatten_metrics({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
         if metrics and "step" in row:
-            self.logger.log_metrics({tag(name): value for name, value in metrics.items()}, step=row["step"])
+            self.logger.log_metrics({to_tag(name): value for name, value in metrics.items()}, step=row["step"])
         super().on_event(event)
 
     def on_train_end(self, event: TrainEnd) -> None:
-        """Tell the logger that all went well."""
+        """Finalise the logger with the status "success"."""
         self.logger.finalize("success")
 
 
-def tag(name: str) -> str:
-    """A figure's name as every logger takes it: letters, digits, `_-. /`, and numbers for what else there is."""
+def to_tag(name: str) -> str:
+    """Return a metric's name in the characters that every logger accepts; others become their code, as in `_2b_`."""
     return "".join(c if c.isalnum() or c in "_-. /" else f"_{ord(c):x}_" for c in name)
 
 
-def flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """{"losses": {"kd": 1}} → {"losses/kd": 1}; what isn't a number is left out."""
+def flatten_metrics(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Flatten nested metrics, {"losses": {"kd": 1}} → {"losses/kd": 1}; values that aren't numbers are left out."""
     result: dict[str, float] = {}
     for name, value in metrics.items():
         if isinstance(value, Mapping):
-            result |= flat(value, f"{prefix}{name}/")
+            result |= flatten_metrics(value, f"{prefix}{name}/")
         elif isinstance(value, int | float):
             result[f"{prefix}{name}"] = float(value)
     return result

@@ -1,4 +1,4 @@
-"""Checkpoints that survive being killed, each known by its SHA-256."""
+"""Checkpoints that survive a killed process, each verified by its SHA-256."""
 
 from __future__ import annotations
 
@@ -17,11 +17,21 @@ from tutelage.errors import CheckpointError
 from tutelage.utils.files import sha256, write_atomically, write_text
 
 KEPT = 2
+"""The number of checkpoints that are kept."""
 
 
 @dataclass
 class Progress:
-    """How far a training is: steps, whole epochs, batches of the current epoch, and the best validation so far."""
+    """The progress of a training.
+
+    Args:
+        step: the number of batches so far.
+        epoch: the number of complete epochs.
+        position: the number of batches of the current epoch.
+        best: the best validation metric so far.
+        best_epoch: the epoch of the best metric, from 1.
+        seconds: the training time.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -31,12 +41,12 @@ class Progress:
     seconds: float = 0.0
 
     def next_batch(self) -> None:
-        """Count a batch."""
+        """Count one batch."""
         self.step += 1
         self.position += 1
 
     def next_epoch(self) -> None:
-        """Count an epoch."""
+        """Count one epoch, and begin the next."""
         self.epoch += 1
         self.position = 0
 
@@ -44,45 +54,45 @@ class Progress:
         """Return whether a validation metric beats the best so far."""
         return self.best is None or ((value > self.best) == higher_is_better and value != self.best)
 
-    def note_best(self, value: float) -> None:
-        """Make this the best, of the epoch that ends now."""
+    def set_best(self, value: float) -> None:
+        """Record the best metric, of the epoch that ends now."""
         self.best, self.best_epoch = value, self.epoch + 1
 
-    def spend(self, began: float) -> float:
-        """Add the seconds since `began`, a time of `time.perf_counter`; return the time now."""
+    def add_seconds(self, began: float) -> float:
+        """Add the seconds since `began`, a value of `time.perf_counter`; return its value now."""
         now = time.perf_counter()
         self.seconds += now - began
         return now
 
 
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write `step-N.pt` and, last, its digest; keep the newest two."""
+    """Write `step-N.pt`, then its digest; keep the newest two checkpoints."""
     path = folder / f"step-{step:09d}.pt"
     write_atomically(path, lambda file: torch.save(state, file))
     write_text(path.with_suffix(".sha256"), sha256(path))
-    forget(folder, KEPT)
+    remove_old(folder, KEPT)
     return path
 
 
-def forget(folder: Path, kept: int) -> None:
-    """Remove all but the newest checkpoints, and the folder if none is kept."""
+def remove_old(folder: Path, kept: int) -> None:
+    """Remove all checkpoints except the newest `kept`, and the folder if none is kept."""
     paths = sorted(folder.glob("step-*.pt"))
     for old in paths[: max(len(paths) - kept, 0)]:
         for file in (old.with_suffix(".sha256"), old):
-            if not file.is_dir():  # a folder in its place is somebody's
+            if not file.is_dir():  # a folder of that name isn't a checkpoint
                 file.unlink(missing_ok=True)
     if not kept:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def left(folder: Path | None) -> str:
-    """The sentence on what there is to go back to."""
+def describe_newest(folder: Path | None) -> str:
+    """Return a sentence that names the newest intact checkpoint, if there is one."""
     newest = max(filter(_is_whole, folder.glob("step-*.pt")), default=None) if folder else None
     return f"The checkpoint {newest} is sound." if newest else "No checkpoint was written before."
 
 
 def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole checkpoint, None if there never was one; torn ones are named through `warn`.
+    """Load the newest intact checkpoint; None if none was ever complete; `warn` receives a message for each torn one.
 
     Raises: CheckpointError if there are checkpoints and all are torn.
     """
@@ -106,7 +116,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def random_state() -> dict[str, Any]:
-    """Every global random state: Python's, NumPy's, torch's, the GPUs'."""
+    """Return the global random states of Python, NumPy, torch and the GPUs."""
     kind, keys, *rest = np.random.get_state()
     state: dict[str, Any] = {
         "python": random.getstate(),
@@ -119,7 +129,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Take back what `random_state` gave."""
+    """Restore the states that `random_state` returned."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, *rest = state["numpy"]

@@ -1,4 +1,4 @@
-"""How well a network does on a split, with all counting on its device."""
+"""The evaluation of a network on a split; all counting happens on the network's device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.data.multitask_targets import by_label
+from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import answer, eval_no_grad
@@ -21,9 +21,16 @@ from tutelage.tasks.base import Task
 
 @dataclass
 class EvaluationResult:
-    """A network's figures on a split: by name (accuracy, loss …), the confusion, and its predictions if kept.
+    """The metrics of a network on a split, its confusion counts, and its predictions if they were kept.
 
-    confusion: (3, N), each pair of truth and answer that occurs, and how often; `matrix()` is the same as a (C, C).
+    Args:
+        values: the metrics by name (accuracy, loss …).
+        confusion: (3, N), each pair of target and prediction that occurs, and its count; `matrix()` is the same as a
+            (C, C).
+        classes: the number of classes C.
+        probabilities: (N, C), if kept.
+        targets: (N,), if kept.
+        index: (N,), each sample's index in the split, if kept.
     """
 
     values: dict[str, float]
@@ -34,30 +41,39 @@ class EvaluationResult:
     index: Tensor | None = None
 
     def matrix(self) -> Tensor:
-        """The confusion with the truth in rows."""
-        truth, outputs, counts = self.confusion
+        """Return the confusion matrix (C, C), with targets in rows."""
+        targets, predictions, counts = self.confusion
         matrix = counts.new_zeros(self.classes, self.classes)
-        return matrix.index_put_((truth, outputs), counts, accumulate=True)
+        return matrix.index_put_((targets, predictions), counts, accumulate=True)
 
 
 def evaluate(
     model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *, keep: bool = False, shared: bool = False
 ) -> EvaluationResult:
-    """Run a network over a split in eval mode.
+    """Evaluate a network on a split in eval mode.
 
-    keep: keep every sample's probabilities (one label each). shared: each process has a part; figures are of all.
-    Raises: DataError if there is no batch; NotFinite if an answer isn't finite.
+    Args:
+        model: the network.
+        batches: the split's batches; with `shared`, those of this process.
+        task: the task, whose metrics and loss are computed.
+        classes: the number of classes.
+        keep: whether to keep every sample's probabilities (for tasks with one label per sample).
+        shared: whether each process has a part of the split; the metrics are of the whole split.
+
+    Raises:
+        DataError: there is no batch.
+        NotFinite: an output isn't finite.
     """
-    metrics, truth = task.metrics(classes, shared), task.task_loss()
+    metrics, task_loss = task.metrics(classes, shared), task.task_loss()
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     losses: list[Tensor] = []
     with eval_no_grad(model):
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
-            response = task.response(answered(model, batch), batch).float()
+            response = task.response(compute_response(model, batch), batch).float()
             metrics.update(response, batch.targets)
-            losses.append(_truth(truth, response, batch, task))
+            losses.append(_task_losses(task_loss, response, batch, task))
             keep = keep and response.dim() == 2 and not batch.columns
             if keep and batch.targets is not None and batch.index is not None:
                 kept.append((F.softmax(response, dim=1).cpu(), batch.targets.cpu(), batch.index.cpu()))
@@ -71,39 +87,39 @@ def evaluate(
     values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
     metrics = {name: float(value) for name, value in values.items()}
     if not all(map(_finite, metrics.values())):
-        raise NotFinite(
-            f"the network's answers are not finite numbers ({metrics}); was it trained, is the input sound?"
-        )
+        raise NotFinite(f"the network's outputs are not finite numbers ({metrics}): check its training and its inputs.")
     parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
     return EvaluationResult(metrics, confusion, classes, *parts)
 
 
-def answered(model: nn.Module, batch: Batch) -> Tensor:
-    """A network's response to a batch, in as few parts as there is memory for.
+def compute_response(model: nn.Module, batch: Batch) -> Tensor:
+    """Return a network's response to a batch, which is halved until it fits into memory.
 
-    Raises: ModelError if there isn't enough for one sample.
+    Raises: ModelError if one sample doesn't fit.
     """
     try:
         return answer(model, batch.inputs)
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
-    middle = (len(batch) + 1) // 2  # what the failed try held is free again here
-    return torch.cat([answered(model, batch.part(0, middle)), answered(model, batch.part(middle, len(batch)))])
+    middle = (len(batch) + 1) // 2  # the memory of the failed attempt is free again here
+    return torch.cat(
+        [compute_response(model, batch.part(0, middle)), compute_response(model, batch.part(middle, len(batch)))]
+    )
 
 
-def _truth(truth: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:
-    """(K, 2): of each of K label columns, or of the one label: the truth's loss over what counts, and how many are."""
+def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:
+    """Return (K, 2): each label column's task loss, summed over the positions that count, and their number."""
     mask, targets = task.mask(batch), batch.targets
     assert targets is not None
     if mask is not None:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
-    return torch.stack([_sum(truth, *labelled) for labelled in by_label(response, targets, batch.columns)])
+    return torch.stack([_sum(task_loss, *labelled) for labelled in split_columns(response, targets, batch.columns)])
 
 
-def _sum(truth: Loss, response: Tensor, targets: Tensor) -> Tensor:
+def _sum(task_loss: Loss, response: Tensor, targets: Tensor) -> Tensor:
     count = len(targets)
-    loss = mean(truth(response, None, targets=targets)) if count else response.new_zeros(())
+    loss = mean(task_loss(response, None, targets=targets)) if count else response.new_zeros(())
     return torch.stack([loss * count, loss.new_tensor(float(count))])
 
 

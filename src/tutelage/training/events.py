@@ -1,4 +1,4 @@
-"""What happens in a training, as values; `row()` gives the line of metrics.jsonl."""
+"""The events of a training, as values; `row()` returns the line of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Row = dict[str, Any]
 
 
 class Event:
-    """Abstract: something that happened; its fields are the row's, in their order."""
+    """Abstract base class of events; the fields are those of the row, in the same order."""
 
     kind: str
 
     def row(self) -> Row:
         """Return the event as a JSON object with its `kind`."""
-        own: Any = self
-        return {"kind": self.kind} | {field.name: getattr(self, field.name) for field in fields(own)}
+        event: Any = self
+        return {"kind": self.kind} | {field.name: getattr(self, field.name) for field in fields(event)}
 
     @abstractmethod
     def send(self, callback: Callback) -> None:
@@ -30,7 +30,14 @@ class Event:
 
 @dataclass(frozen=True)
 class TrainBegin(Event):
-    """A training begins or goes on; steps: of one epoch; step: those already taken; pairs: of layers, by term."""
+    """A training begins or continues.
+
+    Args:
+        steps: the number of steps per epoch.
+        epochs: the number of epochs.
+        step: the number of steps already taken.
+        pairs: the pairs of student and teacher layers that each term compares, by the term's name.
+    """
 
     kind = "begin"
     steps: int
@@ -45,7 +52,14 @@ class TrainBegin(Event):
 
 @dataclass(frozen=True)
 class StepEnd(Event):
-    """A log point: the mean of each term's loss since the one before, and the learning rate."""
+    """A log point.
+
+    Args:
+        step: the number of steps.
+        epoch: the number of epochs, as a fraction.
+        losses: the mean of each term's loss since the previous log point.
+        lr: the learning rate.
+    """
 
     kind = "step"
     step: int
@@ -60,7 +74,14 @@ class StepEnd(Event):
 
 @dataclass(frozen=True)
 class GradientNorms(Event):
-    """The norm of each term's gradient, and the weights that follow from them, by term."""
+    """The terms' gradient norms were measured.
+
+    Args:
+        step: the number of steps.
+        epoch: the number of complete epochs.
+        norms: each weighted term's gradient norm, by the term's name.
+        weights: the terms' weights that adapt to the norms, by the term's name.
+    """
 
     kind = "norms"
     step: int
@@ -69,7 +90,7 @@ class GradientNorms(Event):
     weights: Mapping[str, float]
 
     def row(self) -> Row:
-        """Return the event as a JSON object, without the mappings that are empty."""
+        """Return the event as a JSON object, without empty mappings."""
         return {name: value for name, value in super().row().items() if value != {}}
 
     def send(self, callback: Callback) -> None:
@@ -79,7 +100,14 @@ class GradientNorms(Event):
 
 @dataclass(frozen=True)
 class EpochEnd(Event):
-    """An epoch is over and a student was validated; epoch: how many are over; val: its metrics."""
+    """An epoch is complete, and a student was validated.
+
+    Args:
+        step: the number of steps.
+        epoch: the number of complete epochs.
+        val: the validation metrics, by name.
+        student: the student's name.
+    """
 
     kind = "epoch"
     step: int
@@ -94,7 +122,12 @@ class EpochEnd(Event):
 
 @dataclass(frozen=True)
 class TrainEnd(Event):
-    """The training is complete; seconds: how long it took, over all its processes' lives."""
+    """The training is complete.
+
+    Args:
+        step: the number of steps.
+        seconds: the training time, including that of earlier processes of a resumed run.
+    """
 
     kind = "end"
     step: int
@@ -107,14 +140,20 @@ class TrainEnd(Event):
 
 @dataclass(frozen=True)
 class Message(Event):
-    """A note or a warning, in words; step: where in a training, None outside of one."""
+    """A note or a warning.
+
+    Args:
+        message: the text.
+        kind: "note" or "warning".
+        step: the step of the training; None outside a training.
+    """
 
     message: str
     kind: Literal["note", "warning"] = "note"
     step: int | None = None
 
     def row(self) -> Row:
-        """Return the event as a JSON object, without a step where there is none."""
+        """Return the event as a JSON object, without a step if it is None."""
         step = {} if self.step is None else {"step": self.step}
         return {"kind": self.kind} | step | {"message": self.message}
 

@@ -1,4 +1,4 @@
-"""Lightning Fabric, set up as the settings say."""
+"""Lightning Fabric, configured by the trainer's settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from tutelage.utils.compat import with_start_method
 
 
 def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
-    """Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
+    """Return Lightning Fabric for these settings, with DDP or FSDP on several devices or machines (torchrun).
+
+    Raises: ConfigError if the devices or the precision aren't available.
+    """
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
     strategy: Any = "auto"
-    machines, here = _spread(settings.devices)
+    machines, processes = _machines_and_processes(settings.devices)
     if settings.sharded:
-        strategy = _sharded(settings.devices, start)
+        strategy = _sharded_strategy(settings.devices, start)
     elif settings.devices > 1:
-        # replicas keep buffers of their own (memory banks); torch has renamed the option that says so
+        # replicas keep separate buffers (memory banks); torch has renamed the option for that
         sync = (
             "forward_sync_buffers"
             if "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -35,7 +38,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
     try:
         return Fabric(
             accelerator=settings.device,
-            devices=here,
+            devices=processes,
             num_nodes=machines,
             strategy=strategy,
             plugins=_precision(settings),
@@ -49,7 +52,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
 
 
 def _precision(settings: TrainerSettings) -> Any:
-    """Autocast, if any. Fabric would turn what a forward is given to half precision too: the teacher's answers."""
+    """Return the precision plugin; Fabric's would also convert a forward's inputs (the teacher's outputs)."""
     from lightning.fabric.plugins.precision import MixedPrecision, Precision
 
     class Autocast(MixedPrecision):
@@ -58,26 +61,26 @@ def _precision(settings: TrainerSettings) -> Any:
 
     if settings.precision == "32":
         return Precision()
-    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    own = "cpu" if there is None else there.type
-    device = own if settings.device == "auto" else torch.device(settings.device).type
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    default = "cpu" if accelerator is None else accelerator.type
+    device = default if settings.device == "auto" else torch.device(settings.device).type
     if device == "cpu" and settings.precision == "16":
-        raise ConfigError("precision=16 needs a GPU, and there is none: use precision=bf16 or 32.")
+        raise ConfigError("precision=16 needs a GPU, and there is none: use precision=bf16 or precision=32.")
     return Autocast("bf16-mixed" if settings.precision == "bf16" else "16-mixed", device)
 
 
-def _spread(devices: int) -> tuple[int, int]:
-    """How many machines there are, and how many processes each has: torchrun says so, or else all are here."""
+def _machines_and_processes(devices: int) -> tuple[int, int]:
+    """Return the number of machines and of processes on each: torchrun's, or one machine with all processes."""
     if devices == 1 or "LOCAL_WORLD_SIZE" not in os.environ:
         return 1, devices
-    world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    world, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if world != devices:
-        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
-    return world // here, here
+        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: set devices={world}.")
+    return world // local, local
 
 
-def _sharded(devices: int, start: str) -> Any:
-    """Return Fabric's strategy for players that the trainer has divided (`fsdp.shard`)."""
+def _sharded_strategy(devices: int, start: str) -> Any:
+    """Return Fabric's strategy for players that the trainer has sharded (`fsdp.shard`)."""
     from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
 
     kind = ModelParallelStrategy if start == "popen" else with_start_method(ModelParallelStrategy, start)

@@ -1,7 +1,7 @@
-"""Players over several devices, each of which holds a share of every weight, gradient and optimiser state (FSDP).
+"""Sharded players: each device holds a part of every weight, gradient and optimiser state (FSDP).
 
-A block's whole weights are gathered when it runs and dropped after it; buffers (batch norm, memory banks) stay whole on
-every device. What leaves the training is made whole again: checkpoints, and the networks that are validated and kept.
+A block's weights are gathered when it runs and freed after it; buffers (batch norm, memory banks) are replicated.
+Checkpoints, and the networks that are validated and kept, have full weights.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from tutelage.structures import Inputs
 from tutelage.teachers.moving_average import MovingAverage
 
 
-def refuse(scheme: Scheme) -> None:
-    """Refuse a wired scheme that can't be trained in shares.
+def refuse_unshardable(scheme: Scheme) -> None:
+    """Reject a wired scheme that can't be trained with sharded weights.
 
-    Raises: ConfigError that lists why.
+    Raises: ConfigError that lists the reasons.
     """
     faults = []
     if any(isinstance(m, MovingAverage) for m in scheme.modules()):
-        faults.append("the teacher is the student's moving average, which needs whole weights at each step")
+        faults.append("the teacher is the student's moving average, which needs the full weights at each step")
     single = [name for name, p in scheme.players.named_parameters() if p.requires_grad and not p.dim()]
     if single:
-        faults.append(f"{', '.join(single)}: a number alone can't be divided")
+        faults.append(f"{', '.join(single)}: a scalar parameter can't be sharded")
     for name, term in ((n, m) for n, m in scheme.named_modules() if isinstance(m, Term)):
-        requested = {ask for names in term.loss_inputs.values() for ask in names}
+        requested = {name for names in term.loss_inputs.values() for name in names}
         if "student_head" in requested or ("head" in requested and getattr(scheme, "teacher", None) is None):
-            faults.append(f"{name} asks for the student's classifier, which is divided")
+            faults.append(f"{name} requires the student's classifier, which is sharded")
         if isinstance(term.weight, Weight) and type(term.weight).balance is not Weight.balance:
-            faults.append(f"{name}'s weight goes by gradient norms, which aren't measured on shares")
+            faults.append(f"{name}'s weight depends on gradient norms, which aren't measured on sharded weights")
     if faults:
         raise ConfigError("strategy=fsdp: " + "; ".join(faults) + ". Use strategy=ddp.")
 
 
 def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
-    """Divide the weights of a player, its students' blocks one by one, over the devices of a mesh.
+    """Shard the weights of a player over the devices of a mesh, one block of its students at a time.
 
-    A block with a captured layer inside keeps its whole weights until the backward pass, as what is in no block does:
-    gradients may reach it by that layer alone.
+    A block with a captured layer inside keeps its full weights until the backward pass, as modules outside of blocks
+    do, since gradients may reach the block through that layer only.
     """
     from torch.distributed.fsdp import fully_shard
 
@@ -64,7 +64,7 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
 
 
 def full_state_dict(value: Any) -> Any:
-    """A state (dicts and lists of tensors) with its shares made whole, on the CPU; every process must call it."""
+    """Gather the sharded tensors of a state (dicts and lists of tensors) on the CPU; all processes must call it."""
     if isinstance(value, dict):
         return {name: full_state_dict(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
@@ -77,20 +77,20 @@ def _is_share(value: Any) -> TypeGuard[Any]:
 
 
 def load(module: nn.Module, state: dict[str, Any]) -> None:
-    """Give a module, divided or not, the whole weights of a state."""
-    own = module.state_dict()
-    module.load_state_dict({name: _as(own.get(name), value) for name, value in state.items()})
+    """Load a full state dict into a module, sharded or not."""
+    current = module.state_dict()
+    module.load_state_dict({name: _as(current.get(name), value) for name, value in state.items()})
 
 
 def load_optimiser(optimiser: Optimizer, saved: dict[str, Any]) -> None:
-    """Give an optimiser, of divided weights or not, a whole state."""
+    """Load a full state dict into an optimiser, of sharded weights or not."""
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state = {i: {key: _as(parameters[i], x) for key, x in values.items()} for i, values in saved["state"].items()}
     optimiser.load_state_dict({**saved, "state": state})
 
 
 def _as(like: Any, value: Any) -> Any:
-    """A whole tensor, divided as its like is, if that is its shape."""
+    """Shard a full tensor like another one of the same shape; others are returned unchanged."""
     from torch.distributed.tensor import distribute_tensor
 
     if not (_is_share(like) and isinstance(value, Tensor) and value.shape == like.shape):
@@ -99,7 +99,7 @@ def _as(like: Any, value: Any) -> Any:
 
 
 def meta_copy(student: FeatureExtractor) -> FeatureExtractor:
-    """A copy without weights, to be made before they are divided."""
+    """Return a copy of a student on the meta device, without weights; it must be made before sharding."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in student.parameters()
     }
@@ -107,9 +107,9 @@ def meta_copy(student: FeatureExtractor) -> FeatureExtractor:
 
 
 def with_full_weights(copied: FeatureExtractor, student: FeatureExtractor) -> FeatureExtractor:
-    """A copy without weights (which stays so), given the student's, whole; every process must call it."""
-    made = copy.deepcopy(copied)
+    """Return a copy of a meta copy with the student's full weights; all processes must call it."""
+    full = copy.deepcopy(copied)
     device = next(student.parameters()).device
     state = {name: x.to(device).clone() for name, x in full_state_dict(student.state_dict()).items()}
-    made.load_state_dict(state, assign=True)
-    return made
+    full.load_state_dict(state, assign=True)
+    return full

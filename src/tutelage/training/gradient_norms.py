@@ -1,4 +1,4 @@
-"""How hard each term pulls at the student."""
+"""The norm of each term's gradient with respect to the student."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from tutelage.utils.compat import unwrap, with_submodules
 
 
 def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
-    """‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; it leaves no trace.
+    """Return ‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; buffers and random states are kept.
 
-    Measured on copies of the buffers, outside DDP (one forward may have only one backward there), on the batch's turns.
-    Raises: ConfigError if a term's value has no gradient at all.
+    The batch's turns run without DDP, which allows one backward per forward only.
+
+    Raises: ConfigError if a term's value has no gradient.
     """
     wrapped = dict(scheme.players.items())
     players = {name: unwrap(player) for name, player in wrapped.items()}
@@ -28,13 +29,13 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     devices = [batch_device] if (batch_device := _device(players)).type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         for name, losses in plain.turns(batch, step):
-            trained = list(players[name].students().values()) or [players[name]]  # a generator is no student
+            trained = list(players[name].students().values()) or [players[name]]  # a generator has no student
             every = dict.fromkeys(p for module in trained for p in module.parameters())  # students may share some
             parameters = [p for p in every if p.requires_grad]
             for i, (term, value) in enumerate(losses.items(), 1):
                 if not value.requires_grad:
                     raise ConfigError(
-                        f"term {term!r} of {name} reaches nothing trainable: leave it out, or unfreeze it."
+                        f"term {term!r} of {name} reaches nothing trainable: remove it, or unfreeze a module."
                     )
                 grads = torch.autograd.grad(value, parameters, retain_graph=i < len(losses), allow_unused=True)
                 norm = torch.stack([g.norm() for g in grads if g is not None] or [torch.zeros(())]).norm()
@@ -45,16 +46,22 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
     return norms
 
 
-def refuse_infinite(losses: Mapping[str, float], step: int, left: str) -> None:
-    """Refuse to go on with a term that isn't a number; left: what there is to go on from.
+def refuse_infinite(losses: Mapping[str, float], step: int, checkpoints: str) -> None:
+    """Reject losses that aren't finite.
 
-    Raises: NotFinite that names the terms.
+    Args:
+        losses: the loss of each term, by name.
+        step: the step of the training.
+        checkpoints: a sentence on the checkpoint from which the training can be resumed.
+
+    Raises:
+        NotFinite: a loss isn't finite; the message names the terms.
     """
     bad = [name for name, value in losses.items() if not math.isfinite(value)]
     if bad:
         raise NotFinite(
-            f"{', '.join(bad)} became {losses[bad[0]]} by step {step}. If it is the teacher's term, look at the "
-            f"teacher's answers (tutelage check); else use a smaller lr or clip=1. {left}"
+            f"{', '.join(bad)} became {losses[bad[0]]} by step {step}. If it is a distillation term, inspect the "
+            f"teacher's outputs with `tutelage check`; otherwise use a smaller lr or clip=1. {checkpoints}"
         )
 
 

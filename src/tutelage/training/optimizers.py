@@ -1,4 +1,4 @@
-"""Optimisers and the learning rate's course."""
+"""Optimisers, learning-rate schedules and moving averages."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tutelage.settings import DEFAULTS, OptimizerSettings, TrainerSettings, lr_m
 from tutelage.training.dot import DOT
 from tutelage.utils.compat import set_last_lr
 
-USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
-"""Learning rates that are usual with each optimiser."""
+USUAL_RATES = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
+"""The smallest and largest usual learning rate of each optimiser."""
 
 
-def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
-    """What the settings say, or leave open and suits the module; its `own_settings` win over them."""
+def resolve_settings(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
+    """Return the optimiser's settings, with defaults that suit the module; its `own_settings` override them."""
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     name = settings.optimizer
     if name == "auto":
-        bears = settings.lr is None or settings.lr <= USUAL["adamw"][1]
-        name = "adamw" if bears and not settings.dot and _has_layer_norms(module) else "sgd"
+        adamw_rate = settings.lr is None or settings.lr <= USUAL_RATES["adamw"][1]
+        name = "adamw" if adamw_rate and not settings.dot and _has_layer_norms(module) else "sgd"
     default, decay = DEFAULTS[name], settings.weight_decay
     return OptimizerSettings(
         name, default.lr if settings.lr is None else settings.lr, default.weight_decay if decay is None else decay
@@ -34,14 +34,14 @@ def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
 
 
 def _has_layer_norms(module: nn.Module) -> bool:
-    """Whether a network in it has; connectors and losses decide nothing."""
+    """Return True if a network in the module has layer norms; connectors and losses don't count."""
     networks: list[nn.Module] = [m for m in module.modules() if isinstance(m, FeatureExtractor)]
     return any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for network in networks or [module] for m in network.modules())
 
 
-def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
-    """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
-    name, lr, decay = suited(settings, module)
+def create_optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
+    """Return the optimiser of a module's trainable parameters; its `own_settings` override the settings."""
+    name, lr, decay = resolve_settings(settings, module)
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     parameters = [p for p in module.parameters() if p.requires_grad]
     if settings.dot:
@@ -55,39 +55,41 @@ def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
 
 @runtime_checkable
 class SeparatesTeacherGradients(Protocol):
-    """An optimiser that steps from the gradients of the distillation terms and, apart from them, those of the rest.
+    """An optimiser that treats the gradients of the distillation terms separately from those of the other terms.
 
-    In a turn the trainer goes backward on the distillation terms and calls `stash_teacher_gradients`, then goes
-    backward on the other terms and calls `step`.
+    In a turn, the trainer calls backward on the distillation terms, then `stash_teacher_gradients`, then backward on
+    the other terms, then `step`.
     """
 
     def stash_teacher_gradients(self) -> None:
-        """Take the gradients that are there as those of the distillation terms, and leave none."""
+        """Store the current gradients as those of the distillation terms, and clear them."""
 
 
 def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
-    """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
-    return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
+    """Return the names of the terms that need a teacher, such as "student/kd"; terms: by the names' prefix."""
+    return {prefix + n for prefix, some in terms.items() for n, term in some.named().items() if term.loss.needs_teacher}
 
 
-def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
-    """Steps the optimiser's learning rate along its course."""
+def create_scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
+    """Return the scheduler of the optimiser's learning rate, which steps once per optimiser step."""
     return LambdaLR(optimizer, lr_multiplier(settings, steps_an_epoch))
 
 
 def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
-    """Be as far as that state is, on the course and at the peak that the settings say now."""
+    """Restore a schedule's position; the peak learning rate and the shape are those of the current settings."""
     peaks = schedule.base_lrs
     schedule.load_state_dict(state)
     schedule.base_lrs = peaks
-    rates = [peak * share(schedule.last_epoch) for peak, share in zip(peaks, schedule.lr_lambdas, strict=True)]
+    rates = [
+        peak * multiplier(schedule.last_epoch) for peak, multiplier in zip(peaks, schedule.lr_lambdas, strict=True)
+    ]
     set_last_lr(schedule, rates)
     for group, peak, rate in zip(schedule.optimizer.param_groups, peaks, rates, strict=True):
         group["lr"], group["initial_lr"] = rate, peak
 
 
-def averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
-    """Copies of the students that are to follow them, buffers too; none without a decay."""
+def create_averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
+    """Return the moving averages of the students, including their buffers; none if `decay` is None."""
     if decay is None:
         return {}
     average = get_ema_multi_avg_fn(decay)

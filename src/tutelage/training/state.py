@@ -1,4 +1,4 @@
-"""What belongs to one training: made by `prepare`, moved on by the trainer, kept in checkpoints."""
+"""The state of one training: `prepare` creates it, the trainer advances it, checkpoints store it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tutelage.training.batches import TrainingBatches
 from tutelage.training.checkpoint import Progress
 from tutelage.training.optimizers import (
     SeparatesTeacherGradients,
-    averages,
+    create_averages,
+    create_scheduler,
     distillation_terms,
     restore_schedule,
-    scheduler,
 )
 from tutelage.utils.compat import unwrap
 from tutelage.utils.distributed import all_of
@@ -40,25 +40,40 @@ MakeOptimiser = Callable[[nn.Module, TrainerSettings], Optimizer]
 
 @dataclass(frozen=True)
 class OptimisedModule:
-    """A module with its optimiser (as Fabric wraps it) and the course of its learning rate."""
+    """A module with its optimiser and its learning-rate schedule.
+
+    Args:
+        module: the module.
+        optimiser: its optimiser, wrapped by Fabric.
+        schedule: the schedule of the optimiser's learning rate.
+    """
 
     module: nn.Module
     optimiser: Any
     schedule: LambdaLR
 
     @cached_property
-    def separates(self) -> bool:
-        """Whether the optimiser wants the gradients of distillation terms apart."""
+    def separates_teacher_gradients(self) -> bool:
+        """True if the optimiser treats the gradients of distillation terms separately."""
         return isinstance(self.optimiser.optimizer, SeparatesTeacherGradients)
 
 
 @dataclass
 class TrainingState:
-    """A wired scheme with its batches and optimisers, and how far its training is.
+    """A wired scheme with its batches, its optimisers and its progress.
 
-    optimised: by player. averages: moving averages of the students, if any. meta_copies: of the students, without
-    weights, if these are divided over devices. distillation_terms: those whose gradients some optimiser wants apart,
-    by "player/term". pending_losses: each batch's since the last log point.
+    Args:
+        scheme: the wired scheme.
+        batches: its training and validation batches.
+        students: the students, by name.
+        averages: their moving averages, if any.
+        meta_copies: copies of the students without weights, if the weights are sharded.
+        optimised: each player's modules with their optimisers.
+        distillation_terms: the terms whose gradients an optimiser treats separately, as "player/term".
+        progress: steps, epochs and the best metric so far.
+        pending_losses: the losses of each batch since the last log point.
+        best_weights: the weights of the best epoch, if they are kept.
+        stop: the request to stop, set by a signal.
     """
 
     scheme: Scheme
@@ -75,11 +90,11 @@ class TrainingState:
 
     @property
     def schedules(self) -> list[LambdaLR]:
-        """Every optimiser's."""
+        """The schedules of all optimisers."""
         return [part.schedule for parts in self.optimised.values() for part in parts]
 
     def after_step(self) -> None:
-        """Move on what follows the optimisers' steps."""
+        """Advance the schedules, the scheme and the moving averages after the optimisers' steps."""
         for schedule in self.schedules:
             schedule.step()
         self.scheme.after_step()
@@ -87,7 +102,7 @@ class TrainingState:
             average.update_parameters(self.students[name])
 
     def take_losses(self) -> dict[str, Tensor]:
-        """Return the mean of each term since the last call, over the batches that had it."""
+        """Return each term's mean loss since the last call, over the batches that had the term."""
         pending, self.pending_losses = self.pending_losses, []
         names = dict.fromkeys(name for losses in pending for name in losses)  # terms may change at any batch
         return {n: torch.stack([losses[n].float() for losses in pending if n in losses]).mean() for n in names}
@@ -95,7 +110,7 @@ class TrainingState:
     # students
 
     def networks(self) -> dict[str, FeatureExtractor]:
-        """What is validated and becomes the result: the students, whole copies of them, or their moving averages."""
+        """Return the networks to validate and to keep: the students, copies with full weights, or moving averages."""
         if self.meta_copies:
             return {n: fsdp.with_full_weights(self.meta_copies[n], student) for n, student in self.students.items()}
         return {
@@ -103,11 +118,11 @@ class TrainingState:
         } or self.students
 
     def keep_weights(self, networks: Mapping[str, nn.Module]) -> None:
-        """Keep the weights that these networks have now as the best."""
+        """Store the current weights of these networks as the best."""
         self.best_weights = {n: {k: v.detach().clone() for k, v in s.state_dict().items()} for n, s in networks.items()}
 
     def result(self, keep: str) -> dict[str, nn.Module]:
-        """The networks with their last weights or, where keep is "best", their best: bare modules in eval mode."""
+        """Return the plain modules in eval mode, with their last weights, or their best if keep is "best"."""
         networks = self.networks()
         if keep == "best" and self.best_weights is not None:
             for name, network in networks.items():
@@ -117,7 +132,7 @@ class TrainingState:
     # checkpoints
 
     def to_checkpoint(self, fabric: Any) -> dict[str, Any]:
-        """Return everything that the rest of the training depends on; every process must call it."""
+        """Return all state that the rest of the training depends on; all processes must call it."""
         return {
             "progress": asdict(self.progress),
             "players": {n: fsdp.full_state_dict(unwrap(p).state_dict()) for n, p in self.scheme.players.items()},
@@ -135,9 +150,9 @@ class TrainingState:
         }
 
     def restore_modules(self, saved: dict[str, Any]) -> None:
-        """Give players, optimisers, schedules and averages what `to_checkpoint` took.
+        """Restore players, optimisers, schedules and averages from a checkpoint.
 
-        Raises: RuntimeError, KeyError or ValueError if it is another training's.
+        Raises: RuntimeError, KeyError or ValueError if the checkpoint is of another training.
         """
         for name, player in self.scheme.players.items():
             fsdp.load(unwrap(player), saved["players"][name])
@@ -149,7 +164,7 @@ class TrainingState:
             average.load_state_dict(saved["averages"][name])
 
     def restore_progress(self, saved: dict[str, Any], fabric: Any) -> None:
-        """Take back the rest, but for the random state."""
+        """Restore the rest of a checkpoint, except for the random state."""
         self.scheme.load_checkpoint_state(saved["scheme"])
         fabric.strategy.precision.load_state_dict(saved["precision"])
         self.best_weights = saved["best_weights"]
@@ -159,7 +174,7 @@ class TrainingState:
 def prepare(
     scheme: Scheme, data: DataModule, settings: TrainerSettings, fabric: Any, make_optimiser: MakeOptimiser
 ) -> TrainingState:
-    """Wire a scheme on its first batch, wrap its players, and give each an optimiser: a training before its first step.
+    """Wire a scheme on its first batch, wrap its players, and create their optimisers.
 
     Raises: ConfigError if the settings don't suit the data, the scheme or an optimiser.
     """
@@ -169,10 +184,10 @@ def prepare(
     _wire(scheme, example, batches)
     students = scheme.students()
     refuse_single(students, example, len(example))
-    followers = averages(students, settings.ema)
+    followers = create_averages(students, settings.ema)
     meta_copies = {}
     if settings.sharded:
-        fsdp.refuse(scheme)
+        fsdp.refuse_unshardable(scheme)
         meta_copies = {name: fsdp.meta_copy(student) for name, student in students.items()}
     if settings.recompute:
         for student in students.values():  # after the averages were copied from them
@@ -187,8 +202,8 @@ def prepare(
 
 def _wire(scheme: Scheme, example: Batch, batches: TrainingBatches) -> None:
     scheme.to(batches.fabric.device)
-    if batches.layout is not None:
-        scheme.to(memory_format=batches.layout)
+    if batches.memory_format is not None:
+        scheme.to(memory_format=batches.memory_format)
     scheme.wire(example, len(batches.data.train))
     scheme.to(batches.fabric.device)
     scheme.train()
@@ -197,7 +212,7 @@ def _wire(scheme: Scheme, example: Batch, batches: TrainingBatches) -> None:
 def _optimise(
     scheme: Scheme, example: Batch, batches: TrainingBatches, make_optimiser: MakeOptimiser
 ) -> dict[str, list[OptimisedModule]]:
-    """Wrap the scheme's players, divided where the settings say so; return each player's parts with optimisers."""
+    """Wrap the scheme's players, sharded if so configured; return each player's modules with their optimisers."""
     settings, fabric = batches.settings, batches.fabric
     updates = -(-batches.steps // settings.accumulate)
     optimised: dict[str, list[OptimisedModule]] = {}
@@ -208,22 +223,24 @@ def _optimise(
         optimised[name] = []
         for module in player.optimised().values():  # type: ignore[operator]
             inner = make_optimiser(module, settings)
-            schedule = scheduler(inner, settings, updates)
+            schedule = create_scheduler(inner, settings, updates)
             optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(inner), schedule))
     return optimised
 
 
 def _some_separate(optimised: dict[str, list[OptimisedModule]], settings: TrainerSettings) -> bool:
-    """Whether some optimiser wants the gradients of distillation terms apart; refuse what doesn't go with that."""
-    separate = [part.optimiser.optimizer for parts in optimised.values() for part in parts if part.separates]
-    barred = {
+    """Return True if an optimiser treats distillation gradients separately; reject settings that exclude that."""
+    separate = [
+        part.optimiser.optimizer for parts in optimised.values() for part in parts if part.separates_teacher_gradients
+    ]
+    unsupported = {
         "accumulate": settings.accumulate > 1,
         "devices": settings.devices > 1,
         "precision=16": settings.precision == "16",
     }
-    if separate and any(barred.values()):
-        given = ", ".join(name for name, is_given in barred.items() if is_given)
+    if separate and any(unsupported.values()):
+        keys = ", ".join(name for name, is_set in unsupported.items() if is_set)
         raise ConfigError(
-            f"{type(separate[0]).__name__} keeps two gradients apart, which doesn't go with {given}: leave it out."
+            f"{type(separate[0]).__name__} separates two gradients, which doesn't go with {keys}: remove it."
         )
     return bool(separate)

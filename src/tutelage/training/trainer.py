@@ -1,12 +1,12 @@
-"""The loop. It alone knows optimisers, precision, devices, clipping, checkpoints and callbacks.
+"""The training loop, the only part that knows optimisers, precision, devices, clipping, checkpoints and callbacks.
 
 fit:
-    prepare: wire the scheme on the first batch, set up players and optimisers; take back a checkpoint if there is one
+    prepare: wire the scheme on the first batch, set up players and optimisers; restore a checkpoint if there is one
     for each epoch:
         for each batch:
             for (player, losses) in scheme.turns(batch): backward on their sum, clip, step
-            scheme.after_step(), averages follow, at log points: events to the callbacks; now and then: checkpoint
-        validate, note the best, stop early
+            scheme.after_step(), update averages; at log points: send events to the callbacks; regularly: checkpoint
+        validate, record the best, stop early
 """
 
 from __future__ import annotations
@@ -36,34 +36,48 @@ from tutelage.training.evaluation import evaluate
 from tutelage.training.events import EpochEnd, Event, GradientNorms, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.training.fabric import make_fabric
 from tutelage.training.gradient_norms import gradient_norms, refuse_infinite
-from tutelage.training.optimizers import optimiser
+from tutelage.training.optimizers import create_optimiser
 from tutelage.training.state import MakeOptimiser, OptimisedModule, TrainingState, prepare
 from tutelage.utils.signals import catch_stop_signals
 
 NORM_POINTS = 5
+"""The number of epochs of a training in which gradient norms are measured."""
 
 
 @dataclass(frozen=True)
 class AccumulationGroup:
-    """The batches whose gradients are added up for one step, and whether one of them is their first or last."""
+    """The position of a batch among those whose gradients are accumulated for one step.
+
+    Args:
+        size: the number of batches of the group.
+        is_first: whether the batch is the first of the group.
+        is_last: whether it is the last.
+    """
 
     size: int
-    begins: bool
-    ends: bool
+    is_first: bool
+    is_last: bool
 
     @classmethod
     def at(cls, position: int, steps: int, accumulate: int) -> AccumulationGroup:
-        """Return the group of the batch at a position of an epoch."""
+        """Return the position in its group of the batch at a position of an epoch."""
         first = position - position % accumulate
         size = min(accumulate, steps - first)
         return cls(size, position == first, position + 1 == first + size)
 
 
 class Trainer:
-    """Trains a scheme's players on data, with checkpoints in `folder` (none without one).
+    """Trains a scheme's players on data.
 
-    snapshot(epoch, networks) gets the students, by name, after the epochs that the settings name.
-    make_optimiser(module, settings) makes the optimiser of each module that a player optimises.
+    Args:
+        settings: the trainer's settings.
+        task: the task, for validation.
+        folder: the folder of the checkpoints; without one, none are written.
+        callbacks: receive the training's events.
+        fabric: Lightning Fabric; by default configured by the settings.
+        snapshot: called with the epoch and the students by name, after each epoch in `settings.snapshots`.
+        make_optimiser: called with a module and the settings, for each module that a player optimises; returns its
+            optimiser.
     """
 
     def __init__(
@@ -74,7 +88,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         fabric: Any = None,
         snapshot: Callable[[int, Mapping[str, FeatureExtractor]], None] = lambda epoch, networks: None,
-        make_optimiser: MakeOptimiser = optimiser,
+        make_optimiser: MakeOptimiser = create_optimiser,
     ) -> None:
         self.settings, self.task, self.folder = settings, task, folder
         self.callbacks = list(callbacks)
@@ -85,13 +99,13 @@ class Trainer:
 
     @property
     def progress(self) -> Progress:
-        """How far the newest training is."""
+        """The progress of the latest training."""
         return self.state.progress if self.state is not None else Progress()
 
-    # the whole
+    # the whole training
 
     def fit(self, scheme: Scheme, data: DataModule) -> dict[str, nn.Module]:
-        """Train; returns the students that are the result, by name: bare modules in eval mode."""
+        """Train the scheme's players; return the trained students by name, as plain modules in eval mode."""
         settings = self.settings
         self.state = state = self.prepare(scheme, data)
         self._resume(state)
@@ -103,12 +117,12 @@ class Trainer:
                     self._epoch(state, batches)
                 if state.progress.epoch in settings.snapshots:
                     self.snapshot(state.progress.epoch, state.networks())
-        self._save(state)  # a run that gets more epochs goes on from here
+        self._save(state)  # a run that is extended by more epochs continues from here
         self._notify(TrainEnd(state.progress.step, state.progress.seconds))
         return state.result(settings.keep)
 
     def prepare(self, scheme: Scheme, data: DataModule) -> TrainingState:
-        """Return a training of the scheme on the data before its first step."""
+        """Return the state of a training of the scheme on the data, before its first step."""
         return prepare(scheme, data, self.settings, self.fabric, self.make_optimiser)
 
     def _patience_is_out(self, state: TrainingState) -> bool:
@@ -129,59 +143,56 @@ class Trainer:
             if log_point or progress.position == steps:
                 self._log(state)
             if ends and self._must_stop(state, log_point):
-                progress.spend(began)
+                progress.add_seconds(began)
                 self._stop(state)
             if ends and self._save_is_due(last_save, log_point):
-                began = progress.spend(began)
+                began = progress.add_seconds(began)
                 self._save(state)
                 last_save = time.monotonic()
         self._validate(state)
         progress.next_epoch()
-        progress.spend(began)
+        progress.add_seconds(began)
 
     def _batch(self, state: TrainingState, batch: Batch) -> bool:
-        """Take all turns of one batch; with accumulation, the optimisers step at the end of each group of batches.
-
-        Return whether they did.
-        """
+        """Take all turns of one batch; return True if the optimisers stepped: after the last batch of a group."""
         scheme, progress = state.scheme, state.progress
         group = AccumulationGroup.at(progress.position, state.batches.steps, self.settings.accumulate)
         played: dict[str, Tensor] = {}
         with ExitStack() as stack:
-            if not group.ends:
+            if not group.is_last:
                 for player in scheme.players.values():
                     stack.enter_context(self.fabric.no_backward_sync(player))
             for name, losses in scheme.turns(batch, progress.step):
                 if self.settings.accumulate > 1 and any(key.startswith(f"{name}/") for key in played):
                     raise ConfigError(
-                        f"accumulate={self.settings.accumulate}: {name!r} plays several turns a batch, so use "
+                        f"accumulate={self.settings.accumulate}: {name!r} has several turns per batch: set "
                         "accumulate=1."
                     )
                 self._turn(state, name, losses, group)
                 played |= {f"{name}/{term}": value.detach() for term, value in losses.items()}
-        if group.ends:
+        if group.is_last:
             state.after_step()
         state.pending_losses.append(played)
-        return group.ends
+        return group.is_last
 
     def _turn(self, state: TrainingState, name: str, losses: dict[str, Tensor], group: AccumulationGroup) -> None:
         parts = state.optimised[name]
-        if group.begins:
+        if group.is_first:
             for part in parts:
                 part.optimiser.zero_grad(set_to_none=True)
         losses = self._stash_teacher_gradients(state, name, losses)
         if losses:
             self.fabric.backward(_sum(losses) / group.size if group.size > 1 else _sum(losses))
-        if not group.ends:
+        if not group.is_last:
             return
         self._clip(parts)
         for part in parts:
             part.optimiser.step()
 
     def _stash_teacher_gradients(self, state: TrainingState, name: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give the optimisers that want them apart the gradients of the distillation terms; return the other terms."""
+        """Pass distillation gradients to the optimisers that separate them; return the losses of the other terms."""
         distilled = {term: loss for term, loss in losses.items() if f"{name}/{term}" in state.distillation_terms}
-        separating = [part for part in state.optimised[name] if part.separates]
+        separating = [part for part in state.optimised[name] if part.separates_teacher_gradients]
         if not distilled or not separating:
             return losses
         self.fabric.backward(_sum(distilled), retain_graph=True)
@@ -195,7 +206,7 @@ class Trainer:
             for part in parts:
                 self.fabric.clip_gradients(part.module, part.optimiser, max_norm=largest, error_if_nonfinite=False)
 
-    # what is measured, and who gets it
+    # measurements and events
 
     def _notify(self, event: Event) -> None:
         if self.fabric.is_global_zero:
@@ -206,14 +217,14 @@ class Trainer:
         self._notify(Message(message, "warning", state.progress.step))
 
     def _log(self, state: TrainingState) -> None:
-        """One look at the device: the mean of each term since the last, over the batches that had it."""
+        """Send each term's mean loss since the last log point; only this reads losses from the device."""
         losses = state.take_losses()
         if not losses:
             return
         progress = state.progress
         means = self.fabric.all_reduce(torch.stack(list(losses.values())), reduce_op="mean")
         logged = {display_name(name): value for name, value in zip(losses, means.tolist(), strict=True)}
-        refuse_infinite(logged, progress.step, checkpoint.left(self.folder))
+        refuse_infinite(logged, progress.step, checkpoint.describe_newest(self.folder))
         epoch = round(progress.epoch + progress.position / state.batches.steps, 4)
         self._notify(StepEnd(progress.step, epoch, logged, float(state.schedules[0].get_last_lr()[0])))
 
@@ -222,7 +233,7 @@ class Trainer:
         return progress.epoch % every == 0 and not self.settings.sharded
 
     def _with_norms(self, state: TrainingState, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the first is also used to measure each term's gradient norm."""
+        """Yield the same batches, after measuring each term's gradient norm on the first one."""
         first, scheme, progress = next(batches), state.scheme, state.progress
         norms = self._norms(scheme, first, progress.step)
         if scheme.balance(norms):
@@ -233,7 +244,7 @@ class Trainer:
         yield from batches
 
     def _norms(self, scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
-        """The processes' mean."""
+        """Return the gradient norms, averaged over processes."""
         norms = gradient_norms(scheme, batch, step)
         means = self.fabric.all_reduce(torch.tensor(list(norms.values())), reduce_op="mean")
         return dict(zip(norms, means.tolist(), strict=True))
@@ -247,14 +258,14 @@ class Trainer:
         self._notify(EpochEnd(progress.step, progress.epoch + 1, evaluation.values, name))
         value = evaluation.values[task.metric]
         if progress.is_better(value, task.higher_is_better):
-            progress.note_best(value)
+            progress.set_best(value)
             if self.settings.keep == "best":
                 state.keep_weights(networks)
 
     # checkpoints and signals
 
     def _resume(self, state: TrainingState) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
+        """Restore the newest intact checkpoint, if there is one."""
         folder = self.folder
         if folder is None:
             return
@@ -268,8 +279,8 @@ class Trainer:
             if saved["threads"] != torch.get_num_threads():
                 self._warn(
                     state,
-                    f"the run used {saved['threads']} threads and now has {torch.get_num_threads()}: it goes on, but "
-                    "not to the same bits (set OMP_NUM_THREADS).",
+                    f"the run used {saved['threads']} threads and now has {torch.get_num_threads()}: it continues, but "
+                    "the result won't be bitwise identical (set OMP_NUM_THREADS).",
                 )
             checkpoint.set_random_state(saved["random"][self.fabric.global_rank])
         if self.fabric.is_global_zero:
@@ -277,7 +288,7 @@ class Trainer:
                 callback.on_resume(state.progress.step, state.progress.epoch)
 
     def _save(self, state: TrainingState) -> None:
-        """Write a checkpoint with everything that the rest of the run depends on."""
+        """Write a checkpoint."""
         self._log(state)
         content = state.to_checkpoint(self.fabric)
         if self.folder is not None and self.fabric.is_global_zero:
@@ -302,12 +313,12 @@ class Trainer:
 
     def _stop(self, state: TrainingState) -> None:
         self._save(state)
-        kept = f"saved in {self.folder}" if self.folder else "nothing was saved: there is no folder"
+        kept = f"saved in {self.folder}" if self.folder else "nothing was saved, since the trainer has no folder"
         raise Interrupted(f"stopped by {state.stop.name} at step {state.progress.step}; {kept}.")
 
 
 def _paired_layers(scheme: Scheme) -> dict[str, Any]:
-    """The student's and teacher's layers that each term compares, by the term's name."""
+    """Return the pairs of student and teacher layers that each term compares, by the term's name."""
     return {name.split(".")[-1]: m.pairs for name, m in scheme.named_modules() if isinstance(m, Term) and m.pairs}
 
 

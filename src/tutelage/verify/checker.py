@@ -96,7 +96,7 @@ class VectorCheck:
         for leaf in leaves.values():
             leaf.requires_grad_()
         value = sum((weight * part.value() for weight, part in self.parts), torch.zeros((), dtype=torch.float64))
-        value = value + self.reference.added(vector)
+        value = value + self.reference.extra_loss(vector)
         if not abs(value.item() - vector.loss) <= LOSS_TOLERANCE * max(abs(vector.loss), 1e-6):
             yield f"loss {value.item():.10g}, expected {vector.loss:.10g}"
         missing = vector.gradients.keys() - leaves.keys()
@@ -109,10 +109,10 @@ class VectorCheck:
         for _, part in self.parts:
             yield from part.state_faults()
         for name, value in vector.hyper.items():
-            if value is not None and name not in vector.hyper.used and name not in self.reference.describes:
+            if value is not None and name not in vector.hyper.used and name not in self.reference.ignored:
                 yield f"hyper-parameter {name} isn't used"
         for name in self.input_names:
-            if name not in vector.inputs.used and not {name, name.rpartition(".")[0]} & {*self.reference.describes}:
+            if name not in vector.inputs.used and not {name, name.rpartition(".")[0]} & {*self.reference.ignored}:
                 yield f"input {name} isn't used"
 
     def _compare(self, name: str, grad: Tensor | None, expected: Tensor) -> Iterator[str]:
@@ -137,7 +137,7 @@ class LossEvaluation:
         self.connector: nn.Module = nn.Identity()
         samples = reference.samples
         self._build(int(samples(vector) if callable(samples) else vector.hyper.get(samples, 0)))
-        self.loss_kwargs = reference.prepare(vector, self._loss_kwargs())
+        self.loss_kwargs = reference.prepare_inputs(vector, self._loss_kwargs())
 
     def _fields(self, cls: Any) -> dict[str, Any]:
         """Return the hyper-parameters that are valid values of the loss's fields; other fields keep their defaults."""
@@ -157,9 +157,9 @@ class LossEvaluation:
         return self.vector.side(f"{role}_features") or self.vector.side(f"{role}_logits")
 
     def _pairs(self) -> list[tuple[Any, Any]]:
-        sides = self.reference.sides
-        student, teacher = sides(self.student), (self.reference.teacher_sides or sides)(self.teacher)
-        if self.loss.compares == "review" or self.reference.together:
+        sides = self.reference.convert_side
+        student, teacher = sides(self.student), (self.reference.convert_teacher_side or sides)(self.teacher)
+        if self.loss.compares == "review" or self.reference.one_call:
             return [(student, teacher)]
         teachers: list[Any] = teacher or [None] * len(student)
         if len(student) != len(teachers):
@@ -180,7 +180,7 @@ class LossEvaluation:
             setattr(self.loss, name, StandIn(function_for(self.vector)))
         self.loss.double()
         self._load_state()
-        self.reference.before(self.vector, self.loss)
+        self.reference.prepare_loss(self.vector, self.loss)
 
     def _load_state(self) -> None:
         """Copy the vector's weights and numbers into the parameters and buffers of their name and shape."""

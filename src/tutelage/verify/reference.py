@@ -26,21 +26,21 @@ class Reference:
             `targets`).
         state: patterns of the published names of weights and buffers → state-dict keys, or a function of the vector
             that returns them.
-        before: called with the vector and the loss before the loss is computed.
+        prepare_loss: called with the vector and the loss before the loss is computed.
         student: names of the student's inputs, separated by spaces; by default its features, or else its logits.
         teacher: the same for the teacher.
         connector: a connector's name, or a function of the vector that returns one, if the published code has one.
-        together: whether the loss gets all inputs of a side in one call, not one pair after the other.
-        sides: converts a side's list of tensors to the form that the loss takes.
-        teacher_sides: the same for the teacher's side; by default `sides`.
+        one_call: whether the loss gets all inputs of a side in one call, not one pair after the other.
+        convert_side: converts a side's list of tensors to the form that the loss takes.
+        convert_teacher_side: the same for the teacher's side; by default `convert_side`.
         scale: the factor between the catalogue's reduced loss and the published one.
         reduce: the reduction of the loss's values, by default the mean.
         combine: for a published sum of several losses, returns them as (weight, reference).
-        prepare: changes the loss's keyword arguments.
-        added: a value that the published total contains and the vector provides.
+        prepare_inputs: changes the loss's keyword arguments.
+        extra_loss: a value that the published total contains and the vector provides.
         derive: returns the vector with further inputs, such as the outputs of models whose weights it provides.
         stand_ins: functions that replace learned parts of the loss, if the vector has their outputs, not their weights.
-        describes: hyper-parameters and inputs that don't change the loss, since they only describe others or something
+        ignored: hyper-parameters and inputs that don't change the loss, since they only describe others or something
             else that the published code computes; any other name that no reference uses is a fault.
     """
 
@@ -50,18 +50,18 @@ class Reference:
     samples: str | Callable[[Vector], int] = ""
     renames: Mapping[str, str] = field(default_factory=dict)
     state: Mapping[str, str] | Callable[[Vector], Mapping[str, str]] = field(default_factory=dict)
-    before: Callable[[Vector, Loss], Any] = lambda vector, loss: None
+    prepare_loss: Callable[[Vector, Loss], Any] = lambda vector, loss: None
     student: str = ""
     teacher: str = ""
     connector: str | Callable[[Vector], Any] = ""
-    together: bool = False
-    sides: Callable[[list[Tensor]], Any] = lambda tensors: tensors
-    teacher_sides: Callable[[list[Tensor]], Any] | None = None
+    one_call: bool = False
+    convert_side: Callable[[list[Tensor]], Any] = lambda tensors: tensors
+    convert_teacher_side: Callable[[list[Tensor]], Any] | None = None
     scale: Callable[[Vector], float] = lambda vector: 1.0
     reduce: Callable[[Tensor], Tensor] = lambda values: values.mean()
     combine: Callable[[Vector], list[tuple[float, Reference]]] | None = None
-    prepare: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, loss_kwargs: loss_kwargs
-    added: Callable[[Vector], Tensor | float] = lambda vector: 0.0
+    prepare_inputs: Callable[[Vector, dict[str, Any]], dict[str, Any]] = lambda vector, loss_kwargs: loss_kwargs
+    extra_loss: Callable[[Vector], Tensor | float] = lambda vector: 0.0
     derive: Callable[[Vector], Vector] | None = None
     stand_ins: Mapping[str, Callable[[Vector], Callable[..., Tensor]]] = field(default_factory=dict)
-    describes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()

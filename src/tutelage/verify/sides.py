@@ -14,26 +14,26 @@ def no_teacher(tensors: list[Tensor]) -> list[Tensor]:
     return []
 
 
-def detached(tensors: list[Tensor]) -> list[Tensor]:
+def detach(tensors: list[Tensor]) -> list[Tensor]:
     """Detach a side's tensors."""
     return [x.detach() for x in tensors]
 
 
-def single(tensors: list[Tensor]) -> Tensor:
+def take_single(tensors: list[Tensor]) -> Tensor:
     """Return the only tensor of a side."""
     return tensors[0]
 
 
-def unstacked(tensors: list[Tensor]) -> list[Tensor]:
+def unstack(tensors: list[Tensor]) -> list[Tensor]:
     """Unbind stacked logits (M, B, C) to a list of M."""
     return list(tensors[0].unbind(0))
 
 
-def member(index: int) -> Side:
+def select_member(index: int) -> Side:
     """Return a conversion that selects one of stacked logits (M, B, C)."""
     return lambda tensors: [tensors[0][index]]
 
 
-def detached_member(index: int) -> Side:
+def select_detached_member(index: int) -> Side:
     """Return a conversion that selects and detaches one of stacked logits (M, B, C)."""
-    return lambda tensors: detached(member(index)(tensors))
+    return lambda tensors: detach(select_member(index)(tensors))

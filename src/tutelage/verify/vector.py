@@ -14,7 +14,7 @@ from torch import Tensor
 from tutelage.errors import DataError
 
 
-class Noted(dict[str, Any]):
+class TrackedDict(dict[str, Any]):
     """A dict that records which names were read, in `used`; the result of `|` shares that record."""
 
     def __init__(self, values: Mapping[str, Any], used: set[str] | None = None) -> None:
@@ -30,8 +30,8 @@ class Noted(dict[str, Any]):
         self.used.add(name)
         return super().get(name, default)
 
-    def __or__(self, other: Mapping[str, Any]) -> Noted:  # type: ignore[override]
-        return Noted({**self, **other}, self.used)
+    def __or__(self, other: Mapping[str, Any]) -> TrackedDict:  # type: ignore[override]
+        return TrackedDict({**self, **other}, self.used)
 
     def integer(self, name: str) -> int:
         """Return a whole number.
@@ -65,8 +65,8 @@ class Vector:
     path: Path
     method: str
     kind: str
-    hyper: Noted
-    inputs: Noted
+    hyper: TrackedDict
+    inputs: TrackedDict
     loss: float
     parts: dict[str, Any]
     gradients: dict[str, Tensor]
@@ -105,8 +105,8 @@ def read(path: Path) -> Vector:
             path,
             raw["method"],
             raw["kind"],
-            Noted({name: _plain(value) for name, value in (raw.get("hyperparameters") or {}).items()}),
-            Noted(_tensors(raw["inputs"])),
+            TrackedDict({name: _plain(value) for name, value in (raw.get("hyperparameters") or {}).items()}),
+            TrackedDict(_tensors(raw["inputs"])),
             float(expected["loss"]),
             expected.get("parts") or {},
             _tensors(gradients),

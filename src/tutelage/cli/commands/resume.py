@@ -35,7 +35,7 @@ def resume(
 ) -> None:
     """Finish the run with a progress display, then print the summary."""
     changes = pairs(arguments or [])
-    from tutelage.api import finished
+    from tutelage.api import open_run
     from tutelage.cli.summary import print_summary
     from tutelage.runs import resuming
     from tutelage.runs.inputs import Provided
@@ -43,4 +43,4 @@ def resume(
 
     with ProgressDisplay() as progress:
         folder = resuming.resume(run, Provided(callbacks=(progress,)), changes)
-    print_summary(finished(folder))
+    print_summary(open_run(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from tutelage.data.decode import Probe, probe
+from tutelage.data.decode import ImageHeaders, read_headers
 from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.listing import (
     SPLITS,
@@ -47,7 +47,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     classes = tuple(classes_of["train"])
     _check_classes(root, classes_of)
     listings = [listing for of_split in classes_of.values() for listing in of_split.values()]
-    headers = probe([path for listing in listings for path in listing.paths])
+    headers = read_headers([path for listing in listings for path in listing.paths])
     count = sum(len(listing.paths) for listing in listings)
     small = headers.fits(SMALL, count)
     shape = size or (headers.largest if max(headers.largest) <= SMALL else PHOTO)
@@ -152,7 +152,7 @@ def _check_classes(root: Path, classes_of: Mapping[str, Classes]) -> None:
     refuse_shared(root, {f"{split}/{name}": x for split, classes in classes_of.items() for name, x in classes.items()})
 
 
-def _samples(listings: list[Listing], headers: Probe, size: tuple[int, int], small: bool) -> Split:
+def _samples(listings: list[Listing], headers: ImageHeaders, size: tuple[int, int], small: bool) -> Split:
     labels = torch.tensor([label for label, listing in enumerate(listings) for _ in listing.paths])
     files = ImageFileSplit(
         [path for listing in listings for path in listing.paths], headers.channels, size, labels=labels

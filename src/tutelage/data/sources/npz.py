@@ -9,7 +9,7 @@ import torch
 
 from tutelage.data import multitask_targets
 from tutelage.data.listing import to_path
-from tutelage.data.preparation import SourceData, class_lists, multi_task_data
+from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
 from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
 
@@ -78,7 +78,7 @@ def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...
     if "classes" in arrays:
         names = [str(name) for name in arrays["classes"]]
     elif json_file.is_file():
-        lists = class_lists(json_file)
+        lists = read_class_lists(json_file)
         names = next((names for names in lists if len(names) == count), lists[0])
     if len(names) < count:
         raise DataError(f"{plain(path)}: y_train has labels up to {count - 1}, but {len(names)} classes are named.")

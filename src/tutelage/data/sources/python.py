@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tutelage.data.data_module import DataModule
-from tutelage.data.from_datasets import Datasets
+from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.own_classes import dataset_class_names
 from tutelage.data.own_code import call_user_code, import_function
 from tutelage.data.preparation import SourceData
@@ -27,4 +27,6 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> DataModule | So
     names = dataset_class_names(result[0])
     if not names:
         raise DataError(f"data 'python:{where}': train has no `classes`: set them, or return from_datasets(…).")
-    return Datasets(dict(zip(("train", "test"), result, strict=True))).to_source_data(names, "classification", size)
+    return DatasetSource(dict(zip(("train", "test"), result, strict=True))).to_source_data(
+        names, "classification", size
+    )

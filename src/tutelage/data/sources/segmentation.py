@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tutelage.data.decode import probe
+from tutelage.data.decode import read_headers
 from tutelage.data.image_files import ImageFileSplit
 from tutelage.data.listing import (
     Listing,
@@ -16,7 +16,7 @@ from tutelage.data.listing import (
     summarise,
     to_path,
 )
-from tutelage.data.masks import Masks, infer_legend, read_legend
+from tutelage.data.masks import MaskFiles, infer_legend, read_legend
 from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
@@ -48,13 +48,13 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
         if classes_file.is_file()
         else infer_legend(root, [mask for _, mask in pairs["train"]])
     )
-    headers = probe([image for of_split in pairs.values() for image, _ in of_split])
+    headers = read_headers([image for of_split in pairs.values() for image, _ in of_split])
     one_size = len(headers.sizes) == 1
     small = one_size and headers.fits(SMALL, sum(map(len, pairs.values())))
     shape = size or (headers.largest if one_size else PHOTO)
     files = {
         split: ImageFileSplit(
-            [i for i, _ in of_split], headers.channels, shape, masks=Masks(tuple(m for _, m in of_split), legend)
+            [i for i, _ in of_split], headers.channels, shape, masks=MaskFiles(tuple(m for _, m in of_split), legend)
         )
         for split, of_split in pairs.items()
     }

@@ -21,19 +21,19 @@ USUAL = 10_000
 class ZooNetwork(nn.Module):
     """A network that can be created by name; its constructor is `Net(classes, channels=3, …)`.
 
-    pattern: the regular expression of its names, whose named groups are constructor arguments. form: the pattern in
-    readable form. examples: names used in the literature. namesakes: names better known for a larger network. task: the
-    task of its output; classification by default.
+    pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern
+    in readable form. examples: names used in the literature. namesakes: names better known for a larger network. task:
+    the task of its output; classification by default.
     """
 
     pattern: ClassVar[str]
-    form: ClassVar[str]
+    name_form: ClassVar[str]
     examples: ClassVar[tuple[str, ...]]
     namesakes: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str] = "classification"
 
     @classmethod
-    def named(cls, name: str, classes: int, channels: int = 3) -> Self | None:
+    def from_name(cls, name: str, classes: int, channels: int = 3) -> Self | None:
         """Create the network of that name; None if the name isn't one of this family. `-` may replace `_`.
 
         Raises: ConfigError if the network would be too large.
@@ -41,7 +41,7 @@ class ZooNetwork(nn.Module):
         match = re.fullmatch(cls.pattern, name.replace("-", "_"))
         if match is None:
             return None
-        args: dict[str, Any] = {key: number(text) for key, text in match.groupdict().items() if text is not None}
+        args: dict[str, Any] = {key: parse_number(text) for key, text in match.groupdict().items() if text is not None}
         depth, width = args.get("depth", 1), args.get("width", 1)
         if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **args)):
             raise ConfigError(
@@ -57,14 +57,14 @@ class ZooNetwork(nn.Module):
             return sum(p.numel() for p in cls(classes, channels, **args).parameters()) > PARAMETERS
 
 
-def number(text: str) -> int | float:
+def parse_number(text: str) -> int | float:
     """Parse a name's number: `2`, `0.5` or `half`."""
     if text == "half":
         return 0.5
     return float(text) if "." in text else int(text)
 
 
-def kaiming(model: nn.Module) -> None:
+def init_kaiming(model: nn.Module) -> None:
     """Initialise the convolutions by He's normal distribution, by fan-out; their biases become 0."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -73,19 +73,19 @@ def kaiming(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def small(head: nn.Linear) -> nn.Linear:
+def init_small(head: nn.Linear) -> nn.Linear:
     """Initialise a classifier with weights of standard deviation 0.01 and zero bias, and return it."""
     nn.init.normal_(head.weight, 0.0, 0.01)
     nn.init.zeros_(head.bias)
     return head
 
 
-def pooled(x: Tensor) -> Tensor:
+def average_pool(x: Tensor) -> Tensor:
     """Average over positions: (B, C, H, W) → (B, C), for any H and W."""
     return x.mean((2, 3))
 
 
-def shuffled(x: Tensor, groups: int) -> Tensor:
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     """Interleave the channels of the groups: channel j of group i moves to position j·groups + i."""
     B, C, H, W = x.shape
     return x.reshape(B, groups, C // groups, H, W).transpose(1, 2).reshape(B, C, H, W)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, average_pool, conv_bn, init_kaiming
 
 
 class CNN(ZooNetwork):
@@ -16,7 +16,7 @@ class CNN(ZooNetwork):
     """
 
     pattern = r"cnn(?P<width>\d+)"
-    form = "cnnW"
+    name_form = "cnnW"
     examples = ("cnn4", "cnn8", "cnn16", "cnn32", "cnn64")
 
     def __init__(self, classes: int, channels: int = 3, width: int = 16) -> None:
@@ -27,8 +27,8 @@ class CNN(ZooNetwork):
         self.layer2 = nn.Sequential(*conv_bn(width, 2 * width, 3, stride=2), nn.ReLU())
         self.layer3 = nn.Sequential(*conv_bn(2 * width, 4 * width, 3, stride=2), nn.ReLU())
         self.fc = nn.Linear(4 * width, classes)
-        kaiming(self)
+        init_kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
-        return self.fc(pooled(self.layer3(self.layer2(self.layer1(x)))))
+        return self.fc(average_pool(self.layer3(self.layer2(self.layer1(x)))))

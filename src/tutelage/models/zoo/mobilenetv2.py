@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled, small
+from tutelage.models.zoo.base import ZooNetwork, average_pool, conv_bn, init_kaiming, init_small
 
 EXPANSION = 6
 
@@ -38,7 +38,7 @@ class MobileNetV2(ZooNetwork):
     """
 
     pattern = r"mobilenetv2(_(?P<width>half))?"
-    form = "mobilenetv2[_half]"
+    name_form = "mobilenetv2[_half]"
     examples = ("mobilenetv2", "mobilenetv2_half")
 
     def __init__(self, classes: int, channels: int = 3, width: float = 1.0) -> None:
@@ -52,13 +52,13 @@ class MobileNetV2(ZooNetwork):
         self.layer4 = nn.Sequential(*blocks(w5, w6, 3, 2), *blocks(w6, w7, 1, 1))
         self.conv2 = nn.Sequential(*conv_bn(w7, 1280, 1), nn.ReLU())
         self.classifier = nn.Linear(1280, classes)
-        kaiming(self)
-        small(self.classifier)
+        init_kaiming(self)
+        init_small(self.classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
         x = self.layer4(self.layer3(self.layer2(self.layer1(self.conv1(x)))))
-        return self.classifier(pooled(self.conv2(x)))
+        return self.classifier(average_pool(self.conv2(x)))
 
 
 def blocks(inputs: int, outputs: int, count: int, stride: int, expansion: int = EXPANSION) -> list[nn.Module]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, average_pool, conv_bn, init_kaiming
 
 
 class BasicBlock(nn.Module):
@@ -36,7 +36,7 @@ class ResNet(ZooNetwork):
     """
 
     pattern = r"resnet(?P<depth>\d+)(x(?P<width>\d+))?"
-    form = "resnetD[xK]"
+    name_form = "resnetD[xK]"
     examples = (
         "resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110",
         "resnet8x4", "resnet32x4", "resnet110x2",
@@ -54,12 +54,12 @@ class ResNet(ZooNetwork):
         self.layer2 = stage(16 * width, 32 * width, blocks, stride=2)
         self.layer3 = stage(32 * width, 64 * width, blocks, stride=2)
         self.fc = nn.Linear(64 * width, classes)
-        kaiming(self)
+        init_kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
         x = F.relu(self.bn1(self.conv1(x)))
-        return self.fc(pooled(self.layer3(self.layer2(self.layer1(x)))))
+        return self.fc(average_pool(self.layer3(self.layer2(self.layer1(x)))))
 
 
 def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, kaiming
+from tutelage.models.zoo.base import ZooNetwork, conv_bn, init_kaiming
 
 
 class SegNet(ZooNetwork):
@@ -19,7 +19,7 @@ class SegNet(ZooNetwork):
     """
 
     pattern = r"seg(?P<width>\d+)"
-    form = "segW"
+    name_form = "segW"
     examples = ("seg8", "seg16", "seg32")
     task = "segmentation"
 
@@ -35,7 +35,7 @@ class SegNet(ZooNetwork):
         self.up4, self.up3, self.up2 = nn.Conv2d(w4, w3, 1), nn.Conv2d(w3, w2, 1), nn.Conv2d(w2, w1, 1)
         self.decoded = nn.Sequential(*conv_bn(w1, w1, 3), nn.ReLU())
         self.classifier = nn.Conv2d(w1, classes, 1)
-        kaiming(self)
+        init_kaiming(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes, H, W)."""

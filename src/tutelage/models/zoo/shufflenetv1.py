@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, pooled, shuffled
+from tutelage.models.zoo.base import ZooNetwork, average_pool, conv_bn, shuffle_channels
 
 GROUPS = 3
 STEM = 24
@@ -27,7 +27,7 @@ class ShuffleUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H/stride, W/stride)."""
-        out = shuffled(F.relu(self.bn1(self.conv1(x))), self.groups)
+        out = shuffle_channels(F.relu(self.bn1(self.conv1(x))), self.groups)
         out = self.bn3(self.conv3(F.relu(self.bn2(self.conv2(out)))))
         if self.stride == 1:
             return F.relu(out + x)
@@ -44,7 +44,7 @@ class ShuffleNetV1(ZooNetwork):
     """
 
     pattern = r"shufflenetv1"
-    form = "shufflenetv1"
+    name_form = "shufflenetv1"
     examples = ("shufflenetv1",)
 
     def __init__(self, classes: int, channels: int = 3) -> None:
@@ -58,7 +58,7 @@ class ShuffleNetV1(ZooNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
         x = F.relu(self.bn1(self.conv1(x)))
-        return self.fc(pooled(self.layer3(self.layer2(self.layer1(x)))))
+        return self.fc(average_pool(self.layer3(self.layer2(self.layer1(x)))))
 
 
 def stage(inputs: int, outputs: int, units: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import ZooNetwork, conv_bn, pooled, shuffled
+from tutelage.models.zoo.base import ZooNetwork, average_pool, conv_bn, shuffle_channels
 
 WIDTHS = {0.5: (48, 96, 192, 1024), 1: (116, 232, 464, 1024), 1.5: (176, 352, 704, 1024), 2: (244, 488, 976, 2048)}
 
@@ -31,7 +31,7 @@ class SplitUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
         left, right = x.chunk(2, 1)
-        return shuffled(torch.cat([left, self.right(right)], 1), 2)
+        return shuffle_channels(torch.cat([left, self.right(right)], 1), 2)
 
 
 class DownUnit(nn.Module):
@@ -45,7 +45,7 @@ class DownUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H/2, W/2)."""
-        return shuffled(torch.cat([self.left(x), self.right(x)], 1), 2)
+        return shuffle_channels(torch.cat([self.left(x), self.right(x)], 1), 2)
 
 
 class ShuffleNetV2(ZooNetwork):
@@ -58,7 +58,7 @@ class ShuffleNetV2(ZooNetwork):
     """
 
     pattern = r"shufflenetv2(_(?P<width>\d+(\.\d+)?)x)?"
-    form = "shufflenetv2[_Kx]"
+    name_form = "shufflenetv2[_Kx]"
     examples = ("shufflenetv2", "shufflenetv2_0.5x", "shufflenetv2_1.5x", "shufflenetv2_2x")
 
     def __init__(self, classes: int, channels: int = 3, width: float = 1) -> None:
@@ -77,7 +77,7 @@ class ShuffleNetV2(ZooNetwork):
         """(B, channels, H, W) → (B, classes)."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(pooled(F.relu(self.bn2(self.conv2(x)))))
+        return self.fc(average_pool(F.relu(self.bn2(self.conv2(x)))))
 
 
 def stage(inputs: int, outputs: int, units: int) -> nn.Sequential:

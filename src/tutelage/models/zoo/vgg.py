@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models.zoo.base import ZooNetwork, kaiming, pooled, small
+from tutelage.models.zoo.base import ZooNetwork, average_pool, init_kaiming, init_small
 
 CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -22,7 +22,7 @@ class VGG(ZooNetwork):
     """
 
     pattern = r"vgg(?P<depth>\d+)(_bn)?"
-    form = "vggD"
+    name_form = "vggD"
     examples = ("vgg8", "vgg11", "vgg13", "vgg16", "vgg19")
     namesakes = ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn")
 
@@ -35,8 +35,8 @@ class VGG(ZooNetwork):
             for inputs, outputs, count in zip((channels, *WIDTHS), WIDTHS, CONVOLUTIONS[depth], strict=False)
         )
         self.classifier = nn.Linear(WIDTHS[-1], classes)
-        kaiming(self)
-        small(self.classifier)
+        init_kaiming(self)
+        init_small(self.classifier)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
@@ -48,7 +48,7 @@ class VGG(ZooNetwork):
         x = self.layer2(F.max_pool2d(self.layer1(x), 2))
         x = self.layer4(F.max_pool2d(self.layer3(F.max_pool2d(x, 2)), 2))
         x = self.layer5(F.max_pool2d(x, 2) if size >= 64 else x)
-        return self.classifier(pooled(x))
+        return self.classifier(average_pool(x))
 
 
 def stage(inputs: int, outputs: int, count: int) -> nn.Sequential:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.models.zoo.base import ZooNetwork, kaiming, pooled
+from tutelage.models.zoo.base import ZooNetwork, average_pool, init_kaiming
 
 
 class WideBlock(nn.Module):
@@ -37,7 +37,7 @@ class WideResNet(ZooNetwork):
     """
 
     pattern = r"wrn_(?P<depth>\d+)_(?P<width>\d+)"
-    form = "wrn_D_K"
+    name_form = "wrn_D_K"
     examples = ("wrn_16_1", "wrn_16_2", "wrn_16_4", "wrn_40_1", "wrn_40_2", "wrn_40_4", "wrn_28_10")
 
     def __init__(self, classes: int, channels: int = 3, depth: int = 16, width: int = 2) -> None:
@@ -52,13 +52,13 @@ class WideResNet(ZooNetwork):
         self.layer3 = stage(32 * width, 64 * width, blocks, stride=2)
         self.bn1 = nn.BatchNorm2d(64 * width)
         self.fc = nn.Linear(64 * width, classes)
-        kaiming(self)
+        init_kaiming(self)
         nn.init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, classes)."""
         x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
-        return self.fc(pooled(F.relu(self.bn1(x))))
+        return self.fc(average_pool(F.relu(self.bn1(x))))
 
 
 def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:

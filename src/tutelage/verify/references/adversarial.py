@@ -31,7 +31,7 @@ def models(vector: Vector) -> tuple[Model, Model]:
     return (lambda x: F.linear(x.flatten(1), weight, bias)), (lambda x: F.linear(x.flatten(1), teacher_weight))
 
 
-def attacked(vector: Vector, *, through_teacher: bool) -> Vector:
+def add_attacked_logits(vector: Vector, *, through_teacher: bool) -> Vector:
     """Add both models' logits for the clean and the attacked image to the vector."""
     student, teacher = models(vector)
     image, hyper = vector.inputs["extra.image"], vector.hyper
@@ -77,12 +77,14 @@ def iad_ii(vector: Vector) -> Weighted:
 
 
 REFERENCES = {
-    "adaad": Reference(derive=lambda vector: attacked(vector, through_teacher=True), renames=CLEAN, scale=per_class),
+    "adaad": Reference(
+        derive=lambda vector: add_attacked_logits(vector, through_teacher=True), renames=CLEAN, scale=per_class
+    ),
     "ard": Reference(combine=ard),
     "iad": Reference(combine=iad),
     "iad_ii": Reference(combine=iad_ii),
     "rslad": Reference(options={"eps": 1e-5}, renames={"clean_student_logits": "student_clean"}, scale=per_class),
     "rslad_attack": Reference(
-        "kd", options={"temperature": 1.0}, derive=lambda vector: attacked(vector, through_teacher=False)
+        "kd", options={"temperature": 1.0}, derive=lambda vector: add_attacked_logits(vector, through_teacher=False)
     ),
 }

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import detached
+from tutelage.verify.sides import detach
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -28,8 +28,8 @@ def cmi(vector: Vector) -> Weighted:
         options={"temperature": hyper["cr_T"]},
         student="extra.proj_local_feature",
         teacher="extra.proj_global_feature",
-        together=True,
-        sides=batch_and_bank,
+        one_call=True,
+        convert_side=batch_and_bank,
     )
     one_hot = Reference("ce", student="teacher_logits")
     return [(hyper["oh"], one_hot), (-hyper["adv"], Reference("cmi_adversarial")), (hyper["cr"], contrast)]
@@ -43,11 +43,15 @@ def dafl(vector: Vector) -> Weighted:
         "dafl",
         options=options,
         student="teacher_logits teacher_features",
-        together=True,
-        teacher_sides=lambda tensors: None,
+        one_call=True,
+        convert_teacher_side=lambda tensors: None,
     )
     student = Reference(
-        "kd", options={"temperature": 1.0}, student="student_logits", teacher="teacher_logits", teacher_sides=detached
+        "kd",
+        options={"temperature": 1.0},
+        student="student_logits",
+        teacher="teacher_logits",
+        convert_teacher_side=detach,
     )
     return [(1.0, generator), (1.0, student)]
 
@@ -55,7 +59,7 @@ def dafl(vector: Vector) -> Weighted:
 def dfad(vector: Vector) -> Weighted:
     """The discrepancy, minimised by the student and maximised by the generator."""
     generator = vector.hyper.one_of("phase", "student", "generator") == "generator"
-    return [(-1.0, Reference("dfad")) if generator else (1.0, Reference("dfad", teacher_sides=detached))]
+    return [(-1.0, Reference("dfad")) if generator else (1.0, Reference("dfad", convert_teacher_side=detach))]
 
 
 def zskt(vector: Vector) -> Weighted:
@@ -70,12 +74,12 @@ def zskt(vector: Vector) -> Weighted:
 
 REFERENCES = {
     "adaptive_deepinversion_js": Reference("adi", options=CODE, scale=lambda vector: vector.hyper["adi_scale"]),
-    "cmi": Reference(combine=cmi, added=lambda vector: vector.hyper["bn"] * vector.inputs["extra.bn_loss"]),
+    "cmi": Reference(combine=cmi, extra_loss=lambda vector: vector.hyper["bn"] * vector.inputs["extra.bn_loss"]),
     "dafl": Reference(combine=dafl),
     "deepinversion_bn": Reference(
         fields={"first_bn_multiplier": "first"},
         renames={"running_mean": "means", "running_var": "variances"},
-        together=True,
+        one_call=True,
     ),
     "dfad": Reference(combine=dfad),
     "image_prior_tv": Reference("total_variation", fields={"tv_l1": "l1", "tv_l2": "l2"}, student="extra.image"),

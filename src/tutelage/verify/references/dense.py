@@ -10,7 +10,7 @@ from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
 
-def weighted(vector: Vector) -> float:
+def weight_scale(vector: Vector) -> float:
     """Return the scale of code that multiplies by its own weight."""
     return float(vector.hyper.get("loss_weight", 1.0))
 
@@ -24,10 +24,10 @@ def over_bins(vector: Vector) -> float:
     """Return the scale of a mean over the bins, and of a sum over the sides divided by avg_factor if there is one."""
     boxes, scores = vector.side("student_logits")[0].shape
     factor, bins = vector.hyper.get("avg_factor"), vector.hyper.get("reg_max", scores // 4 - 1) + 1
-    return weighted(vector) / bins * (boxes * 4 / factor if factor else 1.0)
+    return weight_scale(vector) / bins * (boxes * 4 / factor if factor else 1.0)
 
 
-def padded_boxes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def pad_boxes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Pad the images' lists of boxes to one tensor, and provide an input of the image's size."""
     height, width = map(int, vector.hyper["img_shape"][:2])
     boxes = list(vector.under("extra.gt_bboxes").values())
@@ -36,7 +36,7 @@ def padded_boxes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     return {"boxes": torch.stack(padded), "inputs": torch.empty(1, height, width)}
 
 
-def with_image(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_image_size(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Provide an input of the image's size."""
     side = vector.inputs.get("extra.image_side", torch.zeros(()))
     return loss_kwargs | {"inputs": torch.empty(1, *side.long().expand(2))}
@@ -51,19 +51,19 @@ REFERENCES = {
         }
     ),
     "cirkd_minibatch": Reference(),
-    "cwd": Reference(scale=weighted),
+    "cwd": Reference(scale=weight_scale),
     "dsd": Reference(),
     "fgd": Reference(
         fields={"lambda": "lambda_"},
         state={r"^conv_mask_(s|t)\.": r"context_\1.mask.", r"^channel_add_conv_(s|t)\.": r"context_\1.add."},
-        prepare=padded_boxes,
+        prepare_inputs=pad_boxes,
     ),
     "fakd": Reference(),
-    "fgfi": Reference(prepare=with_image, describes=("sizes", "ratios")),  # of the provided anchors
+    "fgfi": Reference(prepare_inputs=add_image_size, ignored=("sizes", "ratios")),  # of the provided anchors
     "ifvd": Reference(),
     "ld": Reference(scale=over_bins),
     "pixel_kd": Reference("kd"),
-    "pkd": Reference(scale=weighted, fields={"resize_stu": "resize_student"}),
+    "pkd": Reference(scale=weight_scale, fields={"resize_stu": "resize_student"}),
     "skd_pairwise": Reference(options={"detach_norm": True}),
     "skd_pairwise_cirkd": Reference("skd_pairwise"),
     "skd_pixelwise": Reference("soft_ce", options={"temperature": 1.0}, scale=batch_sum),

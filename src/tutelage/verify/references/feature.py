@@ -31,7 +31,7 @@ def lit(vector: Vector) -> list[tuple[float, Reference]]:
     alpha, beta = vector.hyper["alpha"] * vector.hyper["beta"] / 2, vector.hyper["beta"] / 2
     square = vector.hyper["temperature"] ** 2
     soft = Reference("soft_ce", student="student_logits", teacher="teacher_logits", scale=lambda vector: square)
-    task_loss = Reference("ce", student="student_logits", teacher_sides=no_teacher)
+    task_loss = Reference("ce", student="student_logits", convert_teacher_side=no_teacher)
     return [(alpha, task_loss), (beta - alpha, soft), (0.5 - beta, Reference("lit"))]
 
 
@@ -87,14 +87,14 @@ def patch_maps(features: list[Tensor]) -> list[Tensor]:
     return [connectors.as_map(x, Grid(side := math.isqrt(x.shape[1]), side)) for x in layers]
 
 
-def head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_head(name: str, vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the teacher's classifier to the loss's inputs."""
     return loss_kwargs | {
         "head": (vector.inputs[f"parameters.{name}.weight"], vector.inputs[f"parameters.{name}.bias"])
     }
 
 
-def both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_both_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add both sides' classifiers, without biases, to the loss's inputs."""
     student, teacher = (vector.inputs[f"extra.{side}_head_weight"] for side in ("student", "teacher"))
     return loss_kwargs | {"student_head": (student, None), "head": (teacher, None)}
@@ -107,9 +107,9 @@ REFERENCES = {
     "cankd": Reference(
         scale=lambda vector: float(vector.hyper.get("loss_weight", 1.0)),
         state={"^theta": "query", "^phi": "key", "^g": "value", "^W": "out"},
-        describes=("parameters.W.0.bias",),  # which the batch norm after it cancels
+        ignored=("parameters.W.0.bias",),  # which the batch norm after it cancels
     ),
-    "cat_kd": Reference(prepare=both_heads),
+    "cat_kd": Reference(prepare_inputs=add_both_heads),
     "cosine_hidden": Reference("hidden_state", options={"kind": "cosine", "projection": "none"}),
     "distillkit_hidden_state": Reference("hidden_state", options=projection, state=PROJECTIONS),
     "fitnet_hint": Reference(
@@ -121,13 +121,13 @@ REFERENCES = {
     "l2t_ww": Reference(
         scale=lambda vector: float(vector.hyper["beta"]),
         state=pairs_by_teacher,
-        together=True,
+        one_call=True,
         derive=weights_by_pair,
         renames={"by_pair": "pair_weights", "by_layer": "channel_weights"},
     ),
     "lit": Reference(combine=lit),
     "mgd": Reference(fields={"lambda": "masked"}, scale=lambda vector: vector.hyper["alpha"]),
-    "manifold": Reference(describes=("extra.order",)),  # the order that rand sorts to
+    "manifold": Reference(ignored=("extra.order",)),  # the order that rand sorts to
     "norm": Reference(),
     "ofd": Reference(
         renames={"teacher_bn_weight": "teacher_bn_weight", "teacher_bn_bias": "teacher_bn_bias"},
@@ -159,12 +159,12 @@ REFERENCES = {
             "^p_s$": "student_places",
         }
     ),
-    "simkd": Reference(describes=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
+    "simkd": Reference(ignored=("parameters.cls_t.weight", "parameters.cls_t.bias")),  # which no gradient reaches
     "srrl": Reference(
         fields={"weight": "response_weight"},
         renames={"teacher_logits": "teacher_response"},
         state={r"^Connectors\.": "embed."},
-        prepare=partial(head, "fc_t"),
+        prepare_inputs=partial(add_head, "fc_t"),
     ),
     "textbrewer_att_ce": Reference("attention_ce", options=TEXTBREWER),
     "textbrewer_att_ce_mean": Reference("attention_ce", options={"heads": "mean", **TEXTBREWER}),
@@ -174,14 +174,14 @@ REFERENCES = {
     "textbrewer_hid_mse": Reference("hidden_state", options={"projection": "none"}),
     "textbrewer_mmd": Reference("token_mmd"),
     "timm_feature": Reference(combine=timm_feature),
-    "tinybert_intermediate": Reference(combine=tinybert, describes=("teacher_features",)),  # every k-th is compared
-    "vid": Reference(describes=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
+    "tinybert_intermediate": Reference(combine=tinybert, ignored=("teacher_features",)),  # every k-th is compared
+    "vid": Reference(ignored=("init_pred_var",), state={r"^(regressor\.|log_scale)": r"gaussians.0.\1"}),
     "vkd": Reference(
         stand_ins={"project": lambda vector: lambda student: student @ vector.inputs["extra.projection"].mT}
     ),
     "vitkd": Reference(
         fields={"lambda": "masked"},
         state={r"^align2\.": "align.", r"^align\.(?=weight|bias)": "align.2."},
-        sides=patch_maps,
+        convert_side=patch_maps,
     ),
 }

@@ -14,7 +14,7 @@ def dgkd(vector: Vector) -> Weighted:
     weight = vector.hyper["lambda"]
     distillation = Reference("aver", options={"class_mean": True})
     has_targets = vector.get("target") is not None
-    task_loss: Weighted = [(1 - weight, Reference("ce", teacher_sides=no_teacher))] if has_targets else []
+    task_loss: Weighted = [(1 - weight, Reference("ce", convert_teacher_side=no_teacher))] if has_targets else []
     return [*task_loss, (weight * len(vector.inputs["teacher_logits"]), distillation)]
 
 
@@ -25,9 +25,12 @@ def amtml(vector: Vector) -> Weighted:
         "amtml",
         student="student_logits student_features",
         state={"^W$": "v"},
-        together=True,
-        sides=lambda tensors: [tensors[0], tensors[1].flatten(2).amax(2) if tensors[1].dim() > 2 else tensors[1]],
-        teacher_sides=lambda tensors: tensors[0] if len(tensors) == 1 else tensors,
+        one_call=True,
+        convert_side=lambda tensors: [
+            tensors[0],
+            tensors[1].flatten(2).amax(2) if tensors[1].dim() > 2 else tensors[1],
+        ],
+        convert_teacher_side=lambda tensors: tensors[0] if len(tensors) == 1 else tensors,
     )
     return [(2 * alpha, mixed), (1 - alpha, Reference("ce", student="student_logits"))]
 
@@ -41,10 +44,10 @@ def ka(vector: Vector) -> Weighted:
 
 REFERENCES = {
     "amtml": Reference(combine=amtml),
-    "aekd": Reference(fields={"svm_norm": "normalise"}, describes=("target",)),
-    "aver": Reference(describes=("target",)),
-    "ebkd": Reference(describes=("target",)),
-    "camkd_feature": Reference(together=True),
+    "aekd": Reference(fields={"svm_norm": "normalise"}, ignored=("target",)),
+    "aver": Reference(ignored=("target",)),
+    "ebkd": Reference(ignored=("target",)),
+    "camkd_feature": Reference(one_call=True),
     "camkd_logit": Reference("camkd"),
     "dgkd": Reference(combine=dgkd),
     "cfl_mmd": Reference(),

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from tutelage.schemes.peer_ensembles import Attention, FeatureFusion, Gate, PeerEnsemble
 from tutelage.structures import Outputs
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import member
+from tutelage.verify.sides import select_member
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -30,7 +30,15 @@ def pcl(vector: Vector) -> Weighted:
     peers, weight = range(len(vector.inputs["student_logits"])), vector.hyper["w"]
     pair_weight = weight / (len(peers) - 1)
     averages = [
-        (pair_weight, Reference("kd", teacher="extra.average_logits", sides=member(k), teacher_sides=member(j)))
+        (
+            pair_weight,
+            Reference(
+                "kd",
+                teacher="extra.average_logits",
+                convert_side=select_member(k),
+                convert_teacher_side=select_member(j),
+            ),
+        )
         for k in peers
         for j in peers
         if j != k
@@ -65,7 +73,7 @@ def ensemble_outputs(
     return teacher_outputs
 
 
-def gated(vector: Vector) -> Vector:
+def add_gated_sum(vector: Vector) -> Vector:
     """Add the branches' gated sum to the vector, from their common input."""
     trunk = vector.inputs["extra.trunk"]
     outputs = [Outputs(z, {"layer:in:patches": trunk}) for z in vector.inputs["student_logits"]]
@@ -73,7 +81,7 @@ def gated(vector: Vector) -> Vector:
     return replace(vector, inputs=vector.inputs | {"extra.ensemble_logits": teacher_outputs.response})
 
 
-def attending(vector: Vector) -> Vector:
+def add_queries_and_keys(vector: Vector) -> Vector:
     """Add the queries and keys of the peers' features to the vector."""
     peers = zip(vector.inputs["teacher_logits"], vector.inputs["extra.embeddings"], strict=True)
     leader = vector.inputs["student_logits"]
@@ -85,7 +93,7 @@ def attending(vector: Vector) -> Vector:
     )
 
 
-def fused(vector: Vector) -> Vector:
+def add_fused_logits(vector: Vector) -> Vector:
     """Add the fused classifier's logits to the vector."""
     pairs = zip(vector.inputs["student_logits"], vector.side("student_features"), strict=True)
     names = {"conv1": "fuse.0", "bn1": "fuse.1", "conv1_1": "fuse.3", "bn1_1": "fuse.4", "fc2": "classifier"}
@@ -98,7 +106,7 @@ def peers_alpha(vector: Vector) -> dict[str, Any]:
     return {"alpha": vector.hyper["alpha"] * vector.hyper.get("consistency_weight", 1.0), **EPS}
 
 
-def none(tensors: list[Tensor]) -> None:
+def drop_side(tensors: list[Tensor]) -> None:
     """Return None in place of the teacher's side."""
 
 
@@ -108,12 +116,14 @@ REFERENCES = {
     "dml": Reference(combine=dml),
     "dml_joint": Reference(options=EPS),
     "ffl": Reference(options=EPS),
-    "ffl_fusion": Reference("ffl", student="student_logits", teacher="extra.fused", derive=fused),
+    "ffl_fusion": Reference("ffl", student="student_logits", teacher="extra.fused", derive=add_fused_logits),
     "kdcl": Reference(fields={"lambda": "strength"}),
-    "mcl": Reference(state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, together=True, teacher_sides=none),
+    "mcl": Reference(
+        state={r"^embed_list\.(\d+)\.proj_head\.": r"embed.\1."}, one_call=True, convert_teacher_side=drop_side
+    ),
     "okddip": Reference(teacher="extra.peer_logits", options=peers_alpha),
-    "okddip_attention": Reference("okddip", options=peers_alpha, derive=attending),
+    "okddip_attention": Reference("okddip", options=peers_alpha, derive=add_queries_and_keys),
     "one": Reference(teacher="extra.ensemble_logits", options=EPS),
-    "one_gate": Reference("one", teacher="extra.ensemble_logits", options=EPS, derive=gated),
+    "one_gate": Reference("one", teacher="extra.ensemble_logits", options=EPS, derive=add_gated_sum),
     "pcl": Reference(combine=pcl),
 }

@@ -37,7 +37,7 @@ def dino(vector: Vector) -> list[tuple[float, Reference]]:
                     "warmup_teacher_temp_epochs": "warmup_epochs",
                     "center_momentum": "centre_momentum",
                 },
-                sides=lambda logits: [x.unflatten(0, (-1, images)).transpose(0, 1) for x in logits],
+                convert_side=lambda logits: [x.unflatten(0, (-1, images)).transpose(0, 1) for x in logits],
                 state={"^center": "centre"},
             ),
         )
@@ -49,17 +49,17 @@ def bank_size(vector: Vector) -> dict[str, Any]:
     return {"size": len(vector.inputs["extra.teacher_memory"])}
 
 
-def transposed_queue(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def transpose_queue(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Transpose the queue, whose vectors are published as columns."""
     return {**loss_kwargs, "queue": loss_kwargs["queue"].T}
 
 
-def graph(sides: list[Tensor]) -> list[Tensor]:
+def add_batch_dimension(sides: list[Tensor]) -> list[Tensor]:
     """Add a batch dimension to the nodes of the published graph."""
     return [nodes.unsqueeze(0) for nodes in sides]
 
 
-def fours(sides: list[Tensor]) -> list[Tensor]:
+def group_by_four(sides: list[Tensor]) -> list[Tensor]:
     """Group the batch by fours: each image and its three versions."""
     return [x.unflatten(0, (-1, 4)) for x in sides]
 
@@ -77,7 +77,7 @@ REFERENCES = {
     "crd": Reference(
         fields={"feat_dim": "dim", "nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"},
         samples="n_data",
-        describes=("nce_k",),  # the number that contrast_index has
+        ignored=("nce_k",),  # the number that contrast_index has
         state={
             r"^embed_s\.linear\.": "embed_student.",
             r"^embed_t\.linear\.": "embed_teacher.",
@@ -87,19 +87,20 @@ REFERENCES = {
             r"^Z_v2": "z_teacher",
         },
     ),
-    "dino": Reference(combine=dino, describes=("ncrops", "nepochs")),
+    "dino": Reference(combine=dino, ignored=("ncrops", "nepochs")),
     "irg": Reference(combine=irg),
     "lightly_queue": Reference(options={"normalise": False}),
     "lsp": Reference(
-        sides=graph, prepare=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)}
+        convert_side=add_batch_dimension,
+        prepare_inputs=lambda vector, loss_kwargs: {"adjacency": loss_kwargs["adjacency"].unsqueeze(0)},
     ),
     "minilm_relation": Reference(),
     "relative_teacher": Reference(options={"frobenius": True}),
-    "seed": Reference(prepare=transposed_queue),
+    "seed": Reference(prepare_inputs=transpose_queue),
     "sskd": Reference(
         student="student_logits student_features",
         teacher="teacher_logits teacher_features",
-        sides=fours,
+        convert_side=group_by_four,
         fields={"kd_T": "kd_temperature", "tf_T": "tf_temperature", "ss_T": "ss_temperature"},
     ),
 }

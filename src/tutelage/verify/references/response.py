@@ -74,9 +74,9 @@ def hsakd(vector: Vector) -> Weighted:
     """Every classifier's divergence, and the task loss of unrotated images, the first of each image's versions."""
     versions = len(vector.side("student_logits")[0]) // len(vector.inputs["target"])
     task_loss = Reference(
-        "ce", student="student_logits.0", sides=lambda z: [z[0][::versions]], teacher_sides=no_teacher
+        "ce", student="student_logits.0", convert_side=lambda z: [z[0][::versions]], convert_teacher_side=no_teacher
     )
-    return [(1.0, task_loss), (1.0, Reference("hsakd", together=True))]
+    return [(1.0, task_loss), (1.0, Reference("hsakd", one_call=True))]
 
 
 def mlkd(vector: Vector) -> Weighted:
@@ -97,25 +97,25 @@ def mlkd(vector: Vector) -> Weighted:
     ]
 
 
-def unpadded(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_padding_mask(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the mask of allRank's padding, which has a teacher's score of −1."""
     return {"mask": vector.inputs["teacher_logits"] != -1}
 
 
-def sampled(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_sampled_scores(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the scores of sampled items, whose published name varies."""
     names = [name for name in vector.among("extra") if name not in ("negative_scores", "candidate_scores")]
     return loss_kwargs | {"sampled_scores": vector.inputs[f"extra.{names[0]}"]} if names else loss_kwargs
 
 
-def each_temperature(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_temperatures(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return temperatures per sample, if the vector has them as an input or as its hyper-parameter."""
     names = list(vector.among("extra"))
     value = vector.inputs[f"extra.{names[0]}"] if names else vector.hyper.get("temperature")
     return {"temperatures": torch.as_tensor(value, dtype=torch.float64)} if value is not None else {}
 
 
-def classes_last(tensors: list[Tensor]) -> list[Tensor]:
+def move_classes(tensors: list[Tensor]) -> list[Tensor]:
     """Move the classes to dimension 1, (B, …, C) → (B, C, …)."""
     return [x.movedim(-1, 1) for x in tensors]
 
@@ -139,12 +139,12 @@ def rest_option(vector: Vector) -> Mapping[str, Any]:
     return {"rest": kinds[vector.hyper.one_of("soft_label_type", *kinds)]}
 
 
-def log_topk(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def log_probabilities(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Take the logarithm of the published probabilities."""
     return loss_kwargs | {"teacher_topk_values": vector.inputs["extra.teacher_topk_probabilities"].log()}
 
 
-def classifier(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_classifier(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the teacher's classifier, if the vector has it in place of the costs."""
     weight = vector.get("extra.head_weight")
     return loss_kwargs if weight is None else loss_kwargs | {"head": (weight, None)}
@@ -156,20 +156,22 @@ def all_candidates(vector: Vector) -> Mapping[str, Any]:
 
 
 REFERENCES = {
-    "annealing_kd": Reference(describes=("T",)),
+    "annealing_kd": Reference(ignored=("T",)),
     "ctkd": Reference(fields={"grl_lambda": "lambda_end"}, state={"^global_T$": "temperature.theta"}),
-    "deit_hard": Reference(combine=deit, describes=SOFT),
-    "deit_soft": Reference(combine=deit, describes=SOFT),
-    "fkd": Reference(options=rest_option, prepare=log_topk, describes=("top",)),  # the number of values in the vector
+    "deit_hard": Reference(combine=deit, ignored=SOFT),
+    "deit_soft": Reference(combine=deit, ignored=SOFT),
+    "fkd": Reference(
+        options=rest_option, prepare_inputs=log_probabilities, ignored=("top",)
+    ),  # the number of values in the vector
     "hsakd": Reference(combine=hsakd),
     "kd_total": Reference(combine=with_task_loss),
-    "listmle": Reference(options={"eps": 1e-10}, prepare=unpadded),
-    "listnet": Reference(options={"eps": 1e-10}, prepare=unpadded),
-    "logit_mse": Reference(describes=("target",)),
+    "listmle": Reference(options={"eps": 1e-10}, prepare_inputs=add_padding_mask),
+    "listnet": Reference(options={"eps": 1e-10}, prepare_inputs=add_padding_mask),
+    "logit_mse": Reference(ignored=("target",)),
     "logit_standardization": Reference(
-        "kd", sides=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
+        "kd", convert_side=standardise, scale=lambda vector: float(vector.hyper["kd_loss_weight"])
     ),
-    "logit_standardization_dkd": Reference("dkd", sides=standardise),
+    "logit_standardization_dkd": Reference("dkd", convert_side=standardise),
     "lwf": Reference(combine=lwf),
     "mlkd": Reference(combine=mlkd),
     "ranking_distillation": Reference(
@@ -177,18 +179,18 @@ REFERENCES = {
         fields={"lambda": "sharpness"},
         options=all_candidates,
         renames={"student_logits": "positive_scores"},
-        prepare=sampled,
-        describes=("mu", "num_items"),  # of the sampled items, if there are any
+        prepare_inputs=add_sampled_scores,
+        ignored=("mu", "num_items"),  # of the sampled items, if there are any
     ),
-    "ranknet": Reference(prepare=unpadded),
+    "ranknet": Reference(prepare_inputs=add_padding_mask),
     "rrd": Reference(scale=batch_sum),
-    "textbrewer_kd_ce": Reference("soft_ce", sides=classes_last, prepare=each_temperature),
-    "textbrewer_kd_mse": Reference("logit_mse", sides=classes_last, prepare=each_temperature),
+    "textbrewer_kd_ce": Reference("soft_ce", convert_side=move_classes, prepare_inputs=add_temperatures),
+    "textbrewer_kd_mse": Reference("logit_mse", convert_side=move_classes, prepare_inputs=add_temperatures),
     "timm_logit": Reference(combine=timm_logit),
-    "timm_token": Reference(combine=timm_token, describes=SOFT),
-    "ttm": Reference(options=sharpness, describes=SOFT),
-    "tinybert_prediction": Reference("soft_ce", sides=classes_last, scale=per_class),
-    "wkd_l": Reference(prepare=classifier),
-    "wttm": Reference("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, describes=SOFT),
+    "timm_token": Reference(combine=timm_token, ignored=SOFT),
+    "ttm": Reference(options=sharpness, ignored=SOFT),
+    "tinybert_prediction": Reference("soft_ce", convert_side=move_classes, scale=per_class),
+    "wkd_l": Reference(prepare_inputs=add_classifier),
+    "wttm": Reference("ttm", options=lambda vector: {"weighted": True, **sharpness(vector)}, ignored=SOFT),
     "wsld": Reference(scale=lambda vector: float(vector.hyper["alpha"])),
 }

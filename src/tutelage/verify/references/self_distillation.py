@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Loss
 from tutelage.verify.reference import Reference
-from tutelage.verify.sides import detached, detached_member, member, no_teacher, single, unstacked
+from tutelage.verify.sides import detach, no_teacher, select_detached_member, select_member, take_single, unstack
 from tutelage.verify.vector import Vector
 
 Weighted = list[tuple[float, Reference]]
@@ -33,12 +33,12 @@ def byot(vector: Vector) -> Weighted:
         options={"entropy": False},
         student=shallow,
         teacher="student_logits",
-        together=True,
-        sides=unstacked,
-        teacher_sides=single,
+        one_call=True,
+        convert_side=unstack,
+        convert_teacher_side=take_single,
     )
     hint = Reference("byot_hint", options={"active": True}, teacher=deepest, reduce=lambda values: values.sum())
-    exits = Reference("ce", student=shallow, sides=unstacked, teacher_sides=list)
+    exits = Reference("ce", student=shallow, convert_side=unstack, convert_teacher_side=list)
     task_losses = [(1 - alpha, TASK_LOSS), (1 - alpha, exits)]
     return [*task_losses, (alpha, distillation), (vector.hyper["beta"], hint)]
 
@@ -61,12 +61,14 @@ def ddgsd(vector: Vector) -> Weighted:
         options={"global_mean": True},
         student=names,
         teacher=names,
-        together=True,
-        sides=lambda tensors: halves(tensors, 0),
-        teacher_sides=lambda tensors: halves(tensors, 1),
+        one_call=True,
+        convert_side=lambda tensors: halves(tensors, 0),
+        convert_teacher_side=lambda tensors: halves(tensors, 1),
     )
     task_loss = Reference(
-        "ce", student="student_logits", prepare=lambda v, loss_kwargs: {"targets": loss_kwargs["targets"].repeat(2)}
+        "ce",
+        student="student_logits",
+        prepare_inputs=lambda v, loss_kwargs: {"targets": loss_kwargs["targets"].repeat(2)},
     )
     return [(0.5, task_loss), (1.0, views)]
 
@@ -83,10 +85,11 @@ def dlb(vector: Vector) -> Weighted:
 def frskd(vector: Vector) -> Weighted:
     """CE of the student and of the pyramid, and KD and attention transfer from the detached pyramid."""
     hyper = vector.hyper
-    kd = Reference("kd", student="student_logits", teacher="teacher_logits", teacher_sides=detached)
-    maps = Reference("at", student="student_features", teacher="teacher_features", teacher_sides=detached)
+    kd = Reference("kd", student="student_logits", teacher="teacher_logits", convert_teacher_side=detach)
+    maps = Reference("at", student="student_features", teacher="teacher_features", convert_teacher_side=detach)
     task_losses = [
-        (1.0, Reference("ce", student=f"{side}_logits", teacher_sides=no_teacher)) for side in ("student", "teacher")
+        (1.0, Reference("ce", student=f"{side}_logits", convert_teacher_side=no_teacher))
+        for side in ("student", "teacher")
     ]
     return [*task_losses, (hyper["alpha"], kd), (hyper["beta"], maps)]
 
@@ -98,7 +101,7 @@ def mean_teacher(vector: Vector) -> Weighted:
     return [(vector.hyper["consistency_weight"], reference)]
 
 
-def mixtures(vector: Vector) -> Vector:
+def add_mixtures(vector: Vector) -> Vector:
     """Add the mixes of every classifier's logits and of the features to the vector."""
     mix_lambda, order = vector.hyper["lam"], vector.inputs["extra.order"]
 
@@ -123,26 +126,37 @@ def mixskd(vector: Vector) -> Weighted:
     def with_partner_targets(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
         return {"targets": loss_kwargs["targets"][vector.inputs["extra.order"]]}
 
-    classifiers = [Reference("ce", student=mixture, sides=member(k), teacher_sides=no_teacher) for k in heads]
+    classifiers = [
+        Reference("ce", student=mixture, convert_side=select_member(k), convert_teacher_side=no_teacher) for k in heads
+    ]
     task_losses = [(1.0, replace(reference, student="student_logits")) for reference in classifiers]
     classifiers += [Reference("ce", student=name) for name in self_teachers.values()]
     if counts:
         task_losses += [(mix_lambda, reference) for reference in classifiers]
-        task_losses += [(1 - mix_lambda, replace(reference, prepare=with_partner_targets)) for reference in classifiers]
+        task_losses += [
+            (1 - mix_lambda, replace(reference, prepare_inputs=with_partner_targets)) for reference in classifiers
+        ]
     pairs = [
-        Reference("kd", student=student, teacher=teacher, sides=member(k), teacher_sides=detached_member(k))
+        Reference(
+            "kd",
+            student=student,
+            teacher=teacher,
+            convert_side=select_member(k),
+            convert_teacher_side=select_detached_member(k),
+        )
         for student, teacher in ((mixed, mixture), (mixture, mixed))
         for k in heads[:-1]
     ]
+    last: dict[str, Any] = {"convert_side": select_member(heads[-1]), "convert_teacher_side": detach}
     pairs += [
-        Reference("kd", student=student, teacher=self_teachers[name], sides=member(heads[-1]), teacher_sides=detached)
+        Reference("kd", student=student, teacher=self_teachers[name], **last)
         for student, name in ((mixed, "mixture"), (mixture, "mixed"))
     ]
     maps = Reference("fitnet", student="extra.mixed_features", teacher="extra.mixture_features")
     return [*task_losses, *((1.0, reference) for reference in pairs), (1.0, maps)]
 
 
-def hidden(vector: Vector) -> dict[str, Any]:
+def hidden_size(vector: Vector) -> dict[str, Any]:
     """Return the number of hidden units in the vector's weights; the published network has more, which are zero."""
     return {"hidden": next(len(x) for name, x in vector.among("parameters").items() if name.startswith("0.0.weight"))}
 
@@ -158,12 +172,12 @@ def noisy_student(vector: Vector) -> Weighted:
     return [(1.0, Reference("ce", options={"smoothing": smoothing})), (vector.hyper["unlabel_ratio"], pseudo)]
 
 
-def numbered(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_indices(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the samples' positions in the batch as their indices."""
     return loss_kwargs | {"index": torch.arange(len(vector.inputs["student_logits"]))}
 
 
-def epoch_before(vector: Vector, loss: Loss) -> None:
+def compute_previous_epoch(vector: Vector, loss: Loss) -> None:
     """Compute the loss on the previous epoch's logits, if the vector has them, so that it stores them."""
     logits = vector.get("extra.previous_epoch_logits")
     if logits is not None:
@@ -191,7 +205,7 @@ def tf_kd_self(vector: Vector) -> Weighted:
     return [(1 - alpha, TASK_LOSS), (alpha * vector.hyper["multiplier"], Reference("kd", scale=per_class))]
 
 
-def dense_votes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_votes(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add the votes of the dense ranking, if any: their number per class, or each position's class."""
     logits, names = vector.inputs["student_logits"], list(vector.among("extra"))
     if not names:
@@ -208,23 +222,23 @@ REFERENCES = {
     "dlb": Reference(combine=dlb),
     "frskd": Reference(combine=frskd),
     "mean_teacher": Reference(combine=mean_teacher),
-    "mixskd": Reference(derive=mixtures, combine=mixskd),
+    "mixskd": Reference(derive=add_mixtures, combine=mixskd),
     "mixskd_discriminator": Reference(
-        options=hidden,
+        options=hidden_size,
         state={r"^(\d+)\.(\d+)\.(weight|bias)\d*$": r"discriminators.\1.\2.\3"},
-        together=True,
-        describes=("hidden",),
+        one_call=True,
+        ignored=("hidden",),
     ),
     "noisy_student": Reference(combine=noisy_student),
-    "online_label_smoothing": Reference(before=epoch_before),
+    "online_label_smoothing": Reference(prepare_loss=compute_previous_epoch),
     "ps_kd": Reference(
         fields={"alpha_T": "alpha", "end_epoch": "epochs"},
         samples=lambda vector: len(vector.inputs["student_logits"]),
         state={"previous_predictions": "predictions"},
-        prepare=numbered,
+        prepare_inputs=add_indices,
     ),
     "tf_kd_reg": Reference(combine=tf_kd_reg),
     "tf_kd_self": Reference(combine=tf_kd_self),
-    "zipf_ls": Reference(prepare=dense_votes, describes=("dense",)),
-    "uskd": Reference(options={"log_rank": True}, student="student_logits student_features", together=True),
+    "zipf_ls": Reference(prepare_inputs=add_votes, ignored=("dense",)),
+    "uskd": Reference(options={"log_rank": True}, student="student_logits student_features", one_call=True),
 }

@@ -37,7 +37,7 @@ def gkd_scale(vector: Vector) -> float:
     return scales[vector.hyper.one_of("reduction", *scales)]
 
 
-def gkd_labels(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def keep_used_labels(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keep the labels only if they are used."""
     return loss_kwargs if vector.hyper.get("use_labels", True) else {}
 
@@ -51,21 +51,21 @@ def symmetric(vector: Vector) -> list[tuple[float, Reference]]:
     ]
 
 
-def chosen_first(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def mark_teacher_half(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Mark the first half of the sequences as the teacher's; the rest are the student's."""
     count = len(vector.inputs["student_logits"])
     return loss_kwargs | {"by_teacher": torch.arange(count) < count // 2}
 
 
-def heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_heads(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add both language models' heads."""
     student, teacher = vector.inputs["parameters.student_lm_head.weight"], vector.inputs["extra.teacher_lm_head.weight"]
     return loss_kwargs | {"student_head": (student,), "teacher_head": (teacher,)}
 
 
-def vocabularies(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
+def add_vocabularies(vector: Vector, loss_kwargs: dict[str, Any]) -> dict[str, Any]:
     """Add both language models' embeddings and heads."""
-    both_heads = heads(vector, {})
+    both_heads = add_heads(vector, {})
     return loss_kwargs | {
         f"{side}_vocabulary": (vector.inputs[f"extra.{side}_embed"], *both_heads[f"{side}_head"])
         for side in ("student", "teacher")
@@ -97,15 +97,18 @@ REFERENCES = {
             "reverse_only": vector.hyper.one_of("loss_type", "distillm_v1", "distillm_v2") == "distillm_v1",
         },
         renames={"logp_logq": "teacher_anchor", "logq_logp": "student_anchor", "global_step": "epoch"},
-        prepare=chosen_first,
+        prepare_inputs=mark_teacher_half,
         scale=lambda vector: 2.0,
     ),
-    "dskd": Reference(fields=PROJECTIONS, prepare=heads, scale=tokens),
+    "dskd": Reference(fields=PROJECTIONS, prepare_inputs=add_heads, scale=tokens),
     "dskd_cma": Reference(
-        fields=PROJECTIONS, renames={"teacher_target": "teacher_targets"}, prepare=vocabularies, reduce=total
+        fields=PROJECTIONS, renames={"teacher_target": "teacher_targets"}, prepare_inputs=add_vocabularies, reduce=total
     ),
     "forward_kl_lm": Reference("skew_kl", options={"skew": 0.0, "entropy": False}),
-    **{f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare=gkd_labels) for end in ("beta0", "beta05", "beta1")},
+    **{
+        f"gkd_jsd_{end}": Reference("gkd", scale=gkd_scale, prepare_inputs=keep_used_labels)
+        for end in ("beta0", "beta05", "beta1")
+    },
     "js_lm": Reference("gkd", options=lambda vector: {"beta": 1 - vector.hyper["lam"]}),
     "reverse_kl_lm": Reference("skew_rkl", options={"skew": 0.0}),
     "skew_kl": Reference(fields=DISTILLM, options={"entropy": False}),
