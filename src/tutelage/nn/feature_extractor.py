@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
-from tutelage.nn.token_grid import convert_tokens, module_of, split
+from tutelage.nn.token_grid import convert_tokens, module_of, split_layer_name
 from tutelage.structures import Inputs, Outputs, response_of
 from tutelage.utils.compat import uncompiled, writes_in_place
 
@@ -48,7 +48,7 @@ class FeatureExtractor(nn.Module):
             name = module_of(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
-            if split(layer)[0].endswith(":in"):
+            if split_layer_name(layer)[0].endswith(":in"):
                 hook = modules[name].register_forward_pre_hook(partial(self._capture_input, layer))
             else:
                 hook = modules[name].register_forward_hook(partial(self._capture, layer))

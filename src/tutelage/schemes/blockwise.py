@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import channels_come_last, norm_widths
 from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
-from tutelage.nn.token_grid import split
+from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext
@@ -65,7 +65,7 @@ class BlockwisePlayer(Player):
         super().wire(teacher, batch, samples, provides)
         terms = self.terms.named().values()
         pairs = [
-            (split(student_layer)[0], split(teacher_layer)[0])
+            (split_layer_name(student_layer)[0], split_layer_name(teacher_layer)[0])
             for term in terms
             for student_layer, teacher_layer in zip(term.student_layers, term.teacher_layers, strict=True)
         ]
