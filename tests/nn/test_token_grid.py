@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.model_profile import profile_model
-from tutelage.nn.token_grid import Grid, declared_grid, module_of, split_layer_name
+from tutelage.nn.token_grid import Grid, declared_grid, module_name, split_layer_name
 
 SMALL = {
     "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -137,7 +137,7 @@ def test_a_map_has_no_tokens() -> None:
 def test_names() -> None:
     assert split_layer_name("blocks.3:in:map") == ("blocks.3:in", "map")
     assert split_layer_name("blocks.3:in") == ("blocks.3:in", "")
-    assert module_of("blocks.3:in:2x8+1") == "blocks.3"
+    assert module_name("blocks.3:in:2x8+1") == "blocks.3"
     profile = profile_model(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
     assert profile.named("blocks.1", "map") == "blocks.1:map"
     assert profile.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
 from tutelage.nn.model_profile import first
-from tutelage.nn.token_grid import module_of, split_layer_name
+from tutelage.nn.token_grid import module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs
 from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
 
@@ -118,7 +118,7 @@ class _UseRecorder(TorchDispatchMode):
                 )
                 self._hook(module, lambda m, args, out: self._leave_norm())
         for layer in kept:
-            module, index = model.get_submodule(module_of(layer)), int(not split_layer_name(layer)[0].endswith(":in"))
+            module, index = model.get_submodule(module_name(layer)), int(not split_layer_name(layer)[0].endswith(":in"))
             self._hook(module, lambda m, *outputs, index=index: self._keep(outputs[index]))
 
     def _hook(self, module: nn.Module, hook: Any) -> None:

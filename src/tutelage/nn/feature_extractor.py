@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
-from tutelage.nn.token_grid import convert_tokens, module_of, split_layer_name
+from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs, response_of
 from tutelage.utils.compat import uncompiled, writes_in_place
 
@@ -45,7 +45,7 @@ class FeatureExtractor(nn.Module):
         modules = dict(model.named_modules())
         self.handles: list[Any] = []  # changes of the model that `close` removes
         for layer in self.layers:
-            name = module_of(layer)
+            name = module_name(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
             if split_layer_name(layer)[0].endswith(":in"):

@@ -58,7 +58,7 @@ def split_layer_name(layer: str) -> tuple[str, str]:
     return (name, form) if name and (form in ("map", "patches") or GRID_PATTERN.fullmatch(form)) else (layer, "")
 
 
-def module_of(layer: str) -> str:
+def module_name(layer: str) -> str:
     """The name of a layer's module, without `:in` and the form of its tokens."""
     return split_layer_name(layer)[0].removesuffix(":in")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.losses.base import Loss
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.token_grid import module_name
 from tutelage.utils.options import Layers
 
 RequestedLayers = Mapping[str, Sequence[str]]
@@ -66,7 +66,7 @@ def _fitting(
 
 def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
     known = {layer.name: layer for layer in profile.layers}
-    return [known.get(module_of(name)) or _missing(name, known) for name in names]
+    return [known.get(module_name(name)) or _missing(name, known) for name in names]
 
 
 def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:

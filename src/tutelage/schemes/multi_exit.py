@@ -13,7 +13,7 @@ from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Head
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms, unless_named
@@ -95,7 +95,7 @@ class MultiExitPlayer(Player):
     def _choose_layers(self, profile: ModelProfile) -> None:
         stages, known = [stage.name for stage in profile.stages], [layer.name for layer in profile.layers]
         for layer in self.exits:
-            if module_of(layer) not in known:
+            if module_name(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         self.exits = self.exits or stages[:-1]
         if not self.exits:

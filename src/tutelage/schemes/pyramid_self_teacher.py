@@ -13,7 +13,7 @@ from tutelage.nn.connectors import shape_of
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.feature_pyramid import Pyramid
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -83,9 +83,9 @@ class PyramidPlayer(Checked, Player):
         """Find the layers; return the profile with them as its stages."""
         known = {layer.name: layer for layer in profile.layers}
         for layer in self.layers:
-            if module_of(layer) not in known:
+            if module_name(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
-        stages = [known[module_of(layer)] for layer in self.layers] or profile.stages
+        stages = [known[module_name(layer)] for layer in self.layers] or profile.stages
         self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in stages]]
         if len(self.layers) < 2:
             raise ModelError(
