@@ -21,7 +21,7 @@ Maker = Callable[[Tensor, Tensor], nn.Module]
 """A callable that builds a connector from an example student feature and an example teacher feature."""
 
 
-def make(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
+def build_connector(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
     """Build a connector on the device and in the dtype of the student feature.
 
     Args:

@@ -108,7 +108,7 @@ class Term(Checked, nn.Module):
         teacher_features = [wiring.shaped(teacher.feature(layer)) for layer in wiring.teacher_layers]
         if wiring.connector:
             sides = zip(student_features, teacher_features, strict=True)
-            self.connectors = nn.ModuleList([connectors.make(wiring.connector, s, t) for s, t in sides])
+            self.connectors = nn.ModuleList([connectors.build_connector(wiring.connector, s, t) for s, t in sides])
             self.connectors.eval()
             with torch.no_grad():
                 student_features = self._connected(student_features)

@@ -99,7 +99,9 @@ class BranchedPlayer(Player):
             )
         self.ends = [stage.name for _, stage in pairs]
         for student_stage, stage in pairs:
-            connector = connectors.make("conv1x1", profile.feature(stage.name), student.feature(student_stage.name))
+            connector = connectors.build_connector(
+                "conv1x1", profile.feature(stage.name), student.feature(student_stage.name)
+            )
             tail = Tail(self.create_student().to(device), student_stage.name, profile.inputs)
             self.branches.append(nn.Sequential(connector, tail))
         profile = replace(profile, response=self.task.response(profile.response, batch))

@@ -172,7 +172,7 @@ class LossEvaluation:
         if self.reference.connector:
             connector = self.reference.connector
             connector = connector if isinstance(connector, str) else connector(self.vector)
-            self.connector = connectors.make(connector, student, teacher).double()
+            self.connector = connectors.build_connector(connector, student, teacher).double()
             with torch.no_grad():
                 student = self.connector(student)
         self.loss.build(student, teacher, samples)
