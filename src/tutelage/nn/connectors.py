@@ -31,11 +31,11 @@ def build_connector(connector: str | Maker, student: Tensor, teacher: Tensor) ->
 
     Raises: ConfigError if the name is unknown or the connector can't map one shape to the other.
     """
-    maker = MAKERS[known(connector)] if isinstance(connector, str) else connector
+    maker = MAKERS[require_known(connector)] if isinstance(connector, str) else connector
     return maker(student, teacher).to(student)
 
 
-def known(connector: str) -> str:
+def require_known(connector: str) -> str:
     """Return the name of a connector unchanged.
 
     Raises: ConfigError if no connector has that name.

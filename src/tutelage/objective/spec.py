@@ -24,7 +24,7 @@ PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "weight": (Mapping, parse_weight),
     "temperature": (Mapping, parse_temperature),
     "samples": (Mapping, parse_samples),
-    "connector": (str, connectors.known),
+    "connector": (str, connectors.require_known),
 }
 """The options that a configuration describes by a value of this type, and what parses it."""
 

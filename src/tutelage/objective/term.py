@@ -70,7 +70,7 @@ class Term(Checked, nn.Module):
             connector if connector is not None else loss.connector,
         )
         if isinstance(self.request.connector, str) and self.request.connector:
-            connectors.known(self.request.connector)
+            connectors.require_known(self.request.connector)
         self.connectors = nn.ModuleList()
         builds = {type(part).build for part in (loss, *self.policies().values())}
         nothing_to_build = builds <= {Loss.build, Temperature.build, SampleWeight.build}
