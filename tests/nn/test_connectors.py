@@ -109,7 +109,7 @@ def test_refuses_an_unknown_name() -> None:
 
 
 @pytest.mark.parametrize("maker", [Regressor, Conv1x1])
-def test_refuses_forms_that_do_not_match(maker: connectors.Maker) -> None:
+def test_refuses_forms_that_do_not_match(maker: connectors.ConnectorFactory) -> None:
     with pytest.raises(ConfigError, match=r"\(3, 16, 6\) to the teacher's \(3, 5, 4, 4\): expected two maps"):
         build_connector(maker, *maps((16, 6), (5, 4, 4)))
     with pytest.raises(ConfigError, match=r"isn't a vector"):

@@ -17,11 +17,11 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.nn.blocks import BatchNorm
 from tutelage.nn.token_grid import GRID_SYNTAX, Grid
 
-Maker = Callable[[Tensor, Tensor], nn.Module]
+ConnectorFactory = Callable[[Tensor, Tensor], nn.Module]
 """A callable that builds a connector from an example student feature and an example teacher feature."""
 
 
-def build_connector(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
+def build_connector(connector: str | ConnectorFactory, student: Tensor, teacher: Tensor) -> nn.Module:
     """Build a connector on the device and in the dtype of the student feature.
 
     Args:
@@ -31,7 +31,7 @@ def build_connector(connector: str | Maker, student: Tensor, teacher: Tensor) ->
 
     Raises: ConfigError if the name is unknown or the connector can't map one shape to the other.
     """
-    maker = MAKERS[require_known(connector)] if isinstance(connector, str) else connector
+    maker = FACTORIES[require_known(connector)] if isinstance(connector, str) else connector
     return maker(student, teacher).to(student)
 
 
@@ -40,8 +40,8 @@ def require_known(connector: str) -> str:
 
     Raises: ConfigError if no connector has that name.
     """
-    if connector not in MAKERS:
-        raise ConfigError(unknown("connector", connector, MAKERS))
+    if connector not in FACTORIES:
+        raise ConfigError(unknown("connector", connector, FACTORIES))
     return connector
 
 
@@ -131,7 +131,7 @@ class Linear(nn.Module):
         return self.linear(as_vector(feature))
 
 
-MAKERS: dict[str, Maker] = {
+FACTORIES: dict[str, ConnectorFactory] = {
     "regressor": Regressor,
     "conv1x1": Conv1x1,
     "linear": Linear,

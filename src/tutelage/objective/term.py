@@ -45,7 +45,7 @@ class Term(Checked, nn.Module):
         weight: Number | Weight | Schedule | Mapping[str, Any] | None = None,
         student: Layers = "auto",
         teacher: Layers = "auto",
-        connector: str | connectors.Maker | None = None,
+        connector: str | connectors.ConnectorFactory | None = None,
         warmup: EpochsOrZero = 0.0,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,

@@ -31,7 +31,7 @@ class WiringRequest:
 
     compares: str
     layers: RequestedLayers
-    connector: str | connectors.Maker
+    connector: str | connectors.ConnectorFactory
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Wiring:
     """
 
     compares: str
-    connector: str | connectors.Maker = ""
+    connector: str | connectors.ConnectorFactory = ""
     feature_format: str = ""
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
