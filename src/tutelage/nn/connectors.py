@@ -91,7 +91,7 @@ class Regressor(nn.Module):
 
     def __init__(self, student: Tensor, teacher: Tensor, use_relu: bool = True) -> None:
         super().__init__()
-        self.conv = convolution(student, teacher)
+        self.conv = build_convolution(student, teacher)
         self.bn = BatchNorm(teacher.shape[1])
         self.use_relu = use_relu
         self.size = teacher.shape[2:]
@@ -139,7 +139,7 @@ FACTORIES: dict[str, ConnectorFactory] = {
 }
 
 
-def convolution(student: Tensor, teacher: Tensor) -> nn.Module:
+def build_convolution(student: Tensor, teacher: Tensor) -> nn.Module:
     """Build the convolution of `Regressor`, or its linear layer for vectors."""
     if student.dim() == teacher.dim() == 2:
         return nn.Linear(student.shape[1], teacher.shape[1])
