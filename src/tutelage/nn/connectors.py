@@ -99,7 +99,7 @@ class Regressor(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W'), or (B, D) → (B, D')."""
         if isinstance(self.conv, nn.Conv2d) and self.conv.kernel_size == (1, 1):
-            feature = resized(feature, self.size)
+            feature = resize(feature, self.size)
         feature = self.bn(self.conv(feature))
         return F.relu(feature) if self.use_relu else feature
 
@@ -116,7 +116,7 @@ class Conv1x1(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
-        return self.bn(self.conv(resized(feature, self.size)))
+        return self.bn(self.conv(resize(feature, self.size)))
 
 
 class Linear(nn.Module):
@@ -155,7 +155,7 @@ def build_convolution(student: Tensor, teacher: Tensor) -> nn.Module:
     return nn.Conv2d(*channels, 1)
 
 
-def resized(feature: Tensor, size: tuple[int, ...]) -> Tensor:
+def resize(feature: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize a map: by average pooling if no side grows, otherwise bilinearly."""
     if feature.shape[2:] == size:
         return feature

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.connectors import as_map, resized
+from tutelage.nn.connectors import as_map, resize
 
 
 class Head(nn.Module):
@@ -40,7 +40,7 @@ class Head(nn.Module):
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) → the transformed feature (B, D, h, w) and the logits (B, classes)."""
-        transformed = resized(self.bottleneck(as_map(feature)), self.size)
+        transformed = resize(self.bottleneck(as_map(feature)), self.size)
         return transformed, self.fc(transformed.mean((2, 3)))
 
 

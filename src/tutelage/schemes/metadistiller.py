@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.connectors import as_map, resized
+from tutelage.nn.connectors import as_map, resize
 from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
@@ -158,7 +158,7 @@ class Generator(AuxiliaryPlayer):
         above: Tensor | None = None
         for lateral, fc, feature in reversed(list(zip(self.lateral, self.fc, features, strict=True))):
             level = lateral(as_map(feature))
-            above = level if above is None else level + resized(above, level.shape[2:])
+            above = level if above is None else level + resize(above, level.shape[2:])
             targets.append(fc(F.relu(above).mean((2, 3))))
         return targets[::-1]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.connectors import as_map, as_vector, resized
+from tutelage.nn.connectors import as_map, as_vector, resize
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Outputs
 
@@ -184,7 +184,7 @@ class FeatureFusion(PeerEnsemble):
         """Return the last maps, pooled to the size of the smallest."""
         maps = [as_map(x[self.layer]) for x in outputs]
         height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
-        return [resized(x, (height, width)) for x in maps]
+        return [resize(x, (height, width)) for x in maps]
 
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of the fused maps."""
