@@ -53,10 +53,10 @@ def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
     if feature.dim() == 4:
         return feature
     if feature.dim() != 3:
-        raise ConfigError(f"a feature {shape_of(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
+        raise ConfigError(f"a feature {format_shape(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
     if grid is None:
         raise ConfigError(
-            f"tokens {shape_of(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
+            f"tokens {format_shape(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
             f"network declares, or as {GRID_SYNTAX}."
         )
     return grid.map(feature)
@@ -73,7 +73,7 @@ def as_vector(feature: Tensor) -> Tensor:
         return feature.mean(1)
     if feature.dim() == 2:
         return feature
-    raise ConfigError(f"a feature {shape_of(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
+    raise ConfigError(f"a feature {format_shape(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
 
 
 class Regressor(nn.Module):
@@ -187,11 +187,12 @@ def require_maps(name: str, student: Tensor, teacher: Tensor) -> None:
     """Raise ConfigError unless both features are maps (B, C, H, W)."""
     if not student.dim() == teacher.dim() == 4:
         raise ConfigError(
-            f"connector {name!r} from the student's {shape_of(student)} to the teacher's {shape_of(teacher)}: expected "
+            f"connector {name!r} from the student's {format_shape(student)} to the teacher's "
+            f"{format_shape(teacher)}: expected "
             "two maps (B, C, H, W); turn tokens into maps (form 'map'), or use connector 'linear' between vectors."
         )
 
 
-def shape_of(feature: Tensor) -> str:
+def format_shape(feature: Tensor) -> str:
     """Format a feature's shape for a message."""
     return str(tuple(feature.shape))

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
@@ -70,7 +70,8 @@ class DenseVotesPlayer(Checked, Player):
         profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=dense_votes: the student's response is {shape_of(profile.response)}, expected one per sample; "
+                f"scheme=dense_votes: the student's response is {format_shape(profile.response)}, expected one per "
+                "sample; "
                 "use scheme=offline, which ranks the response of each position."
             )
         self.supervised_names = [

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import Head
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
@@ -83,7 +83,7 @@ class MultiExitPlayer(Player):
         self._choose_layers(profile)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"exits classify whole samples: expected one response per sample, got {shape_of(profile.response)}."
+                f"exits classify whole samples: expected one response per sample, got {format_shape(profile.response)}."
             )
         deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
         self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)

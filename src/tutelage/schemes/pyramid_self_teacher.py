@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.feature_pyramid import Pyramid
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
@@ -67,7 +67,8 @@ class PyramidPlayer(Checked, Player):
         profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=self_teacher: the student's response is {shape_of(profile.response)}, expected one per sample."
+                f"scheme=self_teacher: the student's response is {format_shape(profile.response)}, expected one per "
+                "sample."
             )
         profile = self._choose_layers(profile)
         features = [profile.feature(layer) for layer in self.layers]
