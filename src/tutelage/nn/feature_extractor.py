@@ -76,7 +76,7 @@ class FeatureExtractor(nn.Module):
         self.store.clear()
         self.capturing = True
         try:
-            response = answer(self.model, inputs)
+            response = compute_response(self.model, inputs)
             features = {layer: convert_tokens(self._feature(layer), layer, self.model, inputs) for layer in self.layers}
         finally:
             self.capturing = False
@@ -110,7 +110,7 @@ def apply_model(model: nn.Module, inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
-def answer(model: nn.Module, inputs: Inputs) -> Tensor:
+def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
     return response_of(apply_model(model, inputs))
 

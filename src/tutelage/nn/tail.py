@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import answer, channels_come_last, eval_no_grad, norm_widths
+from tutelage.nn.feature_extractor import channels_come_last, compute_response, eval_no_grad, norm_widths
 from tutelage.nn.model_profile import order, parents
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs
@@ -44,7 +44,7 @@ class Tail(nn.Module):
         self.trunk = {name: count for name, count in calls.items() if not parents(name) & calls.keys()}
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
         with eval_no_grad(model), record_outputs(modules) as recording:
-            response = answer(model, inputs)
+            response = compute_response(model, inputs)
         outputs = {name: recording[model.get_submodule(name)] for name in self.trunk}
         feature = outputs[layer][0]
         self.channels_last = channels_come_last(feature.shape[1:], norm_widths(model))
@@ -70,7 +70,7 @@ class Tail(nn.Module):
         recording = {self.model.get_submodule(name): list(outputs) for name, outputs in zeros["outputs"].items()}
         recording[self.model.get_submodule(self.layer)] = [feature]
         with replay_outputs(recording):
-            return answer(self.model, zeros["inputs"])
+            return compute_response(self.model, zeros["inputs"])
 
 
 def _shapes(value: Any, samples: int) -> Any:

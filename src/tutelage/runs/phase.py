@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models import serialization
-from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad
 from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
 from tutelage.runs import examples
@@ -143,7 +143,7 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
     with eval_no_grad(model):
-        return task.response(answer(model, batch.inputs), batch)
+        return task.response(compute_response(model, batch.inputs), batch)
 
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
@@ -172,8 +172,8 @@ def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
 
 def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
     """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
-    truth, answer, count = evaluation.confusion
-    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(evaluation.classes))
+    truth, compute_response, count = evaluation.confusion
+    _write(path, truth=truth, answer=compute_response, count=count, classes=torch.tensor(evaluation.classes))
 
 
 def _write(path: Path, **tensors: Tensor) -> None:

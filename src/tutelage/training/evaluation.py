@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.data.multitask_targets import by_label
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
-from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad
 from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -84,7 +84,7 @@ def answered(model: nn.Module, batch: Batch) -> Tensor:
     Raises: ModelError if there isn't enough for one sample.
     """
     try:
-        return answer(model, batch.inputs)
+        return compute_response(model, batch.inputs)
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
