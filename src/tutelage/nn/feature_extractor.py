@@ -41,7 +41,7 @@ class FeatureExtractor(nn.Module):
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.capturing = False  # the wrapped model may also be called directly
-        self.norm_widths = norm_widths(model)
+        self.norm_widths = layer_norm_widths(model)
         modules = dict(model.named_modules())
         self.handles: list[Any] = []  # changes of the model that `close` removes
         for layer in self.layers:
@@ -115,7 +115,7 @@ def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     return response_of(apply_model(model, inputs))
 
 
-def norm_widths(model: nn.Module) -> set[int]:
+def layer_norm_widths(model: nn.Module) -> set[int]:
     """The widths of the model's LayerNorms."""
     return {m.normalized_shape[0] for m in model.modules() if isinstance(m, nn.LayerNorm)}
 

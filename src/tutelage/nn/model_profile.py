@@ -18,7 +18,7 @@ from tutelage.nn.feature_extractor import (
     apply_model,
     channels_come_last,
     eval_no_grad,
-    norm_widths,
+    layer_norm_widths,
     run_once,
 )
 from tutelage.nn.token_grid import with_form
@@ -157,7 +157,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
             calls[name] = calls.get(name, 0) + 1
 
     _visit_outputs(model, inputs, record)
-    widths = norm_widths(model)
+    widths = layer_norm_widths(model)
     layers = [
         LayerInfo(
             name,

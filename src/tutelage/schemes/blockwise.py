@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import channels_come_last, norm_widths
+from tutelage.nn.feature_extractor import channels_come_last, layer_norm_widths
 from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
@@ -154,7 +154,7 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
 @contextmanager
 def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterator[None]:
     """Replace the outputs of layers by features; hooks registered earlier still see the original outputs."""
-    widths = norm_widths(model)
+    widths = layer_norm_widths(model)
     handles = [
         model.get_submodule(layer).register_forward_hook(partial(_replace_output, feature, widths))
         for layer, feature in features.items()
