@@ -96,7 +96,7 @@ class FeatureExtractor(nn.Module):
 
     def _channels_first(self, x: Tensor) -> Tensor:
         """Permute a channels-last map (B, H, W, C) to (B, C, H, W)."""
-        return x.permute(0, 3, 1, 2) if channels_come_last(x.shape[1:], self.norm_widths) else x
+        return x.permute(0, 3, 1, 2) if is_channels_last(x.shape[1:], self.norm_widths) else x
 
     def close(self) -> nn.Module:
         """Remove the hooks and return the wrapped model."""
@@ -120,7 +120,7 @@ def layer_norm_widths(model: nn.Module) -> set[int]:
     return {m.normalized_shape[0] for m in model.modules() if isinstance(m, nn.LayerNorm)}
 
 
-def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
+def is_channels_last(shape: Sequence[int], widths: set[int]) -> bool:
     """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
 

@@ -16,8 +16,8 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
-    channels_come_last,
     eval_no_grad,
+    is_channels_last,
     layer_norm_widths,
     run_once,
 )
@@ -219,7 +219,7 @@ def parents(name: str) -> set[str]:
 
 
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
-    return (shape[2], shape[0], shape[1]) if channels_come_last(shape, widths) else shape
+    return (shape[2], shape[0], shape[1]) if is_channels_last(shape, widths) else shape
 
 
 def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import channels_come_last, compute_response, eval_no_grad, layer_norm_widths
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
 from tutelage.nn.model_profile import order, parents
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs
@@ -47,7 +47,7 @@ class Tail(nn.Module):
             response = compute_response(model, inputs)
         outputs = {name: recording[model.get_submodule(name)] for name in self.trunk}
         feature = outputs[layer][0]
-        self.channels_last = channels_come_last(feature.shape[1:], layer_norm_widths(model))
+        self.channels_last = is_channels_last(feature.shape[1:], layer_norm_widths(model))
         self.shapes = _shapes({"inputs": inputs, "outputs": outputs}, len(feature))
         for name in self.trunk:
             if len(ends[name]) == self.trunk[name]:

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import channels_come_last, layer_norm_widths
+from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
 from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
@@ -168,6 +168,6 @@ def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterat
 
 def _replace_output(feature: Tensor, widths: set[int], module: nn.Module, args: Any, out: Any) -> Any:
     original = out[0] if isinstance(out, tuple | list) else out
-    replacement = feature.permute(0, 2, 3, 1) if channels_come_last(original.shape[1:], widths) else feature
+    replacement = feature.permute(0, 2, 3, 1) if is_channels_last(original.shape[1:], widths) else feature
     replacement = replacement.to(original.dtype, copy=True)  # the next module may write in place
     return type(out)([replacement, *out[1:]]) if isinstance(out, tuple | list) else replacement
