@@ -189,7 +189,7 @@ def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Mo
             handle.remove()
 
 
-def order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+def record_call_times(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Return, by module name, the times at which a module's calls begin and end in one forward, as counts of events."""
     begins: dict[str, list[int]] = {}
     ends: dict[str, list[int]] = {}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import order, parents, trace
+from tutelage.nn.model_profile import parents, record_call_times, trace
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs, Outputs
 
@@ -89,7 +89,7 @@ class Branches(nn.Module):
         first, *rest = [student.model for student in self.extractors().values()]
         if any(_shapes(network) != _shapes(first) for network in rest):
             raise ModelError("branches that share a trunk need one architecture; name one model (student=…).")
-        begins, ends = order(first, inputs)
+        begins, ends = record_call_times(first, inputs)
         self.split = _after_stages(first, inputs, begins, ends) if split == "auto" else split
         if self.split not in begins:
             raise ModelError(unknown("layer", self.split, begins))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import order, parents
+from tutelage.nn.model_profile import parents, record_call_times
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs
 
@@ -32,7 +32,7 @@ class Tail(nn.Module):
     def __init__(self, model: nn.Module, layer: str, inputs: Inputs) -> None:
         super().__init__()
         self.model, self.layer = model, layer
-        _, ends = order(model, inputs)
+        _, ends = record_call_times(model, inputs)
         if layer not in ends:
             raise ModelError(unknown("layer", layer, ends))
         if len(ends[layer]) > 1:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
+from tutelage.nn.model_profile import ModelProfile, parents, profile_model, record_call_times
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -139,7 +139,7 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
     blocks: the modules that are blocks, or end them. If they are items of a module list, all its items are blocks. A
     module that merely ends the first block doesn't show where that block begins; then no module runs before it.
     """
-    begin, end = order(model, inputs)
+    begin, end = record_call_times(model, inputs)
     container = max(set.intersection(*map(parents, blocks)), key=len, default="")
     items = model.get_submodule(container)
     if isinstance(items, nn.Sequential | nn.ModuleList):
