@@ -212,7 +212,7 @@ def _record_time(times: dict[str, list[int]], clock: Iterator[int], name: str, *
     times.setdefault(name, []).append(next(clock))
 
 
-def parents(name: str) -> set[str]:
+def parent_names(name: str) -> set[str]:
     """Return the names of all modules that contain the named module."""
     parts = name.split(".")
     return {".".join(parts[:k]) for k in range(1, len(parts))}

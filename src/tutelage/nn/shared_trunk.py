@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import parents, record_call_times, trace
+from tutelage.nn.model_profile import parent_names, record_call_times, trace
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs, Outputs
 
@@ -95,7 +95,7 @@ class Branches(nn.Module):
             raise ModelError(unknown("layer", self.split, begins))
         before = {name: [end for end in times if end < begins[self.split][0]] for name, times in ends.items()}
         before = {name: times for name, times in before.items() if times}
-        self.trunk = {name: len(times) for name, times in before.items() if not parents(name) & before.keys()}
+        self.trunk = {name: len(times) for name, times in before.items() if not parent_names(name) & before.keys()}
         parameters = _parameters_before(first, inputs, self.split, list(self.trunk))
         if not self.trunk:
             raise ModelError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import parents, record_call_times
+from tutelage.nn.model_profile import parent_names, record_call_times
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs
 
@@ -41,7 +41,7 @@ class Tail(nn.Module):
             )
         before = {name: [end for end in times if end <= ends[layer][0]] for name, times in ends.items()}
         calls = {name: len(times) for name, times in before.items() if times}
-        self.trunk = {name: count for name, count in calls.items() if not parents(name) & calls.keys()}
+        self.trunk = {name: count for name, count in calls.items() if not parent_names(name) & calls.keys()}
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
         with eval_no_grad(model), record_outputs(modules) as recording:
             response = compute_response(model, inputs)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
-from tutelage.nn.model_profile import ModelProfile, parents, profile_model, record_call_times
+from tutelage.nn.model_profile import ModelProfile, parent_names, profile_model, record_call_times
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -140,7 +140,7 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
     module that merely ends the first block doesn't show where that block begins; then no module runs before it.
     """
     begin, end = record_call_times(model, inputs)
-    container = max(set.intersection(*map(parents, blocks)), key=len, default="")
+    container = max(set.intersection(*map(parent_names, blocks)), key=len, default="")
     items = model.get_submodule(container)
     if isinstance(items, nn.Sequential | nn.ModuleList):
         blocks = [f"{container}.{name}".lstrip(".") for name, _ in items.named_children()]
