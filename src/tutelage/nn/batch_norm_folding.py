@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
-from tutelage.nn.model_profile import first
+from tutelage.nn.model_profile import first_samples
 from tutelage.nn.token_grid import module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs
 from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
@@ -44,7 +44,7 @@ def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
 
     Raises: ModelError if the model is in train mode, or if its outputs differ after folding.
     """
-    kind, inputs = type(model).__name__, first(inputs, 2)
+    kind, inputs = type(model).__name__, first_samples(inputs, 2)
     if model.training:
         raise ModelError(
             f"{kind} is in train mode, and batch norms can be folded only in eval mode: call eval() first."

@@ -81,7 +81,7 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
 
     Raises: ModelError if it overwrites its input in place.
     """
-    model, inputs = uncompiled(model), first(batch.inputs, 2)
+    model, inputs = uncompiled(model), first_samples(batch.inputs, 2)
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
     before = [writes_in_place(x) for x in tensors]
     response = run_once(model, inputs).response
@@ -138,7 +138,7 @@ def _last_stage(stages: Sequence[LayerInfo]) -> str:
     return with_form(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
 
 
-def first(inputs: Inputs, n: int) -> Inputs:
+def first_samples(inputs: Inputs, n: int) -> Inputs:
     """Return the first n samples of the inputs."""
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, apply_model
-from tutelage.nn.model_profile import ModelProfile, first, profile_model
+from tutelage.nn.model_profile import ModelProfile, first_samples, profile_model
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -109,7 +109,7 @@ def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_
     for name, student in students.items():
         try:
             with torch.no_grad():
-                apply_model(copy.deepcopy(student.model).train(), first(batch.inputs, 1))
+                apply_model(copy.deepcopy(student.model).train(), first_samples(batch.inputs, 1))
         except ValueError as error:
             raise ConfigError(
                 f"batch_size: one sample a batch and process, and {name} has a norm over the batch ({error}); use 2 "
