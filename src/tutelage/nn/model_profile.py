@@ -279,7 +279,7 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     return f"{names[-1]}:in" if names else ""
 
 
-def pair(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
+def pair_stages(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
     """Pair two models' stages in order, so that resolutions and relative depths agree best.
 
     Each stage of the model with fewer stages is paired with one of the other model: of all increasing assignments, the

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.losses.base import Loss
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages
 from tutelage.nn.token_grid import module_name
 from tutelage.utils.options import Layers
 
@@ -46,7 +46,9 @@ def _fitting(
         return []
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
-        each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
+        each = zip(
+            *(pair_stages(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False
+        )
         return [
             (student_names.name, f"{m}.{teacher_names.name}")
             for pairs in each
@@ -58,7 +60,7 @@ def _fitting(
         _named(profile, requested[side]) or profile.stages
         for side, profile in (("student", student), ("teacher", teacher))
     ]
-    pairs = [(s.name, t.name) for s, t in pair(*ends)]
+    pairs = [(s.name, t.name) for s, t in pair_stages(*ends)]
     if any(requested.values()) or compares in ("stages", "review"):
         return pairs
     return [pairs[-1] if compares == "last" else pairs[len(pairs) // 2]]

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn import connectors
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile, pair, profile_model
+from tutelage.nn.model_profile import ModelProfile, pair_stages, profile_model
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
@@ -91,7 +91,7 @@ class BranchedPlayer(Player):
         profile = profile_model(self.student.model, batch)
         device = profile.response.device
         student = profile_model(self.create_student().to(device), batch)
-        pairs = pair(student.stages, profile.stages)[:-1]
+        pairs = pair_stages(student.stages, profile.stages)[:-1]
         if not pairs:
             raise ModelError(
                 f"scheme=student_friendly: {type(student.model).__name__} and {type(profile.model).__name__} have no "
