@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages, profile_model, trace
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages, profile_model, trace_layers
 from tutelage.structures import Batch
 
 
@@ -114,7 +114,7 @@ def test_layers_are_listed_as_they_finish_with_shapes_and_calls():
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.layer2(self.layer1(x)).mean((2, 3))) + self.layer1(x).mean()
 
-    layers = {layer.name: layer for layer in trace(Twice(), torch.zeros(3, 1, 8, 8))}
+    layers = {layer.name: layer for layer in trace_layers(Twice(), torch.zeros(3, 1, 8, 8))}
     assert layers["layer1"].calls == 2
     assert (layers["layer2"].shape, layers["layer2"].kind, layers["layer2"].grid) == ((8, 4, 4), "Sequential", 16)
     assert layers["layer1"].stage is None

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.nn.model_profile import LayerInfo, first_samples, trace
+from tutelage.nn.model_profile import LayerInfo, first_samples, trace_layers
 from tutelage.structures import Inputs
 from tutelage.utils.compat import buffers_of, keeps_running_statistics, writes_in_place
 
@@ -59,7 +59,7 @@ def blocks(model: nn.Module, inputs: Inputs) -> list[str]:
     One forward of the first two samples measures the activations. Containers and stages are divided into the modules
     that they repeat; a block whose children have different classes isn't divided.
     """
-    layers = {layer.name: layer for layer in trace(model, first_samples(inputs, 2))}
+    layers = {layer.name: layer for layer in trace_layers(model, first_samples(inputs, 2))}
     leaves = {name: _size(layer) for name, layer in layers.items() if not any(_within(n, name) for n in layers)}
     return _divided(model, "", layers, leaves)
 

@@ -91,7 +91,7 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
             "first "
             "operation `inplace=False`, or let it work on a copy."
         )
-    layers = trace(model, inputs)
+    layers = trace_layers(model, inputs)
     stages = [layer for layer in layers if layer.stage is not None]
     embedding = _embedding(model, inputs, response) or _last_stage(stages)
     return ModelProfile(
@@ -143,7 +143,7 @@ def first_samples(inputs: Inputs, n: int) -> Inputs:
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 
 
-def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
+def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     """List the modules that output a tensor (B, …), in the order in which they finish, with the stages marked."""
     outputs: dict[str, tuple[nn.Module, Tensor, int]] = {}
     calls: dict[str, int] = {}

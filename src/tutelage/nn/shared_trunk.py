@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import parent_names, record_call_times, trace
+from tutelage.nn.model_profile import parent_names, record_call_times, trace_layers
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs, Outputs
 
@@ -144,7 +144,7 @@ def _after_stages(
     model: nn.Module, inputs: Inputs, begins: Mapping[str, list[int]], ends: Mapping[str, list[int]]
 ) -> str:
     """The first layer that begins after the second-to-last stage has ended."""
-    stages = [layer.name for layer in trace(model, inputs) if layer.stage is not None]
+    stages = [layer.name for layer in trace_layers(model, inputs) if layer.stage is not None]
     if len(stages) < 2:
         raise ModelError(
             f"{type(model).__name__} has fewer than two stages: name the layer where the branches begin (split=…)."
