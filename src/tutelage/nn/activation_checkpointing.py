@@ -30,7 +30,7 @@ COVERED_FRACTION = 0.9
 """A module is divided if its children hold at least this fraction of its activations."""
 
 
-def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
+def enable_checkpointing(student: FeatureExtractor, inputs: Inputs) -> None:
     """Store a student's activations only at its blocks' inputs, until the student is closed.
 
     Models of `transformers` without batch norm use their own gradient checkpointing; others use `blocks`.

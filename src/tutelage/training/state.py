@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
-from tutelage.nn.activation_checkpointing import recompute
+from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.player import refuse_single
 from tutelage.schemes.base import Scheme
@@ -176,7 +176,7 @@ def prepare(
         meta_copies = {name: fsdp.meta_copy(student) for name, student in students.items()}
     if settings.recompute:
         for student in students.values():  # after the averages were copied from them
-            recompute(student, example.inputs)
+            enable_checkpointing(student, example.inputs)
     if settings.compile:
         for extractor in (m for m in scheme.modules() if isinstance(m, FeatureExtractor)):
             extractor.compile()
