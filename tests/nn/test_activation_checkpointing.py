@@ -16,7 +16,7 @@ from tutelage.errors import ModelError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.nn.activation_checkpointing import blocks, enable_checkpointing
+from tutelage.nn.activation_checkpointing import enable_checkpointing, find_blocks
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.term import Term
 
@@ -132,8 +132,8 @@ def test_transformers_use_their_own_switch():
 
 
 def test_blocks_are_the_repeated_modules():
-    assert blocks(built_in("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
-    assert blocks(timm("test_vit"), torch.rand(2, 3, 160, 160))[-2:] == ["blocks.4", "blocks.5"]
+    assert find_blocks(built_in("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
+    assert find_blocks(timm("test_vit"), torch.rand(2, 3, 160, 160))[-2:] == ["blocks.4", "blocks.5"]
 
 
 def test_a_model_without_blocks_is_refused():

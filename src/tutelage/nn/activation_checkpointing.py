@@ -33,7 +33,7 @@ COVERED_FRACTION = 0.9
 def enable_checkpointing(student: FeatureExtractor, inputs: Inputs) -> None:
     """Store a student's activations only at its blocks' inputs, until the student is closed.
 
-    Models of `transformers` without batch norm use their own gradient checkpointing; others use `blocks`.
+    Models of `transformers` without batch norm use their own gradient checkpointing; others use `find_blocks`.
 
     Args:
         student: The extractor whose model is changed in place; its `close` undoes the change.
@@ -47,13 +47,13 @@ def enable_checkpointing(student: FeatureExtractor, inputs: Inputs) -> None:
     if has_switch and not any(keeps_running_statistics(m) for m in model.modules()):
         student.handles.append(_TransformersCheckpointing(model))
         return
-    names = blocks(model, inputs)
+    names = find_blocks(model, inputs)
     if not names:
         raise ModelError(f"recompute: {type(model).__name__} has no blocks of several layers; set recompute=false.")
     student.handles += [_CheckpointedForward(name, model.get_submodule(name)) for name in names]
 
 
-def blocks(model: nn.Module, inputs: Inputs) -> list[str]:
+def find_blocks(model: nn.Module, inputs: Inputs) -> list[str]:
     """The modules to recompute, each as a whole: repeated modules, divided until each holds few activations.
 
     One forward of the first two samples measures the activations. Containers and stages are divided into the modules

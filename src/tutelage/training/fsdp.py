@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tutelage.errors import ConfigError
-from tutelage.nn.activation_checkpointing import blocks
+from tutelage.nn.activation_checkpointing import find_blocks
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.term import Term
@@ -55,7 +55,7 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
 
     for student in [m for m in player.modules() if isinstance(m, FeatureExtractor)]:
         places = [split_layer_name(layer)[0] for layer in student.layers]
-        for name in blocks(student.model, inputs):
+        for name in find_blocks(student.model, inputs):
             inside = any(place.startswith(f"{name}.") for place in places) or f"{name}:in" in places
             if any(True for _ in student.model.get_submodule(name).parameters()):
                 fully_shard(student.model.get_submodule(name), mesh=mesh, reshard_after_forward=not inside)
