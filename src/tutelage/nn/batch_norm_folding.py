@@ -29,7 +29,7 @@ TOLERANCE = 1e-3
 
 
 @torch.no_grad()
-def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
+def fold_batch_norms(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
     """Fold each batch norm into the layer before it, in place, and return the number of folded norms.
 
     w ← w · γ/√(σ² + ε);  b ← (b − μ) · γ/√(σ² + ε) + β. Exact up to rounding.

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
-from tutelage.nn.batch_norm_folding import fold
+from tutelage.nn.batch_norm_folding import fold_batch_norms
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
@@ -107,7 +107,7 @@ class Frozen(Teacher):
         model = self.plain[0]
         if self.folded:
             model = _sharing_tensors(model)
-            fold(model, inputs, layers)
+            fold_batch_norms(model, inputs, layers)
         self.tapped = FeatureExtractor(model, layers).eval()
 
     def _autocast(self, inputs: Inputs) -> AbstractContextManager[Any]:
