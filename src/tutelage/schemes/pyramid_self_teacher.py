@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.feature_pyramid import Pyramid
+from tutelage.nn.feature_pyramid import FeaturePyramid
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
 from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
@@ -72,7 +72,7 @@ class PyramidPlayer(Checked, Player):
             )
         profile = self._choose_layers(profile)
         features = [profile.feature(layer) for layer in self.layers]
-        self.pyramid = Pyramid(features, profile.response.shape[1], self.width, self.depth)
+        self.pyramid = FeaturePyramid(features, profile.response.shape[1], self.width, self.depth)
         with torch.no_grad():
             refined, logits = self.pyramid.eval()(features)
         self.pyramid.train()
