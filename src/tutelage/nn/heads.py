@@ -12,7 +12,7 @@ from tutelage.nn.blocks import BatchNorm
 from tutelage.nn.connectors import as_map, resize
 
 
-class Head(nn.Module):
+class BottleneckClassifier(nn.Module):
     """A bottleneck from a feature to the shape of a deeper one, and a linear classifier of its mean over positions.
 
     Convolutions: 1×1 to a quarter of the deeper feature's channels, 3×3 with the stride between the two, 1×1 to the

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
-from tutelage.nn.heads import Head
+from tutelage.nn.heads import BottleneckClassifier
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
 from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
@@ -86,7 +86,9 @@ class MultiExitPlayer(Player):
                 f"exits classify whole samples: expected one response per sample, got {format_shape(profile.response)}."
             )
         deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
-        self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)
+        self.heads = nn.ModuleList(
+            BottleneckClassifier(feature, deep, profile.response.shape[1]) for feature in features
+        )
         with torch.no_grad():
             outputs = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
