@@ -44,7 +44,7 @@ class BottleneckClassifier(nn.Module):
         return transformed, self.fc(transformed.mean((2, 3)))
 
 
-class Aggregate(nn.Module):
+class ConcatClassifier(nn.Module):
     """A classifier of several concatenated features of one size.
 
     A 1×1 convolution reduces the concatenation to the last feature's channels; a linear layer classifies its mean over

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
-from tutelage.nn.heads import Aggregate
+from tutelage.nn.heads import ConcatClassifier
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.terms import unless_named
@@ -81,7 +81,9 @@ class MixupPlayer(MultiExitPlayer):
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(student_outputs)}
         self.names = [*exits, self.deepest]
         exits_profile = with_exits(profile, exits)
-        self.self_teacher = Aggregate([exits_profile.feature(name) for name in self.names], profile.response.shape[1])
+        self.self_teacher = ConcatClassifier(
+            [exits_profile.feature(name) for name in self.names], profile.response.shape[1]
+        )
         self.metadata = profile.metadata
         requests = unless_named(self.names, self.names)
         self.terms.wire(exits_profile, exits_profile, batch, samples, provides, requests)
