@@ -178,7 +178,7 @@ class Dense(Loss):
     compares = "response"
 
 
-def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+def require_same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
     """Refuse two tensors that would be broadcast or can't be compared at all."""
     if student.shape != teacher.shape:
         raise ConfigError(

@@ -7,7 +7,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.utils.options import ShareBelowHalf, Temperature
 
@@ -33,7 +33,7 @@ class JensenShannon(Response):
     floor: ShareBelowHalf = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         p, q = (F.log_softmax(x / self.temperature, dim=1) for x in (student, teacher))
         m = log_mixture(p, q, 0.5)
         if self.floor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Loss, Response, as_many, same_shape
+from tutelage.losses.base import Loss, Response, as_many, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -79,6 +79,6 @@ class CMIAdversarial(Response):
         return logits, logits * 1.5, {}
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         agree = student.argmax(1) == teacher.argmax(1)
         return softened_kl(student, teacher, self.temperature) * agree

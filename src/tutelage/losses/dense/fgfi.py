@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.utils.options import Positives, ShareBelowOne
 
 
@@ -54,7 +54,7 @@ class FGFI(Feature):
         self, student: Tensor, teacher: Tensor, *, boxes: Tensor, inputs: Tensor, anchors: Tensor | None = None
     ) -> Tensor:
         student = self.adapt(student).relu()
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         anchors = self.grid_anchors(inputs.shape[-2:], teacher) if anchors is None else anchors
         near = self.near_objects(boxes, anchors, teacher).to(teacher.dtype)
         squares = ((student - teacher).pow(2) * near[:, None]).sum((1, 2, 3))

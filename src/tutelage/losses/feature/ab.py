@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.utils.options import Positive
 
 
@@ -39,6 +39,6 @@ class AB(Feature):
 
     def boundary(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the squared distance of each element from the teacher's side of the boundary."""
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if_active, if_inactive = (self.margin - student).clamp_min(0), (self.margin + student).clamp_min(0)
         return torch.where(teacher > 0, if_active, if_inactive).pow(2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.losses.functional.tokens import as_tokens, within
 
@@ -38,7 +38,7 @@ class FSP(Feature):
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = flow(*s, mask), flow(*t, mask)
-            same_shape(self, gram_s, gram_t)
+            require_same_shape(self, gram_s, gram_t)
             losses.append((gram_s - gram_t).pow(2).mean((1, 2)))
         return torch.stack(losses).sum(0)
 
@@ -66,7 +66,7 @@ class TokenMMD(Feature):
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = token_products(self, *s), token_products(self, *t)
-            same_shape(self, gram_s, gram_t)
+            require_same_shape(self, gram_s, gram_t)
             losses.append(within((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
         return torch.stack(losses).sum(0)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.losses.functional.tokens import as_tokens, within
 
 
@@ -54,7 +54,7 @@ class HiddenState(Feature):
 
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """Compare one pair of layers, each (B, N, D) → (B,)."""
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if self.kind == "mse":
             values = (student - teacher).pow(2).mean(2)
         else:

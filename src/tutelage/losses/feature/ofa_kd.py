@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, Response, same_shape
+from tutelage.losses.base import Feature, Response, require_same_shape
 from tutelage.losses.functional.target_class import is_target
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import Positive, Temperature, Width
@@ -38,7 +38,7 @@ class OFAResponse(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return enhanced_ce(student, teacher, targets, self.power, self.temperature)
 
 

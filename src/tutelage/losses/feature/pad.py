@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, same_shape, vectors
+from tutelage.losses.base import Feature, require_same_shape, vectors
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import ShareAboveZero
@@ -36,6 +36,6 @@ class PAD(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         vectors(self, student, teacher)
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         log_variance = self.log_variance(student)
         return (student - teacher).pow(2) * (-log_plus(log_variance, self.eps)).exp() + log_variance

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.losses.functional.tokens import as_tokens
 from tutelage.nn.blocks import conv_relu_conv
 from tutelage.utils.options import NonNegative, ShareBetween
@@ -54,7 +54,7 @@ class ViTKD(Feature):
         aligned = [align(as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
         teacher_tokens = [as_tokens(t) for t in teacher]
         for s, t in zip(aligned, teacher_tokens, strict=True):
-            same_shape(self, s, t)
+            require_same_shape(self, s, t)
         mimic = sum(
             ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], teacher_tokens[:-1], strict=True)),
             teacher_tokens[-1].new_zeros(()),

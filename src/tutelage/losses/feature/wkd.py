@@ -8,7 +8,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.utils.options import Few, Positive, ShareAboveZero
 
 
@@ -51,7 +51,7 @@ class WKDF(Feature):
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return L of one cell, (B,)."""
         (mean_s, std_s), (mean_t, std_t) = self.gaussian(student), self.gaussian(teacher)
-        same_shape(self, mean_s, mean_t)
+        require_same_shape(self, mean_s, mean_t)
         return self.mean_weight * (mean_s - mean_t).pow(2).sum(1) + (std_s - std_t).pow(2).sum(1)
 
     def gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:

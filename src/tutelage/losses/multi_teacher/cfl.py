@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
@@ -41,7 +41,7 @@ class CFLMMD(Feature):
     sigmas: Positives = SIGMAS
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return mmd(student, teacher, self.sigmas)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.stacked_logits import Several, stacked
 from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
 
@@ -52,7 +52,7 @@ class EnDD(Response):
 
     def forward(self, student: Tensor, teacher: Several, *, epoch: float | None = None) -> Tensor:
         teachers, temperature = stacked(teacher), self.temperature_at(epoch)
-        same_shape(self, student, teachers[0])
+        require_same_shape(self, student, teachers[0])
         alpha, tiny = (student / temperature).clamp(-40, 40).exp(), self.smoothing
         p = torch.lerp((teachers / temperature).softmax(2), torch.full_like(teachers, 1 / student.shape[1]), self.eps)
         log_p = (p + tiny).log().mean(0)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
 from tutelage.utils.options import Share, Temperature
@@ -39,7 +39,7 @@ class DML(Response):
 
     def forward(self, student: Tensor, teacher: Several) -> Tensor:
         peers = stacked(teacher)
-        same_shape(self, student, peers[0])
+        require_same_shape(self, student, peers[0])
         log_s, log_t = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
         ratio = log_plus(log_t - log_plus(log_s, self.eps), self.eps)
         return (log_t.exp() * ratio).sum(2)

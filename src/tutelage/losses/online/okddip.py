@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
 from tutelage.utils.options import NonNegative, Share, Temperature
@@ -49,7 +49,7 @@ class OKDDip(Response):
         self, student: Tensor, teacher: Several, *, query: Tensor, key: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         peers = stacked(teacher)
-        same_shape(self, student, peers[0])
+        require_same_shape(self, student, peers[0])
         attention = (query @ key.mT).softmax(2)
         mixed = torch.einsum("bij,jbc->ibc", attention, peers)
         group = softened_kls(peers, mixed, self.temperature, self.eps).sum(0)

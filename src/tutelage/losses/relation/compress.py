@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape, vectors
+from tutelage.losses.base import Relation, require_same_shape, vectors
 from tutelage.losses.functional.memory_banks import Queue, similarity_kl
 from tutelage.utils.options import Count, Temperature
 
@@ -40,7 +40,7 @@ class CompRess(Relation):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         vectors(self, student, teacher)
         if self.student_bank is None:
-            same_shape(self, student, teacher)
+            require_same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         anchors = (self.student_bank or self.teacher_bank).rows
         loss = similarity_kl(s, t, anchors, self.teacher_bank.rows, self.temperature)

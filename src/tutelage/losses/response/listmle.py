@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.ranking import in_order, log_remaining, lowest
 from tutelage.utils.options import Share
@@ -29,7 +29,7 @@ class ListMLE(Response):
     eps: Share = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if mask is not None:
             absent = mask == 0
             student, teacher = (x.masked_fill(absent, lowest(x)) for x in (student, teacher))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.ranking import lowest
 from tutelage.utils.options import Share
@@ -30,7 +30,7 @@ class ListNet(Response):
     eps: Share = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if mask is not None:
             student, teacher = (x.masked_fill(mask == 0, lowest(x)) for x in (student, teacher))
         return -(teacher.softmax(1) * log_plus(F.log_softmax(student, dim=1), self.eps)).sum(1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.tokens import within
 
 
@@ -27,7 +27,7 @@ class RankNet(Response):
     ignores = ("shift of logits",)
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         above = teacher.unsqueeze(2) > teacher.unsqueeze(1)
         if mask is not None:
             above = above & (mask != 0).unsqueeze(2) & (mask != 0).unsqueeze(1)

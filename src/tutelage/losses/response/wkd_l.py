@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.pairwise import cosines
 from tutelage.losses.functional.target_class import is_target, log_among_others
 from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Temperature
@@ -58,7 +58,7 @@ class WKDL(Response):
         head: tuple[Tensor, Tensor | None] | None = None,
         category_cost: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         true = is_target(student, targets)
         weighted = F.log_softmax(teacher, dim=1).exp() * F.log_softmax(student, dim=1)
         s, t = (

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, as_many, require_same_shape
 from tutelage.utils.options import Width
 
 
@@ -37,7 +37,7 @@ class MixSKDDiscriminator(Feature):
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         as_many(self, student, teacher)
         for s, t in zip(student, teacher, strict=True):
-            same_shape(self, s, t)
+            require_same_shape(self, s, t)
         self.discriminators = nn.ModuleList(
             nn.Sequential(nn.Linear(x.shape[1], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)) for x in student
         ).to(student[0])

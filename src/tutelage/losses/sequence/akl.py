@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import by_chunks
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Share
@@ -31,7 +31,7 @@ class AKL(Sequence):
     mu: Share = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:

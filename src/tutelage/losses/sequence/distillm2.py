@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import by_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.losses.functional.tokens import by_sequence
@@ -56,7 +56,7 @@ class DistiLLM2(Sequence):
         student_anchor: float | None = None,
         epoch: float = 0.0,
     ) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         tokens, labels = self.tokens(student, targets), self.aligned(targets)
         m_s, m_t = (likelihood(x.detach(), labels, tokens) for x in (student, teacher))
         beta = 1 + min(1.0, 2 * epoch / self.epochs) / 2 if self.gradual else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import by_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.utils.options import Share, Temperature
@@ -30,7 +30,7 @@ class GKD(Sequence):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:

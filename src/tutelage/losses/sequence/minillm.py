@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Share
 
@@ -51,7 +51,7 @@ class MiniLLM(Sequence):
         w: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         tokens = self.tokens(student, targets) if mask is None else mask != 0
         s, t = (F.log_softmax(x[tokens], dim=1) for x in (student, teacher))
         log_s = s.gather(1, self.aligned(targets)[tokens][:, None])[:, 0]

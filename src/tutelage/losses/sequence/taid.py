@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import by_chunks
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Epochs, NonNegative, Share
@@ -50,7 +50,7 @@ class TAID(Sequence):
         self.previous_loss = nn.Buffer(torch.tensor(float("inf")))  # inf: there is no previous step
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None, epoch: float = 0.0) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         divergence = partial(self.divergence, self.t.clone())  # a copy: t moves before the backward pass
         values = by_chunks(divergence, self.tokens(student, targets), student, teacher)
         if self.training and len(values):
