@@ -188,7 +188,7 @@ def require_same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+def require_vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
     """Refuse maps and tokens where vectors are compared."""
     if not student.dim() == teacher.dim() == 2:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, require_same_shape, vectors
+from tutelage.losses.base import Feature, require_same_shape, require_vectors
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import ShareAboveZero
@@ -35,7 +35,7 @@ class PAD(Feature):
         self.log_variance = nn.Sequential(nn.Linear(width, width), BatchNorm(width)).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
+        require_vectors(self, student, teacher)
         require_same_shape(self, student, teacher)
         log_variance = self.log_variance(student)
         return (student - teacher).pow(2) * (-log_plus(log_variance, self.eps)).exp() + log_variance

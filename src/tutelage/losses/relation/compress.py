@@ -7,7 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, require_same_shape, vectors
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
 from tutelage.losses.functional.memory_banks import Queue, similarity_kl
 from tutelage.utils.options import Count, Temperature
 
@@ -38,7 +38,7 @@ class CompRess(Relation):
         self.student_bank = Queue(self.size, student) if self.variant == "2q" else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
+        require_vectors(self, student, teacher)
         if self.student_bank is None:
             require_same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)

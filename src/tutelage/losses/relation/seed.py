@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, require_same_shape, vectors
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
 from tutelage.losses.functional.memory_banks import Queue
 from tutelage.utils.options import Count, Temperature
 
@@ -36,7 +36,7 @@ class SEED(Relation):
         self.queue = Queue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
-        vectors(self, student, teacher)
+        require_vectors(self, student, teacher)
         require_same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         bank = self.queue.rows if queue is None else queue
