@@ -197,7 +197,7 @@ def require_vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def as_many(loss: Loss, student: list[Tensor], teacher: list[Tensor]) -> None:
+def require_equal_counts(loss: Loss, student: list[Tensor], teacher: list[Tensor]) -> None:
     """Refuse lists that don't pair."""
     if len(student) != len(teacher) or not student:
         raise ConfigError(

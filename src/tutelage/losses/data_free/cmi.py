@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Loss, Response, as_many, require_same_shape
+from tutelage.losses.base import Loss, Response, require_equal_counts, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -44,7 +44,7 @@ class CMIContrast(Loss):
         return next(sides), next(sides), {}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         similarities = torch.cat(student) @ torch.cat(teacher).detach().T / self.temperature
         positives = torch.arange(len(similarities), device=similarities.device)
         values = F.cross_entropy(similarities, positives, reduction="none")

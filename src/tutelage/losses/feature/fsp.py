@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, require_same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.losses.functional.tokens import as_tokens, within
 
@@ -34,7 +34,7 @@ class FSP(Feature):
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = flow(*s, mask), flow(*t, mask)
@@ -61,7 +61,7 @@ class TokenMMD(Feature):
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pair_mask = None if mask is None else mask[:, :, None] * mask[:, None, :]
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many
+from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.nn.blocks import conv_bn
 
@@ -33,7 +33,7 @@ class OFD(Feature):
     default_weight = 1e-3
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
         self.connectors = nn.ModuleList(conv_bn(s.shape[1], t.shape[1]) for s, t in pairs).to(student[0])
 
@@ -45,7 +45,7 @@ class OFD(Feature):
         teacher_bn_weight: list[Tensor] | None = None,
         teacher_bn_bias: list[Tensor] | None = None,
     ) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         if teacher_bn_weight is None or teacher_bn_bias is None:
             margins = [mean_negative(t) for t in teacher]
         else:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many
+from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.utils.options import Positive, ShareAboveZero
 
@@ -39,14 +39,14 @@ class VID(Feature):
             raise ConfigError(f"VID(variance={self.variance!r}, eps={self.eps!r}): expected a variance above eps.")
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
         self.gaussians = nn.ModuleList(Gaussian(s.shape[1], t.shape[1], self.variance, self.eps) for s, t in pairs).to(
             student[0]
         )
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         layers = zip(self.gaussians, student, teacher, strict=True)
         return torch.stack([gaussian(*same_size(s, t)) for gaussian, s, t in layers]).sum(0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, Response, as_many
+from tutelage.losses.base import Feature, Response, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.losses.functional.stacked_logits import Several, confidences, softened_kls, stacked
 from tutelage.utils.options import Temperature
@@ -70,6 +70,6 @@ class CAMKDFeature(Feature):
     def forward(
         self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: Several, targets: Tensor
     ) -> Tensor:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         errors = [squared_distance(s, t) / s[0].numel() for s, t in zip(student, teacher, strict=True)]
         return confidences(stacked(teacher_head_logits), targets) * torch.stack(errors)

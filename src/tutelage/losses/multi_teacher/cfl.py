@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, require_same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.functional.feature_maps import same_size
 from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
@@ -79,7 +79,7 @@ class CFL(Feature):
         return [student, student.clone()], [torch.randn(6, 4, 4, 4) for _ in range(2)], {}
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         channels = student[0].shape[1]
         dim = max(channels // 4, 1) if self.dim is None else self.dim
         self.adapt = nn.Sequential(nn.Conv2d(channels, dim, 1), BatchNorm(dim), nn.ReLU())

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many
+from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.losses.functional.feature_maps import pooled_to_smallest, same_size
 
@@ -44,7 +44,7 @@ class KA(Feature):
         return [shallow, shallow.clone(), deep, deep.clone()], teachers, {}
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         self.groups: list[list[int]] = []  # the indices of each layer of the student
         for i, feature in enumerate(student):
             group = next((g for g in self.groups if torch.equal(student[g[0]], feature)), None)
