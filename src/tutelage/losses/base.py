@@ -15,7 +15,7 @@ from tutelage.utils.dataclass_module import DataclassModule
 Losses = Tensor | dict[str, Tensor]
 """What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a token that doesn't count."""
 
 INVARIANCES = {
@@ -148,7 +148,7 @@ class Sequence(Loss):
 
     def aligned(self, targets: Tensor) -> Tensor:
         """What each position should say, (B, T); −100 where nothing is known."""
-        return F.pad(targets[:, 1:], (0, 1), value=IGNORED) if self.shift else targets
+        return F.pad(targets[:, 1:], (0, 1), value=IGNORE_INDEX) if self.shift else targets
 
     def tokens(self, logits: Tensor, targets: Tensor | None) -> Tensor:
         """A mask (B, T) of the positions that count: all, where there are no targets.
@@ -162,13 +162,13 @@ class Sequence(Loss):
                 f"{type(self).__name__} got logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
                 "(B, T, V) and a token for each of the positions (B, T): it is for language models."
             )
-        return self.aligned(targets) != IGNORED
+        return self.aligned(targets) != IGNORE_INDEX
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """A batch of 6, 5 tokens of 7, the first of each unlabelled."""
         targets = torch.randint(7, (6, 5))
-        targets[:, 0] = IGNORED
+        targets[:, 0] = IGNORE_INDEX
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), {"targets": targets}
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import IGNORED, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
 
 
 def top_tokens(
@@ -71,6 +71,6 @@ def preferred(probabilities: Tensor, eps: float) -> Tensor:
 def kept_example() -> tuple[Tensor, None, dict[str, Any]]:
     """Return example logits of 9 tokens and the teacher's top 3 log-probabilities."""
     targets = torch.randint(9, (6, 5))
-    targets[:, 0] = IGNORED
+    targets[:, 0] = IGNORE_INDEX
     values, ids = F.log_softmax(torch.randn(6, 5, 9), dim=-1).topk(3)
     return torch.randn(6, 5, 9), None, {"targets": targets, "teacher_topk_ids": ids, "teacher_topk_values": values}

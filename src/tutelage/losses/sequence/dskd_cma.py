@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import IGNORED, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
 from tutelage.losses.functional.divergence import kl
 from tutelage.losses.sequence.dskd import OBJECTIVES, Objective
 from tutelage.utils.options import Temperature
@@ -88,7 +88,7 @@ class DSKDCMA(Sequence):
         names = ("targets", "teacher_targets", "student_input_ids", "teacher_input_ids")
         inputs: dict[str, Any] = {name: torch.randint(7, (6, 5)) for name in names}
         for name in names[:2]:
-            inputs[name][:, 0] = IGNORED
+            inputs[name][:, 0] = IGNORE_INDEX
         for side in ("student", "teacher"):
             inputs[f"{side}_vocabulary"] = torch.randn(7, 4), torch.randn(7, 4)
         return torch.randn(6, 5, 4), torch.randn(6, 5, 4), inputs
