@@ -12,7 +12,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.utils.dataclass_module import DataclassModule
 
-Losses = Tensor | dict[str, Tensor]
+LossValues = Tensor | dict[str, Tensor]
 """What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""
 
 IGNORE_INDEX = -100

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.data.multitask_targets import spans
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Losses
+from tutelage.losses.base import Loss, LossValues
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.utils.dataclass_module import DataclassModule
@@ -21,12 +21,12 @@ UNBUILT = (Loss.build, Temperature.build, SampleWeight.build)
 
 
 def by_column(
-    compare: Callable[[Any, Any, dict[str, Any]], Losses],
+    compare: Callable[[Any, Any, dict[str, Any]], LossValues],
     sizes: Sequence[int],
     student: Any,
     teacher: Any,
     loss_kwargs: dict[str, Any],
-) -> Losses:
+) -> LossValues:
     """Return the values of `compare` for each of K columns, divided by K: their means add up to the columns' mean.
 
     sizes: how many classes each column has; none: there are no columns. Where targets are required, samples without a

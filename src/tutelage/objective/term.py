@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Losses
+from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
@@ -230,11 +230,11 @@ class Term(Checked, nn.Module):
     def _columns(self) -> tuple[int, ...]:
         return () if self.wiring is None else self.wiring.columns
 
-    def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> Losses:
+    def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, of each label column by itself."""
         return multitask.by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
 
-    def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> Losses:
+    def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, softened and weighed sample by sample as the policies have it."""
         factor: Tensor | None = None
         if self.samples is not None:
