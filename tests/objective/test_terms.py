@@ -7,7 +7,7 @@ from small import Dense, Plain, net
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.base import Feature, Mix, Response
+from tutelage.losses.base import Feature, LossSum, Response
 from tutelage.losses.dense.cwd import CWD
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
@@ -63,7 +63,7 @@ def test_the_truth_joins_as_in_the_papers_unless_the_method_has_it(method, expec
 
 def test_losses_add_and_scale_into_a_mix():
     kd, at, ce = KD(), AT(), CE()
-    assert (kd + 0.5 * at + ce).parts == Mix(((None, kd), (0.5, at), (None, ce))).parts
+    assert (kd + 0.5 * at + ce).parts == LossSum(((None, kd), (0.5, at), (None, ce))).parts
     assert (kd * 2 + (at + ce)).parts == ((2.0, kd), (None, at), (None, ce))
 
 

@@ -92,23 +92,23 @@ class Loss(DataclassModule):
         """Student, teacher and what it asks, where they aren't those of its kind; in lists each tensor is (B, …)."""
         return None
 
-    def __mul__(self, weight: float) -> Mix:
-        return Mix(((float(weight), self),))
+    def __mul__(self, weight: float) -> LossSum:
+        return LossSum(((float(weight), self),))
 
     __rmul__ = __mul__
 
-    def __add__(self, other: Loss | Mix) -> Mix:
-        return Mix(((None, self),)) + other
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        return LossSum(((None, self),)) + other
 
 
 @dataclass(frozen=True)
-class Mix:
+class LossSum:
     """A sum of losses, as `KD(4) + 0.5 * AT()` makes it; a weight of None is the paper's."""
 
     parts: tuple[tuple[float | None, Loss], ...]
 
-    def __add__(self, other: Loss | Mix) -> Mix:
-        return Mix(self.parts + (other.parts if isinstance(other, Mix) else ((None, other),)))
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        return LossSum(self.parts + (other.parts if isinstance(other, LossSum) else ((None, other),)))
 
 
 class Response(Loss):

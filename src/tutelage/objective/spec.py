@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss, LossSum
 from tutelage.nn import connectors
 from tutelage.objective.term import Term, parse_samples, parse_temperature, parse_weight
 from tutelage.policies.parsing import policy_spec
@@ -14,7 +14,7 @@ from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.options import of_options
 from tutelage.utils.registry import catalogue_name, find
 
-Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
+Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
 """What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
 
 WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
@@ -95,7 +95,7 @@ def terms_of(method: Method | None) -> list[Term]:
 def _parts(method: Method | None) -> list[Any]:
     if method is None:
         return []
-    if isinstance(method, Mix):
+    if isinstance(method, LossSum):
         return list(method.parts)
     if isinstance(method, Loss | Term | Mapping | str):
         return [method]
