@@ -16,7 +16,7 @@ Formula = Callable[..., Tensor]
 """Maps the student's rows (N, V) and the other inputs' rows (N, …) to values (N,), each from its own row alone."""
 
 
-def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
+def apply_in_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
     """Return formula(student[tokens], *(x[tokens] for x in inputs)) in the memory of one gradient and a chunk of rows.
 
     The gradient to the student is computed along with the values and is as large as its logits; in addition, only what

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, require_same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Share
 
@@ -32,7 +32,7 @@ class AKL(Sequence):
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence, require_same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.losses.functional.tokens import by_sequence
 from tutelage.losses.sequence.token_ce import cross_entropy
@@ -67,7 +67,7 @@ class DistiLLM2(Sequence):
             adapt_skew(self.reverse_skew, student_anchor, m_s - m_t),
         )
         by_token = (x[:, None].expand_as(tokens) for x in (forward_kl, alpha))
-        values = by_chunks(divergence, tokens, student, teacher, *by_token)
+        values = apply_in_chunks(divergence, tokens, student, teacher, *by_token)
         values = by_sequence(values, tokens)
         return torch.where(by_teacher, (2 - beta) * values, beta * values)
 
@@ -91,7 +91,7 @@ def divergence(student: Tensor, teacher: Tensor, by_teacher: Tensor, alpha: Tens
 
 def likelihood(logits: Tensor, labels: Tensor, tokens: Tensor) -> Tensor:
     """Return the geometric mean of the probabilities of each sequence's tokens, (B,)."""
-    return by_sequence(-by_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
+    return by_sequence(-apply_in_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
 
 
 def adapt_skew(skew: float, anchor: float | None, gap: Tensor) -> Tensor:

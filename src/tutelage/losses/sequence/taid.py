@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, require_same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Epochs, NonNegative, Share
 
@@ -52,7 +52,7 @@ class TAID(Sequence):
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None, epoch: float = 0.0) -> Tensor:
         require_same_shape(self, student, teacher)
         divergence = partial(self.divergence, self.t.clone())  # a copy: t moves before the backward pass
-        values = by_chunks(divergence, self.tokens(student, targets), student, teacher)
+        values = apply_in_chunks(divergence, self.tokens(student, targets), student, teacher)
         if self.training and len(values):
             self.move(values.detach().mean(), epoch / self.epochs)
         return values
