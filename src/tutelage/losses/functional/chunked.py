@@ -30,10 +30,10 @@ def apply_in_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: 
         return formula(student[tokens], *(x[tokens] for x in inputs))
     if torch.is_grad_enabled() and student.requires_grad:
         return ChunkGradient.apply(formula, tokens, student, *inputs)
-    return values_of(formula, tokens, student, *inputs)
+    return compute_values(formula, tokens, student, *inputs)
 
 
-def values_of(
+def compute_values(
     formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor, gradient: Tensor | None = None
 ) -> Tensor:
     """Return values (N,), and write each one's gradient to its row of `gradient` (…, V) if that is provided."""
@@ -66,7 +66,7 @@ class ChunkGradient(torch.autograd.Function):
         device = student.device.type
         ctx.precision = {"dtype": torch.get_autocast_dtype(device), "enabled": torch.is_autocast_enabled(device)}
         ctx.save_for_backward(tokens, student, *inputs)
-        return values_of(formula, tokens, student, *inputs, gradient=ctx.gradient)
+        return compute_values(formula, tokens, student, *inputs, gradient=ctx.gradient)
 
     @staticmethod
     @once_differentiable
@@ -77,6 +77,6 @@ class ChunkGradient(torch.autograd.Function):
         if gradient is None:
             gradient = torch.zeros_like(student)
             with torch.autocast(student.device.type, **ctx.precision):
-                values_of(ctx.formula, tokens, student, *inputs, gradient=gradient)
+                compute_values(ctx.formula, tokens, student, *inputs, gradient=gradient)
         gradient *= outer.new_zeros(tokens.shape).masked_scatter(tokens, outer)[..., None]
         return None, None, gradient, *[None] * len(inputs)
