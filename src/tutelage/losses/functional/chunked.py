@@ -39,7 +39,7 @@ def compute_values(
     """Return values (N,), and write each one's gradient to its row of `gradient` (…, V) if that is provided."""
     needs_grad = gradient is not None
     values = torch.empty(tokens.shape, dtype=torch.promote_types(student.dtype, torch.float32), device=student.device)
-    for rows in chunks(tokens, student):
+    for rows in split_rows(tokens, student):
         leaf = student[rows].detach().requires_grad_(needs_grad)
         with torch.set_grad_enabled(needs_grad):
             value = formula(leaf, *(x[rows] for x in inputs))
@@ -49,7 +49,7 @@ def compute_values(
     return values[tokens].to(value.dtype)
 
 
-def chunks(tokens: Tensor, logits: Tensor) -> list[tuple[Tensor, ...]]:
+def split_rows(tokens: Tensor, logits: Tensor) -> list[tuple[Tensor, ...]]:
     """Return the indices of the rows that count, split into chunks."""
     index = tokens.nonzero()
     size = max(-(-len(index) // CHUNKS), SMALLEST // logits.shape[-1], 1)
