@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.feature_maps import labels_at, same_size
+from tutelage.losses.functional.feature_maps import labels_at, pool_to_smaller
 from tutelage.losses.functional.memory_banks import ClassQueues, similarity_kl
 from tutelage.losses.functional.tokens import within
 from tutelage.nn.blocks import BatchNorm
@@ -36,7 +36,7 @@ class CIRKDMiniBatch(Feature):
     temperature: Temperature = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        s, t = (across_images(x) for x in same_size(student, teacher))
+        s, t = (across_images(x) for x in pool_to_smaller(student, teacher))
         divergence = softened_kl(s.flatten(0, 1), t.flatten(0, 1), self.temperature) / self.temperature**2
         return divergence.unflatten(0, (-1, len(student)))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.tokens import as_tokens, within
 
 
@@ -79,7 +79,7 @@ def successive(loss: Feature, features: list[Tensor]) -> Iterator[tuple[Tensor, 
         )
     for x, y in pairwise(features):
         if x.dim() == 4:
-            x, y = same_size(x, y)
+            x, y = pool_to_smaller(x, y)
         yield as_tokens(x), as_tokens(y)
 
 

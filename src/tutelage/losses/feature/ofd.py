@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
 
 
@@ -52,7 +52,7 @@ class OFD(Feature):
             margins = [expected_negative(w, b) for w, b in zip(teacher_bn_weight, teacher_bn_bias, strict=True)]
         losses = []
         for stage, (connect, s, t, m) in enumerate(zip(self.connectors, student, teacher, margins, strict=True), 1):
-            x, t = same_size(connect(s), torch.maximum(t, m[:, None, None]))
+            x, t = pool_to_smaller(connect(s), torch.maximum(t, m[:, None, None]))
             counts = (x > t) | (t > 0)
             losses.append(0.5 ** (len(student) - stage) * ((x - t).pow(2) * counts).sum((1, 2, 3)))
         return torch.stack(losses).sum(0)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.utils.options import Positive, ShareAboveZero
 
 
@@ -48,7 +48,7 @@ class VID(Feature):
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         require_equal_counts(self, student, teacher)
         layers = zip(self.gaussians, student, teacher, strict=True)
-        return torch.stack([gaussian(*same_size(s, t)) for gaussian, s, t in layers]).sum(0)
+        return torch.stack([gaussian(*pool_to_smaller(s, t)) for gaussian, s, t in layers]).sum(0)
 
 
 class Gaussian(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 
 
-def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
     return tuple(pooled_to_smallest((student, teacher)))  # type: ignore[return-value]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
 from tutelage.nn.blocks import BatchNorm, conv_bn
@@ -96,7 +96,9 @@ class CFL(Feature):
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         student_codes = [self.common(self.adapt(s)) for s in student]
         teacher_codes = [self.common(adapt(t)) for adapt, t in zip(self.adapts, teacher, strict=True)]
-        discrepancies = [mmd(*same_size(s, t), self.sigmas) for s, t in zip(student_codes, teacher_codes, strict=True)]
+        discrepancies = [
+            mmd(*pool_to_smaller(s, t), self.sigmas) for s, t in zip(student_codes, teacher_codes, strict=True)
+        ]
         errors = [mean_square(decode(h), t) for decode, h, t in zip(self.returns, teacher_codes, teacher, strict=True)]
         return {"mmd": torch.stack(discrepancies).sum(0), "reconstruction": torch.stack(errors).sum(0)}
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.feature_maps import pooled_to_smallest, same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller, pooled_to_smallest
 
 
 class KA(Feature):
@@ -65,7 +65,7 @@ class KA(Feature):
             code = encode(torch.cat(features, 1))
             decoded = decode(code).split([x.shape[1] for x in features], 1)
             reconstruction += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
-            match += [mean_square(*same_size(align(student[i]), code.detach())) / len(group) for i in group]
+            match += [mean_square(*pool_to_smaller(align(student[i]), code.detach())) / len(group) for i in group]
         return {"reconstruction": torch.stack(reconstruction).sum(0), "match": torch.stack(match).sum(0)}
 
 
