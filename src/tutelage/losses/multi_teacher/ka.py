@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.feature_maps import pool_to_smaller, pooled_to_smallest
+from tutelage.losses.functional.feature_maps import pool_to_smaller, pool_to_smallest
 
 
 class KA(Feature):
@@ -61,7 +61,7 @@ class KA(Feature):
         reconstruction, match = [], []
         layers = zip(self.groups, self.encoders, self.aligners, self.decoders, strict=True)
         for group, encode, align, decode in layers:
-            features = pooled_to_smallest([teacher[i] for i in group])
+            features = pool_to_smallest([teacher[i] for i in group])
             code = encode(torch.cat(features, 1))
             decoded = decode(code).split([x.shape[1] for x in features], 1)
             reconstruction += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
