@@ -21,7 +21,7 @@ def pool_to_smallest(maps: Sequence[Tensor]) -> list[Tensor]:
     return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
 
 
-def max_pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def max_pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Max-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
     size = [min(lengths) for lengths in zip(student.shape[2:], teacher.shape[2:], strict=True)]
     return tuple(  # type: ignore[return-value]
