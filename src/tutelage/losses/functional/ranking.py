@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def in_order(scores: Tensor, teacher: Tensor | None) -> Tensor:
+def sort_by_teacher(scores: Tensor, teacher: Tensor | None) -> Tensor:
     """Sort the scores (B, N, …) by the teacher's, descending; without a teacher they are in its order already."""
     if teacher is None:
         return scores
