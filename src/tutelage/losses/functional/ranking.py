@@ -18,6 +18,6 @@ def log_remaining(scores: Tensor) -> Tensor:
     return scores.flip(1).logcumsumexp(1).flip(1)
 
 
-def lowest(scores: Tensor) -> float:
+def lowest_score(scores: Tensor) -> float:
     """Return the score of items that aren't in the list."""
     return torch.finfo(scores.dtype).min

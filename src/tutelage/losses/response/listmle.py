@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.ranking import log_remaining, lowest, sort_by_teacher
+from tutelage.losses.functional.ranking import log_remaining, lowest_score, sort_by_teacher
 from tutelage.utils.options import Share
 
 
@@ -32,7 +32,7 @@ class ListMLE(Response):
         require_same_shape(self, student, teacher)
         if mask is not None:
             absent = mask == 0
-            student, teacher = (x.masked_fill(absent, lowest(x)) for x in (student, teacher))
+            student, teacher = (x.masked_fill(absent, lowest_score(x)) for x in (student, teacher))
         ordered = sort_by_teacher(student, teacher)
         top = ordered.amax(1, keepdim=True)
         terms = log_plus(log_remaining(ordered) - top, self.eps) - (ordered - top)

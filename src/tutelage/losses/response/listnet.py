@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.ranking import lowest
+from tutelage.losses.functional.ranking import lowest_score
 from tutelage.utils.options import Share
 
 
@@ -32,5 +32,5 @@ class ListNet(Response):
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)
         if mask is not None:
-            student, teacher = (x.masked_fill(mask == 0, lowest(x)) for x in (student, teacher))
+            student, teacher = (x.masked_fill(mask == 0, lowest_score(x)) for x in (student, teacher))
         return -(teacher.softmax(1) * log_plus(F.log_softmax(student, dim=1), self.eps)).sum(1)
