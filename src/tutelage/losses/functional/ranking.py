@@ -13,7 +13,7 @@ def sort_by_teacher(scores: Tensor, teacher: Tensor | None) -> Tensor:
     return scores.gather(1, teacher.argsort(dim=1, descending=True, stable=True))
 
 
-def log_remaining(scores: Tensor) -> Tensor:
+def log_sum_of_remaining(scores: Tensor) -> Tensor:
     """Return log Σ_{j≥k} exp s_j for every place k of a list (B, N, …)."""
     return scores.flip(1).logcumsumexp(1).flip(1)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Relation
 from tutelage.losses.functional.pairwise import squared_distances
-from tutelage.losses.functional.ranking import log_remaining, sort_by_teacher
+from tutelage.losses.functional.ranking import log_sum_of_remaining, sort_by_teacher
 from tutelage.utils.options import Few, Positive
 
 
@@ -36,7 +36,7 @@ class HardDarkRank(Relation):
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
         teacher_scores = self.score(teacher).masked_fill(itself, -torch.inf)
         ranked = sort_by_teacher(self.score(student), teacher_scores)[:, : min(self.permute_len, len(teacher) - 1)]
-        return (log_remaining(ranked) - ranked).sum(1)
+        return (log_sum_of_remaining(ranked) - ranked).sum(1)
 
     def score(self, x: Tensor) -> Tensor:
         """The similarity scores S: (B, D) → (B, B)."""

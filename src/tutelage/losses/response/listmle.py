@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.ranking import log_remaining, lowest_score, sort_by_teacher
+from tutelage.losses.functional.ranking import log_sum_of_remaining, lowest_score, sort_by_teacher
 from tutelage.utils.options import Share
 
 
@@ -35,7 +35,7 @@ class ListMLE(Response):
             student, teacher = (x.masked_fill(absent, lowest_score(x)) for x in (student, teacher))
         ordered = sort_by_teacher(student, teacher)
         top = ordered.amax(1, keepdim=True)
-        terms = log_plus(log_remaining(ordered) - top, self.eps) - (ordered - top)
+        terms = log_plus(log_sum_of_remaining(ordered) - top, self.eps) - (ordered - top)
         if mask is not None:
             terms = terms.masked_fill(sort_by_teacher(absent.to(terms.dtype), teacher) > 0, 0)
         return terms.sum(1)

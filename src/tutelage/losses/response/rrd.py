@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.ranking import log_remaining, sort_by_teacher
+from tutelage.losses.functional.ranking import log_sum_of_remaining, sort_by_teacher
 from tutelage.utils.options import Count
 
 
@@ -38,4 +38,4 @@ class RRD(Response):
             interesting = min(self.top, interesting)
         else:
             scores = torch.cat([scores, uninteresting_scores], dim=1)
-        return (log_remaining(scores) - scores)[:, :interesting].sum(1)
+        return (log_sum_of_remaining(scores) - scores)[:, :interesting].sum(1)
