@@ -11,11 +11,11 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.functional.divergence import softened_kl
 
-Several = Tensor | Sequence[Tensor]
+ModelLogits = Tensor | Sequence[Tensor]
 """The logits (B, C, …) of M models: stacked, (M, B, C, …), or a list."""
 
 
-def stacked(logits: Several, least: int = 1) -> Tensor:
+def stacked(logits: ModelLogits, least: int = 1) -> Tensor:
     """Stack the logits of M models, (M, B, C, …).
 
     Raises: ConfigError if there are fewer than `least` models, or their shapes differ.

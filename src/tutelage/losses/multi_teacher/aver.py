@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stacked
 from tutelage.utils.options import FewOrZero, Temperature
 
 
@@ -39,7 +39,7 @@ class AVER(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
         teachers = stacked(teacher, self.drop + 1)
         if self.drop and self.training:
             kept = torch.randperm(len(teachers))[self.drop :].sort().values

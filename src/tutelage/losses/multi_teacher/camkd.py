@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature, Response, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.stacked_logits import Several, confidences, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, confidences, softened_kls, stacked
 from tutelage.utils.options import Temperature
 
 
@@ -37,7 +37,7 @@ class CAMKD(Response):
         teachers = [torch.randn(6, 5) for _ in range(3)]
         return torch.randn(6, 5), teachers, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Tensor, teacher: Several, *, targets: Tensor) -> Tensor:
+    def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> Tensor:
         teachers = stacked(teacher)
         return confidences(teachers, targets) * softened_kls(student, teachers, self.temperature)
 
@@ -68,7 +68,7 @@ class CAMKDFeature(Feature):
         return features[0], features[1], inputs
 
     def forward(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: Several, targets: Tensor
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: ModelLogits, targets: Tensor
     ) -> Tensor:
         require_equal_counts(self, list(student), list(teacher))
         errors = [squared_distance(s, t) / s[0].numel() for s, t in zip(student, teacher, strict=True)]

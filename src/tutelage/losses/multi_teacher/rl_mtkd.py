@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
 from tutelage.utils.options import Temperature
 
 MEMORY = 0.9
@@ -44,7 +44,7 @@ class RLMTKD(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {"targets": torch.randint(5, (6,))}
 
-    def build(self, student: Tensor, teacher: Several, samples: int) -> None:
+    def build(self, student: Tensor, teacher: ModelLogits, samples: int) -> None:
         zeros = student.new_zeros(len(teacher), 2 * student.shape[1] + 2)
         self.w = nn.Parameter(zeros)
         self.before = nn.Buffer(zeros.clone())  # ∇ log Π π of the previous batch
@@ -56,7 +56,7 @@ class RLMTKD(Response):
         probabilities = student.detach().softmax(1).expand_as(teachers)
         return torch.cat([teachers.softmax(2), errors, probabilities, torch.ones_like(errors)], 2)
 
-    def forward(self, student: Tensor, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> dict[str, Tensor]:
         teachers = stacked(teacher)
         divergences = softened_kls(student, teachers, self.temperature)
         states = self.states(student, teachers, targets)

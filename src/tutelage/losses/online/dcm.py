@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_plus
-from tutelage.losses.functional.stacked_logits import Several, every_ce, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, stacked
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -45,7 +45,7 @@ class DCM(Response):
         student, teacher = ([torch.randn(6, 5) for _ in range(3)] for _ in range(2))
         return student, teacher, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: ModelLogits, teacher: ModelLogits, *, targets: Tensor) -> dict[str, Tensor]:
         student_logits, teacher_logits = stacked(student), stacked(teacher).detach()
         require_same_shape(self, student_logits[0], teacher_logits[0])
         *shallow, task_loss = every_ce(student_logits, targets)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
 from tutelage.utils.options import Share, Temperature
 
 
@@ -37,7 +37,7 @@ class DML(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(2)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
         peers = stacked(teacher)
         require_same_shape(self, student, peers[0])
         log_s, log_t = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
@@ -73,7 +73,7 @@ class DMLJoint(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return [torch.randn(6, 5) for _ in range(3)], None, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: ModelLogits, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
         peers = stacked(student, least=2)
         matched = [self.match(peer, torch.cat([peers[:i], peers[i + 1 :]])) for i, peer in enumerate(peers)]
         return {"truth": every_ce(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}

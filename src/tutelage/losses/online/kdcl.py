@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
 from tutelage.losses.functional.target_class import is_target
 from tutelage.utils.options import NonNegative, Temperature
 
@@ -51,7 +51,7 @@ class KDCL(Response):
         return [torch.randn(6, 5) for _ in range(3)], None, {"targets": torch.randint(5, (6,))}
 
     def forward(
-        self, student: Several, teacher: None = None, *, targets: Tensor, peer_weights: Tensor | None = None
+        self, student: ModelLogits, teacher: None = None, *, targets: Tensor, peer_weights: Tensor | None = None
     ) -> dict[str, Tensor]:
         peers = stacked(student)
         task_losses = every_ce(peers, targets)

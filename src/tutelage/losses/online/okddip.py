@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -46,7 +46,7 @@ class OKDDip(Response):
         return torch.randn(6, 5), peers, inputs
 
     def forward(
-        self, student: Tensor, teacher: Several, *, query: Tensor, key: Tensor, targets: Tensor
+        self, student: Tensor, teacher: ModelLogits, *, query: Tensor, key: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
         peers = stacked(teacher)
         require_same_shape(self, student, peers[0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -40,7 +40,7 @@ class ONE(Response):
         branches = [torch.randn(6, 5) for _ in range(3)]
         return branches, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         branches = stacked(student)
         matched = softened_kls(branches, teacher.detach(), self.temperature, self.eps)
         return {
