@@ -15,7 +15,7 @@ ModelLogits = Tensor | Sequence[Tensor]
 """The logits (B, C, …) of M models: stacked, (M, B, C, …), or a list."""
 
 
-def stacked(logits: ModelLogits, least: int = 1) -> Tensor:
+def stack_logits(logits: ModelLogits, least: int = 1) -> Tensor:
     """Stack the logits of M models, (M, B, C, …).
 
     Raises: ConfigError if there are fewer than `least` models, or their shapes differ.

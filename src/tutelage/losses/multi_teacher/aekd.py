@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Number, Temperature
 
 
@@ -42,7 +42,7 @@ class AEKD(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
-        teachers = stacked(teacher)
+        teachers = stack_logits(teacher)
         divergences = softened_kls(student, teachers, self.temperature)
         return torch.tensordot(self.weights(student, teachers), divergences, dims=1)
 

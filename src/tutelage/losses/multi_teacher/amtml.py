@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import ModelLogits, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -52,6 +52,6 @@ class AMTML(Response):
 
     def forward(self, student: list[Tensor], teacher: ModelLogits) -> Tensor:
         logits, feature = student
-        log_p = (stacked(teacher) / self.temperature).log_softmax(2)
+        log_p = (stack_logits(teacher) / self.temperature).log_softmax(2)
         mixed = (self.log_weights(feature).unsqueeze(2) + log_p).logsumexp(0)
         return softened_kl(logits, self.temperature * mixed, self.temperature) / logits.shape[1]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import FewOrZero, Temperature
 
 
@@ -40,7 +40,7 @@ class AVER(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
-        teachers = stacked(teacher, self.drop + 1)
+        teachers = stack_logits(teacher, self.drop + 1)
         if self.drop and self.training:
             kept = torch.randperm(len(teachers))[self.drop :].sort().values
             teachers = teachers[kept.to(teachers.device)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature, Response, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.stacked_logits import ModelLogits, confidences, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, confidences, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -38,7 +38,7 @@ class CAMKD(Response):
         return torch.randn(6, 5), teachers, {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> Tensor:
-        teachers = stacked(teacher)
+        teachers = stack_logits(teacher)
         return confidences(teachers, targets) * softened_kls(student, teachers, self.temperature)
 
 
@@ -72,4 +72,4 @@ class CAMKDFeature(Feature):
     ) -> Tensor:
         require_equal_counts(self, list(student), list(teacher))
         errors = [squared_distance(s, t) / s[0].numel() for s, t in zip(student, teacher, strict=True)]
-        return confidences(stacked(teacher_head_logits), targets) * torch.stack(errors)
+        return confidences(stack_logits(teacher_head_logits), targets) * torch.stack(errors)

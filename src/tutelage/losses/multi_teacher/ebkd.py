@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -35,7 +35,7 @@ class EBKD(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
-        teachers = stacked(teacher)
+        teachers = stack_logits(teacher)
         entropy = -(teachers.softmax(2) * F.log_softmax(teachers, dim=2)).sum(2)
         fraction = entropy / entropy.sum(0).clamp_min(torch.finfo(entropy.dtype).tiny)
         return (1 - fraction) * softened_kls(student, teachers, self.temperature)

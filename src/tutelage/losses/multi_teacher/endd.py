@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
-from tutelage.losses.functional.stacked_logits import ModelLogits, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, stack_logits
 from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
 
 
@@ -51,7 +51,7 @@ class EnDD(Response):
         return 1 + (self.temperature - 1) * max(0.0, 1 - epoch / self.anneal)
 
     def forward(self, student: Tensor, teacher: ModelLogits, *, epoch: float | None = None) -> Tensor:
-        teachers, temperature = stacked(teacher), self.temperature_at(epoch)
+        teachers, temperature = stack_logits(teacher), self.temperature_at(epoch)
         require_same_shape(self, student, teachers[0])
         alpha, tiny = (student / temperature).clamp(-40, 40).exp(), self.smoothing
         p = torch.lerp((teachers / temperature).softmax(2), torch.full_like(teachers, 1 / student.shape[1]), self.eps)

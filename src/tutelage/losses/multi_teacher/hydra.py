@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -37,4 +37,4 @@ class HydraKL(Response):
         return [torch.randn(6, 5) for _ in range(3)], [torch.randn(6, 5) for _ in range(3)], {}
 
     def forward(self, student: ModelLogits, teacher: ModelLogits) -> Tensor:
-        return softened_kls(stacked(student), stacked(teacher), self.temperature)
+        return softened_kls(stack_logits(student), stack_logits(teacher), self.temperature)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 MEMORY = 0.9
@@ -57,7 +57,7 @@ class RLMTKD(Response):
         return torch.cat([teachers.softmax(2), errors, probabilities, torch.ones_like(errors)], 2)
 
     def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> dict[str, Tensor]:
-        teachers = stacked(teacher)
+        teachers = stack_logits(teacher)
         divergences = softened_kls(student, teachers, self.temperature)
         states = self.states(student, teachers, targets)
         with torch.no_grad():

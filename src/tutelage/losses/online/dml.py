@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
 from tutelage.utils.options import Share, Temperature
 
 
@@ -38,7 +38,7 @@ class DML(Response):
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(2)], {}
 
     def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
-        peers = stacked(teacher)
+        peers = stack_logits(teacher)
         require_same_shape(self, student, peers[0])
         log_s, log_t = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
         ratio = log_plus(log_t - log_plus(log_s, self.eps), self.eps)
@@ -74,7 +74,7 @@ class DMLJoint(Response):
         return [torch.randn(6, 5) for _ in range(3)], None, {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: ModelLogits, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
-        peers = stacked(student, least=2)
+        peers = stack_logits(student, least=2)
         matched = [self.match(peer, torch.cat([peers[:i], peers[i + 1 :]])) for i, peer in enumerate(peers)]
         return {"truth": every_ce(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -42,7 +42,7 @@ class FFL(Response):
         return networks, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        networks = stacked(student)
+        networks = stack_logits(student)
         fused = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
         ensemble = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {

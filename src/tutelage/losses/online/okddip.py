@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -48,7 +48,7 @@ class OKDDip(Response):
     def forward(
         self, student: Tensor, teacher: ModelLogits, *, query: Tensor, key: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
-        peers = stacked(teacher)
+        peers = stack_logits(teacher)
         require_same_shape(self, student, peers[0])
         attention = (query @ key.mT).softmax(2)
         mixed = torch.einsum("bij,jbc->ibc", attention, peers)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -41,7 +41,7 @@ class ONE(Response):
         return branches, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        branches = stacked(student)
+        branches = stack_logits(student)
         matched = softened_kls(branches, teacher.detach(), self.temperature, self.eps)
         return {
             "truth": every_ce(branches, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
