@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 MEMORY = 0.9
@@ -52,7 +52,7 @@ class RLMTKD(Response):
 
     def states(self, student: Tensor, teachers: Tensor, targets: Tensor) -> Tensor:
         """Return the policy's states, (M, B, 2C + 2)."""
-        errors = every_ce(teachers, targets).unsqueeze(2)
+        errors = ce_of_each(teachers, targets).unsqueeze(2)
         probabilities = student.detach().softmax(1).expand_as(teachers)
         return torch.cat([teachers.softmax(2), errors, probabilities, torch.ones_like(errors)], 2)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import Share, Temperature
 
 
@@ -76,7 +76,7 @@ class DMLJoint(Response):
     def forward(self, student: ModelLogits, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
         peers = stack_logits(student, least=2)
         matched = [self.match(peer, torch.cat([peers[:i], peers[i + 1 :]])) for i, peer in enumerate(peers)]
-        return {"truth": every_ce(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
+        return {"truth": ce_of_each(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
 
     def match(self, peer: Tensor, others: Tensor) -> Tensor:
         """Return the divergence of one peer from the others, (B, …)."""

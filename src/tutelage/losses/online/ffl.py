@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -46,7 +46,7 @@ class FFL(Response):
         fused = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
         ensemble = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {
-            "truth": every_ce(networks, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
+            "truth": ce_of_each(networks, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
             "fused": self.consistency_weight * fused,
             "ensemble": self.consistency_weight * ensemble,
         }

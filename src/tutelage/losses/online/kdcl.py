@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.losses.functional.target_class import is_target
 from tutelage.utils.options import NonNegative, Temperature
 
@@ -54,7 +54,7 @@ class KDCL(Response):
         self, student: ModelLogits, teacher: None = None, *, targets: Tensor, peer_weights: Tensor | None = None
     ) -> dict[str, Tensor]:
         peers = stack_logits(student)
-        task_losses = every_ce(peers, targets)
+        task_losses = ce_of_each(peers, targets)
         best = self.best(peers.detach(), task_losses.detach(), targets, peer_weights)
         ensemble = softened_kls(peers, best, self.temperature).sum(0)
         return {"truth": task_losses.sum(0), "ensemble": self.strength * ensemble}

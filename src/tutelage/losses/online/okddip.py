@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -54,4 +54,4 @@ class OKDDip(Response):
         mixed = torch.einsum("bij,jbc->ibc", attention, peers)
         group = softened_kls(peers, mixed, self.temperature, self.eps).sum(0)
         group = group + softened_kl(student, peers.mean(0), self.temperature, self.eps)
-        return {"truth": every_ce(torch.cat([student[None], peers]), targets).sum(0), "group": self.alpha * group}
+        return {"truth": ce_of_each(torch.cat([student[None], peers]), targets).sum(0), "group": self.alpha * group}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import ModelLogits, every_ce, softened_kls, stack_logits
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import NonNegative, Share, Temperature
 
 
@@ -44,6 +44,6 @@ class ONE(Response):
         branches = stack_logits(student)
         matched = softened_kls(branches, teacher.detach(), self.temperature, self.eps)
         return {
-            "truth": every_ce(branches, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
+            "truth": ce_of_each(branches, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
             "ensemble": self.consistency_weight * matched.sum(0),
         }
