@@ -12,7 +12,7 @@ from tutelage.losses.base import Feature
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.functional.feature_maps import labels_at, pool_to_smaller
 from tutelage.losses.functional.memory_banks import ClassQueues, similarity_kl
-from tutelage.losses.functional.tokens import within
+from tutelage.losses.functional.tokens import scale_to_masked_mean
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import Count, NonNegative, Temperature, Width
 
@@ -106,8 +106,8 @@ class CIRKDMemory(Feature):
         pixels = self.pixels.draw(self.draw_count(self.pixel_contrast)) if pixel_queue is None else pixel_queue
         regions = self.regions.draw(self.draw_count(self.region_contrast)) if region_queue is None else region_queue
         return {
-            "pixel": self.pixel_weight * within(self.divergence(s, t, pixels), known),
-            "region": self.region_weight * within(self.divergence(s, t, regions), known),
+            "pixel": self.pixel_weight * scale_to_masked_mean(self.divergence(s, t, pixels), known),
+            "region": self.region_weight * scale_to_masked_mean(self.divergence(s, t, regions), known),
         }
 
     def draw_count(self, contrast: int) -> int:

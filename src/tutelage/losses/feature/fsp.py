@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.functional.feature_maps import pool_to_smaller
-from tutelage.losses.functional.tokens import as_tokens, within
+from tutelage.losses.functional.tokens import as_tokens, scale_to_masked_mean
 
 
 class FSP(Feature):
@@ -67,7 +67,7 @@ class TokenMMD(Feature):
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = token_products(self, *s), token_products(self, *t)
             require_same_shape(self, gram_s, gram_t)
-            losses.append(within((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
+            losses.append(scale_to_masked_mean((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
         return torch.stack(losses).sum(0)
 
 

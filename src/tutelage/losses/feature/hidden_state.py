@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
-from tutelage.losses.functional.tokens import as_tokens, within
+from tutelage.losses.functional.tokens import as_tokens, scale_to_masked_mean
 
 
 class HiddenState(Feature):
@@ -59,4 +59,4 @@ class HiddenState(Feature):
             values = (student - teacher).pow(2).mean(2)
         else:
             values = 1 - F.cosine_similarity(student, teacher, dim=2)
-        return within(values, mask).mean(1)
+        return scale_to_masked_mean(values, mask).mean(1)

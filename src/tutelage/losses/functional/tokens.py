@@ -12,7 +12,7 @@ def as_tokens(feature: Tensor) -> Tensor:
     return feature.flatten(2).mT if feature.dim() == 4 else feature
 
 
-def within(values: Tensor, mask: Tensor | None) -> Tensor:
+def scale_to_masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Scale the values so that their mean is the mean over the nonzero mask, which expands to their shape."""
     if mask is None:
         return values
