@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.losses.functional.tokens import by_sequence
+from tutelage.losses.functional.tokens import mean_by_sequence
 from tutelage.losses.sequence.token_ce import cross_entropy
 from tutelage.utils.options import Epochs, ShareBelowOne
 
@@ -68,7 +68,7 @@ class DistiLLM2(Sequence):
         )
         by_token = (x[:, None].expand_as(tokens) for x in (forward_kl, alpha))
         values = apply_in_chunks(divergence, tokens, student, teacher, *by_token)
-        values = by_sequence(values, tokens)
+        values = mean_by_sequence(values, tokens)
         return torch.where(by_teacher, (2 - beta) * values, beta * values)
 
     @classmethod
@@ -91,7 +91,7 @@ def divergence(student: Tensor, teacher: Tensor, by_teacher: Tensor, alpha: Tens
 
 def likelihood(logits: Tensor, labels: Tensor, tokens: Tensor) -> Tensor:
     """Return the geometric mean of the probabilities of each sequence's tokens, (B,)."""
-    return by_sequence(-apply_in_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
+    return mean_by_sequence(-apply_in_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
 
 
 def adapt_skew(skew: float, anchor: float | None, gap: Tensor) -> Tensor:

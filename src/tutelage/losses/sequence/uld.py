@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORE_INDEX, Sequence
-from tutelage.losses.functional.tokens import by_sequence
+from tutelage.losses.functional.tokens import mean_by_sequence
 from tutelage.utils.options import Temperature
 
 
@@ -51,7 +51,7 @@ class ULD(Sequence):
         t = descending(teacher[sample, start_t[sample] + place] / self.teacher_temperature)
         size = max(s.shape[1], t.shape[1])
         s, t = (F.pad(x, (0, size - x.shape[1])) for x in (s, t))
-        return by_sequence((s - t).abs().sum(1), tokens)
+        return mean_by_sequence((s - t).abs().sum(1), tokens)
 
     def answer_span(self, targets: Tensor, skip_last: bool) -> tuple[Tensor, Tensor]:
         """Return the position that predicts an answer's first token, and its number of tokens, (B,) each."""
