@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import IGNORE_INDEX, Sequence
 
 
-def top_tokens(
+def select_top_tokens(
     loss: Any, tokens: Tensor, teacher: Tensor | None, ids: Tensor | None, values: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return ids and values (N, K) of the tokens: the stored ones, or the teacher's `top` largest log-probabilities.

@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.losses.functional.topk_tokens import counted, kept_example, log_among_top, top_tokens, with_rest
+from tutelage.losses.functional.topk_tokens import counted, kept_example, log_among_top, select_top_tokens, with_rest
 from tutelage.utils.options import Count, Temperature
 
 
@@ -61,7 +61,7 @@ class TopK(Sequence):
         mask: Tensor | None = None,
     ) -> Tensor:
         tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         s = F.log_softmax(student[tokens] / self.temperature, dim=1).gather(1, ids)
         t = log_among_top(values, self.log_target, self.missing, self.temperature)
         outside = (1 - s.exp().sum(1)).clamp_min(0)  # s's probability of the other tokens

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.tokens import scale_to_masked_mean
-from tutelage.losses.functional.topk_tokens import counted, kept_example, preferred, top_tokens
+from tutelage.losses.functional.topk_tokens import counted, kept_example, preferred, select_top_tokens
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -49,7 +49,7 @@ class TopKHinge(Sequence):
         mask: Tensor | None = None,
     ) -> Tensor:
         tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         s = student[tokens].softmax(1).gather(1, ids)
         margin = t[:, :, None] - t[:, None] if self.margin is None else self.margin
@@ -95,7 +95,7 @@ class TopKLogistic(Sequence):
         mask: Tensor | None = None,
     ) -> Tensor:
         tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         z = student[tokens].gather(1, ids)
         return scale_to_masked_mean(F.softplus(z[:, None] - z[:, :, None]), preferred(t, 1e-9))
