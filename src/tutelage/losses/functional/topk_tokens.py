@@ -30,7 +30,7 @@ def select_top_tokens(
     return largest.indices, largest.values
 
 
-def counted(loss: Sequence, student: Tensor, targets: Tensor | None, mask: Tensor | None) -> Tensor:
+def counted_positions(loss: Sequence, student: Tensor, targets: Tensor | None, mask: Tensor | None) -> Tensor:
     """Return the positions (B, T) that have a target and are in the mask."""
     tokens = loss.tokens(student, targets)
     return tokens if mask is None else tokens & (mask != 0)

@@ -11,7 +11,13 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.losses.functional.topk_tokens import counted, kept_example, log_among_top, select_top_tokens, with_rest
+from tutelage.losses.functional.topk_tokens import (
+    counted_positions,
+    kept_example,
+    log_among_top,
+    select_top_tokens,
+    with_rest,
+)
 from tutelage.utils.options import Count, Temperature
 
 
@@ -60,7 +66,7 @@ class TopK(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
+        tokens = counted_positions(self, student, targets, mask)
         ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         s = F.log_softmax(student[tokens] / self.temperature, dim=1).gather(1, ids)
         t = log_among_top(values, self.log_target, self.missing, self.temperature)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.tokens import scale_to_masked_mean
-from tutelage.losses.functional.topk_tokens import counted, kept_example, preferred, select_top_tokens
+from tutelage.losses.functional.topk_tokens import counted_positions, kept_example, preferred, select_top_tokens
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -48,7 +48,7 @@ class TopKHinge(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
+        tokens = counted_positions(self, student, targets, mask)
         ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         s = student[tokens].softmax(1).gather(1, ids)
@@ -94,7 +94,7 @@ class TopKLogistic(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
+        tokens = counted_positions(self, student, targets, mask)
         ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         z = student[tokens].gather(1, ids)
