@@ -57,7 +57,7 @@ def log_rest(log_top: Tensor) -> Tensor:
     return torch.log1p(-log_top.exp().sum(1).clamp(eps, 1 - eps))
 
 
-def with_rest(log_top: Tensor) -> Tensor:
+def append_log_rest(log_top: Tensor) -> Tensor:
     """Append the log-probability of all other tokens to log-probabilities (N, K)."""
     return torch.cat([log_top, log_rest(log_top)[:, None]], dim=1)
 

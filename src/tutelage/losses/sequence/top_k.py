@@ -12,11 +12,11 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.losses.functional.topk_tokens import (
+    append_log_rest,
     counted_positions,
     kept_example,
     log_among_top,
     select_top_tokens,
-    with_rest,
 )
 from tutelage.utils.options import Count, Temperature
 
@@ -72,7 +72,7 @@ class TopK(Sequence):
         t = log_among_top(values, self.log_target, self.missing, self.temperature)
         outside = (1 - s.exp().sum(1)).clamp_min(0)  # s's probability of the other tokens
         if self.missing != "zero":
-            s, t, outside = with_rest(s), with_rest(t), 0 * outside
+            s, t, outside = append_log_rest(s), append_log_rest(t), 0 * outside
         if self.divergence == "kl":
             return kl(t, s)
         if self.divergence == "tvd":
