@@ -62,7 +62,7 @@ def append_log_rest(log_top: Tensor) -> Tensor:
     return torch.cat([log_top, log_rest(log_top)[:, None]], dim=1)
 
 
-def preferred(probabilities: Tensor, eps: float) -> Tensor:
+def preference_mask(probabilities: Tensor, eps: float) -> Tensor:
     """Return a mask (N, K, K) where the teacher prefers token k to token l, both of a probability above eps."""
     likely = probabilities > eps
     return (probabilities[:, :, None] > probabilities[:, None] + eps) & likely[:, :, None] & likely[:, None]

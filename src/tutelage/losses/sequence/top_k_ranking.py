@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.tokens import scale_to_masked_mean
-from tutelage.losses.functional.topk_tokens import counted_positions, kept_example, preferred, select_top_tokens
+from tutelage.losses.functional.topk_tokens import counted_positions, kept_example, preference_mask, select_top_tokens
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -53,7 +53,7 @@ class TopKHinge(Sequence):
         t = values.exp() if self.log_target else values
         s = student[tokens].softmax(1).gather(1, ids)
         margin = t[:, :, None] - t[:, None] if self.margin is None else self.margin
-        return scale_to_masked_mean((margin - (s[:, :, None] - s[:, None])).relu(), preferred(t, 1e-8))
+        return scale_to_masked_mean((margin - (s[:, :, None] - s[:, None])).relu(), preference_mask(t, 1e-8))
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
@@ -98,7 +98,7 @@ class TopKLogistic(Sequence):
         ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         z = student[tokens].gather(1, ids)
-        return scale_to_masked_mean(F.softplus(z[:, None] - z[:, :, None]), preferred(t, 1e-9))
+        return scale_to_masked_mean(F.softplus(z[:, None] - z[:, :, None]), preference_mask(t, 1e-9))
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
