@@ -68,7 +68,7 @@ def preference_mask(probabilities: Tensor, eps: float) -> Tensor:
     return (probabilities[:, :, None] > probabilities[:, None] + eps) & likely[:, :, None] & likely[:, None]
 
 
-def kept_example() -> tuple[Tensor, None, dict[str, Any]]:
+def topk_example() -> tuple[Tensor, None, dict[str, Any]]:
     """Return example logits of 9 tokens and the teacher's top 3 log-probabilities."""
     targets = torch.randint(9, (6, 5))
     targets[:, 0] = IGNORE_INDEX

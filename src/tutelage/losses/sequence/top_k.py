@@ -14,9 +14,9 @@ from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.losses.functional.topk_tokens import (
     append_log_rest,
     counted_positions,
-    kept_example,
     log_among_top,
     select_top_tokens,
+    topk_example,
 )
 from tutelage.utils.options import Count, Temperature
 
@@ -83,4 +83,4 @@ class TopK(Sequence):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.tokens import scale_to_masked_mean
-from tutelage.losses.functional.topk_tokens import counted_positions, kept_example, preference_mask, select_top_tokens
+from tutelage.losses.functional.topk_tokens import counted_positions, preference_mask, select_top_tokens, topk_example
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -58,7 +58,7 @@ class TopKHinge(Sequence):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()
 
 
 class TopKLogistic(Sequence):
@@ -103,4 +103,4 @@ class TopKLogistic(Sequence):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()
