@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
-from tutelage.losses.functional.target_class import is_target
+from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.options import NonNegative, Temperature
 
 Ensemble = Literal["minlogit", "naive", "linear", "general"]
@@ -70,7 +70,7 @@ class KDCL(Response):
             if weights is None:
                 raise ConfigError("KDCL(variant='general') requires peer_weights, which scheme=together measures.")
             return torch.einsum("m,m...->...", weights.to(peers.dtype), peers)
-        true = is_target(peers[0], targets)
+        true = target_mask(peers[0], targets)
         return (peers - (peers * true).sum(2, keepdim=True)).amin(0)
 
 
@@ -79,7 +79,7 @@ def linear_mix(peers: Tensor, targets: Tensor) -> Tensor:
 
     The problem is convex: the sum of two weights at a time is redistributed between them, by bisection.
     """
-    true = is_target(peers[0], targets)
+    true = target_mask(peers[0], targets)
     margins = peers - (peers * true).sum(2, keepdim=True)  # the true class's logit becomes 0 for each peer
     weights = torch.full_like(peers[:, :, :1], 1 / len(peers))
     for _ in range(SWEEPS if len(peers) > 2 else 1):

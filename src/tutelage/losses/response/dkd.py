@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl
-from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.losses.functional.target_class import log_among_others, target_mask
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -33,7 +33,7 @@ class DKD(Response):
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         require_same_shape(self, student, teacher)
-        true = is_target(student, targets)
+        true = target_mask(student, targets)
         s, t = student / self.temperature, teacher / self.temperature
         square = self.temperature**2
         return {

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.target_class import is_target
+from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.distributed import gathered
 from tutelage.utils.options import Share
 
@@ -47,7 +47,7 @@ class OnlineLabelSmoothing(Response):
         self.gathered_in = nn.Buffer(torch.zeros((), dtype=torch.long, device=student.device))
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, epoch: float) -> Tensor:
-        hard = is_target(student, targets).to(student)
+        hard = target_mask(student, targets).to(student)
         if self.training:
             self.start_epoch(int(epoch))
         soft = self.labels[targets].movedim(-1, 1).to(student)

@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.pairwise import cosines
-from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.losses.functional.target_class import log_among_others, target_mask
 from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Temperature
 
 
@@ -59,7 +59,7 @@ class WKDL(Response):
         category_cost: Tensor | None = None,
     ) -> dict[str, Tensor]:
         require_same_shape(self, student, teacher)
-        true = is_target(student, targets)
+        true = target_mask(student, targets)
         weighted = F.log_softmax(teacher, dim=1).exp() * F.log_softmax(student, dim=1)
         s, t = (
             log_among_others(z / self.temperature, true).exp().masked_fill(true, 0).movedim(1, -1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.functional.target_class import is_target
+from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.distributed import gathered
 from tutelage.utils.options import Count, Share
 
@@ -68,7 +68,7 @@ class PSKD(Response):
         epochs: int | None = None,
     ) -> Tensor:
         total_epochs = self.epochs or epochs or PAPER_EPOCHS
-        past, hard = self.predictions[index], is_target(student, targets).to(student)
+        past, hard = self.predictions[index], target_mask(student, targets).to(student)
         alpha = self.alpha * min((int(epoch) + 1) / total_epochs, 1.0) if epoch >= 1 else 0.0
         has_past = past.sum(1, keepdim=True) > 0
         soft = torch.where(has_past, hard + alpha * (past.to(student) - hard), hard)
