@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Relation, require_same_shape, require_vectors
-from tutelage.losses.functional.memory_banks import Queue, similarity_kl
+from tutelage.losses.functional.memory_banks import VectorQueue, similarity_kl
 from tutelage.utils.options import Count, Temperature
 
 
@@ -34,8 +34,8 @@ class CompRess(Relation):
     temperature: Temperature = 0.04
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.teacher_bank = Queue(self.size, teacher)
-        self.student_bank = Queue(self.size, student) if self.variant == "2q" else None
+        self.teacher_bank = VectorQueue(self.size, teacher)
+        self.student_bank = VectorQueue(self.size, student) if self.variant == "2q" else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         require_vectors(self, student, teacher)

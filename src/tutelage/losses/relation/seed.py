@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Relation, require_same_shape, require_vectors
-from tutelage.losses.functional.memory_banks import Queue
+from tutelage.losses.functional.memory_banks import VectorQueue
 from tutelage.utils.options import Count, Temperature
 
 
@@ -33,7 +33,7 @@ class SEED(Relation):
     teacher_temperature: Temperature = 0.01
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.queue = Queue(self.size, teacher)
+        self.queue = VectorQueue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
         require_vectors(self, student, teacher)
