@@ -45,7 +45,7 @@ class Temperature(DataclassModule):
         Returns: both sides' softened logits, and the factor by which the loss's value is multiplied.
         """
         temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
-        divisor = by_position(temperature, student)
+        divisor = broadcast_by_position(temperature, student)
         return student / divisor, teacher / divisor, temperature**2 if self.square else torch.ones_like(temperature)
 
 
@@ -103,7 +103,7 @@ class SampleWeight(DataclassModule):
         """Create the learned parameters from an example of both sides' logits (B, C, …)."""
 
 
-def by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
+def broadcast_by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
     """Reshape values (B,) or (B, …), one per sample or position, to broadcast with (B, C, …); a number is kept."""
     if not isinstance(value, Tensor) or value.numel() == 1:
         return value

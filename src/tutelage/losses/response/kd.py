@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import soft_ce, softened_kl
-from tutelage.policies.base import by_position
+from tutelage.policies.base import broadcast_by_position
 from tutelage.utils.options import Temperature
 
 
@@ -54,5 +54,5 @@ class SoftCE(Response):
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)
-        temperature = by_position(self.temperature if temperatures is None else temperatures, student)
+        temperature = broadcast_by_position(self.temperature if temperatures is None else temperatures, student)
         return soft_ce(student, teacher, temperature)

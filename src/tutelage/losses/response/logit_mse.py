@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
-from tutelage.policies.base import by_position
+from tutelage.policies.base import broadcast_by_position
 from tutelage.utils.options import Temperature
 
 
@@ -28,5 +28,5 @@ class LogitMSE(Response):
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)
-        temperature = by_position(self.temperature if temperatures is None else temperatures, student)
+        temperature = broadcast_by_position(self.temperature if temperatures is None else temperatures, student)
         return ((student - teacher) / temperature).pow(2)
