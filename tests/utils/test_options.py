@@ -20,7 +20,7 @@ from tutelage.objective.spec import from_spec
 from tutelage.objective.term import Term
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.utils import registry
-from tutelage.utils.options import of_options
+from tutelage.utils.options import option_faults
 
 POOL = [
     None, True, False, "abc", "", "1", 0, 1, -1, 0.0, 0.5, 1.0, 2.5, -2.5, 3, 10**30, 1e-12, 1e12,
@@ -112,9 +112,9 @@ def test_a_schemes_option_takes_what_its_annotation_says_and_nothing_else(
     name: str, of: Callable[..., Any], option: str, annotation: Any
 ) -> None:
     for value in [*POOL, *around(annotation)]:
-        assert (of_options(name, of, {option: value}) == []) == fits(annotation, value), value
+        assert (option_faults(name, of, {option: value}) == []) == fits(annotation, value), value
     default = inspect.signature(of).parameters[option].default
-    assert of_options(name, of, {option: default}) == []
+    assert option_faults(name, of, {option: default}) == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tutelage.config.teacher_spec import flattened
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
-from tutelage.utils.options import of_options
+from tutelage.utils.options import option_faults
 from tutelage.utils.validation import absent, beside, faults
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
@@ -242,7 +242,7 @@ def _refuse_options(package: str, spec: Spec, example: str) -> None:
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
     kind = registry.find(package, name)
-    faults = of_options(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
+    faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
     if faults:
         raise ValueError("\n".join(faults))
 

@@ -11,7 +11,7 @@ from tutelage.nn import connectors
 from tutelage.objective.term import Term, parse_samples, parse_temperature, parse_weight
 from tutelage.policies.parsing import policy_spec
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
-from tutelage.utils.options import of_options
+from tutelage.utils.options import option_faults
 from tutelage.utils.registry import catalogue_name, find
 
 Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
@@ -43,7 +43,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
     if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
-    faults = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
+    faults = option_faults(name, kind, options, WIRING) + option_faults(name, Term, wiring)
     for option, (values, parse) in PARSERS.items():
         if isinstance(wiring.get(option), values):
             try:

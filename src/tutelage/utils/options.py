@@ -97,11 +97,11 @@ def refuse(name: str, function: Callable[..., Any], options: Mapping[str, Any], 
 
     Raises: ConfigError that lists every fault.
     """
-    if faults := of_options(name, function, options, also):
+    if faults := option_faults(name, function, options, also):
         raise ConfigError("\n".join(faults))
 
 
-def of_options(
+def option_faults(
     name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()
 ) -> list[str]:
     """Return the faults of the options of a function or class: unknown names, wrong types and bounds.
