@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.utils.options import Checked, refuse
+from tutelage.utils.options import Checked, check_options
 
 
 @dataclass_transform()
@@ -68,7 +68,7 @@ def build_from_options(cls: type[Any], name: str, options: Mapping[str, Any], al
 
     Raises: ConfigError that lists every fault.
     """
-    refuse(name, cls, options, also)
+    check_options(name, cls, options, also)
     try:
         return cls(**options)
     except (TypeError, ValueError) as error:

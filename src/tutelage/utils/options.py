@@ -88,11 +88,13 @@ class Checked:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
         function: Callable[..., Any] = cls
-        refuse(cls.__name__, function, dict(zip(taken(function)[0], args, strict=False)) | kwargs)
+        check_options(cls.__name__, function, dict(zip(taken(function)[0], args, strict=False)) | kwargs)
         return super().__new__(cls)
 
 
-def refuse(name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+def check_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()
+) -> None:
     """Reject options that don't fit the function's annotations.
 
     Raises: ConfigError that lists every fault.
