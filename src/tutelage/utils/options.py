@@ -118,14 +118,14 @@ def option_faults(
     faults = []
     for key, value in options.items():
         if key in adapters:
-            expectation = fault(adapters[key], value)
+            expectation = unmet_expectation(adapters[key], value)
             faults += [f"{name}: {key}={shown(repr(value))}: {expectation}."] if expectation else []
         elif not takes_any:
             faults.append(unknown(f"option of {name}", str(key), [*adapters, *also]))
     return faults
 
 
-def fault(adapter: TypeAdapter[Any] | None, value: Any) -> str:
+def unmet_expectation(adapter: TypeAdapter[Any] | None, value: Any) -> str:
     """Return the expectation that a value doesn't meet; empty if it meets it, or if there is no adapter."""
     try:
         if adapter is not None:

@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, DataError, TutelageError
 from tutelage.losses.base import Loss
 from tutelage.nn import connectors
 from tutelage.utils import registry
-from tutelage.utils.options import fault, taken
+from tutelage.utils.options import taken, unmet_expectation
 from tutelage.verify import references
 from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector, read
@@ -61,8 +61,8 @@ def check_vector(path: Path) -> Outcome:
         return Outcome(path.stem, (str(error),))
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         message = str(error).partition("\n")[0]
-        fault = f"its inputs and hyper-parameters don't fit together ({type(error).__name__}: {message})"
-        return Outcome(path.stem, (fault,))
+        unmet_expectation = f"its inputs and hyper-parameters don't fit together ({type(error).__name__}: {message})"
+        return Outcome(path.stem, (unmet_expectation,))
 
 
 @cache
@@ -146,7 +146,7 @@ class LossEvaluation:
         for name, value in self.vector.hyper.items():
             field = self.reference.fields.get(name, name)
             value = value.tolist() if isinstance(value, Tensor) else value
-            if field in kinds and not fault(kinds[field], value):
+            if field in kinds and not unmet_expectation(kinds[field], value):
                 fields[field] = value
                 self.vector.hyper.used.add(name)
         return fields
