@@ -131,11 +131,11 @@ def unmet_expectation(adapter: TypeAdapter[Any] | None, value: Any) -> str:
         if adapter is not None:
             adapter.validate_python(value)
     except ValidationError as error:
-        return f"expected {' or '.join(dict.fromkeys(map(expected, error.errors())))}"
+        return f"expected {' or '.join(dict.fromkeys(map(describe_expectation, error.errors())))}"
     return ""
 
 
-def expected(error: ErrorDetails) -> str:
+def describe_expectation(error: ErrorDetails) -> str:
     """Return the expectation behind one of pydantic's errors."""
     template = EXPECTED.get(error["type"])
     return template.format(**error.get("ctx", {})) if template else error["msg"].removeprefix("Input should be ")
