@@ -88,7 +88,7 @@ class Checked:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
         function: Callable[..., Any] = cls
-        check_options(cls.__name__, function, dict(zip(taken(function)[0], args, strict=False)) | kwargs)
+        check_options(cls.__name__, function, dict(zip(parameter_adapters(function)[0], args, strict=False)) | kwargs)
         return super().__new__(cls)
 
 
@@ -114,7 +114,7 @@ def option_faults(
         options: the values by name.
         also: further names to suggest for an unknown one.
     """
-    adapters, takes_any = taken(function)
+    adapters, takes_any = parameter_adapters(function)
     faults = []
     for key, value in options.items():
         if key in adapters:
@@ -150,7 +150,7 @@ def type_adapter(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 @cache
-def taken(function: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
+def parameter_adapters(function: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
     """Return the adapters of a function's or class's parameters but the first, and whether it takes any keyword."""
     target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
     try:

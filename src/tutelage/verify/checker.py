@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, DataError, TutelageError
 from tutelage.losses.base import Loss
 from tutelage.nn import connectors
 from tutelage.utils import registry
-from tutelage.utils.options import taken, unmet_expectation
+from tutelage.utils.options import parameter_adapters, unmet_expectation
 from tutelage.verify import references
 from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector, read
@@ -141,7 +141,7 @@ class LossEvaluation:
 
     def _fields(self, cls: Any) -> dict[str, Any]:
         """Return the hyper-parameters that are valid values of the loss's fields; other fields keep their defaults."""
-        kinds, _ = taken(cls)
+        kinds, _ = parameter_adapters(cls)
         fields: dict[str, Any] = {}
         for name, value in self.vector.hyper.items():
             field = self.reference.fields.get(name, name)
