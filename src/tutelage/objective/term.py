@@ -22,10 +22,10 @@ from tutelage.policies.parsing import parse_policy
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 from tutelage.utils.distributed import gathered, samples_of
-from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, Number
+from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
 
 
-class Term(Checked, nn.Module):
+class Term(CheckedArguments, nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
 
     weight: a number, or a policy that sets it in training (a schedule, or one that depends on the other terms); None

@@ -18,7 +18,7 @@ from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked, Few, FewOrZero, NonNegative
+from tutelage.utils.options import CheckedArguments, Few, FewOrZero, NonNegative
 
 
 class DenseVotes(SelfTaught):
@@ -46,7 +46,7 @@ class DenseVotes(SelfTaught):
         return cls(DenseVotesPlayer(context.network(), context.terms(), context.task, heads, head_weight, enlarge))
 
 
-class DenseVotesPlayer(Checked, Player):
+class DenseVotesPlayer(CheckedArguments, Player):
     """A student with linear classifiers on its last stages."""
 
     def __init__(

@@ -21,7 +21,7 @@ from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.multi_exit import sum_by_name
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked, Few, Layers
+from tutelage.utils.options import CheckedArguments, Few, Layers
 
 
 class PyramidSelfTeacher(SelfTaught):
@@ -46,7 +46,7 @@ class PyramidSelfTeacher(SelfTaught):
         return cls(PyramidPlayer(context.network(), context.terms(), context.task, layer_list(layers), width, depth))
 
 
-class PyramidPlayer(Checked, Player):
+class PyramidPlayer(CheckedArguments, Player):
     """A student with a pyramid on some layers; layers: these layers, or none to find them.
 
     Raises: ConfigError if width or depth isn't a whole number above 0.

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked
+from tutelage.utils.options import CheckedArguments
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TeacherContext:
     seed: int
 
 
-class Teacher(Checked, nn.Module):
+class Teacher(CheckedArguments, nn.Module):
     """Abstract: turns a batch into outputs without gradient, always in eval mode."""
 
     follows_student: ClassVar[bool] = False

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.utils.options import Checked, check_options
+from tutelage.utils.options import CheckedArguments, check_options
 
 
 @dataclass_transform()
-class DataclassModule(Checked, nn.Module):
+class DataclassModule(CheckedArguments, nn.Module):
     """Base class of modules declared by annotated fields: a subclass becomes a dataclass with type-checked fields."""
 
     if TYPE_CHECKING:

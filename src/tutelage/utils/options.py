@@ -83,7 +83,7 @@ EXPECTED = {
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class Checked:
+class CheckedArguments:
     """Abstract: a class whose constructor arguments are checked against its annotations."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
