@@ -19,7 +19,7 @@ from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwra
 from tutelage.schemes.collaborative_player import CollaborativePlayer, branch_outputs
 from tutelage.schemes.peer_ensembles import EnsembleName, create_ensemble
 from tutelage.structures import Batch, Inputs, Outputs
-from tutelage.utils.options import FewOrZero, Layer, Share, ShareBelowOne
+from tutelage.utils.options import FewOrZero, Fraction, FractionBelowOne, Layer
 
 
 class Collaborative(Scheme):
@@ -49,7 +49,7 @@ class Collaborative(Scheme):
         data: DataModule | None = None,
         seed: int = 0,
         own_views: bool = False,
-        average: ShareBelowOne | None = None,
+        average: FractionBelowOne | None = None,
         others: FewOrZero = 0,
     ) -> None:
         super().__init__()
@@ -68,9 +68,9 @@ class Collaborative(Scheme):
         split: Layer | None = None,
         ensemble: EnsembleName = "none",
         scale_gradient: bool = False,
-        rise: Share = 0.0,
+        rise: Fraction = 0.0,
         own_views: bool = False,
-        average: ShareBelowOne | None = None,
+        average: FractionBelowOne | None = None,
         others: FewOrZero = 0,
     ) -> Collaborative:
         """Build as many students as the run has peers."""

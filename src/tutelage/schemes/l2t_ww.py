@@ -14,7 +14,7 @@ from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse_u
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.utils.options import Few, LearningRate, NonNegative, Share
+from tutelage.utils.options import Few, Fraction, LearningRate, NonNegative
 
 
 class L2TWWScheme(MetaWeighted):
@@ -45,8 +45,8 @@ class L2TWWScheme(MetaWeighted):
         rate: Rate,
         steps: Few = 2,
         meta_lr: LearningRate = 1e-4,
-        momentum: Share = 0.9,
-        decay: Share = 1e-4,
+        momentum: Fraction = 0.9,
+        decay: Fraction = 1e-4,
         begin: NonNegative | None = None,
     ) -> None:
         super().__init__(student, teacher, Nets(meta_lr, begin), rate)
@@ -58,8 +58,8 @@ class L2TWWScheme(MetaWeighted):
         context: SchemeContext,
         steps: Few = 2,
         meta_lr: LearningRate = 1e-4,
-        momentum: Share = 0.9,
-        decay: Share = 1e-4,
+        momentum: Fraction = 0.9,
+        decay: Fraction = 1e-4,
         begin: NonNegative | None = None,
     ) -> L2TWWScheme:
         """Build the student and its teacher."""

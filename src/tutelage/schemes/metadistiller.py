@@ -27,7 +27,7 @@ from tutelage.schemes.lookahead import (
 )
 from tutelage.schemes.multi_exit import MultiExitPlayer, sum_by_name
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.options import LearningRate, ShareBetween
+from tutelage.utils.options import LearningRate, OpenFraction
 
 WIDTH = 64
 """The number of channels in the generator's pyramid."""
@@ -62,7 +62,7 @@ class MetaDistiller(Scheme):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1
+        cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: OpenFraction = 0.1
     ) -> MetaDistiller:
         """Build the student."""
         refuse_unsupported(cls, context.settings)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_plus
-from tutelage.utils.options import NonNegative, Share
+from tutelage.utils.options import Fraction, NonNegative
 
 
 class RSLAD(Response):
@@ -35,7 +35,7 @@ class RSLAD(Response):
 
     adv_weight: NonNegative = 5 / 6
     nat_weight: NonNegative = 1 / 6
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -73,7 +73,7 @@ class AdaAD(Response):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 1.0
+    alpha: Fraction = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_same_shape
-from tutelage.utils.options import Positives, ShareBelowOne
+from tutelage.utils.options import FractionBelowOne, Positives
 
 
 class FGFI(Feature):
@@ -38,7 +38,7 @@ class FGFI(Feature):
     zero_at_equal = False
     default_weight = 0.01
 
-    threshold: ShareBelowOne = 0.5
+    threshold: FractionBelowOne = 0.5
     sizes: Positives = (128.0, 256.0, 512.0)
     ratios: Positives = (0.5, 1.0, 2.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class MGD(Feature):
@@ -33,7 +33,7 @@ class MGD(Feature):
     permutation_invariant = False
     default_weight = 7e-5
 
-    masked: ShareBelowOne = 0.15
+    masked: FractionBelowOne = 0.15
     mask: Literal["channels", "positions"] = "channels"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:

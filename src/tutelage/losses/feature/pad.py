@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature, require_same_shape, require_vectors
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.nn.blocks import BatchNorm
-from tutelage.utils.options import ShareAboveZero
+from tutelage.utils.options import FractionAboveZero
 
 
 class PAD(Feature):
@@ -28,7 +28,7 @@ class PAD(Feature):
     feature_format = "vector"
     connector = "linear"
 
-    eps: ShareAboveZero = 1e-6
+    eps: FractionAboveZero = 1e-6
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         width = student.shape[1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.feature_maps import pool_to_smaller
-from tutelage.utils.options import Positive, ShareAboveZero
+from tutelage.utils.options import FractionAboveZero, Positive
 
 
 class VID(Feature):
@@ -32,7 +32,7 @@ class VID(Feature):
     zero_at_equal = False
 
     variance: Positive = 5.0
-    eps: ShareAboveZero = 1e-5
+    eps: FractionAboveZero = 1e-5
 
     def __post_init__(self) -> None:
         if self.variance <= self.eps:

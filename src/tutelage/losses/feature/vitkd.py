@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.functional.tokens import as_tokens
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.utils.options import NonNegative, ShareBetween
+from tutelage.utils.options import NonNegative, OpenFraction
 
 
 class ViTKD(Feature):
@@ -35,7 +35,7 @@ class ViTKD(Feature):
 
     alpha: NonNegative = 3e-5
     beta: NonNegative = 3e-6
-    masked: ShareBetween = 0.5
+    masked: OpenFraction = 0.5
 
     @classmethod
     def example(cls) -> tuple[list[Tensor], list[Tensor], dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, require_same_shape
-from tutelage.utils.options import Few, Positive, ShareAboveZero
+from tutelage.utils.options import Few, FractionAboveZero, Positive
 
 
 class WKDF(Feature):
@@ -35,7 +35,7 @@ class WKDF(Feature):
     default_weight = 0.08
 
     mean_weight: Positive = 4.0
-    eps: ShareAboveZero = 1e-5
+    eps: FractionAboveZero = 1e-5
     grid: Few = 1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.stacked_logits import ModelLogits, stack_logits
-from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
+from tutelage.utils.options import EpochsOrZero, NonNegative, OpenFraction, Temperature
 
 
 class EnDD(Response):
@@ -36,7 +36,7 @@ class EnDD(Response):
 
     temperature: Temperature = 10.0
     anneal: EpochsOrZero = 30.0
-    eps: ShareBetween = 1e-3
+    eps: OpenFraction = 1e-3
     smoothing: NonNegative = 1e-8
     square: bool = True
 

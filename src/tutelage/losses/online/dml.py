@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
-from tutelage.utils.options import Share, Temperature
+from tutelage.utils.options import Fraction, Temperature
 
 
 class DML(Response):
@@ -31,7 +31,7 @@ class DML(Response):
     list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -67,7 +67,7 @@ class DMLJoint(Response):
 
     temperature: Temperature = 3.0
     pairwise: bool = True
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

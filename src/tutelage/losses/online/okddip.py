@@ -10,7 +10,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class OKDDip(Response):
@@ -37,7 +37,7 @@ class OKDDip(Response):
 
     temperature: Temperature = 3.0
     alpha: NonNegative = 1.0
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.utils.options import Positive, Share
+from tutelage.utils.options import Fraction, Positive
 
 
 class AttentiveImitation(Response):
@@ -32,7 +32,7 @@ class AttentiveImitation(Response):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     eta: Positive | None = None
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Loss, require_same_shape
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class FPD(Loss):
@@ -29,7 +29,7 @@ class FPD(Loss):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     weigh_maps: bool = False
 
     @classmethod

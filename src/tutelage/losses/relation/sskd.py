@@ -11,7 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class SSKD(Loss):
@@ -46,8 +46,8 @@ class SSKD(Loss):
     kd_temperature: Temperature = 4.0
     tf_temperature: Temperature = 4.0
     ss_temperature: Temperature = 0.5
-    ratio_tf: Share = 1.0
-    ratio_ss: Share = 0.75
+    ratio_tf: Fraction = 1.0
+    ratio_ss: Fraction = 0.75
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

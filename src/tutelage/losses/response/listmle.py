@@ -7,7 +7,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.ranking import log_sum_of_remaining, lowest_score, sort_by_teacher
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class ListMLE(Response):
@@ -26,7 +26,7 @@ class ListMLE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)

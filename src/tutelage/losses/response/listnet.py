@@ -8,7 +8,7 @@ from torch import Tensor
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.losses.functional.ranking import lowest_score
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class ListNet(Response):
@@ -27,7 +27,7 @@ class ListNet(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Response
 from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.distributed import gathered
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class OnlineLabelSmoothing(Response):
@@ -36,7 +36,7 @@ class OnlineLabelSmoothing(Response):
     ignores = ("shift of logits",)
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     first: Literal["zero", "uniform"] = "zero"
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.pairwise import cosines
 from tutelage.losses.functional.target_class import log_among_others, target_mask
-from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Temperature
+from tutelage.utils.options import Fraction, Iterations, NonNegative, Positive, Temperature
 
 
 class WKDL(Response):
@@ -42,7 +42,7 @@ class WKDL(Response):
     sharpen: NonNegative = 1.0
     entropy: Positive = 0.05
     iterations: Iterations = 10
-    eps: Share = 1e-8
+    eps: Fraction = 1e-8
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response, require_same_shape
-from tutelage.utils.options import ShareBelowOne, Temperature
+from tutelage.utils.options import FractionBelowOne, Temperature
 
 
 class NoisyStudent(Response):
@@ -28,7 +28,7 @@ class NoisyStudent(Response):
 
     temperature: Temperature = 1.0
     hard: bool = False
-    smoothing: ShareBelowOne = 0.1
+    smoothing: FractionBelowOne = 0.1
     probabilities: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

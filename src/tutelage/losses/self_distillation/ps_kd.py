@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.distributed import gathered
-from tutelage.utils.options import Count, Share
+from tutelage.utils.options import Count, Fraction
 
 PAPER_EPOCHS = 300
 
@@ -39,7 +39,7 @@ class PSKD(Response):
     ignores = ("shift of logits",)
     task_loss_weight = 0.0
 
-    alpha: Share = 0.8
+    alpha: Fraction = 0.8
     epochs: Count | None = None
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.target_class import target_mask
-from tutelage.utils.options import ShareBetween, Temperature
+from tutelage.utils.options import OpenFraction, Temperature
 
 
 class TfKDReg(Response):
@@ -34,7 +34,7 @@ class TfKDReg(Response):
     task_loss_weight = 0.9
 
     temperature: Temperature = 20.0
-    right: ShareBetween = 0.99
+    right: OpenFraction = 0.99
     of_probabilities: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class AKL(Sequence):
@@ -28,7 +28,7 @@ class AKL(Sequence):
     paper = "Wu, Tao, Wang, Yang, Zhao, Wong. COLING 2025. arXiv:2404.02657"
     ignores = ("shift of logits",)
 
-    mu: Share = 0.5
+    mu: Fraction = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)

@@ -8,7 +8,7 @@ from torch import Tensor
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class SkewKL(Sequence):
@@ -26,7 +26,7 @@ class SkewKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
     entropy: bool = True
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
@@ -54,7 +54,7 @@ class SkewRKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
         require_same_shape(self, student, teacher)

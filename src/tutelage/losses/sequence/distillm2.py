@@ -13,7 +13,7 @@ from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.losses.functional.tokens import mean_by_sequence
 from tutelage.losses.sequence.token_ce import cross_entropy
-from tutelage.utils.options import Epochs, ShareBelowOne
+from tutelage.utils.options import Epochs, FractionBelowOne
 
 
 class DistiLLM2(Sequence):
@@ -39,8 +39,8 @@ class DistiLLM2(Sequence):
     only_for = "language models"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
-    reverse_skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
+    reverse_skew: FractionBelowOne = 0.1
     gradual: bool = False
     epochs: Epochs = 1.0
     reverse_only: bool = False

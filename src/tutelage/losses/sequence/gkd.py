@@ -8,7 +8,7 @@ from torch import Tensor
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.utils.options import Share, Temperature
+from tutelage.utils.options import Fraction, Temperature
 
 
 class GKD(Sequence):
@@ -26,7 +26,7 @@ class GKD(Sequence):
     paper = "Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem. ICLR 2024. arXiv:2306.13649"
     ignores = ("shift of logits",)
 
-    beta: Share = 0.5
+    beta: Fraction = 0.5
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 LARGEST = 60.0  # the largest log ratio: exp would overflow beyond it
 
@@ -37,8 +37,8 @@ class MiniLLM(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    gamma: Share = 0.95
-    cliprange: Share = 0.2
+    gamma: Fraction = 0.95
+    cliprange: Fraction = 0.2
 
     def forward(
         self,

@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Epochs, NonNegative, Share
+from tutelage.utils.options import Epochs, Fraction, NonNegative
 
 
 class TAID(Sequence):
@@ -34,10 +34,10 @@ class TAID(Sequence):
     ignores = ("shift of logits",)
     compiles = False
 
-    t_start: Share = 0.4
-    t_end: Share = 1.0
+    t_start: Fraction = 0.4
+    t_end: Fraction = 1.0
     alpha: NonNegative = 5e-4
-    beta: Share = 0.99
+    beta: Fraction = 0.99
     epochs: Epochs = 10.0
     adaptive: bool = True
     entropy: bool = True
