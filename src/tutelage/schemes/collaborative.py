@@ -19,7 +19,7 @@ from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwra
 from tutelage.schemes.collaborative_player import CollaborativePlayer, branch_outputs
 from tutelage.schemes.peer_ensembles import EnsembleName, create_ensemble
 from tutelage.structures import Batch, Inputs, Outputs
-from tutelage.utils.options import FewOrZero, Fraction, FractionBelowOne, Layer
+from tutelage.utils.options import Fraction, FractionBelowOne, Layer, SmallCountOrZero
 
 
 class Collaborative(Scheme):
@@ -50,7 +50,7 @@ class Collaborative(Scheme):
         seed: int = 0,
         own_views: bool = False,
         average: FractionBelowOne | None = None,
-        others: FewOrZero = 0,
+        others: SmallCountOrZero = 0,
     ) -> None:
         super().__init__()
         if len(group.students()) < 2:
@@ -71,7 +71,7 @@ class Collaborative(Scheme):
         rise: Fraction = 0.0,
         own_views: bool = False,
         average: FractionBelowOne | None = None,
-        others: FewOrZero = 0,
+        others: SmallCountOrZero = 0,
     ) -> Collaborative:
         """Build as many students as the run has peers."""
         settings, names = context.settings, peer_names(context)

@@ -18,7 +18,7 @@ from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import CheckedArguments, Few, FewOrZero, NonNegative
+from tutelage.utils.options import CheckedArguments, NonNegative, SmallCount, SmallCountOrZero
 
 
 class DenseVotes(SelfTaught):
@@ -40,7 +40,11 @@ class DenseVotes(SelfTaught):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
+        cls,
+        context: SchemeContext,
+        heads: SmallCountOrZero = 2,
+        head_weight: NonNegative = 0.5,
+        enlarge: SmallCount = 1,
     ) -> DenseVotes:
         """Build the student."""
         return cls(DenseVotesPlayer(context.network(), context.terms(), context.task, heads, head_weight, enlarge))
@@ -54,9 +58,9 @@ class DenseVotesPlayer(CheckedArguments, Player):
         model: nn.Module,
         terms: Terms,
         task: Task,
-        heads: FewOrZero = 2,
+        heads: SmallCountOrZero = 2,
         head_weight: NonNegative = 0.5,
-        enlarge: Few = 1,
+        enlarge: SmallCount = 1,
     ) -> None:
         super().__init__(model, terms, task)
         self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge

@@ -16,7 +16,7 @@ from tutelage.schemes.base import SchemeContext, peer_names
 from tutelage.schemes.codistillation import Codistillation, load_copy
 from tutelage.utils import tensor_file
 from tutelage.utils.files import write_atomically
-from tutelage.utils.options import Count, FewOrZero, Positive
+from tutelage.utils.options import Count, Positive, SmallCountOrZero
 
 
 class FileCodistillation(Codistillation):
@@ -45,7 +45,7 @@ class FileCodistillation(Codistillation):
         me: str,
         folder: Path,
         every: Count = 50,
-        lag: FewOrZero = 1,
+        lag: SmallCountOrZero = 1,
         wait: Positive = 600.0,
         run: str = "",
     ) -> None:
@@ -60,8 +60,8 @@ class FileCodistillation(Codistillation):
         context: SchemeContext,
         every: Count = 50,
         folder: str | None = None,
-        me: FewOrZero = 0,
-        lag: FewOrZero = 1,
+        me: SmallCountOrZero = 0,
+        lag: SmallCountOrZero = 1,
         wait: Positive = 600.0,
     ) -> FileCodistillation:
         """Build as many peers as the run has, of which this run trains number `me`."""

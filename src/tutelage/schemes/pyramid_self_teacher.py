@@ -21,7 +21,7 @@ from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.multi_exit import sum_by_name
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import CheckedArguments, Few, Layers
+from tutelage.utils.options import CheckedArguments, Layers, SmallCount
 
 
 class PyramidSelfTeacher(SelfTaught):
@@ -40,7 +40,7 @@ class PyramidSelfTeacher(SelfTaught):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
+        cls, context: SchemeContext, layers: Layers = "auto", width: SmallCount = 2, depth: SmallCount = 2
     ) -> PyramidSelfTeacher:
         """Build the student."""
         return cls(PyramidPlayer(context.network(), context.terms(), context.task, layer_list(layers), width, depth))
@@ -53,7 +53,13 @@ class PyramidPlayer(CheckedArguments, Player):
     """
 
     def __init__(
-        self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = (), width: Few = 2, depth: Few = 2
+        self,
+        model: nn.Module,
+        terms: Terms,
+        task: Task,
+        layers: Sequence[str] = (),
+        width: SmallCount = 2,
+        depth: SmallCount = 2,
     ) -> None:
         super().__init__(model, terms, task)
         self.layers, self.width, self.depth = list(layers), width, depth

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs, move
 from tutelage.teachers.base import Teacher, TeacherWrapper
-from tutelage.utils.options import FewOrZero
+from tutelage.utils.options import SmallCountOrZero
 
 Prefetched = tuple[Batch, "Future[Outputs]"]
 
@@ -34,7 +34,7 @@ class PrefetchingTeacher(TeacherWrapper):
 
     name = "ahead"
 
-    def __init__(self, teacher: Teacher, depth: FewOrZero = 2, device: str | None = None) -> None:
+    def __init__(self, teacher: Teacher, depth: SmallCountOrZero = 2, device: str | None = None) -> None:
         super().__init__(teacher)
         if teacher.changes():
             raise ConfigError(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import max_pool_to_smaller
-from tutelage.utils.options import Few
+from tutelage.utils.options import SmallCount
 
 
 class NORM(Feature):
@@ -29,7 +29,7 @@ class NORM(Feature):
     zero_at_equal = False
     task_loss_weight = 0.1
 
-    segments: Few = 8
+    segments: SmallCount = 8
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.expand = nn.Conv2d(student.shape[1], self.segments * teacher.shape[1], 1, bias=False).to(student)

@@ -10,7 +10,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import BatchNorm
-from tutelage.utils.options import Few, Temperature, Width
+from tutelage.utils.options import SmallCount, Temperature, Width
 
 
 class SemCKD(Feature):
@@ -36,7 +36,7 @@ class SemCKD(Feature):
     default_weight = 400.0
 
     batch_size: Width = 256
-    factor: Few = 4
+    factor: SmallCount = 4
     temperature: Temperature = 1.0
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:

@@ -9,7 +9,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
-from tutelage.utils.options import Few
+from tutelage.utils.options import SmallCount
 
 
 class SimKD(Feature):
@@ -31,7 +31,7 @@ class SimKD(Feature):
     compares = "last"
     zero_at_equal = False
 
-    factor: Few = 2
+    factor: SmallCount = 2
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]

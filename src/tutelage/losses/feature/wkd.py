@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Feature, require_same_shape
-from tutelage.utils.options import Few, FractionAboveZero, Positive
+from tutelage.utils.options import FractionAboveZero, Positive, SmallCount
 
 
 class WKDF(Feature):
@@ -36,7 +36,7 @@ class WKDF(Feature):
 
     mean_weight: Positive = 4.0
     eps: FractionAboveZero = 1e-5
-    grid: Few = 1
+    grid: SmallCount = 1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         cells = zip(self.cells(student), self.cells(teacher), strict=True)

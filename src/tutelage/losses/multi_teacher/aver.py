@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
-from tutelage.utils.options import FewOrZero, Temperature
+from tutelage.utils.options import SmallCountOrZero, Temperature
 
 
 class AVER(Response):
@@ -32,7 +32,7 @@ class AVER(Response):
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0
-    drop: FewOrZero = 0
+    drop: SmallCountOrZero = 0
     class_mean: bool = False
 
     @classmethod

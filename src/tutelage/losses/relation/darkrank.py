@@ -8,7 +8,7 @@ from torch import Tensor
 from tutelage.losses.base import Relation
 from tutelage.losses.functional.pairwise import squared_distances
 from tutelage.losses.functional.ranking import log_sum_of_remaining, sort_by_teacher
-from tutelage.utils.options import Few, Positive
+from tutelage.utils.options import Positive, SmallCount
 
 
 class HardDarkRank(Relation):
@@ -30,7 +30,7 @@ class HardDarkRank(Relation):
 
     alpha: Positive = 3.0
     beta: Positive = 3.0
-    permute_len: Few = 4
+    permute_len: SmallCount = 4
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
