@@ -52,7 +52,7 @@ class DataclassModule(CheckedArguments, nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options().items())
 
 
-def positive(module: DataclassModule, *names: str) -> None:
+def require_positive(module: DataclassModule, *names: str) -> None:
     """Reject fields that aren't above zero.
 
     Raises: ConfigError.
