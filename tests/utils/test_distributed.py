@@ -24,7 +24,7 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.fabric import make_fabric
-from tutelage.utils.distributed import gathered
+from tutelage.utils.distributed import all_gather_samples
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8), torch.arange(8))
 
@@ -97,7 +97,7 @@ def test_gathered_memories_hold_every_processs_samples(tmp_path):
 
 def test_one_process_has_all_there_is():
     x = torch.randn(3, 2)
-    assert gathered(x, 3) is x
+    assert all_gather_samples(x, 3) is x
 
 
 def test_a_spec_says_whether_to_gather():

@@ -21,7 +21,7 @@ from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature,
 from tutelage.policies.parsing import parse_policy
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
-from tutelage.utils.distributed import gathered, samples_of
+from tutelage.utils.distributed import all_gather_samples, samples_of
 from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
 
 
@@ -192,7 +192,9 @@ class Term(CheckedArguments, nn.Module):
         student = self._side("student", student_outputs)
         teacher = None if teacher_outputs is None else self._side("teacher", teacher_outputs)
         if self.gather:
-            student, teacher, loss_kwargs, mask = gathered([student, teacher, loss_kwargs, mask], samples_of(student))
+            student, teacher, loss_kwargs, mask = all_gather_samples(
+                [student, teacher, loss_kwargs, mask], samples_of(student)
+            )
         if mask is not None and self.loss.maskable:
             student, teacher, loss_kwargs = (multitask.rows(side, mask) for side in (student, teacher, loss_kwargs))
         values = self._compare(student, teacher, loss_kwargs)
@@ -205,7 +207,9 @@ class Term(CheckedArguments, nn.Module):
         teacher = [wiring.shaped(teacher_outputs[layer]) for layer in wiring.teacher_layers]
         loss_kwargs = self._loss_kwargs(available) | self._head_logits(wiring, student, available)
         if self.gather:
-            student, teacher, loss_kwargs = gathered([student, teacher, loss_kwargs], len(student_outputs.response))
+            student, teacher, loss_kwargs = all_gather_samples(
+                [student, teacher, loss_kwargs], len(student_outputs.response)
+            )
         if self.loss.compares == "review":
             return mean(self.loss(student, teacher, **loss_kwargs))
         return torch.stack([mean(self.loss(s, t, **loss_kwargs)) for s, t in zip(student, teacher, strict=True)]).sum()

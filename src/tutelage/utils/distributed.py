@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def gathered(value: Any, samples: int) -> Any:
+def all_gather_samples(value: Any, samples: int) -> Any:
     """Gather a process's tensor (B, …) from all W processes as (W·B, …), in rank order, with gradients.
 
     Lists and dicts are gathered item by item; other values than tensors of `samples` samples stay unchanged. Every
@@ -20,9 +20,9 @@ def gathered(value: Any, samples: int) -> Any:
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return value
     if isinstance(value, Mapping):
-        return {name: gathered(x, samples) for name, x in value.items()}
+        return {name: all_gather_samples(x, samples) for name, x in value.items()}
     if isinstance(value, list):
-        return [gathered(x, samples) for x in value]
+        return [all_gather_samples(x, samples) for x in value]
     if isinstance(value, Tensor) and value.dim() and len(value) == samples:
         return _Gather.apply(value)
     return value

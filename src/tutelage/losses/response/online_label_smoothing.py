@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.target_class import target_mask
-from tutelage.utils.distributed import gathered
+from tutelage.utils.distributed import all_gather_samples
 from tutelage.utils.options import Fraction
 
 
@@ -52,7 +52,7 @@ class OnlineLabelSmoothing(Response):
             self.start_epoch(int(epoch))
         soft = self.labels[targets].movedim(-1, 1).to(student)
         if self.training:
-            self.accumulate(*gathered([student.detach(), targets], len(student)))
+            self.accumulate(*all_gather_samples([student.detach(), targets], len(student)))
         return -(torch.lerp(soft, hard, self.alpha) * F.log_softmax(student, dim=1)).sum(1)
 
     def start_epoch(self, epoch: int) -> None:

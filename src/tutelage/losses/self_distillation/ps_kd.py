@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
 from tutelage.losses.functional.target_class import target_mask
-from tutelage.utils.distributed import gathered
+from tutelage.utils.distributed import all_gather_samples
 from tutelage.utils.options import Count, Fraction
 
 PAPER_EPOCHS = 300
@@ -73,6 +73,6 @@ class PSKD(Response):
         has_past = past.sum(1, keepdim=True) > 0
         soft = torch.where(has_past, hard + alpha * (past.to(student) - hard), hard)
         if self.training:
-            index, predictions = gathered([index, student.detach().softmax(1)], len(index))
+            index, predictions = all_gather_samples([index, student.detach().softmax(1)], len(index))
             self.predictions[index] = predictions.to(self.predictions)
         return -(soft * F.log_softmax(student, dim=1)).sum(1)
