@@ -21,7 +21,7 @@ from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature,
 from tutelage.policies.parsing import parse_policy
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
-from tutelage.utils.distributed import all_gather_samples, samples_of
+from tutelage.utils.distributed import all_gather_samples, count_samples
 from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
 
 
@@ -193,7 +193,7 @@ class Term(CheckedArguments, nn.Module):
         teacher = None if teacher_outputs is None else self._side("teacher", teacher_outputs)
         if self.gather:
             student, teacher, loss_kwargs, mask = all_gather_samples(
-                [student, teacher, loss_kwargs, mask], samples_of(student)
+                [student, teacher, loss_kwargs, mask], count_samples(student)
             )
         if mask is not None and self.loss.maskable:
             student, teacher, loss_kwargs = (multitask.rows(side, mask) for side in (student, teacher, loss_kwargs))

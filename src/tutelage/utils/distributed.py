@@ -28,7 +28,7 @@ def all_gather_samples(value: Any, samples: int) -> Any:
     return value
 
 
-def samples_of(value: Any) -> int:
+def count_samples(value: Any) -> int:
     """Return the number of samples of a tensor, or of each tensor in a list."""
     return len(value[0] if isinstance(value, list) else value)
 
