@@ -32,7 +32,7 @@ from tutelage.training.optimizers import (
     scheduler,
 )
 from tutelage.utils.compat import unwrap
-from tutelage.utils.distributed import all_of
+from tutelage.utils.distributed import all_gather_object
 from tutelage.utils.signals import StopRequest
 
 MakeOptimiser = Callable[[nn.Module, TrainerSettings], Optimizer]
@@ -129,7 +129,7 @@ class TrainingState:
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "scheme": self.scheme.checkpoint_state(),
             "precision": fabric.strategy.precision.state_dict(),
-            "random": all_of(checkpoint.random_state()),
+            "random": all_gather_object(checkpoint.random_state()),
             "best_weights": self.best_weights,
             "threads": torch.get_num_threads(),
         }

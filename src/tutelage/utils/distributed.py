@@ -52,7 +52,7 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def all_of(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """Return every process's value, in rank order."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]
