@@ -15,7 +15,7 @@ from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
 from tutelage.nn.model_profile import first_samples
 from tutelage.nn.token_grid import module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs
-from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
+from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, tree_leaves
 
 NORMS = {
     nn.Linear: nn.BatchNorm1d,
@@ -141,7 +141,7 @@ class _UseRecorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count the uses of recorded outputs by an operation, except the running norm's use of its input."""
-        for x in leaves((args, kwargs)):
+        for x in tree_leaves((args, kwargs)):
             if id(x) in self.outputs and id(x) != self.current_input:
                 self.other_uses[id(x)] += 1
         return func(*args, **(kwargs or {}))

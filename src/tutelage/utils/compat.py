@@ -57,7 +57,7 @@ def writes_in_place(x: Tensor) -> int:
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version  # torch 2.15
 
 
-def leaves(tree: Any) -> list[Any]:
+def tree_leaves(tree: Any) -> list[Any]:
     """Return what nested lists, tuples and dicts hold."""
     from torch.utils._pytree import tree_leaves  # torch 2.15
 
