@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs, response_of
-from tutelage.utils.compat import uncompiled, writes_in_place
+from tutelage.utils.compat import unwrap_compiled, writes_in_place
 
 
 class FeatureExtractor(nn.Module):
@@ -37,7 +37,7 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model = uncompiled(model)
+        self.model = model = unwrap_compiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.capturing = False  # the wrapped model may also be called directly

@@ -23,7 +23,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.token_grid import with_form
 from tutelage.structures import Batch, Inputs
-from tutelage.utils.compat import uncompiled, writes_in_place
+from tutelage.utils.compat import unwrap_compiled, writes_in_place
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
 
     Raises: ModelError if it overwrites its input in place.
     """
-    model, inputs = uncompiled(model), first_samples(batch.inputs, 2)
+    model, inputs = unwrap_compiled(model), first_samples(batch.inputs, 2)
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
     before = [writes_in_place(x) for x in tensors]
     response = run_once(model, inputs).response

@@ -21,7 +21,7 @@ from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.utils.compat import uncompiled
+from tutelage.utils.compat import unwrap_compiled
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
@@ -61,7 +61,7 @@ class Frozen(Teacher):
         self.scale: Tensor | None
         self.shift: Tensor | None
         self.plain = [
-            uncompiled(model).requires_grad_(False)
+            unwrap_compiled(model).requires_grad_(False)
         ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
         self.tapped = FeatureExtractor(model)
         self.task = task

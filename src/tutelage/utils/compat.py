@@ -24,7 +24,7 @@ def unwrap(module: nn.Module) -> Any:
     return module
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
+def unwrap_compiled(model: nn.Module) -> nn.Module:
     """Return what torch.compile was given; any other model as it is."""
     return getattr(model, "_orig_mod", model)  # torch 2.15: OptimizedModule._orig_mod
 
