@@ -21,7 +21,7 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import LayerInfo, first_samples, trace_layers
 from tutelage.structures import Inputs
-from tutelage.utils.compat import buffers_of, keeps_running_statistics, writes_in_place
+from tutelage.utils.compat import buffers_of, count_inplace_writes, keeps_running_statistics
 
 SMALL_FRACTION = 1 / 8
 """A module that holds at most this fraction of the activations isn't divided further."""
@@ -130,12 +130,12 @@ class _Recomputation:
 
     def __init__(self, name: str, module: nn.Module, args: Sequence[Any]) -> None:
         self.name = name
-        self.inputs = [(x, writes_in_place(x)) for x in args if isinstance(x, Tensor)]
+        self.inputs = [(x, count_inplace_writes(x)) for x in args if isinstance(x, Tensor)]
         self.buffers = [(own, _copies(own)) for m in module.modules() if (own := buffers_of(m))]
 
     def check_inputs(self) -> None:
         """Raise ModelError if an input was overwritten in place since the first forward."""
-        if any(writes_in_place(x) != writes for x, writes in self.inputs):
+        if any(count_inplace_writes(x) != writes for x, writes in self.inputs):
             raise ModelError(
                 f"recompute: the input of block {self.name!r} is overwritten in place (by an in-place ReLU or "
                 "addition in the block or after it); make that operation `inplace=False`, or set recompute=false."

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs, response_of
-from tutelage.utils.compat import unwrap_compiled, writes_in_place
+from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
 class FeatureExtractor(nn.Module):
@@ -69,7 +69,7 @@ class FeatureExtractor(nn.Module):
             raise ModelError(
                 f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer."
             )
-        self.store[layer] = out, writes_in_place(out)
+        self.store[layer] = out, count_inplace_writes(out)
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Run the model and return its response and the captured features."""
@@ -87,7 +87,7 @@ class FeatureExtractor(nn.Module):
         if layer not in self.store:
             raise ModelError(f"layer {layer!r} didn't run in the forward; name a layer that runs.")
         feature, version = self.store[layer]
-        if writes_in_place(feature) != version:
+        if count_inplace_writes(feature) != version:
             raise ModelError(
                 f"layer {layer!r} was overwritten in place by a later operation (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that operation `inplace=False`."

@@ -23,7 +23,7 @@ from tutelage.nn.feature_extractor import (
 )
 from tutelage.nn.token_grid import with_form
 from tutelage.structures import Batch, Inputs
-from tutelage.utils.compat import unwrap_compiled, writes_in_place
+from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
     """
     model, inputs = unwrap_compiled(model), first_samples(batch.inputs, 2)
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    before = [writes_in_place(x) for x in tensors]
+    before = [count_inplace_writes(x) for x in tensors]
     response = run_once(model, inputs).response
-    if before != [writes_in_place(x) for x in tensors]:
+    if before != [count_inplace_writes(x) for x in tensors]:
         raise ModelError(
             f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make its "
             "first "
@@ -153,7 +153,7 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         out = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
             outputs.pop(name, None)
-            outputs[name] = module, out, writes_in_place(out)
+            outputs[name] = module, out, count_inplace_writes(out)
             calls[name] = calls.get(name, 0) + 1
 
     _visit_outputs(model, inputs, record)
@@ -168,7 +168,7 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         )
         for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
-    intact = {name for name, (_, out, writes) in outputs.items() if writes_in_place(out) == writes}
+    intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
     stages = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in intact], blocks))}
     return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, stages.get(x.name)) for x in layers]

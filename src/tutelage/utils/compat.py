@@ -52,7 +52,7 @@ def keeps_running_statistics(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
 
 
-def writes_in_place(x: Tensor) -> int:
+def count_inplace_writes(x: Tensor) -> int:
     """Return how often a tensor was written in place; 0 where that is unknown."""
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version  # torch 2.15
 
