@@ -21,7 +21,7 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import LayerInfo, first_samples, trace_layers
 from tutelage.structures import Inputs
-from tutelage.utils.compat import buffers_of, count_inplace_writes, keeps_running_statistics
+from tutelage.utils.compat import buffers_of, count_inplace_writes, has_running_statistics
 
 SMALL_FRACTION = 1 / 8
 """A module that holds at most this fraction of the activations isn't divided further."""
@@ -44,7 +44,7 @@ def enable_checkpointing(student: FeatureExtractor, inputs: Inputs) -> None:
     model = student.model
     supported = getattr(model, "supports_gradient_checkpointing", False)
     has_switch = supported and hasattr(model, "gradient_checkpointing_enable")
-    if has_switch and not any(keeps_running_statistics(m) for m in model.modules()):
+    if has_switch and not any(has_running_statistics(m) for m in model.modules()):
         student.handles.append(_TransformersCheckpointing(model))
         return
     names = find_blocks(model, inputs)

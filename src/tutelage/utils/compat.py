@@ -46,7 +46,7 @@ def has_forward_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)  # torch 2.15
 
 
-def keeps_running_statistics(module: nn.Module) -> bool:
+def has_running_statistics(module: nn.Module) -> bool:
     """Return whether the module is a batch or instance norm with running statistics."""
     # torch 2.15: the public classes have no other base in common
     return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
