@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tutelage.errors import plain
 
-WIDE = 180
+DEFAULT_WIDTH = 180
 """Columns if the output is no terminal."""
 
 
@@ -23,7 +23,7 @@ def console(stderr: bool = False) -> Console:
     It is coloured on a terminal unless NO_COLOR is set.
     """
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    width = None if stream.isatty() or "COLUMNS" in os.environ else DEFAULT_WIDTH
     return Console(
         stderr=stderr, highlight=False, markup=False, emoji=False, width=width, quiet=rank() > 0 and not stderr
     )
