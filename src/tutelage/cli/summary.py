@@ -10,7 +10,7 @@ from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences
-from tutelage.utils.console import duration, number, print_lines, table
+from tutelage.utils.console import duration, number, print_lines, print_table
 
 
 def run(config: Config) -> None:
@@ -28,11 +28,11 @@ def print_summary(run: Finished) -> None:
     rows = [_row(name, role, result["metric"]) for name, role in (teacher | result["before"] | students).items()]
     rows += [_row(f"  {name}", summary, result["metric"]) for name, summary in result["others"].items()]
     print_lines("")
-    table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    print_table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
         by_model = {name: role["columns"] for name, role in (teacher | students).items() if role["columns"]}
         rows = [(name, *(f"{values[c]:.4f}" for c in columns)) for name, values in by_model.items()]
-        table("", (f"{result['metric']} of each label", *columns), rows)
+        print_table("", (f"{result['metric']} of each label", *columns), rows)
     print_lines("", *_cost(result))
     if verdict := list(sentences(result)):
         print_lines("", *verdict)

@@ -39,7 +39,7 @@ def print_lines(*lines: str) -> None:
     console().print("\n".join(map(plain, lines)), soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table on standard output; long cells wrap rather than lose text."""
     rich_table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:

@@ -60,7 +60,7 @@ def info(folder: Folder) -> None:
     Example: tutelage cache info caches/digits-0123456789ab
     """
     from tutelage.cache.manifest import read as read_manifest
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.utils.console import number, print_lines, print_table
 
     manifest = read_manifest(folder)
     size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
@@ -72,7 +72,7 @@ def info(folder: Folder) -> None:
         complete = sum(manifest.complete(view, name) for view in range(manifest.views))
         errors = ", ".join(f"{measure} {value:.3g}" for measure, value in manifest.error[name].items())
         rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{complete} of {manifest.views}", errors))
-    table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
+    print_table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
 
 
 @app.command()

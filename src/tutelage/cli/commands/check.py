@@ -90,7 +90,7 @@ def _format_weight(weight: float | str) -> str:
 def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
     from tutelage.policies.parsing import describe_policy
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.utils.console import number, print_lines, print_table
 
     rows = [
         (
@@ -103,7 +103,7 @@ def _print_terms(trial: Trial) -> None:
     ]
     if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own terms
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]
-    table("", ("term", "weight", "value × weight", "gradient norm"), rows)
+    print_table("", ("term", "weight", "value × weight", "gradient norm"), rows)
     for name, term in trial.terms.items():
         assert isinstance(term, Term)
         for i, (student, teacher) in enumerate(term.pairs):

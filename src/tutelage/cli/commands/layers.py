@@ -58,7 +58,7 @@ def layers(
 
     from tutelage.nn.model_profile import profile_model
     from tutelage.structures import Batch
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.utils.console import number, print_lines, print_table
 
     network, shape = _create(model, arguments or [])
     profile = profile_model(network, Batch(torch.randn(2, *shape)))
@@ -67,7 +67,7 @@ def layers(
         for x in profile.layers
         if everything or x.stage is not None or _is_block(network.get_submodule(x.name))
     ]
-    table("", ("layer", "class", "output", "stage", "calls"), rows)
+    print_table("", ("layer", "class", "output", "stage", "calls"), rows)
     parameters = number(sum(p.numel() for p in network.parameters()))
     print_lines(
         f"{model}: {parameters} parameters, input {' × '.join(map(str, shape))}, "

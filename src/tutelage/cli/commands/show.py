@@ -23,7 +23,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
     Example: tutelage show dkd
     """
-    from tutelage.utils.console import print_lines, table
+    from tutelage.utils.console import print_lines, print_table
 
     shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
@@ -37,7 +37,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
             )
             if rows := _scheme_options(part) if package == "schemes" else _options(part):
                 print_lines("")
-                table("Options", ("option", "default", "type"), rows)
+                print_table("Options", ("option", "default", "type"), rows)
             if package == "losses":
                 print_lines("", *_traits(entry, part))
             shown = True
