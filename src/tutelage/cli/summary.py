@@ -10,7 +10,7 @@ from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences
-from tutelage.utils.console import duration, number, print_lines, print_table
+from tutelage.utils.console import duration, format_number, print_lines, print_table
 
 
 def run(config: Config) -> None:
@@ -50,8 +50,8 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         summary["model"],
         "–" if summary.get(metric) is None else f"{summary[metric]:.4f}",
         interval(summary["interval"]) or "– (one seed)",
-        number(summary["parameters"]),
-        number(summary["macs"]),
+        format_number(summary["parameters"]),
+        format_number(summary["macs"]),
         duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
 
@@ -60,7 +60,8 @@ def _cost(result: dict[str, Any]) -> list[str]:
     """The time and peak memory of a step of each training, in one line; empty if nothing was trained in this run."""
     trained = {name: result[role] for role, name in roles(result).items() if result[role].get("step_ms")}
     parts = [
-        f"{name} {duration(s['step_ms'] / 1000)}, {number(s.get('peak_memory_mb'))} MB" for name, s in trained.items()
+        f"{name} {duration(s['step_ms'] / 1000)}, {format_number(s.get('peak_memory_mb'))} MB"
+        for name, s in trained.items()
     ]
     scopes = {s.get("peak_memory_of") for s in trained.values()}
     scope = " of the process so far" if "process so far" in scopes else ""

@@ -49,7 +49,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     console().print(rich_table)
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Format a count with thousands separators (1,234 or 1.2 M), – for None."""
     if value is None:
         return "–"

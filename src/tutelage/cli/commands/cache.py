@@ -60,11 +60,11 @@ def info(folder: Folder) -> None:
     Example: tutelage cache info caches/digits-0123456789ab
     """
     from tutelage.cache.manifest import read as read_manifest
-    from tutelage.utils.console import number, print_lines, print_table
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     manifest = read_manifest(folder)
     size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
-    print_lines(f"{number(manifest.samples)} samples, {manifest.views} views, {number(size)} bytes")
+    print_lines(f"{format_number(manifest.samples)} samples, {manifest.views} views, {format_number(size)} bytes")
     for name, value in manifest.about.items():
         print_lines(f"{name}: {value}")
     rows = []

@@ -75,12 +75,14 @@ def _decimals(values: tuple[float, ...]) -> str:
 
 
 def _print_networks(trial: Trial) -> None:
-    from tutelage.utils.console import number, print_lines
+    from tutelage.utils.console import format_number, print_lines
 
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            print_lines(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs per image")
+            print_lines(
+                f"{name}: {format_number(parameters)} parameters, {format_number(trial.macs[name])} MACs per image"
+            )
 
 
 def _format_weight(weight: float | str) -> str:
@@ -90,7 +92,7 @@ def _format_weight(weight: float | str) -> str:
 def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
     from tutelage.policies.parsing import describe_policy
-    from tutelage.utils.console import number, print_lines, print_table
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     rows = [
         (
@@ -112,11 +114,11 @@ def _print_terms(trial: Trial) -> None:
             using = (
                 ""
                 if connector is None
-                else f" through {type(connector).__name__} ({number(size)} trainable parameters)"
+                else f" through {type(connector).__name__} ({format_number(size)} trainable parameters)"
             )
             print_lines(f"  {name}: student {student} ← teacher {teacher}{using}")
         if count := sum(p.numel() for p in term.loss.parameters()):
-            print_lines(f"  {name}: the loss itself has {number(count)} trainable parameters")
+            print_lines(f"  {name}: the loss itself has {format_number(count)} trainable parameters")
 
 
 def _norm(trial: Trial, name: str) -> float:

@@ -58,7 +58,7 @@ def layers(
 
     from tutelage.nn.model_profile import profile_model
     from tutelage.structures import Batch
-    from tutelage.utils.console import number, print_lines, print_table
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     network, shape = _create(model, arguments or [])
     profile = profile_model(network, Batch(torch.randn(2, *shape)))
@@ -68,7 +68,7 @@ def layers(
         if everything or x.stage is not None or _is_block(network.get_submodule(x.name))
     ]
     print_table("", ("layer", "class", "output", "stage", "calls"), rows)
-    parameters = number(sum(p.numel() for p in network.parameters()))
+    parameters = format_number(sum(p.numel() for p in network.parameters()))
     print_lines(
         f"{model}: {parameters} parameters, input {' × '.join(map(str, shape))}, "
         f"{len(rows)} of {len(profile.layers)} layers shown; embedding: {profile.embedding or 'none'}"
