@@ -45,4 +45,4 @@ def test_the_summary_contains(case, tmp_path, capsys):
     [(0.00255, "2.55 ms"), (0.9999, "1 s"), (2.55, "2.55 s"), (12, "12 s"), (200, "3 min"), (None, "–")],
 )
 def test_durations_have_no_exponents(seconds, text):
-    assert console.duration(seconds) == text
+    assert console.format_duration(seconds) == text

@@ -10,7 +10,7 @@ from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences
-from tutelage.utils.console import duration, format_number, print_lines, print_table
+from tutelage.utils.console import format_duration, format_number, print_lines, print_table
 
 
 def run(config: Config) -> None:
@@ -52,7 +52,7 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         interval(summary["interval"]) or "– (one seed)",
         format_number(summary["parameters"]),
         format_number(summary["macs"]),
-        duration(summary["seconds"]) if summary["seconds"] is not None else "",
+        format_duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
 
 
@@ -60,7 +60,7 @@ def _cost(result: dict[str, Any]) -> list[str]:
     """The time and peak memory of a step of each training, in one line; empty if nothing was trained in this run."""
     trained = {name: result[role] for role, name in roles(result).items() if result[role].get("step_ms")}
     parts = [
-        f"{name} {duration(s['step_ms'] / 1000)}, {format_number(s.get('peak_memory_mb'))} MB"
+        f"{name} {format_duration(s['step_ms'] / 1000)}, {format_number(s.get('peak_memory_mb'))} MB"
         for name, s in trained.items()
     ]
     scopes = {s.get("peak_memory_of") for s in trained.values()}

@@ -59,7 +59,7 @@ def format_number(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Format seconds for people: 2.55 ms, 2.55 s, 12 s, 3 min, 2.5 h."""
     if seconds is None:
         return "–"

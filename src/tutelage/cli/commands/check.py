@@ -126,12 +126,13 @@ def _norm(trial: Trial, name: str) -> float:
 
 
 def _print_costs(trial: Trial) -> None:
-    from tutelage.utils.console import duration, print_lines
+    from tutelage.utils.console import format_duration, print_lines
 
     fraction = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
     teacher = f", {fraction} of it for the teacher" if trial.teacher is not None else ""
     print_lines(
-        f"cost: {duration(trial.step)} per step{teacher}; about {duration(trial.seconds)} for the run without "
+        f"cost: {format_duration(trial.step)} per step{teacher}; about {format_duration(trial.seconds)} for the run "
+        "without "
         f"validation; peak memory {trial.memory:,.0f} MB",
         *([f"a cached teacher would make a step {fraction} cheaper"] if trial.cacheable else []),
         "",
