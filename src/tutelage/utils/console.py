@@ -25,11 +25,11 @@ def console(stderr: bool = False) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else DEFAULT_WIDTH
     return Console(
-        stderr=stderr, highlight=False, markup=False, emoji=False, width=width, quiet=rank() > 0 and not stderr
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=width, quiet=process_rank() > 0 and not stderr
     )
 
 
-def rank() -> int:
+def process_rank() -> int:
     """Return the number of this process among those of one training."""
     return max(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
