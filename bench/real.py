@@ -33,7 +33,7 @@ import tutelage
 from tutelage import recipes
 from tutelage.errors import TutelageError
 from tutelage.utils import registry
-from tutelage.utils.intervals import interval, verdict
+from tutelage.utils.intervals import confidence_interval, verdict
 
 
 def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> dict[str, Any]:
@@ -141,13 +141,15 @@ def rows(args: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, An
 def row(role: str, model: str, results: list[dict[str, Any]], metric: str, gains: list[float]) -> dict[str, Any]:
     """Return one row of the table."""
     values = [result[metric] for result in results]
-    gain = {"gain": fmean(gains), "gain_interval": interval(gains), "verdict": verdict(gains)} if gains else {}
+    gain = (
+        {"gain": fmean(gains), "gain_interval": confidence_interval(gains), "verdict": verdict(gains)} if gains else {}
+    )
     return {
         "model": model,
         "method": role,
         metric: fmean(values),
         "values": values,
-        "interval": interval(values),
+        "interval": confidence_interval(values),
         **gain,
         "parameters": results[0]["parameters"],
         "macs": results[0]["macs"],
