@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import stats
 
-from tutelage.utils.intervals import confidence_interval, doubts, verdict, worse
+from tutelage.utils.intervals import confidence_interval, doubts, is_worse, verdict
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 
@@ -46,7 +46,7 @@ def test_a_verdict_agrees_with_the_paired_test():
     [(0.26, 0.61, True, True), (0.7, 0.61, True, False), (0.3, 0.2, False, True), (None, 0.61, True, False)],
 )
 def test_a_figure_is_worse_by_the_metric_s_direction(teacher, alone, higher, expected):
-    assert worse(teacher, alone, higher) is expected
+    assert is_worse(teacher, alone, higher) is expected
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3]])

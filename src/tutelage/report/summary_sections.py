@@ -32,7 +32,7 @@ from tutelage.report.components import (
 )
 from tutelage.report.run_record import ROLES, RunRecord
 from tutelage.report.svg_charts import ChartRow, intervals
-from tutelage.utils.intervals import doubts, worse
+from tutelage.utils.intervals import doubts, is_worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
@@ -142,7 +142,7 @@ def _teacher_warning(run: RunRecord) -> list[Block]:
     """A warning if the teacher is worse than the student alone."""
     teacher, alone = (run.summary(role).get(run.metric) for role in ("teacher", "alone"))
     if not (
-        is_number(teacher) and is_number(alone) and worse(teacher, alone, run.result.get("higher_is_better", True))
+        is_number(teacher) and is_number(alone) and is_worse(teacher, alone, run.result.get("higher_is_better", True))
     ):
         return []
     return [

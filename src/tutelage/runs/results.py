@@ -13,7 +13,7 @@ from tutelage.runs import examples
 from tutelage.runs.phase import read_phase
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
-from tutelage.utils.intervals import confidence_interval, verdict, worse
+from tutelage.utils.intervals import confidence_interval, is_worse, verdict
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
-    result["teacher_is_worse"] = worse(teacher, alone, task.higher_is_better)
+    result["teacher_is_worse"] = is_worse(teacher, alone, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
     checksums.write(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.errors import plain
-from tutelage.utils.intervals import doubts, worse
+from tutelage.utils.intervals import doubts, is_worse
 
 ORDER = ("teacher", "alone", "student")
 VERDICTS = {
@@ -31,7 +31,7 @@ def sentences(result: Mapping[str, Any]) -> Iterator[str]:
         if few := doubts(gain["values"]):
             yield f"{few[0].upper()}{few[1:]}: seeds=5."
     teacher, alone = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "alone"))
-    if worse(teacher, alone, result["higher_is_better"]):
+    if is_worse(teacher, alone, result["higher_is_better"]):
         yield (
             f"warning: the teacher is worse than the student trained alone ({result['metric']} {teacher:.4f} against "
             f"{alone:.4f}): train it longer (teacher_epochs), or take a better one."

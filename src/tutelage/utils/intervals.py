@@ -26,7 +26,7 @@ def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
     return "beats" if bounds[0] > 0 else "worse"
 
 
-def worse(value: float | None, reference: float | None, higher_is_better: bool = True) -> bool:
+def is_worse(value: float | None, reference: float | None, higher_is_better: bool = True) -> bool:
     """Return True if a metric is worse than a reference; False if either isn't known."""
     if value is None or reference is None:
         return False
