@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import stats
 
-from tutelage.utils.intervals import confidence_interval, doubts, is_worse, verdict
+from tutelage.utils.intervals import confidence_interval, interval_caveat, is_worse, verdict
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 
@@ -51,6 +51,6 @@ def test_a_figure_is_worse_by_the_metric_s_direction(teacher, alone, higher, exp
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3]])
 def test_two_seeds_are_said_to_be_too_few(values):
-    said = doubts(values)
+    said = interval_caveat(values)
     assert bool(said) == (len(values) == 2)
     assert not said or ("too few" in said and "12.7" in said)

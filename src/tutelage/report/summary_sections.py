@@ -32,7 +32,7 @@ from tutelage.report.components import (
 )
 from tutelage.report.run_record import ROLES, RunRecord
 from tutelage.report.svg_charts import ChartRow, intervals
-from tutelage.utils.intervals import doubts, is_worse
+from tutelage.utils.intervals import interval_caveat, is_worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
@@ -54,7 +54,7 @@ def verdict(run: RunRecord) -> tuple[str, str, str]:
     reached = {role: unit(run.summary(role).get(run.metric)) for role in ROLES}
     if not gain:
         return "none", "Not compared", _without_comparison(run, reached)
-    doubt = doubts(gain.get("values") or [])
+    doubt = interval_caveat(gain.get("values") or [])
     both = f"Taught, {name} reaches {reached['student']} {run.metric}, against {reached['alone']} trained alone"
     difference = f"{unit.difference(gain.get('mean'))}{unit.points} ({_certainty(gain, unit)})"
     kind, higher = str(gain.get("verdict")), run.result.get("higher_is_better", True)

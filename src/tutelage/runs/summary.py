@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.errors import plain
-from tutelage.utils.intervals import doubts, is_worse
+from tutelage.utils.intervals import interval_caveat, is_worse
 
 ORDER = ("teacher", "alone", "student")
 VERDICTS = {
@@ -28,7 +28,7 @@ def sentences(result: Mapping[str, Any]) -> Iterator[str]:
     """What the figures say: the verdict and its doubts, and whether the teacher is worse than the student alone."""
     if gain := result["gain"]:
         yield _verdict(result, gain)
-        if few := doubts(gain["values"]):
+        if few := interval_caveat(gain["values"]):
             yield f"{few[0].upper()}{few[1:]}: seeds=5."
     teacher, alone = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "alone"))
     if is_worse(teacher, alone, result["higher_is_better"]):

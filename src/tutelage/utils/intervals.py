@@ -33,7 +33,7 @@ def is_worse(value: float | None, reference: float | None, higher_is_better: boo
     return value < reference if higher_is_better else value > reference
 
 
-def doubts(values: Sequence[float]) -> str:
+def interval_caveat(values: Sequence[float]) -> str:
     """Return a caveat about the interval of two values; empty for another number of values."""
     if len(values) == 2:
         widths = f"±{_factor(2):.1f} standard errors, that of five ±{_factor(5):.1f}"
