@@ -23,7 +23,7 @@ from tutelage.cache.codecs import Codec, Parts, storage
 from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
 from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
-from tutelage.utils.files import sha256, write_atomically
+from tutelage.utils.files import sha256_of_file, write_atomically
 
 SHARD_BYTES = 64 * 2**20
 SHARD_ROWS = 8192
@@ -200,7 +200,7 @@ class Store:
         path, shard = self.folder / name, self.manifest.shards[name]
         mend = f"`tutelage cache prune {self.folder}` removes what is broken, and the next run builds it again."
         try:
-            if sha256(path) != shard.sha256:
+            if sha256_of_file(path) != shard.sha256:
                 raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
                 key = (file.metadata() or {}).get("key")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tutelage.errors import CheckpointError
-from tutelage.utils.files import sha256, write_atomically, write_text
+from tutelage.utils.files import sha256_of_file, write_atomically, write_text
 
 KEPT = 2
 
@@ -59,7 +59,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `step-N.pt` and, last, its digest; keep the newest two."""
     path = folder / f"step-{step:09d}.pt"
     write_atomically(path, lambda file: torch.save(state, file))
-    write_text(path.with_suffix(".sha256"), sha256(path))
+    write_text(path.with_suffix(".sha256"), sha256_of_file(path))
     forget(folder, KEPT)
     return path
 
@@ -102,7 +102,7 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
 
 def _is_whole(path: Path) -> bool:
     digest = path.with_suffix(".sha256")
-    return path.is_file() and digest.is_file() and digest.read_bytes() == sha256(path).encode()
+    return path.is_file() and digest.is_file() and digest.read_bytes() == sha256_of_file(path).encode()
 
 
 def random_state() -> dict[str, Any]:

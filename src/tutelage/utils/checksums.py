@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tutelage.errors import CheckpointError
-from tutelage.utils.files import sha256, sha256_of, write_atomically, write_text
+from tutelage.utils.files import sha256_of_bytes, sha256_of_file, write_atomically, write_text
 
 NAME = "SHA256SUMS"
 
@@ -16,14 +16,14 @@ Sums = list[tuple[str, str]]
 
 def add(folder: Path, files: Iterable[str]) -> None:
     """Record files in their current state; other records stay unchanged."""
-    new = {name: sha256(folder / name) for name in files}
+    new = {name: sha256_of_file(folder / name) for name in files}
     _write(folder, [(digest, name) for digest, name in _recorded(folder) if name not in new], new)
 
 
 def write(path: Path, content: bytes | str) -> None:
     """Write a file atomically, and record it; if the process is killed in between, either content is valid."""
     content = content.encode() if isinstance(content, str) else content
-    recorded, new = _recorded(path.parent), {path.name: sha256_of(content)}
+    recorded, new = _recorded(path.parent), {path.name: sha256_of_bytes(content)}
     _write(path.parent, recorded, new)
     write_atomically(path, lambda file: file.write(content))
     _write(path.parent, [(digest, name) for digest, name in recorded if name != path.name], new)
@@ -44,7 +44,7 @@ def check(path: Path) -> None:
     Raises: CheckpointError that names the file.
     """
     digests = {digest for digest, name in _recorded(path.parent) if name == path.name}
-    if digests and (not path.is_file() or sha256(path) not in digests):
+    if digests and (not path.is_file() or sha256_of_file(path) not in digests):
         fault = "was altered since it was written" if path.exists() else "is missing"
         raise CheckpointError(
             f"{path} {fault}: it isn't the file whose SHA-256 is in {path.parent / NAME}. {_mend(path.parent)}"
