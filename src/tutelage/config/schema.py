@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import option_faults
-from tutelage.utils.validation import absent, beside, faults
+from tutelage.utils.validation import absent, beside, describe_faults
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -182,7 +182,7 @@ class Config(RunSettings):
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
-            problems = faults(error, type(self).model_fields, whole)
+            problems = describe_faults(error, type(self).model_fields, whole)
             raise ConfigError("\n".join(f"{who}: {line}" for line in problems.splitlines())) from error
 
     @property
@@ -242,9 +242,9 @@ def _refuse_options(package: str, spec: Spec, example: str) -> None:
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
     kind = registry.find(package, name)
-    faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
-    if faults:
-        raise ValueError("\n".join(faults))
+    describe_faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
+    if describe_faults:
+        raise ValueError("\n".join(describe_faults))
 
 
 def _but_name(spec: Spec) -> Spec:
@@ -316,7 +316,7 @@ def check(overrides: Mapping[str, Any]) -> Config:
     try:
         config = Config(**merged)
     except ValidationError as error:
-        problems += faults(error, Config.model_fields, merged).splitlines()
+        problems += describe_faults(error, Config.model_fields, merged).splitlines()
         raise ConfigError("\n".join([*problems, *beside(merged, error, Config), *absent(merged)])) from error
     if problems:
         raise ConfigError("\n".join(problems))

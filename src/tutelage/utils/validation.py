@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from tutelage.errors import shown
 
 
-def faults(error: ValidationError, fields: Mapping[str, FieldInfo], config: Mapping[str, Any]) -> str:
+def describe_faults(error: ValidationError, fields: Mapping[str, FieldInfo], config: Mapping[str, Any]) -> str:
     """Return every fault on a line of its own, beginning with the value; fields: the known keys; config: the values."""
     lines: list[str] = []
     wrong: dict[str, list[tuple[list[str], str, str]]] = {}

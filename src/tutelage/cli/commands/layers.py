@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tutelage.config.parsing import pairs
 from tutelage.errors import ConfigError
 from tutelage.utils.key_types import Place, Size, sides
-from tutelage.utils.validation import faults
+from tutelage.utils.validation import describe_faults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +90,7 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
     try:
         return LayersKeys(**values).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise ConfigError(faults(error, LayersKeys.model_fields, values)) from error
+        raise ConfigError(describe_faults(error, LayersKeys.model_fields, values)) from error
 
 
 def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
