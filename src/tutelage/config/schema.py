@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import option_faults
-from tutelage.utils.validation import absent, beside, describe_faults
+from tutelage.utils.validation import absent, describe_faults, find_contradictions
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -317,7 +317,9 @@ def check(overrides: Mapping[str, Any]) -> Config:
         config = Config(**merged)
     except ValidationError as error:
         problems += describe_faults(error, Config.model_fields, merged).splitlines()
-        raise ConfigError("\n".join([*problems, *beside(merged, error, Config), *absent(merged)])) from error
+        raise ConfigError(
+            "\n".join([*problems, *find_contradictions(merged, error, Config), *absent(merged)])
+        ) from error
     if problems:
         raise ConfigError("\n".join(problems))
     return config

@@ -44,7 +44,7 @@ def _key_faults(errors: Sequence[tuple[list[str], str, str]], description: str) 
             yield f"{setting}: {line.rstrip('.')} ({description})."
 
 
-def beside(config: Mapping[str, Any], error: ValidationError, make: Callable[..., Any]) -> list[str]:
+def find_contradictions(config: Mapping[str, Any], error: ValidationError, make: Callable[..., Any]) -> list[str]:
     """Return further faults of the keys that are valid by themselves: contradictions that involve no invalid key."""
     wrong = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
     if not wrong:
