@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import option_faults
-from tutelage.utils.validation import absent, describe_faults, find_contradictions
+from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -318,7 +318,7 @@ def check(overrides: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         problems += describe_faults(error, Config.model_fields, merged).splitlines()
         raise ConfigError(
-            "\n".join([*problems, *find_contradictions(merged, error, Config), *absent(merged)])
+            "\n".join([*problems, *find_contradictions(merged, error, Config), *find_missing_paths(merged)])
         ) from error
     if problems:
         raise ConfigError("\n".join(problems))

@@ -57,7 +57,7 @@ def find_contradictions(config: Mapping[str, Any], error: ValidationError, make:
     return []
 
 
-def absent(config: Mapping[str, Any]) -> list[str]:
+def find_missing_paths(config: Mapping[str, Any]) -> list[str]:
     """Return sentences about paths that don't exist."""
     kind, _, where = str(config.get("data", "")).partition(":")
     weights = {key: str(config[key]) for key in ("teacher_weights", "student_weights") if config.get(key)}
