@@ -8,14 +8,14 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from tutelage.utils.key_types import Hints, Name, Place
+from tutelage.utils.key_types import EntryTypes, Name, Place
 
 Spec = dict[str, Any]
 Layers = str | list[str]
-Term = Annotated[Spec, Hints({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
+Term = Annotated[Spec, EntryTypes({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
-Scheme = str | Annotated[Spec, Hints({"name": str})]
-TeacherSpec = Place | Annotated[Spec, Hints({"name": str})] | Annotated[list[Place], Field(max_length=64)]
+Scheme = str | Annotated[Spec, EntryTypes({"name": str})]
+TeacherSpec = Place | Annotated[Spec, EntryTypes({"name": str})] | Annotated[list[Place], Field(max_length=64)]
 """A network's name, a teacher of the catalogue with its options, or several networks."""
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from tutelage.config.kinds import FURTHER, ExtraStudent, Method, Scheme, Spec, TeacherSpec
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
+    EntryTypes,
     FrozenOnly,
-    Hints,
     InBaseline,
     Later,
     Name,
@@ -48,7 +48,7 @@ class RunSettings(TrainerSettings):
         "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
     peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
-    stages: RunWide[list[Annotated[Spec, Hints({"name": str}, keys=True)]]] = Field(
+    stages: RunWide[list[Annotated[Spec, EntryTypes({"name": str}, keys=True)]]] = Field(
         [],
         max_length=64,
         description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
@@ -59,7 +59,7 @@ class RunSettings(TrainerSettings):
     task: RunWide[str] = Field("auto", description="auto: what the data is for (tutelage list tasks)")
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="how often alone and taught are trained, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
-    students: Annotated[list[Annotated[ExtraStudent, Hints(FURTHER)]], InBaseline([])] = Field(
+    students: Annotated[list[Annotated[ExtraStudent, EntryTypes(FURTHER)]], InBaseline([])] = Field(
         [],
         max_length=64,
         description="further students on the same batches and answers: a list of {name, student, method, seed}",

@@ -37,7 +37,7 @@ class InBaseline:
 
 
 @dataclass(frozen=True, eq=False)
-class Hints:
+class EntryTypes:
     """Of a mapping: the types of its entries, for the parser; keys: whether it may also have configuration keys."""
 
     words: Mapping[str, Any] = field(default_factory=dict)
