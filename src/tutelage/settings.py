@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import InBaseline, Later, RunWide, plain
+from tutelage.utils.key_types import InBaseline, Later, RunWide, to_plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -110,7 +110,7 @@ class TrainerSettings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_yaml_has_it(cls, value: Any) -> Any:
-        return plain(value)
+        return to_plain(value)
 
     @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
     @classmethod

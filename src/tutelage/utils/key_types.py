@@ -44,7 +44,7 @@ class EntryTypes:
     keys: bool = False
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a value in YAML's types: lists for tuples, text for paths, and only text that can be encoded.
 
     Raises: ValueError for text with NUL or bytes that aren't UTF-8.
@@ -56,10 +56,10 @@ def plain(value: Any) -> Any:
             raise ValueError("it isn't UTF-8; rename the file or folder")
         return value
     if isinstance(value, os.PathLike):
-        return plain(os.fsdecode(value))
+        return to_plain(os.fsdecode(value))
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _as_text(value: Any) -> Any:
