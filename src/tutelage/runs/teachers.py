@@ -23,7 +23,7 @@ from tutelage.teachers.projected import Projected
 from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
 from tutelage.utils import registry
-from tutelage.utils.key_types import sides
+from tutelage.utils.key_types import parse_size
 
 
 class TeacherFactory:
@@ -123,7 +123,7 @@ class TeacherFactory:
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": sides(size) if isinstance(size, str) else size or side,
+            "size": parse_size(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
         }
         own = self.networks.with_normalisation_of(network, data)

@@ -78,7 +78,7 @@ def _place(value: Any) -> Any:
     return text
 
 
-def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
+def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
     """Return height and width, given a side, "180x240" or a pair.
 
     Raises: ValueError for another value, or a side that isn't from 1 to 4096.
@@ -98,7 +98,7 @@ def _sides(value: Any) -> Any:
     """Return a size in its written form: a number, or HEIGHTxWIDTH."""
     if not isinstance(value, int | str | list | tuple):
         return value
-    height, width = sides(value)
+    height, width = parse_size(value)
     return height if height == width else f"{height}x{width}"
 
 

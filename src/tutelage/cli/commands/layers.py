@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.config.parsing import pairs
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import Place, Size, sides
+from tutelage.utils.key_types import Place, Size, parse_size
 from tutelage.utils.validation import describe_faults
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int
         card: serialization.ModelCard = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
-    options = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    options = {"size": parse_size(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data
