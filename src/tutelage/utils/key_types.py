@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 T = TypeVar("T")
 
-SIDE = 4096
+MAX_SIDE = 4096
 """The largest side of an image, in pixels."""
 LATER = "may change when a run is resumed"
 Later = Annotated[T, LATER]
@@ -89,8 +89,8 @@ def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
         parts = [*parts, *parts] if len(parts) == 1 else parts
     else:
         parts = [size, size] if isinstance(size, int) else size
-    if len(parts) != 2 or not all(type(part) is int and 1 <= part <= SIDE for part in parts):
-        raise ValueError(f"expected a side in pixels, or HEIGHTxWIDTH such as 180x240, each from 1 to {SIDE}")
+    if len(parts) != 2 or not all(type(part) is int and 1 <= part <= MAX_SIDE for part in parts):
+        raise ValueError(f"expected a side in pixels, or HEIGHTxWIDTH such as 180x240, each from 1 to {MAX_SIDE}")
     return parts[0], parts[1]
 
 
