@@ -9,10 +9,10 @@ from pydantic import Field
 from tutelage.config.kinds import FURTHER, ExtraStudent, Method, Scheme, Spec, TeacherSpec
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
+    ChangesOnResume,
     EntryTypes,
     FrozenOnly,
     InBaseline,
-    Later,
     Name,
     NamesStage,
     Place,
@@ -110,7 +110,7 @@ class RunSettings(TrainerSettings):
         description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
         "the student's",
     )
-    teacher_device: Later[FrozenOnly[str | None]] = Field(
+    teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
     )
     student_weights: NamesStage[Place | None] = Field(None, description="file of the student's first weights")
@@ -152,4 +152,6 @@ class RunSettings(TrainerSettings):
         "their content, which notices a replaced photo of the same name and size",
     )
     out: RunWide[Place | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
-    log: RunWide[Later[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field([], description="also log to these")
+    log: RunWide[ChangesOnResume[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field(
+        [], description="also log to these"
+    )

@@ -16,7 +16,7 @@ from tutelage.config.run_settings import RunSettings
 from tutelage.config.teacher_spec import flattened
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
-from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
+from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, NAMES_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import option_faults
 from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
@@ -275,7 +275,7 @@ def kinds() -> dict[str, Any]:
 
 def later() -> list[str]:
     """Return the keys that may change when a run is resumed."""
-    return marked(LATER)
+    return marked(CHANGES_ON_RESUME)
 
 
 def marked(mark: str) -> list[str]:

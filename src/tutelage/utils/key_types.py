@@ -15,8 +15,8 @@ T = TypeVar("T")
 
 MAX_SIDE = 4096
 """The largest side of an image, in pixels."""
-LATER = "may change when a run is resumed"
-Later = Annotated[T, LATER]
+CHANGES_ON_RESUME = "may change when a run is resumed"
+ChangesOnResume = Annotated[T, CHANGES_ON_RESUME]
 """Marks a key that may change when a run is resumed."""
 FROZEN_ONLY = "is for a frozen teacher"
 FrozenOnly = Annotated[T, FROZEN_ONLY]
