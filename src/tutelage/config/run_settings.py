@@ -13,8 +13,8 @@ from tutelage.utils.key_types import (
     EntryTypes,
     FrozenOnly,
     InBaseline,
+    MayNameStage,
     Name,
-    NamesStage,
     Place,
     RunWide,
     Size,
@@ -24,7 +24,7 @@ from tutelage.utils.key_types import (
 class RunSettings(TrainerSettings):
     """Abstract: the keys of a run; `tutelage.config.schema.Config` checks them."""
 
-    teacher: Annotated[NamesStage[TeacherSpec | None], InBaseline(None)] = Field(
+    teacher: Annotated[MayNameStage[TeacherSpec | None], InBaseline(None)] = Field(
         None,
         description="model name, run folder, several of them (their mean), moving_average, {name: …, …options} of the "
         "catalogue (tutelage list teachers), {model: …, epochs: …, lr: …} with the keys teacher_…, or none",
@@ -113,8 +113,8 @@ class RunSettings(TrainerSettings):
     teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
     )
-    student_weights: NamesStage[Place | None] = Field(None, description="file of the student's first weights")
-    term_weights: Annotated[NamesStage[str | None], InBaseline(None)] = Field(
+    student_weights: MayNameStage[Place | None] = Field(None, description="file of the student's first weights")
+    term_weights: Annotated[MayNameStage[str | None], InBaseline(None)] = Field(
         None,
         pattern=r"^stage:",
         description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",

@@ -16,7 +16,7 @@ from tutelage.config.run_settings import RunSettings
 from tutelage.config.teacher_spec import flattened
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
-from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, NAMES_STAGE, RUN_WIDE, InBaseline
+from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_STAGE, RUN_WIDE, InBaseline
 from tutelage.utils.options import option_faults
 from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
@@ -154,7 +154,7 @@ class Config(RunSettings):
 
     def _contradictions_of_stages(self) -> Iterator[str]:
         """The stages' names and what they name; then each one's keys, by the same schema."""
-        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(NAMES_STAGE))
+        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(MAY_NAME_STAGE))
         yield from problems
         trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, words in trainings:

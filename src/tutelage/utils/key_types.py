@@ -24,8 +24,8 @@ FrozenOnly = Annotated[T, FROZEN_ONLY]
 RUN_WIDE = "is the same for all trainings of a run"
 RunWide = Annotated[T, RUN_WIDE]
 """Marks a key that a stage can't set."""
-NAMES_STAGE = "may name an earlier stage"
-NamesStage = Annotated[T, NAMES_STAGE]
+MAY_NAME_STAGE = "may name an earlier stage"
+MayNameStage = Annotated[T, MAY_NAME_STAGE]
 """Marks a key whose value may be stage:NAME."""
 
 
