@@ -8,14 +8,16 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from tutelage.utils.key_types import EntryTypes, Name, Place
+from tutelage.utils.key_types import EntryTypes, Name, NameOrPath
 
 Spec = dict[str, Any]
 Layers = str | list[str]
 Term = Annotated[Spec, EntryTypes({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
 Scheme = str | Annotated[Spec, EntryTypes({"name": str})]
-TeacherSpec = Place | Annotated[Spec, EntryTypes({"name": str})] | Annotated[list[Place], Field(max_length=64)]
+TeacherSpec = (
+    NameOrPath | Annotated[Spec, EntryTypes({"name": str})] | Annotated[list[NameOrPath], Field(max_length=64)]
+)
 """A network's name, a teacher of the catalogue with its options, or several networks."""
 
 
@@ -24,7 +26,7 @@ class ExtraStudent(TypedDict, total=False):
     """What a further student may be told."""
 
     name: Name
-    student: Place
+    student: NameOrPath
     method: Method
     seed: Annotated[int, Field(ge=0, le=2**31)]
 

@@ -15,7 +15,7 @@ from tutelage.utils.key_types import (
     InBaseline,
     MayNameStage,
     Name,
-    Place,
+    NameOrPath,
     RunWide,
     Size,
 )
@@ -34,8 +34,8 @@ class RunSettings(TrainerSettings):
         description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
         "batch, or one that moves from the first to the last",
     )
-    student: Place | None = Field(None, description="model name or run folder")
-    data: RunWide[Place] = Field(
+    student: NameOrPath | None = Field(None, description="model name or run folder")
+    data: RunWide[NameOrPath] = Field(
         "digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)"
     )
     method: Annotated[Method, InBaseline(None)] = Field(
@@ -47,7 +47,7 @@ class RunSettings(TrainerSettings):
     scheme: Annotated[Scheme, InBaseline("offline")] = Field(
         "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
     )
-    peers: int | list[Place] = Field(2, description="students that learn together: how many, or each one's model")
+    peers: int | list[NameOrPath] = Field(2, description="students that learn together: how many, or each one's model")
     stages: RunWide[list[Annotated[Spec, EntryTypes({"name": str}, keys=True)]]] = Field(
         [],
         max_length=64,
@@ -76,7 +76,7 @@ class RunSettings(TrainerSettings):
         description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
     )
     teacher_lr: RunWide[float | None] = Field(None, gt=0, le=100, description="its learning rate; None: lr")
-    teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_weights: NameOrPath | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
     teacher_mean: list[float] | None = Field(
         None,
         description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
@@ -113,14 +113,14 @@ class RunSettings(TrainerSettings):
     teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
     )
-    student_weights: MayNameStage[Place | None] = Field(None, description="file of the student's first weights")
+    student_weights: MayNameStage[NameOrPath | None] = Field(None, description="file of the student's first weights")
     term_weights: Annotated[MayNameStage[str | None], InBaseline(None)] = Field(
         None,
         pattern=r"^stage:",
         description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
     )
     pretrained: RunWide[bool | None] = Field(None, description="published weights; None: as the model's name says")
-    cache: Annotated[FrozenOnly[bool | Place], InBaseline(False)] = Field(
+    cache: Annotated[FrozenOnly[bool | NameOrPath], InBaseline(False)] = Field(
         False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
     )
     cache_storage: str = Field(
@@ -151,7 +151,7 @@ class RunSettings(TrainerSettings):
         description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
         "their content, which notices a replaced photo of the same name and size",
     )
-    out: RunWide[Place | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
+    out: RunWide[NameOrPath | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
     log: RunWide[ChangesOnResume[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field(
         [], description="also log to these"
     )

@@ -106,5 +106,5 @@ Size = Annotated[int | str | list[int], BeforeValidator(_sides)]
 """An image's size: its side, or HEIGHTxWIDTH."""
 Name = Annotated[str, BeforeValidator(_as_text), Field(max_length=1000)]
 """The name of a class or a column."""
-Place = Annotated[str, BeforeValidator(_place), Field(min_length=1)]
+NameOrPath = Annotated[str, BeforeValidator(_place), Field(min_length=1)]
 """A name that may be a path."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.config.parsing import pairs
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import Place, Size, parse_size
+from tutelage.utils.key_types import NameOrPath, Size, parse_size
 from tutelage.utils.validation import describe_faults
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class LayersKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    data: Place | None = Field(None, description="data, as in a run")
+    data: NameOrPath | None = Field(None, description="data, as in a run")
     size: Size | None = Field(None, description="side of the images in pixels, or HEIGHTxWIDTH")
     channels: int | None = Field(None, ge=1, le=65_536, description="channels of the images")
     classes: int | None = Field(None, ge=1, le=10**6, description="number of classes of the network")
