@@ -69,7 +69,7 @@ def test_losses_add_and_scale_into_a_mix():
 
 def test_several_terms_of_one_loss_have_names_of_their_own():
     assert list(Terms.from_method([AT(), AT(), KD(), AT()])) == ["at", "at_2", "kd", "at_3"]
-    rkd = registry.name_of(RKDDistance.__name__)
+    rkd = registry.to_catalogue_name(RKDDistance.__name__)
     assert list(Terms.from_method([RKDDistance() for _ in range(3)])) == [rkd, f"{rkd}_2", f"{rkd}_3"]
 
 

@@ -20,7 +20,14 @@ def fresh():
 
 def test_names_of_classes():
     names = ["KD", "FitNet", "RKDDistance", "CE", "MovingAverage", "ReviewKD"]
-    assert [registry.name_of(n) for n in names] == ["kd", "fitnet", "rkd_distance", "ce", "movingaverage", "reviewkd"]
+    assert [registry.to_catalogue_name(n) for n in names] == [
+        "kd",
+        "fitnet",
+        "rkd_distance",
+        "ce",
+        "movingaverage",
+        "reviewkd",
+    ]
 
 
 def test_every_entry_loads_says_what_it_is_and_is_found_by_its_name():

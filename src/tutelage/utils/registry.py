@@ -49,10 +49,10 @@ class Entry:
         return getattr(importlib.import_module(self.module), self.class_name)
 
 
-def name_of(class_name: str) -> str:
+def to_catalogue_name(class_name: str) -> str:
     """The catalogue's name of a class: lower case, an underscore after an acronym.
 
-    >>> name_of("KD"), name_of("FitNet"), name_of("RKDDistance")
+    >>> to_catalogue_name("KD"), to_catalogue_name("FitNet"), to_catalogue_name("RKDDistance")
     ('kd', 'fitnet', 'rkd_distance')
     """
     return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
@@ -60,7 +60,7 @@ def name_of(class_name: str) -> str:
 
 def catalogue_name(result: type) -> str:
     """A class's name in its catalogue: the one that it gives itself, or that of its class name."""
-    return vars(result).get("name") or name_of(result.__name__)
+    return vars(result).get("name") or to_catalogue_name(result.__name__)
 
 
 def _plain(name: str) -> str:
@@ -107,7 +107,7 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
 def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> Entry:
     """What a class's source says of it."""
     doc = ast.get_docstring(node) or ""
-    name = _literal(node, "name") or name_of(node.name)
+    name = _literal(node, "name") or to_catalogue_name(node.name)
     what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
     ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
