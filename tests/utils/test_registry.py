@@ -44,8 +44,8 @@ def test_every_entry_loads_says_what_it_is_and_is_found_by_its_name():
 
 def test_case_and_dashes_do_not_matter():
     assert registry.find("teachers", "Moving-Average").name == "moving_average"
-    assert registry.has("losses", "RKD_distance") == registry.has("losses", "rkddistance") is True
-    assert not registry.has("losses", "nothing")
+    assert registry.is_known("losses", "RKD_distance") == registry.is_known("losses", "rkddistance") is True
+    assert not registry.is_known("losses", "nothing")
 
 
 def test_an_unknown_name_gets_near_ones():

@@ -45,7 +45,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
     Raises: ConfigError that lists every fault.
     """
     terms = list(method_specs)
-    problems = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
+    problems = [near_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     entries = [registry.find("losses", spec["name"]) for spec in terms]

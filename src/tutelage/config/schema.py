@@ -177,7 +177,7 @@ class Config(RunSettings):
         if "teacher" in words:  # these are of the run's own
             whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
         given = {}
-        if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
+        if "method" not in words and any(not registry.is_known("losses", spec["name"]) for spec in specs(self.method)):
             given["method"] = self.method  # it was given as an object, which no name finds
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
@@ -331,6 +331,6 @@ def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
     known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
     scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
-    takes = not registry.has("schemes", name) or _takes_teacher(name)
+    takes = not registry.is_known("schemes", name) or _takes_teacher(name)
     without = "teacher" in overrides or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

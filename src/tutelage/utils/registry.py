@@ -178,7 +178,7 @@ def plugins(package: str) -> dict[str, Plugin]:
     return result
 
 
-def has(package: str, name: str) -> bool:
+def is_known(package: str, name: str) -> bool:
     """Whether there is one of that name."""
     return any(_plain(known) == _plain(name) for known in catalogue(package))
 

@@ -34,7 +34,7 @@ def new(
 
     Example: tutelage new loss MyKD --kind feature
     """
-    from tutelage.utils.registry import has, to_catalogue_name
+    from tutelage.utils.registry import is_known, to_catalogue_name
 
     if not name.isidentifier() or not name[0].isupper():
         raise ConfigError(
@@ -42,7 +42,7 @@ def new(
         )
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
-    if has("losses", name):
+    if is_known("losses", name):
         raise ConfigError(
             f"the loss {to_catalogue_name(name)!r} exists already: choose another name (tutelage show "
             f"{to_catalogue_name(name)})."

@@ -27,7 +27,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
     shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
-        if registry.has(package, name):
+        if registry.is_known(package, name):
             entry = registry.find(package, name)
             part = entry.load()
             print_lines(
