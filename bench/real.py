@@ -64,7 +64,7 @@ def with_teachers(method: str, args: argparse.Namespace) -> tuple[str, list[int]
     name, _, count = method.partition("@")
     config = recipes.load(name) if recipes.has(name) else {}
     scheme = config.get("scheme", "offline")
-    kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
+    kind = registry.find_entry("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
     teacher = config.get("teacher", "one")
     if not kind.takes_teacher or teacher in (None, "moving_average"):
         return name, [], {}

@@ -181,7 +181,7 @@ def test_what_a_loss_asks_and_the_data_does_not_give_is_refused():
     bare = Batch(BATCH.inputs, BATCH.targets)
     with pytest.raises(ConfigError, match=r"term 'boxes': Boxes requires boxes; the .* inputs, targets, epoch"):
         player(Boxes(), net(), net(), bare)
-    crd = registry.find("losses", "crd").load()
+    crd = registry.find_entry("losses", "crd").load()
     with pytest.raises(ConfigError, match="CRD requires index"):
         player(crd(), net(), net(), bare)
 

@@ -48,7 +48,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
     problems = [near_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    entries = [registry.find("losses", spec["name"]) for spec in terms]
+    entries = [registry.find_entry("losses", spec["name"]) for spec in terms]
     problems = [
         f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
         f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."

@@ -62,7 +62,7 @@ class Config(RunSettings):
     @field_validator("task")
     @classmethod
     def _known_task(cls, task: str) -> str:
-        return task if task == "auto" else registry.find("tasks", task).name
+        return task if task == "auto" else registry.find_entry("tasks", task).name
 
     @field_validator("teacher")
     @classmethod
@@ -133,7 +133,7 @@ class Config(RunSettings):
             yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
         if self.sharded and self.teacher_follows:
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
-        needy = any(registry.find("losses", spec["name"]).needs_teacher for spec in specs(self.method))
+        needy = any(registry.find_entry("losses", spec["name"]).needs_teacher for spec in specs(self.method))
         if self.scheme_name == OFFLINE and self.teacher is None and needy:
             yield (
                 f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
@@ -196,7 +196,7 @@ class Config(RunSettings):
     def teacher_follows(self) -> bool:
         """Whether the teacher changes with the student in training."""
         named = self.catalogue_teacher
-        return named is not None and registry.find("teachers", named[0]).follows_student
+        return named is not None and registry.find_entry("teachers", named[0]).follows_student
 
     @property
     def num_peers(self) -> int:
@@ -233,7 +233,7 @@ class Config(RunSettings):
 
 
 def _takes_teacher(scheme: str) -> bool:
-    return scheme == OFFLINE or bool(registry.find("schemes", scheme).load().takes_teacher)
+    return scheme == OFFLINE or bool(registry.find_entry("schemes", scheme).load().takes_teacher)
 
 
 def _refuse_options(package: str, spec: Spec, example: str) -> None:
@@ -241,7 +241,7 @@ def _refuse_options(package: str, spec: Spec, example: str) -> None:
     name = spec.get("name")
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
-    kind = registry.find(package, name)
+    kind = registry.find_entry(package, name)
     describe_faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
     if describe_faults:
         raise ValueError("\n".join(describe_faults))

@@ -12,7 +12,7 @@ from tutelage.objective.term import Term, parse_samples, parse_temperature, pars
 from tutelage.policies.parsing import policy_spec
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
 from tutelage.utils.options import option_faults
-from tutelage.utils.registry import catalogue_name, find
+from tutelage.utils.registry import catalogue_name, find_entry
 
 Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
 """What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
@@ -39,7 +39,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
     name = options.pop("name", None)
     if not name:
         raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
-    kind = find("losses", name).load()
+    kind = find_entry("losses", name).load()
     if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
@@ -114,7 +114,7 @@ def _term(part: Any) -> Term:
     if isinstance(part, Loss):
         return Term(part)
     if isinstance(part, str):
-        return Term(find("losses", part).load()())
+        return Term(find_entry("losses", part).load()())
     if isinstance(part, Mapping):
         return from_spec(part)
     weight, loss = part

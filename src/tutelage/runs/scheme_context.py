@@ -162,5 +162,5 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
 def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
     """Build what a phase trains; return it with the context that it was made from."""
     context = RunSchemeContext(builder, phase)
-    kind = registry.find("schemes", context.config.scheme_name).load()
+    kind = registry.find_entry("schemes", context.config.scheme_name).load()
     return kind.from_context(context, **context.config.scheme_options), context

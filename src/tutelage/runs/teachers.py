@@ -48,7 +48,7 @@ class TeacherFactory:
         if (named := config.catalogue_teacher) is not None:
             context = TeacherContext(student, self.task, data, self.config.seed + number)
             kind, options = named
-            teacher: Teacher = registry.find("teachers", kind).load().from_context(context, **options)
+            teacher: Teacher = registry.find_entry("teachers", kind).load().from_context(context, **options)
             return teacher
         if isinstance(config.teacher, list):
             self._refuse_untrained(config.teacher, config)

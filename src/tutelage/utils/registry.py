@@ -183,7 +183,7 @@ def is_known(package: str, name: str) -> bool:
     return any(_plain(known) == _plain(name) for known in catalogue(package))
 
 
-def find(package: str, name: str) -> Entry:
+def find_entry(package: str, name: str) -> Entry:
     """The entry of that name; case, `-` and `_` don't matter.
 
     Raises: ConfigError with near names.

@@ -129,7 +129,7 @@ class LossEvaluation:
 
     def __init__(self, vector: Vector, reference: Reference) -> None:
         self.vector, self.reference = vector, reference
-        cls = registry.find("losses", reference.loss or vector.method).load()
+        cls = registry.find_entry("losses", reference.loss or vector.method).load()
         options = reference.options(vector) if callable(reference.options) else reference.options
         self.loss: Loss = cls(**self._fields(cls) | dict(options)).double()
         self.student = self._side(reference.student, "student")

@@ -28,7 +28,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
     shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
         if registry.is_known(package, name):
-            entry = registry.find(package, name)
+            entry = registry.find_entry(package, name)
             part = entry.load()
             print_lines(
                 f"{entry.name}: a {kind}, tutelage.{part.__name__}",
