@@ -81,7 +81,7 @@ def test_a_weight_passes_the_gradient_on_to_the_term_alone(cls: type[Weight]) ->
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_a_policy_survives_its_specification(entry: registry.Entry) -> None:
+def test_a_policy_survives_its_specification(entry: registry.CatalogueEntry) -> None:
     policy = entry.load()()
     restored = parse_policy("option", policy_spec(policy), Schedule, Temperature, Weight, SampleWeight)
     assert type(restored) is type(policy)

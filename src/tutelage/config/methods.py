@@ -63,7 +63,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
         Terms.from_method(terms)
 
 
-def way(entry: registry.Entry) -> str:
+def way(entry: registry.CatalogueEntry) -> str:
     """Whether a run takes this loss as its method, and with what; if none does, what it is for."""
     if entry.only_for:
         return f"no: {entry.only_for}"

@@ -24,7 +24,7 @@ KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": 
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
 
     Of a loss: backing, what its values and gradients are held to; list_inputs, only_for and needs_teacher, as its class
@@ -104,14 +104,14 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
     return default
 
 
-def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> Entry:
+def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> CatalogueEntry:
     """What a class's source says of it."""
     doc = ast.get_docstring(node) or ""
     name = _literal(node, "name") or to_catalogue_name(node.name)
     what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
     ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
-    return Entry(name, kind, group, module, node.name, *what, *ways, follows)
+    return CatalogueEntry(name, kind, group, module, node.name, *what, *ways, follows)
 
 
 def _is_hidden(node: ast.ClassDef) -> bool:
@@ -126,7 +126,7 @@ def _backing(kind: str, module: str, doc: str) -> str:
 
 
 @cache
-def catalogue(package: str) -> dict[str, Entry]:
+def catalogue(package: str) -> dict[str, CatalogueEntry]:
     """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
     root = _root(package)
     ours = {
@@ -183,7 +183,7 @@ def is_known(package: str, name: str) -> bool:
     return any(_plain(known) == _plain(name) for known in catalogue(package))
 
 
-def find_entry(package: str, name: str) -> Entry:
+def find_entry(package: str, name: str) -> CatalogueEntry:
     """The entry of that name; case, `-` and `_` don't matter.
 
     Raises: ConfigError with near names.

@@ -67,7 +67,7 @@ def _options(part: Any) -> list[tuple[str, str, str]]:
     return [(p.name, "required" if p.default is p.empty else repr(p.default), str(p.annotation)) for p in options]
 
 
-def _traits(entry: registry.Entry, loss: Any) -> list[str]:
+def _traits(entry: registry.CatalogueEntry, loss: Any) -> list[str]:
     inputs = ", ".join(loss.required_inputs()) or "nothing"
     return [
         f"paper: {loss.paper}",
