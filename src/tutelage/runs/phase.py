@@ -102,7 +102,9 @@ def write_phase_folder(
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe_terms(terms), "pairs": _pairs(terms)} if terms else {}),
     }
-    checksums.add(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
+    checksums.record_files(
+        folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME)
+    )
     checksums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
