@@ -199,11 +199,11 @@ def test_sums_are_those_that_sha256sum_checks(whole):
 
 def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_path, monkeypatch):
     file = tmp_path / "facts.json"
-    checksums.write(file, "old")
+    checksums.write_recorded(file, "old")
     monkeypatch.setattr(
         checksums, "write_atomically", lambda path, write: checksums.check(path)
     )  # killed before it is written
-    checksums.write.__globals__["_write"](
+    checksums.write_recorded.__globals__["_write"](
         tmp_path, [(checksums.sha256(file), file.name)], {file.name: checksums.sha256_of(b"new")}
     )
     checksums.check(file)

@@ -92,4 +92,4 @@ def _small(masks: Tensor) -> np.ndarray[Any, Any]:
 def _keep(path: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    checksums.write(path, buffer.getvalue())
+    checksums.write_recorded(path, buffer.getvalue())

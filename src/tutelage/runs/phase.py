@@ -105,7 +105,7 @@ def write_phase_folder(
     checksums.record_files(
         folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME)
     )
-    checksums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+    checksums.write_recorded(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
 def read_phase(path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
     teacher, alone = ((result[role] or {}).get(task.metric) for role in ("teacher", "alone"))
     result["teacher_is_worse"] = is_worse(teacher, alone, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
-    checksums.write(folder / "result.json", json.dumps(result, indent=1))
+    checksums.write_recorded(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
     return result
 

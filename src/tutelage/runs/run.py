@@ -147,7 +147,7 @@ class Run:
 
     def _conclude(self) -> None:
         first = self.folder / "student-0" / "model.safetensors"
-        checksums.write(self.folder / "student.safetensors", first.read_bytes())
+        checksums.write_recorded(self.folder / "student.safetensors", first.read_bytes())
         if self.plan.has_teacher() and not self.plan.teacher_is_trained() and self.config.catalogue_teacher is None:
             self._measure_teacher()
         results.write(self.folder, self.config, self.inputs.data, self.inputs.task)

@@ -20,7 +20,7 @@ def record_files(folder: Path, files: Iterable[str]) -> None:
     _write(folder, [(digest, name) for digest, name in _recorded(folder) if name not in new], new)
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write_recorded(path: Path, content: bytes | str) -> None:
     """Write a file atomically, and record it; if the process is killed in between, either content is valid."""
     content = content.encode() if isinstance(content, str) else content
     recorded, new = _recorded(path.parent), {path.name: sha256_of_bytes(content)}
