@@ -196,4 +196,4 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
 
 def finished(folder: Path, student: nn.Module | None = None) -> Finished:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
-    return Finished(folder, json.loads(checksums.read(folder / "result.json")), student)
+    return Finished(folder, json.loads(checksums.read_verified(folder / "result.json")), student)

@@ -114,7 +114,7 @@ def read_phase(path: Path) -> dict[str, Any]:
     Raises: CheckpointError if it is torn, or isn't what was written there.
     """
     try:
-        return dict(json.loads(checksums.read(path)))
+        return dict(json.loads(checksums.read_verified(path)))
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 

@@ -61,7 +61,7 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
             )
     try:
         loaded = parsing.file(folder / "config.yaml", kinds())
-        record = dict(json.loads(checksums.read(folder / "environment.json")))
+        record = dict(json.loads(checksums.read_verified(folder / "environment.json")))
         record["data"], record["config"]["epochs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(

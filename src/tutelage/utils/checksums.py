@@ -29,7 +29,7 @@ def write_recorded(path: Path, content: bytes | str) -> None:
     _write(path.parent, [(digest, name) for digest, name in recorded if name != path.name], new)
 
 
-def read(path: Path) -> bytes:
+def read_verified(path: Path) -> bytes:
     """Return the content of a recorded file.
 
     Raises: CheckpointError as `check`; OSError if it can't be read.
