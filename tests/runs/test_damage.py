@@ -201,28 +201,28 @@ def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_pa
     file = tmp_path / "facts.json"
     checksums.write_recorded(file, "old")
     monkeypatch.setattr(
-        checksums, "write_atomically", lambda path, write: checksums.check(path)
+        checksums, "write_atomically", lambda path, write: checksums.verify(path)
     )  # killed before it is written
     checksums.write_recorded.__globals__["_write"](
         tmp_path, [(checksums.sha256(file), file.name)], {file.name: checksums.sha256_of(b"new")}
     )
-    checksums.check(file)
+    checksums.verify(file)
     file.write_text("new")
-    checksums.check(file)
+    checksums.verify(file)
     file.write_text("newer")
     with pytest.raises(CheckpointError, match=r"facts\.json was altered"):
-        checksums.check(file)
+        checksums.verify(file)
 
 
 def test_a_folder_without_records_is_nobodys_and_torn_records_are_named(tmp_path):
     file = tmp_path / "mine.json"
     write_text(file, "1")
-    checksums.check(file)
+    checksums.verify(file)
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is missing"):
         checksums.check_all(tmp_path)
     write_text(tmp_path / checksums.NAME, "nonsense\n")
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is torn"):
-        checksums.check(file)
+        checksums.verify(file)
 
 
 def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):

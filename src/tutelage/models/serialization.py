@@ -151,7 +151,7 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises: CheckpointError if it is missing, torn or altered.
     """
-    checksums.check(path)
+    checksums.verify(path)
     try:
         return tensor_file.read(path)[0]
     except FileNotFoundError as error:

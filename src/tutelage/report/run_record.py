@@ -180,7 +180,7 @@ def _try(run: RunRecord, file: Path, load: Callable[[Path], Any], kind: type[T])
     if not file.exists():
         return None
     try:
-        checksums.check(file)
+        checksums.verify(file)
         value = load(file)
         if isinstance(value, kind):
             return value

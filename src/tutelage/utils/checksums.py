@@ -34,11 +34,11 @@ def read_verified(path: Path) -> bytes:
 
     Raises: CheckpointError as `check`; OSError if it can't be read.
     """
-    check(path)
+    verify(path)
     return path.read_bytes()
 
 
-def check(path: Path) -> None:
+def verify(path: Path) -> None:
     """Reject a file that differs from its record; files in a folder without records are accepted.
 
     Raises: CheckpointError that names the file.
@@ -60,7 +60,7 @@ def check_all(folder: Path) -> None:
     if not recorded:
         raise CheckpointError(f"{folder / NAME} is missing, so its files can't be verified. {_mend(folder)}")
     for name in dict.fromkeys(name for _, name in recorded):
-        check(folder / name)
+        verify(folder / name)
 
 
 def _mend(folder: Path) -> str:
