@@ -219,7 +219,7 @@ def test_a_folder_without_records_is_nobodys_and_torn_records_are_named(tmp_path
     write_text(file, "1")
     checksums.verify(file)
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is missing"):
-        checksums.check_all(tmp_path)
+        checksums.verify_folder(tmp_path)
     write_text(tmp_path / checksums.NAME, "nonsense\n")
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is torn"):
         checksums.verify(file)

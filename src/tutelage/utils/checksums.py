@@ -51,7 +51,7 @@ def verify(path: Path) -> None:
         )
 
 
-def check_all(folder: Path) -> None:
+def verify_folder(folder: Path) -> None:
     """Reject a run folder with a file that differs from its record.
 
     Raises: CheckpointError that names the file.
