@@ -232,7 +232,7 @@ def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):
     assert {tensor_file.to_bytes(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
         tensor_file.to_bytes(tensors, {"of": "é", "run": "1"})
     }
-    found, facts = tensor_file.read(file)
+    found, facts = tensor_file.read_tensors(file)
     assert facts == {"run": "1"}
     assert all(torch.equal(found[name], x) and found[name].dtype == x.dtype for name, x in tensors.items())
 

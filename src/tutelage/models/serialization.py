@@ -153,7 +153,7 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
     """
     checksums.verify(path)
     try:
-        return tensor_file.read(path)[0]
+        return tensor_file.read_tensors(path)[0]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: the stage that writes it wasn't trained.") from error
 

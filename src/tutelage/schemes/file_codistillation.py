@@ -104,7 +104,7 @@ class FileCodistillation(Codistillation):
 
     def _write_weights(self, file: Path) -> None:
         if file.exists():
-            run = tensor_file.read(file)[1].get("run")
+            run = tensor_file.read_tensors(file)[1].get("run")
             if run != self.run:
                 raise ConfigError(
                     f"{file} belongs to another run, {run}: give these runs an empty folder (scheme.folder)."
@@ -124,7 +124,7 @@ class FileCodistillation(Codistillation):
                 )
             time.sleep(0.05)
         try:
-            load_copy(tensor_file.read(file)[0], teacher)
+            load_copy(tensor_file.read_tensors(file)[0], teacher)
         except RuntimeError as error:
             raise CheckpointError(
                 f"{file} doesn't fit the peer: {error}. All runs must list the same models in the same order (peers=…)."

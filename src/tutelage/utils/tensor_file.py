@@ -34,7 +34,7 @@ def _with_sorted_metadata(content: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read the tensors and the metadata of a file that `to_bytes` made.
 
     Raises: CheckpointError if it is torn or altered; FileNotFoundError if there is none.
