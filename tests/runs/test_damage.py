@@ -228,9 +228,9 @@ def test_a_folder_without_records_is_nobodys_and_torn_records_are_named(tmp_path
 def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(True), "c": torch.zeros(0, 2), "d": torch.ones(3).bfloat16()}
     file = tmp_path / "t.safetensors"
-    file.write_bytes(tensor_file.to_bytes(tensors, {"run": "1"}))
-    assert {tensor_file.to_bytes(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
-        tensor_file.to_bytes(tensors, {"of": "é", "run": "1"})
+    file.write_bytes(tensor_file.encode_tensors(tensors, {"run": "1"}))
+    assert {tensor_file.encode_tensors(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
+        tensor_file.encode_tensors(tensors, {"of": "é", "run": "1"})
     }
     found, facts = tensor_file.read_tensors(file)
     assert facts == {"run": "1"}

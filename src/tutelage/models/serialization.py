@@ -72,7 +72,7 @@ def save(path: Path, model: nn.Module, card: ModelCard) -> None:
             continue
         seen[tensor.data_ptr()] = name
         weights[name] = tensor.detach().contiguous().cpu()
-    data = tensor_file.to_bytes(weights, {"tutelage": json.dumps(asdict(card))})
+    data = tensor_file.encode_tensors(weights, {"tutelage": json.dumps(asdict(card))})
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -142,7 +142,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 def keep_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors by name."""
-    data = tensor_file.to_bytes({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
+    data = tensor_file.encode_tensors({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
     write_atomically(path, lambda file: file.write(data))
 
 

@@ -110,7 +110,7 @@ class FileCodistillation(Codistillation):
                     f"{file} belongs to another run, {run}: give these runs an empty folder (scheme.folder)."
                 )
         weights = self.peers[self.me].student.model.state_dict()
-        content = tensor_file.to_bytes({name: _to_cpu(x) for name, x in weights.items()}, {"run": self.run})
+        content = tensor_file.encode_tensors({name: _to_cpu(x) for name, x in weights.items()}, {"run": self.run})
         write_atomically(file, lambda stream: stream.write(content))
 
     def _load_weights(self, file: Path, teacher: nn.Module) -> None:
