@@ -23,7 +23,7 @@ from tutelage.objective.terms import Terms
 from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
-from tutelage.policies.temperature.standardised import Standardised, standardise
+from tutelage.policies.temperature.standardised import Standardised, standardise_logits
 from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
@@ -158,6 +158,6 @@ def test_a_training_balances_shows_it_and_learns_what_is_learned(tmp_path: Path)
 def test_lskd_is_kd_of_standardised_logits() -> None:
     player, told = wired(Term(KD(1.0), 9.0, temperature=Standardised(2.0)), truth=False)
     said = player.forward_student(BATCH)
-    s, t = (F.log_softmax(standardise(z) / 2, dim=1) for z in (said.response, told.response))
+    s, t = (F.log_softmax(standardise_logits(z) / 2, dim=1) for z in (said.response, told.response))
     by_hand = 9 * 4 * F.kl_div(s, t, reduction="batchmean", log_target=True)
     torch.testing.assert_close(player.compare(said, told, BATCH)["kd"], by_hand)

@@ -32,7 +32,7 @@ def write_recorded(path: Path, content: bytes | str) -> None:
 def read_verified(path: Path) -> bytes:
     """Return the content of a recorded file.
 
-    Raises: CheckpointError as `check`; OSError if it can't be read.
+    Raises: CheckpointError as `verify`; OSError if it can't be read.
     """
     verify(path)
     return path.read_bytes()
