@@ -129,7 +129,7 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     told = scheme.teacher(seen, scheme.layers)
     assert calls == [0, 1]
-    assert torch.equal(told.response, torch.cat([member.response for member in told.members], dim=1))
+    assert torch.equal(told.response, torch.cat([member.response for member in told.member_outputs], dim=1))
     assert told.metadata["columns"] == [[0, 1, 2], [3, 4]]
     assert next(scheme.turns(seen, 0))[1]["at"] > 0
 
@@ -309,7 +309,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     kept.prepare_for([], members=True)
     seen = next(data.batches("train", 16, views=1))
     assert torch.equal(kept(seen).response, live(seen).response)
-    assert [m.response.shape[1] for m in kept(seen).members] == [10, 2, 2]
+    assert [m.response.shape[1] for m in kept(seen).member_outputs] == [10, 2, 2]
 
 
 @pytest.mark.parametrize(

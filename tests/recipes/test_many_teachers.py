@@ -245,10 +245,10 @@ def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
     cached.prepare_for(["1.layer2"], members=True)
     batch = next(data.batches("train", 16, views=1))
     student_features, teacher_features = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
-    for mine, other in zip(student_features.members, teacher_features.members, strict=True):
+    for mine, other in zip(student_features.member_outputs, teacher_features.member_outputs, strict=True):
         assert torch.equal(mine.response, other.response)
         assert mine.features.keys() == other.features.keys()
-    assert torch.equal(student_features.members[1]["layer2"], teacher_features.members[1]["layer2"])
+    assert torch.equal(student_features.member_outputs[1]["layer2"], teacher_features.member_outputs[1]["layer2"])
 
 
 def test_a_student_of_several_is_trained_alike_twice() -> None:

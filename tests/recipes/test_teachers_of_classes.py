@@ -101,7 +101,7 @@ def test_each_teacher_gets_images_of_its_own_size_and_normalisation(runs: list[s
     run = Run(config, Provided(), Path("nowhere"))
     scheme, parts = run.scheme(run.phases()[-1])
     batch = next(parts.data.batches("test", 8, train=False))
-    first, second = scheme.teacher(batch).members
+    first, second = scheme.teacher(batch).member_outputs
     models = [tutelage.load(folder) for folder in runs]
     assert first.response.shape == (8, 6)
     assert torch.equal(first.response, models[0](batch.inputs))

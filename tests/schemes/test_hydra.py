@@ -57,7 +57,7 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
     with torch.no_grad():
         outputs = player.eval().forward_student(BATCH)
         plain = student(BATCH.inputs)
-    assert torch.allclose(plain, torch.stack([m.response for m in outputs.members]).mean(0), atol=1e-5)
+    assert torch.allclose(plain, torch.stack([m.response for m in outputs.member_outputs]).mean(0), atol=1e-5)
     assert student.state_dict().keys() == net("cnn2").state_dict().keys()
 
 

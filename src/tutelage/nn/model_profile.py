@@ -52,8 +52,8 @@ class ModelProfile:
 
     model, inputs: what was run, the inputs being the example's first two samples. feature: returns the feature of a
     layer on these. learns: whether a gradient from a layer's feature, or from the response if the name is empty,
-    reaches anything trainable. metadata: facts of the model that losses may require. members: the profiles of several
-    models whose outputs are joined.
+    reaches anything trainable. metadata: facts of the model that losses may require. member_profiles: the profiles of
+    several models whose outputs are joined.
     """
 
     model: nn.Module
@@ -65,7 +65,7 @@ class ModelProfile:
     metadata: dict[str, Any]
     feature: Callable[[str], Tensor]
     learns: Callable[[str], bool]
-    members: Sequence[ModelProfile] = ()
+    member_profiles: Sequence[ModelProfile] = ()
 
     def named(self, layer: str, form: str) -> str:
         """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens."""
@@ -73,7 +73,7 @@ class ModelProfile:
 
     def with_response(self, response: Tensor) -> ModelProfile:
         """Return the profile of one model of the same layers with this response."""
-        return replace(self, response=response, members=())
+        return replace(self, response=response, member_profiles=())
 
 
 def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:

@@ -72,7 +72,11 @@ def refuse(
             f"{name} compares samples with each other or keeps something of each class, and can't be taken label "
             "column by label column; use one that compares class by class, such as kd, or one of features."
         )
-    listed = teacher.members if teacher is not None and compares == "response" and "teacher" in loss.list_inputs else []
+    listed = (
+        teacher.member_profiles
+        if teacher is not None and compares == "response" and "teacher" in loss.list_inputs
+        else []
+    )
     if any(member.response.shape[1] != sum(sizes) for member in listed):
         raise ConfigError(
             f"{name} compares with each of several teachers, and here each of them outputs a label column of its own; "

@@ -47,7 +47,8 @@ def _fitting(
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
         each = zip(
-            *(pair_stages(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False
+            *(pair_stages(student.stages, member.stages)[::-1][:few] for member in teacher.member_profiles),
+            strict=False,
         )
         return [
             (student_names.name, f"{m}.{teacher_names.name}")

@@ -68,7 +68,7 @@ class Player(nn.Module):
         """Return each term's mean over the others; a loss of lists gets one's own members, or all the others."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            teacher_outputs = replace(other, members=other.members or others)
+            teacher_outputs = replace(other, member_outputs=other.member_outputs or others)
             for term, value in self.compare(student_outputs, teacher_outputs, batch).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses

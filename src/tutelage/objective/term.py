@@ -229,7 +229,10 @@ class Term(CheckedArguments, nn.Module):
 
     def _side(self, side: str, outputs: ModelProfile | Outputs) -> Any:
         """Return a side's response, or the list of its members' if the loss takes such."""
-        return [member.response for member in outputs.members] if side in self.loss.list_inputs else outputs.response
+        if side not in self.loss.list_inputs:
+            return outputs.response
+        members = outputs.member_outputs if isinstance(outputs, Outputs) else outputs.member_profiles
+        return [member.response for member in members]
 
     def _columns(self) -> tuple[int, ...]:
         return () if self.wiring is None else self.wiring.columns

@@ -144,7 +144,7 @@ def provided(
     sides = {"student": student, "teacher": teacher}
     return [
         *([] if teacher is None else [TEACHER]),
-        *(LISTS[side] for side, profile in sides.items() if profile is not None and profile.members),
+        *(LISTS[side] for side, profile in sides.items() if profile is not None and profile.member_profiles),
         *inputs,
         *(["teacher_head_logits"] if "heads" in inputs else []),
         *provides,

@@ -93,7 +93,8 @@ class BlockwisePlayer(Player):
                 profile.inputs,
                 [*(student_layer for student_layer, _ in pairs), *(stage.name for stage in profile.stages)],
             )
-            first = teacher.members[0] if teacher.members else teacher  # an ensemble's stages are its first member's
+            # an ensemble's stages are its first member's
+            first = teacher.member_profiles[0] if teacher.member_profiles else teacher
             self._copy_from(first.model)
 
     def teacher_layers(self) -> tuple[str, ...]:

@@ -135,7 +135,7 @@ class CollaborativePlayer(nn.Module):
 
     def embeddings(self, outputs: list[Outputs]) -> Outputs:
         """Return the group's outputs, in which the input of each student's classifier replaces its logits."""
-        return Outputs(outputs[0].response, members=[Outputs(as_vector(x[self.embedding])) for x in outputs])
+        return Outputs(outputs[0].response, member_outputs=[Outputs(as_vector(x[self.embedding])) for x in outputs])
 
     def optimised(self) -> dict[str, nn.Module]:
         """Return the whole player, which has one optimiser."""
@@ -158,8 +158,8 @@ def branch_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[I
 
 def profile_with_outputs(profile: ModelProfile, outputs: Outputs) -> ModelProfile:
     """Return the profile of a network with these outputs."""
-    members = [profile.with_response(member.response) for member in outputs.members]
-    return replace(profile, response=outputs.response, metadata=outputs.metadata, members=members)
+    members = [profile.with_response(member.response) for member in outputs.member_outputs]
+    return replace(profile, response=outputs.response, metadata=outputs.metadata, member_profiles=members)
 
 
 def as_responses(term: Term) -> WiringRequest:

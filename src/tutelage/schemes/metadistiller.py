@@ -102,9 +102,13 @@ class SoftTargetPlayer(MultiExitPlayer):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the heads, and wire the terms to their logits."""
         exits_profile, profile = self.profiles(batch)
-        members = [*exits_profile.members, profile]
+        members = [*exits_profile.member_profiles, profile]
         self.terms.wire(
-            replace(exits_profile, members=members), replace(profile, members=members), batch, samples, provides
+            replace(exits_profile, member_profiles=members),
+            replace(profile, member_profiles=members),
+            batch,
+            samples,
+            provides,
         )
         if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
             raise ConfigError(
@@ -130,7 +134,7 @@ class SoftTargetPlayer(MultiExitPlayer):
                 Outputs(x.to(student_outputs.response), metadata=self.metadata)
                 for x in (*exits, student_outputs.response)
             ]
-            generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
+            generated = Outputs(targets[-1], member_outputs=[Outputs(x) for x in targets])
             supervised = sum_by_name([self.terms.supervised_terms(x, generated, batch, mask) for x in members])
             all_outputs = Outputs(student_outputs.response, student_outputs.features, self.metadata, members)
             return self.terms(all_outputs, generated, batch, mask, supervised)

@@ -133,17 +133,17 @@ class MixupPlayer(MultiExitPlayer):
             Outputs(to_float32(self.self_teacher([x[name] for name in self.names]))) for x in (mixed, mixture)
         ]
         with torch.autocast(order.device.type, enabled=False):
-            mixture_outputs = [*mixture.members, *self_teacher_outputs]
+            mixture_outputs = [*mixture.member_outputs, *self_teacher_outputs]
             permuted = replace(batch, targets=batch.targets[order])
             supervised = sum_by_name([
-                self._supervised_losses(plain.members, batch),
+                self._supervised_losses(plain.member_outputs, batch),
                 self._supervised_losses(mixture_outputs, batch, mix_lambda),
                 self._supervised_losses(mixture_outputs, permuted, 1 - mix_lambda),
             ])  # fmt: skip
             return supervised | self._distillation_losses(mixed, mixture, self_teacher_outputs, batch, supervised)
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """Return the student's outputs with the heads' features; members: the heads' logits, then the student's own."""
+        """Return the student's outputs with the heads' features, and as members the heads' logits and its own."""
         student_outputs = super().forward_student(batch)
         exits = [head(student_outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         features = student_outputs.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
@@ -171,8 +171,11 @@ class MixupPlayer(MultiExitPlayer):
 
         self_teacher_outputs: for the mixed features, then for the mixture's features.
         """
-        heads = list(zip(mixed.members[:-1], mixture.members[:-1], strict=True))
-        last = [(mixed.members[-1], self_teacher_outputs[1]), (mixture.members[-1], self_teacher_outputs[0])]
+        heads = list(zip(mixed.member_outputs[:-1], mixture.member_outputs[:-1], strict=True))
+        last = [
+            (mixed.member_outputs[-1], self_teacher_outputs[1]),
+            (mixture.member_outputs[-1], self_teacher_outputs[0]),
+        ]
         responses = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *last)]
         task_loss = torch.stack([value.detach() for value in supervised.values()]).sum() if supervised else None
         losses = {}
@@ -190,5 +193,5 @@ def map_outputs(student_outputs: Outputs, change: Callable[[Tensor], Tensor]) ->
         change(student_outputs.response),
         features,
         student_outputs.metadata,
-        [map_outputs(member, change) for member in student_outputs.members],
+        [map_outputs(member, change) for member in student_outputs.member_outputs],
     )

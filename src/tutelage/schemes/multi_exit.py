@@ -69,7 +69,7 @@ class MultiExitPlayer(Player):
         outputs = self.build_heads(profile)
         exits_profile = with_exits(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
         self.metadata = profile.metadata
-        return replace(exits_profile, members=[profile.with_response(logits) for _, logits in outputs]), profile
+        return replace(exits_profile, member_profiles=[profile.with_response(logits) for _, logits in outputs]), profile
 
     def capture_exits(self, layers: Sequence[str] = ()) -> None:
         """Capture the inputs of the exits, the deepest stage, and these layers."""

@@ -42,7 +42,7 @@ class PeerEnsemble(nn.Module):
 
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the outputs of the group, with the students' as members, and those of its teacher or None."""
-        return Outputs(outputs[0].response, members=outputs), None
+        return Outputs(outputs[0].response, member_outputs=outputs), None
 
     def peer_comparisons(self, outputs: dict[str, Outputs], averages: list[Outputs] | None) -> Comparisons:
         """Return each student's outputs and its teachers': the others' moving averages, or the others' mean logits."""
@@ -80,7 +80,7 @@ class Gate(PeerEnsemble):
         gates = F.relu(self.norm(self.gate(as_vector(outputs[0][self.gate_input])))).softmax(1)
         logits = torch.stack([x.response for x in outputs], dim=1)
         gated = (gates.view(*gates.shape, *[1] * (logits.dim() - 2)) * logits).sum(1)
-        return Outputs(outputs[0].response, members=outputs), Outputs(gated)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(gated)
 
 
 class _EmbeddedEnsemble(PeerEnsemble):
@@ -126,7 +126,7 @@ class Attention(_EmbeddedEnsemble):
         features = torch.stack(self.embeddings(peers), dim=1)
         metadata = {"query": self.query(features), "key": self.key(features)}
         mean = torch.stack([peer.response for peer in peers]).mean(0)
-        return leader, Outputs(mean, metadata=metadata, members=peers)
+        return leader, Outputs(mean, metadata=metadata, member_outputs=peers)
 
 
 class Fusion(_EmbeddedEnsemble):
@@ -146,7 +146,7 @@ class Fusion(_EmbeddedEnsemble):
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of all features."""
         fused = self.classifier(torch.cat(self.embeddings(outputs), dim=1))
-        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(fused)
 
 
 class FeatureFusion(PeerEnsemble):
@@ -189,7 +189,7 @@ class FeatureFusion(PeerEnsemble):
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of the fused maps."""
         fused = self.classifier(self.fuse(torch.cat(self.maps(outputs), dim=1)).mean((2, 3)))
-        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(fused)
 
 
 EnsembleName = Literal["none", "gate", "attention", "fusion", "feature_fusion"]

@@ -61,7 +61,7 @@ def wire_peers(players: Sequence[Player], batch: Batch, samples: int, provides: 
     profiles = [profile_model(player.student.model, batch) for player in players]
     for i, player in enumerate(players):
         others = profiles[:i] + profiles[i + 1 :]
-        player.wire(replace(profiles[i - 1], members=others), batch, samples, provides)
+        player.wire(replace(profiles[i - 1], member_profiles=others), batch, samples, provides)
     for player in players:
         player.set_captured_layers(
             [layer for other in players if other is not player for layer in other.terms.layers("teacher")]

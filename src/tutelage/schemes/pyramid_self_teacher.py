@@ -140,5 +140,5 @@ def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: 
         metadata={},
         feature=feature,
         learns=lambda layer: True,  # the pyramid is trained with the student
-        members=(),
+        member_profiles=(),
     )

@@ -174,7 +174,7 @@ class Cached(TeacherWrapper):
         """Run the teacher on a batch, and return these tensors of its outputs by name."""
         teacher_outputs = self.teacher(batch, [layer for layer in self.taps.values() if layer])
         tensors = {RESPONSE: teacher_outputs.response} | {
-            tap: teacher_outputs.members[m].response for m, tap in enumerate(self.members)
+            tap: teacher_outputs.member_outputs[m].response for m, tap in enumerate(self.members)
         }
         for tap, layer in self.taps.items():
             if layer:

@@ -111,5 +111,5 @@ def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
         metadata={} if None in heads else {"heads": heads},
         feature=feature,
         learns=lambda layer: False,  # teachers aren't trained
-        members=profiles,
+        member_profiles=profiles,
     )

@@ -108,7 +108,7 @@ def fetched(profile: ModelProfile, device: torch.device) -> ModelProfile:
         response=move(profile.response, device),
         metadata=move(profile.metadata, device),
         feature=lambda layer: profile.feature(layer).to(device),
-        members=[fetched(member, device) for member in profile.members],
+        member_profiles=[fetched(member, device) for member in profile.member_profiles],
     )
 
 

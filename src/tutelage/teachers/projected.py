@@ -56,7 +56,7 @@ class Projected(TeacherWrapper):
             teacher_outputs.response,
             features,
             _without_heads(teacher_outputs.metadata),
-            [self._project_outputs(x) for x in teacher_outputs.members],
+            [self._project_outputs(x) for x in teacher_outputs.member_outputs],
         )
 
     def profile(self, batch: Batch) -> ModelProfile:
@@ -75,7 +75,7 @@ def narrowed(profile: ModelProfile, width: int) -> ModelProfile:
         profile,
         metadata=_without_heads(profile.metadata),
         feature=lambda layer: project(profile.feature(layer), width),
-        members=[narrowed(member, width) for member in profile.members],
+        member_profiles=[narrowed(member, width) for member in profile.member_profiles],
     )
 
 
