@@ -81,7 +81,7 @@ def distill(
     provided, overrides = apart(student, teacher, data, method, callbacks, more)
     config = check(overrides | more)
     if provided.method is not None:
-        config.method = [spec_of(term) for term in Terms.from_method(provided.method).named().values()]
+        config.method = [spec_of(term) for term in Terms.from_method(provided.method).named_terms().values()]
     with _shown(provided, config.seeds, progress) as watched:
         return finished(runs.Run(config, watched).fit(), provided.student)
 

@@ -91,7 +91,7 @@ def test_losses_get_patches_at_their_positions(name: str, loss: Loss) -> None:
     )
     player = Player(make(), terms, task)
     player.wire(teacher.profile(batch), batch, 4)
-    (term,) = player.terms.named().values()
+    (term,) = player.terms.named_terms().values()
     assert {split_layer_name(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
     sum(player(batch, teacher(batch, player.teacher_layers())).values()).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in player.student.parameters())

@@ -61,7 +61,7 @@ class Terms(nn.ModuleDict):
             raise ConfigError("the method has no term at all; name a loss (method=kd).")
         return cls(names, first)
 
-    def named(self) -> dict[str, Term]:
+    def named_terms(self) -> dict[str, Term]:
         """Return the terms by name."""
         return {name: cast(Term, term) for name, term in self.items()}
 
@@ -71,17 +71,17 @@ class Terms(nn.ModuleDict):
 
     def sees_vector(self, layer: str) -> bool:
         """Return whether every term that compares this layer of the teacher averages it over positions."""
-        wirings = [term.wiring for term in self.named().values() if term.wiring is not None]
+        wirings = [term.wiring for term in self.named_terms().values() if term.wiring is not None]
         forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]
         return bool(forms) and set(forms) == {"vector"}
 
     def needs_member_outputs(self) -> bool:
         """Return whether a term compares with each of several teachers."""
-        return any("teacher" in term.loss.list_inputs for term in self.named().values())
+        return any("teacher" in term.loss.list_inputs for term in self.named_terms().values())
 
     def needs_responses(self) -> bool:
         """Return whether a term depends on the teacher's response or classifier; the others use features alone."""
-        taught = [term for term in self.named().values() if term.loss.needs_teacher]
+        taught = [term for term in self.named_terms().values() if term.loss.needs_teacher]
         return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
 
     def refuse_frozen(self, student: ModelProfile) -> None:
@@ -94,7 +94,7 @@ class Terms(nn.ModuleDict):
                 "the student has nothing to learn: all that its response depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
-        for name, term in self.named().items():
+        for name, term in self.named_terms().items():
             if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
@@ -115,13 +115,15 @@ class Terms(nn.ModuleDict):
         samples: the training set's size. provides: the inputs that the scheme adds to each batch. requests: what each
         term is to compare, if it isn't what its options request.
         """
-        for name, term in self.named().items():
+        for name, term in self.named_terms().items():
             try:
                 term.wire(student, teacher, batch, samples, provides, requests and requests(term))
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
-        going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
-        if going and all(term.loss.needs_teacher for term in self.named().values()):
+        going = [
+            n for n, term in self.named_terms().items() if isinstance(term.weight, Weight) and term.weight.compares
+        ]
+        if going and all(term.loss.needs_teacher for term in self.named_terms().values()):
             raise ConfigError(
                 f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
@@ -156,7 +158,7 @@ class Terms(nn.ModuleDict):
         supervised: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
-        terms = self.named()
+        terms = self.named_terms()
         supervised = (
             self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if supervised is None else supervised
         )
@@ -172,7 +174,7 @@ class Terms(nn.ModuleDict):
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return the weighted scalars of the terms that need no teacher."""
-        terms = self.named().items()
+        terms = self.named_terms().items()
         return {
             name: term(student_outputs, teacher_outputs, batch, mask)
             for name, term in terms
@@ -181,7 +183,7 @@ class Terms(nn.ModuleDict):
 
     def balance(self, norms: Mapping[str, float]) -> bool:
         """Pass gradient norms to the weights that depend on them; return whether there are any."""
-        terms = self.named()
+        terms = self.named_terms()
         task_loss = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
         balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
         for name, weight in balanced:
@@ -190,7 +192,7 @@ class Terms(nn.ModuleDict):
 
     def weights(self) -> dict[str, float]:
         """Return the current weights of the terms whose weight depends on other terms."""
-        policies = {name: term.weight for name, term in self.named().items() if isinstance(term.weight, Weight)}
+        policies = {name: term.weight for name, term in self.named_terms().items() if isinstance(term.weight, Weight)}
         current = {name: policy.current() for name, policy in policies.items()}
         return {name: weight for name, weight in current.items() if weight is not None}
 

@@ -216,7 +216,7 @@ def describe_terms(terms: Terms) -> list[dict[str, Any]]:
             "paper": term.loss.paper,
             "options": term.loss.options() | {word: describe_policy(given) for word, given in term.policies().items()},
         }
-        for name, term in terms.named().items()
+        for name, term in terms.named_terms().items()
     ]
 
 
@@ -227,4 +227,4 @@ def formula(loss: nn.Module) -> str:
 
 
 def _pairs(terms: Terms) -> list[list[str]]:
-    return [[s, t] for term in terms.named().values() for s, t in term.pairs]
+    return [[s, t] for term in terms.named_terms().values() for s, t in term.pairs]

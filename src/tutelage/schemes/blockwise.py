@@ -63,7 +63,7 @@ class BlockwisePlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Choose the layers, check that the paired ones have equal shapes, and copy modules from the teacher."""
         super().wire(teacher, batch, samples, provides)
-        terms = self.terms.named().values()
+        terms = self.terms.named_terms().values()
         pairs = [
             (split_layer_name(student_layer)[0], split_layer_name(teacher_layer)[0])
             for term in terms

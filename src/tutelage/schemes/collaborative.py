@@ -82,7 +82,7 @@ class Collaborative(Scheme):
             )
         networks = {name: context.network(k, name) for k, name in enumerate(names)}
         terms = context.terms(truth=False)
-        if not any(term.loss.list_inputs for term in terms.named().values()):
+        if not any(term.loss.list_inputs for term in terms.named_terms().values()):
             terms = context.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
         group = CollaborativePlayer(
@@ -101,7 +101,7 @@ class Collaborative(Scheme):
         """Yield one turn for all students."""
         group: CollaborativePlayer = unwrap(self.players["peers"])
         inputs = self._views(batch, len(group.students())) if self.own_views else None
-        losses = [term.loss for term in group.group_terms.named().values()]
+        losses = [term.loss for term in group.group_terms.named_terms().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
             batch = replace(batch, extras=batch.extras | {"peer_weights": self._validation_weights(group, batch)})
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))

@@ -53,16 +53,16 @@ class CollaborativePlayer(nn.Module):
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
         self.ensemble = ensemble or PeerEnsemble()
-        list_terms = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
+        list_terms = {name: term for name, term in terms.named_terms().items() if term.loss.list_inputs}
         self.group_terms = Terms({name: term for name, term in list_terms.items() if term.loss.compares != "embedding"})
         self.embedding_terms = Terms(
             {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
         )
-        self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
+        self.peer_terms = Terms({name: term for name, term in terms.named_terms().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full_weights = {
             name: getattr(term.loss, self.ensemble.ramped_option, 1.0)
-            for name, term in self.group_terms.named().items()
+            for name, term in self.group_terms.named_terms().items()
         }
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
@@ -110,7 +110,7 @@ class CollaborativePlayer(nn.Module):
         ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            for name, term in self.group_terms.named().items():
+            for name, term in self.group_terms.named_terms().items():
                 if self.ensemble.ramped_option:
                     setattr(term.loss, self.ensemble.ramped_option, ramp * self.full_weights[name])
             losses = self.group_terms(*self.ensemble.group_comparison(outputs), batch, mask) if self.group_terms else {}
@@ -130,7 +130,9 @@ class CollaborativePlayer(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the terms of one student, each its mean over the student's teachers."""
         losses = [self.peer_terms(outputs, teacher_outputs, batch, mask) for teacher_outputs in teachers]
-        factors = {name: ramp if term.loss.needs_teacher else 1.0 for name, term in self.peer_terms.named().items()}
+        factors = {
+            name: ramp if term.loss.needs_teacher else 1.0 for name, term in self.peer_terms.named_terms().items()
+        }
         return {name: factor * torch.stack([x[name] for x in losses]).mean() for name, factor in factors.items()}
 
     def embeddings(self, outputs: list[Outputs]) -> Outputs:

@@ -79,7 +79,7 @@ class DenseVotesPlayer(CheckedArguments, Player):
                 "use scheme=offline, which ranks the response of each position."
             )
         self.supervised_names = [
-            name for name, term in self.terms.named().items() if "votes" not in term.loss_inputs[term.loss]
+            name for name, term in self.terms.named_terms().items() if "votes" not in term.loss_inputs[term.loss]
         ]
         if len(self.supervised_names) == len(self.terms):
             raise ConfigError("scheme=dense_votes: no term of the method requires votes; add one that does (zipf_ls).")
@@ -108,7 +108,7 @@ class DenseVotesPlayer(CheckedArguments, Player):
         losses = self.compare(student_outputs, None, batch_with_votes)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             for name in self.supervised_names:
-                term = self.terms.named()[name]
+                term = self.terms.named_terms()[name]
                 head_losses = [term(outputs, None, batch, self.task.mask(batch)) for outputs in head_outputs]
                 losses[name] = losses[name] + self.head_weight * sum(head_losses)
         return losses

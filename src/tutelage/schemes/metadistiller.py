@@ -92,7 +92,7 @@ class MetaDistiller(Scheme):
         lookahead = LookaheadStudent(student)
         lookahead.step(torch.stack(list(lookahead.losses(batch, generator).values())).sum(), self.rate(step))
         losses = lookahead.losses(self.quiz.batch(step, batch), generator)
-        supervised = [losses[name] for name, term in student.terms.named().items() if not term.loss.needs_teacher]
+        supervised = [losses[name] for name, term in student.terms.named_terms().items() if not term.loss.needs_teacher]
         return detach_except(torch.stack(supervised).sum(), generator.parameters())
 
 
@@ -110,7 +110,9 @@ class SoftTargetPlayer(MultiExitPlayer):
             samples,
             provides,
         )
-        if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
+        if self.terms.layers("teacher") or not any(
+            term.loss.needs_teacher for term in self.terms.named_terms().values()
+        ):
             raise ConfigError(
                 "scheme=metadistiller generates logits: use a loss that takes lists of logits (method=hydra)."
             )

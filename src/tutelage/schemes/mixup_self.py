@@ -97,7 +97,7 @@ class MixupPlayer(MultiExitPlayer):
     def _check_inputs(self, batch: Batch) -> None:
         if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
             raise ConfigError("scheme=mixed mixes inputs: expected one floating-point tensor; use another scheme.")
-        for name, term in self.terms.named().items():
+        for name, term in self.terms.named_terms().items():
             ambiguous = {"index", "targets"} if term.loss.needs_teacher else {"index"}
             required = {name for inputs in term.loss_inputs.values() for name in inputs}
             if faults := sorted(ambiguous & required):
@@ -179,7 +179,7 @@ class MixupPlayer(MultiExitPlayer):
         responses = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *last)]
         task_loss = torch.stack([value.detach() for value in supervised.values()]).sum() if supervised else None
         losses = {}
-        for name, term in self.terms.named().items():
+        for name, term in self.terms.named_terms().items():
             if term.loss.needs_teacher:
                 pairs = responses if term.compares == "response" else [(mixed, mixture)]
                 losses[name] = torch.stack([term(a, b, batch, None, task_loss) for a, b in pairs]).sum()

@@ -67,7 +67,9 @@ class SeparatesTeacherGradients(Protocol):
 
 def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
     """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
-    return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
+    return {
+        before + n for before, of in terms.items() for n, term in of.named_terms().items() if term.loss.needs_teacher
+    }
 
 
 def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:

@@ -101,7 +101,7 @@ def _print_terms(trial: Trial) -> None:
             f"{trial.values.get(name, 0):.4g}",
             f"{trial.norms.get(name, 0):.3g}",
         )
-        for name, term in trial.terms.named().items()
+        for name, term in trial.terms.named_terms().items()
     ]
     if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own terms
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]
