@@ -139,6 +139,6 @@ def test_names() -> None:
     assert split_layer_name("blocks.3:in") == ("blocks.3:in", "")
     assert module_name("blocks.3:in:2x8+1") == "blocks.3"
     profile = profile_model(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
-    assert profile.named("blocks.1", "map") == "blocks.1:map"
-    assert profile.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
-    assert profile.named("patch_embed.proj", "map") == "patch_embed.proj"
+    assert profile.name_with_form("blocks.1", "map") == "blocks.1:map"
+    assert profile.name_with_form("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
+    assert profile.name_with_form("patch_embed.proj", "map") == "patch_embed.proj"

@@ -67,7 +67,7 @@ class ModelProfile:
     learns: Callable[[str], bool]
     member_profiles: Sequence[ModelProfile] = ()
 
-    def named(self, layer: str, form: str) -> str:
+    def name_with_form(self, layer: str, form: str) -> str:
         """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens."""
         return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
 

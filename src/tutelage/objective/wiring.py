@@ -101,7 +101,7 @@ def _wire_layers(
     else:
         form = "patches" if feature_format == "vector" or request.connector == "linear" else ""
     pairs = [
-        (student.named(s, form), teacher.named(t, form)) if form else (s, t)
+        (student.name_with_form(s, form), teacher.name_with_form(t, form)) if form else (s, t)
         for s, t in pairs_of(loss, request.compares, request.layers, student, teacher)
     ]
     return Wiring(

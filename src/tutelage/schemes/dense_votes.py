@@ -87,7 +87,7 @@ class DenseVotesPlayer(CheckedArguments, Player):
             raise ModelError(
                 "scheme=dense_votes: no stage was found in the student; use scheme=offline, which needs none."
             )
-        self.layers = [profile.named(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
+        self.layers = [profile.name_with_form(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
         features = [profile.feature(layer) for layer in self.layers]
         self.classifier_name = classifier_of_mean(profile, features[-1])
         head_features = features[:-1] if self.classifier_name else features

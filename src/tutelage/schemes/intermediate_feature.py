@@ -56,7 +56,9 @@ class IntermediateFeaturePlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layer, unless one is set, and wire the terms."""
         profile = profile_model(self.student.model, batch)
-        self.layer = profile.named(self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form)
+        self.layer = profile.name_with_form(
+            self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form
+        )
         self.metadata = profile.metadata
         outputs = (profile.response, self.pooled(profile.feature(self.layer)))
         profile = replace(profile, member_profiles=[profile.with_response(x) for x in outputs])

@@ -102,8 +102,8 @@ class MultiExitPlayer(Player):
         self.exits = self.exits or stages[:-1]
         if not self.exits:
             raise ModelError("no stage was found before the last; set the layers (scheme={name: exits, layers: […]}).")
-        self.exits = [profile.named(layer, "map") for layer in self.exits]
-        self.deepest = profile.named(stages[-1], "map") if stages else self.exits[-1]
+        self.exits = [profile.name_with_form(layer, "map") for layer in self.exits]
+        self.deepest = profile.name_with_form(stages[-1], "map") if stages else self.exits[-1]
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Run one forward of the student and its heads; return the weighted terms, taught by the deepest."""

@@ -167,7 +167,7 @@ class FeatureFusion(PeerEnsemble):
                 f"{type(profile.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which "
                 "fuses the classifiers' inputs."
             )
-        return [profile.named(profile.stages[-1].name, "map")]
+        return [profile.name_with_form(profile.stages[-1].name, "map")]
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Create both convolutions and the classifier."""

@@ -93,7 +93,9 @@ class PyramidPlayer(CheckedArguments, Player):
             if module_name(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         stages = [known[module_name(layer)] for layer in self.layers] or profile.stages
-        self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in stages]]
+        self.layers = [
+            profile.name_with_form(layer, "map") for layer in self.layers or [stage.name for stage in stages]
+        ]
         if len(self.layers) < 2:
             raise ModelError(
                 f"scheme=self_teacher refines at least two stages, got {', '.join(self.layers) or 'none'}; set the "
