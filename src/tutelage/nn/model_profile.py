@@ -51,7 +51,7 @@ class ModelProfile:
     """A model run on one example: its response, its layers, its stages, its embedding, and any layer's feature.
 
     model, inputs: what was run, the inputs being the example's first two samples. feature: returns the feature of a
-    layer on these. learns: whether a gradient from a layer's feature, or from the response if the name is empty,
+    layer on these. is_trainable: whether a gradient from a layer's feature, or from the response if the name is empty,
     reaches anything trainable. metadata: facts of the model that losses may require. member_profiles: the profiles of
     several models whose outputs are joined.
     """
@@ -64,7 +64,7 @@ class ModelProfile:
     embedding: str
     metadata: dict[str, Any]
     feature: Callable[[str], Tensor]
-    learns: Callable[[str], bool]
+    is_trainable: Callable[[str], bool]
     member_profiles: Sequence[ModelProfile] = ()
 
     def name_with_form(self, layer: str, form: str) -> str:
@@ -103,7 +103,7 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
         embedding,
         _metadata(model, embedding),
         feature=partial(_feature, model, inputs),
-        learns=partial(_learns, model, inputs),
+        is_trainable=partial(_learns, model, inputs),
     )
 
 
@@ -305,4 +305,4 @@ def response_profile(response: Tensor) -> ModelProfile:
         raise ModelError(f"layer {layer!r}: this teacher has no layers; use a method that compares logits alone.")
 
     model, inputs = nn.Identity(), torch.empty(0)
-    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, learns=lambda layer: False)
+    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, is_trainable=lambda layer: False)

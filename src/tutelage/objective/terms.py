@@ -89,13 +89,13 @@ class Terms(nn.ModuleDict):
 
         Raises: ModelError if its response depends on nothing trainable; ConfigError that names a term and its layers.
         """
-        if not student.learns(""):
+        if not student.is_trainable(""):
             raise ModelError(
                 "the student has nothing to learn: all that its response depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
         for name, term in self.named_terms().items():
-            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
+            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.is_trainable(layer)]:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
                     "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."

@@ -133,5 +133,5 @@ def with_exits(profile: ModelProfile, features: Mapping[str, Tensor]) -> ModelPr
         profile,
         layers=[*profile.layers, *exits],
         feature=lambda layer: features[layer] if layer in features else profile.feature(layer),
-        learns=lambda layer: True,  # the exits are trained with the student
+        is_trainable=lambda layer: True,  # the exits are trained with the student
     )

@@ -141,6 +141,6 @@ def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: 
         embedding=stages[-1].name,
         metadata={},
         feature=feature,
-        learns=lambda layer: True,  # the pyramid is trained with the student
+        is_trainable=lambda layer: True,  # the pyramid is trained with the student
         member_profiles=(),
     )

@@ -110,6 +110,6 @@ def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
         embedding=f"0.{profiles[0].embedding}",
         metadata={} if None in heads else {"heads": heads},
         feature=feature,
-        learns=lambda layer: False,  # teachers aren't trained
+        is_trainable=lambda layer: False,  # teachers aren't trained
         member_profiles=profiles,
     )
