@@ -112,7 +112,7 @@ class Manifest(BaseModel):
         error = {"relative_l2": (sum(s.off for s in shards) / squares) ** 0.5 if squares else 0.0}
         return error | ({"kl": sum(s.kl for s in shards) / rows} if is_response(tensor) and rows else {})
 
-    def complete(self, view: int, tensor: str) -> bool:
+    def is_complete(self, view: int, tensor: str) -> bool:
         """Return True if the tensor is cached for every sample of that view."""
         return tensor in self.taps and all(name in self.shards for name in self.shard_names(view, tensor))
 

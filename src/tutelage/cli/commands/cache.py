@@ -69,7 +69,7 @@ def info(folder: Folder) -> None:
         print_lines(f"{name}: {value}")
     rows = []
     for name, tap in manifest.taps.items():
-        complete = sum(manifest.complete(view, name) for view in range(manifest.views))
+        complete = sum(manifest.is_complete(view, name) for view in range(manifest.views))
         errors = ", ".join(f"{measure} {value:.3g}" for measure, value in manifest.error[name].items())
         rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{complete} of {manifest.views}", errors))
     print_table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
