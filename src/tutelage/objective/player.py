@@ -78,7 +78,7 @@ class Player(nn.Module):
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             return self.terms(student_outputs, teacher_outputs, batch, self.task.mask(batch))
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the modules that get an optimiser each, by name."""
         return {"": self}
 
@@ -90,7 +90,7 @@ class Player(nn.Module):
 class AuxiliaryPlayer(nn.Module):
     """Abstract: a module with an optimiser that is no student."""
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the whole module."""
         return {"": self}
 

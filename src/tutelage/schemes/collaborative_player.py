@@ -139,7 +139,7 @@ class CollaborativePlayer(nn.Module):
         """Return the group's outputs, in which the input of each student's classifier replaces its logits."""
         return Outputs(outputs[0].response, member_outputs=[Outputs(as_vector(x[self.embedding])) for x in outputs])
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the whole player, which has one optimiser."""
         return {"": self}
 

@@ -47,7 +47,7 @@ class Peers(nn.Module):
             }
         return losses
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Each peer."""
         return dict(self.players.items())
 

@@ -206,7 +206,7 @@ def _optimise(
             fsdp.shard(player, example.inputs, fabric.strategy.device_mesh["data_parallel"])
         scheme.players[name] = fabric.setup_module(player)
         optimised[name] = []
-        for module in player.optimised().values():  # type: ignore[operator]
+        for module in player.optimised_modules().values():  # type: ignore[operator]
             inner = make_optimiser(module, settings)
             schedule = scheduler(inner, settings, updates)
             optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(inner), schedule))
