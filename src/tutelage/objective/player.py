@@ -61,10 +61,10 @@ class Player(nn.Module):
         """Return each term's weighted scalar; for a list of teachers, its mean over them."""
         student_outputs = self.forward_student(batch)
         if isinstance(teacher_outputs, list):
-            return self.among(student_outputs, teacher_outputs, batch)
+            return self.compare_with_each(student_outputs, teacher_outputs, batch)
         return self.compare(student_outputs, teacher_outputs, batch)
 
-    def among(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
+    def compare_with_each(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
         """Return each term's mean over the others; a loss of lists gets one's own members, or all the others."""
         losses: dict[str, Tensor] = {}
         for other in others:

@@ -43,7 +43,8 @@ class Peers(nn.Module):
         for name, player in self.peers().items():
             others = [student_outputs[peer].detach() for peer in student_outputs if peer != name]
             losses |= {
-                f"{name}/{term}": value for term, value in player.among(student_outputs[name], others, batch).items()
+                f"{name}/{term}": value
+                for term, value in player.compare_with_each(student_outputs[name], others, batch).items()
             }
         return losses
 

@@ -116,7 +116,7 @@ class BranchedPlayer(Player):
         branch_outputs = [
             Outputs(self.task.response(to_float32(branch(student_outputs[end])), batch)) for branch, end in branch_ends
         ]
-        losses = self.among(student_outputs, branch_outputs, batch)
+        losses = self.compare_with_each(student_outputs, branch_outputs, batch)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             supervised = [self.terms.supervised_terms(x, None, batch, self.task.mask(batch)) for x in branch_outputs]
         values = [value for terms in supervised for value in terms.values()]
