@@ -104,8 +104,8 @@ class Term(CheckedArguments, nn.Module):
         self, wiring: Wiring, student: ModelProfile, teacher: ModelProfile, batch: Batch, samples: int
     ) -> None:
         """Size the connectors and the loss's learned parts from features."""
-        student_features = [wiring.shaped(student.feature(layer)) for layer in wiring.student_layers]
-        teacher_features = [wiring.shaped(teacher.feature(layer)) for layer in wiring.teacher_layers]
+        student_features = [wiring.to_loss_format(student.feature(layer)) for layer in wiring.student_layers]
+        teacher_features = [wiring.to_loss_format(teacher.feature(layer)) for layer in wiring.teacher_layers]
         if wiring.connector:
             sides = zip(student_features, teacher_features, strict=True)
             self.connectors = nn.ModuleList([connectors.build_connector(wiring.connector, s, t) for s, t in sides])
@@ -203,8 +203,8 @@ class Term(CheckedArguments, nn.Module):
     def _of_features(self, wiring: Wiring, student_outputs: Outputs, teacher_outputs: Outputs, batch: Batch) -> Tensor:
         """Return the sum, over the layer pairs, of the mean of the loss."""
         available = available_inputs(batch, student_outputs, teacher_outputs)
-        student = self._connected([wiring.shaped(student_outputs[layer]) for layer in wiring.student_layers])
-        teacher = [wiring.shaped(teacher_outputs[layer]) for layer in wiring.teacher_layers]
+        student = self._connected([wiring.to_loss_format(student_outputs[layer]) for layer in wiring.student_layers])
+        teacher = [wiring.to_loss_format(teacher_outputs[layer]) for layer in wiring.teacher_layers]
         loss_kwargs = self._loss_kwargs(available) | self._head_logits(wiring, student, available)
         if self.gather:
             student, teacher, loss_kwargs = all_gather_samples(

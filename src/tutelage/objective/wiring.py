@@ -51,7 +51,7 @@ class Wiring:
     pairs: tuple[tuple[str, str], ...] = ()
     columns: tuple[int, ...] = ()
 
-    def shaped(self, feature: Tensor) -> Tensor:
+    def to_loss_format(self, feature: Tensor) -> Tensor:
         """Return a feature in the form in which it reaches the loss."""
         if self.feature_format == "map":
             return connectors.as_map(feature)
