@@ -220,7 +220,7 @@ def _try(run: Run, trial: Trial) -> None:
     )
     trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
-        trial.cacheable = not trial.teacher.changes()
+        trial.cacheable = not trial.teacher.changes_in_training()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)

@@ -82,7 +82,7 @@ class Teacher(CheckedArguments, nn.Module):
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Restore the state that `checkpoint_state` returned."""
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes the teacher."""
         return _holds_any(self.checkpoint_state())
 
@@ -139,9 +139,9 @@ class TeacherWrapper(Teacher):
         """Restore the wrapped teacher's state."""
         self.teacher.load_checkpoint_state(state)
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes the wrapped teacher."""
-        return self.teacher.changes()
+        return self.teacher.changes_in_training()
 
     def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches, which the wrapped teacher may read ahead."""

@@ -36,7 +36,7 @@ class PrefetchingTeacher(TeacherWrapper):
 
     def __init__(self, teacher: Teacher, depth: SmallCountOrZero = 2, device: str | None = None) -> None:
         super().__init__(teacher)
-        if teacher.changes():
+        if teacher.changes_in_training():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so it can't run ahead or on another device: use a "
                 "frozen teacher, or remove teacher_ahead and teacher_device."

@@ -33,7 +33,7 @@ class Projected(TeacherWrapper):
 
     def __init__(self, teacher: Teacher, width: Width) -> None:
         super().__init__(teacher)
-        if teacher.changes():
+        if teacher.changes_in_training():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so its features can't be projected; remove "
                 "teacher_width."

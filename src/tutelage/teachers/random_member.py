@@ -74,6 +74,6 @@ class RandomMember(Ensemble):
         for teacher in self.teachers():
             teacher.prepare_for(layers, vectors, members)
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes a member."""
-        return any(member.changes() for member in self.teachers())
+        return any(member.changes_in_training() for member in self.teachers())
