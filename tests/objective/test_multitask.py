@@ -58,7 +58,7 @@ def taught(method, truth=None, targets: Tensor = TARGETS) -> tuple[Offline, Batc
 
 def answers(scheme: Offline, seen: Batch) -> tuple[Tensor, list[Tensor]]:
     said = scheme.players["student"].student.model(seen.inputs)
-    return said, [member.plain[0](seen.inputs) for member in scheme.teacher.teachers()]
+    return said, [member.plain[0](seen.inputs) for member in scheme.teacher.member_teachers()]
 
 
 # losses
@@ -125,7 +125,7 @@ def test_a_batch_without_any_label_costs_nothing() -> None:
 def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     scheme, seen = taught([KD(), Term(AT(), 1.0, student="layer2", teacher="1.layer2")], TASK.task_loss())
     calls = []
-    for m, member in enumerate(scheme.teacher.teachers()):
+    for m, member in enumerate(scheme.teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     told = scheme.teacher(seen, scheme.layers)
     assert calls == [0, 1]

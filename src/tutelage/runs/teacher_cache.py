@@ -25,7 +25,7 @@ def refuse_changing(teacher: Teacher) -> None:
 
     Raises: ConfigError that names it.
     """
-    for one in teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]:
+    for one in teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]:
         identity_of(one)
 
 
@@ -37,7 +37,7 @@ def cached(
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
     """
     if isinstance(teacher, RandomMember):
-        for m, member in enumerate(teacher.teachers()):
+        for m, member in enumerate(teacher.member_teachers()):
             own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
             teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
         return teacher

@@ -55,7 +55,7 @@ class Teacher(CheckedArguments, nn.Module):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile of the teacher on an example batch: its layers, stages and features."""
 
-    def teachers(self) -> list[Teacher]:
+    def member_teachers(self) -> list[Teacher]:
         """Return the members of an ensemble; empty for a single teacher."""
         return []
 
@@ -115,9 +115,9 @@ class TeacherWrapper(Teacher):
         """Return the wrapped teacher's profile."""
         return self.teacher.profile(batch)
 
-    def teachers(self) -> list[Teacher]:
+    def member_teachers(self) -> list[Teacher]:
         """Return the wrapped teacher's members."""
-        return self.teacher.teachers()
+        return self.teacher.member_teachers()
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity."""

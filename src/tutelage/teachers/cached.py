@@ -86,7 +86,7 @@ class Cached(TeacherWrapper):
         """
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
-        count = len(self.teacher.teachers()) if members else 0
+        count = len(self.teacher.member_teachers()) if members else 0
         self.members = [f"{MEMBER}{m}" for m in range(count)]
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
         self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}

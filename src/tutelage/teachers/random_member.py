@@ -50,14 +50,14 @@ class RandomMember(Ensemble):
         """Return the drawn member's outputs."""
         if batch.index is None:
             return super().forward(batch)
-        return self.teachers()[self.draw(batch.epoch)](batch, layers)
+        return self.member_teachers()[self.draw(batch.epoch)](batch, layers)
 
     def identity(self) -> None:
         """Return None: the drawn member changes in training."""
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the first member's profile."""
-        self.profiles = [teacher.profile(batch) for teacher in self.teachers()]
+        self.profiles = [teacher.profile(batch) for teacher in self.member_teachers()]
         self._mean([profile.response for profile in self.profiles])  # raises if the members' classes differ
         return self.profiles[0]
 
@@ -71,9 +71,9 @@ class RandomMember(Ensemble):
                     "run at a time: use teachers of one architecture, or compare responses only."
                 )
         self.profiles = []
-        for teacher in self.teachers():
+        for teacher in self.member_teachers():
             teacher.prepare_for(layers, vectors, members)
 
     def changes_in_training(self) -> bool:
         """Return True if training changes a member."""
-        return any(member.changes_in_training() for member in self.teachers())
+        return any(member.changes_in_training() for member in self.member_teachers())
