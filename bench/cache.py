@@ -214,7 +214,7 @@ def cold(folder: Path, limit: Path) -> float:
         batches = (Batch(torch.zeros(BATCH), index=next(index_batches)) for _ in range(steps))
         teacher = PrefetchingTeacher(Reading(), 2)
         began = time.perf_counter()
-        for batch in teacher.lookahead(batches):
+        for batch in teacher.prefetch(batches):
             teacher(batch)
             waited += time.perf_counter() - began
             time.sleep(0.05)

@@ -119,7 +119,7 @@ class Scheme(CheckedArguments, nn.Module):
         Yields: the name of a player and its weighted scalar losses by name.
         """
 
-    def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Yield the batches of an epoch, possibly reading ahead; closed when the epoch ends or fails."""
         return batches
 

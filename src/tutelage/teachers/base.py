@@ -86,7 +86,7 @@ class Teacher(CheckedArguments, nn.Module):
         """Return True if training changes the teacher."""
         return _holds_any(self.checkpoint_state())
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches of an epoch; a prefetching teacher is run on later batches in the meantime."""
         return batches
 
@@ -143,9 +143,9 @@ class TeacherWrapper(Teacher):
         """Return True if training changes the wrapped teacher."""
         return self.teacher.changes_in_training()
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches, which the wrapped teacher may read ahead."""
-        return self.teacher.lookahead(batches, layers)
+        return self.teacher.prefetch(batches, layers)
 
 
 def _holds_any(state: Mapping[str, Any]) -> bool:

@@ -93,7 +93,7 @@ class Cached(TeacherWrapper):
         self.loaded = (-1, {})
         super().prepare_for(layers, vectors, members)
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Return the batches unchanged: their outputs are read from disk."""
         return batches
 

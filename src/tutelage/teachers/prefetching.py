@@ -48,7 +48,7 @@ class PrefetchingTeacher(TeacherWrapper):
         self.to(self.device)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """Return the outputs, which are computed already if the batch came from `lookahead`."""
+        """Return the outputs, which are computed already if the batch came from `prefetch`."""
         if self.ready is not None and self.ready[0] is batch and self.ready[1] == tuple(layers):
             return self.ready[2]
         if self.pool is not None:  # only one thread runs the network
@@ -60,7 +60,7 @@ class PrefetchingTeacher(TeacherWrapper):
             return self.teacher(batch, layers)
         return self.teacher(batch.to(self.device), layers).to(_device(batch))
 
-    def lookahead(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches while the teacher runs on later ones; closing the generator ends the thread."""
         if not self.depth:
             yield from batches

@@ -99,7 +99,7 @@ class Trainer:
         with catch_stop_signals(state.stop):
             while state.progress.epoch < settings.epochs and not self._patience_is_out(state):
                 batches = state.batches.train(state.progress.epoch, state.progress.position)
-                with closing(scheme.lookahead(batches)) as batches:
+                with closing(scheme.prefetch(batches)) as batches:
                     self._epoch(state, batches)
                 if state.progress.epoch in settings.snapshots:
                     self.snapshot(state.progress.epoch, state.networks())
