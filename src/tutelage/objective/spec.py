@@ -42,7 +42,7 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
     kind = find_entry("losses", name).load()
     if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
-        options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
+        options |= {"temperature": 1.0} if "temperature" in kind.option_names() else {}
     faults = option_faults(name, kind, options, WIRING) + option_faults(name, Term, wiring)
     for option, (values, parse) in PARSERS.items():
         if isinstance(wiring.get(option), values):

@@ -39,13 +39,13 @@ class DataclassModule(CheckedArguments, nn.Module):
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and (p.default is not p.empty) == optional)
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
+    def option_names(cls) -> tuple[str, ...]:
         """Return the names of the fields."""
         return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
     def options(self) -> dict[str, Any]:
         """Return the fields' values by name."""
-        return {name: getattr(self, name) for name in self.names()}
+        return {name: getattr(self, name) for name in self.option_names()}
 
     def extra_repr(self) -> str:
         """Return the fields for the module's repr."""
