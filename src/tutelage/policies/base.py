@@ -24,12 +24,12 @@ class Temperature(DataclassModule):
 
     `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to τ, which is one number, or one per sample or
     position, (B, …). The loss receives s/τ and t/τ. Its value is multiplied by τ², which keeps the gradient's size,
-    unless the class attribute `square` is false. The keyword-only parameters of forward are the inputs that the policy
+    unless the class attribute `scales_loss` is false. The keyword-only parameters of forward are the inputs that the policy
     requires of the batch.
     """
 
     paper: ClassVar[str] = ""
-    square: ClassVar[bool] = True
+    scales_loss: ClassVar[bool] = True
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
         """Create the learned parameters from an example of both sides' logits (B, C, …)."""
@@ -46,7 +46,11 @@ class Temperature(DataclassModule):
         """
         temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
         divisor = broadcast_by_position(temperature, student)
-        return student / divisor, teacher / divisor, temperature**2 if self.square else torch.ones_like(temperature)
+        return (
+            student / divisor,
+            teacher / divisor,
+            temperature**2 if self.scales_loss else torch.ones_like(temperature),
+        )
 
 
 class ScheduledTemperature(Temperature):
