@@ -121,7 +121,9 @@ class Terms(nn.ModuleDict):
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
         going = [
-            n for n, term in self.named_terms().items() if isinstance(term.weight, Weight) and term.weight.compares
+            n
+            for n, term in self.named_terms().items()
+            if isinstance(term.weight, Weight) and term.weight.needs_task_loss
         ]
         if going and all(term.loss.needs_teacher for term in self.named_terms().values()):
             raise ConfigError(

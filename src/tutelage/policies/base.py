@@ -79,7 +79,7 @@ class Weight(DataclassModule):
     """
 
     paper: ClassVar[str] = ""
-    compares: ClassVar[bool] = True
+    needs_task_loss: ClassVar[bool] = True
     """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
     def current(self) -> float | None:
