@@ -195,7 +195,7 @@ class Terms(nn.ModuleDict):
     def weights(self) -> dict[str, float]:
         """Return the current weights of the terms whose weight depends on other terms."""
         policies = {name: term.weight for name, term in self.named_terms().items() if isinstance(term.weight, Weight)}
-        current = {name: policy.current() for name, policy in policies.items()}
+        current = {name: policy.current_factor() for name, policy in policies.items()}
         return {name: weight for name, weight in current.items() if weight is not None}
 
 

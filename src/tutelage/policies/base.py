@@ -82,7 +82,7 @@ class Weight(DataclassModule):
     needs_task_loss: ClassVar[bool] = True
     """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
-    def current(self) -> float | None:
+    def current_factor(self) -> float | None:
         """Return the factor in use if it stays the same until gradients are next measured, and None otherwise."""
         return None
 
