@@ -74,7 +74,7 @@ class Branches(nn.Module):
         finally:
             handle.remove()
 
-    def share(self, inputs: Inputs, split: str = "auto") -> None:
+    def share_trunk(self, inputs: Inputs, split: str = "auto") -> None:
         """Let the networks, of one architecture, share all modules of the first that run before the layer `split`.
 
         If two networks have equal parameters, the layers after the split are reinitialised in the later one.

@@ -70,7 +70,7 @@ class CollaborativePlayer(nn.Module):
         first = next(iter(self.students().values())).model
         profile = profile_model(first, batch)
         if self.split is not None:
-            self.branches.share(profile.inputs, self.split)
+            self.branches.share_trunk(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
         self.embedding = require_embedding(profile).embedding if self.embedding_terms else ""
         self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedding_terms else [])])
