@@ -58,7 +58,7 @@ def taught(method, truth=None, targets: Tensor = TARGETS) -> tuple[Offline, Batc
 
 def answers(scheme: Offline, seen: Batch) -> tuple[Tensor, list[Tensor]]:
     said = scheme.players["student"].student.model(seen.inputs)
-    return said, [member.plain[0](seen.inputs) for member in scheme.teacher.member_teachers()]
+    return said, [member.unfolded[0](seen.inputs) for member in scheme.teacher.member_teachers()]
 
 
 # losses

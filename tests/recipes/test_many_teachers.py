@@ -116,7 +116,7 @@ def test_each_member_answers_once_and_the_loss_gets_their_answers(loss) -> None:
     (turn,) = offline.turns(batch, 0)
     assert calls == [0, 1]
     with torch.no_grad():
-        teacher_logits = [member.plain[0](batch.inputs) for member in offline.teacher.member_teachers()]
+        teacher_logits = [member.unfolded[0](batch.inputs) for member in offline.teacher.member_teachers()]
     student_logits = offline.players["student"].student.model(batch.inputs)
     inputs = {"targets": batch.targets, "epoch": 0.0}
     by_hand = loss(
@@ -152,7 +152,8 @@ def test_features_of_several_teachers_have_a_connector_each() -> None:
     assert [connect.conv.weight.shape[:2] for connect in wires.connectors] == [(16, 8), (32, 8)]
     value = next(offline.turns(batch, 0))[1]["fitnet"]
     teacher_features = [
-        m.plain[0].layer3(m.plain[0].layer2(m.plain[0].layer1(batch.inputs))) for m in offline.teacher.member_teachers()
+        m.unfolded[0].layer3(m.unfolded[0].layer2(m.unfolded[0].layer1(batch.inputs)))
+        for m in offline.teacher.member_teachers()
     ]
     student_features = offline.players["student"].student(batch.inputs)["layer3"]
     by_hand = sum(
@@ -170,7 +171,7 @@ def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> N
         ("layer3 (8, 2, 2)", "1.layer3 (32, 2, 2)"),
     )
     value = next(offline.turns(batch, 0))[1]["camkd_feature"]
-    models = [member.plain[0] for member in offline.teacher.member_teachers()]
+    models = [member.unfolded[0] for member in offline.teacher.member_teachers()]
     teacher_features = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]
     student_features = offline.players["student"].student(batch.inputs)["layer3"]
     student_features = [connect(student_features) for connect in wires.connectors]

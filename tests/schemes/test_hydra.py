@@ -36,7 +36,7 @@ def test_a_step_is_the_heads_divergences_written_by_hand():
     inner = trunk.layer3(trunk.layer2(trunk.layer1(BATCH.inputs))).mean((2, 3))
     by_hand = 0
     for head, teacher in zip(heads, scheme.teacher.member_teachers(), strict=True):
-        teacher_logits = teacher.plain[0](BATCH.inputs) / 2
+        teacher_logits = teacher.unfolded[0](BATCH.inputs) / 2
         by_hand += 4 * F.kl_div((head(inner) / 2).log_softmax(1), teacher_logits.softmax(1), reduction="batchmean") / 2
     by_hand.backward()
     assert torch.allclose(turn[1]["hydra"], by_hand, atol=1e-6)

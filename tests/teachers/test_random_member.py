@@ -55,7 +55,7 @@ def test_only_the_drawn_member_is_asked():
         outputs = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
         drawn = teacher.draw(k / 8)
         assert calls == [drawn]
-        assert torch.equal(outputs.response, teacher.member_teachers()[drawn].plain[0].eval()(images))
+        assert torch.equal(outputs.response, teacher.member_teachers()[drawn].unfolded[0].eval()(images))
         calls.clear()
     mean = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
     assert torch.equal(teacher(Batch(images)).response, mean(Batch(images)).response)

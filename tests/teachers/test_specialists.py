@@ -27,7 +27,7 @@ def specialists(*classes: str) -> Specialists:
 
 def test_the_joined_answer_is_the_mean_of_those_who_know():
     teacher = specialists("dab", "ca")
-    first, second = (member.plain[0](BATCH.inputs) for member in teacher.member_teachers())
+    first, second = (member.unfolded[0](BATCH.inputs) for member in teacher.member_teachers())
     a = (first[:, 1] + second[:, 1]) / 2
     expected = torch.stack([a, first[:, 2], second[:, 0], first[:, 0]], 1)
     assert torch.allclose(teacher(BATCH).response, expected)
@@ -72,7 +72,7 @@ def test_a_step_is_the_losses_on_what_was_said(classes):
     ((name, losses),) = offline.turns(BATCH, 0)
     assert (name, calls) == ("student", [0, 1])
     student_logits = offline.players["student"].student.model(BATCH.inputs)
-    teacher_logits = [member.plain[0](BATCH.inputs).detach() for member in offline.teacher.member_teachers()]
+    teacher_logits = [member.unfolded[0](BATCH.inputs).detach() for member in offline.teacher.member_teachers()]
     columns = [[KNOWN.index(c) for c in names] for names in classes]
     assert torch.allclose(losses["uhc"], UHC()(student_logits, teacher_logits, columns=columns).mean(), atol=1e-6)
     assert torch.allclose(losses["kd"], KD()(student_logits, offline.teacher(BATCH).response).mean(), atol=1e-6)

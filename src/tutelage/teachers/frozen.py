@@ -60,7 +60,7 @@ class Frozen(Teacher):
             raise ConfigError(unknown("precision", precision, list(PRECISIONS)))
         self.scale: Tensor | None
         self.shift: Tensor | None
-        self.plain = [
+        self.unfolded = [
             unwrap_compiled(model).requires_grad_(False)
         ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
         self.tapped = FeatureExtractor(model)
@@ -94,7 +94,7 @@ class Frozen(Teacher):
     def forward_student(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Return the network's outputs, with a gradient to those of its parameters that require one."""
         inputs = self.adapt_inputs(batch).inputs
-        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):
+        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.unfolded[0]):
             self._capture(layers, inputs)
         with self._autocast(inputs):
             teacher_outputs = self.tapped(inputs)
@@ -104,7 +104,7 @@ class Frozen(Teacher):
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.tapped.close()
-        model = self.plain[0]
+        model = self.unfolded[0]
         if self.folded:
             model = _sharing_tensors(model)
             fold_batch_norms(model, inputs, layers)
@@ -117,8 +117,8 @@ class Frozen(Teacher):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         """Apply the function to the unfolded network too."""
-        if self.tapped.model is not self.plain[0]:
-            self.plain[0]._apply(fn, recurse)
+        if self.tapped.model is not self.unfolded[0]:
+            self.unfolded[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _check_finite(self, teacher_outputs: Outputs) -> None:
@@ -135,12 +135,12 @@ class Frozen(Teacher):
     def identity(self) -> dict[str, Any]:
         """Return the sha256 of the network's repr and of its weights, and how its inputs are prepared."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.plain[0].state_dict().items()):
+        for name, tensor in sorted(self.unfolded[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         scale_and_shift = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
         return {
-            "network": hashlib.sha256(repr(self.plain[0]).encode()).hexdigest(),
+            "network": hashlib.sha256(repr(self.unfolded[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),
             "scale and shift": scale_and_shift,
             "task": type(self.task).__name__,
@@ -152,7 +152,7 @@ class Frozen(Teacher):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the network's profile; later outputs have its metadata."""
         try:
-            profile = profile_model(self.plain[0], self.adapt_inputs(batch))
+            profile = profile_model(self.unfolded[0], self.adapt_inputs(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
