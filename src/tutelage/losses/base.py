@@ -146,7 +146,7 @@ class Sequence(Loss):
 
     shift: bool = field(default=False, kw_only=True)
 
-    def aligned(self, targets: Tensor) -> Tensor:
+    def align_targets(self, targets: Tensor) -> Tensor:
         """What each position should say, (B, T); −100 where nothing is known."""
         return F.pad(targets[:, 1:], (0, 1), value=IGNORE_INDEX) if self.shift else targets
 
@@ -162,7 +162,7 @@ class Sequence(Loss):
                 f"{type(self).__name__} got logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
                 "(B, T, V) and a token for each of the positions (B, T): it is for language models."
             )
-        return self.aligned(targets) != IGNORE_INDEX
+        return self.align_targets(targets) != IGNORE_INDEX
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:

@@ -57,7 +57,7 @@ class DistiLLM2(Sequence):
         epoch: float = 0.0,
     ) -> Tensor:
         require_same_shape(self, student, teacher)
-        tokens, labels = self.tokens(student, targets), self.aligned(targets)
+        tokens, labels = self.tokens(student, targets), self.align_targets(targets)
         m_s, m_t = (likelihood(x.detach(), labels, tokens) for x in (student, teacher))
         beta = 1 + min(1.0, 2 * epoch / self.epochs) / 2 if self.gradual else 1.0
         forward_kl = torch.zeros_like(by_teacher) if self.reverse_only else by_teacher

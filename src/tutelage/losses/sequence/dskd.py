@@ -63,7 +63,7 @@ class DSKD(Sequence):
         )
         log_t, log_st = (F.log_softmax(F.linear(h, *teacher_head) / self.temperature, dim=1) for h in (t, self.s2t(s)))
         return {
-            "truth": F.cross_entropy(z_ts, self.aligned(targets)[tokens], reduction="none"),
+            "truth": F.cross_entropy(z_ts, self.align_targets(targets)[tokens], reduction="none"),
             "student_space": OBJECTIVES[self.objective](log_s, log_ts),
             "teacher_space": kl(log_t, log_st),
         }

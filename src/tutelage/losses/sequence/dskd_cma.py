@@ -61,7 +61,7 @@ class DSKDCMA(Sequence):
     ) -> dict[str, Tensor]:
         (embed_s, head_s), (embed_t, head_t) = student_vocabulary, teacher_vocabulary
         tokens_s, tokens_t = self.tokens(student, targets), self.tokens(teacher, teacher_targets)
-        y_s, y_t = self.aligned(targets), self.aligned(teacher_targets)
+        y_s, y_t = self.align_targets(targets), self.align_targets(teacher_targets)
         query = self.query(torch.cat([embed_tokens(embed_s, x, tokens_s) for x in (student_input_ids, y_s)], dim=-1))
         target_embeddings = embed_tokens(embed_t, y_t, tokens_t)
         key = scaled(torch.cat([embed_tokens(embed_t, teacher_input_ids, tokens_t), target_embeddings], dim=-1))

@@ -54,7 +54,7 @@ class MiniLLM(Sequence):
         require_same_shape(self, student, teacher)
         tokens = self.tokens(student, targets) if mask is None else mask != 0
         s, t = (F.log_softmax(x[tokens], dim=1) for x in (student, teacher))
-        log_s = s.gather(1, self.aligned(targets)[tokens][:, None])[:, 0]
+        log_s = s.gather(1, self.align_targets(targets)[tokens][:, None])[:, 0]
         ratio = (log_s - old_logprobs[tokens]).clamp(max=LARGEST).exp()
         ratio = ratio if w is None else ratio * w[tokens]
         advantage = whiten(self.returns(rewards, tokens.to(rewards.dtype))).detach()[tokens]

@@ -26,7 +26,7 @@ class TokenCE(Sequence):
     task_loss_weight = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
-        return apply_in_chunks(cross_entropy, self.tokens(student, targets), student, self.aligned(targets))
+        return apply_in_chunks(cross_entropy, self.tokens(student, targets), student, self.align_targets(targets))
 
 
 def cross_entropy(student: Tensor, targets: Tensor) -> Tensor:
