@@ -61,7 +61,7 @@ class Store:
     """A cache's folder.
 
     about: the identity that its numbers depend on. Processes may share a folder: shards registered in the manifest are
-    complete, and file locks keep two processes from building the same unit (see `working`).
+    complete, and file locks keep two processes from building the same unit (see `lock`).
     Raises: CacheError if the folder has a cache with another identity, a torn or altered one, or can't be used.
     """
 
@@ -99,7 +99,7 @@ class Store:
             lock.release()
 
     @contextmanager
-    def working(self, name: str, wait: bool = True) -> Iterator[None]:
+    def lock(self, name: str, wait: bool = True) -> Iterator[None]:
         """Lock this name for the process inside, and reload the manifest.
 
         Raises: filelock.Timeout if another process holds the lock and `wait` is False.
@@ -113,7 +113,7 @@ class Store:
 
         Raises: CacheError if one is registered with another shape or storage.
         """
-        with self.working("manifest"):
+        with self.lock("manifest"):
             for name, tensor in tensors.items():
                 registered = self.manifest.taps.setdefault(name, tensor)
                 if registered != tensor:
@@ -125,7 +125,7 @@ class Store:
             self._write_manifest()
 
     def write(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
-        """Write one shard; return its name and its entry for the manifest. To be called inside `working`.
+        """Write one shard; return its name and its entry for the manifest. To be called inside `lock`.
 
         Raises: NotFinite if the teacher's outputs aren't finite; CacheError if they are too large for the storage, or
         if the disk is full.
@@ -165,7 +165,7 @@ class Store:
 
     def register(self, shards: dict[str, Shard]) -> None:
         """Add shards to the manifest, so that other processes can read them."""
-        with self.working("manifest"):
+        with self.lock("manifest"):
             self.manifest.shards |= shards
             self._write_manifest()
 

@@ -132,7 +132,7 @@ class Cached(TeacherWrapper):
 
     def build_unit(self, view: int, number: int, wait: bool = True) -> None:
         """Build one unit unless it is on disk; without `wait`, skip a unit that another process is building."""
-        with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
+        with suppress(Timeout), self.store.lock(f"view{view}-unit{number}", wait):
             span = self._units()[number]
             if missing := self._missing(view, *span):
                 self.store.register(self._unit(view, *span, missing))
