@@ -69,7 +69,7 @@ class Terms(nn.ModuleDict):
         """Return the layers of "student" or "teacher" that some term compares."""
         return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
 
-    def sees_vector(self, layer: str) -> bool:
+    def averages_layer(self, layer: str) -> bool:
         """Return whether every term that compares this layer of the teacher averages it over positions."""
         wirings = [term.wiring for term in self.named_terms().values() if term.wiring is not None]
         forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]

@@ -42,7 +42,7 @@ class Offline(Scheme):
         for player in players:
             player.wire(profile, batch, samples, self.provides)
         vector_only = {
-            layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.teacher_layers()
+            layer: all(p.terms.averages_layer(layer) for p in players) for p in players for layer in p.teacher_layers()
         }
         self.layers = tuple(vector_only)
         if self.teacher is not None:
