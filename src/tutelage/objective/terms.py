@@ -30,21 +30,23 @@ ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "h
 class Terms(nn.ModuleDict):
     """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
-    first: the state of terms that were trained before; terms of the same names start from it when they are wired.
+    initial_state: the state of terms that were trained before; terms of the same names start from it when they are wired.
     """
 
-    def __init__(self, terms: Mapping[str, Term] | None = None, first: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, terms: Mapping[str, Term] | None = None, initial_state: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__(terms)
-        self.first = first
+        self.initial_state = first
 
     @classmethod
     def from_method(
-        cls, method: Method | None, task_loss: Loss | None = None, first: Mapping[str, Tensor] | None = None
+        cls, method: Method | None, task_loss: Loss | None = None, initial_state: Mapping[str, Tensor] | None = None
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
         truth: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
-        supervised loss itself. first: the state from which terms start, as in the constructor.
+        supervised loss itself. initial_state: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_of(method)
@@ -59,7 +61,7 @@ class Terms(nn.ModuleDict):
             names[f"{name}_{twins + 1}" if twins else name] = term
         if not names:
             raise ConfigError("the method has no term at all; name a loss (method=kd).")
-        return cls(names, first)
+        return cls(names, initial_state)
 
     def named_terms(self) -> dict[str, Term]:
         """Return the terms by name."""
@@ -130,17 +132,17 @@ class Terms(nn.ModuleDict):
                 f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
-        if self.first is not None:
-            self._load(self.first)
+        if self.initial_state is not None:
+            self._load(self.initial_state)
 
-    def _load(self, first: Mapping[str, Tensor]) -> None:
+    def _load(self, initial_state: Mapping[str, Tensor]) -> None:
         """Load the tensors of the same names."""
         own = self.state_dict()
         shared = [name for name in own if name in first]
         for name in shared:
-            if first[name].shape != own[name].shape:
+            if initial_state[name].shape != own[name].shape:
                 raise ConfigError(
-                    f"term_weights: {name} is {tuple(first[name].shape)} there and {tuple(own[name].shape)} here; "
+                    f"term_weights: {name} is {tuple(initial_state[name].shape)} there and {tuple(own[name].shape)} here; "
                     "name the same layers and options in both stages."
                 )
         if not shared:
@@ -149,7 +151,7 @@ class Terms(nn.ModuleDict):
                 f"term_weights: that stage leaves parts of {', '.join(sorted(there)) or 'no term'}, and here "
                 f"{', '.join(sorted(here)) or 'no term'} has any; the two must have a term in common."
             )
-        self.load_state_dict({name: first[name] for name in shared}, strict=False)
+        self.load_state_dict({name: initial_state[name] for name in shared}, strict=False)
 
     def forward(
         self,
