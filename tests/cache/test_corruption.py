@@ -67,13 +67,13 @@ def folder(tmp_path, whole) -> Path:
     return shutil.copytree(whole, tmp_path / "cache")
 
 
-def refused(folder: Path, data, *said: str, verify: bool = True) -> None:
+def refused(folder: Path, data, *said: str, check: bool = True) -> None:
     with pytest.raises(CacheError) as caught:
         answers(folder, data)
     message = str(caught.value)
     for words in (*said, str(folder)):
         assert words in message
-    if verify:
+    if check:
         result = CliRunner().invoke(cli.app, ["cache", "verify", str(folder)], prog_name="tutelage")
         assert result.exit_code == 1
         assert "Traceback" not in result.output

@@ -242,9 +242,9 @@ def _refuse_options(package: str, spec: Spec, example: str) -> None:
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
     kind = registry.find_entry(package, name)
-    describe_faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
-    if describe_faults:
-        raise ValueError("\n".join(describe_faults))
+    faults = option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, _but_name(spec))
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def _but_name(spec: Spec) -> Spec:

@@ -30,14 +30,14 @@ ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "h
 class Terms(nn.ModuleDict):
     """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
-    initial_state: the state of terms that were trained before; terms of the same names start from it when they are wired.
+    initial_state: the state of terms that were trained before; terms of the same names start from it when wired.
     """
 
     def __init__(
         self, terms: Mapping[str, Term] | None = None, initial_state: Mapping[str, Tensor] | None = None
     ) -> None:
         super().__init__(terms)
-        self.initial_state = first
+        self.initial_state = initial_state
 
     @classmethod
     def from_method(
@@ -138,15 +138,15 @@ class Terms(nn.ModuleDict):
     def _load(self, initial_state: Mapping[str, Tensor]) -> None:
         """Load the tensors of the same names."""
         own = self.state_dict()
-        shared = [name for name in own if name in first]
+        shared = [name for name in own if name in initial_state]
         for name in shared:
             if initial_state[name].shape != own[name].shape:
                 raise ConfigError(
-                    f"term_weights: {name} is {tuple(initial_state[name].shape)} there and {tuple(own[name].shape)} here; "
-                    "name the same layers and options in both stages."
+                    f"term_weights: {name} is {tuple(initial_state[name].shape)} there and {tuple(own[name].shape)} "
+                    "here; name the same layers and options in both stages."
                 )
         if not shared:
-            there, here = ({name.partition(".")[0] for name in names} for names in (first, own))
+            there, here = ({name.partition(".")[0] for name in names} for names in (initial_state, own))
             raise ConfigError(
                 f"term_weights: that stage leaves parts of {', '.join(sorted(there)) or 'no term'}, and here "
                 f"{', '.join(sorted(here)) or 'no term'} has any; the two must have a term in common."

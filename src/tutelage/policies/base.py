@@ -24,8 +24,8 @@ class Temperature(DataclassModule):
 
     `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to τ, which is one number, or one per sample or
     position, (B, …). The loss receives s/τ and t/τ. Its value is multiplied by τ², which keeps the gradient's size,
-    unless the class attribute `scales_loss` is false. The keyword-only parameters of forward are the inputs that the policy
-    requires of the batch.
+    unless the class attribute `scales_loss` is false. The keyword-only parameters of forward are the inputs that the
+    policy requires of the batch.
     """
 
     paper: ClassVar[str] = ""

@@ -102,9 +102,7 @@ def write_phase_folder(
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe_terms(terms), "pairs": _pairs(terms)} if terms else {}),
     }
-    checksums.record_files(
-        folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME)
-    )
+    checksums.record(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
     checksums.write_recorded(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
@@ -174,8 +172,8 @@ def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
 
 def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
     """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
-    truth, compute_response, count = evaluation.confusion
-    _write(path, truth=truth, answer=compute_response, count=count, classes=torch.tensor(evaluation.classes))
+    truth, answer, count = evaluation.confusion
+    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(evaluation.classes))
 
 
 def _write(path: Path, **tensors: Tensor) -> None:

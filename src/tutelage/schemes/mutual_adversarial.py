@@ -89,8 +89,8 @@ class MapPlayer(Player):
 
     def build_transfer(self, own_map: Tensor, common: Tensor) -> None:
         """Create the module that transforms this peer's map to the shape of the common example."""
-        require_same_shape = own_map.shape[1:] == common.shape[1:]
-        self.transfer = nn.Identity() if require_same_shape else Conv1x1(own_map, common).to(own_map)
+        same_shape = own_map.shape[1:] == common.shape[1:]
+        self.transfer = nn.Identity() if same_shape else Conv1x1(own_map, common).to(own_map)
 
 
 class Critics(AuxiliaryPlayer):

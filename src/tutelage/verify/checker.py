@@ -61,8 +61,8 @@ def check_vector(path: Path) -> Outcome:
         return Outcome(path.stem, (str(error),))
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         message = str(error).partition("\n")[0]
-        unmet_expectation = f"its inputs and hyper-parameters don't fit together ({type(error).__name__}: {message})"
-        return Outcome(path.stem, (unmet_expectation,))
+        fault = f"its inputs and hyper-parameters don't fit together ({type(error).__name__}: {message})"
+        return Outcome(path.stem, (fault,))
 
 
 @cache
