@@ -14,7 +14,7 @@ Sums = list[tuple[str, str]]
 """Pairs of a digest and a file name; a file that is being replaced has both the old and the new digest."""
 
 
-def record_files(folder: Path, files: Iterable[str]) -> None:
+def record(folder: Path, files: Iterable[str]) -> None:
     """Record files in their current state; other records stay unchanged."""
     new = {name: sha256_of_file(folder / name) for name in files}
     _write(folder, [(digest, name) for digest, name in _recorded(folder) if name not in new], new)
