@@ -63,7 +63,7 @@ class Int8(Codec):
 
 
 @dataclass(frozen=True)
-class Top(Codec):
+class TopK(Codec):
     """The k largest logits along dim 1 in float16, and log Σ exp of the others, over which it is spread evenly.
 
     The probabilities of the k, and the total probability of the others, are therefore preserved at temperature 1.
@@ -108,7 +108,7 @@ def storage(name: str, classes: int | None = None) -> Codec:
     k = int(top[1])
     if classes is None or k >= classes:
         raise ConfigError(f"cache_storage={name} of {classes} logits: expected k below the number of logits; use fp16.")
-    return Top(k, classes)
+    return TopK(k, classes)
 
 
 def feature_storage(name: str) -> str:
