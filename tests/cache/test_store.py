@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.cache import store as stores
-from tutelage.cache.codecs import storage
+from tutelage.cache.codecs import get_codec
 from tutelage.cache.manifest import CachedTensor, read
 from tutelage.cache.store import Store, broken, plan, prune
 from tutelage.errors import CacheError, NotFinite
@@ -40,7 +40,7 @@ def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool
 @pytest.mark.parametrize("nhwc", [False, True])
 def test_rows_of_any_order_are_those_of_plain_indexing(tmp_path, name, shape, nhwc):
     rows = torch.randn(29, *shape)
-    held = storage(name, 10)
+    held = get_codec(name, 10)
     expected = held.decode(held.encode(rows))
     store = filled(tmp_path, "response", rows, name, nhwc and len(shape) == 3)
     there = store.rows(0, "response")

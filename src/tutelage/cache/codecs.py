@@ -93,7 +93,7 @@ CASTS = {"exact": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "
 NAMES = (*CASTS, "int8", "topK (K a number)")
 
 
-def storage(name: str, classes: int | None = None) -> Codec:
+def get_codec(name: str, classes: int | None = None) -> Codec:
     """Return the codec of that name: exact (fp32), fp16, bf16, int8 (per row), or top5, top20, … of `classes` logits.
 
     Raises: ConfigError for an unknown name, or if there are not more than k classes.

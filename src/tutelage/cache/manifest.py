@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tutelage.cache.codecs import storage
+from tutelage.cache.codecs import get_codec
 from tutelage.errors import CacheError, ConfigError
 from tutelage.utils.files import write_text
 
@@ -32,7 +32,7 @@ class CachedTensor(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     shape: tuple[int, ...] = Field(min_length=1)
-    storage: str
+    get_codec: str
     nhwc: bool
     rows: Count
 
@@ -90,7 +90,7 @@ class Manifest(BaseModel):
         """Return True if the manifest is unaltered and consistent."""
         try:
             for cached_tensor in self.taps.values():
-                storage(cached_tensor.storage, cached_tensor.shape[0])
+                get_codec(cached_tensor.storage, cached_tensor.shape[0])
         except ConfigError:
             return False
         units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.taps.values())

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.codecs import Codec, Parts, storage
+from tutelage.cache.codecs import Codec, Parts, get_codec
 from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
 from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
@@ -34,7 +34,7 @@ class CachedView:
     """One view of a cached tensor, for all samples: its parts by shard, memory-mapped."""
 
     tensor: CachedTensor
-    storage: Codec
+    get_codec: Codec
     parts: list[Parts]
 
     def __getitem__(self, index: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class Store:
         from safetensors.torch import save
 
         cached_tensor = self.manifest.taps[tensor]
-        codec = storage(cached_tensor.storage, cached_tensor.shape[0])
+        codec = get_codec(cached_tensor.storage, cached_tensor.shape[0])
         first = number * cached_tensor.rows
         not_finite = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
         if not_finite:
@@ -188,7 +188,7 @@ class Store:
         """
         cached_tensor = self.manifest.taps[tensor]
         parts = [self.read_shard(name, tensor) for name in self.manifest.shard_names(view, tensor)]
-        return CachedView(cached_tensor, storage(cached_tensor.storage, cached_tensor.shape[0]), parts)
+        return CachedView(cached_tensor, get_codec(cached_tensor.storage, cached_tensor.shape[0]), parts)
 
     def read_shard(self, name: str, tensor: str) -> Parts:
         """Return one shard's parts, memory-mapped, after checking its sha256.
@@ -226,7 +226,7 @@ def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
 
 def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
     """Choose how a tensor of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
-    parts = storage(name, shape[0]).encode(torch.zeros(1, *shape))
+    parts = get_codec(name, shape[0]).encode(torch.zeros(1, *shape))
     size = sum(x.numel() * x.element_size() for x in parts.values())
     rows = unit
     while rows % 2 == 0 and rows * size > SHARD_BYTES:
