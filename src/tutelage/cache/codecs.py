@@ -90,7 +90,7 @@ class TopK(Codec):
 
 
 CASTS = {"exact": torch.float32, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-NAMES = (*CASTS, "int8", "topK (K a number)")
+STORAGE_NAMES = (*CASTS, "int8", "topK (K a number)")
 
 
 def get_codec(name: str, classes: int | None = None) -> Codec:
@@ -104,7 +104,7 @@ def get_codec(name: str, classes: int | None = None) -> Codec:
         return Int8()
     top = re.fullmatch(r"top([1-9]\d*)", name)
     if top is None:
-        raise ConfigError(unknown("cache storage", name, NAMES))
+        raise ConfigError(unknown("cache storage", name, STORAGE_NAMES))
     k = int(top[1])
     if classes is None or k >= classes:
         raise ConfigError(f"cache_storage={name} of {classes} logits: expected k below the number of logits; use fp16.")
