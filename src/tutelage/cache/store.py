@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.codecs import Codec, Parts, get_codec
+from tutelage.cache.codecs import Codec, EncodedTensors, get_codec
 from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
 from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
@@ -35,14 +35,14 @@ class CachedView:
 
     tensor: CachedTensor
     get_codec: Codec
-    parts: list[Parts]
+    parts: list[EncodedTensors]
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Return the rows of these sample numbers, in float32, in the shape of the teacher's output."""
         rows = self.storage.decode(self._stored(index))
         return rows.permute(0, 3, 1, 2) if self.tensor.nhwc else rows
 
-    def _stored(self, index: Tensor) -> Parts:
+    def _stored(self, index: Tensor) -> EncodedTensors:
         if len(self.parts) == 1:
             return {name: part.index_select(0, index) for name, part in self.parts[0].items()}
         shard, row = index.div(self.tensor.rows, rounding_mode="floor"), index % self.tensor.rows
@@ -190,7 +190,7 @@ class Store:
         parts = [self.read_shard(name, tensor) for name in self.manifest.shard_names(view, tensor)]
         return CachedView(cached_tensor, get_codec(cached_tensor.storage, cached_tensor.shape[0]), parts)
 
-    def read_shard(self, name: str, tensor: str) -> Parts:
+    def read_shard(self, name: str, tensor: str) -> EncodedTensors:
         """Return one shard's parts, memory-mapped, after checking its sha256.
 
         Raises: CacheError if the shard is missing, torn, altered or of another cache.
