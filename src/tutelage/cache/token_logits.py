@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tutelage.errors import CacheError
 from tutelage.utils.files import write_atomically
 
-Parts = dict[str, Tensor]
+PackedTensors = dict[str, Tensor]
 
 
 def top(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -25,7 +25,7 @@ def top(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top_k.indices, top_k.values
 
 
-def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> Parts:
+def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> PackedTensors:
     """Pack each sample's ids and log-probabilities (T, K), of any T ≥ 0, into the parts of a shard.
 
     Raises: CacheError if shapes or ids don't fit, or a value is no log-probability: NaN, above 0, or beyond float16.
@@ -44,7 +44,7 @@ def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> Parts:
     return {"ids": ids.to(id_dtype), "values": stored, "offsets": lengths.cumsum(0)}
 
 
-def write(folder: Path, number: int, parts: Parts) -> Path:
+def write(folder: Path, number: int, parts: PackedTensors) -> Path:
     """Write a shard atomically and return its path.
 
     Raises: TutelageError if the disk is full or the folder can't be written.
@@ -92,7 +92,7 @@ class Tokens:
         return ids, values, pad_sequence([torch.ones(len(ids), dtype=torch.bool) for ids, _ in samples], True)
 
 
-def _open_shard(path: Path) -> Parts:
+def _open_shard(path: Path) -> PackedTensors:
     from safetensors import SafetensorError, safe_open
 
     try:
