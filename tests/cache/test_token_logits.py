@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from tutelage.cache.token_logits import Tokens, pack, top, write
+from tutelage.cache.token_logits import Tokens, pack, topk_log_probabilities, write
 from tutelage.errors import CacheError
 from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic
@@ -18,7 +18,7 @@ LENGTHS = (5, 1, 0, 12, 3, 7, 7, 2)
 def texts(vocabulary: int, k: int = 4):
     """Logits of each sample, and their top tokens."""
     logits = [3 * torch.randn(length, vocabulary) for length in LENGTHS]
-    return logits, [top(z, k) for z in logits]
+    return logits, [topk_log_probabilities(z, k) for z in logits]
 
 
 def stored(folder, samples, vocabulary: int, each: int = 3) -> Tokens:

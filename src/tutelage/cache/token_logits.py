@@ -19,7 +19,7 @@ from tutelage.utils.files import write_atomically
 PackedTensors = dict[str, Tensor]
 
 
-def top(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def topk_log_probabilities(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the ids and log-probabilities (T, K) of each token's k most likely next tokens: logits (T, V)."""
     top_k = logits.log_softmax(-1).topk(min(k, logits.shape[-1]), dim=-1)
     return top_k.indices, top_k.values
