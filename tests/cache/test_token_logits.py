@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from tutelage.cache.token_logits import Tokens, pack, topk_log_probabilities, write
+from tutelage.cache.token_logits import Tokens, pack_samples, topk_log_probabilities, write
 from tutelage.errors import CacheError
 from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic
@@ -23,7 +23,7 @@ def texts(vocabulary: int, k: int = 4):
 
 def stored(folder, samples, vocabulary: int, each: int = 3) -> Tokens:
     lots = [samples[i : i + each] for i in range(0, len(samples), each)]
-    return Tokens([write(folder, number, pack(lot, vocabulary)) for number, lot in enumerate(lots)])
+    return Tokens([write(folder, number, pack_samples(lot, vocabulary)) for number, lot in enumerate(lots)])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def stored(folder, samples, vocabulary: int, each: int = 3) -> Tokens:
 def test_ids_take_the_fewest_bytes_and_come_back(tmp_path, vocabulary, dtype):
     _, samples = texts(vocabulary)
     samples[0][0][0, 0] = vocabulary - 1
-    parts = pack(samples, vocabulary)
+    parts = pack_samples(samples, vocabulary)
     assert {name: part.dtype for name, part in parts.items()} == {
         "ids": dtype,
         "values": torch.float16,
@@ -135,7 +135,7 @@ def test_what_has_no_probability_stays_so(tmp_path):
 )
 def test_what_are_no_top_tokens_is_refused(ids, values, message):
     with pytest.raises(CacheError, match=message):
-        pack([(torch.tensor([[0]]), torch.tensor([[-1.0]])), (torch.tensor(ids), torch.tensor(values))], 9)
+        pack_samples([(torch.tensor([[0]]), torch.tensor([[-1.0]])), (torch.tensor(ids), torch.tensor(values))], 9)
 
 
 def test_shards_that_are_torn_or_dont_fit_are_refused_by_name(tmp_path):

@@ -25,7 +25,7 @@ def topk_log_probabilities(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return top_k.indices, top_k.values
 
 
-def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> PackedTensors:
+def pack_samples(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> PackedTensors:
     """Pack each sample's ids and log-probabilities (T, K), of any T ≥ 0, into the parts of a shard.
 
     Raises: CacheError if shapes or ids don't fit, or a value is no log-probability: NaN, above 0, or beyond float16.
