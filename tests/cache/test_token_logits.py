@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from tutelage.cache.token_logits import Tokens, pack_samples, topk_log_probabilities, write
+from tutelage.cache.token_logits import Tokens, pack_samples, topk_log_probabilities, write_shard
 from tutelage.errors import CacheError
 from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic
@@ -23,7 +23,7 @@ def texts(vocabulary: int, k: int = 4):
 
 def stored(folder, samples, vocabulary: int, each: int = 3) -> Tokens:
     lots = [samples[i : i + each] for i in range(0, len(samples), each)]
-    return Tokens([write(folder, number, pack_samples(lot, vocabulary)) for number, lot in enumerate(lots)])
+    return Tokens([write_shard(folder, number, pack_samples(lot, vocabulary)) for number, lot in enumerate(lots)])
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def pack_samples(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> P
     return {"ids": ids.to(id_dtype), "values": stored, "offsets": lengths.cumsum(0)}
 
 
-def write(folder: Path, number: int, parts: PackedTensors) -> Path:
+def write_shard(folder: Path, number: int, parts: PackedTensors) -> Path:
     """Write a shard atomically and return its path.
 
     Raises: TutelageError if the disk is full or the folder can't be written.
