@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
-from tutelage.cache.token_logits import Tokens, pack_samples, topk_log_probabilities, write_shard
+from tutelage.cache.token_logits import TokenLogits, pack_samples, topk_log_probabilities, write_shard
 from tutelage.errors import CacheError
 from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic
@@ -21,9 +21,9 @@ def texts(vocabulary: int, k: int = 4):
     return logits, [topk_log_probabilities(z, k) for z in logits]
 
 
-def stored(folder, samples, vocabulary: int, each: int = 3) -> Tokens:
+def stored(folder, samples, vocabulary: int, each: int = 3) -> TokenLogits:
     lots = [samples[i : i + each] for i in range(0, len(samples), each)]
-    return Tokens([write_shard(folder, number, pack_samples(lot, vocabulary)) for number, lot in enumerate(lots)])
+    return TokenLogits([write_shard(folder, number, pack_samples(lot, vocabulary)) for number, lot in enumerate(lots)])
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_shards_that_are_torn_or_dont_fit_are_refused_by_name(tmp_path):
     for harm in (content[:-1], content[:5], b""):
         path.write_bytes(harm)
         with pytest.raises(CacheError, match=r"tokens-00000.*can't be read"):
-            Tokens([path])
+            TokenLogits([path])
     path.unlink()
     with pytest.raises(CacheError, match=r"tokens-00000.*can't be read"):
-        Tokens([path])
+        TokenLogits([path])
     for part, harm in (
         ("offsets", torch.tensor([0, 6, 5, 6])),
         ("offsets", torch.tensor([0, 5])),
@@ -163,4 +163,4 @@ def test_shards_that_are_torn_or_dont_fit_are_refused_by_name(tmp_path):
     ):
         save_file(whole | {part: harm}, path)
         with pytest.raises(CacheError, match=r"tokens-00000.*don't fit together"):
-            Tokens([path])
+            TokenLogits([path])

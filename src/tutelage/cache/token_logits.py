@@ -57,7 +57,7 @@ def write_shard(folder: Path, number: int, parts: PackedTensors) -> Path:
     return path
 
 
-class Tokens:
+class TokenLogits:
     """The samples of several shards, numbered consecutively, memory-mapped.
 
     Raises: CacheError naming a shard that can't be read or whose parts don't fit together.
