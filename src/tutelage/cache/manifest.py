@@ -95,7 +95,7 @@ class Manifest(BaseModel):
             return False
         units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.taps.values())
         names_fit = units_fit and all(map(self._is_valid_name, self.shards))
-        return names_fit and self.sha256 == self._checksum() and self.key == key_of(self.about)
+        return names_fit and self.sha256 == self._checksum() and self.key == cache_key(self.about)
 
     def _is_valid_name(self, shard: str) -> bool:
         parts = re.fullmatch(r"view(\d+)-(.+)-(\d+)\.safetensors", shard)
@@ -132,7 +132,7 @@ def shard_name(view: int, tensor: str, number: int) -> str:
     return f"view{view}-{quote(tensor, safe='')}-{number:05d}.safetensors"
 
 
-def key_of(about: dict[str, Any]) -> str:
+def cache_key(about: dict[str, Any]) -> str:
     """Return the sha256 of a cache's identity."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

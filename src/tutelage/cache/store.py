@@ -72,7 +72,7 @@ class Store:
             with self._locked("manifest"):
                 if not os.path.exists(folder / FILE):
                     self.manifest = Manifest(
-                        key=manifests.key_of(about),
+                        key=manifests.cache_key(about),
                         about=about,
                         samples=samples,
                         views=views,

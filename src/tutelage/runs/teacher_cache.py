@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tutelage.cache.manifest import key_of
+from tutelage.cache.manifest import cache_key
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings
@@ -54,5 +54,5 @@ def cached(
     identity = teacher.identity()
     if config.cache is True and identity is not None:
         stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
-        plan = replace(plan, folder=FOLDER / f"{stem}-{key_of(about(identity, data, plan))[:12]}")
+        plan = replace(plan, folder=FOLDER / f"{stem}-{cache_key(about(identity, data, plan))[:12]}")
     return Cached(teacher, data, plan)
