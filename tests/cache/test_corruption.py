@@ -158,7 +158,7 @@ def test_what_is_pruned_is_built_again_to_the_same_bytes(folder, data, whole):
 
 
 def test_a_shard_of_another_cache_under_a_manifest_that_knows_its_hash(folder, data):
-    found = manifests.read(folder)
+    found = manifests.read_manifest(folder)
     from safetensors.torch import load_file, save
 
     content = save(load_file(folder / SHARD), {"key": "of another"})
@@ -277,7 +277,7 @@ def test_a_manifest_of_another_format_is_told_so(folder, data, format):
 
 def test_a_manifest_from_before_the_last_view_only_costs_that_view(folder, data, whole):
     """Its shards are whole, but nobody vouches for them: they are built again."""
-    found = manifests.read(folder)
+    found = manifests.read_manifest(folder)
     found.shards = {name: shard for name, shard in found.shards.items() if name.startswith("view0")}
     found.write(folder)
     (folder / SHARD).write_bytes(b"torn")
@@ -296,7 +296,7 @@ def test_a_lost_manifest_means_a_new_cache_of_the_same_bytes(folder, data, whole
 
 def test_a_missing_manifest_is_no_cache(tmp_path):
     with pytest.raises(CacheError, match=r"is no cache: manifest.json can't be read \(No such file"):
-        manifests.read(tmp_path)
+        manifests.read_manifest(tmp_path)
 
 
 # other folders

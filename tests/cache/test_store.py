@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.cache import store as stores
 from tutelage.cache.codecs import get_codec
-from tutelage.cache.manifest import CachedTensor, read
+from tutelage.cache.manifest import CachedTensor, read_manifest
 from tutelage.cache.store import Store, broken, plan, prune
 from tutelage.errors import CacheError, NotFinite
 
@@ -86,7 +86,7 @@ def test_the_manifests_figures_are_those_measured(tmp_path, name):
     rows = 3 * torch.randn(21, 10)
     store = filled(tmp_path, "response", rows, name, views=2)
     back = store.rows(1, "response")[torch.arange(21)]
-    said = read(tmp_path).error["response"]
+    said = read_manifest(tmp_path).error["response"]
     off = (back - rows).double()
     assert said["relative_l2"] == pytest.approx((off.norm() / rows.double().norm()).item(), rel=1e-6)
     kl = F.kl_div(F.log_softmax(back.double(), 1), F.softmax(rows.double(), 1), reduction="batchmean")
@@ -99,7 +99,7 @@ def test_figures_of_dense_responses_are_means_over_positions(tmp_path):
     filled(tmp_path, "response", rows, "int8", nhwc=True)
     back = Store(tmp_path, ABOUT, 11, 2).rows(0, "response")[torch.arange(11)]
     kl = F.kl_div(F.log_softmax(back.double(), 1), F.softmax(rows.double(), 1), reduction="none").sum(1).mean()
-    assert read(tmp_path).error["response"]["kl"] == pytest.approx(kl.item())
+    assert read_manifest(tmp_path).error["response"]["kl"] == pytest.approx(kl.item())
 
 
 def test_the_files_are_read_by_safetensors_alone(tmp_path):

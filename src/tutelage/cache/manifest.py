@@ -137,7 +137,7 @@ def cache_key(about: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def read(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a cache.
 
     Raises: CacheError if there is none, or it is torn, altered or of another format.

@@ -80,7 +80,7 @@ class Store:
                         versions={name: version(name) for name in ("tutelage", "torch")},
                     )
                     self._write_manifest()
-        self.manifest = manifests.read(folder)
+        self.manifest = manifests.read_manifest(folder)
         refuse_different(folder, self.manifest, about | {"views": views, "samples": samples})
 
     @contextmanager
@@ -105,7 +105,7 @@ class Store:
         Raises: filelock.Timeout if another process holds the lock and `wait` is False.
         """
         with self._locked(name, wait):
-            self.manifest = manifests.read(self.folder)
+            self.manifest = manifests.read_manifest(self.folder)
             yield
 
     def add(self, tensors: dict[str, CachedTensor]) -> None:
@@ -246,7 +246,7 @@ def broken(folder: Path) -> dict[str, str]:
 
     Raises: CacheError if there is no sound manifest.
     """
-    manifest = manifests.read(folder)
+    manifest = manifests.read_manifest(folder)
     store = Store(folder, manifest.about, manifest.samples, manifest.views)
     faults: dict[str, str] = {}
     for tensor in manifest.taps:
@@ -262,7 +262,7 @@ def broken(folder: Path) -> dict[str, str]:
 def prune(folder: Path) -> list[str]:
     """Remove broken shards and unregistered files; return their names. Not for use while a run builds the cache."""
     faults = broken(folder)
-    manifest = manifests.read(folder)
+    manifest = manifests.read_manifest(folder)
     for name in faults:
         del manifest.shards[name]
     if faults:

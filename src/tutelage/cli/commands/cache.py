@@ -59,7 +59,7 @@ def info(folder: Folder) -> None:
 
     Example: tutelage cache info caches/digits-0123456789ab
     """
-    from tutelage.cache.manifest import read as read_manifest
+    from tutelage.cache.manifest import read_manifest as read_manifest
     from tutelage.utils.console import format_number, print_lines, print_table
 
     manifest = read_manifest(folder)
