@@ -161,7 +161,7 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def refuse_different(folder: Path, manifest: Manifest, about: dict[str, Any]) -> None:
+def refuse_other_identity(folder: Path, manifest: Manifest, about: dict[str, Any]) -> None:
     """Reject a cache with another identity, naming the differences.
 
     Raises: CacheError.

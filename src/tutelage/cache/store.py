@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tutelage.cache import manifest as manifests
 from tutelage.cache.codecs import Codec, EncodedTensors, get_codec
-from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
+from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_other_identity, shard_name
 from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
 from tutelage.utils.files import sha256_of_file, write_atomically
@@ -81,7 +81,7 @@ class Store:
                     )
                     self._write_manifest()
         self.manifest = manifests.read_manifest(folder)
-        refuse_different(folder, self.manifest, about | {"views": views, "samples": samples})
+        refuse_other_identity(folder, self.manifest, about | {"views": views, "samples": samples})
 
     @contextmanager
     def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
