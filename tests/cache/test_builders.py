@@ -16,7 +16,7 @@ from small import Plain, fit, net, settings, task_of
 
 from tutelage import data as datasets
 from tutelage.cache import store as stores
-from tutelage.cache.store import Store
+from tutelage.cache.store import CacheStore
 from tutelage.errors import CacheError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
@@ -47,7 +47,7 @@ def cached(folder: Path, model=None) -> Cached:
 def build(folder: Path, log: Path | None = None) -> None:
     """Build all views; note in `log` each shard that is written."""
     torch.set_num_threads(1)
-    teacher, write = cached(folder), Store.write
+    teacher, write = cached(folder), CacheStore.write
     if log is not None:
 
         def noted(store, view, tap, number, rows):

@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.cache import store as stores
 from tutelage.cache.codecs import get_codec
 from tutelage.cache.manifest import CachedTensor, read_manifest
-from tutelage.cache.store import Store, broken, plan, prune
+from tutelage.cache.store import CacheStore, broken, plan, prune
 from tutelage.errors import CacheError, NotFinite
 
 ABOUT = {"teacher": {"weights": "abc"}, "views": 2}
@@ -24,9 +24,9 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(stores, "SHARD_ROWS", 8)
 
 
-def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool = False, views: int = 1) -> Store:
+def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool = False, views: int = 1) -> CacheStore:
     """A cache of these rows, the same in each view."""
-    store = Store(folder, ABOUT, len(rows), 2)
+    store = CacheStore(folder, ABOUT, len(rows), 2)
     store.add({tap: plan(rows.shape[1:], name, nhwc, store.manifest.unit)})
     size = store.manifest.taps[tap].rows
     for view in range(views):
@@ -97,7 +97,7 @@ def test_the_manifests_figures_are_those_measured(tmp_path, name):
 def test_figures_of_dense_responses_are_means_over_positions(tmp_path):
     rows = torch.randn(11, 5, 3, 2)
     filled(tmp_path, "response", rows, "int8", nhwc=True)
-    back = Store(tmp_path, ABOUT, 11, 2).rows(0, "response")[torch.arange(11)]
+    back = CacheStore(tmp_path, ABOUT, 11, 2).rows(0, "response")[torch.arange(11)]
     kl = F.kl_div(F.log_softmax(back.double(), 1), F.softmax(rows.double(), 1), reduction="none").sum(1).mean()
     assert read_manifest(tmp_path).error["response"]["kl"] == pytest.approx(kl.item())
 
@@ -144,7 +144,7 @@ def test_layers_of_like_names_have_files_of_their_own(tmp_path):
     rows = torch.randn(4, 8, 3)
     for k, tap in enumerate(("a:b", "a/b", "a=b", "a_b")):
         filled(tmp_path, tap, rows[k])
-    store = Store(tmp_path, ABOUT, 8, 2)
+    store = CacheStore(tmp_path, ABOUT, 8, 2)
     for k, tap in enumerate(("a:b", "a/b", "a=b", "a_b")):
         assert torch.equal(store.rows(0, tap)[torch.arange(8)], rows[k])
     assert broken(tmp_path) == {}

@@ -57,7 +57,7 @@ class CachedView:
         }
 
 
-class Store:
+class CacheStore:
     """A cache's folder.
 
     about: the identity that its numbers depend on. Processes may share a folder: shards registered in the manifest are
@@ -247,7 +247,7 @@ def broken(folder: Path) -> dict[str, str]:
     Raises: CacheError if there is no sound manifest.
     """
     manifest = manifests.read_manifest(folder)
-    store = Store(folder, manifest.about, manifest.samples, manifest.views)
+    store = CacheStore(folder, manifest.about, manifest.samples, manifest.views)
     faults: dict[str, str] = {}
     for tensor in manifest.taps:
         names = (name for view in range(manifest.views) for name in manifest.shard_names(view, tensor))

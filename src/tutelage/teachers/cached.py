@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tutelage.cache.codecs import feature_storage
 from tutelage.cache.manifest import RESPONSE, CachedTensor, Shard, is_response, shard_name
-from tutelage.cache.store import CachedView, Store, plan
+from tutelage.cache.store import CachedView, CacheStore, plan
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CacheError, ConfigError
 from tutelage.nn.connectors import as_vector
@@ -74,7 +74,7 @@ class Cached(TeacherWrapper):
     def __init__(self, teacher: Teacher, data: DataModule, plan: Plan) -> None:
         super().__init__(teacher)
         self.data, self.plan = data, plan
-        self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
+        self.store = CacheStore(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
         self.taps: dict[str, str] = {RESPONSE: ""}
         self.members: list[str] = []
         self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
