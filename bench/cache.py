@@ -30,7 +30,7 @@ from step import BATCH, CLASSES, SGD
 from torch import nn
 
 from tutelage import models
-from tutelage.cache.store import SHARD_ROWS, CachedView, CacheStore, plan
+from tutelage.cache.store import SHARD_ROWS, CachedView, CacheStore, plan_storage
 from tutelage.data.data_module import DataModule
 from tutelage.data.splits import InMemorySplit
 from tutelage.nn.model_profile import ModelProfile
@@ -166,7 +166,7 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
 def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES) -> tuple[CachedView, int]:
     """Store logits on disk; return a reader of them, and their size in bytes with the manifest."""
     store = CacheStore(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
-    tap = plan((width,), name, nhwc=False, unit=SHARD_ROWS)
+    tap = plan_storage((width,), name, nhwc=False, unit=SHARD_ROWS)
     store.add({"response": tap})
     generator = torch.Generator().manual_seed(0)
     for number, first in enumerate(range(0, samples, tap.rows)):

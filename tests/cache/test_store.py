@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.cache import store as stores
 from tutelage.cache.codecs import get_codec
 from tutelage.cache.manifest import CachedTensor, read_manifest
-from tutelage.cache.store import CacheStore, broken, plan, prune
+from tutelage.cache.store import CacheStore, broken, plan_storage, prune
 from tutelage.errors import CacheError, NotFinite
 
 ABOUT = {"teacher": {"weights": "abc"}, "views": 2}
@@ -27,7 +27,7 @@ def small_shards(monkeypatch):
 def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool = False, views: int = 1) -> CacheStore:
     """A cache of these rows, the same in each view."""
     store = CacheStore(folder, ABOUT, len(rows), 2)
-    store.add({tap: plan(rows.shape[1:], name, nhwc, store.manifest.unit)})
+    store.add({tap: plan_storage(rows.shape[1:], name, nhwc, store.manifest.unit)})
     size = store.manifest.taps[tap].rows
     for view in range(views):
         shards = [store.write(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
@@ -61,11 +61,11 @@ def test_maps_of_channels_last_networks_come_back_as_they_were(tmp_path):
 
 def test_large_rows_make_shards_of_fewer(monkeypatch):
     monkeypatch.setattr(stores, "SHARD_BYTES", 1000)
-    assert plan((10,), "exact", False, 8192) == CachedTensor(shape=(10,), storage="exact", nhwc=False, rows=16)
-    assert plan((10,), "fp16", False, 8192).rows == 32
-    assert plan((10,), "int8", False, 8192).rows == 32  # 18 bytes
-    assert plan((1000,), "exact", False, 8192).rows == 1
-    assert plan((1,), "exact", False, 8).rows == 8
+    assert plan_storage((10,), "exact", False, 8192) == CachedTensor(shape=(10,), storage="exact", nhwc=False, rows=16)
+    assert plan_storage((10,), "fp16", False, 8192).rows == 32
+    assert plan_storage((10,), "int8", False, 8192).rows == 32  # 18 bytes
+    assert plan_storage((1000,), "exact", False, 8192).rows == 1
+    assert plan_storage((1,), "exact", False, 8).rows == 8
 
 
 def test_taps_are_added_later_and_those_there_stay(tmp_path):
@@ -78,7 +78,7 @@ def test_taps_are_added_later_and_those_there_stay(tmp_path):
     with pytest.raises(
         CacheError, match=r"'layer1' as exact of \(3, 2, 2\), but the run requires fp16.*name another folder"
     ):
-        store.add({"layer1": plan((3, 2, 2), "fp16", False, 8)})
+        store.add({"layer1": plan_storage((3, 2, 2), "fp16", False, 8)})
 
 
 @pytest.mark.parametrize("name", ["exact", "fp16", "bf16", "int8", "top3"])

@@ -224,7 +224,7 @@ def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
     )
 
 
-def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
+def plan_storage(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
     """Choose how a tensor of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
     parts = get_codec(name, shape[0]).encode(torch.zeros(1, *shape))
     size = sum(x.numel() * x.element_size() for x in parts.values())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tutelage.cache.codecs import feature_storage
 from tutelage.cache.manifest import RESPONSE, CachedTensor, Shard, is_response, shard_name
-from tutelage.cache.store import CachedView, CacheStore, plan
+from tutelage.cache.store import CachedView, CacheStore, plan_storage
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CacheError, ConfigError
 from tutelage.nn.connectors import as_vector
@@ -160,7 +160,9 @@ class Cached(TeacherWrapper):
             name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
-                    tap: plan(x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit)
+                    tap: plan_storage(
+                        x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit
+                    )
                     for tap, x in outputs.items()
                 }
             )
