@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.cache import store as stores
 from tutelage.cache.codecs import get_codec
 from tutelage.cache.manifest import CachedTensor, read_manifest
-from tutelage.cache.store import CacheStore, broken, plan_storage, prune
+from tutelage.cache.store import CacheStore, find_broken_shards, plan_storage, prune
 from tutelage.errors import CacheError, NotFinite
 
 ABOUT = {"teacher": {"weights": "abc"}, "views": 2}
@@ -147,7 +147,7 @@ def test_layers_of_like_names_have_files_of_their_own(tmp_path):
     store = CacheStore(tmp_path, ABOUT, 8, 2)
     for k, tap in enumerate(("a:b", "a/b", "a=b", "a_b")):
         assert torch.equal(store.rows(0, tap)[torch.arange(8)], rows[k])
-    assert broken(tmp_path) == {}
+    assert find_broken_shards(tmp_path) == {}
 
 
 def test_pruning_removes_what_is_broken_or_unknown_and_nothing_else(tmp_path):
@@ -157,9 +157,9 @@ def test_pruning_removes_what_is_broken_or_unknown_and_nothing_else(tmp_path):
     (tmp_path / "view0-response-00002.safetensors").unlink()
     (tmp_path / "stray.txt").write_text("x")
     (tmp_path / "mine").mkdir()
-    assert set(broken(tmp_path)) == {"view0-response-00001.safetensors", "view0-response-00002.safetensors"}
+    assert set(find_broken_shards(tmp_path)) == {"view0-response-00001.safetensors", "view0-response-00002.safetensors"}
     assert prune(tmp_path) == ["stray.txt", "view0-response-00001.safetensors", "view0-response-00002.safetensors"]
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "view0-response-00000.safetensors", "mine"}
-    assert broken(tmp_path) == {}
+    assert find_broken_shards(tmp_path) == {}
     there = filled(tmp_path, "response", rows).rows(0, "response")
     assert torch.equal(there[torch.arange(20)], rows)

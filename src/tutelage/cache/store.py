@@ -241,7 +241,7 @@ def _kl(x: Tensor, stored: Tensor) -> float:
     return divergence.flatten(1).mean(1).sum().item() if divergence.dim() > 1 else divergence.sum().item()
 
 
-def broken(folder: Path) -> dict[str, str]:
+def find_broken_shards(folder: Path) -> dict[str, str]:
     """Return the faults of a cache's shards, by name.
 
     Raises: CacheError if there is no sound manifest.
@@ -261,7 +261,7 @@ def broken(folder: Path) -> dict[str, str]:
 
 def prune(folder: Path) -> list[str]:
     """Remove broken shards and unregistered files; return their names. Not for use while a run builds the cache."""
-    faults = broken(folder)
+    faults = find_broken_shards(folder)
     manifest = manifests.read_manifest(folder)
     for name in faults:
         del manifest.shards[name]

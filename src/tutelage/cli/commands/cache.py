@@ -81,10 +81,10 @@ def verify(folder: Folder) -> None:
 
     Example: tutelage cache verify caches/digits-0123456789ab
     """
-    from tutelage.cache.store import broken
+    from tutelage.cache.store import find_broken_shards
     from tutelage.utils.console import print_lines
 
-    faults = broken(folder)
+    faults = find_broken_shards(folder)
     for fault in faults.values():
         print_lines(fault)
     print_lines(f"{len(faults)} shards are broken" if faults else "every shard is intact")
