@@ -41,7 +41,7 @@ from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.training.trainer import Trainer
@@ -91,7 +91,7 @@ def step(kind: str, teacher: nn.Module, student: nn.Module, folder: Path, method
         "none": lambda: None,
         "live": lambda: frozen,
         "given": lambda: ConstantTeacher(frozen),
-        "cached": lambda: Cached(frozen, noise, Plan(folder, views=VIEWS, memory_format=layout)),
+        "cached": lambda: Cached(frozen, noise, CachePlan(folder, views=VIEWS, memory_format=layout)),
     }
     settings = TrainerSettings(
         device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last

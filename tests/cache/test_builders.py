@@ -23,7 +23,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.fabric import make_fabric
 from tutelage.utils.files import write_atomically
@@ -38,7 +38,7 @@ def small_shards(monkeypatch):
 
 def cached(folder: Path, model=None) -> Cached:
     data = datasets.load("digits", limit=100, augment="shift")
-    plan = Plan(folder, storage="exact", views=VIEWS, batch_size=8)
+    plan = CachePlan(folder, storage="exact", views=VIEWS, batch_size=8)
     made = Cached(Frozen(model or net("cnn4", 1), task_of(data)), data, plan)
     made.prepare_for(["layer1"])
     return made
@@ -177,7 +177,7 @@ def taught(folder: Path, devices: int, cache: Path | None) -> None:
         task = task_of(data)
         teacher = Frozen(model, task)
         if cache is not None:
-            teacher = Cached(teacher, data, Plan(cache, "exact", VIEWS, batch_size=8))
+            teacher = Cached(teacher, data, CachePlan(cache, "exact", VIEWS, batch_size=8))
         scheme = Offline(Player(student, Terms.from_method(KD() + AT(), task.task_loss()), task), teacher)
         student = fit(scheme, data, fabric=fabric, **changes)
         if fabric.is_global_zero:

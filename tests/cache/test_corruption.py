@@ -21,7 +21,7 @@ from tutelage import data as datasets
 from tutelage.cache import manifest as manifests
 from tutelage.cache import store as stores
 from tutelage.errors import CacheError
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 
 SHARD = "view1-layer1-00001.safetensors"
@@ -40,7 +40,7 @@ def data():
 
 
 def cache(folder: Path, data, model=None, **changes) -> Cached:
-    plan = replace(Plan(folder, storage="fp16", views=2, batch_size=16), **changes)
+    plan = replace(CachePlan(folder, storage="fp16", views=2, batch_size=16), **changes)
     teacher = Cached(Frozen(model or net("cnn4", 1), task_of(data)), data, plan)
     teacher.prepare_for(["layer1"])
     return teacher

@@ -29,7 +29,7 @@ from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.specialists import Specialists
 from tutelage.training.evaluation import evaluate
@@ -305,7 +305,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     members = [Frozen(net("cnn2", m, data.column(name)), Classification()) for m, name in enumerate(data.columns)]
     names = [[c for c in data.classes if c.startswith(name)] for name in data.columns]
     live = Specialists(members, names, data.classes)
-    kept = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
+    kept = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
     kept.prepare_for([], members=True)
     seen = next(data.batches("train", 16, views=1))
     assert torch.equal(kept(seen).response, live(seen).response)

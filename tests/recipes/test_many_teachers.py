@@ -238,11 +238,11 @@ def test_teachers_ahead_and_on_a_device_of_their_own_leave_the_same_student(tmp_
 
 
 def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
-    from tutelage.teachers.cached import Cached, Plan
+    from tutelage.teachers.cached import Cached, CachePlan
 
     data = digits(32)
     live = scheme(AVER()).teacher
-    cached = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
+    cached = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
     cached.prepare_for(["1.layer2"], members=True)
     batch = next(data.batches("train", 16, views=1))
     student_features, teacher_features = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])

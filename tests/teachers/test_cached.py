@@ -23,7 +23,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
@@ -45,8 +45,8 @@ def teacher_of(kind: str, data):
     return Frozen(net("seg8" if data.task == "segmentation" else "cnn4", 1, data), task)
 
 
-def plan_of(folder: Path, **changes) -> Plan:
-    return replace(Plan(folder, storage="exact", views=3, batch_size=16), **changes)
+def plan_of(folder: Path, **changes) -> CachePlan:
+    return replace(CachePlan(folder, storage="exact", views=3, batch_size=16), **changes)
 
 
 def scheme(data, method, teacher) -> Offline:

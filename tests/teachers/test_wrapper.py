@@ -19,7 +19,7 @@ from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher, TeacherWrapper
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.projected import Projected
@@ -57,8 +57,10 @@ WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
     "plain": lambda teacher, folder: Plain(teacher),
     "projected": lambda teacher, folder: Projected(teacher, 3),
     "ahead": lambda teacher, folder: PrefetchingTeacher(teacher, 2),
-    "cached": lambda teacher, folder: Cached(teacher, DATA, Plan(folder)),
-    "all of them": lambda teacher, folder: PrefetchingTeacher(Cached(Projected(teacher, 3), DATA, Plan(folder)), 2),
+    "cached": lambda teacher, folder: Cached(teacher, DATA, CachePlan(folder)),
+    "all of them": lambda teacher, folder: PrefetchingTeacher(
+        Cached(Projected(teacher, 3), DATA, CachePlan(folder)), 2
+    ),
 }
 
 

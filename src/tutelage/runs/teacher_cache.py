@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, Plan, about, identity_of
+from tutelage.teachers.cached import Cached, CachePlan, about, identity_of
 from tutelage.teachers.random_member import RandomMember
 
 FOLDER = Path("caches")
@@ -41,7 +41,7 @@ def cached(
             own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
             teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
         return teacher
-    plan = Plan(
+    plan = CachePlan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
         storage=config.cache_storage,
         views=settings.views or 1,

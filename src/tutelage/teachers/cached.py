@@ -29,7 +29,7 @@ MEMBER = f"{RESPONSE}:"
 
 
 @dataclass(frozen=True)
-class Plan:
+class CachePlan:
     """How a cache is built.
 
     Attributes:
@@ -71,7 +71,7 @@ class Cached(TeacherWrapper):
     Raises: ConfigError if the teacher changes in training; CacheError if the cache on disk is a different one.
     """
 
-    def __init__(self, teacher: Teacher, data: DataModule, plan: Plan) -> None:
+    def __init__(self, teacher: Teacher, data: DataModule, plan: CachePlan) -> None:
         super().__init__(teacher)
         self.data, self.plan = data, plan
         self.store = CacheStore(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
@@ -223,7 +223,7 @@ def identity_of(teacher: Teacher) -> dict[str, Any]:
     return identity
 
 
-def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, Any]:
+def about(identity: dict[str, Any], data: DataModule, plan: CachePlan) -> dict[str, Any]:
     """Return everything that determines the content of a cache."""
     return {
         "teacher": identity,
