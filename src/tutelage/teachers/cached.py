@@ -21,10 +21,10 @@ from tutelage.nn.connectors import as_vector
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, TeacherWrapper
 
-POOLED = "mean:"
+MEAN_PREFIX = "mean:"
 """The prefix of a layer's name if its mean over positions is stored."""
 
-MEMBER = f"{RESPONSE}:"
+MEMBER_PREFIX = f"{RESPONSE}:"
 """The prefix of an ensemble member's number, whose response is stored in addition to the mean."""
 
 
@@ -87,9 +87,9 @@ class Cached(TeacherWrapper):
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
         count = len(self.teacher.member_teachers()) if members else 0
-        self.members = [f"{MEMBER}{m}" for m in range(count)]
+        self.members = [f"{MEMBER_PREFIX}{m}" for m in range(count)]
         self.taps = dict.fromkeys((RESPONSE, *self.members), "")
-        self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
+        self.taps |= {(MEAN_PREFIX if layer in vectors else "") + layer: layer for layer in layers}
         self.loaded = (-1, {})
         super().prepare_for(layers, vectors, members)
 
@@ -180,7 +180,9 @@ class Cached(TeacherWrapper):
         }
         for tap, layer in self.taps.items():
             if layer:
-                tensors[tap] = as_vector(teacher_outputs[layer]) if tap.startswith(POOLED) else teacher_outputs[layer]
+                tensors[tap] = (
+                    as_vector(teacher_outputs[layer]) if tap.startswith(MEAN_PREFIX) else teacher_outputs[layer]
+                )
         return {tap: tensors[tap].float() for tap in taps}
 
     def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:
