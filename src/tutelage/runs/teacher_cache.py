@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, CachePlan, about, identity_of
+from tutelage.teachers.cached import Cached, CachePlan, cache_identity, identity_of
 from tutelage.teachers.random_member import RandomMember
 
 FOLDER = Path("caches")
@@ -54,5 +54,5 @@ def cached(
     identity = teacher.identity()
     if config.cache is True and identity is not None:
         stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
-        plan = replace(plan, folder=FOLDER / f"{stem}-{cache_key(about(identity, data, plan))[:12]}")
+        plan = replace(plan, folder=FOLDER / f"{stem}-{cache_key(cache_identity(identity, data, plan))[:12]}")
     return Cached(teacher, data, plan)

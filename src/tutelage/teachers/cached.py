@@ -74,7 +74,9 @@ class Cached(TeacherWrapper):
     def __init__(self, teacher: Teacher, data: DataModule, plan: CachePlan) -> None:
         super().__init__(teacher)
         self.data, self.plan = data, plan
-        self.store = CacheStore(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
+        self.store = CacheStore(
+            plan.folder, cache_identity(identity_of(teacher), data, plan), len(data.train), plan.views
+        )
         self.taps: dict[str, str] = {RESPONSE: ""}
         self.members: list[str] = []
         self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
@@ -225,7 +227,7 @@ def identity_of(teacher: Teacher) -> dict[str, Any]:
     return identity
 
 
-def about(identity: dict[str, Any], data: DataModule, plan: CachePlan) -> dict[str, Any]:
+def cache_identity(identity: dict[str, Any], data: DataModule, plan: CachePlan) -> dict[str, Any]:
     """Return everything that determines the content of a cache."""
     return {
         "teacher": identity,
