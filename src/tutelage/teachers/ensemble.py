@@ -77,7 +77,7 @@ class Ensemble(Teacher):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile with all members' layers, and the first member's stages and embedding."""
         profiles = [teacher.profile(batch) for teacher in self.member_teachers()]
-        profile = joined(profiles, self._mean([profile.response for profile in profiles]))
+        profile = join_profiles(profiles, self._mean([profile.response for profile in profiles]))
         self.metadata = profile.metadata
         return profile
 
@@ -96,7 +96,7 @@ class Ensemble(Teacher):
             member.load_checkpoint_state(state[str(m)])
 
 
-def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
+def join_profiles(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
     """Return several profiles as one with this response, each one's layers under its number."""
 
     def feature(layer: str) -> Tensor:
