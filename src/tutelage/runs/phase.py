@@ -24,7 +24,7 @@ from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, 
 from tutelage.schemes.base import Scheme
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.frozen import untrained
+from tutelage.teachers.frozen import describe_untrained_layers
 from tutelage.training.evaluation import EvaluationResult, evaluate
 from tutelage.utils import checksums
 from tutelage.utils.files import write_atomically
@@ -148,7 +148,9 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
-    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+    return task.answers(answer_of_one(network, data, task), len(data.classes)) and not describe_untrained_layers(
+        network
+    )
 
 
 def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:

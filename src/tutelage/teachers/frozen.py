@@ -159,7 +159,7 @@ class Frozen(Teacher):
         return replace(profile, response=self.task.response(profile.response, batch))
 
 
-def untrained(teacher: nn.Module) -> str:
+def describe_untrained_layers(teacher: nn.Module) -> str:
     """Return a description of the teacher's untrained layers; empty if there are none."""
     return " ".join(part.untrained for part in teacher.modules() if isinstance(part, Frozen) and part.untrained)
 
