@@ -88,7 +88,7 @@ class PrefetchingTeacher(TeacherWrapper):
         """Return the wrapped teacher's profile, with features on the device of the batch."""
         if self.device is None:
             return self.teacher.profile(batch)
-        return fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
+        return move_profile(self.teacher.profile(batch.to(self.device)), _device(batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
         """Keep the teacher on its own device."""
@@ -101,14 +101,14 @@ def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Te
     return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 
 
-def fetched(profile: ModelProfile, device: torch.device) -> ModelProfile:
+def move_profile(profile: ModelProfile, device: torch.device) -> ModelProfile:
     """Return the profile with its tensors on another device."""
     return replace(
         profile,
         response=move(profile.response, device),
         metadata=move(profile.metadata, device),
         feature=lambda layer: profile.feature(layer).to(device),
-        member_profiles=[fetched(member, device) for member in profile.member_profiles],
+        member_profiles=[move_profile(member, device) for member in profile.member_profiles],
     )
 
 
