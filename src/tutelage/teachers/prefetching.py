@@ -42,7 +42,7 @@ class PrefetchingTeacher(TeacherWrapper):
                 "frozen teacher, or remove teacher_ahead and teacher_device."
             )
         self.depth = depth
-        self.device = None if device is None else available_device(device)
+        self.device = None if device is None else require_device(device)
         self.pool: ThreadPoolExecutor | None = None
         self.ready: tuple[Batch, tuple[str, ...], Outputs] | None = None
         self.to(self.device)
@@ -116,7 +116,7 @@ def _device(batch: Batch) -> torch.device:
     return (batch.inputs if isinstance(batch.inputs, Tensor) else next(iter(batch.inputs.values()))).device
 
 
-def available_device(name: str) -> torch.device:
+def require_device(name: str) -> torch.device:
     """Return the device of that name.
 
     Raises: ConfigError if it isn't available.
