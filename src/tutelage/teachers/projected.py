@@ -61,7 +61,7 @@ class Projected(TeacherWrapper):
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the wrapped teacher's profile, with its features projected and without its classifier."""
-        return narrowed(self.teacher.profile(batch), self.width)
+        return project_profile(self.teacher.profile(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity, and the width."""
@@ -69,13 +69,13 @@ class Projected(TeacherWrapper):
         return None if identity is None else {"teacher": identity, "width": self.width}
 
 
-def narrowed(profile: ModelProfile, width: int) -> ModelProfile:
+def project_profile(profile: ModelProfile, width: int) -> ModelProfile:
     """Return the profile with its features projected and without its classifier."""
     return replace(
         profile,
         metadata=_without_heads(profile.metadata),
         feature=lambda layer: project(profile.feature(layer), width),
-        member_profiles=[narrowed(member, width) for member in profile.member_profiles],
+        member_profiles=[project_profile(member, width) for member in profile.member_profiles],
     )
 
 
