@@ -51,7 +51,7 @@ class Projected(TeacherWrapper):
         return self._project_outputs(self.teacher(batch, layers))
 
     def _project_outputs(self, teacher_outputs: Outputs) -> Outputs:
-        features = {layer: project(x, self.width) for layer, x in teacher_outputs.features.items()}
+        features = {layer: project_feature(x, self.width) for layer, x in teacher_outputs.features.items()}
         return Outputs(
             teacher_outputs.response,
             features,
@@ -74,7 +74,7 @@ def project_profile(profile: ModelProfile, width: int) -> ModelProfile:
     return replace(
         profile,
         metadata=_without_heads(profile.metadata),
-        feature=lambda layer: project(profile.feature(layer), width),
+        feature=lambda layer: project_feature(profile.feature(layer), width),
         member_profiles=[project_profile(member, width) for member in profile.member_profiles],
     )
 
@@ -84,7 +84,7 @@ def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name not in ("head", "heads")}
 
 
-def project(feature: Tensor, width: int) -> Tensor:
+def project_feature(feature: Tensor, width: int) -> Tensor:
     """Project a map (B, C, H, W), tokens (B, N, C) or vectors (B, C) to at most `width` channels."""
     dim = 2 if feature.dim() == 3 else 1
     channels = feature.shape[dim]
