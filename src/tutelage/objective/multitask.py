@@ -20,7 +20,7 @@ from tutelage.utils.dataclass_module import DataclassModule
 UNBUILT = (Loss.build, Temperature.build, SampleWeight.build)
 
 
-def by_column(
+def compare_by_column(
     compare: Callable[[Any, Any, dict[str, Any]], LossValues],
     sizes: Sequence[int],
     student: Any,

@@ -239,7 +239,7 @@ class Term(CheckedArguments, nn.Module):
 
     def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, of each label column by itself."""
-        return multitask.by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
+        return multitask.compare_by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
 
     def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, softened and weighed sample by sample as the policies have it."""
