@@ -52,7 +52,7 @@ def compare_by_column(
     return losses
 
 
-def refuse(
+def refuse_columns(
     loss: Loss, policies: Sequence[DataclassModule], compares: str, teacher: ModelProfile | None, sizes: Sequence[int]
 ) -> None:
     """Refuse a loss that can't be taken column by column, if there are columns.

@@ -80,7 +80,7 @@ def wire(
     without_positions = isinstance(loss, Dense) and student.response.dim() == 2
     if teacher is not None and compares == "response" and (any(request.layers.values()) or without_positions):
         compares, connector = "last", connector or "conv1x1"
-    multitask.refuse(loss, policies, compares, teacher, batch.columns)
+    multitask.refuse_columns(loss, policies, compares, teacher, batch.columns)
     if teacher is not None and compares == "response":
         _refuse_other_shapes(loss, student.response, teacher.response)
     _refuse_policies(loss, policies, compares, teacher)
