@@ -45,7 +45,7 @@ def compare_by_column(
             these["targets"] = loss_kwargs["targets"][:, number].clamp(min=0)
         if known is not None and some:
             these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
-            sides = [rows(side, known) for side in sides]
+            sides = [select_positions(side, known) for side in sides]
         of_column = compare(sides[0], sides[1], these)
         for name, values in of_column.items() if isinstance(of_column, Mapping) else [("", of_column)]:
             losses[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
@@ -84,10 +84,10 @@ def refuse_columns(
         )
 
 
-def rows(value: Any, mask: Tensor) -> Any:
+def select_positions(value: Any, mask: Tensor) -> Any:
     """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position."""
     if isinstance(value, list):
-        return [rows(x, mask) for x in value]
+        return [select_positions(x, mask) for x in value]
     if isinstance(value, Mapping):
         return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
     return None if value is None else value.movedim(1, -1)[mask]

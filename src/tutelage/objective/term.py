@@ -196,7 +196,9 @@ class Term(CheckedArguments, nn.Module):
                 [student, teacher, loss_kwargs, mask], count_samples(student)
             )
         if mask is not None and self.loss.maskable:
-            student, teacher, loss_kwargs = (multitask.rows(side, mask) for side in (student, teacher, loss_kwargs))
+            student, teacher, loss_kwargs = (
+                multitask.select_positions(side, mask) for side in (student, teacher, loss_kwargs)
+            )
         values = self._compare(student, teacher, loss_kwargs)
         return mean(values, mask is not None or self.loss.data_dependent_size or bool(self._columns()))
 
