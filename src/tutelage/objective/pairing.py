@@ -19,7 +19,7 @@ def layer_list(layers: Layers) -> list[str]:
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 
 
-def pairs_of(
+def pair_layers(
     loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
     """Return the requested pairs of layers, or those that fit what the loss compares.

@@ -13,7 +13,7 @@ from tutelage.losses.base import Dense, Loss
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
-from tutelage.objective.pairing import RequestedLayers, in_words, pairs_of
+from tutelage.objective.pairing import RequestedLayers, in_words, pair_layers
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
@@ -102,7 +102,7 @@ def _wire_layers(
         form = "patches" if feature_format == "vector" or request.connector == "linear" else ""
     pairs = [
         (student.name_with_form(s, form), teacher.name_with_form(t, form)) if form else (s, t)
-        for s, t in pairs_of(loss, request.compares, request.layers, student, teacher)
+        for s, t in pair_layers(loss, request.compares, request.layers, student, teacher)
     ]
     return Wiring(
         request.compares,
