@@ -76,6 +76,6 @@ def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
     raise ModelError(unknown("layer", name, known))
 
 
-def in_words(profile: ModelProfile, name: str) -> str:
+def describe_layer(profile: ModelProfile, name: str) -> str:
     """Return a layer with its shape."""
     return str(next((layer for layer in profile.layers if layer.name == name), name))

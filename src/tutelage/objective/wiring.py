@@ -13,7 +13,7 @@ from tutelage.losses.base import Dense, Loss
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
-from tutelage.objective.pairing import RequestedLayers, in_words, pair_layers
+from tutelage.objective.pairing import RequestedLayers, describe_layer, pair_layers
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
@@ -110,7 +110,7 @@ def _wire_layers(
         feature_format,
         tuple(s for s, _ in pairs),
         tuple(t for _, t in pairs),
-        tuple((in_words(student, s), in_words(teacher, t)) for s, t in pairs),
+        tuple((describe_layer(student, s), describe_layer(teacher, t)) for s, t in pairs),
         columns,
     )
 
