@@ -99,7 +99,7 @@ class AuxiliaryPlayer(nn.Module):
         return {}
 
 
-def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
+def refuse_single_sample(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
     """Refuse batches of one sample for students with a norm over the batch.
 
     Raises: ConfigError that names the student and the key.

@@ -17,7 +17,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.objective.player import refuse_single
+from tutelage.objective.player import refuse_single_sample
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
@@ -168,7 +168,7 @@ def prepare(
     example = next(iter(batches.train(0)))
     _wire(scheme, example, batches)
     students = scheme.students()
-    refuse_single(students, example, len(example))
+    refuse_single_sample(students, example, len(example))
     followers = averages(students, settings.ema)
     meta_copies = {}
     if settings.sharded:
