@@ -30,13 +30,13 @@ def mean(values: LossValues, shared: bool = False) -> Tensor:
     return values.sum() / count.clamp(min=1)
 
 
-def times(values: LossValues, factor: Tensor) -> LossValues:
+def multiply(values: LossValues, factor: Tensor) -> LossValues:
     """Return un-reduced values times a number, or times one number per sample or position.
 
     Raises: ConfigError if they aren't values of samples.
     """
     if isinstance(values, Mapping):
-        return {name: cast(Tensor, times(value, factor)) for name, value in values.items()}
+        return {name: cast(Tensor, multiply(value, factor)) for name, value in values.items()}
     if factor.numel() == 1:
         return factor.reshape(()) * values
     if values.shape[: factor.dim()] != factor.shape:

@@ -15,7 +15,7 @@ from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
 from tutelage.objective.pairing import layer_list
-from tutelage.objective.reduction import mean, times
+from tutelage.objective.reduction import mean, multiply
 from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
 from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
 from tutelage.policies.parsing import parse_policy
@@ -255,7 +255,7 @@ class Term(CheckedArguments, nn.Module):
             )
             factor = square if factor is None else factor * square
         values = self.loss(student, teacher, **self._for(self.loss, loss_kwargs))
-        return values if factor is None else times(values, factor)
+        return values if factor is None else multiply(values, factor)
 
     def _loss_kwargs(self, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the loss and the policies require, of what is available."""
