@@ -17,7 +17,7 @@ from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.reduction import mean
-from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.spec import spec_of, term_from_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
@@ -98,11 +98,11 @@ def test_what_is_no_loss_is_refused(method):
 )
 def test_a_faulty_term_is_refused(spec, message):
     with pytest.raises(ConfigError, match=message):
-        from_spec(spec)
+        term_from_spec(spec)
 
 
 def test_a_spec_says_all_that_a_term_can():
-    term = from_spec(
+    term = term_from_spec(
         {"name": "at", "p": 1, "weight": 2, "student": ["a", "b"], "teacher": "c", "connector": "conv1x1", "warmup": 3}
     )
     assert (term.loss.p, term.weight, term.warmup, term.request.connector) == (1, 2.0, 3.0, "conv1x1")
@@ -329,7 +329,7 @@ def test_a_loss_of_ones_own_is_wired_like_the_catalogues():
 
 def test_a_term_can_be_said_and_made_again():
     term = Term(AT(p=1), 2.0, student=["a", "b"], teacher="c", connector="conv1x1", warmup=3)
-    again = from_spec(spec_of(term))
+    again = term_from_spec(spec_of(term))
     assert (again.loss.p, again.weight, again.warmup, again.request.connector) == (1, 2.0, 3.0, "conv1x1")
     assert again.request.layers == term.request.layers
     assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= spec_of(Term(KD())).items()

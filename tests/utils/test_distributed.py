@@ -17,7 +17,7 @@ from tutelage.losses.relation.sp import SP
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.mlkd import MLKD
 from tutelage.objective.player import Player
-from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.spec import spec_of, term_from_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch
@@ -101,9 +101,9 @@ def test_one_process_has_all_there_is():
 
 
 def test_a_spec_says_whether_to_gather():
-    term = from_spec({"name": "sp", "gather": True})
+    term = term_from_spec({"name": "sp", "gather": True})
     assert term.gather
     assert spec_of(term)["gather"] is True
     assert "gather" not in spec_of(Term(SP()))
     with pytest.raises(ConfigError, match="gather='yes': expected true or false"):
-        from_spec({"name": "sp", "gather": "yes"})
+        term_from_spec({"name": "sp", "gather": "yes"})

@@ -29,7 +29,7 @@ PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
 """The options that a configuration describes by a value of this type, and what parses it."""
 
 
-def from_spec(spec: Mapping[str, Any]) -> Term:
+def term_from_spec(spec: Mapping[str, Any]) -> Term:
     """Return the term that `{name: at, weight: 0.5, student: layer2, teacher: layer3, …the loss's options}` describes.
 
     Raises: ConfigError that lists every fault.
@@ -116,6 +116,6 @@ def _term(part: Any) -> Term:
     if isinstance(part, str):
         return Term(find_entry("losses", part).load()())
     if isinstance(part, Mapping):
-        return from_spec(part)
+        return term_from_spec(part)
     weight, loss = part
     return Term(loss, weight)
