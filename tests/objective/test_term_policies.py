@@ -17,7 +17,7 @@ from tutelage.losses.response.dist import DIST
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.spec import spec_of, term_from_spec
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.policies.sample_weight.student_gap import StudentGap
@@ -120,8 +120,8 @@ def test_a_spec_with_policies_survives() -> None:
         "weight": {"name": "ramp", "end": 0.9, "epochs": 3},
         "samples": {"name": "easiest", "start": 0.3},
     }
-    told = spec_of(term_from_spec(spec))
-    assert told == spec_of(term_from_spec(told))
+    told = term_spec(term_from_spec(spec))
+    assert told == term_spec(term_from_spec(told))
     assert told["temperature"]["t_end"] == 5.0
     assert told["weight"] == {"name": "ramp", "start": 0.0, "end": 0.9, "epochs": 3, "begin": 0.0, "shape": "linear"}
 

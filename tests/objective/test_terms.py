@@ -17,7 +17,7 @@ from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.reduction import mean
-from tutelage.objective.spec import spec_of, term_from_spec
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
@@ -329,7 +329,7 @@ def test_a_loss_of_ones_own_is_wired_like_the_catalogues():
 
 def test_a_term_can_be_said_and_made_again():
     term = Term(AT(p=1), 2.0, student=["a", "b"], teacher="c", connector="conv1x1", warmup=3)
-    again = term_from_spec(spec_of(term))
+    again = term_from_spec(term_spec(term))
     assert (again.loss.p, again.weight, again.warmup, again.request.connector) == (1, 2.0, 3.0, "conv1x1")
     assert again.request.layers == term.request.layers
-    assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= spec_of(Term(KD())).items()
+    assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= term_spec(Term(KD())).items()

@@ -17,7 +17,7 @@ from tutelage.losses.relation.sp import SP
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.mlkd import MLKD
 from tutelage.objective.player import Player
-from tutelage.objective.spec import spec_of, term_from_spec
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch
@@ -103,7 +103,7 @@ def test_one_process_has_all_there_is():
 def test_a_spec_says_whether_to_gather():
     term = term_from_spec({"name": "sp", "gather": True})
     assert term.gather
-    assert spec_of(term)["gather"] is True
-    assert "gather" not in spec_of(Term(SP()))
+    assert term_spec(term)["gather"] is True
+    assert "gather" not in term_spec(Term(SP()))
     with pytest.raises(ConfigError, match="gather='yes': expected true or false"):
         term_from_spec({"name": "sp", "gather": "yes"})

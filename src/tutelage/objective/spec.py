@@ -55,7 +55,7 @@ def term_from_spec(spec: Mapping[str, Any]) -> Term:
     return Term(build_from_options(kind, name, options, WIRING), **wiring)
 
 
-def spec_of(term: Term) -> dict[str, Any]:
+def term_spec(term: Term) -> dict[str, Any]:
     """Return what from_spec makes the term of.
 
     A value that isn't plain is there by its repr, which from_spec refuses.
