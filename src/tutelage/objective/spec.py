@@ -75,7 +75,7 @@ def term_spec(term: Term) -> dict[str, Any]:
     return own | {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
 
 
-def terms_of(method: Method | None) -> list[Term]:
+def terms_from_method(method: Method | None) -> list[Term]:
     """Return the terms of a method.
 
     Raises: ConfigError that lists the faults of all terms.

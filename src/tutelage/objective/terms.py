@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.base import Loss
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.spec import Method, terms_of
+from tutelage.objective.spec import Method, terms_from_method
 from tutelage.objective.term import Term
 from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.base import Weight
@@ -49,7 +49,7 @@ class Terms(nn.ModuleDict):
         supervised loss itself. initial_state: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
-        terms = terms_of(method)
+        terms = terms_from_method(method)
         if task_loss is not None and all(term.loss.needs_teacher for term in terms):
             task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
             if task_loss_weight > 0:
