@@ -17,7 +17,7 @@ from tutelage.utils.registry import catalogue_name, find_entry
 Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
 """What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
 
-WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
+TERM_OPTIONS = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
 """The options of a term, in addition to its loss's."""
 
 PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
@@ -35,7 +35,7 @@ def term_from_spec(spec: Mapping[str, Any]) -> Term:
     Raises: ConfigError that lists every fault.
     """
     options = dict(spec)
-    wiring = {k: options.pop(k) for k in WIRING if options.get(k) is not None}
+    wiring = {k: options.pop(k) for k in TERM_OPTIONS if options.get(k) is not None}
     name = options.pop("name", None)
     if not name:
         raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
@@ -43,7 +43,7 @@ def term_from_spec(spec: Mapping[str, Any]) -> Term:
     if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
         options |= {"temperature": 1.0} if "temperature" in kind.option_names() else {}
-    faults = option_faults(name, kind, options, WIRING) + option_faults(name, Term, wiring)
+    faults = option_faults(name, kind, options, TERM_OPTIONS) + option_faults(name, Term, wiring)
     for option, (values, parse) in PARSERS.items():
         if isinstance(wiring.get(option), values):
             try:
@@ -52,7 +52,7 @@ def term_from_spec(spec: Mapping[str, Any]) -> Term:
                 faults.append(f"{name}: {error}")
     if faults:
         raise ConfigError("\n".join(faults))
-    return Term(build_from_options(kind, name, options, WIRING), **wiring)
+    return Term(build_from_options(kind, name, options, TERM_OPTIONS), **wiring)
 
 
 def term_spec(term: Term) -> dict[str, Any]:
