@@ -11,7 +11,7 @@ from tutelage.losses.online.one import ONE
 from tutelage.losses.response.kd import KD
 from tutelage.nn.model_profile import profile_model
 from tutelage.objective.term import Term
-from tutelage.objective.terms import Terms, unless_named
+from tutelage.objective.terms import Terms, request_unless_named
 from tutelage.objective.wiring import provided, requirements
 from tutelage.structures import Batch
 
@@ -48,7 +48,7 @@ def test_a_scheme_requests_layers_and_the_terms_options_stay():
     student = profile_model(net("cnn2"), BATCH)
     free, named = Term(AT()), Term(AT(), student="layer1", teacher="layer1")
     terms = Terms({"at": free, "at_2": named})
-    terms.wire(student, student, BATCH, 6, requests=unless_named(["layer2"], ["layer3"]))
+    terms.wire(student, student, BATCH, 6, requests=request_unless_named(["layer2"], ["layer3"]))
     assert (free.student_layers, free.teacher_layers) == (("layer2",), ("layer3",))
     assert (named.student_layers, named.teacher_layers) == (("layer1",), ("layer1",))
     assert free.request.layers == {"student": [], "teacher": []}

@@ -201,7 +201,7 @@ class Terms(nn.ModuleDict):
         return {name: weight for name, weight in current.items() if weight is not None}
 
 
-def unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
+def request_unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
     """Let each term that compares features, and whose options name no layers, compare these."""
 
     def request(term: Term) -> WiringRequest:

@@ -14,7 +14,7 @@ from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
 from tutelage.nn.heads import ConcatClassifier
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
-from tutelage.objective.terms import unless_named
+from tutelage.objective.terms import request_unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.schemes.multi_exit import MultiExitPlayer, sum_by_name, with_exits
 from tutelage.structures import Batch, Outputs
@@ -85,7 +85,7 @@ class MixupPlayer(MultiExitPlayer):
             [exits_profile.feature(name) for name in self.names], profile.response.shape[1]
         )
         self.metadata = profile.metadata
-        requests = unless_named(self.names, self.names)
+        requests = request_unless_named(self.names, self.names)
         self.terms.wire(exits_profile, exits_profile, batch, samples, provides, requests)
         layers = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
         self.set_captured_layers([*self.exits, self.deepest, *sorted(layers)])

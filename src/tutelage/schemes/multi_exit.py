@@ -16,7 +16,7 @@ from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
 from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
-from tutelage.objective.terms import Terms, unless_named
+from tutelage.objective.terms import Terms, request_unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -55,7 +55,7 @@ class MultiExitPlayer(Player):
         """Find the layers, build the heads, and wire the terms to their features."""
         exits_profile, profile = self.profiles(batch)
         names = [f"exit{k}" for k in range(len(self.exits))]
-        requests = unless_named(names, [self.deepest] * len(names))
+        requests = request_unless_named(names, [self.deepest] * len(names))
         self.terms.wire(exits_profile, profile, batch, samples, provides, requests)
         model_layers = [layer for layer in self.terms.layers("student") if layer not in names]
         self.capture_exits([*model_layers, *self.terms.layers("teacher")])
