@@ -23,7 +23,7 @@ from tutelage.utils.registry import catalogue_name
 Requests = Callable[[Term], WiringRequest]
 """What each term is to compare."""
 
-ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
+CLASSIFIER_INPUTS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
 """The inputs a loss may require that the teacher's classifier computes, or that are its weights."""
 
 
@@ -84,7 +84,9 @@ class Terms(nn.ModuleDict):
     def needs_responses(self) -> bool:
         """Return whether a term depends on the teacher's response or classifier; the others use features alone."""
         taught = [term for term in self.named_terms().values() if term.loss.needs_teacher]
-        return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
+        return any(
+            term.compares == "response" or CLASSIFIER_INPUTS & set(chain(*term.loss_inputs.values())) for term in taught
+        )
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
