@@ -115,12 +115,12 @@ def _wire_layers(
     )
 
 
-TEACHER = "teacher outputs"
-LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
+TEACHER_OUTPUTS = "teacher outputs"
+OUTPUT_LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
 """What a loss requires in addition to the inputs that its forward names."""
 
-REMEDIES = {TEACHER: "Name a teacher (teacher=…)."} | dict.fromkeys(
-    LISTS.values(),
+REMEDIES = {TEACHER_OUTPUTS: "Name a teacher (teacher=…)."} | dict.fromkeys(
+    OUTPUT_LISTS.values(),
     "Such a list has the outputs of peers, exits, views or several teachers: name several teachers (teacher=[a, b]), "
     "or a scheme that makes it.",
 )
@@ -130,8 +130,8 @@ def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
     """Return what a loss with its policies requires of the batch and the two models."""
     parts: tuple[DataclassModule, ...] = (loss, *policies)
     return [
-        *([TEACHER] if loss.needs_teacher else []),
-        *(LISTS[side] for side in loss.list_inputs),
+        *([TEACHER_OUTPUTS] if loss.needs_teacher else []),
+        *(OUTPUT_LISTS[side] for side in loss.list_inputs),
         *dict.fromkeys(name for part in parts for name in part.required_inputs()),
     ]
 
@@ -143,8 +143,8 @@ def provided(
     inputs = available_inputs(batch, student, teacher)
     sides = {"student": student, "teacher": teacher}
     return [
-        *([] if teacher is None else [TEACHER]),
-        *(LISTS[side] for side, profile in sides.items() if profile is not None and profile.member_profiles),
+        *([] if teacher is None else [TEACHER_OUTPUTS]),
+        *(OUTPUT_LISTS[side] for side, profile in sides.items() if profile is not None and profile.member_profiles),
         *inputs,
         *(["teacher_head_logits"] if "heads" in inputs else []),
         *provides,
