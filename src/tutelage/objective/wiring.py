@@ -136,7 +136,7 @@ def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
     ]
 
 
-def provided(
+def provided_inputs(
     student: ModelProfile, teacher: ModelProfile | None, batch: Batch, provides: Iterable[str] = ()
 ) -> list[str]:
     """Return what the batch, the two models and the scheme provide, in the words of `requirements`."""
@@ -163,7 +163,7 @@ def refuse_missing(
 
     Raises: ConfigError that lists what is missing.
     """
-    there = provided(student, teacher, batch, provides)
+    there = provided_inputs(student, teacher, batch, provides)
     missing = [requirement for requirement in requirements(loss, policies) if requirement not in there]
     if missing:
         remedies = dict.fromkeys(REMEDIES[requirement] for requirement in missing if requirement in REMEDIES)
