@@ -32,7 +32,7 @@ class CachedTensor(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     shape: tuple[int, ...] = Field(min_length=1)
-    get_codec: str
+    storage: str
     nhwc: bool
     rows: Count
 

@@ -34,12 +34,12 @@ class CachedView:
     """One view of a cached tensor, for all samples: its parts by shard, memory-mapped."""
 
     tensor: CachedTensor
-    get_codec: Codec
+    codec: Codec
     parts: list[EncodedTensors]
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Return the rows of these sample numbers, in float32, in the shape of the teacher's output."""
-        rows = self.storage.decode(self._stored(index))
+        rows = self.codec.decode(self._stored(index))
         return rows.permute(0, 3, 1, 2) if self.tensor.nhwc else rows
 
     def _stored(self, index: Tensor) -> EncodedTensors:
