@@ -28,7 +28,7 @@ def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool
     """A cache of these rows, the same in each view."""
     store = CacheStore(folder, ABOUT, len(rows), 2)
     store.add({tap: plan_storage(rows.shape[1:], name, nhwc, store.manifest.unit)})
-    size = store.manifest.taps[tap].rows
+    size = store.manifest.tensors[tap].rows
     for view in range(views):
         shards = [store.write(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
         store.register(dict(shards))
@@ -109,7 +109,7 @@ def test_the_files_are_read_by_safetensors_alone(tmp_path):
     from safetensors.torch import load_file
 
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    size = manifest["taps"]["response"]["rows"]
+    size = manifest["tensors"]["response"]["rows"]
     shards = [load_file(tmp_path / name) for name in manifest["shards"] if name.startswith("view0-response-")]
     said = torch.cat([shard["response"] for shard in shards])
 

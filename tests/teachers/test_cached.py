@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout
             assert actual[layers[0]].stride() == live_outputs[layers[0]].stride()
             expected = live_outputs[layers[1]].mean((2, 3)) if pooled else live_outputs[layers[1]]
             assert torch.equal(actual[layers[1]], expected)
-    assert {tap.shape for tap in cached.store.manifest.taps.values()} >= {(10,)}
+    assert {tensor.shape for tensor in cached.store.manifest.tensors.values()} >= {(10,)}
     assert {name.split("-")[0] for name in cached.store.manifest.shards} == {"view0", "view1"}
 
 

@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     """What a cache's numbers depend on, and its shards by name.
 
     about: the identity of teacher, data, transform and seed; runs with equal identity share a cache. unit: samples that
-    are built at once. taps: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
+    are built at once. tensors: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
     error:
     relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
     """
@@ -70,16 +70,16 @@ class Manifest(BaseModel):
     views: Count
     unit: Count
     versions: dict[str, str]
-    taps: dict[str, CachedTensor] = {}
+    tensors: dict[str, CachedTensor] = {}
     shards: dict[str, Shard] = {}
     error: dict[str, dict[str, float]] = {}
     sha256: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the file atomically."""
-        self.taps = dict(sorted(self.taps.items()))
+        self.tensors = dict(sorted(self.tensors.items()))
         self.shards = dict(sorted(self.shards.items()))
-        self.error = {tensor: self._storage_error(tensor) for tensor in self.taps}
+        self.error = {tensor: self._storage_error(tensor) for tensor in self.tensors}
         self.sha256 = self._checksum()
         write_text(folder / FILE, self.model_dump_json(indent=1))
 
@@ -89,20 +89,20 @@ class Manifest(BaseModel):
     def is_sound(self) -> bool:
         """Return True if the manifest is unaltered and consistent."""
         try:
-            for cached_tensor in self.taps.values():
+            for cached_tensor in self.tensors.values():
                 get_codec(cached_tensor.storage, cached_tensor.shape[0])
         except ConfigError:
             return False
-        units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.taps.values())
+        units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.tensors.values())
         names_fit = units_fit and all(map(self._is_valid_name, self.shards))
         return names_fit and self.sha256 == self._checksum() and self.key == cache_key(self.about)
 
     def _is_valid_name(self, shard: str) -> bool:
         parts = re.fullmatch(r"view(\d+)-(.+)-(\d+)\.safetensors", shard)
-        if parts is None or (tensor := unquote(parts[2])) not in self.taps:
+        if parts is None or (tensor := unquote(parts[2])) not in self.tensors:
             return False
         view, number = int(parts[1]), int(parts[3])
-        inside = view < self.views and number * self.taps[tensor].rows < self.samples
+        inside = view < self.views and number * self.tensors[tensor].rows < self.samples
         return inside and shard == shard_name(view, tensor, number)
 
     def _storage_error(self, tensor: str) -> dict[str, float]:
@@ -114,11 +114,11 @@ class Manifest(BaseModel):
 
     def is_complete(self, view: int, tensor: str) -> bool:
         """Return True if the tensor is cached for every sample of that view."""
-        return tensor in self.taps and all(name in self.shards for name in self.shard_names(view, tensor))
+        return tensor in self.tensors and all(name in self.shards for name in self.shard_names(view, tensor))
 
     def shard_names(self, view: int, tensor: str) -> list[str]:
         """Return the names of all shards of a view of a tensor."""
-        count = -(-self.samples // self.taps[tensor].rows)
+        count = -(-self.samples // self.tensors[tensor].rows)
         return [shard_name(view, tensor, number) for number in range(count)]
 
 

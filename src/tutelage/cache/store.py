@@ -115,7 +115,7 @@ class CacheStore:
         """
         with self.lock("manifest"):
             for name, tensor in tensors.items():
-                registered = self.manifest.taps.setdefault(name, tensor)
+                registered = self.manifest.tensors.setdefault(name, tensor)
                 if registered != tensor:
                     raise CacheError(
                         f"the cache {self.folder} holds {name!r} as {registered.storage} of {registered.shape}, but "
@@ -132,7 +132,7 @@ class CacheStore:
         """
         from safetensors.torch import save
 
-        cached_tensor = self.manifest.taps[tensor]
+        cached_tensor = self.manifest.tensors[tensor]
         codec = get_codec(cached_tensor.storage, cached_tensor.shape[0])
         first = number * cached_tensor.rows
         not_finite = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
@@ -186,7 +186,7 @@ class CacheStore:
 
         Raises: CacheError naming the file that is missing, torn, altered or of another cache.
         """
-        cached_tensor = self.manifest.taps[tensor]
+        cached_tensor = self.manifest.tensors[tensor]
         parts = [self.read_shard(name, tensor) for name in self.manifest.shard_names(view, tensor)]
         return CachedView(cached_tensor, get_codec(cached_tensor.storage, cached_tensor.shape[0]), parts)
 
@@ -249,7 +249,7 @@ def find_broken_shards(folder: Path) -> dict[str, str]:
     manifest = manifests.read_manifest(folder)
     store = CacheStore(folder, manifest.about, manifest.samples, manifest.views)
     faults: dict[str, str] = {}
-    for tensor in manifest.taps:
+    for tensor in manifest.tensors:
         names = (name for view in range(manifest.views) for name in manifest.shard_names(view, tensor))
         for name in (name for name in names if name in manifest.shards):
             try:

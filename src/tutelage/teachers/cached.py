@@ -77,8 +77,8 @@ class Cached(TeacherWrapper):
         self.store = CacheStore(
             plan.folder, cache_identity(identity_of(teacher), data, plan), len(data.train), plan.views
         )
-        self.taps: dict[str, str] = {RESPONSE: ""}
-        self.members: list[str] = []
+        self.tensor_layers: dict[str, str] = {RESPONSE: ""}
+        self.member_tensors: list[str] = []
         self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
 
     def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
@@ -89,9 +89,9 @@ class Cached(TeacherWrapper):
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
         count = len(self.teacher.member_teachers()) if members else 0
-        self.members = [f"{MEMBER_PREFIX}{m}" for m in range(count)]
-        self.taps = dict.fromkeys((RESPONSE, *self.members), "")
-        self.taps |= {(MEAN_PREFIX if layer in vectors else "") + layer: layer for layer in layers}
+        self.member_tensors = [f"{MEMBER_PREFIX}{m}" for m in range(count)]
+        self.tensor_layers = dict.fromkeys((RESPONSE, *self.member_tensors), "")
+        self.tensor_layers |= {(MEAN_PREFIX if layer in vectors else "") + layer: layer for layer in layers}
         self.loaded = (-1, {})
         super().prepare_for(layers, vectors, members)
 
@@ -106,9 +106,13 @@ class Cached(TeacherWrapper):
             return self.teacher(batch, layers)
         rows = self._rows(batch.view)
         index = batch.index.cpu()
-        outputs = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
-        features = {layer: outputs[tap] for tap, layer in self.taps.items() if layer}
-        members = [Outputs(outputs[tap], _member_features(features, m)) for m, tap in enumerate(self.members)]
+        outputs = {
+            tensor: rows[tensor][index].to(batch.index.device, non_blocking=True) for tensor in self.tensor_layers
+        }
+        features = {layer: outputs[tensor] for tensor, layer in self.tensor_layers.items() if layer}
+        members = [
+            Outputs(outputs[tensor], _member_features(features, m)) for m, tensor in enumerate(self.member_tensors)
+        ]
         return Outputs(outputs[RESPONSE], features, self.metadata, members)
 
     def _rows(self, view: int) -> dict[str, CachedView]:
@@ -116,7 +120,7 @@ class Cached(TeacherWrapper):
             raise CacheError(f"a batch has view {view}, but the cache {self.plan.folder} has {self.plan.views} views.")
         if self.loaded[0] != view:
             self.build(view)
-            self.loaded = view, {tap: self.store.rows(view, tap) for tap in self.taps}
+            self.loaded = view, {tensor: self.store.rows(view, tensor) for tensor in self.tensor_layers}
         return self.loaded[1]
 
     # building
@@ -129,7 +133,7 @@ class Cached(TeacherWrapper):
 
     def missing(self, view: int) -> list[int]:
         """Return the numbers of the view's units that aren't completely on disk."""
-        self._plan_taps(view)
+        self._plan_tensors(view)
         return [n for n, span in enumerate(self._units()) if self._missing(view, *span)]
 
     def build_unit(self, view: int, number: int, wait: bool = True) -> None:
@@ -146,26 +150,26 @@ class Cached(TeacherWrapper):
     def _missing(self, view: int, first: int, last: int) -> dict[str, CachedTensor]:
         """Return the tensors of which some of these samples aren't on disk."""
         missing = {}
-        for name in self.taps:
-            tap = self.store.manifest.taps[name]
-            shards = [shard_name(view, name, number) for number in range(first // tap.rows, -(-last // tap.rows))]
+        for name in self.tensor_layers:
+            tensor = self.store.manifest.tensors[name]
+            shards = [shard_name(view, name, number) for number in range(first // tensor.rows, -(-last // tensor.rows))]
             if not self.store.manifest.shards.keys() >= set(shards):
-                missing[name] = tap
+                missing[name] = tensor
         return missing
 
-    def _plan_taps(self, view: int) -> None:
+    def _plan_tensors(self, view: int) -> None:
         """Add new tensors to the manifest, with shapes from the outputs for one batch."""
-        new = [tap for tap in self.taps if tap not in self.store.manifest.taps]
+        new = [tensor for tensor in self.tensor_layers if tensor not in self.store.manifest.tensors]
         if new:
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
-            outputs = self._outputs_by_tap(batch, new)
+            outputs = self._outputs_by_tensor(batch, new)
             name, unit = self.plan.storage, self.store.manifest.unit
             self.store.add(
                 {
-                    tap: plan_storage(
-                        x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit
+                    tensor: plan_storage(
+                        x.shape[1:], name if is_response(tensor) else feature_storage(name), _is_nhwc(x), unit
                     )
-                    for tap, x in outputs.items()
+                    for tensor, x in outputs.items()
                 }
             )
 
@@ -174,35 +178,35 @@ class Cached(TeacherWrapper):
         index_batches = list(torch.arange(first, last).split(p.batch_size))
         return self.data.viewed(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
 
-    def _outputs_by_tap(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
+    def _outputs_by_tensor(self, batch: Batch, names: Sequence[str]) -> dict[str, Tensor]:
         """Run the teacher on a batch, and return these tensors of its outputs by name."""
-        teacher_outputs = self.teacher(batch, [layer for layer in self.taps.values() if layer])
+        teacher_outputs = self.teacher(batch, [layer for layer in self.tensor_layers.values() if layer])
         tensors = {RESPONSE: teacher_outputs.response} | {
-            tap: teacher_outputs.member_outputs[m].response for m, tap in enumerate(self.members)
+            tensor: teacher_outputs.member_outputs[m].response for m, tensor in enumerate(self.member_tensors)
         }
-        for tap, layer in self.taps.items():
+        for tensor, layer in self.tensor_layers.items():
             if layer:
-                tensors[tap] = (
-                    as_vector(teacher_outputs[layer]) if tap.startswith(MEAN_PREFIX) else teacher_outputs[layer]
+                tensors[tensor] = (
+                    as_vector(teacher_outputs[layer]) if tensor.startswith(MEAN_PREFIX) else teacher_outputs[layer]
                 )
-        return {tap: tensors[tap].float() for tap in taps}
+        return {tensor: tensors[tensor].float() for tensor in names}
 
-    def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:
+    def _unit(self, view: int, first: int, last: int, tensors: dict[str, CachedTensor]) -> dict[str, Shard]:
         """Run the teacher on some samples, and write their shards."""
-        pending: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        pending: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
         shards: dict[str, Shard] = {}
         done = first
         for batch in self._batches(view, first, last):
             done += len(batch)
-            for tap, x in self._outputs_by_tap(batch, list(taps)).items():
-                pending[tap].append(x.cpu())
-                rows = taps[tap].rows
-                while sum(map(len, pending[tap])) >= rows or (done == last and pending[tap]):
-                    joined = torch.cat(pending[tap])
+            for tensor, x in self._outputs_by_tensor(batch, list(tensors)).items():
+                pending[tensor].append(x.cpu())
+                rows = tensors[tensor].rows
+                while sum(map(len, pending[tensor])) >= rows or (done == last and pending[tensor]):
+                    joined = torch.cat(pending[tensor])
                     start = done - len(joined)
-                    name, shard = self.store.write(view, tap, start // rows, joined[:rows])
+                    name, shard = self.store.write(view, tensor, start // rows, joined[:rows])
                     shards[name] = shard
-                    pending[tap] = [joined[rows:]] if len(joined) > rows else []
+                    pending[tensor] = [joined[rows:]] if len(joined) > rows else []
         return shards
 
 

@@ -68,10 +68,10 @@ def info(folder: Folder) -> None:
     for name, value in manifest.about.items():
         print_lines(f"{name}: {value}")
     rows = []
-    for name, tap in manifest.taps.items():
+    for name, tensor in manifest.tensors.items():
         complete = sum(manifest.is_complete(view, name) for view in range(manifest.views))
         errors = ", ".join(f"{measure} {value:.3g}" for measure, value in manifest.error[name].items())
-        rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{complete} of {manifest.views}", errors))
+        rows.append((name, "×".join(map(str, tensor.shape)), tensor.storage, f"{complete} of {manifest.views}", errors))
     print_table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
 
 
