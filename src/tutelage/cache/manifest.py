@@ -40,7 +40,7 @@ class CachedTensor(BaseModel):
 class Shard(BaseModel):
     """One file: its sha256, its rows, and sums over them of the storage's error.
 
-    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squares: x²; off: (x − stored x)².
+    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squared_norm: x²; squared_error: (x − stored x)².
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,8 +48,8 @@ class Shard(BaseModel):
     sha256: str
     rows: int
     kl: float = 0.0
-    squares: float
-    off: float
+    squared_norm: float
+    squared_error: float
 
 
 class Manifest(BaseModel):
@@ -108,8 +108,8 @@ class Manifest(BaseModel):
     def _storage_error(self, tensor: str) -> dict[str, float]:
         expected = (name for view in range(self.views) for name in self.shard_names(view, tensor))
         shards = [self.shards[name] for name in expected if name in self.shards]
-        squares, rows = sum(s.squares for s in shards), sum(s.rows for s in shards)
-        error = {"relative_l2": (sum(s.off for s in shards) / squares) ** 0.5 if squares else 0.0}
+        squares, rows = sum(s.squared_norm for s in shards), sum(s.rows for s in shards)
+        error = {"relative_l2": (sum(s.squared_error for s in shards) / squares) ** 0.5 if squares else 0.0}
         return error | ({"kl": sum(s.kl for s in shards) / rows} if is_response(tensor) and rows else {})
 
     def is_complete(self, view: int, tensor: str) -> bool:

@@ -159,8 +159,8 @@ class CacheStore:
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
             kl=_kl(rows, stored) if is_response(tensor) else 0.0,
-            squares=rows.double().pow(2).sum().item(),
-            off=(rows - stored).double().pow(2).sum().item(),
+            squared_norm=rows.double().pow(2).sum().item(),
+            squared_error=(rows - stored).double().pow(2).sum().item(),
         )
 
     def register(self, shards: dict[str, Shard]) -> None:
