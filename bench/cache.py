@@ -167,7 +167,7 @@ def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES)
     """Store logits on disk; return a reader of them, and their size in bytes with the manifest."""
     store = CacheStore(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
     tap = plan_storage((width,), name, nhwc=False, unit=SHARD_ROWS)
-    store.add({"response": tap})
+    store.register_tensors({"response": tap})
     generator = torch.Generator().manual_seed(0)
     for number, first in enumerate(range(0, samples, tap.rows)):
         rows = 5 * torch.randn(min(tap.rows, samples - first), width, generator=generator)

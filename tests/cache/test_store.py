@@ -27,7 +27,7 @@ def small_shards(monkeypatch):
 def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool = False, views: int = 1) -> CacheStore:
     """A cache of these rows, the same in each view."""
     store = CacheStore(folder, ABOUT, len(rows), 2)
-    store.add({tap: plan_storage(rows.shape[1:], name, nhwc, store.manifest.unit)})
+    store.register_tensors({tap: plan_storage(rows.shape[1:], name, nhwc, store.manifest.unit)})
     size = store.manifest.tensors[tap].rows
     for view in range(views):
         shards = [store.write(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
@@ -78,7 +78,7 @@ def test_taps_are_added_later_and_those_there_stay(tmp_path):
     with pytest.raises(
         CacheError, match=r"'layer1' as exact of \(3, 2, 2\), but the run requires fp16.*name another folder"
     ):
-        store.add({"layer1": plan_storage((3, 2, 2), "fp16", False, 8)})
+        store.register_tensors({"layer1": plan_storage((3, 2, 2), "fp16", False, 8)})
 
 
 @pytest.mark.parametrize("name", ["exact", "fp16", "bf16", "int8", "top3"])

@@ -108,7 +108,7 @@ class CacheStore:
             self.manifest = manifests.read_manifest(self.folder)
             yield
 
-    def add(self, tensors: dict[str, CachedTensor]) -> None:
+    def register_tensors(self, tensors: dict[str, CachedTensor]) -> None:
         """Register tensors in the manifest; those that are registered stay unchanged.
 
         Raises: CacheError if one is registered with another shape or storage.

@@ -164,7 +164,7 @@ class Cached(TeacherWrapper):
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
             outputs = self._outputs_by_tensor(batch, new)
             name, unit = self.plan.storage, self.store.manifest.unit
-            self.store.add(
+            self.store.register_tensors(
                 {
                     tensor: plan_storage(
                         x.shape[1:], name if is_response(tensor) else feature_storage(name), _is_nhwc(x), unit
