@@ -31,7 +31,7 @@ def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool
     size = store.manifest.tensors[tap].rows
     for view in range(views):
         shards = [store.write(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
-        store.register(dict(shards))
+        store.register_shards(dict(shards))
     return store
 
 

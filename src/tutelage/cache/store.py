@@ -163,7 +163,7 @@ class CacheStore:
             squared_error=(rows - stored).double().pow(2).sum().item(),
         )
 
-    def register(self, shards: dict[str, Shard]) -> None:
+    def register_shards(self, shards: dict[str, Shard]) -> None:
         """Add shards to the manifest, so that other processes can read them."""
         with self.lock("manifest"):
             self.manifest.shards |= shards

@@ -141,7 +141,7 @@ class Cached(TeacherWrapper):
         with suppress(Timeout), self.store.lock(f"view{view}-unit{number}", wait):
             span = self._units()[number]
             if missing := self._missing(view, *span):
-                self.store.register(self._unit(view, *span, missing))
+                self.store.register_shards(self._unit(view, *span, missing))
 
     def _units(self) -> list[tuple[int, int]]:
         count, unit = len(self.data.train), self.store.manifest.unit
