@@ -171,7 +171,7 @@ def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES)
     generator = torch.Generator().manual_seed(0)
     for number, first in enumerate(range(0, samples, tap.rows)):
         rows = 5 * torch.randn(min(tap.rows, samples - first), width, generator=generator)
-        store.register_shards(dict([store.write(0, "response", number, rows)]))
+        store.register_shards(dict([store.write_shard(0, "response", number, rows)]))
     return store.rows(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
 
 

@@ -47,7 +47,7 @@ def cached(folder: Path, model=None) -> Cached:
 def build(folder: Path, log: Path | None = None) -> None:
     """Build all views; note in `log` each shard that is written."""
     torch.set_num_threads(1)
-    teacher, write = cached(folder), CacheStore.write
+    teacher, write = cached(folder), CacheStore.write_shard
     if log is not None:
 
         def noted(store, view, tap, number, rows):
@@ -56,7 +56,7 @@ def build(folder: Path, log: Path | None = None) -> None:
             time.sleep(0.01)
             return write(store, view, tap, number, rows)
 
-        teacher.store.write = noted.__get__(teacher.store)
+        teacher.store.write_shard = noted.__get__(teacher.store)
     for view in range(VIEWS):
         teacher.build(view)
 

@@ -30,7 +30,7 @@ def filled(folder: Path, tap: str, rows: Tensor, name: str = "exact", nhwc: bool
     store.register_tensors({tap: plan_storage(rows.shape[1:], name, nhwc, store.manifest.unit)})
     size = store.manifest.tensors[tap].rows
     for view in range(views):
-        shards = [store.write(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
+        shards = [store.write_shard(view, tap, number, lot) for number, lot in enumerate(rows.split(size))]
         store.register_shards(dict(shards))
     return store
 

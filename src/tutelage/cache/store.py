@@ -124,7 +124,7 @@ class CacheStore:
                     )
             self._write_manifest()
 
-    def write(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
+    def write_shard(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
         """Write one shard; return its name and its entry for the manifest. To be called inside `lock`.
 
         Raises: NotFinite if the teacher's outputs aren't finite; CacheError if they are too large for the storage, or

@@ -204,7 +204,7 @@ class Cached(TeacherWrapper):
                 while sum(map(len, pending[tensor])) >= rows or (done == last and pending[tensor]):
                     joined = torch.cat(pending[tensor])
                     start = done - len(joined)
-                    name, shard = self.store.write(view, tensor, start // rows, joined[:rows])
+                    name, shard = self.store.write_shard(view, tensor, start // rows, joined[:rows])
                     shards[name] = shard
                     pending[tensor] = [joined[rows:]] if len(joined) > rows else []
         return shards
