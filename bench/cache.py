@@ -172,7 +172,7 @@ def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES)
     for number, first in enumerate(range(0, samples, tap.rows)):
         rows = 5 * torch.randn(min(tap.rows, samples - first), width, generator=generator)
         store.register_shards(dict([store.write_shard(0, "response", number, rows)]))
-    return store.rows(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
+    return store.read_view(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
 
 
 def reader(rows: CachedView) -> Step:

@@ -43,7 +43,7 @@ def test_rows_of_any_order_are_those_of_plain_indexing(tmp_path, name, shape, nh
     held = get_codec(name, 10)
     expected = held.decode(held.encode(rows))
     store = filled(tmp_path, "response", rows, name, nhwc and len(shape) == 3)
-    there = store.rows(0, "response")
+    there = store.read_view(0, "response")
     assert len(there.parts) == 4
     for index in (torch.arange(29), torch.randperm(29), torch.tensor([28, 0, 0, 7, 8, 28]), torch.tensor([5])):
         assert torch.allclose(there[index], expected[index], atol=1e-6)
@@ -72,8 +72,8 @@ def test_taps_are_added_later_and_those_there_stay(tmp_path):
     responses, features = torch.randn(20, 10), torch.randn(20, 3, 2, 2)
     before = (filled(tmp_path, "response", responses).folder / "view0-response-00001.safetensors").stat().st_mtime_ns
     store = filled(tmp_path, "layer1", features)
-    assert torch.equal(store.rows(0, "response")[torch.arange(20)], responses)
-    assert torch.equal(store.rows(0, "layer1")[torch.arange(20)], features)
+    assert torch.equal(store.read_view(0, "response")[torch.arange(20)], responses)
+    assert torch.equal(store.read_view(0, "layer1")[torch.arange(20)], features)
     assert (tmp_path / "view0-response-00001.safetensors").stat().st_mtime_ns == before
     with pytest.raises(
         CacheError, match=r"'layer1' as exact of \(3, 2, 2\), but the run requires fp16.*name another folder"
@@ -85,7 +85,7 @@ def test_taps_are_added_later_and_those_there_stay(tmp_path):
 def test_the_manifests_figures_are_those_measured(tmp_path, name):
     rows = 3 * torch.randn(21, 10)
     store = filled(tmp_path, "response", rows, name, views=2)
-    back = store.rows(1, "response")[torch.arange(21)]
+    back = store.read_view(1, "response")[torch.arange(21)]
     said = read_manifest(tmp_path).error["response"]
     off = (back - rows).double()
     assert said["relative_l2"] == pytest.approx((off.norm() / rows.double().norm()).item(), rel=1e-6)
@@ -146,7 +146,7 @@ def test_layers_of_like_names_have_files_of_their_own(tmp_path):
         filled(tmp_path, tap, rows[k])
     store = CacheStore(tmp_path, ABOUT, 8, 2)
     for k, tap in enumerate(("a:b", "a/b", "a=b", "a_b")):
-        assert torch.equal(store.rows(0, tap)[torch.arange(8)], rows[k])
+        assert torch.equal(store.read_view(0, tap)[torch.arange(8)], rows[k])
     assert find_broken_shards(tmp_path) == {}
 
 

@@ -181,7 +181,7 @@ class CacheStore:
         except (OSError, TutelageError) as error:
             raise _cant_be_written(self.folder, error.__cause__ or error) from error
 
-    def rows(self, view: int, tensor: str) -> CachedView:
+    def read_view(self, view: int, tensor: str) -> CachedView:
         """Return a complete view of a tensor, verified and memory-mapped.
 
         Raises: CacheError naming the file that is missing, torn, altered or of another cache.

@@ -120,7 +120,7 @@ class Cached(TeacherWrapper):
             raise CacheError(f"a batch has view {view}, but the cache {self.plan.folder} has {self.plan.views} views.")
         if self.loaded[0] != view:
             self.build(view)
-            self.loaded = view, {tensor: self.store.rows(view, tensor) for tensor in self.tensor_layers}
+            self.loaded = view, {tensor: self.store.read_view(view, tensor) for tensor in self.tensor_layers}
         return self.loaded[1]
 
     # building
