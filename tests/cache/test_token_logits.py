@@ -41,8 +41,8 @@ def test_ids_take_the_fewest_bytes_and_come_back(tmp_path, vocabulary, dtype):
     }
     tokens = stored(tmp_path, samples, vocabulary)
     for number, (ids, values) in enumerate(samples):
-        assert torch.equal(tokens.sample(number)[0], ids)
-        assert torch.equal(tokens.sample(number)[1], values.half().float())
+        assert torch.equal(tokens.read_sample(number)[0], ids)
+        assert torch.equal(tokens.read_sample(number)[1], values.half().float())
 
 
 @pytest.mark.parametrize("each", [1, 3, 8])
@@ -51,7 +51,7 @@ def test_reading_is_plain_slicing_with_padding(tmp_path, each):
     tokens = stored(tmp_path, samples, 100, each)
     assert len(tokens) == len(LENGTHS)
     for numbers in ([0], [2], [7, 0, 3, 3, 2], range(8), torch.tensor([4, 1])):
-        ids, values, mask = tokens.read(numbers)
+        ids, values, mask = tokens.read_samples(numbers)
         longest = max(LENGTHS[n] for n in numbers)
         assert ids.shape == values.shape == (len(numbers), longest, 4)
         assert mask.shape == (len(numbers), longest)
@@ -90,7 +90,7 @@ def test_the_files_are_read_by_safetensors_alone(tmp_path):
 def test_losses_of_what_was_packed_are_those_of_the_full_logits(tmp_path, loss):
     logits, samples = texts(50)
     numbers = [3, 0, 5, 2, 7]
-    ids, values, mask = stored(tmp_path, samples, 50).read(numbers)
+    ids, values, mask = stored(tmp_path, samples, 50).read_samples(numbers)
     teacher = torch.nn.utils.rnn.pad_sequence([logits[n] for n in numbers], True)
     student = torch.randn_like(teacher)
     packed = loss(student, None, teacher_topk_ids=ids, teacher_topk_values=values, mask=mask)
@@ -112,13 +112,13 @@ def test_the_rest_of_the_mass_is_kept_to_fp16_precision(tmp_path):
     tokens = stored(tmp_path, samples, 50)
     for number, z in enumerate(logits):
         rest = z.softmax(-1).sort(-1).values[:, :-4].sum(-1)
-        assert torch.allclose(1 - tokens.sample(number)[1].exp().sum(-1), rest, atol=2e-3)
+        assert torch.allclose(1 - tokens.read_sample(number)[1].exp().sum(-1), rest, atol=2e-3)
 
 
 def test_what_has_no_probability_stays_so(tmp_path):
     sample = torch.tensor([[2, 0, 1]]), torch.tensor([[0.0, -torch.inf, -torch.inf]])
     tokens = stored(tmp_path, [sample], 3)
-    assert tokens.sample(0)[1].tolist() == [[0.0, -torch.inf, -torch.inf]]
+    assert tokens.read_sample(0)[1].tolist() == [[0.0, -torch.inf, -torch.inf]]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_shards_that_are_torn_or_dont_fit_are_refused_by_name(tmp_path):
     tokens = stored(tmp_path, samples, 100)
     for number in (-1, 8):
         with pytest.raises(CacheError, match=f"sample {number}: the shards hold samples 0 to 7"):
-            tokens.read([number])
+            tokens.read_samples([number])
     path = tmp_path / "tokens-00000.safetensors"
     whole = {name: part.clone() for name, part in load_file(path).items()}
     content = path.read_bytes()

@@ -71,7 +71,7 @@ class TokenLogits:
     def __len__(self) -> int:
         return int(self.first[-1])
 
-    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+    def read_sample(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the ids (T, K) int64 and log-probabilities (T, K) float32 of one sample."""
         if not 0 <= number < len(self):
             raise CacheError(f"sample {number}: the shards hold samples 0 to {len(self) - 1}.")
@@ -80,12 +80,12 @@ class TokenLogits:
         begin, end = shard["offsets"][row : row + 2].tolist()
         return shard["ids"][begin:end].long(), shard["values"][begin:end].float()
 
-    def read(self, numbers: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def read_samples(self, numbers: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids (B, T, K), log-probabilities (B, T, K) and mask (B, T) of samples, padded to the longest.
 
         Losses take them as teacher_topk_ids, teacher_topk_values and mask. Padding: id 0, value −inf.
         """
-        samples = [self.sample(int(number)) for number in numbers]
+        samples = [self.read_sample(int(number)) for number in numbers]
         ids, values = (
             pad_sequence([sample[k] for sample in samples], True, pad) for k, pad in ((0, 0), (1, -torch.inf))
         )
