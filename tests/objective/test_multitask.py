@@ -306,7 +306,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     names = [[c for c in data.classes if c.startswith(name)] for name in data.columns]
     live = Specialists(members, names, data.classes)
     kept = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
-    kept.prepare_for([], members=True)
+    kept.prepare_for([], member_outputs=True)
     seen = next(data.batches("train", 16, views=1))
     assert torch.equal(kept(seen).response, live(seen).response)
     assert [m.response.shape[1] for m in kept(seen).member_outputs] == [10, 2, 2]

@@ -243,7 +243,7 @@ def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
     data = digits(32)
     live = scheme(AVER()).teacher
     cached = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
-    cached.prepare_for(["1.layer2"], members=True)
+    cached.prepare_for(["1.layer2"], member_outputs=True)
     batch = next(data.batches("train", 16, views=1))
     student_features, teacher_features = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
     for mine, other in zip(student_features.member_outputs, teacher_features.member_outputs, strict=True):

@@ -63,13 +63,13 @@ class Teacher(CheckedArguments, nn.Module):
         """Return, as plain values, what determines the outputs besides the batch; None if training changes it."""
         return None
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare for training; called once before it.
 
         Args:
             layers: the layers whose features training requires.
             vectors: those of them that are only used averaged over positions.
-            members: True if training also requires the outputs of each member of an ensemble.
+            member_outputs: True if training also requires the outputs of each member of an ensemble.
         """
 
     def after_step(self) -> None:
@@ -123,9 +123,9 @@ class TeacherWrapper(Teacher):
         """Return the wrapped teacher's identity."""
         return self.teacher.identity()
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare the wrapped teacher."""
-        self.teacher.prepare_for(layers, vectors, members)
+        self.teacher.prepare_for(layers, vectors, member_outputs)
 
     def after_step(self) -> None:
         """Update the wrapped teacher."""

@@ -81,19 +81,19 @@ class Cached(TeacherWrapper):
         self.member_tensors: list[str] = []
         self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Set what is stored: the response, these layers, and with `members` the members' responses.
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
+        """Set what is stored: the response, these layers, and with `member_outputs` the members' responses.
 
         Raises: ConfigError if a layer has the name of the response.
         """
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
-        count = len(self.teacher.member_teachers()) if members else 0
+        count = len(self.teacher.member_teachers()) if member_outputs else 0
         self.member_tensors = [f"{MEMBER_PREFIX}{m}" for m in range(count)]
         self.tensor_layers = dict.fromkeys((RESPONSE, *self.member_tensors), "")
         self.tensor_layers |= {(MEAN_PREFIX if layer in vectors else "") + layer: layer for layer in layers}
         self.loaded = (-1, {})
-        super().prepare_for(layers, vectors, members)
+        super().prepare_for(layers, vectors, member_outputs)
 
     def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Return the batches unchanged: their outputs are read from disk."""

@@ -61,7 +61,7 @@ class RandomMember(Ensemble):
         self._mean([profile.response for profile in self.profiles])  # raises if the members' classes differ
         return self.profiles[0]
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare the members, and raise ConfigError if they differ in a layer's shape."""
         for layer in layers:
             shapes = [tuple(profile.feature(layer).shape[1:]) for profile in self.profiles]
@@ -72,7 +72,7 @@ class RandomMember(Ensemble):
                 )
         self.profiles = []
         for teacher in self.member_teachers():
-            teacher.prepare_for(layers, vectors, members)
+            teacher.prepare_for(layers, vectors, member_outputs)
 
     def changes_in_training(self) -> bool:
         """Return True if training changes a member."""
