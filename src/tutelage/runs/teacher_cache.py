@@ -13,7 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, CachePlan, cache_identity, identity_of
+from tutelage.teachers.cached import Cached, CachePlan, cache_identity, require_identity
 from tutelage.teachers.random_member import RandomMember
 
 FOLDER = Path("caches")
@@ -26,7 +26,7 @@ def refuse_changing(teacher: Teacher) -> None:
     Raises: ConfigError that names it.
     """
     for one in teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]:
-        identity_of(one)
+        require_identity(one)
 
 
 def cached(

@@ -75,7 +75,7 @@ class Cached(TeacherWrapper):
         super().__init__(teacher)
         self.data, self.plan = data, plan
         self.store = CacheStore(
-            plan.folder, cache_identity(identity_of(teacher), data, plan), len(data.train), plan.views
+            plan.folder, cache_identity(require_identity(teacher), data, plan), len(data.train), plan.views
         )
         self.tensor_layers: dict[str, str] = {RESPONSE: ""}
         self.member_tensors: list[str] = []
@@ -216,7 +216,7 @@ def _member_features(features: dict[str, Tensor], number: int) -> dict[str, Tens
     return {layer.removeprefix(prefix): x for layer, x in features.items() if layer.startswith(prefix)}
 
 
-def identity_of(teacher: Teacher) -> dict[str, Any]:
+def require_identity(teacher: Teacher) -> dict[str, Any]:
     """Return the identity of a teacher, which determines its outputs.
 
     Raises: ConfigError if the outputs change in training.
