@@ -259,7 +259,7 @@ def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):
             raise KeyboardInterrupt
         wrote(path, text)
 
-    monkeypatch.setattr(resuming.checksums, "write", killed)
+    monkeypatch.setattr(resuming.checksums, "write_recorded", killed)
     with pytest.raises(KeyboardInterrupt):
         tutelage.resume(stopped, epochs=3)
     monkeypatch.undo()

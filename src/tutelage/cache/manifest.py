@@ -40,7 +40,8 @@ class CachedTensor(BaseModel):
 class Shard(BaseModel):
     """One file: its sha256, its rows, and sums over them of the storage's error.
 
-    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squared_norm: x²; squared_error: (x − stored x)².
+    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squared_norm: x²; squared_error:
+    (x − stored x)².
     """
 
     model_config = ConfigDict(extra="forbid")
