@@ -163,7 +163,7 @@ def test_a_shard_of_another_cache_under_a_manifest_that_knows_its_hash(folder, d
 
     content = save(load_file(folder / SHARD), {"key": "of another"})
     (folder / SHARD).write_bytes(content)
-    found.shards[SHARD].sha256 = stores.sha256(folder / SHARD)
+    found.shards[SHARD].sha256 = stores.sha256_of_file(folder / SHARD)
     found.write(folder)
     refused(folder, data, SHARD, "belongs to another cache", PRUNE)
 
@@ -329,7 +329,7 @@ def test_a_manifest_that_cant_be_read(folder, data, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "read_bytes", denied)
-    refused(folder, data, "manifest.json can't be read (Permission denied)", verify=False)
+    refused(folder, data, "manifest.json can't be read (Permission denied)", check=False)
 
 
 # of something else

@@ -51,11 +51,11 @@ def test_rows_of_any_order_are_those_of_plain_indexing(tmp_path, name, shape, nh
 
 def test_maps_of_channels_last_networks_come_back_as_they_were(tmp_path):
     rows = torch.randn(20, 6, 4, 4).contiguous(memory_format=torch.channels_last)
-    there = filled(tmp_path, "layer1", rows, nhwc=True).rows(0, "layer1")
+    there = filled(tmp_path, "layer1", rows, nhwc=True).read_view(0, "layer1")
     index = torch.randperm(20)
     assert torch.equal(there[index], rows[index])
     assert there[index].is_contiguous(memory_format=torch.channels_last)
-    there = filled(tmp_path, "layer2", rows, nhwc=False).rows(0, "layer2")
+    there = filled(tmp_path, "layer2", rows, nhwc=False).read_view(0, "layer2")
     assert there[index].is_contiguous()
 
 
@@ -97,7 +97,7 @@ def test_the_manifests_figures_are_those_measured(tmp_path, name):
 def test_figures_of_dense_responses_are_means_over_positions(tmp_path):
     rows = torch.randn(11, 5, 3, 2)
     filled(tmp_path, "response", rows, "int8", nhwc=True)
-    back = CacheStore(tmp_path, ABOUT, 11, 2).rows(0, "response")[torch.arange(11)]
+    back = CacheStore(tmp_path, ABOUT, 11, 2).read_view(0, "response")[torch.arange(11)]
     kl = F.kl_div(F.log_softmax(back.double(), 1), F.softmax(rows.double(), 1), reduction="none").sum(1).mean()
     assert read_manifest(tmp_path).error["response"]["kl"] == pytest.approx(kl.item())
 
@@ -128,7 +128,7 @@ def test_numbers_beyond_a_storages_range_are_refused(tmp_path, name, too_large):
         filled(tmp_path, "response", rows, name)
     assert not list(tmp_path.glob("*.safetensors"))
     filled(tmp_path / "bf16", "response", rows, "bf16")
-    assert (filled(tmp_path / "exact", "response", rows).rows(0, "response")[torch.arange(8)] == rows).all()
+    assert (filled(tmp_path / "exact", "response", rows).read_view(0, "response")[torch.arange(8)] == rows).all()
 
 
 @pytest.mark.parametrize("name", ["exact", "fp16", "bf16", "int8", "top3"])
@@ -161,5 +161,5 @@ def test_pruning_removes_what_is_broken_or_unknown_and_nothing_else(tmp_path):
     assert prune(tmp_path) == ["stray.txt", "view0-response-00001.safetensors", "view0-response-00002.safetensors"]
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "view0-response-00000.safetensors", "mine"}
     assert find_broken_shards(tmp_path) == {}
-    there = filled(tmp_path, "response", rows).rows(0, "response")
+    there = filled(tmp_path, "response", rows).read_view(0, "response")
     assert torch.equal(there[torch.arange(20)], rows)
