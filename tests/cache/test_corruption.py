@@ -186,7 +186,7 @@ def test_a_flipped_bit_of_the_manifest_is_refused_wherever_it_says_something(fol
     path = folder / "manifest.json"
     content = bytearray(path.read_bytes())
     k = int(place * len(content))
-    while content[k] in b" \n":
+    while content[k] in b" \n" or content[k + 1] in b"e,\n":  # a last digit may be below a float's precision
         k += 1
     content[k] ^= 1
     path.write_bytes(content)

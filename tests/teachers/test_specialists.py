@@ -31,7 +31,7 @@ def test_the_joined_answer_is_the_mean_of_those_who_know():
     a = (first[:, 1] + second[:, 1]) / 2
     expected = torch.stack([a, first[:, 2], second[:, 0], first[:, 0]], 1)
     assert torch.allclose(teacher(BATCH).response, expected)
-    assert [member.response.shape[1] for member in teacher(BATCH).members] == [3, 2]
+    assert [member.response.shape[1] for member in teacher(BATCH).member_outputs] == [3, 2]
 
 
 def test_the_columns_are_a_fact_and_part_of_the_identity():

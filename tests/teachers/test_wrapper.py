@@ -71,13 +71,13 @@ def arguments(name: str) -> tuple[Any, ...]:
         "profile": (batch,),
         "prepare_for": (["layer2"],),
         "load_checkpoint_state": ({},),
-        "lookahead": (iter([batch]),),
+        "prefetch": (iter([batch]),),
     }
     return arguments_by_method.get(name, ())
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"lookahead"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"prefetch"}))
 def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, tmp_path: Path) -> None:
     teacher = Asked()
     outer = WRAPPERS[wrapper](teacher, tmp_path)
@@ -108,7 +108,7 @@ def dry_run(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
     return wired.scheme, wired.batch
 
 
-@pytest.mark.parametrize("teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])
+@pytest.mark.parametrize("member_teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])
 @pytest.mark.parametrize("ensemble", ["logits", "random", "annealed"])
 @pytest.mark.parametrize("method", ["kd", "kd+fitnet"])
 @pytest.mark.parametrize(
