@@ -108,7 +108,7 @@ def dry_run(keys: dict[str, Any], folder: Path) -> tuple[Scheme, Batch] | str:
     return wired.scheme, wired.batch
 
 
-@pytest.mark.parametrize("member_teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])
+@pytest.mark.parametrize("teachers", [["cnn4", "cnn4"], ["cnn4", "cnn8"], ["cnn2", "cnn8"]])
 @pytest.mark.parametrize("ensemble", ["logits", "random", "annealed"])
 @pytest.mark.parametrize("method", ["kd", "kd+fitnet"])
 @pytest.mark.parametrize(
