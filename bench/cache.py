@@ -30,7 +30,7 @@ from step import BATCH, CLASSES, SGD
 from torch import nn
 
 from tutelage import models
-from tutelage.cache.store import SHARD_ROWS, CachedView, Store, plan
+from tutelage.cache.store import SHARD_ROWS, CachedView, CacheStore, plan_storage
 from tutelage.data.data_module import DataModule
 from tutelage.data.splits import InMemorySplit
 from tutelage.nn.model_profile import ModelProfile
@@ -41,7 +41,7 @@ from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.training.trainer import Trainer
@@ -91,7 +91,7 @@ def step(kind: str, teacher: nn.Module, student: nn.Module, folder: Path, method
         "none": lambda: None,
         "live": lambda: frozen,
         "given": lambda: ConstantTeacher(frozen),
-        "cached": lambda: Cached(frozen, noise, Plan(folder, views=VIEWS, memory_format=layout)),
+        "cached": lambda: Cached(frozen, noise, CachePlan(folder, views=VIEWS, memory_format=layout)),
     }
     settings = TrainerSettings(
         device="cpu", lr=SGD["lr"], schedule="constant", views=VIEWS, channels_last=channels_last
@@ -165,14 +165,14 @@ def steps(folder: Path, rounds: int, instances: int) -> list[Figure]:
 
 def stored(folder: Path, name: str, samples: int = 50_000, width: int = CLASSES) -> tuple[CachedView, int]:
     """Store logits on disk; return a reader of them, and their size in bytes with the manifest."""
-    store = Store(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
-    tap = plan((width,), name, nhwc=False, unit=SHARD_ROWS)
-    store.add({"response": tap})
+    store = CacheStore(folder / f"{name}-{samples}-{width}", {"noise": name}, samples, 1)
+    tap = plan_storage((width,), name, nhwc=False, unit=SHARD_ROWS)
+    store.register_tensors({"response": tap})
     generator = torch.Generator().manual_seed(0)
     for number, first in enumerate(range(0, samples, tap.rows)):
         rows = 5 * torch.randn(min(tap.rows, samples - first), width, generator=generator)
-        store.register(dict([store.write(0, "response", number, rows)]))
-    return store.rows(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
+        store.register_shards(dict([store.write_shard(0, "response", number, rows)]))
+    return store.read_view(0, "response"), sum(file.stat().st_size for file in store.folder.iterdir())
 
 
 def reader(rows: CachedView) -> Step:
@@ -214,7 +214,7 @@ def cold(folder: Path, limit: Path) -> float:
         batches = (Batch(torch.zeros(BATCH), index=next(index_batches)) for _ in range(steps))
         teacher = PrefetchingTeacher(Reading(), 2)
         began = time.perf_counter()
-        for batch in teacher.lookahead(batches):
+        for batch in teacher.prefetch(batches):
             teacher(batch)
             waited += time.perf_counter() - began
             time.sleep(0.05)

@@ -22,7 +22,7 @@ import yaml
 from real import percent, run
 
 import tutelage
-from tutelage.utils.intervals import interval, verdict
+from tutelage.utils.intervals import confidence_interval, verdict
 
 STORAGES = ("exact", "fp16", "int8", "top5", "top3", "top2", "top1")
 
@@ -83,11 +83,12 @@ def main() -> None:
         gains = [value - baseline for value, baseline in zip(values, live, strict=True)]
         mean, gain = sum(values) / len(values), sum(gains) / len(gains)
         step = sum(row["step_ms"] for row in rows) / len(rows)
-        gain_text = "" if name == "live" else percent(gain, interval(gains), "+")
+        gain_text = "" if name == "live" else percent(gain, confidence_interval(gains), "+")
         verdict_text = "" if name == "live" else verdict(gains)
         kl = kl_of(out, name.removeprefix("cached ")) if name.startswith("cached") else ""
         lines.append(
-            f"| {name} | {percent(mean, interval(values))} | {gain_text} | {verdict_text} | {kl} | {step:.0f} |"
+            f"| {name} | {percent(mean, confidence_interval(values))} | {gain_text} | {verdict_text} | {kl} | "
+            f"{step:.0f} |"
         )
     text = "\n".join(
         [

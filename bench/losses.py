@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import IGNORED, Loss, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Loss, Sequence
 from tutelage.losses.response.kd import KD
 from tutelage.losses.sequence.gkd import GKD
 from tutelage.objective.reduction import mean
@@ -142,14 +142,14 @@ def everywhere_then_masked(student: Tensor, teacher: Tensor, *, targets: Tensor)
     half = torch.tensor(0.5).log()
     m = torch.logsumexp(torch.stack([s + half, t + half]), dim=0)
     values = (F.kl_div(m, t, reduction="none", log_target=True) + F.kl_div(m, s, reduction="none", log_target=True)) / 2
-    return values[targets != IGNORED].sum(1)
+    return values[targets != IGNORE_INDEX].sum(1)
 
 
 def masked() -> dict[str, Call]:
     """Return calls of both forms of the generalised JSD with three quarters masked, after checking that they agree."""
     inputs = pairs(GKD)
     targets = torch.randint(VOCABULARY, (1, TOKENS))
-    targets[:, : 3 * TOKENS // 4] = IGNORED
+    targets[:, : 3 * TOKENS // 4] = IGNORE_INDEX
     forms = {"gkd": GKD(), "masked_after": everywhere_then_masked}
     values = [form(*inputs[0], targets=targets) for form in forms.values()]
     torch.testing.assert_close(*values, rtol=1e-4, atol=1e-5)

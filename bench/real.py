@@ -33,7 +33,7 @@ import tutelage
 from tutelage import recipes
 from tutelage.errors import TutelageError
 from tutelage.utils import registry
-from tutelage.utils.intervals import interval, verdict
+from tutelage.utils.intervals import confidence_interval, verdict
 
 
 def run(folder: Path, model: str, method: str | None, keys: dict[str, Any]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def with_teachers(method: str, args: argparse.Namespace) -> tuple[str, list[int]
     name, _, count = method.partition("@")
     config = recipes.load(name) if recipes.has(name) else {}
     scheme = config.get("scheme", "offline")
-    kind = registry.find("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
+    kind = registry.find_entry("schemes", scheme if isinstance(scheme, str) else scheme["name"]).load()
     teacher = config.get("teacher", "one")
     if not kind.takes_teacher or teacher in (None, "moving_average"):
         return name, [], {}
@@ -141,13 +141,15 @@ def rows(args: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, An
 def row(role: str, model: str, results: list[dict[str, Any]], metric: str, gains: list[float]) -> dict[str, Any]:
     """Return one row of the table."""
     values = [result[metric] for result in results]
-    gain = {"gain": fmean(gains), "gain_interval": interval(gains), "verdict": verdict(gains)} if gains else {}
+    gain = (
+        {"gain": fmean(gains), "gain_interval": confidence_interval(gains), "verdict": verdict(gains)} if gains else {}
+    )
     return {
         "model": model,
         "method": role,
         metric: fmean(values),
         "values": values,
-        "interval": interval(values),
+        "interval": confidence_interval(values),
         **gain,
         "parameters": results[0]["parameters"],
         "macs": results[0]["macs"],

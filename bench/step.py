@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tutelage import models
 from tutelage.data.data_module import DataModule
 from tutelage.data.splits import InMemorySplit
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss, LossSum
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -63,7 +63,7 @@ def tutelage_step(
     student: nn.Module,
     x: Tensor,
     y: Tensor,
-    method: Loss | Mix | None = None,
+    method: Loss | LossSum | None = None,
     samples: int = BATCH,
     **settings: bool,
 ) -> Step:

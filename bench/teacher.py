@@ -94,7 +94,7 @@ def epochs(teacher: nn.Module, student: nn.Module, rounds: int) -> dict[str, flo
         state = trainer.prepare(scheme, data)
 
         def epoch() -> None:
-            with closing(scheme.lookahead(state.batches.train(0))) as batches:
+            with closing(scheme.prefetch(state.batches.train(0))) as batches:
                 for batch in batches:
                     trainer._batch(state, batch)
 

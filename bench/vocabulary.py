@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from measure import conclude, least_seconds, show
 from torch import Tensor
 
-from tutelage.losses.base import IGNORED
+from tutelage.losses.base import IGNORE_INDEX
 from tutelage.losses.sequence.gkd import GKD
 
 TOKENS, VOCABULARY = 512, 32_000
@@ -50,7 +50,7 @@ def trl(student: Tensor, teacher: Tensor, labels: Tensor, beta: float = 0.5) -> 
     m = torch.logsumexp(torch.stack([s + math.log1p(-beta), t + math.log(beta)]), dim=0)
     to_teacher, to_student = (F.kl_div(m, x, reduction="none", log_target=True) for x in (t, s))
     jsd = beta * to_teacher + (1 - beta) * to_student
-    mask = labels != IGNORED
+    mask = labels != IGNORE_INDEX
     return jsd[mask].sum() / mask.sum()
 
 
@@ -77,7 +77,7 @@ def added(name: str, form: str) -> float:
 def masked_steps() -> dict[str, Callable[[], None]]:
     """Return the steps of Tutelage's and TRL's form, with every fourth token labelled."""
     student, teacher = logits()
-    labels = torch.full((1, TOKENS), IGNORED)
+    labels = torch.full((1, TOKENS), IGNORE_INDEX)
     labels[:, ::4] = 0
     loss = LOSSES["gkd"]
 

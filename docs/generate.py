@@ -104,7 +104,7 @@ def explained(doc: str | None) -> str:
     return f"{formulas.escape(parts['summary'])}\n\n{framed}{labelled}"
 
 
-def loss_page(entry: registry.Entry) -> str:
+def loss_page(entry: registry.CatalogueEntry) -> str:
     """Return the page of one loss."""
     loss = entry.load()
     options = [[f"`{f.name}`", f"`{_default(f)}`", f"`{f.type}`"] for f in fields(loss)]
@@ -194,7 +194,7 @@ def costs() -> dict[str, str]:
     return {name: f"{cost['time']:.3g} × time, {cost['memory']:.3g} × memory" for name, cost in measured.items()}
 
 
-def row(entry: registry.Entry) -> list[str]:
+def row(entry: registry.CatalogueEntry) -> list[str]:
     """Return a loss's row in the overview, without its cost."""
     loss = entry.load()
     options = ", ".join(f"`{field.name}`" for field in fields(loss))

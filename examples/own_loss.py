@@ -8,7 +8,7 @@ import tutelage
 from tutelage import AT
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.utils.dataclass_module import positive
+from tutelage.utils.dataclass_module import require_positive
 
 
 class TopKD(Response):
@@ -26,7 +26,7 @@ class TopKD(Response):
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
-        positive(self, "k", "temperature")
+        require_positive(self, "k", "temperature")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         top = teacher.topk(self.k, dim=1).indices

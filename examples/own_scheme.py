@@ -41,7 +41,7 @@ class Critic(nn.Module):
     def forward(self, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
         return {"real": F.softplus(-self.score(real)).mean(), "fake": F.softplus(self.score(fake)).mean()}
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         return {"": self}
 
     def students(self) -> dict[str, nn.Module]:
@@ -64,7 +64,7 @@ class AdversarialPlayer(nn.Module):
         losses = self.player.terms(outputs, teacher_outputs, batch) | {"critic": 0.1 * adversarial}
         return losses, outputs.response.detach()
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         return {"": self}
 
     def students(self) -> dict[str, nn.Module]:

@@ -151,7 +151,7 @@ def is_taken_rightly(key: str, given: Any, found: Any) -> bool:
 
 def options(package: str, name: str) -> dict[str, Any]:
     """What each option of a loss, scheme or policy allows."""
-    part = registry.find(package, name).load()
+    part = registry.find_entry(package, name).load()
     make = part.from_context if package == "schemes" else part
     hints = typing.get_type_hints(make, include_extras=True)
     own = typing.get_type_hints(make.__func__ if hasattr(make, "__func__") else make, include_extras=True)
@@ -176,5 +176,5 @@ def asked(package: str, name: str, told: dict[str, Any]) -> dict[str, Any]:
 def _kind(policy: str) -> str:
     from tutelage.policies import base
 
-    part = registry.find("policies", policy).load()
+    part = registry.find_entry("policies", policy).load()
     return next((k for k in ("Temperature", "SampleWeight") if issubclass(part, getattr(base, k))), "")

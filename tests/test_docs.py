@@ -171,7 +171,7 @@ def test_loss_has_its_page(name, generate):
     page = generate.loss_page(LOSSES[name])
     assert page.startswith(f"# {loss.__name__}\n")
     assert re.search(r"\$[^$]*=[^$]*\$", page), "its formula is mathematics"
-    assert all(f"`{option}`" in page for option in loss.names())
+    assert all(f"`{option}`" in page for option in loss.option_names())
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -86,7 +86,7 @@ def test_own_scheme_plays_both_turns(teacher):
     critic = own.Critic(10)
     losses = critic(torch.zeros(4, 10), torch.zeros(4, 10))
     assert set(losses) == {"real", "fake"}
-    assert list(critic.optimised().values()) == [critic]
+    assert list(critic.optimised_modules().values()) == [critic]
 
 
 def test_own_scheme_trains_critic_and_student_apart(teacher):

@@ -103,7 +103,7 @@ def test_in_the_report(name, plain_run, tmp_path):
 @every_name
 def test_in_the_terminal(name, capsys):
     console.print_lines(f"the class {name} is here", "next")
-    console.table("", ("what", name), [(name, 1)])
+    console.print_table("", ("what", name), [(name, 1)])
     output = capsys.readouterr().out
     assert not HARMFUL.search(output)
     assert output.count("\n") >= 4

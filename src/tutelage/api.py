@@ -16,7 +16,7 @@ from tutelage.config.schema import check
 from tutelage.data.loading import is_name
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
-from tutelage.objective.spec import spec_of
+from tutelage.objective.spec import term_spec
 from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs
@@ -81,7 +81,7 @@ def distill(
     provided, overrides = apart(student, teacher, data, method, callbacks, more)
     config = check(overrides | more)
     if provided.method is not None:
-        config.method = [spec_of(term) for term in Terms.from_method(provided.method).named().values()]
+        config.method = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
     with _with_progress(provided, config.seeds, progress) as watched:
         return open_run(runs.Run(config, watched).fit(), provided.student)
 
@@ -196,4 +196,4 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
 
 def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:
     """The finished run in a folder; student: a module of its kind, if it was given as an object."""
-    return FinishedRun(folder, json.loads(checksums.read(folder / "result.json")), student)
+    return FinishedRun(folder, json.loads(checksums.read_verified(folder / "result.json")), student)

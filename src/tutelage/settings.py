@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import InBaseline, Later, RunWide, plain
+from tutelage.utils.key_types import ChangesOnResume, InBaseline, RunWide, to_plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -32,9 +32,9 @@ class TrainerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
 
-    epochs: Later[Epochs] = Field(30, description="passes over the training data")
+    epochs: ChangesOnResume[Epochs] = Field(30, description="passes over the training data")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="samples a step, over all devices")
-    lr: Later[float | None] = Field(
+    lr: ChangesOnResume[float | None] = Field(
         None, gt=0, le=100, description="peak learning rate; None: 0.05 of sgd, 0.001 of adamw"
     )
     optimizer: Literal["auto", "sgd", "adamw"] = Field(
@@ -70,7 +70,9 @@ class TrainerSettings(BaseModel):
     precision: RunWide[Literal["32", "bf16", "16"]] = Field(
         "32", description="32, or mixed with bf16 or 16 (fp16: GPU only)"
     )
-    device: RunWide[Later[str]] = Field("auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps")
+    device: RunWide[ChangesOnResume[str]] = Field(
+        "auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps"
+    )
     devices: RunWide[int] = Field(
         1, ge=1, le=4096, description="processes, one a device, over which batches are spread"
     )
@@ -101,16 +103,16 @@ class TrainerSettings(BaseModel):
         description="augmented views of a sample, over again after so many epochs; None: new ones, with a cache 4",
     )
     view_seed: RunWide[int] = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
-    workers: Later[int] = Field(0, ge=0, le=256, description="processes that decode images")
-    log_every: Later[int] = Field(20, ge=1, le=1_000_000, description="steps between log points")
-    checkpoint_every: Later[float] = Field(
+    workers: ChangesOnResume[int] = Field(0, ge=0, le=256, description="processes that decode images")
+    log_every: ChangesOnResume[int] = Field(20, ge=1, le=1_000_000, description="steps between log points")
+    checkpoint_every: ChangesOnResume[float] = Field(
         60.0, ge=0, le=1e9, description="seconds between checkpoints; 0: after each step"
     )
 
     @field_validator("*", mode="before")
     @classmethod
     def _as_yaml_has_it(cls, value: Any) -> Any:
-        return plain(value)
+        return to_plain(value)
 
     @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
     @classmethod

@@ -87,13 +87,13 @@ class Outputs:
     """What a model said: its response (B, C, …) and the features that were asked for, by layer name.
 
     facts: what a model tells of itself, for losses that ask for it (`head`: its classifier's weight and bias).
-    members: what each of several said (teachers, peers, exits), for losses that take a list.
+    member_outputs: what each of several said (teachers, peers, exits), for losses that take a list.
     """
 
     response: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
-    members: list[Outputs] = field(default_factory=list)
+    member_outputs: list[Outputs] = field(default_factory=list)
 
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self.features:
@@ -102,13 +102,15 @@ class Outputs:
 
     def to(self, device: torch.device | str) -> Outputs:
         """The same on a device."""
-        members = [member.to(device) for member in self.members]
+        members = [member.to(device) for member in self.member_outputs]
         return Outputs(move(self.response, device), move(self.features, device), move(self.metadata, device), members)
 
     def detach(self) -> Outputs:
         """The same values without their graph."""
         features = {name: x.detach() for name, x in self.features.items()}
-        return Outputs(self.response.detach(), features, self.metadata, [member.detach() for member in self.members])
+        return Outputs(
+            self.response.detach(), features, self.metadata, [member.detach() for member in self.member_outputs]
+        )
 
 
 NAMES = ("logits", "out", "response", "output")

@@ -16,14 +16,14 @@ from small import Plain, fit, net, settings, task_of
 
 from tutelage import data as datasets
 from tutelage.cache import store as stores
-from tutelage.cache.store import Store
+from tutelage.cache.store import CacheStore
 from tutelage.errors import CacheError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.fabric import make_fabric
 from tutelage.utils.files import write_atomically
@@ -38,7 +38,7 @@ def small_shards(monkeypatch):
 
 def cached(folder: Path, model=None) -> Cached:
     data = datasets.load("digits", limit=100, augment="shift")
-    plan = Plan(folder, storage="exact", views=VIEWS, batch_size=8)
+    plan = CachePlan(folder, storage="exact", views=VIEWS, batch_size=8)
     made = Cached(Frozen(model or net("cnn4", 1), task_of(data)), data, plan)
     made.prepare_for(["layer1"])
     return made
@@ -47,7 +47,7 @@ def cached(folder: Path, model=None) -> Cached:
 def build(folder: Path, log: Path | None = None) -> None:
     """Build all views; note in `log` each shard that is written."""
     torch.set_num_threads(1)
-    teacher, write = cached(folder), Store.write
+    teacher, write = cached(folder), CacheStore.write_shard
     if log is not None:
 
         def noted(store, view, tap, number, rows):
@@ -56,7 +56,7 @@ def build(folder: Path, log: Path | None = None) -> None:
             time.sleep(0.01)
             return write(store, view, tap, number, rows)
 
-        teacher.store.write = noted.__get__(teacher.store)
+        teacher.store.write_shard = noted.__get__(teacher.store)
     for view in range(VIEWS):
         teacher.build(view)
 
@@ -177,7 +177,7 @@ def taught(folder: Path, devices: int, cache: Path | None) -> None:
         task = task_of(data)
         teacher = Frozen(model, task)
         if cache is not None:
-            teacher = Cached(teacher, data, Plan(cache, "exact", VIEWS, batch_size=8))
+            teacher = Cached(teacher, data, CachePlan(cache, "exact", VIEWS, batch_size=8))
         scheme = Offline(Player(student, Terms.from_method(KD() + AT(), task.task_loss()), task), teacher)
         student = fit(scheme, data, fabric=fabric, **changes)
         if fabric.is_global_zero:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.cache.codecs import feature_storage, storage
+from tutelage.cache.codecs import feature_storage, get_codec
 from tutelage.errors import ConfigError
 
 SHAPES = {"logits": (6, 10), "one sample": (1, 10), "dense": (3, 10, 4, 5), "features": (4, 8, 3, 3)}
@@ -20,7 +20,7 @@ def rows_of(shape: str, scale: float = 3.0) -> Tensor:
 
 
 def there_and_back(name: str, rows: Tensor) -> Tensor:
-    held = storage(name, rows.shape[1])
+    held = get_codec(name, rows.shape[1])
     parts = held.encode(rows)
     assert {len(part) for part in parts.values()} == {len(rows)}
     assert all(part.is_contiguous() for part in parts.values())
@@ -80,7 +80,7 @@ def test_the_top_keep_their_probability_and_the_others_theirs_together(shape, k)
 @pytest.mark.parametrize(("classes", "dtype"), [(256, torch.uint8), (257, torch.int16), (40_000, torch.int32)])
 def test_the_top_indices_take_the_fewest_bytes(classes, dtype):
     rows = torch.randn(2, classes)
-    held = storage("top5", classes)
+    held = get_codec("top5", classes)
     parts = held.encode(rows)
     assert parts["indices"].dtype == dtype
     back = held.decode(parts)
@@ -109,13 +109,13 @@ def test_huge_logits_stay_in_the_storages_own_precision(shape):
 @pytest.mark.parametrize("name", ["fp8", "top0", "top-1", "top", "int4", "", "top1.5"])
 def test_other_names_are_refused_with_those_there_are(name):
     with pytest.raises(ConfigError, match=r"unknown cache storage.*topK"):
-        storage(name, 10)
+        get_codec(name, 10)
 
 
 @pytest.mark.parametrize(("k", "classes"), [(10, 10), (11, 10), (5, None)])
 def test_a_top_of_all_is_refused(k, classes):
     with pytest.raises(ConfigError, match=f"top{k} of {classes} logits.*use fp16"):
-        storage(f"top{k}", classes)
+        get_codec(f"top{k}", classes)
 
 
 def test_features_have_no_top():

@@ -5,18 +5,23 @@ import pytest
 from tutelage.api import FinishedRun
 from tutelage.cli.summary import print_summary
 from tutelage.utils import console
-from tutelage.utils.intervals import interval, verdict
+from tutelage.utils.intervals import confidence_interval, verdict
 
 
 def summary(*values, **more):
     mean = sum(values) / len(values)
-    figures = {"accuracy": mean, "values": list(values), "interval": interval(values), "model": "cnn2"}
+    figures = {"accuracy": mean, "values": list(values), "interval": confidence_interval(values), "model": "cnn2"}
     return figures | {"parameters": 496, "macs": 9000, "seconds": None} | more
 
 
 def result(teacher, alone, student):
     gains = [b - a for a, b in zip(alone, student, strict=True)]
-    gain = {"mean": sum(gains) / len(gains), "interval": interval(gains), "values": gains, "verdict": verdict(gains)}
+    gain = {
+        "mean": sum(gains) / len(gains),
+        "interval": confidence_interval(gains),
+        "values": gains,
+        "verdict": verdict(gains),
+    }
     roles = {"teacher": summary(teacher), "baseline": summary(*alone), "student": summary(*student)}
     shared = {"metric": "accuracy", "higher_is_better": True, "data": {}, "before": {}, "others": {}}
     return shared | roles | {"gain": gain}
@@ -45,4 +50,4 @@ def test_the_summary_contains(case, tmp_path, capsys):
     [(0.00255, "2.55 ms"), (0.9999, "1 s"), (2.55, "2.55 s"), (12, "12 s"), (200, "3 min"), (None, "–")],
 )
 def test_durations_have_no_exponents(seconds, text):
-    assert console.duration(seconds) == text
+    assert console.format_duration(seconds) == text

@@ -7,7 +7,7 @@ from tutelage.config.schema import read
 from tutelage.data import load
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
-from tutelage.utils.key_types import sides
+from tutelage.utils.key_types import parse_size
 
 RUN = {"data": "digits", "student": "cnn2", "teacher": "cnn2", "epochs": 1, "limit": 40, "batch_size": 20}
 
@@ -28,7 +28,7 @@ RUN = {"data": "digits", "student": "cnn2", "teacher": "cnn2", "epochs": 1, "lim
 )
 @pytest.mark.parametrize("key", ["size", "teacher_size"])
 def test_forms_of_a_size(said, meant, kept, key):
-    assert sides(said) == meant
+    assert parse_size(said) == meant
     config = read(**RUN | {key: said})
     assert getattr(config, key) == kept
     assert getattr(read(words=[f"{key}={kept}", "student=cnn2"]), key) == kept

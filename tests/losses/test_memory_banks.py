@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from tutelage.losses.functional.memory_banks import ClassQueues, Queue, similarity_kl
+from tutelage.losses.functional.memory_banks import ClassQueues, VectorQueue, similarity_kl
 
 
 def test_a_queue_holds_the_newest() -> None:
-    queue = Queue(5, torch.randn(1, 1))
+    queue = VectorQueue(5, torch.randn(1, 1))
     for start, size in ((0, 3), (3, 3), (6, 1), (7, 4)):
         queue.push(torch.arange(start, start + size).float()[:, None])
     assert sorted(queue.rows[:, 0].tolist()) == [6, 7, 8, 9, 10]
@@ -18,7 +18,7 @@ def test_a_queue_holds_the_newest() -> None:
 
 
 def test_a_queue_begins_with_unit_vectors_and_may_change_under_a_graph() -> None:
-    queue, x = Queue(5, torch.randn(1, 3)), torch.randn(2, 3, requires_grad=True)
+    queue, x = VectorQueue(5, torch.randn(1, 3)), torch.randn(2, 3, requires_grad=True)
     torch.testing.assert_close(queue.rows.norm(dim=1), torch.ones(5))
     value = similarity_kl(x, x.detach() + 1, queue.rows, queue.rows, 0.5).sum()
     queue.push(x)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses import base
-from tutelage.losses.base import INVARIANCES, Loss, Losses, Sequence
+from tutelage.losses.base import INVARIANCES, Loss, LossValues, Sequence
 from tutelage.utils import registry
 from tutelage.verify.checker import VectorCheck
 from tutelage.verify.vector import read
@@ -87,15 +87,15 @@ def built(cls: type[Loss], example: Example) -> Loss:
     return loss
 
 
-def call(loss: Loss, example: Example) -> Losses:
+def call(loss: Loss, example: Example) -> LossValues:
     return loss(example.student, example.teacher if loss.needs_teacher else None, **example.asked)
 
 
-def parts(values: Losses) -> list[Tensor]:
+def parts(values: LossValues) -> list[Tensor]:
     return list(values.values()) if isinstance(values, dict) else [values]
 
 
-def reduced(values: Losses) -> Tensor:
+def reduced(values: LossValues) -> Tensor:
     return torch.stack([part.mean() for part in parts(values)]).sum()
 
 

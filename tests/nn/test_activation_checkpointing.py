@@ -16,7 +16,7 @@ from tutelage.errors import ModelError
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
-from tutelage.nn.activation_checkpointing import blocks, recompute
+from tutelage.nn.activation_checkpointing import enable_checkpointing, find_blocks
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.objective.term import Term
 
@@ -63,7 +63,7 @@ def steps(
     """Return the gradients of two backward passes, through the response and these layers' features, and the model."""
     extractor = FeatureExtractor(model.train(), layers)
     if recomputed:
-        recompute(extractor, images)
+        enable_checkpointing(extractor, images)
     torch.manual_seed(2)
     for _ in range(2):
         outputs = extractor(images)
@@ -102,7 +102,7 @@ def test_a_graph_can_be_traversed_twice():
     for recomputed in (False, True):
         extractor = FeatureExtractor(Noisy().train())
         if recomputed:
-            recompute(extractor, IMAGES)
+            enable_checkpointing(extractor, IMAGES)
         torch.manual_seed(2)
         response, weights = extractor(IMAGES).response, list(extractor.parameters())
         grads = [torch.autograd.grad(response[:, k].sum(), weights, retain_graph=True) for k in range(2)]
@@ -132,13 +132,13 @@ def test_transformers_use_their_own_switch():
 
 
 def test_blocks_are_the_repeated_modules():
-    assert blocks(built_in("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
-    assert blocks(timm("test_vit"), torch.rand(2, 3, 160, 160))[-2:] == ["blocks.4", "blocks.5"]
+    assert find_blocks(built_in("resnet20"), IMAGES) == [f"layer{i}.{k}" for i in (1, 2, 3) for k in range(3)]
+    assert find_blocks(timm("test_vit"), torch.rand(2, 3, 160, 160))[-2:] == ["blocks.4", "blocks.5"]
 
 
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(ModelError, match="Linear has no blocks"):
-        recompute(FeatureExtractor(nn.Linear(3, 2)), torch.rand(2, 3))
+        enable_checkpointing(FeatureExtractor(nn.Linear(3, 2)), torch.rand(2, 3))
 
 
 class Overwriting(nn.Module):
@@ -160,7 +160,7 @@ class Overwriting(nn.Module):
 @pytest.mark.parametrize(("within", "error"), [(True, ModelError), (False, (ModelError, RuntimeError))])
 def test_a_blocks_input_overwritten_in_place_is_refused(within, error):
     extractor = FeatureExtractor(Overwriting(within))
-    recompute(extractor, IMAGES)
+    enable_checkpointing(extractor, IMAGES)
     with pytest.raises(error, match=r"block 'blocks.1' is overwritten in place|modified by an inplace operation"):
         extractor(IMAGES).response.sum().backward()
 
@@ -224,7 +224,7 @@ def memory(model: nn.Module, recomputed: bool) -> tuple[int, int]:
     """Return the bytes held after the forward, and the peak in forward and backward."""
     extractor, images = FeatureExtractor(model.train()), torch.rand(16, 3, 32, 32)
     if recomputed:
-        recompute(extractor, images)
+        enable_checkpointing(extractor, images)
     with LiveBytes() as count:
         loss = extractor(images).response.square().sum()
         kept = count.current

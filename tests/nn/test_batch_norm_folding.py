@@ -8,7 +8,7 @@ from small import digest, net
 from torch import nn
 
 from tutelage.errors import ModelError
-from tutelage.nn.batch_norm_folding import fold
+from tutelage.nn.batch_norm_folding import fold_batch_norms
 from tutelage.nn.feature_extractor import run_once
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -52,7 +52,7 @@ def test_a_network_outputs_the_same_without_its_norms():
     model = trained(net("resnet20"))
     x = torch.randn(6, 1, 16, 16)
     before = model(x).detach()
-    assert fold(model, x) == 21
+    assert fold_batch_norms(model, x) == 21
     assert norms(model) == 0
     torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-4 * float(before.abs().max()))
 
@@ -70,7 +70,7 @@ def test_a_network_outputs_the_same_without_its_norms():
 def test_kinds_of_layers(make, x):
     model = trained(nn.Sequential(*make(), nn.Flatten(), nn.LazyLinear(3)))
     before = model(x).detach()
-    assert fold(model, x) == 1
+    assert fold_batch_norms(model, x) == 1
     torch.testing.assert_close(model(x), before, rtol=1e-5, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ STAYS = {
 def test_pairs_that_stay(why):
     model = trained(Cells(STAYS[why]))
     before, response = digest(model), model(X)
-    assert fold(model, X) == 0
+    assert fold_batch_norms(model, X) == 0
     assert digest(model) == before
     assert torch.equal(model(X), response)
 
@@ -100,10 +100,10 @@ def test_norms_without_statistics_layers_with_hooks_or_two_names_stay():
     model = trained(Cells(plain))
     model.bn1 = nn.BatchNorm2d(4, track_running_stats=False).eval()
     model.conv2.register_forward_hook(lambda m, a, out: 2 * out)
-    assert fold(model, X) == 0
+    assert fold_batch_norms(model, X) == 0
     model = trained(Cells(plain))
     model.second_name, model.conv2 = model.conv1, nn.utils.parametrizations.weight_norm(model.conv2)
-    assert fold(model, X) == 0
+    assert fold_batch_norms(model, X) == 0
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_norms_without_statistics_layers_with_hooks_or_two_names_stay():
 def test_kept_layers_have_the_same_features(kept, folded):
     model = trained(Cells(plain))
     before = run_once(model, X, kept)
-    assert fold(model, X, kept) == folded
+    assert fold_batch_norms(model, X, kept) == folded
     after = run_once(model, X, kept)
     for layer in kept:
         torch.testing.assert_close(after[layer], before[layer], rtol=1e-5, atol=1e-5)
@@ -129,24 +129,24 @@ def test_kept_layers_have_the_same_features(kept, folded):
 def test_a_kept_container_of_the_layer_prevents_folding():
     model = trained(nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3)), nn.BatchNorm2d(4), nn.Flatten()))
     before = run_once(model, X, ["0"])
-    assert fold(copy.deepcopy(model), X) == 1
-    assert fold(model, X, ["0"]) == 0
+    assert fold_batch_norms(copy.deepcopy(model), X) == 1
+    assert fold_batch_norms(model, X, ["0"]) == 0
     assert torch.equal(run_once(model, X, ["0"])["0"], before["0"])
 
 
 def test_a_network_that_uses_its_weights_elsewhere_is_refused():
     model = trained(Cells(lambda m, x: m.bn1(m.conv1(x)) * m.conv1.weight.sum()))
     with pytest.raises(ModelError, match="outputs of Cells differ after its batch norms are folded"):
-        fold(model, X)
+        fold_batch_norms(model, X)
 
 
 def test_train_mode_is_refused():
     with pytest.raises(ModelError, match="train mode"):
-        fold(Cells(plain), X)
+        fold_batch_norms(Cells(plain), X)
 
 
 def test_memory_layout_and_requires_grad_stay():
     model = trained(Cells(plain)).requires_grad_(False).to(memory_format=torch.channels_last)
-    fold(model, X)
+    fold_batch_norms(model, X)
     assert model.conv2.weight.is_contiguous(memory_format=torch.channels_last)
     assert not any(p.requires_grad for p in model.parameters())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn import connectors
-from tutelage.nn.connectors import Conv1x1, Linear, Regressor, as_map, as_vector, make
+from tutelage.nn.connectors import Conv1x1, Linear, Regressor, as_map, as_vector, build_connector
 from tutelage.nn.token_grid import Grid
 
 
@@ -39,7 +39,7 @@ def test_regressor_takes_the_layer_that_fits(
     student: tuple[int, ...], teacher: tuple[int, ...], layer: type, kernel: tuple[int, int]
 ) -> None:
     s, t = maps(student, teacher)
-    connector = make("regressor", s, t)
+    connector = build_connector("regressor", s, t)
     assert isinstance(connector.conv, layer)
     assert connector.conv.kernel_size == kernel
     out = connector(s)
@@ -49,14 +49,14 @@ def test_regressor_takes_the_layer_that_fits(
 
 def test_regressor_without_relu_is_normalised() -> None:
     s, t = maps((3, 4, 4), (5, 4, 4))
-    out = make(partial(Regressor, use_relu=False), s, t)(s)
+    out = build_connector(partial(Regressor, use_relu=False), s, t)(s)
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(out.var((0, 2, 3), correction=0), torch.ones(5), atol=1e-3, rtol=0)
 
 
 def test_regressor_of_vectors() -> None:
     s, t = torch.randn(4, 6), torch.randn(4, 9)
-    connector = make("regressor", s, t)
+    connector = build_connector("regressor", s, t)
     assert isinstance(connector.conv, nn.Linear)
     assert connector(s).shape == t.shape
 
@@ -64,26 +64,26 @@ def test_regressor_of_vectors() -> None:
 @pytest.mark.parametrize("teacher", [(5, 8, 8), (5, 4, 4), (5, 12, 12), (5, 1, 1), (5, 4, 12)])
 def test_conv1x1_resizes(teacher: tuple[int, ...]) -> None:
     s, t = maps((3, 8, 8), teacher)
-    assert make("conv1x1", s, t)(s).shape == t.shape
+    assert build_connector("conv1x1", s, t)(s).shape == t.shape
 
 
 @pytest.mark.parametrize("student", [(6,), (6, 4, 4), (16, 6)])
 @pytest.mark.parametrize("teacher", [(9,), (9, 7, 7), (50, 9)])
 def test_linear_accepts_every_form(student: tuple[int, ...], teacher: tuple[int, ...]) -> None:
     s, t = maps(student, teacher)
-    assert make("linear", s, t)(s).shape == as_vector(t).shape
+    assert build_connector("linear", s, t)(s).shape == as_vector(t).shape
 
 
 def test_identity() -> None:
     s, t = maps((3, 4, 4), (5, 2, 2))
-    assert make("identity", s, t)(s) is s
+    assert build_connector("identity", s, t)(s) is s
 
 
 @pytest.mark.parametrize("name", ["regressor", "conv1x1"])
 def test_a_batch_of_one_value_per_channel(name: str) -> None:
     """Such a batch has no variance; training still works, and the statistics change on the next batch."""
     s, t = maps((3, 1, 1), (5, 1, 1), size=1)
-    connector = make(name, s, t)
+    connector = build_connector(name, s, t)
     out = connector(s)
     out.sum().backward()
     assert out.isfinite().all()
@@ -95,25 +95,25 @@ def test_a_batch_of_one_value_per_channel(name: str) -> None:
 
 def test_has_the_students_dtype() -> None:
     s, t = torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.randn(2, 5, 4, 4)
-    assert make("conv1x1", s, t)(s).dtype == torch.float64
+    assert build_connector("conv1x1", s, t)(s).dtype == torch.float64
 
 
 def test_a_callable() -> None:
     s, t = maps((3, 4, 4), (5, 4, 4))
-    assert make(lambda a, b: nn.Conv2d(a.shape[1], b.shape[1], 1), s, t)(s).shape == t.shape
+    assert build_connector(lambda a, b: nn.Conv2d(a.shape[1], b.shape[1], 1), s, t)(s).shape == t.shape
 
 
 def test_refuses_an_unknown_name() -> None:
     with pytest.raises(ConfigError, match="did you mean 'regressor'"):
-        make("regresor", *maps((3, 4, 4), (5, 4, 4)))
+        build_connector("regresor", *maps((3, 4, 4), (5, 4, 4)))
 
 
 @pytest.mark.parametrize("maker", [Regressor, Conv1x1])
-def test_refuses_forms_that_do_not_match(maker: connectors.Maker) -> None:
+def test_refuses_forms_that_do_not_match(maker: connectors.ConnectorFactory) -> None:
     with pytest.raises(ConfigError, match=r"\(3, 16, 6\) to the teacher's \(3, 5, 4, 4\): expected two maps"):
-        make(maker, *maps((16, 6), (5, 4, 4)))
+        build_connector(maker, *maps((16, 6), (5, 4, 4)))
     with pytest.raises(ConfigError, match=r"isn't a vector"):
-        make(Linear, *maps((2, 3, 4, 5), (5,)))
+        build_connector(Linear, *maps((2, 3, 4, 5), (5,)))
 
 
 @pytest.mark.parametrize("grid", [Grid(7, 7), Grid(14, 14, 1), Grid(14, 14, 5), Grid(3, 8), Grid(8, 3, 2)])

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_pyramid import Fuse, Pyramid
+from tutelage.nn.feature_pyramid import FeaturePyramid, WeightedFusion
 
 
 def features(*shapes: tuple[int, int]) -> list[torch.Tensor]:
@@ -39,7 +39,7 @@ def fused(fuse, *maps):
 
 def test_three_levels_by_hand():
     f1, f2, f3 = inputs = [f.requires_grad_() for f in features((3, 8), (4, 4), (5, 2))]
-    pyramid = Pyramid([f1, f2, f3], 7, width=2, depth=2).train()
+    pyramid = FeaturePyramid([f1, f2, f3], 7, width=2, depth=2).train()
     with torch.no_grad():
         for fuse in (*pyramid.fuse, *pyramid.fuse_back):
             fuse.weight.copy_(torch.tensor([0.5, 2.0, -1.0])[: len(fuse.weight)])
@@ -65,7 +65,7 @@ def test_three_levels_by_hand():
 )
 def test_any_sizes_and_every_parameter_learns(shapes):
     inputs = features(*shapes)
-    pyramid = Pyramid(inputs, 5, width=1, depth=1)
+    pyramid = FeaturePyramid(inputs, 5, width=1, depth=1)
     refined, logits = pyramid(inputs)
     assert [x.shape for x in refined] == [x.shape for x in inputs]
     (logits.pow(2).sum() + sum(x.pow(2).sum() for x in refined)).backward()
@@ -75,12 +75,12 @@ def test_any_sizes_and_every_parameter_learns(shapes):
 @pytest.mark.parametrize(("shape", "message"), [((2, 6), "isn't a map"), ((2, 17, 6), "name the layer as LAYER:map")])
 def test_a_feature_that_is_not_a_map_is_refused(shape, message):
     with pytest.raises(ConfigError, match=message):
-        Pyramid([torch.randn(shape)] * 2, 5)
+        FeaturePyramid([torch.randn(shape)] * 2, 5)
 
 
 def test_weights_that_fall_below_zero_count_nothing():
     torch.manual_seed(0)
-    fuse, (a, b) = Fuse(2, 3, 1), torch.randn(2, 4, 3, 5, 5)
+    fuse, (a, b) = WeightedFusion(2, 3, 1), torch.randn(2, 4, 3, 5, 5)
     with torch.no_grad():
         fuse.weight.copy_(torch.tensor([3.0, -3.0]))
     torch.testing.assert_close(fuse(a, b), fuse(a, 100 * b))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.errors import ModelError
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair, profile_model, trace
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages, profile_model, trace_layers
 from tutelage.structures import Batch
 
 
@@ -114,7 +114,7 @@ def test_layers_are_listed_as_they_finish_with_shapes_and_calls():
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.layer2(self.layer1(x)).mean((2, 3))) + self.layer1(x).mean()
 
-    layers = {layer.name: layer for layer in trace(Twice(), torch.zeros(3, 1, 8, 8))}
+    layers = {layer.name: layer for layer in trace_layers(Twice(), torch.zeros(3, 1, 8, 8))}
     assert layers["layer1"].calls == 2
     assert (layers["layer2"].shape, layers["layer2"].kind, layers["layer2"].grid) == ((8, 4, 4), "Sequential", 16)
     assert layers["layer1"].stage is None
@@ -137,7 +137,7 @@ def ladder(*grids: int) -> list[LayerInfo]:
 
 
 def paired(student: list[LayerInfo], teacher: list[LayerInfo]) -> list[tuple[str, str]]:
-    return [(s.name, t.name) for s, t in pair(student, teacher)]
+    return [(s.name, t.name) for s, t in pair_stages(student, teacher)]
 
 
 def test_equal_numbers_of_stages_pair_in_order():
@@ -165,7 +165,7 @@ def test_a_vit_pairs_with_a_cnn_by_depth():
     import timm
 
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, embed_dim=12, num_heads=2, num_classes=5)
-    pairs = pair(profile(models.create("resnet8", classes=5).model, 32).stages, profile(vit, 32).stages)
+    pairs = pair_stages(profile(models.create("resnet8", classes=5).model, 32).stages, profile(vit, 32).stages)
     assert [s.name for s, _ in pairs] == ["layer1", "layer2", "layer3"]
     assert [t.name for _, t in pairs] == sorted((t.name for _, t in pairs), key=lambda n: int(n.split(".")[1]))
 
@@ -178,7 +178,7 @@ def test_a_model_without_stages_needs_named_layers():
     result = profile(Rule(), 8)
     assert (result.stages, result.embedding) == ([], "")
     with pytest.raises(ModelError, match="the teacher has no stage; name its layers"):
-        pair(ladder(8), result.stages)
+        pair_stages(ladder(8), result.stages)
 
 
 @pytest.mark.parametrize("first", [nn.ReLU(inplace=True), nn.Hardswish(inplace=True)])

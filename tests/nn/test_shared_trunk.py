@@ -77,7 +77,7 @@ def branches(make, count=3, split="auto", x=None, gradient=1.0) -> Branches:
         torch.manual_seed(k)
         networks[f"peer{k}"] = make()
     network = Branches(networks, gradient)
-    network.share(torch.randn(2, 1, 8, 8) if x is None else x, split)
+    network.share_trunk(torch.randn(2, 1, 8, 8) if x is None else x, split)
     return network
 
 
@@ -135,7 +135,7 @@ def test_branches_start_with_different_parameters():
     assert not torch.equal(first.layer2[0].weight, second.layer2[0].weight)
     original = Plain()
     copies = Branches({"a": original, "b": copy.deepcopy(original), "c": copy.deepcopy(original)})
-    copies.share(torch.randn(2, 1, 8, 8))
+    copies.share_trunk(torch.randn(2, 1, 8, 8))
     heads = [s.model.fc.weight for s in copies.extractors().values()]
     assert heads[0] is original.fc.weight
     assert not any(torch.equal(heads[i], heads[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
@@ -184,4 +184,4 @@ def test_an_impossible_split_is_refused(make, split, message):
 
 def test_two_architectures_share_no_trunk():
     with pytest.raises(ModelError, match="need one architecture"):
-        Branches({"a": Plain(), "b": Plain(width=6)}).share(torch.randn(2, 1, 8, 8))
+        Branches({"a": Plain(), "b": Plain(width=6)}).share_trunk(torch.randn(2, 1, 8, 8))

@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn.feature_extractor import run_once
 from tutelage.nn.model_profile import profile_model
-from tutelage.nn.token_grid import Grid, declared_grid, module_of, split
+from tutelage.nn.token_grid import Grid, declared_grid, module_name, split_layer_name
 
 SMALL = {
     "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
@@ -91,8 +91,8 @@ def test_losses_get_patches_at_their_positions(name: str, loss: Loss) -> None:
     )
     player = Player(make(), terms, task)
     player.wire(teacher.profile(batch), batch, 4)
-    (term,) = player.terms.named().values()
-    assert {split(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
+    (term,) = player.terms.named_terms().values()
+    assert {split_layer_name(x)[0] for x in (*term.student_layers, *term.teacher_layers)} == {layer}
     sum(player(batch, teacher(batch, player.teacher_layers())).values()).backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in player.student.parameters())
 
@@ -135,10 +135,10 @@ def test_a_map_has_no_tokens() -> None:
 
 
 def test_names() -> None:
-    assert split("blocks.3:in:map") == ("blocks.3:in", "map")
-    assert split("blocks.3:in") == ("blocks.3:in", "")
-    assert module_of("blocks.3:in:2x8+1") == "blocks.3"
+    assert split_layer_name("blocks.3:in:map") == ("blocks.3:in", "map")
+    assert split_layer_name("blocks.3:in") == ("blocks.3:in", "")
+    assert module_name("blocks.3:in:2x8+1") == "blocks.3"
     profile = profile_model(of_timm("vit_tiny_patch16_224"), Batch(images(Grid(2, 8))))
-    assert profile.named("blocks.1", "map") == "blocks.1:map"
-    assert profile.named("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
-    assert profile.named("patch_embed.proj", "map") == "patch_embed.proj"
+    assert profile.name_with_form("blocks.1", "map") == "blocks.1:map"
+    assert profile.name_with_form("blocks.1:2x8+1", "map") == "blocks.1:2x8+1"
+    assert profile.name_with_form("patch_embed.proj", "map") == "patch_embed.proj"

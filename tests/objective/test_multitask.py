@@ -29,7 +29,7 @@ from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.tasks.multi_task import MultiTask
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.specialists import Specialists
 from tutelage.training.evaluation import evaluate
@@ -58,7 +58,7 @@ def taught(method, truth=None, targets: Tensor = TARGETS) -> tuple[Offline, Batc
 
 def answers(scheme: Offline, seen: Batch) -> tuple[Tensor, list[Tensor]]:
     said = scheme.players["student"].student.model(seen.inputs)
-    return said, [member.plain[0](seen.inputs) for member in scheme.teacher.teachers()]
+    return said, [member.unfolded[0](seen.inputs) for member in scheme.teacher.member_teachers()]
 
 
 # losses
@@ -125,11 +125,11 @@ def test_a_batch_without_any_label_costs_nothing() -> None:
 def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     scheme, seen = taught([KD(), Term(AT(), 1.0, student="layer2", teacher="1.layer2")], TASK.task_loss())
     calls = []
-    for m, member in enumerate(scheme.teacher.teachers()):
+    for m, member in enumerate(scheme.teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     told = scheme.teacher(seen, scheme.layers)
     assert calls == [0, 1]
-    assert torch.equal(told.response, torch.cat([member.response for member in told.members], dim=1))
+    assert torch.equal(told.response, torch.cat([member.response for member in told.member_outputs], dim=1))
     assert told.metadata["columns"] == [[0, 1, 2], [3, 4]]
     assert next(scheme.turns(seen, 0))[1]["at"] > 0
 
@@ -305,11 +305,11 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     members = [Frozen(net("cnn2", m, data.column(name)), Classification()) for m, name in enumerate(data.columns)]
     names = [[c for c in data.classes if c.startswith(name)] for name in data.columns]
     live = Specialists(members, names, data.classes)
-    kept = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
-    kept.prepare_for([], members=True)
+    kept = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
+    kept.prepare_for([], member_outputs=True)
     seen = next(data.batches("train", 16, views=1))
     assert torch.equal(kept(seen).response, live(seen).response)
-    assert [m.response.shape[1] for m in kept(seen).members] == [10, 2, 2]
+    assert [m.response.shape[1] for m in kept(seen).member_outputs] == [10, 2, 2]
 
 
 @pytest.mark.parametrize(

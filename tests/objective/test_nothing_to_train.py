@@ -168,7 +168,7 @@ def test_weights_of_another_type_than_the_images_are_named(side: str, dtype: tor
 @pytest.mark.parametrize("name", catalogue("losses"))
 def test_a_term_that_is_used_before_it_is_wired_says_so(name: str) -> None:
     terms = Terms.from_method([{"name": name}])
-    loss = terms.named()[name].loss
+    loss = terms.named_terms()[name].loss
     if loss.compares == "response" and type(loss).build is Loss.build:
         return  # there is nothing to wire
     with pytest.raises(ConfigError, match=f"{type(loss).__name__} isn't wired yet"):

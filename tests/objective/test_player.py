@@ -31,7 +31,7 @@ def test_only_the_student_and_its_connectors_are_optimised():
     made = player(1, FitNet())
     teacher = net("cnn4", 2)
     made.wire(Frozen(teacher, Classification()).profile(BATCH), BATCH, 6)
-    mine = {id(p) for p in made.optimised()[""].parameters()}
+    mine = {id(p) for p in made.optimised_modules()[""].parameters()}
     assert mine.isdisjoint(id(p) for p in teacher.parameters())
     assert mine.issuperset(id(p) for p in made.student.model.parameters())
     assert len(mine) > len(list(made.student.model.parameters()))

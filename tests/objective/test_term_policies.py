@@ -17,13 +17,13 @@ from tutelage.losses.response.dist import DIST
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
-from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.policies.schedule.ramp import Ramp
 from tutelage.policies.temperature.dynamic import Dynamic
-from tutelage.policies.temperature.standardised import Standardised, standardised
+from tutelage.policies.temperature.standardised import Standardised, standardise_logits
 from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
@@ -120,8 +120,8 @@ def test_a_spec_with_policies_survives() -> None:
         "weight": {"name": "ramp", "end": 0.9, "epochs": 3},
         "samples": {"name": "easiest", "start": 0.3},
     }
-    told = spec_of(from_spec(spec))
-    assert told == spec_of(from_spec(told))
+    told = term_spec(term_from_spec(spec))
+    assert told == term_spec(term_from_spec(told))
     assert told["temperature"]["t_end"] == 5.0
     assert told["weight"] == {"name": "ramp", "start": 0.0, "end": 0.9, "epochs": 3, "begin": 0.0, "shape": "linear"}
 
@@ -158,6 +158,6 @@ def test_a_training_balances_shows_it_and_learns_what_is_learned(tmp_path: Path)
 def test_lskd_is_kd_of_standardised_logits() -> None:
     player, told = wired(Term(KD(1.0), 9.0, temperature=Standardised(2.0)), truth=False)
     said = player.forward_student(BATCH)
-    s, t = (F.log_softmax(standardised(z) / 2, dim=1) for z in (said.response, told.response))
+    s, t = (F.log_softmax(standardise_logits(z) / 2, dim=1) for z in (said.response, told.response))
     by_hand = 9 * 4 * F.kl_div(s, t, reduction="batchmean", log_target=True)
     torch.testing.assert_close(player.compare(said, told, BATCH)["kd"], by_hand)

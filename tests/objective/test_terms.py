@@ -7,7 +7,7 @@ from small import Dense, Plain, net
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.losses.base import Feature, Mix, Response
+from tutelage.losses.base import Feature, LossSum, Response
 from tutelage.losses.dense.cwd import CWD
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
@@ -17,7 +17,7 @@ from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.reduction import mean
-from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
@@ -63,13 +63,13 @@ def test_the_truth_joins_as_in_the_papers_unless_the_method_has_it(method, expec
 
 def test_losses_add_and_scale_into_a_mix():
     kd, at, ce = KD(), AT(), CE()
-    assert (kd + 0.5 * at + ce).parts == Mix(((None, kd), (0.5, at), (None, ce))).parts
+    assert (kd + 0.5 * at + ce).parts == LossSum(((None, kd), (0.5, at), (None, ce))).parts
     assert (kd * 2 + (at + ce)).parts == ((2.0, kd), (None, at), (None, ce))
 
 
 def test_several_terms_of_one_loss_have_names_of_their_own():
     assert list(Terms.from_method([AT(), AT(), KD(), AT()])) == ["at", "at_2", "kd", "at_3"]
-    rkd = registry.name_of(RKDDistance.__name__)
+    rkd = registry.to_catalogue_name(RKDDistance.__name__)
     assert list(Terms.from_method([RKDDistance() for _ in range(3)])) == [rkd, f"{rkd}_2", f"{rkd}_3"]
 
 
@@ -98,11 +98,11 @@ def test_what_is_no_loss_is_refused(method):
 )
 def test_a_faulty_term_is_refused(spec, message):
     with pytest.raises(ConfigError, match=message):
-        from_spec(spec)
+        term_from_spec(spec)
 
 
 def test_a_spec_says_all_that_a_term_can():
-    term = from_spec(
+    term = term_from_spec(
         {"name": "at", "p": 1, "weight": 2, "student": ["a", "b"], "teacher": "c", "connector": "conv1x1", "warmup": 3}
     )
     assert (term.loss.p, term.weight, term.warmup, term.request.connector) == (1, 2.0, 3.0, "conv1x1")
@@ -181,7 +181,7 @@ def test_what_a_loss_asks_and_the_data_does_not_give_is_refused():
     bare = Batch(BATCH.inputs, BATCH.targets)
     with pytest.raises(ConfigError, match=r"term 'boxes': Boxes requires boxes; the .* inputs, targets, epoch"):
         player(Boxes(), net(), net(), bare)
-    crd = registry.find("losses", "crd").load()
+    crd = registry.find_entry("losses", "crd").load()
     with pytest.raises(ConfigError, match="CRD requires index"):
         player(crd(), net(), net(), bare)
 
@@ -329,7 +329,7 @@ def test_a_loss_of_ones_own_is_wired_like_the_catalogues():
 
 def test_a_term_can_be_said_and_made_again():
     term = Term(AT(p=1), 2.0, student=["a", "b"], teacher="c", connector="conv1x1", warmup=3)
-    again = from_spec(spec_of(term))
+    again = term_from_spec(term_spec(term))
     assert (again.loss.p, again.weight, again.warmup, again.request.connector) == (1, 2.0, 3.0, "conv1x1")
     assert again.request.layers == term.request.layers
-    assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= spec_of(Term(KD())).items()
+    assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= term_spec(Term(KD())).items()

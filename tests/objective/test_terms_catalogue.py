@@ -46,7 +46,7 @@ def value_and_gradient(
     torch.manual_seed(0)
     said = said.clone().requires_grad_()
     term = Term(cls())
-    profiles = (SimpleNamespace(response=x, metadata={}, members=()) for x in (said, told))
+    profiles = (SimpleNamespace(response=x, metadata={}, member_profiles=()) for x in (said, told))
     term.wire(*profiles, batch, samples=40)
     value = term(Outputs(said), Outputs(told), batch, mask)
     (gradient,) = torch.autograd.grad(value, said)

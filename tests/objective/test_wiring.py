@@ -11,8 +11,8 @@ from tutelage.losses.online.one import ONE
 from tutelage.losses.response.kd import KD
 from tutelage.nn.model_profile import profile_model
 from tutelage.objective.term import Term
-from tutelage.objective.terms import Terms, unless_named
-from tutelage.objective.wiring import provided, requirements
+from tutelage.objective.terms import Terms, request_unless_named
+from tutelage.objective.wiring import provided_inputs, requirements
 from tutelage.structures import Batch
 
 BATCH = Batch(torch.randn(6, 1, 8, 8), torch.arange(6), torch.arange(6))
@@ -38,9 +38,9 @@ def test_requirements_and_what_is_provided_are_in_the_same_words():
     student = profile_model(net("cnn2"), BATCH)
     assert requirements(KD()) == ["teacher outputs"]
     assert "a list of student outputs" in requirements(ONE())
-    assert "teacher outputs" not in provided(student, None, BATCH)
+    assert "teacher outputs" not in provided_inputs(student, None, BATCH)
     assert {"teacher outputs", "targets", "teacher_response", "votes"} <= {
-        *provided(student, student, BATCH, ["votes"])
+        *provided_inputs(student, student, BATCH, ["votes"])
     }
 
 
@@ -48,7 +48,7 @@ def test_a_scheme_requests_layers_and_the_terms_options_stay():
     student = profile_model(net("cnn2"), BATCH)
     free, named = Term(AT()), Term(AT(), student="layer1", teacher="layer1")
     terms = Terms({"at": free, "at_2": named})
-    terms.wire(student, student, BATCH, 6, requests=unless_named(["layer2"], ["layer3"]))
+    terms.wire(student, student, BATCH, 6, requests=request_unless_named(["layer2"], ["layer3"]))
     assert (free.student_layers, free.teacher_layers) == (("layer2",), ("layer3",))
     assert (named.student_layers, named.teacher_layers) == (("layer1",), ("layer1",))
     assert free.request.layers == {"student": [], "teacher": []}

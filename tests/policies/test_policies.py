@@ -81,7 +81,7 @@ def test_a_weight_passes_the_gradient_on_to_the_term_alone(cls: type[Weight]) ->
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
-def test_a_policy_survives_its_specification(entry: registry.Entry) -> None:
+def test_a_policy_survives_its_specification(entry: registry.CatalogueEntry) -> None:
     policy = entry.load()()
     restored = parse_policy("option", policy_spec(policy), Schedule, Temperature, Weight, SampleWeight)
     assert type(restored) is type(policy)
@@ -160,11 +160,11 @@ def test_balanced_weights_hold_their_ratio() -> None:
     assert ValueRatio(0.5)(value, task_loss).item() == pytest.approx(1.0)
     policy = GradientRatio(0.5)
     policy.balance(norm=8.0, task_norm=2.0)
-    assert policy.current() == pytest.approx(0.125)
+    assert policy.current_factor() == pytest.approx(0.125)
     policy.balance(norm=1.0, task_norm=2.0)  # norms of the weighted term
-    assert policy.current() == pytest.approx(0.125)
+    assert policy.current_factor() == pytest.approx(0.125)
     policy.balance(norm=0.0, task_norm=2.0)
-    assert policy.current() == pytest.approx(0.125)
+    assert policy.current_factor() == pytest.approx(0.125)
 
 
 def test_a_learned_weight_falls_for_a_large_value() -> None:

@@ -111,12 +111,12 @@ def test_one_teacher_is_refused_where_several_are_wanted(tmp_path: Path, name: s
 def test_each_member_answers_once_and_the_loss_gets_their_answers(loss) -> None:
     offline, batch = wired(loss)
     calls = []
-    for m, member in enumerate(offline.teacher.teachers()):
+    for m, member in enumerate(offline.teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     (turn,) = offline.turns(batch, 0)
     assert calls == [0, 1]
     with torch.no_grad():
-        teacher_logits = [member.plain[0](batch.inputs) for member in offline.teacher.teachers()]
+        teacher_logits = [member.unfolded[0](batch.inputs) for member in offline.teacher.member_teachers()]
     student_logits = offline.players["student"].student.model(batch.inputs)
     inputs = {"targets": batch.targets, "epoch": 0.0}
     by_hand = loss(
@@ -152,7 +152,8 @@ def test_features_of_several_teachers_have_a_connector_each() -> None:
     assert [connect.conv.weight.shape[:2] for connect in wires.connectors] == [(16, 8), (32, 8)]
     value = next(offline.turns(batch, 0))[1]["fitnet"]
     teacher_features = [
-        m.plain[0].layer3(m.plain[0].layer2(m.plain[0].layer1(batch.inputs))) for m in offline.teacher.teachers()
+        m.unfolded[0].layer3(m.unfolded[0].layer2(m.unfolded[0].layer1(batch.inputs)))
+        for m in offline.teacher.member_teachers()
     ]
     student_features = offline.players["student"].student(batch.inputs)["layer3"]
     by_hand = sum(
@@ -170,7 +171,7 @@ def test_ca_mkd_reads_the_students_features_with_each_teachers_classifier() -> N
         ("layer3 (8, 2, 2)", "1.layer3 (32, 2, 2)"),
     )
     value = next(offline.turns(batch, 0))[1]["camkd_feature"]
-    models = [member.plain[0] for member in offline.teacher.teachers()]
+    models = [member.unfolded[0] for member in offline.teacher.member_teachers()]
     teacher_features = [model.layer3(model.layer2(model.layer1(batch.inputs))) for model in models]
     student_features = offline.players["student"].student(batch.inputs)["layer3"]
     student_features = [connect(student_features) for connect in wires.connectors]
@@ -237,18 +238,18 @@ def test_teachers_ahead_and_on_a_device_of_their_own_leave_the_same_student(tmp_
 
 
 def test_members_from_the_cache_are_the_members_own(tmp_path: Path) -> None:
-    from tutelage.teachers.cached import Cached, Plan
+    from tutelage.teachers.cached import Cached, CachePlan
 
     data = digits(32)
     live = scheme(AVER()).teacher
-    cached = Cached(live, data, Plan(tmp_path, storage="exact", views=1, batch_size=16))
-    cached.prepare_for(["1.layer2"], members=True)
+    cached = Cached(live, data, CachePlan(tmp_path, storage="exact", views=1, batch_size=16))
+    cached.prepare_for(["1.layer2"], member_outputs=True)
     batch = next(data.batches("train", 16, views=1))
     student_features, teacher_features = cached(batch, ["1.layer2"]), live(batch, ["1.layer2"])
-    for mine, other in zip(student_features.members, teacher_features.members, strict=True):
+    for mine, other in zip(student_features.member_outputs, teacher_features.member_outputs, strict=True):
         assert torch.equal(mine.response, other.response)
         assert mine.features.keys() == other.features.keys()
-    assert torch.equal(student_features.members[1]["layer2"], teacher_features.members[1]["layer2"])
+    assert torch.equal(student_features.member_outputs[1]["layer2"], teacher_features.member_outputs[1]["layer2"])
 
 
 def test_a_student_of_several_is_trained_alike_twice() -> None:

@@ -72,7 +72,7 @@ def test_each_learns_from_all_that_are_larger(runs):
     run = runs["dgkd"]
     before = ["teacher"]
     for phase in ("larger-0", "middle-0", "smaller-0", "student-0"):
-        digests = [digest(member.tapped.model) for member in scheme_of(run, phase).teacher.teachers()]
+        digests = [digest(member.tapped.model) for member in scheme_of(run, phase).teacher.member_teachers()]
         assert digests == [weights(run, name) for name in before]
         before.append(phase)
 
@@ -86,7 +86,9 @@ def test_the_dense_step_is_the_papers(runs):
     assert list(losses) == ["aver"]
     with torch.no_grad():
         student_log_probabilities = F.log_softmax(student(batch.inputs) / 5, 1)
-        teacher_probabilities = [F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.teachers()]
+        teacher_probabilities = [
+            F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.member_teachers()
+        ]
         each = [25 * F.kl_div(student_log_probabilities, p, reduction="batchmean") / 10 for p in teacher_probabilities]
     assert len(each) == 4
     sums = [sum(each) - left_out for left_out in each]

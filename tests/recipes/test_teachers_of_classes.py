@@ -101,13 +101,13 @@ def test_each_teacher_gets_images_of_its_own_size_and_normalisation(runs: list[s
     run = Run(config, Provided(), Path("nowhere"))
     scheme, parts = run.scheme(run.phases()[-1])
     batch = next(parts.data.batches("test", 8, train=False))
-    first, second = scheme.teacher(batch).members
+    first, second = scheme.teacher(batch).member_outputs
     models = [tutelage.load(folder) for folder in runs]
     assert first.response.shape == (8, 6)
     assert torch.equal(first.response, models[0](batch.inputs))
     large = F.interpolate(batch.inputs, (12, 12), mode="bilinear", antialias=True)
     assert torch.equal(second.response, models[1](large))
-    assert [member.size for member in scheme.teacher.teachers()] == [None, (12, 12)]
+    assert [member.size for member in scheme.teacher.member_teachers()] == [None, (12, 12)]
     assert scheme.teacher.columns == [[0, 1, 2, 3, 4, 5], [9, 8, 7, 6, 5]]
 
 
@@ -115,7 +115,7 @@ def test_a_size_that_is_asked_for_wins(runs: list[str]) -> None:
     config = check({"teacher": runs, "method": "uhc", "teacher_size": 10, "limit": 100, "epochs": 1, "device": "cpu"})
     run = Run(config, Provided(), Path("nowhere"))
     scheme, _ = run.scheme(run.phases()[-1])
-    assert [member.size for member in scheme.teacher.teachers()] == [10, 10]
+    assert [member.size for member in scheme.teacher.member_teachers()] == [10, 10]
 
 
 # what is refused

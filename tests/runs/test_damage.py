@@ -199,40 +199,40 @@ def test_sums_are_those_that_sha256sum_checks(whole):
 
 def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_path, monkeypatch):
     file = tmp_path / "facts.json"
-    checksums.write(file, "old")
+    checksums.write_recorded(file, "old")
     monkeypatch.setattr(
-        checksums, "write_atomically", lambda path, write: checksums.check(path)
+        checksums, "write_atomically", lambda path, write: checksums.verify(path)
     )  # killed before it is written
-    checksums.write.__globals__["_write"](
+    checksums.write_recorded.__globals__["_write"](
         tmp_path, [(checksums.sha256(file), file.name)], {file.name: checksums.sha256_of(b"new")}
     )
-    checksums.check(file)
+    checksums.verify(file)
     file.write_text("new")
-    checksums.check(file)
+    checksums.verify(file)
     file.write_text("newer")
     with pytest.raises(CheckpointError, match=r"facts\.json was altered"):
-        checksums.check(file)
+        checksums.verify(file)
 
 
 def test_a_folder_without_records_is_nobodys_and_torn_records_are_named(tmp_path):
     file = tmp_path / "mine.json"
     write_text(file, "1")
-    checksums.check(file)
+    checksums.verify(file)
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is missing"):
-        checksums.check_all(tmp_path)
+        checksums.verify_folder(tmp_path)
     write_text(tmp_path / checksums.NAME, "nonsense\n")
     with pytest.raises(CheckpointError, match=r"SHA256SUMS is torn"):
-        checksums.check(file)
+        checksums.verify(file)
 
 
 def test_tensors_come_back_as_they_were_with_what_was_said(tmp_path):
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(True), "c": torch.zeros(0, 2), "d": torch.ones(3).bfloat16()}
     file = tmp_path / "t.safetensors"
-    file.write_bytes(tensor_file.to_bytes(tensors, {"run": "1"}))
-    assert {tensor_file.to_bytes(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
-        tensor_file.to_bytes(tensors, {"of": "é", "run": "1"})
+    file.write_bytes(tensor_file.encode_tensors(tensors, {"run": "1"}))
+    assert {tensor_file.encode_tensors(tensors, {"run": "1", "of": "é"}) for _ in range(20)} == {
+        tensor_file.encode_tensors(tensors, {"of": "é", "run": "1"})
     }
-    found, facts = tensor_file.read(file)
+    found, facts = tensor_file.read_tensors(file)
     assert facts == {"run": "1"}
     assert all(torch.equal(found[name], x) and found[name].dtype == x.dtype for name, x in tensors.items())
 

@@ -252,14 +252,14 @@ def test_after_stages_with_epochs_of_their_own_the_student_goes_on_and_so_does_a
 def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):
     from tutelage.runs import resuming
 
-    wrote = resuming.checksums.write
+    wrote = resuming.checksums.write_recorded
 
     def killed(path: Path, text: str) -> None:
         if path.name == "environment.json":
             raise KeyboardInterrupt
         wrote(path, text)
 
-    monkeypatch.setattr(resuming.checksums, "write", killed)
+    monkeypatch.setattr(resuming.checksums, "write_recorded", killed)
     with pytest.raises(KeyboardInterrupt):
         tutelage.resume(stopped, epochs=3)
     monkeypatch.undo()

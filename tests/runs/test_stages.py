@@ -109,7 +109,7 @@ def test_what_a_stage_left_teaches_and_goes_on(run):
         phase = next(p for p in made.phases() if p.name == f"student-{number}")
         scheme, _ = made.scheme(phase)
         assert digest(scheme.students()["student"].model) == weights(run, f"hint-{number}")
-        teachers = [member.tapped.model for member in scheme.teacher.teachers()]
+        teachers = [member.tapped.model for member in scheme.teacher.member_teachers()]
         assert [digest(m) for m in teachers] == [weights(run, "teacher"), weights(run, f"large-{number}")]
         hint, _ = made.scheme(next(p for p in made.phases() if p.name == f"hint-{number}"))
         assert digest(hint.teacher.tapped.model) == weights(run, f"large-{number}")

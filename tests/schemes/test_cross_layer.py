@@ -93,8 +93,8 @@ def test_peers_may_be_of_other_networks_and_have_fewer_classifiers():
     scheme = CrossLayer(players)
     scheme.wire(batch, 32)
     outputs = {name: player.forward_student(batch) for name, player in players.items()}
-    assert {name: len(x.members) for name, x in outputs.items()} == {"cnn2": 3, "cnn4": 2}
-    student, teacher = ([member.response for member in outputs[name].members] for name in at)
+    assert {name: len(x.member_outputs) for name, x in outputs.items()} == {"cnn2": 3, "cnn4": 2}
+    student, teacher = ([member.response for member in outputs[name].member_outputs] for name in at)
     expected = sum(part.mean() for part in DCM()(student, teacher, targets=batch.targets).values())
     assert played(scheme, batch)["cnn2/dcm"].item() == pytest.approx(expected.item(), rel=1e-5)
 

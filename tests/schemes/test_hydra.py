@@ -35,8 +35,8 @@ def test_a_step_is_the_heads_divergences_written_by_hand():
     turn[1]["hydra"].backward()
     inner = trunk.layer3(trunk.layer2(trunk.layer1(BATCH.inputs))).mean((2, 3))
     by_hand = 0
-    for head, teacher in zip(heads, scheme.teacher.teachers(), strict=True):
-        teacher_logits = teacher.plain[0](BATCH.inputs) / 2
+    for head, teacher in zip(heads, scheme.teacher.member_teachers(), strict=True):
+        teacher_logits = teacher.unfolded[0](BATCH.inputs) / 2
         by_hand += 4 * F.kl_div((head(inner) / 2).log_softmax(1), teacher_logits.softmax(1), reduction="batchmean") / 2
     by_hand.backward()
     assert torch.allclose(turn[1]["hydra"], by_hand, atol=1e-6)
@@ -57,7 +57,7 @@ def test_heads_begin_apart_and_the_student_ends_as_their_mean():
     with torch.no_grad():
         outputs = player.eval().forward_student(BATCH)
         plain = student(BATCH.inputs)
-    assert torch.allclose(plain, torch.stack([m.response for m in outputs.members]).mean(0), atol=1e-5)
+    assert torch.allclose(plain, torch.stack([m.response for m in outputs.member_outputs]).mean(0), atol=1e-5)
     assert student.state_dict().keys() == net("cnn2").state_dict().keys()
 
 

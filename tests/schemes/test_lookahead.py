@@ -108,7 +108,7 @@ def doubled(name: str):
 
 def metadistil_by_hand(scheme: MetaDistil, batch: Batch, quiz: Batch) -> Tensor:
     x, y = batch.inputs.flatten(1), batch.targets
-    teacher = scheme.players["teacher"].teacher.plain[0][1]
+    teacher = scheme.players["teacher"].teacher.unfolded[0][1]
     w, b = (p.detach().requires_grad_() for p in scheme.players["student"].student.model[1].parameters())
     s, t = x @ w.T + b, (x @ teacher.weight.T + teacher.bias).detach()
     kd = 16 * F.kl_div((s / 4).log_softmax(1), (t / 4).softmax(1), reduction="batchmean")
@@ -125,7 +125,7 @@ def stepped(player: Player, loss) -> None:
 
 
 def pooled(scheme, batch: Batch) -> list[Tensor]:
-    teacher = scheme.teacher.plain[0]
+    teacher = scheme.teacher.unfolded[0]
     first = teacher.layer1(batch.inputs)
     return [x.mean((2, 3)).detach() for x in (first, teacher.layer2(first))]
 
@@ -302,7 +302,7 @@ def test_a_teacher_that_learns_nothing_leaves_plain_distillation_bit_by_bit():
 def test_a_teacher_that_learns_keeps_its_statistics():
     rest, held = parted()
     scheme = meta_scheme("metadistil", quiz=MetaBatches(held, 16), meta_lr=0.05)
-    model = scheme.players["teacher"].teacher.plain[0]
+    model = scheme.players["teacher"].teacher.unfolded[0]
     before = copy.deepcopy(model)
     fit(scheme, rest)
     assert all(torch.equal(x, y) for x, y in zip(model.buffers(), before.buffers(), strict=True))

@@ -69,7 +69,7 @@ def by_hand(player, model, batch, share, order) -> dict[str, torch.Tensor]:
         kd = kd + softened_kl(mixes[k], answers[k][2].detach(), 3.0).mean()
         kd = kd + softened_kl(answers[k][2], mixes[k].detach(), 3.0).mean()
     square = sum((s - t).pow(2).mean() for s, t in features)
-    discriminator_loss = player.terms.named()["mixskd_discriminator"].loss(
+    discriminator_loss = player.terms.named_terms()["mixskd_discriminator"].loss(
         [s for s, _ in features], [t for _, t in features]
     )
     return {"ce": ce, "kd": kd, "fitnet": square, "mixskd_discriminator": discriminator_loss.mean()}
@@ -153,7 +153,7 @@ def test_the_helpers_change_nothing_of_what_the_student_says():
 def test_any_term_finds_its_layers():
     at = {"name": "at", "student": ["layer1", "exit0"], "teacher": ["layer1", "exit0"]}
     scheme, batch = wired(method=["ce", at, {"name": "sp"}, {"name": "dist"}], layers=["layer2"])
-    terms = scheme.players["student"].terms.named()
+    terms = scheme.players["student"].terms.named_terms()
     assert terms["at"].student_layers == ("layer1", "exit0")
     assert terms["sp"].teacher_layers == ("exit0", "layer3")
     assert all(x.isfinite() for x in turn(scheme, batch).values())

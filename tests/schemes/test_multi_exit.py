@@ -11,7 +11,7 @@ import tutelage
 from tutelage import models
 from tutelage.errors import ModelError
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.nn.heads import Head
+from tutelage.nn.heads import BottleneckClassifier
 from tutelage.nn.model_profile import profile_model
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -96,7 +96,7 @@ def test_heads_fit_any_model(name):
 
 
 def test_a_head_reduces_by_the_stride_between_the_two():
-    head = Head(torch.zeros(2, 4, 16, 16), torch.zeros(2, 16, 4, 4), 7)
+    head = BottleneckClassifier(torch.zeros(2, 4, 16, 16), torch.zeros(2, 16, 4, 4), 7)
     feature, logits = head(torch.randn(3, 4, 16, 16))
     assert head.bottleneck[3].stride == (4, 4)
     assert feature.shape == (3, 16, 4, 4)

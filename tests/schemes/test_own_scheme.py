@@ -27,7 +27,7 @@ class Generator(nn.Module):
     def forward(self, noise: Tensor, gap) -> dict[str, Tensor]:
         return {"gap": -gap(self.imagine(noise))}
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         return {"": self}
 
     def students(self) -> dict:

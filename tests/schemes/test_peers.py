@@ -29,7 +29,7 @@ def test_three_peers_learn_from_the_mean_over_the_others():
     by_hand = (KD(1.0)(responses[0], responses[1]).mean() + KD(1.0)(responses[0], responses[2]).mean()) / 2
     assert torch.allclose(losses["p0/kd"], by_hand)
     assert set(losses) == {f"p{k}/{term}" for k in range(3) for term in ("ce", "kd")}
-    assert list(peers.students()) == list(peers.optimised()) == ["p0", "p1", "p2"]
+    assert list(peers.students()) == list(peers.optimised_modules()) == ["p0", "p1", "p2"]
 
 
 def test_a_peers_loss_pulls_at_that_peer_alone():

@@ -98,7 +98,7 @@ def test_the_pyramid_changes_nothing_of_what_the_student_says():
 def test_named_layers_are_refined_and_any_term_finds_them():
     method = [{"name": "fitnet"}, {"name": "sp"}, {"name": "at", "student": "layer3", "teacher": "refined1"}]
     scheme, batch = wired(method=[{"name": "ce"}, *method], layers=["layer2", "layer3"], width=1, depth=1)
-    terms = scheme.players["student"].terms.named()
+    terms = scheme.players["student"].terms.named_terms()
     assert terms["fitnet"].student_layers == ("layer3",)
     assert terms["sp"].teacher_layers == ("refined1",)
     assert terms["at"].student_layers == ("layer3",)

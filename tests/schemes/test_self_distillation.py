@@ -135,7 +135,7 @@ def test_the_batch_ensemble_is_bake_by_hand():
 
 def test_the_middle_feature_is_uskd_by_hand():
     scheme, model, (batch, *_) = wired("middle_feature")
-    loss = scheme.players["student"].terms.named()["uskd"].loss
+    loss = scheme.players["student"].terms.named_terms()["uskd"].loss
     losses = turn(scheme, batch)
     middle = model.layer2(model.layer1(batch.inputs)).mean((2, 3))
     parts = loss([model(batch.inputs), middle], targets=batch.targets)

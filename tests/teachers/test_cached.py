@@ -23,7 +23,7 @@ from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.offline import Offline
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
@@ -45,8 +45,8 @@ def teacher_of(kind: str, data):
     return Frozen(net("seg8" if data.task == "segmentation" else "cnn4", 1, data), task)
 
 
-def plan_of(folder: Path, **changes) -> Plan:
-    return replace(Plan(folder, storage="exact", views=3, batch_size=16), **changes)
+def plan_of(folder: Path, **changes) -> CachePlan:
+    return replace(CachePlan(folder, storage="exact", views=3, batch_size=16), **changes)
 
 
 def scheme(data, method, teacher) -> Offline:
@@ -78,7 +78,7 @@ def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout
             assert actual[layers[0]].stride() == live_outputs[layers[0]].stride()
             expected = live_outputs[layers[1]].mean((2, 3)) if pooled else live_outputs[layers[1]]
             assert torch.equal(actual[layers[1]], expected)
-    assert {tap.shape for tap in cached.store.manifest.taps.values()} >= {(10,)}
+    assert {tensor.shape for tensor in cached.store.manifest.tensors.values()} >= {(10,)}
     assert {name.split("-")[0] for name in cached.store.manifest.shards} == {"view0", "view1"}
 
 

@@ -80,7 +80,7 @@ def with_ahead(scheme, depth: int = 2, device: str | None = None):
 def test_each_batch_gets_its_own_answer_in_order(depth):
     noting = Noting()
     teacher = PrefetchingTeacher(noting, depth)
-    answers = [teacher(batch).response.item() for batch in teacher.lookahead(batches(5))]
+    answers = [teacher(batch).response.item() for batch in teacher.prefetch(batches(5))]
     assert answers == [0, 1, 2, 3, 4]
     assert noting.heard == [0, 1, 2, 3, 4]
     assert len(noting.threads) == 1
@@ -89,7 +89,7 @@ def test_each_batch_gets_its_own_answer_in_order(depth):
 
 def test_it_answers_so_many_batches_ahead_and_no_more():
     noting = Noting()
-    coming = PrefetchingTeacher(noting, 2).lookahead(batches(9))
+    coming = PrefetchingTeacher(noting, 2).prefetch(batches(9))
     next(coming)
     assert noting.has_heard(3)
     assert noting.heard == [0, 1, 2]
@@ -110,7 +110,7 @@ def test_the_student_does_not_wait_for_the_batches_to_come():
             return Outputs(torch.tensor([float(number)]))
 
     teacher = PrefetchingTeacher(Slow(), 2)
-    coming = teacher.lookahead(batches(4))
+    coming = teacher.prefetch(batches(4))
     first.set()
     assert teacher(next(coming)).response.item() == 0
     rest.set()
@@ -118,7 +118,7 @@ def test_the_student_does_not_wait_for_the_batches_to_come():
 
 
 def test_a_failure_is_raised_at_its_own_batch():
-    coming = PrefetchingTeacher(Noting(fail_at=2), 3).lookahead(batches(6))
+    coming = PrefetchingTeacher(Noting(fail_at=2), 3).prefetch(batches(6))
     assert [int(next(coming).index[0]) for _ in range(2)] == [0, 1]
     with pytest.raises(NotFinite, match="batch 2"):
         next(coming)
@@ -130,7 +130,7 @@ def test_a_failure_of_the_data_is_raised_and_ends_the_thread():
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        list(PrefetchingTeacher(Noting(), 1).lookahead(broken()))
+        list(PrefetchingTeacher(Noting(), 1).prefetch(broken()))
 
 
 def test_closing_it_early_drops_what_was_asked():
@@ -146,7 +146,7 @@ def test_closing_it_early_drops_what_was_asked():
 
     noting = Slow()
     teacher = PrefetchingTeacher(noting, 4)
-    coming = teacher.lookahead(batches(9))
+    coming = teacher.prefetch(batches(9))
     next(coming)
     assert noting.has_heard(2)
     coming.close()
@@ -156,7 +156,7 @@ def test_closing_it_early_drops_what_was_asked():
 def test_other_batches_and_layers_are_answered_too():
     noting = Noting()
     teacher = PrefetchingTeacher(noting, 2)
-    coming = teacher.lookahead(batches(3))
+    coming = teacher.prefetch(batches(3))
     batch = next(coming)
     assert teacher(replace(batch, index=torch.tensor([7]))).response.item() == 7
     assert teacher(batch, ("layer",)).response.item() == 0
@@ -169,7 +169,7 @@ def test_it_looks_ahead_in_any_epoch():
     noting = Noting()
     teacher = PrefetchingTeacher(noting, 2)
     for _ in range(2):
-        assert [teacher(batch).response.item() for batch in teacher.lookahead(batches(3))] == [0, 1, 2]
+        assert [teacher(batch).response.item() for batch in teacher.prefetch(batches(3))] == [0, 1, 2]
     assert noting.heard == [0, 1, 2] * 2
 
 

@@ -12,27 +12,27 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
-from tutelage.teachers.projected import Projected, project
+from tutelage.teachers.projected import Projected, project_feature
 
 
 @pytest.mark.parametrize("shape", [(5, 64, 3, 4), (5, 7, 64), (5, 64)])
 def test_distances_are_kept_on_the_average(shape):
     x, y = torch.randn(2, *shape).double()
-    narrow = project(x, 16)
+    narrow = project_feature(x, 16)
     dim = 2 if len(shape) == 3 else 1
     assert narrow.shape[dim] == 16
-    assert torch.equal(project(x, 64), x)
-    before, after = (x - y).pow(2).sum(dim), (project(x, 16) - project(y, 16)).pow(2).sum(dim)
+    assert torch.equal(project_feature(x, 64), x)
+    before, after = (x - y).pow(2).sum(dim), (project_feature(x, 16) - project_feature(y, 16)).pow(2).sum(dim)
     assert after.sum() == pytest.approx(before.sum().item(), rel=0.35)
-    assert torch.equal(narrow, project(x, 16))
+    assert torch.equal(narrow, project_feature(x, 16))
 
 
 def test_it_is_linear_position_by_position_and_orthogonal():
     x = torch.eye(32).double()
-    q = project(x, 8)
+    q = project_feature(x, 8)
     assert torch.allclose(q.T @ q, 4 * torch.eye(8).double())
     maps = torch.randn(2, 32, 3, 3).double()
-    assert torch.allclose(project(maps, 8)[:, :, 1, 2], maps[:, :, 1, 2] @ q)
+    assert torch.allclose(project_feature(maps, 8)[:, :, 1, 2], maps[:, :, 1, 2] @ q)
 
 
 def test_a_teacher_says_the_same_with_narrow_features():
@@ -40,7 +40,7 @@ def test_a_teacher_says_the_same_with_narrow_features():
     batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4), torch.arange(4))
     outputs, narrow = teacher(batch, ["layer3"]), Projected(teacher, 5)(batch, ["layer3"])
     assert torch.equal(outputs.response, narrow.response)
-    assert torch.equal(narrow["layer3"], project(outputs["layer3"], 5))
+    assert torch.equal(narrow["layer3"], project_feature(outputs["layer3"], 5))
     profile = Projected(teacher, 5).profile(batch)
     assert profile.feature("layer3").shape[1] == 5
     assert profile.metadata == {}

@@ -48,14 +48,14 @@ def test_annealed_it_moves_from_the_first_to_the_last():
 def test_only_the_drawn_member_is_asked():
     teacher = RandomMember(members(net("cnn4", 1), net("cnn4", 2)))
     calls = []
-    for m, member in enumerate(teacher.teachers()):
+    for m, member in enumerate(teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     images = torch.randn(4, 1, 8, 8)
     for k in range(8):
         outputs = teacher(Batch(images, index=torch.arange(4), epoch=k / 8), ["layer1"])
         drawn = teacher.draw(k / 8)
         assert calls == [drawn]
-        assert torch.equal(outputs.response, teacher.teachers()[drawn].plain[0].eval()(images))
+        assert torch.equal(outputs.response, teacher.member_teachers()[drawn].unfolded[0].eval()(images))
         calls.clear()
     mean = Ensemble(members(net("cnn4", 1), net("cnn4", 2)))
     assert torch.equal(teacher(Batch(images)).response, mean(Batch(images)).response)

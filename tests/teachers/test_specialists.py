@@ -27,11 +27,11 @@ def specialists(*classes: str) -> Specialists:
 
 def test_the_joined_answer_is_the_mean_of_those_who_know():
     teacher = specialists("dab", "ca")
-    first, second = (member.plain[0](BATCH.inputs) for member in teacher.teachers())
+    first, second = (member.unfolded[0](BATCH.inputs) for member in teacher.member_teachers())
     a = (first[:, 1] + second[:, 1]) / 2
     expected = torch.stack([a, first[:, 2], second[:, 0], first[:, 0]], 1)
     assert torch.allclose(teacher(BATCH).response, expected)
-    assert [member.response.shape[1] for member in teacher(BATCH).members] == [3, 2]
+    assert [member.response.shape[1] for member in teacher(BATCH).member_outputs] == [3, 2]
 
 
 def test_the_columns_are_a_fact_and_part_of_the_identity():
@@ -39,7 +39,7 @@ def test_the_columns_are_a_fact_and_part_of_the_identity():
     profile = teacher.profile(BATCH)
     assert profile.metadata["columns"] == teacher(BATCH).metadata["columns"] == [[3, 0, 1], [2, 0]]
     assert "heads" in profile.metadata
-    reordered = Specialists(teacher.teachers(), [list("dba"), list("ca")], KNOWN)
+    reordered = Specialists(teacher.member_teachers(), [list("dba"), list("ca")], KNOWN)
     assert reordered.identity() != teacher.identity()
 
 
@@ -67,12 +67,12 @@ def scheme(method, *classes: str) -> Offline:
 @pytest.mark.parametrize("classes", [("ab", "cd"), ("dab", "ca")], ids=["apart", "overlapping"])
 def test_a_step_is_the_losses_on_what_was_said(classes):
     offline, calls = scheme(UHC() + 1.0 * KD(), *classes), []
-    for m, member in enumerate(offline.teacher.teachers()):
+    for m, member in enumerate(offline.teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))
     ((name, losses),) = offline.turns(BATCH, 0)
     assert (name, calls) == ("student", [0, 1])
     student_logits = offline.players["student"].student.model(BATCH.inputs)
-    teacher_logits = [member.plain[0](BATCH.inputs).detach() for member in offline.teacher.teachers()]
+    teacher_logits = [member.unfolded[0](BATCH.inputs).detach() for member in offline.teacher.member_teachers()]
     columns = [[KNOWN.index(c) for c in names] for names in classes]
     assert torch.allclose(losses["uhc"], UHC()(student_logits, teacher_logits, columns=columns).mean(), atol=1e-6)
     assert torch.allclose(losses["kd"], KD()(student_logits, offline.teacher(BATCH).response).mean(), atol=1e-6)

@@ -19,7 +19,7 @@ from tutelage.schemes.base import Scheme
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher, TeacherWrapper
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.projected import Projected
@@ -57,8 +57,10 @@ WRAPPERS: dict[str, Callable[[Teacher, Path], Teacher]] = {
     "plain": lambda teacher, folder: Plain(teacher),
     "projected": lambda teacher, folder: Projected(teacher, 3),
     "ahead": lambda teacher, folder: PrefetchingTeacher(teacher, 2),
-    "cached": lambda teacher, folder: Cached(teacher, DATA, Plan(folder)),
-    "all of them": lambda teacher, folder: PrefetchingTeacher(Cached(Projected(teacher, 3), DATA, Plan(folder)), 2),
+    "cached": lambda teacher, folder: Cached(teacher, DATA, CachePlan(folder)),
+    "all of them": lambda teacher, folder: PrefetchingTeacher(
+        Cached(Projected(teacher, 3), DATA, CachePlan(folder)), 2
+    ),
 }
 
 
@@ -69,13 +71,13 @@ def arguments(name: str) -> tuple[Any, ...]:
         "profile": (batch,),
         "prepare_for": (["layer2"],),
         "load_checkpoint_state": ({},),
-        "lookahead": (iter([batch]),),
+        "prefetch": (iter([batch]),),
     }
     return arguments_by_method.get(name, ())
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-@pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"lookahead"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"prefetch"}))
 def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, tmp_path: Path) -> None:
     teacher = Asked()
     outer = WRAPPERS[wrapper](teacher, tmp_path)

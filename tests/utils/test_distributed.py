@@ -17,14 +17,14 @@ from tutelage.losses.relation.sp import SP
 from tutelage.losses.response.kd import KD
 from tutelage.losses.response.mlkd import MLKD
 from tutelage.objective.player import Player
-from tutelage.objective.spec import from_spec, spec_of
+from tutelage.objective.spec import term_from_spec, term_spec
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 from tutelage.training.fabric import make_fabric
-from tutelage.utils.distributed import gathered
+from tutelage.utils.distributed import all_gather_samples
 
 BATCH = Batch(torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(8), torch.arange(8))
 
@@ -97,13 +97,13 @@ def test_gathered_memories_hold_every_processs_samples(tmp_path):
 
 def test_one_process_has_all_there_is():
     x = torch.randn(3, 2)
-    assert gathered(x, 3) is x
+    assert all_gather_samples(x, 3) is x
 
 
 def test_a_spec_says_whether_to_gather():
-    term = from_spec({"name": "sp", "gather": True})
+    term = term_from_spec({"name": "sp", "gather": True})
     assert term.gather
-    assert spec_of(term)["gather"] is True
-    assert "gather" not in spec_of(Term(SP()))
+    assert term_spec(term)["gather"] is True
+    assert "gather" not in term_spec(Term(SP()))
     with pytest.raises(ConfigError, match="gather='yes': expected true or false"):
-        from_spec({"name": "sp", "gather": "yes"})
+        term_from_spec({"name": "sp", "gather": "yes"})

@@ -6,7 +6,7 @@ from statistics import fmean, stdev
 import pytest
 from scipy import stats
 
-from tutelage.utils.intervals import interval, interval_caveat, verdict, worse
+from tutelage.utils.intervals import confidence_interval, interval_caveat, is_worse, verdict
 
 VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 
@@ -15,17 +15,17 @@ VALUES = [0.91, 0.935, 0.92, 0.94, 0.928]
 def test_the_interval_is_scipys(confidence):
     error = stats.sem(VALUES)
     expected = stats.t.interval(confidence, len(VALUES) - 1, loc=fmean(VALUES), scale=error)
-    assert interval(VALUES, confidence) == pytest.approx(expected)
+    assert confidence_interval(VALUES, confidence) == pytest.approx(expected)
 
 
 def test_the_interval_by_hand():
     half = 12.706204736 * stdev([1.0, 2.0]) / math.sqrt(2)  # t of one degree of freedom at 97.5 %
-    assert interval([1.0, 2.0]) == pytest.approx((1.5 - half, 1.5 + half))
+    assert confidence_interval([1.0, 2.0]) == pytest.approx((1.5 - half, 1.5 + half))
 
 
 def test_fewer_than_two_values_have_no_interval():
-    assert interval([0.9]) is None
-    assert interval([]) is None
+    assert confidence_interval([0.9]) is None
+    assert confidence_interval([]) is None
 
 
 def test_verdicts():
@@ -46,7 +46,7 @@ def test_a_verdict_agrees_with_the_paired_test():
     [(0.26, 0.61, True, True), (0.7, 0.61, True, False), (0.3, 0.2, False, True), (None, 0.61, True, False)],
 )
 def test_a_figure_is_worse_by_the_metric_s_direction(teacher, baseline, higher, expected):
-    assert worse(teacher, baseline, higher) is expected
+    assert is_worse(teacher, baseline, higher) is expected
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.1, 0.2], [0.1, 0.2, 0.3]])

@@ -16,11 +16,11 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from tutelage.config.methods import refuse_terms
 from tutelage.errors import ConfigError
 from tutelage.losses.response.kd import KD
-from tutelage.objective.spec import from_spec
+from tutelage.objective.spec import term_from_spec
 from tutelage.objective.term import Term
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.utils import registry
-from tutelage.utils.options import of_options
+from tutelage.utils.options import option_faults
 
 POOL = [
     None, True, False, "abc", "", "1", 0, 1, -1, 0.0, 0.5, 1.0, 2.5, -2.5, 3, 10**30, 1e-12, 1e12,
@@ -104,7 +104,7 @@ def test_a_field_takes_what_its_annotation_says_and_nothing_else(
         else:  # unless the other fields forbid it
             assert not said.startswith(f"{cls.__name__}: {field}={value!r}: expected"), said
         if package == "losses" and not (field == "temperature" and isinstance(value, dict)):
-            assert bool(said) == bool(refusal(lambda value=value: from_spec({"name": name, field: value})))
+            assert bool(said) == bool(refusal(lambda value=value: term_from_spec({"name": name, field: value})))
 
 
 @pytest.mark.parametrize(("name", "of", "option", "annotation"), OPTIONS)
@@ -112,9 +112,9 @@ def test_a_schemes_option_takes_what_its_annotation_says_and_nothing_else(
     name: str, of: Callable[..., Any], option: str, annotation: Any
 ) -> None:
     for value in [*POOL, *around(annotation)]:
-        assert (of_options(name, of, {option: value}) == []) == fits(annotation, value), value
+        assert (option_faults(name, of, {option: value}) == []) == fits(annotation, value), value
     default = inspect.signature(of).parameters[option].default
-    assert of_options(name, of, {option: default}) == []
+    assert option_faults(name, of, {option: default}) == []
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def refusal(make: Callable[[], Any]) -> str:
 )
 def test_what_wires_a_term_is_held_to_its_annotations(wiring: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        from_spec({"name": "kd"} | wiring)
+        term_from_spec({"name": "kd"} | wiring)
     named = message.replace("kd: ", "" if isinstance(next(iter(wiring.values())), dict) else "Term: ")
     if "temperature" not in wiring or isinstance(wiring["temperature"], dict):
         with pytest.raises(ConfigError, match=named):

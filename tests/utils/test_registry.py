@@ -20,7 +20,14 @@ def fresh():
 
 def test_names_of_classes():
     names = ["KD", "FitNet", "RKDDistance", "CE", "MovingAverage", "ReviewKD"]
-    assert [registry.name_of(n) for n in names] == ["kd", "fitnet", "rkd_distance", "ce", "movingaverage", "reviewkd"]
+    assert [registry.to_catalogue_name(n) for n in names] == [
+        "kd",
+        "fitnet",
+        "rkd_distance",
+        "ce",
+        "movingaverage",
+        "reviewkd",
+    ]
 
 
 def test_every_entry_loads_says_what_it_is_and_is_found_by_its_name():
@@ -30,20 +37,20 @@ def test_every_entry_loads_says_what_it_is_and_is_found_by_its_name():
         for name, entry in entries.items():
             assert entry.load().__name__ == entry.class_name
             assert len(entry.summary) > 10
-            assert registry.find(package, name) is entry
+            assert registry.find_entry(package, name) is entry
     assert {"kd", "at", "ce", "crd"} <= registry.catalogue("losses").keys()
     assert {"frozen", "ensemble", "moving_average"} <= registry.catalogue("teachers").keys()
 
 
 def test_case_and_dashes_do_not_matter():
-    assert registry.find("teachers", "Moving-Average").name == "moving_average"
-    assert registry.has("losses", "RKD_distance") == registry.has("losses", "rkddistance") is True
-    assert not registry.has("losses", "nothing")
+    assert registry.find_entry("teachers", "Moving-Average").name == "moving_average"
+    assert registry.is_known("losses", "RKD_distance") == registry.is_known("losses", "rkddistance") is True
+    assert not registry.is_known("losses", "nothing")
 
 
 def test_an_unknown_name_gets_near_ones():
     with pytest.raises(ConfigError, match="unknown loss 'fitnett': did you mean 'fitnet'"):
-        registry.find("losses", "fitnett")
+        registry.find_entry("losses", "fitnett")
 
 
 def point(name: str, module: str):
@@ -61,7 +68,7 @@ def test_other_packages_join_by_entry_point(tmp_path, monkeypatch):
     monkeypatch.setattr(
         metadata, "entry_points", lambda group: [point("mine", "my_losses")] if "losses" in group else []
     )
-    entry = registry.find("losses", "mygap")
+    entry = registry.find_entry("losses", "mygap")
     assert (entry.summary, entry.module) == ("Mean gap.", "my_losses")
     assert "my_losses" not in sys.modules
     assert entry.load()().compares == "response"

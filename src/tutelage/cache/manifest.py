@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tutelage.cache.codecs import storage
+from tutelage.cache.codecs import get_codec
 from tutelage.errors import CacheError, ConfigError
 from tutelage.utils.files import write_text
 
@@ -40,7 +40,8 @@ class CachedTensor(BaseModel):
 class Shard(BaseModel):
     """One file: its sha256, its rows, and sums over them of the storage's error.
 
-    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squares: x²; off: (x − stored x)².
+    kl: KL(softmax(x) ‖ softmax(stored x)) along dim 1 (responses only); squared_norm: x²; squared_error:
+    (x − stored x)².
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -48,15 +49,15 @@ class Shard(BaseModel):
     sha256: str
     rows: int
     kl: float = 0.0
-    squares: float
-    off: float
+    squared_norm: float
+    squared_error: float
 
 
 class Manifest(BaseModel):
     """What a cache's numbers depend on, and its shards by name.
 
     about: the identity of teacher, data, transform and seed; runs with equal identity share a cache. unit: samples that
-    are built at once. taps: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
+    are built at once. tensors: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
     error:
     relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
     """
@@ -70,16 +71,16 @@ class Manifest(BaseModel):
     views: Count
     unit: Count
     versions: dict[str, str]
-    taps: dict[str, CachedTensor] = {}
+    tensors: dict[str, CachedTensor] = {}
     shards: dict[str, Shard] = {}
     error: dict[str, dict[str, float]] = {}
     sha256: str = ""
 
     def write(self, folder: Path) -> None:
         """Write the file atomically."""
-        self.taps = dict(sorted(self.taps.items()))
+        self.tensors = dict(sorted(self.tensors.items()))
         self.shards = dict(sorted(self.shards.items()))
-        self.error = {tensor: self._storage_error(tensor) for tensor in self.taps}
+        self.error = {tensor: self._storage_error(tensor) for tensor in self.tensors}
         self.sha256 = self._checksum()
         write_text(folder / FILE, self.model_dump_json(indent=1))
 
@@ -89,36 +90,36 @@ class Manifest(BaseModel):
     def is_sound(self) -> bool:
         """Return True if the manifest is unaltered and consistent."""
         try:
-            for cached_tensor in self.taps.values():
-                storage(cached_tensor.storage, cached_tensor.shape[0])
+            for cached_tensor in self.tensors.values():
+                get_codec(cached_tensor.storage, cached_tensor.shape[0])
         except ConfigError:
             return False
-        units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.taps.values())
+        units_fit = all(self.unit % cached_tensor.rows == 0 for cached_tensor in self.tensors.values())
         names_fit = units_fit and all(map(self._is_valid_name, self.shards))
-        return names_fit and self.sha256 == self._checksum() and self.key == key_of(self.about)
+        return names_fit and self.sha256 == self._checksum() and self.key == cache_key(self.about)
 
     def _is_valid_name(self, shard: str) -> bool:
         parts = re.fullmatch(r"view(\d+)-(.+)-(\d+)\.safetensors", shard)
-        if parts is None or (tensor := unquote(parts[2])) not in self.taps:
+        if parts is None or (tensor := unquote(parts[2])) not in self.tensors:
             return False
         view, number = int(parts[1]), int(parts[3])
-        inside = view < self.views and number * self.taps[tensor].rows < self.samples
+        inside = view < self.views and number * self.tensors[tensor].rows < self.samples
         return inside and shard == shard_name(view, tensor, number)
 
     def _storage_error(self, tensor: str) -> dict[str, float]:
         expected = (name for view in range(self.views) for name in self.shard_names(view, tensor))
         shards = [self.shards[name] for name in expected if name in self.shards]
-        squares, rows = sum(s.squares for s in shards), sum(s.rows for s in shards)
-        error = {"relative_l2": (sum(s.off for s in shards) / squares) ** 0.5 if squares else 0.0}
+        squares, rows = sum(s.squared_norm for s in shards), sum(s.rows for s in shards)
+        error = {"relative_l2": (sum(s.squared_error for s in shards) / squares) ** 0.5 if squares else 0.0}
         return error | ({"kl": sum(s.kl for s in shards) / rows} if is_response(tensor) and rows else {})
 
-    def complete(self, view: int, tensor: str) -> bool:
+    def is_complete(self, view: int, tensor: str) -> bool:
         """Return True if the tensor is cached for every sample of that view."""
-        return tensor in self.taps and all(name in self.shards for name in self.shard_names(view, tensor))
+        return tensor in self.tensors and all(name in self.shards for name in self.shard_names(view, tensor))
 
     def shard_names(self, view: int, tensor: str) -> list[str]:
         """Return the names of all shards of a view of a tensor."""
-        count = -(-self.samples // self.taps[tensor].rows)
+        count = -(-self.samples // self.tensors[tensor].rows)
         return [shard_name(view, tensor, number) for number in range(count)]
 
 
@@ -132,12 +133,12 @@ def shard_name(view: int, tensor: str, number: int) -> str:
     return f"view{view}-{quote(tensor, safe='')}-{number:05d}.safetensors"
 
 
-def key_of(about: dict[str, Any]) -> str:
+def cache_key(about: dict[str, Any]) -> str:
     """Return the sha256 of a cache's identity."""
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
-def read(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of a cache.
 
     Raises: CacheError if there is none, or it is torn, altered or of another format.
@@ -161,7 +162,7 @@ def read(folder: Path) -> Manifest:
     return manifest
 
 
-def refuse_different(folder: Path, manifest: Manifest, about: dict[str, Any]) -> None:
+def refuse_other_identity(folder: Path, manifest: Manifest, about: dict[str, Any]) -> None:
     """Reject a cache with another identity, naming the differences.
 
     Raises: CacheError.

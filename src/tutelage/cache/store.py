@@ -19,11 +19,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from tutelage.cache import manifest as manifests
-from tutelage.cache.codecs import Codec, Parts, storage
-from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_different, shard_name
+from tutelage.cache.codecs import Codec, EncodedTensors, get_codec
+from tutelage.cache.manifest import FILE, CachedTensor, Manifest, Shard, is_response, refuse_other_identity, shard_name
 from tutelage.cache.mmap import map_tensors
 from tutelage.errors import CacheError, NotFinite, TutelageError
-from tutelage.utils.files import sha256, write_atomically
+from tutelage.utils.files import sha256_of_file, write_atomically
 
 SHARD_BYTES = 64 * 2**20
 SHARD_ROWS = 8192
@@ -34,15 +34,15 @@ class CachedView:
     """One view of a cached tensor, for all samples: its parts by shard, memory-mapped."""
 
     tensor: CachedTensor
-    storage: Codec
-    parts: list[Parts]
+    codec: Codec
+    parts: list[EncodedTensors]
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Return the rows of these sample numbers, in float32, in the shape of the teacher's output."""
-        rows = self.storage.decode(self._stored(index))
+        rows = self.codec.decode(self._stored(index))
         return rows.permute(0, 3, 1, 2) if self.tensor.nhwc else rows
 
-    def _stored(self, index: Tensor) -> Parts:
+    def _stored(self, index: Tensor) -> EncodedTensors:
         if len(self.parts) == 1:
             return {name: part.index_select(0, index) for name, part in self.parts[0].items()}
         shard, row = index.div(self.tensor.rows, rounding_mode="floor"), index % self.tensor.rows
@@ -57,11 +57,11 @@ class CachedView:
         }
 
 
-class Store:
+class CacheStore:
     """A cache's folder.
 
     about: the identity that its numbers depend on. Processes may share a folder: shards registered in the manifest are
-    complete, and file locks keep two processes from building the same unit (see `working`).
+    complete, and file locks keep two processes from building the same unit (see `lock`).
     Raises: CacheError if the folder has a cache with another identity, a torn or altered one, or can't be used.
     """
 
@@ -72,7 +72,7 @@ class Store:
             with self._locked("manifest"):
                 if not os.path.exists(folder / FILE):
                     self.manifest = Manifest(
-                        key=manifests.key_of(about),
+                        key=manifests.cache_key(about),
                         about=about,
                         samples=samples,
                         views=views,
@@ -80,8 +80,8 @@ class Store:
                         versions={name: version(name) for name in ("tutelage", "torch")},
                     )
                     self._write_manifest()
-        self.manifest = manifests.read(folder)
-        refuse_different(folder, self.manifest, about | {"views": views, "samples": samples})
+        self.manifest = manifests.read_manifest(folder)
+        refuse_other_identity(folder, self.manifest, about | {"views": views, "samples": samples})
 
     @contextmanager
     def _locked(self, name: str, wait: bool = True) -> Iterator[None]:
@@ -99,23 +99,23 @@ class Store:
             lock.release()
 
     @contextmanager
-    def working(self, name: str, wait: bool = True) -> Iterator[None]:
+    def lock(self, name: str, wait: bool = True) -> Iterator[None]:
         """Lock this name for the process inside, and reload the manifest.
 
         Raises: filelock.Timeout if another process holds the lock and `wait` is False.
         """
         with self._locked(name, wait):
-            self.manifest = manifests.read(self.folder)
+            self.manifest = manifests.read_manifest(self.folder)
             yield
 
-    def add(self, tensors: dict[str, CachedTensor]) -> None:
+    def register_tensors(self, tensors: dict[str, CachedTensor]) -> None:
         """Register tensors in the manifest; those that are registered stay unchanged.
 
         Raises: CacheError if one is registered with another shape or storage.
         """
-        with self.working("manifest"):
+        with self.lock("manifest"):
             for name, tensor in tensors.items():
-                registered = self.manifest.taps.setdefault(name, tensor)
+                registered = self.manifest.tensors.setdefault(name, tensor)
                 if registered != tensor:
                     raise CacheError(
                         f"the cache {self.folder} holds {name!r} as {registered.storage} of {registered.shape}, but "
@@ -124,16 +124,16 @@ class Store:
                     )
             self._write_manifest()
 
-    def write(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
-        """Write one shard; return its name and its entry for the manifest. To be called inside `working`.
+    def write_shard(self, view: int, tensor: str, number: int, rows: Tensor) -> tuple[str, Shard]:
+        """Write one shard; return its name and its entry for the manifest. To be called inside `lock`.
 
         Raises: NotFinite if the teacher's outputs aren't finite; CacheError if they are too large for the storage, or
         if the disk is full.
         """
         from safetensors.torch import save
 
-        cached_tensor = self.manifest.taps[tensor]
-        codec = storage(cached_tensor.storage, cached_tensor.shape[0])
+        cached_tensor = self.manifest.tensors[tensor]
+        codec = get_codec(cached_tensor.storage, cached_tensor.shape[0])
         first = number * cached_tensor.rows
         not_finite = (~rows.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
         if not_finite:
@@ -159,13 +159,13 @@ class Store:
             sha256=hashlib.sha256(content).hexdigest(),
             rows=len(rows),
             kl=_kl(rows, stored) if is_response(tensor) else 0.0,
-            squares=rows.double().pow(2).sum().item(),
-            off=(rows - stored).double().pow(2).sum().item(),
+            squared_norm=rows.double().pow(2).sum().item(),
+            squared_error=(rows - stored).double().pow(2).sum().item(),
         )
 
-    def register(self, shards: dict[str, Shard]) -> None:
+    def register_shards(self, shards: dict[str, Shard]) -> None:
         """Add shards to the manifest, so that other processes can read them."""
-        with self.working("manifest"):
+        with self.lock("manifest"):
             self.manifest.shards |= shards
             self._write_manifest()
 
@@ -181,16 +181,16 @@ class Store:
         except (OSError, TutelageError) as error:
             raise _cant_be_written(self.folder, error.__cause__ or error) from error
 
-    def rows(self, view: int, tensor: str) -> CachedView:
+    def read_view(self, view: int, tensor: str) -> CachedView:
         """Return a complete view of a tensor, verified and memory-mapped.
 
         Raises: CacheError naming the file that is missing, torn, altered or of another cache.
         """
-        cached_tensor = self.manifest.taps[tensor]
+        cached_tensor = self.manifest.tensors[tensor]
         parts = [self.read_shard(name, tensor) for name in self.manifest.shard_names(view, tensor)]
-        return CachedView(cached_tensor, storage(cached_tensor.storage, cached_tensor.shape[0]), parts)
+        return CachedView(cached_tensor, get_codec(cached_tensor.storage, cached_tensor.shape[0]), parts)
 
-    def read_shard(self, name: str, tensor: str) -> Parts:
+    def read_shard(self, name: str, tensor: str) -> EncodedTensors:
         """Return one shard's parts, memory-mapped, after checking its sha256.
 
         Raises: CacheError if the shard is missing, torn, altered or of another cache.
@@ -200,7 +200,7 @@ class Store:
         path, shard = self.folder / name, self.manifest.shards[name]
         mend = f"`tutelage cache prune {self.folder}` removes what is broken, and the next run builds it again."
         try:
-            if sha256(path) != shard.sha256:
+            if sha256_of_file(path) != shard.sha256:
                 raise CacheError(f"{path} is torn or was altered: its SHA-256 isn't the manifest's. {mend}")
             with safe_open(path, "pt") as file:
                 key = (file.metadata() or {}).get("key")
@@ -224,9 +224,9 @@ def _cant_be_written(folder: Path, error: BaseException) -> CacheError:
     )
 
 
-def plan(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
+def plan_storage(shape: Sequence[int], name: str, nhwc: bool, unit: int) -> CachedTensor:
     """Choose how a tensor of this shape is stored: shards of unit, unit/2, unit/4 … samples, of at most 64 MiB."""
-    parts = storage(name, shape[0]).encode(torch.zeros(1, *shape))
+    parts = get_codec(name, shape[0]).encode(torch.zeros(1, *shape))
     size = sum(x.numel() * x.element_size() for x in parts.values())
     rows = unit
     while rows % 2 == 0 and rows * size > SHARD_BYTES:
@@ -241,15 +241,15 @@ def _kl(x: Tensor, stored: Tensor) -> float:
     return divergence.flatten(1).mean(1).sum().item() if divergence.dim() > 1 else divergence.sum().item()
 
 
-def broken(folder: Path) -> dict[str, str]:
+def find_broken_shards(folder: Path) -> dict[str, str]:
     """Return the faults of a cache's shards, by name.
 
     Raises: CacheError if there is no sound manifest.
     """
-    manifest = manifests.read(folder)
-    store = Store(folder, manifest.about, manifest.samples, manifest.views)
+    manifest = manifests.read_manifest(folder)
+    store = CacheStore(folder, manifest.about, manifest.samples, manifest.views)
     faults: dict[str, str] = {}
-    for tensor in manifest.taps:
+    for tensor in manifest.tensors:
         names = (name for view in range(manifest.views) for name in manifest.shard_names(view, tensor))
         for name in (name for name in names if name in manifest.shards):
             try:
@@ -261,8 +261,8 @@ def broken(folder: Path) -> dict[str, str]:
 
 def prune(folder: Path) -> list[str]:
     """Remove broken shards and unregistered files; return their names. Not for use while a run builds the cache."""
-    faults = broken(folder)
-    manifest = manifests.read(folder)
+    faults = find_broken_shards(folder)
+    manifest = manifests.read_manifest(folder)
     for name in faults:
         del manifest.shards[name]
     if faults:

@@ -16,16 +16,16 @@ from torch.nn.utils.rnn import pad_sequence
 from tutelage.errors import CacheError
 from tutelage.utils.files import write_atomically
 
-Parts = dict[str, Tensor]
+PackedTensors = dict[str, Tensor]
 
 
-def top(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def topk_log_probabilities(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return the ids and log-probabilities (T, K) of each token's k most likely next tokens: logits (T, V)."""
     top_k = logits.log_softmax(-1).topk(min(k, logits.shape[-1]), dim=-1)
     return top_k.indices, top_k.values
 
 
-def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> Parts:
+def pack_samples(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> PackedTensors:
     """Pack each sample's ids and log-probabilities (T, K), of any T ≥ 0, into the parts of a shard.
 
     Raises: CacheError if shapes or ids don't fit, or a value is no log-probability: NaN, above 0, or beyond float16.
@@ -44,7 +44,7 @@ def pack(samples: Sequence[tuple[Tensor, Tensor]], vocabulary: int) -> Parts:
     return {"ids": ids.to(id_dtype), "values": stored, "offsets": lengths.cumsum(0)}
 
 
-def write(folder: Path, number: int, parts: Parts) -> Path:
+def write_shard(folder: Path, number: int, parts: PackedTensors) -> Path:
     """Write a shard atomically and return its path.
 
     Raises: TutelageError if the disk is full or the folder can't be written.
@@ -57,7 +57,7 @@ def write(folder: Path, number: int, parts: Parts) -> Path:
     return path
 
 
-class Tokens:
+class TokenLogits:
     """The samples of several shards, numbered consecutively, memory-mapped.
 
     Raises: CacheError naming a shard that can't be read or whose parts don't fit together.
@@ -71,7 +71,7 @@ class Tokens:
     def __len__(self) -> int:
         return int(self.first[-1])
 
-    def sample(self, number: int) -> tuple[Tensor, Tensor]:
+    def read_sample(self, number: int) -> tuple[Tensor, Tensor]:
         """Return the ids (T, K) int64 and log-probabilities (T, K) float32 of one sample."""
         if not 0 <= number < len(self):
             raise CacheError(f"sample {number}: the shards hold samples 0 to {len(self) - 1}.")
@@ -80,19 +80,19 @@ class Tokens:
         begin, end = shard["offsets"][row : row + 2].tolist()
         return shard["ids"][begin:end].long(), shard["values"][begin:end].float()
 
-    def read(self, numbers: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def read_samples(self, numbers: Iterable[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Return ids (B, T, K), log-probabilities (B, T, K) and mask (B, T) of samples, padded to the longest.
 
         Losses take them as teacher_topk_ids, teacher_topk_values and mask. Padding: id 0, value −inf.
         """
-        samples = [self.sample(int(number)) for number in numbers]
+        samples = [self.read_sample(int(number)) for number in numbers]
         ids, values = (
             pad_sequence([sample[k] for sample in samples], True, pad) for k, pad in ((0, 0), (1, -torch.inf))
         )
         return ids, values, pad_sequence([torch.ones(len(ids), dtype=torch.bool) for ids, _ in samples], True)
 
 
-def _open_shard(path: Path) -> Parts:
+def _open_shard(path: Path) -> PackedTensors:
     from safetensors import SafetensorError, safe_open
 
     try:

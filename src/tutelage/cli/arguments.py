@@ -84,13 +84,13 @@ class KeyValueCommand(TextCommand):
         """Write the usual help, then the keys."""
         from tutelage.config.schema import Config
         from tutelage.settings import TrainerSettings
-        from tutelage.utils.console import print_lines, table
+        from tutelage.utils.console import print_lines, print_table
 
         super().format_help(ctx, formatter)
         run_keys = {key: field for key, field in Config.model_fields.items() if key not in TrainerSettings.model_fields}
         trainer_keys = {key: Config.model_fields[key] for key in TrainerSettings.model_fields}
         for title, fields in (("Keys: models, method and data", run_keys), ("Keys: training", trainer_keys)):
-            table(title, ("key", "default", "range", "meaning"), [_row(key, f) for key, f in fields.items()])
+            print_table(title, ("key", "default", "range", "meaning"), [_row(key, f) for key, f in fields.items()])
             print_lines("")
 
 

@@ -67,10 +67,10 @@ def _save_traceback(error: BaseException) -> str:
 def _print_error(lines: list[str], error: BaseException, debug: bool) -> None:
     from rich.text import Text
 
-    from tutelage.utils.console import console, rank
+    from tutelage.utils.console import console, process_rank
 
     err = console(stderr=True)
-    head = f"error in process {rank()}" if rank() else "error"
+    head = f"error in process {process_rank()}" if process_rank() else "error"
     if debug:
         err.print("\n".join(map(plain, "".join(traceback.format_exception(error)).splitlines())), soft_wrap=True)
     for line in lines:

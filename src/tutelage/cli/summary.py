@@ -10,7 +10,7 @@ from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import interval, roles, sentences
-from tutelage.utils.console import duration, number, print_lines, table
+from tutelage.utils.console import format_duration, format_number, print_lines, print_table
 
 
 def run(config: Config) -> None:
@@ -28,11 +28,11 @@ def print_summary(run: FinishedRun) -> None:
     rows = [_row(name, role, result["metric"]) for name, role in (teacher | result["before"] | students).items()]
     rows += [_row(f"  {name}", summary, result["metric"]) for name, summary in result["others"].items()]
     print_lines("")
-    table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
+    print_table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
         by_model = {name: role["columns"] for name, role in (teacher | students).items() if role["columns"]}
         rows = [(name, *(f"{values[c]:.4f}" for c in columns)) for name, values in by_model.items()]
-        table("", (f"{result['metric']} of each label", *columns), rows)
+        print_table("", (f"{result['metric']} of each label", *columns), rows)
     print_lines("", *_cost(result))
     if verdict := list(sentences(result)):
         print_lines("", *verdict)
@@ -50,9 +50,9 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
         summary["model"],
         "–" if summary.get(metric) is None else f"{summary[metric]:.4f}",
         interval(summary["interval"]) or "– (one seed)",
-        number(summary["parameters"]),
-        number(summary["macs"]),
-        duration(summary["seconds"]) if summary["seconds"] is not None else "",
+        format_number(summary["parameters"]),
+        format_number(summary["macs"]),
+        format_duration(summary["seconds"]) if summary["seconds"] is not None else "",
     )
 
 
@@ -60,7 +60,8 @@ def _cost(result: dict[str, Any]) -> list[str]:
     """The time and peak memory of a step of each training, in one line; empty if nothing was trained in this run."""
     trained = {name: result[role] for role, name in roles(result).items() if result[role].get("step_ms")}
     parts = [
-        f"{name} {duration(s['step_ms'] / 1000)}, {number(s.get('peak_memory_mb'))} MB" for name, s in trained.items()
+        f"{name} {format_duration(s['step_ms'] / 1000)}, {format_number(s.get('peak_memory_mb'))} MB"
+        for name, s in trained.items()
     ]
     scopes = {s.get("peak_memory_of") for s in trained.values()}
     scope = " of the process so far" if "process so far" in scopes else ""

@@ -76,8 +76,8 @@ class Keys(TypedDict, total=False):
     """the recipe that sets what isn't said otherwise; method=RECIPE says it too"""
     scheme: str | dict[str, Any]
     """who minimises what (tutelage list schemes): a name, or {name: …, …its options}"""
-    peers: int | list[str]
-    """students that learn together: how many, or each one's model"""
+    peers: int | list[str | dict[str, Any]]
+    """students that learn together: how many, or each one's model or {model, weights}"""
     stages: list[dict[str, Any]]
     """trainings before the student's: a list of {name, …keys}; `student` has the keys of its own"""
     column: str | None

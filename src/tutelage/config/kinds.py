@@ -8,17 +8,17 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from tutelage.utils.key_types import Hints, Name, Place
+from tutelage.utils.key_types import EntryTypes, Name, NameOrPath
 
 Spec = dict[str, Any]
 Layers = str | list[str]
-Term = Annotated[Spec, Hints({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
+Term = Annotated[Spec, EntryTypes({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
-Scheme = str | Annotated[Spec, Hints({"name": str})]
-Network = Annotated[Spec, Hints({"model": str, "weights": str, "device": str, "scheme": str})]
+Scheme = str | Annotated[Spec, EntryTypes({"name": str})]
+Network = Annotated[Spec, EntryTypes({"model": str, "weights": str, "device": str, "scheme": str})]
 """A network with options of its own: {model: …, weights: …}."""
-NetworkList = Annotated[list[Place | Network], Field(max_length=64)]
-TeacherSpec = Place | Annotated[Spec, Hints({"name": str, "model": str})] | NetworkList
+NetworkList = Annotated[list[NameOrPath | Network], Field(max_length=64)]
+TeacherSpec = NameOrPath | Annotated[Spec, EntryTypes({"name": str, "model": str})] | NetworkList
 """A network's name, a teacher of the catalogue with its options, or several networks."""
 
 
@@ -27,7 +27,7 @@ class ExtraStudent(TypedDict, total=False):
     """What a further student may be told."""
 
     name: Name
-    student: Place
+    student: NameOrPath
     method: Method
     seed: Annotated[int, Field(ge=0, le=2**31)]
 

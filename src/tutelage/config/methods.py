@@ -45,10 +45,10 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
     Raises: ConfigError that lists every fault.
     """
     terms = list(method_specs)
-    problems = [near_method(spec["name"]) for spec in terms if not registry.has("losses", spec["name"])]
+    problems = [near_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
-    entries = [registry.find("losses", spec["name"]) for spec in terms]
+    entries = [registry.find_entry("losses", spec["name"]) for spec in terms]
     problems = [
         f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
         f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."
@@ -63,7 +63,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
         Terms.from_method(terms)
 
 
-def way(entry: registry.Entry) -> str:
+def way(entry: registry.CatalogueEntry) -> str:
     """Whether a run takes this loss as its method, and with what; if none does, what it is for."""
     if entry.only_for:
         return f"no: {entry.only_for}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tutelage.config.kinds import Spec
 from tutelage.utils import registry
-from tutelage.utils.options import of_options
+from tutelage.utils.options import option_faults
 
 OFFLINE = "offline"
 """The scheme whose traits are known without importing it, and torch with it."""
@@ -30,8 +30,8 @@ def refuse_options(package: str, spec: Spec, example: str) -> None:
     name = spec.get("name")
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
-    kind = registry.find(package, name)
-    if faults := of_options(f"{registry.KINDS[package]} {name}", kind.load().from_context, options_of(spec)):
+    kind = registry.find_entry(package, name)
+    if faults := option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, options_of(spec)):
         raise ValueError("\n".join(faults))
 
 
@@ -39,4 +39,4 @@ def scheme_trait(scheme: str, trait: str) -> bool:
     """Return the value of a scheme's `takes_teacher` or `has_peers`."""
     if scheme == OFFLINE:
         return trait == "takes_teacher"
-    return bool(getattr(registry.find("schemes", scheme).load(), trait))
+    return bool(getattr(registry.find_entry("schemes", scheme).load(), trait))

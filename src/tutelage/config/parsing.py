@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 
 from tutelage.errors import ConfigError, shown
-from tutelage.utils.key_types import Hints
+from tutelage.utils.key_types import EntryTypes
 
 Kinds = Mapping[str, Any]
 """What each key may hold: its annotation."""
@@ -79,7 +79,7 @@ def file(path: Path, kinds: Kinds) -> dict[str, Any]:
         if not isinstance(node, yaml.MappingNode):
             what = "nothing" if node is None else "list" if isinstance(node, yaml.SequenceNode) else "a single value"
             raise ConfigError(f"holds {what}, expected keys and values.")
-        return _mapping(node, Hints(keys=True), kinds)
+        return _mapping(node, EntryTypes(keys=True), kinds)
     except ConfigError as error:
         raise ConfigError("\n".join(f"the configuration {path} {line}" for line in str(error).splitlines())) from error
 
@@ -179,7 +179,7 @@ def _value(node: yaml.Node, kind: Any, kinds: Kinds) -> Any:
     return _mapping(node, _hints(kind), kinds)
 
 
-def _mapping(node: yaml.Node, hints: Hints, kinds: Kinds) -> dict[str, Any]:
+def _mapping(node: yaml.Node, hints: EntryTypes, kinds: Kinds) -> dict[str, Any]:
     words = {**kinds, **hints.words} if hints.keys else hints.words
     result: dict[str, Any] = {}
     lines: dict[str, str] = {}
@@ -228,7 +228,7 @@ def _alternatives(kind: Any) -> Iterator[Any]:
     origin = get_origin(kind)
     if origin is Annotated:
         inner, *notes = get_args(kind)
-        yield from (note for note in notes if isinstance(note, Hints))
+        yield from (note for note in notes if isinstance(note, EntryTypes))
         yield from _alternatives(inner)
     elif origin in (Union, types.UnionType):
         for part in get_args(kind):
@@ -242,8 +242,8 @@ def _takes_text(options: Sequence[Any]) -> bool:
 
 
 def _is_mapping(kind: Any) -> bool:
-    return isinstance(kind, Hints) or kind is dict or get_origin(kind) is dict
+    return isinstance(kind, EntryTypes) or kind is dict or get_origin(kind) is dict
 
 
-def _hints(kind: Any) -> Hints:
-    return next((k for k in _options(kind) if isinstance(k, Hints)), Hints({}))
+def _hints(kind: Any) -> EntryTypes:
+    return next((k for k in _options(kind) if isinstance(k, EntryTypes)), EntryTypes({}))

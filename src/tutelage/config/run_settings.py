@@ -9,13 +9,13 @@ from pydantic import Field
 from tutelage.config.kinds import FURTHER, ExtraStudent, Method, NetworkList, Scheme, Spec, TeacherSpec
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
+    ChangesOnResume,
+    EntryTypes,
     FrozenOnly,
-    Hints,
     InBaseline,
-    Later,
+    MayNameStage,
     Name,
-    NamesStage,
-    Place,
+    NameOrPath,
     RunWide,
     Size,
 )
@@ -24,7 +24,7 @@ from tutelage.utils.key_types import (
 class RunSettings(TrainerSettings):
     """Abstract: the keys of a run; `tutelage.config.schema.Config` checks them."""
 
-    teacher: Annotated[NamesStage[TeacherSpec | None], InBaseline(None)] = Field(
+    teacher: Annotated[MayNameStage[TeacherSpec | None], InBaseline(None)] = Field(
         None,
         description="model name, run folder, several of them (their mean), moving_average, {name: …, …options} of the "
         "catalogue (tutelage list teachers), {model: …, epochs: …, lr: …} with the keys teacher_…, or none; in a list "
@@ -35,10 +35,10 @@ class RunSettings(TrainerSettings):
         description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
         "batch, or one that moves from the first to the last",
     )
-    student: Annotated[Place, Hints({"model": str, "weights": str})] | None = Field(
+    student: Annotated[NameOrPath, EntryTypes({"model": str, "weights": str})] | None = Field(
         None, description="model name, run folder, or {model: …, weights: …}"
     )
-    data: RunWide[Place] = Field(
+    data: RunWide[NameOrPath] = Field(
         "digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)"
     )
     method: Annotated[Method, InBaseline(None)] = Field(
@@ -53,7 +53,7 @@ class RunSettings(TrainerSettings):
     peers: int | NetworkList = Field(
         2, description="students that learn together: how many, or each one's model or {model, weights}"
     )
-    stages: RunWide[list[Annotated[Spec, Hints({"name": str}, keys=True)]]] = Field(
+    stages: RunWide[list[Annotated[Spec, EntryTypes({"name": str}, keys=True)]]] = Field(
         [],
         max_length=64,
         description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
@@ -64,7 +64,7 @@ class RunSettings(TrainerSettings):
     task: RunWide[str] = Field("auto", description="auto: what the data is for (tutelage list tasks)")
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
-    students: Annotated[list[Annotated[ExtraStudent, Hints(FURTHER)]], InBaseline([])] = Field(
+    students: Annotated[list[Annotated[ExtraStudent, EntryTypes(FURTHER)]], InBaseline([])] = Field(
         [],
         max_length=64,
         description="further students on the same batches and answers: a list of {name, student, method, seed}",
@@ -81,7 +81,7 @@ class RunSettings(TrainerSettings):
         description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
     )
     teacher_lr: RunWide[float | None] = Field(None, gt=0, le=100, description="its learning rate; None: lr")
-    teacher_weights: Place | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
+    teacher_weights: NameOrPath | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
     teacher_mean: list[float] | None = Field(
         None,
         description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
@@ -115,17 +115,17 @@ class RunSettings(TrainerSettings):
         description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
         "the student's",
     )
-    teacher_device: Later[FrozenOnly[str | None]] = Field(
+    teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
     )
-    student_weights: NamesStage[Place | None] = Field(None, description="file of the student's first weights")
-    term_weights: Annotated[NamesStage[str | None], InBaseline(None)] = Field(
+    student_weights: MayNameStage[NameOrPath | None] = Field(None, description="file of the student's first weights")
+    term_weights: Annotated[MayNameStage[str | None], InBaseline(None)] = Field(
         None,
         pattern=r"^stage:",
         description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
     )
     pretrained: RunWide[bool | None] = Field(None, description="published weights; None: as the model's name says")
-    cache: Annotated[FrozenOnly[bool | Place], InBaseline(False)] = Field(
+    cache: Annotated[FrozenOnly[bool | NameOrPath], InBaseline(False)] = Field(
         False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
     )
     cache_storage: str = Field(
@@ -156,5 +156,7 @@ class RunSettings(TrainerSettings):
         description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
         "their content, which notices a replaced photo of the same name and size",
     )
-    out: RunWide[Place | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
-    log: RunWide[Later[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field([], description="also log to these")
+    out: RunWide[NameOrPath | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
+    log: RunWide[ChangesOnResume[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field(
+        [], description="also log to these"
+    )

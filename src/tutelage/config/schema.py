@@ -17,8 +17,8 @@ from tutelage.config.nested import flattened
 from tutelage.config.run_settings import RunSettings
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
-from tutelage.utils.key_types import FROZEN_ONLY, LATER, NAMES_STAGE, RUN_WIDE, InBaseline
-from tutelage.utils.validation import absent, beside, faults
+from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_STAGE, RUN_WIDE, InBaseline
+from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
 """What need not be said with data=digits."""
@@ -65,7 +65,7 @@ class Config(RunSettings):
     @field_validator("task")
     @classmethod
     def _known_task(cls, task: str) -> str:
-        return task if task == "auto" else registry.find("tasks", task).name
+        return task if task == "auto" else registry.find_entry("tasks", task).name
 
     @field_validator("teacher")
     @classmethod
@@ -154,7 +154,7 @@ class Config(RunSettings):
             yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
         if self.sharded and self.teacher_follows:
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
-        needy = any(registry.find("losses", spec["name"]).needs_teacher for spec in specs(self.method))
+        needy = any(registry.find_entry("losses", spec["name"]).needs_teacher for spec in specs(self.method))
         if self.scheme_name == OFFLINE and self.teacher is None and needy:
             yield (
                 f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
@@ -177,7 +177,7 @@ class Config(RunSettings):
 
     def _contradictions_of_stages(self) -> Iterator[str]:
         """The stages' names and what they name; then each one's keys, by the same schema."""
-        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(NAMES_STAGE))
+        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(MAY_NAME_STAGE))
         yield from problems
         trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, words in trainings:
@@ -194,7 +194,7 @@ class Config(RunSettings):
         words = flattened(words, type(self).model_fields)
         whole = self.model_dump() | {"stages": []} | words
         name = name_of(whole["scheme"])
-        if registry.has("schemes", name) and not scheme_trait(name, "has_peers"):
+        if registry.is_known("schemes", name) and not scheme_trait(name, "has_peers"):
             whole = {key: x for key, x in whole.items() if key in words or key != "peers"}
         if not isinstance(whole["teacher"], list):
             whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
@@ -203,12 +203,12 @@ class Config(RunSettings):
         if "teacher" in words:  # these are of the run's own
             whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
         given = {}
-        if "method" not in words and any(not registry.has("losses", spec["name"]) for spec in specs(self.method)):
+        if "method" not in words and any(not registry.is_known("losses", spec["name"]) for spec in specs(self.method)):
             given["method"] = self.method  # it was given as an object, which no name finds
         try:
             return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
         except ValidationError as error:
-            problems = faults(error, type(self).model_fields, whole)
+            problems = describe_faults(error, type(self).model_fields, whole)
             raise ConfigError("\n".join(f"{who}: {line}" for line in problems.splitlines())) from error
 
     @property
@@ -222,7 +222,7 @@ class Config(RunSettings):
     def teacher_follows(self) -> bool:
         """Whether the teacher changes with the student in training."""
         named = self.catalogue_teacher
-        return named is not None and registry.find("teachers", named[0]).follows_student
+        return named is not None and registry.find_entry("teachers", named[0]).follows_student
 
     def each_teacher(self) -> list[Config]:
         """Return a configuration for each network that teaches: with it as the only teacher, and its own options.
@@ -269,7 +269,7 @@ class Config(RunSettings):
         """The schemes of all trainings."""
         schemes = [self.scheme, self.teacher_scheme, *(stage.get("scheme") for stage in self.stages)]
         names = {name_of(scheme) for scheme in schemes if scheme}
-        return {name for name in names if registry.has("schemes", name)}  # others are refused on their own
+        return {name for name in names if registry.is_known("schemes", name)}  # others are refused on their own
 
     def frozen_only(self) -> list[str]:
         """The keys that are set, and for a teacher that stays as it is."""
@@ -319,7 +319,7 @@ def kinds() -> dict[str, Any]:
 
 def later() -> list[str]:
     """Return the keys that may change when a run is resumed."""
-    return marked(LATER)
+    return marked(CHANGES_ON_RESUME)
 
 
 def marked(mark: str) -> list[str]:
@@ -360,8 +360,10 @@ def check(overrides: Mapping[str, Any]) -> Config:
     try:
         config = Config(**merged)
     except ValidationError as error:
-        problems += faults(error, Config.model_fields, merged).splitlines()
-        raise ConfigError("\n".join([*problems, *beside(merged, error, Config), *absent(merged)])) from error
+        problems += describe_faults(error, Config.model_fields, merged).splitlines()
+        raise ConfigError(
+            "\n".join([*problems, *find_contradictions(merged, error, Config), *find_missing_paths(merged)])
+        ) from error
     if problems:
         raise ConfigError("\n".join(problems))
     return config
@@ -373,6 +375,6 @@ def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
     known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
     scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
-    takes = not registry.has("schemes", name) or scheme_trait(name, "takes_teacher")
+    takes = not registry.is_known("schemes", name) or scheme_trait(name, "takes_teacher")
     without = "teacher" in overrides or not takes
     return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}

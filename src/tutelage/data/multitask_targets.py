@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import DataError, plain
-from tutelage.losses.base import IGNORED
+from tutelage.losses.base import IGNORE_INDEX
 
 MISSING = -1
 """The label of a sample without a label in a column; in targets any negative number has that meaning."""
@@ -74,10 +74,10 @@ def column_labels(path: Path, key: str, y: Array) -> Tensor:
             "`columns`."
         )
     labels = torch.from_numpy(y.astype(np.int64))
-    valid = (labels >= 0) | (labels == MISSING) | (labels == IGNORED)
+    valid = (labels >= 0) | (labels == MISSING) | (labels == IGNORE_INDEX)
     if not valid.all():
         raise DataError(
             f"{plain(path)}: {key} has the label {int(labels.min())}: expected labels from 0, or {MISSING} or "
-            f"{IGNORED} for a missing label."
+            f"{IGNORE_INDEX} for a missing label."
         )
     return labels.clamp(min=MISSING)

@@ -16,7 +16,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
 from tutelage.errors import ConfigError, DataError, plain, unknown
-from tutelage.utils.key_types import sides
+from tutelage.utils.key_types import parse_size
 
 VAL = 0.1
 """The default fraction of train that becomes the validation split if there is none."""
@@ -166,7 +166,7 @@ def height_and_width(size: int | str | Sequence[int] | None) -> tuple[int, int] 
     if size is None:
         return None
     try:
-        return sides(size)
+        return parse_size(size)
     except ValueError as error:
         raise ConfigError(f"size={size}: {error}.") from error
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.utils.dataclass_module import DataclassModule
 
-Losses = Tensor | dict[str, Tensor]
+LossValues = Tensor | dict[str, Tensor]
 """What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The label of a token that doesn't count."""
 
 INVARIANCES = {
@@ -92,23 +92,23 @@ class Loss(DataclassModule):
         """Student, teacher and what it asks, where they aren't those of its kind; in lists each tensor is (B, …)."""
         return None
 
-    def __mul__(self, weight: float) -> Mix:
-        return Mix(((float(weight), self),))
+    def __mul__(self, weight: float) -> LossSum:
+        return LossSum(((float(weight), self),))
 
     __rmul__ = __mul__
 
-    def __add__(self, other: Loss | Mix) -> Mix:
-        return Mix(((None, self),)) + other
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        return LossSum(((None, self),)) + other
 
 
 @dataclass(frozen=True)
-class Mix:
+class LossSum:
     """A sum of losses, as `KD(4) + 0.5 * AT()` makes it; a weight of None is the paper's."""
 
     parts: tuple[tuple[float | None, Loss], ...]
 
-    def __add__(self, other: Loss | Mix) -> Mix:
-        return Mix(self.parts + (other.parts if isinstance(other, Mix) else ((None, other),)))
+    def __add__(self, other: Loss | LossSum) -> LossSum:
+        return LossSum(self.parts + (other.parts if isinstance(other, LossSum) else ((None, other),)))
 
 
 class Response(Loss):
@@ -146,9 +146,9 @@ class Sequence(Loss):
 
     shift: bool = field(default=False, kw_only=True)
 
-    def aligned(self, targets: Tensor) -> Tensor:
+    def align_targets(self, targets: Tensor) -> Tensor:
         """What each position should say, (B, T); −100 where nothing is known."""
-        return F.pad(targets[:, 1:], (0, 1), value=IGNORED) if self.shift else targets
+        return F.pad(targets[:, 1:], (0, 1), value=IGNORE_INDEX) if self.shift else targets
 
     def tokens(self, logits: Tensor, targets: Tensor | None) -> Tensor:
         """A mask (B, T) of the positions that count: all, where there are no targets.
@@ -162,13 +162,13 @@ class Sequence(Loss):
                 f"{type(self).__name__} got logits {tuple(logits.shape)} and targets {tuple(targets.shape)}, expected "
                 "(B, T, V) and a token for each of the positions (B, T): it is for language models."
             )
-        return self.aligned(targets) != IGNORED
+        return self.align_targets(targets) != IGNORE_INDEX
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """A batch of 6, 5 tokens of 7, the first of each unlabelled."""
         targets = torch.randint(7, (6, 5))
-        targets[:, 0] = IGNORED
+        targets[:, 0] = IGNORE_INDEX
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), {"targets": targets}
 
 
@@ -178,7 +178,7 @@ class Dense(Loss):
     compares = "response"
 
 
-def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+def require_same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
     """Refuse two tensors that would be broadcast or can't be compared at all."""
     if student.shape != teacher.shape:
         raise ConfigError(
@@ -188,7 +188,7 @@ def same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
+def require_vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
     """Refuse maps and tokens where vectors are compared."""
     if not student.dim() == teacher.dim() == 2:
         raise ConfigError(
@@ -197,7 +197,7 @@ def vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
         )
 
 
-def as_many(loss: Loss, student: list[Tensor], teacher: list[Tensor]) -> None:
+def require_equal_counts(loss: Loss, student: list[Tensor], teacher: list[Tensor]) -> None:
     """Refuse lists that don't pair."""
     if len(student) != len(teacher) or not student:
         raise ConfigError(

@@ -14,7 +14,7 @@ from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import load_into, read_weights
 from tutelage.models.providers import SOURCES, creation_error
 from tutelage.models.zoo.base import ZooNetwork
-from tutelage.nn.feature_extractor import answer
+from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
 
 
@@ -129,7 +129,7 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     training, image = loaded.model.training, torch.zeros(1, request.channels, *request.size)
     try:
         with torch.no_grad():
-            response = answer(loaded.model.eval(), image)
+            response = compute_response(loaded.model.eval(), image)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise creation_error(loaded.name, request, error) from error
     finally:

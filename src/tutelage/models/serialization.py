@@ -79,7 +79,7 @@ def save(path: Path, model: nn.Module, card: ModelCard) -> None:
             continue
         seen[tensor.data_ptr()] = name
         weights[name] = tensor.detach().contiguous().cpu()
-    data = tensor_file.to_bytes(weights, {"tutelage": json.dumps(asdict(card))})
+    data = tensor_file.encode_tensors(weights, {"tutelage": json.dumps(asdict(card))})
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -149,7 +149,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write tensors by name."""
-    data = tensor_file.to_bytes({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
+    data = tensor_file.encode_tensors({name: x.detach().cpu().contiguous().clone() for name, x in tensors.items()})
     write_atomically(path, lambda file: file.write(data))
 
 
@@ -158,9 +158,9 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
 
     Raises: CheckpointError if it is missing, torn or altered.
     """
-    checksums.check(path)
+    checksums.verify(path)
     try:
-        return tensor_file.read(path)[0]
+        return tensor_file.read_tensors(path)[0]
     except FileNotFoundError as error:
         raise CheckpointError(f"{path} is missing: the stage that writes it wasn't trained.") from error
 

@@ -19,9 +19,9 @@ from torch.utils.checkpoint import checkpoint
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.nn.model_profile import LayerInfo, first, trace
+from tutelage.nn.model_profile import LayerInfo, first_samples, trace_layers
 from tutelage.structures import Inputs
-from tutelage.utils.compat import buffers_of, keeps_running_statistics, writes_in_place
+from tutelage.utils.compat import buffers_of, count_inplace_writes, has_running_statistics
 
 SMALL_FRACTION = 1 / 8
 """A module that holds at most this fraction of the activations isn't divided further."""
@@ -30,10 +30,10 @@ COVERED_FRACTION = 0.9
 """A module is divided if its children hold at least this fraction of its activations."""
 
 
-def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
+def enable_checkpointing(student: FeatureExtractor, inputs: Inputs) -> None:
     """Store a student's activations only at its blocks' inputs, until the student is closed.
 
-    Models of `transformers` without batch norm use their own gradient checkpointing; others use `blocks`.
+    Models of `transformers` without batch norm use their own gradient checkpointing; others use `find_blocks`.
 
     Args:
         student: The extractor whose model is changed in place; its `close` undoes the change.
@@ -44,22 +44,22 @@ def recompute(student: FeatureExtractor, inputs: Inputs) -> None:
     model = student.model
     supported = getattr(model, "supports_gradient_checkpointing", False)
     has_switch = supported and hasattr(model, "gradient_checkpointing_enable")
-    if has_switch and not any(keeps_running_statistics(m) for m in model.modules()):
+    if has_switch and not any(has_running_statistics(m) for m in model.modules()):
         student.handles.append(_TransformersCheckpointing(model))
         return
-    names = blocks(model, inputs)
+    names = find_blocks(model, inputs)
     if not names:
         raise ModelError(f"recompute: {type(model).__name__} has no blocks of several layers; set recompute=false.")
     student.handles += [_CheckpointedForward(name, model.get_submodule(name)) for name in names]
 
 
-def blocks(model: nn.Module, inputs: Inputs) -> list[str]:
+def find_blocks(model: nn.Module, inputs: Inputs) -> list[str]:
     """The modules to recompute, each as a whole: repeated modules, divided until each holds few activations.
 
     One forward of the first two samples measures the activations. Containers and stages are divided into the modules
     that they repeat; a block whose children have different classes isn't divided.
     """
-    layers = {layer.name: layer for layer in trace(model, first(inputs, 2))}
+    layers = {layer.name: layer for layer in trace_layers(model, first_samples(inputs, 2))}
     leaves = {name: _size(layer) for name, layer in layers.items() if not any(_within(n, name) for n in layers)}
     return _divided(model, "", layers, leaves)
 
@@ -130,12 +130,12 @@ class _Recomputation:
 
     def __init__(self, name: str, module: nn.Module, args: Sequence[Any]) -> None:
         self.name = name
-        self.inputs = [(x, writes_in_place(x)) for x in args if isinstance(x, Tensor)]
+        self.inputs = [(x, count_inplace_writes(x)) for x in args if isinstance(x, Tensor)]
         self.buffers = [(own, _copies(own)) for m in module.modules() if (own := buffers_of(m))]
 
     def check_inputs(self) -> None:
         """Raise ModelError if an input was overwritten in place since the first forward."""
-        if any(writes_in_place(x) != writes for x, writes in self.inputs):
+        if any(count_inplace_writes(x) != writes for x, writes in self.inputs):
             raise ModelError(
                 f"recompute: the input of block {self.name!r} is overwritten in place (by an in-place ReLU or "
                 "addition in the block or after it); make that operation `inplace=False`, or set recompute=false."

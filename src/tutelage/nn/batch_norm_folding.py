@@ -12,10 +12,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import apply_model, eval_no_grad, run_once
-from tutelage.nn.model_profile import first
-from tutelage.nn.token_grid import module_of, split
+from tutelage.nn.model_profile import first_samples
+from tutelage.nn.token_grid import module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs
-from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, leaves
+from tutelage.utils.compat import TorchDispatchMode, has_forward_hooks, tree_leaves
 
 NORMS = {
     nn.Linear: nn.BatchNorm1d,
@@ -29,7 +29,7 @@ TOLERANCE = 1e-3
 
 
 @torch.no_grad()
-def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
+def fold_batch_norms(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
     """Fold each batch norm into the layer before it, in place, and return the number of folded norms.
 
     w ← w · γ/√(σ² + ε);  b ← (b − μ) · γ/√(σ² + ε) + β. Exact up to rounding.
@@ -44,7 +44,7 @@ def fold(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ()) -> int:
 
     Raises: ModelError if the model is in train mode, or if its outputs differ after folding.
     """
-    kind, inputs = type(model).__name__, first(inputs, 2)
+    kind, inputs = type(model).__name__, first_samples(inputs, 2)
     if model.training:
         raise ModelError(
             f"{kind} is in train mode, and batch norms can be folded only in eval mode: call eval() first."
@@ -118,7 +118,7 @@ class _UseRecorder(TorchDispatchMode):
                 )
                 self._hook(module, lambda m, args, out: self._leave_norm())
         for layer in kept:
-            module, index = model.get_submodule(module_of(layer)), int(not split(layer)[0].endswith(":in"))
+            module, index = model.get_submodule(module_name(layer)), int(not split_layer_name(layer)[0].endswith(":in"))
             self._hook(module, lambda m, *outputs, index=index: self._keep(outputs[index]))
 
     def _hook(self, module: nn.Module, hook: Any) -> None:
@@ -141,7 +141,7 @@ class _UseRecorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count the uses of recorded outputs by an operation, except the running norm's use of its input."""
-        for x in leaves((args, kwargs)):
+        for x in tree_leaves((args, kwargs)):
             if id(x) in self.outputs and id(x) != self.current_input:
                 self.other_uses[id(x)] += 1
         return func(*args, **(kwargs or {}))

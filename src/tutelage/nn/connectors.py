@@ -17,11 +17,11 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.nn.blocks import BatchNorm
 from tutelage.nn.token_grid import GRID_SYNTAX, Grid
 
-Maker = Callable[[Tensor, Tensor], nn.Module]
+ConnectorFactory = Callable[[Tensor, Tensor], nn.Module]
 """A callable that builds a connector from an example student feature and an example teacher feature."""
 
 
-def make(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
+def build_connector(connector: str | ConnectorFactory, student: Tensor, teacher: Tensor) -> nn.Module:
     """Build a connector on the device and in the dtype of the student feature.
 
     Args:
@@ -31,17 +31,17 @@ def make(connector: str | Maker, student: Tensor, teacher: Tensor) -> nn.Module:
 
     Raises: ConfigError if the name is unknown or the connector can't map one shape to the other.
     """
-    maker = MAKERS[known(connector)] if isinstance(connector, str) else connector
+    maker = FACTORIES[require_known(connector)] if isinstance(connector, str) else connector
     return maker(student, teacher).to(student)
 
 
-def known(connector: str) -> str:
+def require_known(connector: str) -> str:
     """Return the name of a connector unchanged.
 
     Raises: ConfigError if no connector has that name.
     """
-    if connector not in MAKERS:
-        raise ConfigError(unknown("connector", connector, MAKERS))
+    if connector not in FACTORIES:
+        raise ConfigError(unknown("connector", connector, FACTORIES))
     return connector
 
 
@@ -53,10 +53,10 @@ def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
     if feature.dim() == 4:
         return feature
     if feature.dim() != 3:
-        raise ConfigError(f"a feature {shape_of(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
+        raise ConfigError(f"a feature {format_shape(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
     if grid is None:
         raise ConfigError(
-            f"tokens {shape_of(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
+            f"tokens {format_shape(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
             f"network declares, or as {GRID_SYNTAX}."
         )
     return grid.map(feature)
@@ -73,7 +73,7 @@ def as_vector(feature: Tensor) -> Tensor:
         return feature.mean(1)
     if feature.dim() == 2:
         return feature
-    raise ConfigError(f"a feature {shape_of(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
+    raise ConfigError(f"a feature {format_shape(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
 
 
 class Regressor(nn.Module):
@@ -91,7 +91,7 @@ class Regressor(nn.Module):
 
     def __init__(self, student: Tensor, teacher: Tensor, use_relu: bool = True) -> None:
         super().__init__()
-        self.conv = convolution(student, teacher)
+        self.conv = build_convolution(student, teacher)
         self.bn = BatchNorm(teacher.shape[1])
         self.use_relu = use_relu
         self.size = teacher.shape[2:]
@@ -99,7 +99,7 @@ class Regressor(nn.Module):
     def forward(self, feature: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W'), or (B, D) → (B, D')."""
         if isinstance(self.conv, nn.Conv2d) and self.conv.kernel_size == (1, 1):
-            feature = resized(feature, self.size)
+            feature = resize(feature, self.size)
         feature = self.bn(self.conv(feature))
         return F.relu(feature) if self.use_relu else feature
 
@@ -116,7 +116,7 @@ class Conv1x1(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C', H', W')."""
-        return self.bn(self.conv(resized(feature, self.size)))
+        return self.bn(self.conv(resize(feature, self.size)))
 
 
 class Linear(nn.Module):
@@ -131,7 +131,7 @@ class Linear(nn.Module):
         return self.linear(as_vector(feature))
 
 
-MAKERS: dict[str, Maker] = {
+FACTORIES: dict[str, ConnectorFactory] = {
     "regressor": Regressor,
     "conv1x1": Conv1x1,
     "linear": Linear,
@@ -139,7 +139,7 @@ MAKERS: dict[str, Maker] = {
 }
 
 
-def convolution(student: Tensor, teacher: Tensor) -> nn.Module:
+def build_convolution(student: Tensor, teacher: Tensor) -> nn.Module:
     """Build the convolution of `Regressor`, or its linear layer for vectors."""
     if student.dim() == teacher.dim() == 2:
         return nn.Linear(student.shape[1], teacher.shape[1])
@@ -155,7 +155,7 @@ def convolution(student: Tensor, teacher: Tensor) -> nn.Module:
     return nn.Conv2d(*channels, 1)
 
 
-def resized(feature: Tensor, size: tuple[int, ...]) -> Tensor:
+def resize(feature: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize a map: by average pooling if no side grows, otherwise bilinearly."""
     if feature.shape[2:] == size:
         return feature
@@ -187,11 +187,12 @@ def require_maps(name: str, student: Tensor, teacher: Tensor) -> None:
     """Raise ConfigError unless both features are maps (B, C, H, W)."""
     if not student.dim() == teacher.dim() == 4:
         raise ConfigError(
-            f"connector {name!r} from the student's {shape_of(student)} to the teacher's {shape_of(teacher)}: expected "
+            f"connector {name!r} from the student's {format_shape(student)} to the teacher's "
+            f"{format_shape(teacher)}: expected "
             "two maps (B, C, H, W); turn tokens into maps (form 'map'), or use connector 'linear' between vectors."
         )
 
 
-def shape_of(feature: Tensor) -> str:
+def format_shape(feature: Tensor) -> str:
     """Format a feature's shape for a message."""
     return str(tuple(feature.shape))

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
-from tutelage.nn.token_grid import convert_tokens, module_of, split
+from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
 from tutelage.structures import Inputs, Outputs, response_of
-from tutelage.utils.compat import uncompiled, writes_in_place
+from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
 class FeatureExtractor(nn.Module):
@@ -37,18 +37,18 @@ class FeatureExtractor(nn.Module):
 
     def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        self.model = model = uncompiled(model)
+        self.model = model = unwrap_compiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
         self.capturing = False  # the wrapped model may also be called directly
-        self.norm_widths = norm_widths(model)
+        self.norm_widths = layer_norm_widths(model)
         modules = dict(model.named_modules())
         self.handles: list[Any] = []  # changes of the model that `close` removes
         for layer in self.layers:
-            name = module_of(layer)
+            name = module_name(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
-            if split(layer)[0].endswith(":in"):
+            if split_layer_name(layer)[0].endswith(":in"):
                 hook = modules[name].register_forward_pre_hook(partial(self._capture_input, layer))
             else:
                 hook = modules[name].register_forward_hook(partial(self._capture, layer))
@@ -69,14 +69,14 @@ class FeatureExtractor(nn.Module):
             raise ModelError(
                 f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer."
             )
-        self.store[layer] = out, writes_in_place(out)
+        self.store[layer] = out, count_inplace_writes(out)
 
     def forward(self, inputs: Inputs) -> Outputs:
         """Run the model and return its response and the captured features."""
         self.store.clear()
         self.capturing = True
         try:
-            response = answer(self.model, inputs)
+            response = compute_response(self.model, inputs)
             features = {layer: convert_tokens(self._feature(layer), layer, self.model, inputs) for layer in self.layers}
         finally:
             self.capturing = False
@@ -87,7 +87,7 @@ class FeatureExtractor(nn.Module):
         if layer not in self.store:
             raise ModelError(f"layer {layer!r} didn't run in the forward; name a layer that runs.")
         feature, version = self.store[layer]
-        if writes_in_place(feature) != version:
+        if count_inplace_writes(feature) != version:
             raise ModelError(
                 f"layer {layer!r} was overwritten in place by a later operation (an in-place ReLU or addition); "
                 "name the layer that overwrites it, or make that operation `inplace=False`."
@@ -96,7 +96,7 @@ class FeatureExtractor(nn.Module):
 
     def _channels_first(self, x: Tensor) -> Tensor:
         """Permute a channels-last map (B, H, W, C) to (B, C, H, W)."""
-        return x.permute(0, 3, 1, 2) if channels_come_last(x.shape[1:], self.norm_widths) else x
+        return x.permute(0, 3, 1, 2) if is_channels_last(x.shape[1:], self.norm_widths) else x
 
     def close(self) -> nn.Module:
         """Remove the hooks and return the wrapped model."""
@@ -110,17 +110,17 @@ def apply_model(model: nn.Module, inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, dict) else model(inputs)
 
 
-def answer(model: nn.Module, inputs: Inputs) -> Tensor:
+def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
     return response_of(apply_model(model, inputs))
 
 
-def norm_widths(model: nn.Module) -> set[int]:
+def layer_norm_widths(model: nn.Module) -> set[int]:
     """The widths of the model's LayerNorms."""
     return {m.normalized_shape[0] for m in model.modules() if isinstance(m, nn.LayerNorm)}
 
 
-def channels_come_last(shape: Sequence[int], widths: set[int]) -> bool:
+def is_channels_last(shape: Sequence[int], widths: set[int]) -> bool:
     """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
     return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
 

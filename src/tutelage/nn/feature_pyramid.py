@@ -18,7 +18,7 @@ from tutelage.nn.connectors import as_map
 EPS = 1e-6
 
 
-class Pyramid(nn.Module):
+class FeaturePyramid(nn.Module):
     """One bidirectional feature pyramid whose l-th level has width·C_l channels, C_l being the l-th feature's.
 
     P_L = lat(F_L);  P_l = fuse(lat(F_l), up(P_{l+1}));  R_1 = P_1;  R_l = fuse(lat'(F_l), P_l, down(R_{l−1})), without
@@ -30,7 +30,7 @@ class Pyramid(nn.Module):
         features: An example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l).
         classes: The number of logits.
         width: The factor of the channels of each level.
-        depth: The number of separable convolutions in each `Fuse`.
+        depth: The number of separable convolutions in each `WeightedFusion`.
 
     Paper: Ji, Shin, Hwang, Park, Moon. CVPR 2021. arXiv:2103.08273 (BiFPNc). Sizes may decrease by any factor; the
     authors' code halves them, with pooling windows of 3 × 3.
@@ -45,8 +45,10 @@ class Pyramid(nn.Module):
         self.lateral_back = nn.ModuleList(_conv_bn_relu(c, w) for c, w in zip(channels[1:], widths[1:], strict=True))
         self.up = nn.ModuleList(_conv_bn_relu(deep, shallow) for shallow, deep in pairwise(widths))
         self.down = nn.ModuleList(_conv_bn_relu(shallow, deep) for shallow, deep in pairwise(widths))
-        self.fuse = nn.ModuleList(Fuse(2, w, depth) for w in widths[:-1])
-        self.fuse_back = nn.ModuleList([*(Fuse(3, w, depth) for w in widths[1:-1]), Fuse(2, widths[-1], depth)])
+        self.fuse = nn.ModuleList(WeightedFusion(2, w, depth) for w in widths[:-1])
+        self.fuse_back = nn.ModuleList(
+            [*(WeightedFusion(3, w, depth) for w in widths[1:-1]), WeightedFusion(2, widths[-1], depth)]
+        )
         self.fc = nn.Linear(widths[-1], classes)
         self.to(maps[0])
 
@@ -77,7 +79,7 @@ class Pyramid(nn.Module):
         return refined
 
 
-class Fuse(nn.Module):
+class WeightedFusion(nn.Module):
     """A learned weighted sum of maps of one shape: ReLU(conv(Σ_i ŵ_i x_i)), ŵ = ReLU(w) / (Σ ReLU(w) + ε).
 
     conv: `depth` depthwise separable 3×3 convolutions with batch norm, with ReLU between them. Initially w = 1.

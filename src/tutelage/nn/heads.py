@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.connectors import as_map, resized
+from tutelage.nn.connectors import as_map, resize
 
 
-class Head(nn.Module):
+class BottleneckClassifier(nn.Module):
     """A bottleneck from a feature to the shape of a deeper one, and a linear classifier of its mean over positions.
 
     Convolutions: 1×1 to a quarter of the deeper feature's channels, 3×3 with the stride between the two, 1×1 to the
@@ -40,11 +40,11 @@ class Head(nn.Module):
 
     def forward(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) → the transformed feature (B, D, h, w) and the logits (B, classes)."""
-        transformed = resized(self.bottleneck(as_map(feature)), self.size)
+        transformed = resize(self.bottleneck(as_map(feature)), self.size)
         return transformed, self.fc(transformed.mean((2, 3)))
 
 
-class Aggregate(nn.Module):
+class ConcatClassifier(nn.Module):
     """A classifier of several concatenated features of one size.
 
     A 1×1 convolution reduces the concatenation to the last feature's channels; a linear layer classifies its mean over

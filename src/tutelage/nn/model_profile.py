@@ -16,14 +16,14 @@ from tutelage.errors import ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
-    channels_come_last,
     eval_no_grad,
-    norm_widths,
+    is_channels_last,
+    layer_norm_widths,
     run_once,
 )
 from tutelage.nn.token_grid import with_form
 from tutelage.structures import Batch, Inputs
-from tutelage.utils.compat import uncompiled, writes_in_place
+from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class ModelProfile:
     """A model run on one example: its response, its layers, its stages, its embedding, and any layer's feature.
 
     model, inputs: what was run, the inputs being the example's first two samples. feature: returns the feature of a
-    layer on these. learns: whether a gradient from a layer's feature, or from the response if the name is empty,
-    reaches anything trainable. metadata: facts of the model that losses may require. members: the profiles of several
-    models whose outputs are joined.
+    layer on these. is_trainable: whether a gradient from a layer's feature, or from the response if the name is empty,
+    reaches anything trainable. metadata: facts of the model that losses may require. member_profiles: the profiles of
+    several models whose outputs are joined.
     """
 
     model: nn.Module
@@ -64,16 +64,16 @@ class ModelProfile:
     embedding: str
     metadata: dict[str, Any]
     feature: Callable[[str], Tensor]
-    learns: Callable[[str], bool]
-    members: Sequence[ModelProfile] = ()
+    is_trainable: Callable[[str], bool]
+    member_profiles: Sequence[ModelProfile] = ()
 
-    def named(self, layer: str, form: str) -> str:
+    def name_with_form(self, layer: str, form: str) -> str:
         """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens."""
         return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
 
     def with_response(self, response: Tensor) -> ModelProfile:
         """Return the profile of one model of the same layers with this response."""
-        return replace(self, response=response, members=())
+        return replace(self, response=response, member_profiles=())
 
 
 def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
@@ -81,17 +81,17 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
 
     Raises: ModelError if it overwrites its input in place.
     """
-    model, inputs = uncompiled(model), first(batch.inputs, 2)
+    model, inputs = unwrap_compiled(model), first_samples(batch.inputs, 2)
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
-    before = [writes_in_place(x) for x in tensors]
+    before = [count_inplace_writes(x) for x in tensors]
     response = run_once(model, inputs).response
-    if before != [writes_in_place(x) for x in tensors]:
+    if before != [count_inplace_writes(x) for x in tensors]:
         raise ModelError(
             f"{type(model).__name__} overwrites its input in place, and other networks use the same input: make its "
             "first "
             "operation `inplace=False`, or let it work on a copy."
         )
-    layers = trace(model, inputs)
+    layers = trace_layers(model, inputs)
     stages = [layer for layer in layers if layer.stage is not None]
     embedding = _embedding(model, inputs, response) or _last_stage(stages)
     return ModelProfile(
@@ -103,7 +103,7 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
         embedding,
         _metadata(model, embedding),
         feature=partial(_feature, model, inputs),
-        learns=partial(_learns, model, inputs),
+        is_trainable=partial(_learns, model, inputs),
     )
 
 
@@ -138,12 +138,12 @@ def _last_stage(stages: Sequence[LayerInfo]) -> str:
     return with_form(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
 
 
-def first(inputs: Inputs, n: int) -> Inputs:
+def first_samples(inputs: Inputs, n: int) -> Inputs:
     """Return the first n samples of the inputs."""
     return inputs[:n] if isinstance(inputs, Tensor) else {name: x[:n] for name, x in inputs.items()}
 
 
-def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
+def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     """List the modules that output a tensor (B, …), in the order in which they finish, with the stages marked."""
     outputs: dict[str, tuple[nn.Module, Tensor, int]] = {}
     calls: dict[str, int] = {}
@@ -153,11 +153,11 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         out = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
             outputs.pop(name, None)
-            outputs[name] = module, out, writes_in_place(out)
+            outputs[name] = module, out, count_inplace_writes(out)
             calls[name] = calls.get(name, 0) + 1
 
     _visit_outputs(model, inputs, record)
-    widths = norm_widths(model)
+    widths = layer_norm_widths(model)
     layers = [
         LayerInfo(
             name,
@@ -168,7 +168,7 @@ def trace(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
         )
         for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
-    intact = {name for name, (_, out, writes) in outputs.items() if writes_in_place(out) == writes}
+    intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
     stages = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in intact], blocks))}
     return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, stages.get(x.name)) for x in layers]
@@ -189,7 +189,7 @@ def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Mo
             handle.remove()
 
 
-def order(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+def record_call_times(model: nn.Module, inputs: Inputs) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
     """Return, by module name, the times at which a module's calls begin and end in one forward, as counts of events."""
     begins: dict[str, list[int]] = {}
     ends: dict[str, list[int]] = {}
@@ -212,14 +212,14 @@ def _record_time(times: dict[str, list[int]], clock: Iterator[int], name: str, *
     times.setdefault(name, []).append(next(clock))
 
 
-def parents(name: str) -> set[str]:
+def parent_names(name: str) -> set[str]:
     """Return the names of all modules that contain the named module."""
     parts = name.split(".")
     return {".".join(parts[:k]) for k in range(1, len(parts))}
 
 
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
-    return (shape[2], shape[0], shape[1]) if channels_come_last(shape, widths) else shape
+    return (shape[2], shape[0], shape[1]) if is_channels_last(shape, widths) else shape
 
 
 def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
@@ -279,7 +279,7 @@ def _embedding(model: nn.Module, inputs: Inputs, response: Tensor) -> str:
     return f"{names[-1]}:in" if names else ""
 
 
-def pair(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
+def pair_stages(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> list[tuple[LayerInfo, LayerInfo]]:
     """Pair two models' stages in order, so that resolutions and relative depths agree best.
 
     Each stage of the model with fewer stages is paired with one of the other model: of all increasing assignments, the
@@ -305,4 +305,4 @@ def response_profile(response: Tensor) -> ModelProfile:
         raise ModelError(f"layer {layer!r}: this teacher has no layers; use a method that compares logits alone.")
 
     model, inputs = nn.Identity(), torch.empty(0)
-    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, learns=lambda layer: False)
+    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, is_trainable=lambda layer: False)

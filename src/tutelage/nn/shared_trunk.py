@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
 from tutelage.nn.feature_extractor import FeatureExtractor, eval_no_grad
-from tutelage.nn.model_profile import order, parents, trace
+from tutelage.nn.model_profile import parent_names, record_call_times, trace_layers
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs, Outputs
 
@@ -74,7 +74,7 @@ class Branches(nn.Module):
         finally:
             handle.remove()
 
-    def share(self, inputs: Inputs, split: str = "auto") -> None:
+    def share_trunk(self, inputs: Inputs, split: str = "auto") -> None:
         """Let the networks, of one architecture, share all modules of the first that run before the layer `split`.
 
         If two networks have equal parameters, the layers after the split are reinitialised in the later one.
@@ -89,13 +89,13 @@ class Branches(nn.Module):
         first, *rest = [student.model for student in self.extractors().values()]
         if any(_shapes(network) != _shapes(first) for network in rest):
             raise ModelError("branches that share a trunk need one architecture; name one model (student=…).")
-        begins, ends = order(first, inputs)
+        begins, ends = record_call_times(first, inputs)
         self.split = _after_stages(first, inputs, begins, ends) if split == "auto" else split
         if self.split not in begins:
             raise ModelError(unknown("layer", self.split, begins))
         before = {name: [end for end in times if end < begins[self.split][0]] for name, times in ends.items()}
         before = {name: times for name, times in before.items() if times}
-        self.trunk = {name: len(times) for name, times in before.items() if not parents(name) & before.keys()}
+        self.trunk = {name: len(times) for name, times in before.items() if not parent_names(name) & before.keys()}
         parameters = _parameters_before(first, inputs, self.split, list(self.trunk))
         if not self.trunk:
             raise ModelError(
@@ -144,7 +144,7 @@ def _after_stages(
     model: nn.Module, inputs: Inputs, begins: Mapping[str, list[int]], ends: Mapping[str, list[int]]
 ) -> str:
     """The first layer that begins after the second-to-last stage has ended."""
-    stages = [layer.name for layer in trace(model, inputs) if layer.stage is not None]
+    stages = [layer.name for layer in trace_layers(model, inputs) if layer.stage is not None]
     if len(stages) < 2:
         raise ModelError(
             f"{type(model).__name__} has fewer than two stages: name the layer where the branches begin (split=…)."

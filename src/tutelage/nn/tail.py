@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, unknown
-from tutelage.nn.feature_extractor import answer, channels_come_last, eval_no_grad, norm_widths
-from tutelage.nn.model_profile import order, parents
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad, is_channels_last, layer_norm_widths
+from tutelage.nn.model_profile import parent_names, record_call_times
 from tutelage.nn.replay import record_outputs, replay_outputs
 from tutelage.structures import Inputs
 
@@ -32,7 +32,7 @@ class Tail(nn.Module):
     def __init__(self, model: nn.Module, layer: str, inputs: Inputs) -> None:
         super().__init__()
         self.model, self.layer = model, layer
-        _, ends = order(model, inputs)
+        _, ends = record_call_times(model, inputs)
         if layer not in ends:
             raise ModelError(unknown("layer", layer, ends))
         if len(ends[layer]) > 1:
@@ -41,13 +41,13 @@ class Tail(nn.Module):
             )
         before = {name: [end for end in times if end <= ends[layer][0]] for name, times in ends.items()}
         calls = {name: len(times) for name, times in before.items() if times}
-        self.trunk = {name: count for name, count in calls.items() if not parents(name) & calls.keys()}
+        self.trunk = {name: count for name, count in calls.items() if not parent_names(name) & calls.keys()}
         modules = {model.get_submodule(name): count for name, count in self.trunk.items()}
         with eval_no_grad(model), record_outputs(modules) as recording:
-            response = answer(model, inputs)
+            response = compute_response(model, inputs)
         outputs = {name: recording[model.get_submodule(name)] for name in self.trunk}
         feature = outputs[layer][0]
-        self.channels_last = channels_come_last(feature.shape[1:], norm_widths(model))
+        self.channels_last = is_channels_last(feature.shape[1:], layer_norm_widths(model))
         self.shapes = _shapes({"inputs": inputs, "outputs": outputs}, len(feature))
         for name in self.trunk:
             if len(ends[name]) == self.trunk[name]:
@@ -70,7 +70,7 @@ class Tail(nn.Module):
         recording = {self.model.get_submodule(name): list(outputs) for name, outputs in zeros["outputs"].items()}
         recording[self.model.get_submodule(self.layer)] = [feature]
         with replay_outputs(recording):
-            return answer(self.model, zeros["inputs"])
+            return compute_response(self.model, zeros["inputs"])
 
 
 def _shapes(value: Any, samples: int) -> Any:

@@ -52,20 +52,20 @@ class Grid:
         return self.patches(tokens).transpose(1, 2).unflatten(2, (self.height, self.width))
 
 
-def split(layer: str) -> tuple[str, str]:
+def split_layer_name(layer: str) -> tuple[str, str]:
     """Split a layer's name into the name and the form of its tokens; the form is empty if the name has none."""
     name, _, form = layer.rpartition(":")
     return (name, form) if name and (form in ("map", "patches") or GRID_PATTERN.fullmatch(form)) else (layer, "")
 
 
-def module_of(layer: str) -> str:
+def module_name(layer: str) -> str:
     """The name of a layer's module, without `:in` and the form of its tokens."""
-    return split(layer)[0].removesuffix(":in")
+    return split_layer_name(layer)[0].removesuffix(":in")
 
 
 def with_form(layer: str, form: str) -> str:
     """Append a form to a layer's name, unless the name already has one."""
-    return layer if split(layer)[1] else f"{layer}:{form}"
+    return layer if split_layer_name(layer)[1] else f"{layer}:{form}"
 
 
 def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs) -> Tensor:
@@ -73,7 +73,7 @@ def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs
 
     Raises: ConfigError if the grid is unknown or doesn't match the number of tokens.
     """
-    name, form = split(layer)
+    name, form = split_layer_name(layer)
     explicit = GRID_PATTERN.fullmatch(form)
     if feature.dim() != 3:
         if explicit:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tutelage.data.multitask_targets import column_slices
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Losses
+from tutelage.losses.base import Loss, LossValues
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.utils.dataclass_module import DataclassModule
@@ -20,13 +20,13 @@ from tutelage.utils.dataclass_module import DataclassModule
 UNBUILT = (Loss.build, Temperature.build, SampleWeight.build)
 
 
-def by_column(
-    compare: Callable[[Any, Any, dict[str, Any]], Losses],
+def compare_by_column(
+    compare: Callable[[Any, Any, dict[str, Any]], LossValues],
     sizes: Sequence[int],
     student: Any,
     teacher: Any,
     loss_kwargs: dict[str, Any],
-) -> Losses:
+) -> LossValues:
     """Return the values of `compare` for each of K columns, divided by K: their means add up to the columns' mean.
 
     sizes: how many classes each column has; none: there are no columns. Where targets are required, samples without a
@@ -45,14 +45,14 @@ def by_column(
             these["targets"] = loss_kwargs["targets"][:, number].clamp(min=0)
         if known is not None and some:
             these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
-            sides = [rows(side, known) for side in sides]
+            sides = [select_positions(side, known) for side in sides]
         of_column = compare(sides[0], sides[1], these)
         for name, values in of_column.items() if isinstance(of_column, Mapping) else [("", of_column)]:
             losses[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
     return losses
 
 
-def refuse(
+def refuse_columns(
     loss: Loss, policies: Sequence[DataclassModule], compares: str, teacher: ModelProfile | None, sizes: Sequence[int]
 ) -> None:
     """Refuse a loss that can't be taken column by column, if there are columns.
@@ -72,7 +72,11 @@ def refuse(
             f"{name} compares samples with each other or keeps something of each class, and can't be taken label "
             "column by label column; use one that compares class by class, such as kd, or one of features."
         )
-    listed = teacher.members if teacher is not None and compares == "response" and "teacher" in loss.list_inputs else []
+    listed = (
+        teacher.member_profiles
+        if teacher is not None and compares == "response" and "teacher" in loss.list_inputs
+        else []
+    )
     if any(member.response.shape[1] != sum(sizes) for member in listed):
         raise ConfigError(
             f"{name} compares with each of several teachers, and here each of them outputs a label column of its own; "
@@ -80,10 +84,10 @@ def refuse(
         )
 
 
-def rows(value: Any, mask: Tensor) -> Any:
+def select_positions(value: Any, mask: Tensor) -> Any:
     """Return the positions in the mask: rows (N, C) of logits (B, C, …), and (N,) of values by position."""
     if isinstance(value, list):
-        return [rows(x, mask) for x in value]
+        return [select_positions(x, mask) for x in value]
     if isinstance(value, Mapping):
         return {k: v[mask] if isinstance(v, Tensor) and v.shape == mask.shape else v for k, v in value.items()}
     return None if value is None else value.movedim(1, -1)[mask]

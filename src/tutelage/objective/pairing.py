@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.losses.base import Loss
-from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.model_profile import LayerInfo, ModelProfile, pair_stages
+from tutelage.nn.token_grid import module_name
 from tutelage.utils.options import Layers
 
 RequestedLayers = Mapping[str, Sequence[str]]
@@ -19,7 +19,7 @@ def layer_list(layers: Layers) -> list[str]:
     return [] if layers == "auto" else [layers] if isinstance(layers, str) else list(layers)
 
 
-def pairs_of(
+def pair_layers(
     loss: Loss, compares: str, requested: RequestedLayers, student: ModelProfile, teacher: ModelProfile
 ) -> list[tuple[str, str]]:
     """Return the requested pairs of layers, or those that fit what the loss compares.
@@ -46,7 +46,10 @@ def _fitting(
         return []
     if "teacher" in loss.list_inputs:
         few = None if loss.all_stages else 1  # deep ones first, which all have
-        each = zip(*(pair(student.stages, member.stages)[::-1][:few] for member in teacher.members), strict=False)
+        each = zip(
+            *(pair_stages(student.stages, member.stages)[::-1][:few] for member in teacher.member_profiles),
+            strict=False,
+        )
         return [
             (student_names.name, f"{m}.{teacher_names.name}")
             for pairs in each
@@ -58,7 +61,7 @@ def _fitting(
         _named(profile, requested[side]) or profile.stages
         for side, profile in (("student", student), ("teacher", teacher))
     ]
-    pairs = [(s.name, t.name) for s, t in pair(*ends)]
+    pairs = [(s.name, t.name) for s, t in pair_stages(*ends)]
     if any(requested.values()) or compares in ("stages", "review"):
         return pairs
     return [pairs[-1] if compares == "last" else pairs[len(pairs) // 2]]
@@ -66,13 +69,13 @@ def _fitting(
 
 def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
     known = {layer.name: layer for layer in profile.layers}
-    return [known.get(module_of(name)) or _missing(name, known) for name in names]
+    return [known.get(module_name(name)) or _missing(name, known) for name in names]
 
 
 def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:
     raise ModelError(unknown("layer", name, known))
 
 
-def in_words(profile: ModelProfile, name: str) -> str:
+def describe_layer(profile: ModelProfile, name: str) -> str:
     """Return a layer with its shape."""
     return str(next((layer for layer in profile.layers if layer.name == name), name))

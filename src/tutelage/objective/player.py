@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, apply_model
-from tutelage.nn.model_profile import ModelProfile, first, profile_model
+from tutelage.nn.model_profile import ModelProfile, first_samples, profile_model
 from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -61,14 +61,14 @@ class Player(nn.Module):
         """Return each term's weighted scalar; for a list of teachers, its mean over them."""
         student_outputs = self.forward_student(batch)
         if isinstance(teacher_outputs, list):
-            return self.among(student_outputs, teacher_outputs, batch)
+            return self.compare_with_each(student_outputs, teacher_outputs, batch)
         return self.compare(student_outputs, teacher_outputs, batch)
 
-    def among(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
+    def compare_with_each(self, student_outputs: Outputs, others: list[Outputs], batch: Batch) -> dict[str, Tensor]:
         """Return each term's mean over the others; a loss of lists gets one's own members, or all the others."""
         losses: dict[str, Tensor] = {}
         for other in others:
-            teacher_outputs = replace(other, members=other.members or others)
+            teacher_outputs = replace(other, member_outputs=other.member_outputs or others)
             for term, value in self.compare(student_outputs, teacher_outputs, batch).items():
                 losses[term] = losses.get(term, 0) + value / len(others)
         return losses
@@ -78,7 +78,7 @@ class Player(nn.Module):
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             return self.terms(student_outputs, teacher_outputs, batch, self.task.mask(batch))
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the modules that get an optimiser each, by name."""
         return {"": self}
 
@@ -90,7 +90,7 @@ class Player(nn.Module):
 class AuxiliaryPlayer(nn.Module):
     """Abstract: a module with an optimiser that is no student."""
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the whole module."""
         return {"": self}
 
@@ -99,7 +99,7 @@ class AuxiliaryPlayer(nn.Module):
         return {}
 
 
-def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
+def refuse_single_sample(students: Mapping[str, FeatureExtractor], batch: Batch, batch_size: int) -> None:
     """Refuse batches of one sample for students with a norm over the batch.
 
     Raises: ConfigError that names the student and the key.
@@ -109,7 +109,7 @@ def refuse_single(students: Mapping[str, FeatureExtractor], batch: Batch, batch_
     for name, student in students.items():
         try:
             with torch.no_grad():
-                apply_model(copy.deepcopy(student.model).train(), first(batch.inputs, 1))
+                apply_model(copy.deepcopy(student.model).train(), first_samples(batch.inputs, 1))
         except ValueError as error:
             raise ConfigError(
                 f"batch_size: one sample a batch and process, and {name} has a norm over the batch ({error}); use 2 "

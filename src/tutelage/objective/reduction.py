@@ -10,10 +10,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Losses
+from tutelage.losses.base import LossValues
 
 
-def mean(values: Losses, shared: bool = False) -> Tensor:
+def mean(values: LossValues, shared: bool = False) -> Tensor:
     """Return the mean of un-reduced values; of several by name, the sum of their means.
 
     shared: the number of values differs between processes (masks), so that each divides by the number of all of them:
@@ -30,13 +30,13 @@ def mean(values: Losses, shared: bool = False) -> Tensor:
     return values.sum() / count.clamp(min=1)
 
 
-def times(values: Losses, factor: Tensor) -> Losses:
+def multiply(values: LossValues, factor: Tensor) -> LossValues:
     """Return un-reduced values times a number, or times one number per sample or position.
 
     Raises: ConfigError if they aren't values of samples.
     """
     if isinstance(values, Mapping):
-        return {name: cast(Tensor, times(value, factor)) for name, value in values.items()}
+        return {name: cast(Tensor, multiply(value, factor)) for name, value in values.items()}
     if factor.numel() == 1:
         return factor.reshape(()) * values
     if values.shape[: factor.dim()] != factor.shape:

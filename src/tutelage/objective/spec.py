@@ -6,44 +6,44 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss, LossSum
 from tutelage.nn import connectors
 from tutelage.objective.term import Term, parse_samples, parse_temperature, parse_weight
 from tutelage.policies.parsing import policy_spec
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
-from tutelage.utils.options import of_options
-from tutelage.utils.registry import catalogue_name, find
+from tutelage.utils.options import option_faults
+from tutelage.utils.registry import catalogue_name, find_entry
 
-Method = Loss | Mix | Term | Mapping[str, Any] | Iterable[Any] | str
+Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
 """What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
 
-WIRING = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
+TERM_OPTIONS = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
 """The options of a term, in addition to its loss's."""
 
 PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "weight": (Mapping, parse_weight),
     "temperature": (Mapping, parse_temperature),
     "samples": (Mapping, parse_samples),
-    "connector": (str, connectors.known),
+    "connector": (str, connectors.require_known),
 }
 """The options that a configuration describes by a value of this type, and what parses it."""
 
 
-def from_spec(spec: Mapping[str, Any]) -> Term:
+def term_from_spec(spec: Mapping[str, Any]) -> Term:
     """Return the term that `{name: at, weight: 0.5, student: layer2, teacher: layer3, …the loss's options}` describes.
 
     Raises: ConfigError that lists every fault.
     """
     options = dict(spec)
-    wiring = {k: options.pop(k) for k in WIRING if options.get(k) is not None}
+    wiring = {k: options.pop(k) for k in TERM_OPTIONS if options.get(k) is not None}
     name = options.pop("name", None)
     if not name:
         raise ConfigError(f"a term needs a name: {dict(spec)}; for instance {{name: at, weight: 0.5}}.")
-    kind = find("losses", name).load()
+    kind = find_entry("losses", name).load()
     if isinstance(options.get("temperature"), Mapping | DataclassModule):
         wiring["temperature"] = options.pop("temperature")
-        options |= {"temperature": 1.0} if "temperature" in kind.names() else {}
-    faults = of_options(name, kind, options, WIRING) + of_options(name, Term, wiring)
+        options |= {"temperature": 1.0} if "temperature" in kind.option_names() else {}
+    faults = option_faults(name, kind, options, TERM_OPTIONS) + option_faults(name, Term, wiring)
     for option, (values, parse) in PARSERS.items():
         if isinstance(wiring.get(option), values):
             try:
@@ -52,10 +52,10 @@ def from_spec(spec: Mapping[str, Any]) -> Term:
                 faults.append(f"{name}: {error}")
     if faults:
         raise ConfigError("\n".join(faults))
-    return Term(build_from_options(kind, name, options, WIRING), **wiring)
+    return Term(build_from_options(kind, name, options, TERM_OPTIONS), **wiring)
 
 
-def spec_of(term: Term) -> dict[str, Any]:
+def term_spec(term: Term) -> dict[str, Any]:
     """Return what from_spec makes the term of.
 
     A value that isn't plain is there by its repr, which from_spec refuses.
@@ -75,7 +75,7 @@ def spec_of(term: Term) -> dict[str, Any]:
     return own | {k: v if isinstance(v, plain) else repr(v) for k, v in values.items()}
 
 
-def terms_of(method: Method | None) -> list[Term]:
+def terms_from_method(method: Method | None) -> list[Term]:
     """Return the terms of a method.
 
     Raises: ConfigError that lists the faults of all terms.
@@ -95,7 +95,7 @@ def terms_of(method: Method | None) -> list[Term]:
 def _parts(method: Method | None) -> list[Any]:
     if method is None:
         return []
-    if isinstance(method, Mix):
+    if isinstance(method, LossSum):
         return list(method.parts)
     if isinstance(method, Loss | Term | Mapping | str):
         return [method]
@@ -114,8 +114,8 @@ def _term(part: Any) -> Term:
     if isinstance(part, Loss):
         return Term(part)
     if isinstance(part, str):
-        return Term(find("losses", part).load()())
+        return Term(find_entry("losses", part).load()())
     if isinstance(part, Mapping):
-        return from_spec(part)
+        return term_from_spec(part)
     weight, loss = part
     return Term(loss, weight)

@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Losses
+from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
 from tutelage.objective.pairing import layer_list
-from tutelage.objective.reduction import mean, times
+from tutelage.objective.reduction import mean, multiply
 from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
 from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
 from tutelage.policies.parsing import parse_policy
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
-from tutelage.utils.distributed import gathered, samples_of
-from tutelage.utils.options import Checked, EpochsOrZero, Layers, NonNegative, Number
+from tutelage.utils.distributed import all_gather_samples, count_samples
+from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
 
 
-class Term(Checked, nn.Module):
+class Term(CheckedArguments, nn.Module):
     """One loss at a weight, between layers of the student and the teacher.
 
     weight: a number, or a policy that sets it in training (a schedule, or one that depends on the other terms); None
@@ -45,7 +45,7 @@ class Term(Checked, nn.Module):
         weight: Number | Weight | Schedule | Mapping[str, Any] | None = None,
         student: Layers = "auto",
         teacher: Layers = "auto",
-        connector: str | connectors.Maker | None = None,
+        connector: str | connectors.ConnectorFactory | None = None,
         warmup: EpochsOrZero = 0.0,
         gather: bool = False,
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
@@ -70,7 +70,7 @@ class Term(Checked, nn.Module):
             connector if connector is not None else loss.connector,
         )
         if isinstance(self.request.connector, str) and self.request.connector:
-            connectors.known(self.request.connector)
+            connectors.require_known(self.request.connector)
         self.connectors = nn.ModuleList()
         builds = {type(part).build for part in (loss, *self.policies().values())}
         nothing_to_build = builds <= {Loss.build, Temperature.build, SampleWeight.build}
@@ -104,11 +104,11 @@ class Term(Checked, nn.Module):
         self, wiring: Wiring, student: ModelProfile, teacher: ModelProfile, batch: Batch, samples: int
     ) -> None:
         """Size the connectors and the loss's learned parts from features."""
-        student_features = [wiring.shaped(student.feature(layer)) for layer in wiring.student_layers]
-        teacher_features = [wiring.shaped(teacher.feature(layer)) for layer in wiring.teacher_layers]
+        student_features = [wiring.to_loss_format(student.feature(layer)) for layer in wiring.student_layers]
+        teacher_features = [wiring.to_loss_format(teacher.feature(layer)) for layer in wiring.teacher_layers]
         if wiring.connector:
             sides = zip(student_features, teacher_features, strict=True)
-            self.connectors = nn.ModuleList([connectors.make(wiring.connector, s, t) for s, t in sides])
+            self.connectors = nn.ModuleList([connectors.build_connector(wiring.connector, s, t) for s, t in sides])
             self.connectors.eval()
             with torch.no_grad():
                 student_features = self._connected(student_features)
@@ -192,20 +192,26 @@ class Term(Checked, nn.Module):
         student = self._side("student", student_outputs)
         teacher = None if teacher_outputs is None else self._side("teacher", teacher_outputs)
         if self.gather:
-            student, teacher, loss_kwargs, mask = gathered([student, teacher, loss_kwargs, mask], samples_of(student))
+            student, teacher, loss_kwargs, mask = all_gather_samples(
+                [student, teacher, loss_kwargs, mask], count_samples(student)
+            )
         if mask is not None and self.loss.maskable:
-            student, teacher, loss_kwargs = (multitask.rows(side, mask) for side in (student, teacher, loss_kwargs))
+            student, teacher, loss_kwargs = (
+                multitask.select_positions(side, mask) for side in (student, teacher, loss_kwargs)
+            )
         values = self._compare(student, teacher, loss_kwargs)
         return mean(values, mask is not None or self.loss.data_dependent_size or bool(self._columns()))
 
     def _of_features(self, wiring: Wiring, student_outputs: Outputs, teacher_outputs: Outputs, batch: Batch) -> Tensor:
         """Return the sum, over the layer pairs, of the mean of the loss."""
         available = available_inputs(batch, student_outputs, teacher_outputs)
-        student = self._connected([wiring.shaped(student_outputs[layer]) for layer in wiring.student_layers])
-        teacher = [wiring.shaped(teacher_outputs[layer]) for layer in wiring.teacher_layers]
+        student = self._connected([wiring.to_loss_format(student_outputs[layer]) for layer in wiring.student_layers])
+        teacher = [wiring.to_loss_format(teacher_outputs[layer]) for layer in wiring.teacher_layers]
         loss_kwargs = self._loss_kwargs(available) | self._head_logits(wiring, student, available)
         if self.gather:
-            student, teacher, loss_kwargs = gathered([student, teacher, loss_kwargs], len(student_outputs.response))
+            student, teacher, loss_kwargs = all_gather_samples(
+                [student, teacher, loss_kwargs], len(student_outputs.response)
+            )
         if self.loss.compares == "review":
             return mean(self.loss(student, teacher, **loss_kwargs))
         return torch.stack([mean(self.loss(s, t, **loss_kwargs)) for s, t in zip(student, teacher, strict=True)]).sum()
@@ -225,16 +231,19 @@ class Term(Checked, nn.Module):
 
     def _side(self, side: str, outputs: ModelProfile | Outputs) -> Any:
         """Return a side's response, or the list of its members' if the loss takes such."""
-        return [member.response for member in outputs.members] if side in self.loss.list_inputs else outputs.response
+        if side not in self.loss.list_inputs:
+            return outputs.response
+        members = outputs.member_outputs if isinstance(outputs, Outputs) else outputs.member_profiles
+        return [member.response for member in members]
 
     def _columns(self) -> tuple[int, ...]:
         return () if self.wiring is None else self.wiring.columns
 
-    def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> Losses:
+    def _compare(self, student: Any, teacher: Any, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, of each label column by itself."""
-        return multitask.by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
+        return multitask.compare_by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
 
-    def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> Losses:
+    def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> LossValues:
         """Return the loss of two responses, softened and weighed sample by sample as the policies have it."""
         factor: Tensor | None = None
         if self.samples is not None:
@@ -246,7 +255,7 @@ class Term(Checked, nn.Module):
             )
             factor = square if factor is None else factor * square
         values = self.loss(student, teacher, **self._for(self.loss, loss_kwargs))
-        return values if factor is None else times(values, factor)
+        return values if factor is None else multiply(values, factor)
 
     def _loss_kwargs(self, available: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the loss and the policies require, of what is available."""

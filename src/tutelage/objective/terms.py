@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.base import Loss
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective.spec import Method, terms_of
+from tutelage.objective.spec import Method, terms_from_method
 from tutelage.objective.term import Term
 from tutelage.objective.wiring import WiringRequest
 from tutelage.policies.base import Weight
@@ -23,31 +23,33 @@ from tutelage.utils.registry import catalogue_name
 Requests = Callable[[Term], WiringRequest]
 """What each term is to compare."""
 
-ANSWERS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
+CLASSIFIER_INPUTS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
 """The inputs a loss may require that the teacher's classifier computes, or that are its weights."""
 
 
 class Terms(nn.ModuleDict):
     """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
-    first: the state of terms that were trained before; terms of the same names start from it when they are wired.
+    initial_state: the state of terms that were trained before; terms of the same names start from it when wired.
     """
 
-    def __init__(self, terms: Mapping[str, Term] | None = None, first: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, terms: Mapping[str, Term] | None = None, initial_state: Mapping[str, Tensor] | None = None
+    ) -> None:
         super().__init__(terms)
-        self.first = first
+        self.initial_state = initial_state
 
     @classmethod
     def from_method(
-        cls, method: Method | None, task_loss: Loss | None = None, first: Mapping[str, Tensor] | None = None
+        cls, method: Method | None, task_loss: Loss | None = None, initial_state: Mapping[str, Tensor] | None = None
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
         truth: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
-        supervised loss itself. first: the state from which terms start, as in the constructor.
+        supervised loss itself. initial_state: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
-        terms = terms_of(method)
+        terms = terms_from_method(method)
         if task_loss is not None and all(term.loss.needs_teacher for term in terms):
             task_loss_weight = max((term.task_loss_weight for term in terms), default=1.0)
             if task_loss_weight > 0:
@@ -59,9 +61,9 @@ class Terms(nn.ModuleDict):
             names[f"{name}_{twins + 1}" if twins else name] = term
         if not names:
             raise ConfigError("the method has no term at all; name a loss (method=kd).")
-        return cls(names, first)
+        return cls(names, initial_state)
 
-    def named(self) -> dict[str, Term]:
+    def named_terms(self) -> dict[str, Term]:
         """Return the terms by name."""
         return {name: cast(Term, term) for name, term in self.items()}
 
@@ -69,33 +71,35 @@ class Terms(nn.ModuleDict):
         """Return the layers of "student" or "teacher" that some term compares."""
         return tuple(dict.fromkeys(layer for term in self.values() for layer in getattr(term, f"{side}_layers")))
 
-    def sees_vector(self, layer: str) -> bool:
+    def averages_layer(self, layer: str) -> bool:
         """Return whether every term that compares this layer of the teacher averages it over positions."""
-        wirings = [term.wiring for term in self.named().values() if term.wiring is not None]
+        wirings = [term.wiring for term in self.named_terms().values() if term.wiring is not None]
         forms = [wiring.feature_format for wiring in wirings if layer in wiring.teacher_layers]
         return bool(forms) and set(forms) == {"vector"}
 
     def needs_member_outputs(self) -> bool:
         """Return whether a term compares with each of several teachers."""
-        return any("teacher" in term.loss.list_inputs for term in self.named().values())
+        return any("teacher" in term.loss.list_inputs for term in self.named_terms().values())
 
     def needs_responses(self) -> bool:
         """Return whether a term depends on the teacher's response or classifier; the others use features alone."""
-        taught = [term for term in self.named().values() if term.loss.needs_teacher]
-        return any(term.compares == "response" or ANSWERS & set(chain(*term.loss_inputs.values())) for term in taught)
+        taught = [term for term in self.named_terms().values() if term.loss.needs_teacher]
+        return any(
+            term.compares == "response" or CLASSIFIER_INPUTS & set(chain(*term.loss_inputs.values())) for term in taught
+        )
 
     def refuse_frozen(self, student: ModelProfile) -> None:
         """Refuse a student that can't learn what the wired terms compare.
 
         Raises: ModelError if its response depends on nothing trainable; ConfigError that names a term and its layers.
         """
-        if not student.learns(""):
+        if not student.is_trainable(""):
             raise ModelError(
                 "the student has nothing to learn: all that its response depends on is frozen; unfreeze some of its "
                 "parameters (requires_grad_(True))."
             )
-        for name, term in self.named().items():
-            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.learns(layer)]:
+        for name, term in self.named_terms().items():
+            if still := [layer for layer in dict.fromkeys(term.student_layers) if not student.is_trainable(layer)]:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares the student's {', '.join(still)}, which "
                     "nothing trainable leads to: unfreeze layers up to there, or name later ones (student=…)."
@@ -115,37 +119,41 @@ class Terms(nn.ModuleDict):
         samples: the training set's size. provides: the inputs that the scheme adds to each batch. requests: what each
         term is to compare, if it isn't what its options request.
         """
-        for name, term in self.named().items():
+        for name, term in self.named_terms().items():
             try:
                 term.wire(student, teacher, batch, samples, provides, requests and requests(term))
             except (ConfigError, ModelError) as error:
                 raise type(error)(f"term {name!r}: {error}") from error
-        going = [n for n, term in self.named().items() if isinstance(term.weight, Weight) and term.weight.compares]
-        if going and all(term.loss.needs_teacher for term in self.named().values()):
+        going = [
+            n
+            for n, term in self.named_terms().items()
+            if isinstance(term.weight, Weight) and term.weight.needs_task_loss
+        ]
+        if going and all(term.loss.needs_teacher for term in self.named_terms().values()):
             raise ConfigError(
                 f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
-        if self.first is not None:
-            self._load(self.first)
+        if self.initial_state is not None:
+            self._load(self.initial_state)
 
-    def _load(self, first: Mapping[str, Tensor]) -> None:
+    def _load(self, initial_state: Mapping[str, Tensor]) -> None:
         """Load the tensors of the same names."""
         own = self.state_dict()
-        shared = [name for name in own if name in first]
+        shared = [name for name in own if name in initial_state]
         for name in shared:
-            if first[name].shape != own[name].shape:
+            if initial_state[name].shape != own[name].shape:
                 raise ConfigError(
-                    f"term_weights: {name} is {tuple(first[name].shape)} there and {tuple(own[name].shape)} here; "
-                    "name the same layers and options in both stages."
+                    f"term_weights: {name} is {tuple(initial_state[name].shape)} there and {tuple(own[name].shape)} "
+                    "here; name the same layers and options in both stages."
                 )
         if not shared:
-            there, here = ({name.partition(".")[0] for name in names} for names in (first, own))
+            there, here = ({name.partition(".")[0] for name in names} for names in (initial_state, own))
             raise ConfigError(
                 f"term_weights: that stage leaves parts of {', '.join(sorted(there)) or 'no term'}, and here "
                 f"{', '.join(sorted(here)) or 'no term'} has any; the two must have a term in common."
             )
-        self.load_state_dict({name: first[name] for name in shared}, strict=False)
+        self.load_state_dict({name: initial_state[name] for name in shared}, strict=False)
 
     def forward(
         self,
@@ -156,7 +164,7 @@ class Terms(nn.ModuleDict):
         supervised: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
-        terms = self.named()
+        terms = self.named_terms()
         supervised = (
             self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if supervised is None else supervised
         )
@@ -172,7 +180,7 @@ class Terms(nn.ModuleDict):
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Return the weighted scalars of the terms that need no teacher."""
-        terms = self.named().items()
+        terms = self.named_terms().items()
         return {
             name: term(student_outputs, teacher_outputs, batch, mask)
             for name, term in terms
@@ -181,7 +189,7 @@ class Terms(nn.ModuleDict):
 
     def balance(self, norms: Mapping[str, float]) -> bool:
         """Pass gradient norms to the weights that depend on them; return whether there are any."""
-        terms = self.named()
+        terms = self.named_terms()
         task_loss = sum(norms.get(name, 0.0) for name, term in terms.items() if not term.loss.needs_teacher)
         balanced = [(name, term.weight) for name, term in terms.items() if isinstance(term.weight, Weight)]
         for name, weight in balanced:
@@ -190,12 +198,12 @@ class Terms(nn.ModuleDict):
 
     def weights(self) -> dict[str, float]:
         """Return the current weights of the terms whose weight depends on other terms."""
-        policies = {name: term.weight for name, term in self.named().items() if isinstance(term.weight, Weight)}
-        current = {name: policy.current() for name, policy in policies.items()}
+        policies = {name: term.weight for name, term in self.named_terms().items() if isinstance(term.weight, Weight)}
+        current = {name: policy.current_factor() for name, policy in policies.items()}
         return {name: weight for name, weight in current.items() if weight is not None}
 
 
-def unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
+def request_unless_named(student: Sequence[str], teacher: Sequence[str]) -> Requests:
     """Let each term that compares features, and whose options name no layers, compare these."""
 
     def request(term: Term) -> WiringRequest:

@@ -13,7 +13,7 @@ from tutelage.losses.base import Dense, Loss
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
-from tutelage.objective.pairing import RequestedLayers, in_words, pairs_of
+from tutelage.objective.pairing import RequestedLayers, describe_layer, pair_layers
 from tutelage.policies.base import SampleWeight, Temperature
 from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
@@ -31,7 +31,7 @@ class WiringRequest:
 
     compares: str
     layers: RequestedLayers
-    connector: str | connectors.Maker
+    connector: str | connectors.ConnectorFactory
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Wiring:
     """
 
     compares: str
-    connector: str | connectors.Maker = ""
+    connector: str | connectors.ConnectorFactory = ""
     feature_format: str = ""
     student_layers: tuple[str, ...] = ()
     teacher_layers: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     columns: tuple[int, ...] = ()
 
-    def shaped(self, feature: Tensor) -> Tensor:
+    def to_loss_format(self, feature: Tensor) -> Tensor:
         """Return a feature in the form in which it reaches the loss."""
         if self.feature_format == "map":
             return connectors.as_map(feature)
@@ -80,7 +80,7 @@ def wire(
     without_positions = isinstance(loss, Dense) and student.response.dim() == 2
     if teacher is not None and compares == "response" and (any(request.layers.values()) or without_positions):
         compares, connector = "last", connector or "conv1x1"
-    multitask.refuse(loss, policies, compares, teacher, batch.columns)
+    multitask.refuse_columns(loss, policies, compares, teacher, batch.columns)
     if teacher is not None and compares == "response":
         _refuse_other_shapes(loss, student.response, teacher.response)
     _refuse_policies(loss, policies, compares, teacher)
@@ -101,8 +101,8 @@ def _wire_layers(
     else:
         form = "patches" if feature_format == "vector" or request.connector == "linear" else ""
     pairs = [
-        (student.named(s, form), teacher.named(t, form)) if form else (s, t)
-        for s, t in pairs_of(loss, request.compares, request.layers, student, teacher)
+        (student.name_with_form(s, form), teacher.name_with_form(t, form)) if form else (s, t)
+        for s, t in pair_layers(loss, request.compares, request.layers, student, teacher)
     ]
     return Wiring(
         request.compares,
@@ -110,17 +110,17 @@ def _wire_layers(
         feature_format,
         tuple(s for s, _ in pairs),
         tuple(t for _, t in pairs),
-        tuple((in_words(student, s), in_words(teacher, t)) for s, t in pairs),
+        tuple((describe_layer(student, s), describe_layer(teacher, t)) for s, t in pairs),
         columns,
     )
 
 
-TEACHER = "teacher outputs"
-LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
+TEACHER_OUTPUTS = "teacher outputs"
+OUTPUT_LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
 """What a loss requires in addition to the inputs that its forward names."""
 
-REMEDIES = {TEACHER: "Name a teacher (teacher=…)."} | dict.fromkeys(
-    LISTS.values(),
+REMEDIES = {TEACHER_OUTPUTS: "Name a teacher (teacher=…)."} | dict.fromkeys(
+    OUTPUT_LISTS.values(),
     "Such a list has the outputs of peers, exits, views or several teachers: name several teachers (teacher=[a, b]), "
     "or a scheme that makes it.",
 )
@@ -130,21 +130,21 @@ def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
     """Return what a loss with its policies requires of the batch and the two models."""
     parts: tuple[DataclassModule, ...] = (loss, *policies)
     return [
-        *([TEACHER] if loss.needs_teacher else []),
-        *(LISTS[side] for side in loss.list_inputs),
+        *([TEACHER_OUTPUTS] if loss.needs_teacher else []),
+        *(OUTPUT_LISTS[side] for side in loss.list_inputs),
         *dict.fromkeys(name for part in parts for name in part.required_inputs()),
     ]
 
 
-def provided(
+def provided_inputs(
     student: ModelProfile, teacher: ModelProfile | None, batch: Batch, provides: Iterable[str] = ()
 ) -> list[str]:
     """Return what the batch, the two models and the scheme provide, in the words of `requirements`."""
     inputs = available_inputs(batch, student, teacher)
     sides = {"student": student, "teacher": teacher}
     return [
-        *([] if teacher is None else [TEACHER]),
-        *(LISTS[side] for side, profile in sides.items() if profile is not None and profile.members),
+        *([] if teacher is None else [TEACHER_OUTPUTS]),
+        *(OUTPUT_LISTS[side] for side, profile in sides.items() if profile is not None and profile.member_profiles),
         *inputs,
         *(["teacher_head_logits"] if "heads" in inputs else []),
         *provides,
@@ -163,7 +163,7 @@ def refuse_missing(
 
     Raises: ConfigError that lists what is missing.
     """
-    there = provided(student, teacher, batch, provides)
+    there = provided_inputs(student, teacher, batch, provides)
     missing = [requirement for requirement in requirements(loss, policies) if requirement not in there]
     if missing:
         remedies = dict.fromkeys(REMEDIES[requirement] for requirement in missing if requirement in REMEDIES)

@@ -24,12 +24,12 @@ class Temperature(DataclassModule):
 
     `forward(student, teacher, *, …)` maps both sides' logits (B, C, …) to τ, which is one number, or one per sample or
     position, (B, …). The loss receives s/τ and t/τ. Its value is multiplied by τ², which keeps the gradient's size,
-    unless the class attribute `square` is false. The keyword-only parameters of forward are the inputs that the policy
-    requires of the batch.
+    unless the class attribute `scales_loss` is false. The keyword-only parameters of forward are the inputs that the
+    policy requires of the batch.
     """
 
     paper: ClassVar[str] = ""
-    square: ClassVar[bool] = True
+    scales_loss: ClassVar[bool] = True
 
     def build(self, student: Tensor, teacher: Tensor) -> None:
         """Create the learned parameters from an example of both sides' logits (B, C, …)."""
@@ -45,8 +45,12 @@ class Temperature(DataclassModule):
         Returns: both sides' softened logits, and the factor by which the loss's value is multiplied.
         """
         temperature = torch.as_tensor(self(student, teacher, **loss_kwargs), dtype=student.dtype, device=student.device)
-        divisor = by_position(temperature, student)
-        return student / divisor, teacher / divisor, temperature**2 if self.square else torch.ones_like(temperature)
+        divisor = broadcast_by_position(temperature, student)
+        return (
+            student / divisor,
+            teacher / divisor,
+            temperature**2 if self.scales_loss else torch.ones_like(temperature),
+        )
 
 
 class ScheduledTemperature(Temperature):
@@ -75,10 +79,10 @@ class Weight(DataclassModule):
     """
 
     paper: ClassVar[str] = ""
-    compares: ClassVar[bool] = True
+    needs_task_loss: ClassVar[bool] = True
     """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
-    def current(self) -> float | None:
+    def current_factor(self) -> float | None:
         """Return the factor in use if it stays the same until gradients are next measured, and None otherwise."""
         return None
 
@@ -103,7 +107,7 @@ class SampleWeight(DataclassModule):
         """Create the learned parameters from an example of both sides' logits (B, C, …)."""
 
 
-def by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
+def broadcast_by_position(value: float | Tensor, like: Tensor) -> float | Tensor:
     """Reshape values (B,) or (B, …), one per sample or position, to broadcast with (B, C, …); a number is kept."""
     if not isinstance(value, Tensor) or value.numel() == 1:
         return value

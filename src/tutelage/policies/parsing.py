@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from tutelage.errors import ConfigError
 from tutelage.policies.base import ScheduledTemperature
 from tutelage.utils.dataclass_module import DataclassModule, build_from_options
-from tutelage.utils.registry import catalogue_name, find
+from tutelage.utils.registry import catalogue_name, find_entry
 
 P = TypeVar("P", bound=DataclassModule)
 
@@ -29,7 +29,7 @@ def parse_policy(option: str, value: Any, *kinds: type[P]) -> P:
         name = options.pop("name", None)
         if not name:
             raise ConfigError(f"{option}={dict(value)}: a policy needs a name, such as {{name: ramp, epochs: 5}}.")
-        value = build_from_options(find("policies", name).load(), name, options)
+        value = build_from_options(find_entry("policies", name).load(), name, options)
     if not isinstance(value, kinds):
         names = " or a ".join(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", kind.__name__).lower() for kind in kinds)
         raise ConfigError(f"{option}={value!r}: expected a number or a {names} policy (tutelage list policies).")

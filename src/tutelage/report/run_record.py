@@ -141,7 +141,7 @@ def _result(path: Path) -> dict[str, Any]:
     file = path / "result.json"
     mend = "pass the folder of a finished run, or finish this run with `tutelage resume`."
     try:
-        result = json.loads(checksums.read(file))
+        result = json.loads(checksums.read_verified(file))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(f"no result.json in {str(path)!r}, and a report is written from it: {mend}") from error
     except (OSError, ValueError) as error:
@@ -180,7 +180,7 @@ def _try(run: RunRecord, file: Path, load: Callable[[Path], Any], kind: type[T])
     if not file.exists():
         return None
     try:
-        checksums.check(file)
+        checksums.verify(file)
         value = load(file)
         if isinstance(value, kind):
             return value

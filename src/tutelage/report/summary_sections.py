@@ -32,7 +32,7 @@ from tutelage.report.components import (
 )
 from tutelage.report.run_record import ROLES, RunRecord
 from tutelage.report.svg_charts import ChartRow, draw_intervals
-from tutelage.utils.intervals import interval_caveat, worse
+from tutelage.utils.intervals import interval_caveat, is_worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
@@ -145,7 +145,7 @@ def _teacher_warning(run: RunRecord) -> list[Block]:
     if not (
         is_number(teacher)
         and is_number(baseline)
-        and worse(teacher, baseline, run.result.get("higher_is_better", True))
+        and is_worse(teacher, baseline, run.result.get("higher_is_better", True))
     ):
         return []
     return [

@@ -15,7 +15,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.items import Field, describe_value
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, Mix
+from tutelage.losses.base import Loss, LossSum
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.runs.inputs import Provided
@@ -49,7 +49,9 @@ def apart(
             overrides[role] = f"object:{type(value).__name__}"
         elif value is not None:
             overrides[role] = _names(value)
-    if isinstance(method, Loss | Mix | Term | Terms) or (isinstance(method, list) and any(_is_part(m) for m in method)):
+    if isinstance(method, Loss | LossSum | Term | Terms) or (
+        isinstance(method, list) and any(_is_part(m) for m in method)
+    ):
         objects["method"] = list(method.values()) if isinstance(method, Terms) else method
         overrides["method"] = None  # it may be a loss that no name finds
     return replace(provided, **objects), overrides
@@ -113,7 +115,7 @@ def _are_teachers(value: Any) -> bool:
 
 
 def _is_part(item: Any) -> bool:
-    return isinstance(item, Loss | Mix | Term)
+    return isinstance(item, Loss | LossSum | Term)
 
 
 OF_DATASETS = ("classes", "mean", "std", "normalised", "fields")
@@ -135,7 +137,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a name (`tutelage list data`), a Data, or map-style Datasets (train, test)",
     ),
     "method": (
-        lambda value: isinstance(value, str | Loss | Mix | Term | Terms | list | tuple | Mapping),
+        lambda value: isinstance(value, str | Loss | LossSum | Term | Terms | list | tuple | Mapping),
         "a loss (an object, as KD()), a sum of losses, a Terms, a list of them, or a name (`tutelage list losses`)",
     ),
     "callbacks": (

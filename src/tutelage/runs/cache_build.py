@@ -63,7 +63,7 @@ def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached
     data = context.data
     teacher = getattr(scheme, "teacher", None)
     teacher = teacher.teacher if isinstance(teacher, PrefetchingTeacher) else teacher
-    result = teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]
+    result = teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]
     scheme.to(run.fabric.device)
     if config.channels_last and not config.sharded:
         scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits

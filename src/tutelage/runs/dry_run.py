@@ -9,7 +9,7 @@ import torch
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, ModelError, NotFinite
 from tutelage.nn.feature_extractor import run_once
-from tutelage.objective.player import refuse_single
+from tutelage.objective.player import refuse_single_sample
 from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import RunInputs
@@ -70,7 +70,7 @@ def _try_phase(builder: RunBuilder, storage: DryStorage, phase: Phase, samples: 
         take_turns(scheme, batch)
     except Exception:  # a loss may require more samples than these few: a whole batch decides
         take_turns(scheme, _first_batch(scheme, context, min(settings.batch_size, len(data.train))))
-    refuse_single(scheme.students(), batch, settings.batch_size // builder.inputs.fabric.world_size)
+    refuse_single_sample(scheme.students(), batch, settings.batch_size // builder.inputs.fabric.world_size)
     if builder.plan.leaves_terms(phase):
         storage.states[phase.name] = dict(terms_of(scheme).state_dict())
     if builder.inputs.config.sharded:

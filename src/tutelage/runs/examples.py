@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
-from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
 
@@ -38,7 +38,7 @@ def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) ->
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
     with eval_no_grad(network):
-        response = task.response(answer(network, batch.inputs), batch)
+        response = task.response(compute_response(network, batch.inputs), batch)
     _keep(path, index=numbers, masks=_small(response.argmax(1)))
 
 
@@ -92,4 +92,4 @@ def _small(masks: Tensor) -> np.ndarray[Any, Any]:
 def _keep(path: Path, **arrays: Any) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    checksums.write(path, buffer.getvalue())
+    checksums.write_recorded(path, buffer.getvalue())

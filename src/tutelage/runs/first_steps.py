@@ -41,7 +41,7 @@ def sizes(scheme: Scheme, settings: TrainerSettings) -> list[Finding]:
 
 def _parts(scheme: Scheme) -> Iterator[tuple[str, torch.nn.Module]]:
     for name, player in scheme.players.items():
-        for part in unwrap(player).optimised().values():
+        for part in unwrap(player).optimised_modules().values():
             yield name, part
 
 

@@ -28,7 +28,7 @@ def make(path: Path, texts: Mapping[str, str]) -> None:
         aside.mkdir(parents=True)
         for name, text in texts.items():
             write_text(aside / name, text)
-        checksums.add(aside, texts)
+        checksums.record(aside, texts)
         aside.rename(path)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)

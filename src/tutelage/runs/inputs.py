@@ -84,7 +84,7 @@ def task_of(data: DataModule) -> Task:
 
     Raises: ConfigError if no task of that name is known.
     """
-    task: Task = registry.find("tasks", data.task).load().from_data(data)
+    task: Task = registry.find_entry("tasks", data.task).load().from_data(data)
     return task
 
 

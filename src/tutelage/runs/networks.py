@@ -21,7 +21,7 @@ from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.storage import RunStorage
-from tutelage.utils.key_types import Size, sides
+from tutelage.utils.key_types import Size, parse_size
 
 
 class NetworkLoader:
@@ -63,7 +63,7 @@ class NetworkLoader:
             name,
             classes=len(known),
             channels=self.data.channels,
-            size=sides(size) if size else self.data.size,
+            size=parse_size(size) if size else self.data.size,
             pretrained=self.config.pretrained,
             task=self.data.task,
             weights=weights,

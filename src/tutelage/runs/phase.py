@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models import serialization
-from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad
 from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
 from tutelage.runs import examples
@@ -24,7 +24,7 @@ from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, 
 from tutelage.schemes.base import Scheme
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.frozen import untrained
+from tutelage.teachers.frozen import describe_untrained_layers
 from tutelage.training.evaluation import EvaluationResult, evaluate
 from tutelage.utils import checksums
 from tutelage.utils.files import write_atomically
@@ -102,8 +102,8 @@ def write_phase_folder(
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe_terms(terms), "pairs": _pairs(terms)} if terms else {}),
     }
-    checksums.add(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
-    checksums.write(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+    checksums.record(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
+    checksums.write_recorded(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
 
 
 def read_phase(path: Path) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def read_phase(path: Path) -> dict[str, Any]:
     Raises: CheckpointError if it is torn, or isn't what was written there.
     """
     try:
-        return dict(json.loads(checksums.read(path)))
+        return dict(json.loads(checksums.read_verified(path)))
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 
@@ -143,12 +143,12 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
     with eval_no_grad(model):
-        return task.response(answer(model, batch.inputs), batch)
+        return task.response(compute_response(model, batch.inputs), batch)
 
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Whether a network answers the data's classes, with a classifier that somebody trained."""
-    return task.fits(answer_of_one(network, data, task), len(data.classes)) and not untrained(network)
+    return task.fits(answer_of_one(network, data, task), len(data.classes)) and not describe_untrained_layers(network)
 
 
 def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:
@@ -214,7 +214,7 @@ def describe_terms(terms: Terms) -> list[dict[str, Any]]:
             "paper": term.loss.paper,
             "options": term.loss.options() | {word: describe_policy(given) for word, given in term.policies().items()},
         }
-        for name, term in terms.named().items()
+        for name, term in terms.named_terms().items()
     ]
 
 
@@ -225,4 +225,4 @@ def formula(loss: nn.Module) -> str:
 
 
 def _pairs(terms: Terms) -> list[list[str]]:
-    return [[s, t] for term in terms.named().values() for s, t in term.pairs]
+    return [[s, t] for term in terms.named_terms().values() for s, t in term.pairs]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.errors import TutelageError
-from tutelage.nn.activation_checkpointing import recompute
+from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.objective.terms import Terms
 from tutelage.runs import first_steps, teacher_skill
 from tutelage.runs.finding import Finding
@@ -209,7 +209,7 @@ def _try(run: Run, trial: Trial) -> None:
     scheme.train()
     if run.config.recompute:
         for student in scheme.students().values():
-            recompute(student, batch.inputs)
+            enable_checkpointing(student, batch.inputs)
     norms = gradient_norms(scheme, batch, 0)
     if scheme.balance(norms):
         norms = gradient_norms(scheme, batch, 0)
@@ -220,7 +220,7 @@ def _try(run: Run, trial: Trial) -> None:
     )
     trial.findings += evaluations(run, scheme, data)
     if trial.teacher is not None:
-        trial.cacheable = not trial.teacher.changes()
+        trial.cacheable = not trial.teacher.changes_in_training()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
     trial.seconds = _estimate(run, trial)
     trial.memory = peak_memory(run.fabric.device)

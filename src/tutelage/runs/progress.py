@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from tutelage.errors import plain
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
-from tutelage.utils.console import console, duration
+from tutelage.utils.console import console, format_duration
 
 LINES = 8
 """Plain lines a phase."""
@@ -95,7 +95,7 @@ class ProgressDisplay(Callback):
         """Print what came of the phase."""
         self.spent += time.monotonic() - self.since
         self.done += self.epochs - self.first
-        self._line(f"{self.name}: done in {duration(event.seconds)}, validation {self.figures or '–'}")
+        self._line(f"{self.name}: done in {format_duration(event.seconds)}, validation {self.figures or '–'}")
 
     def on_message(self, event: Message) -> None:
         """Print it, once."""
@@ -107,7 +107,7 @@ class ProgressDisplay(Callback):
     def _state(self, epoch: float) -> str:
         left, all_left = self._left(epoch)
         parts = [f"epoch {min(int(epoch) + (epoch % 1 > 0), self.epochs)}/{self.epochs}", self.figures, self.losses]
-        parts += [f"{duration(left)} left, run {duration(all_left)}"]
+        parts += [f"{format_duration(left)} left, run {format_duration(all_left)}"]
         return "  ".join(part for part in parts if part)
 
     def _left(self, epoch: float) -> tuple[float, float]:

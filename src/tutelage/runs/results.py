@@ -13,7 +13,7 @@ from tutelage.runs import examples
 from tutelage.runs.phase import read_phase
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
-from tutelage.utils.intervals import interval, verdict, worse
+from tutelage.utils.intervals import confidence_interval, is_worse, verdict
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
@@ -40,9 +40,9 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
     result["others"] = _others([p for p in phases if p["role"] == "student"], task.metric)
     result["gain"] = _gain(result, task)
     teacher, baseline = ((result[role] or {}).get(task.metric) for role in ("teacher", "baseline"))
-    result["teacher_is_worse"] = worse(teacher, baseline, task.higher_is_better)
+    result["teacher_is_worse"] = is_worse(teacher, baseline, task.higher_is_better)
     result["chosen"] = "best on validation" if config.keep == "best" else "last epoch"
-    checksums.write(folder / "result.json", json.dumps(result, indent=1))
+    checksums.write_recorded(folder / "result.json", json.dumps(result, indent=1))
     examples.write(folder, data)
     return result
 
@@ -56,7 +56,7 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
     return {
         metric: _mean(values),
         "values": values,
-        "interval": interval(values),
+        "interval": confidence_interval(values),
         "columns": {key.partition("/")[2]: _mean([p["figures"][key] for p in phases]) for key in columns},
         "model": phases[0]["model"],
         "parameters": phases[0]["parameters"],
@@ -100,7 +100,7 @@ def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:
     gains = [s - a for s, a in zip(student["values"], baseline["values"], strict=True)]
     return {
         "mean": fmean(gains),
-        "interval": interval(gains),
+        "interval": confidence_interval(gains),
         "values": gains,
         "verdict": verdict(gains, task.higher_is_better),
     }

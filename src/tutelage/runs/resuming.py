@@ -61,7 +61,7 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
             )
     try:
         loaded = parsing.file(folder / "config.yaml", kinds())
-        record = dict(json.loads(checksums.read(folder / "environment.json")))
+        record = dict(json.loads(checksums.read_verified(folder / "environment.json")))
         record["data"], record["config"]["epochs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -132,9 +132,9 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
         "trained before": done,
     }
     changes = [*record.get("changes", []), change]
-    checksums.write(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
+    checksums.write_recorded(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
     now = record | {"config": run.config.model_dump(), "changes": changes}
-    checksums.write(run.folder / "environment.json", json.dumps(now, indent=1))
+    checksums.write_recorded(run.folder / "environment.json", json.dumps(now, indent=1))
     apart = [name for name in done if name.partition("-")[0] in GOING_ON]
     if "lr" in changed and apart:
         message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."

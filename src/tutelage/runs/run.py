@@ -102,7 +102,7 @@ class Run:
         """Train what isn't trained yet, then write the result and the report; returns the folder."""
         for phase in self.phases():
             if self.is_done(phase):
-                checksums.check_all(self.folder / phase.name)
+                checksums.verify_folder(self.folder / phase.name)
             else:
                 self.train(phase)
         if self.fabric.is_global_zero:
@@ -157,7 +157,7 @@ class Run:
 
     def _conclude(self) -> None:
         first = self.folder / "student-0" / "model.safetensors"
-        checksums.write(self.folder / "student.safetensors", first.read_bytes())
+        checksums.write_recorded(self.folder / "student.safetensors", first.read_bytes())
         if self.plan.has_teacher() and not self.plan.teacher_is_trained() and self.config.catalogue_teacher is None:
             self._measure_teacher()
         results.write(self.folder, self.config, self.inputs.data, self.inputs.task)

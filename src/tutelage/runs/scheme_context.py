@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from tutelage.cache.codecs import storage
+from tutelage.cache.codecs import get_codec
 from tutelage.config.kinds import ExtraStudent
 from tutelage.config.methods import specs
 from tutelage.config.schema import Config
@@ -116,7 +116,7 @@ class RunSchemeContext:
         if teacher is not None and config.teacher_width:
             teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
-            storage(config.cache_storage, len(data.classes))
+            get_codec(config.cache_storage, len(data.classes))
             refuse_changing(teacher)
             if data.columns and config.cache_storage.startswith("top"):
                 raise ConfigError(
@@ -161,5 +161,5 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
 def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
     """Build what a phase trains; return it with the context that it was made from."""
     context = RunSchemeContext(builder, phase)
-    kind = registry.find("schemes", context.config.scheme_name).load()
+    kind = registry.find_entry("schemes", context.config.scheme_name).load()
     return kind.from_context(context, **context.config.scheme_options), context

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.errors import plain
-from tutelage.utils.intervals import interval_caveat, worse
+from tutelage.utils.intervals import interval_caveat, is_worse
 
 ORDER = ("teacher", "baseline", "student")
 VERDICTS = {
@@ -31,7 +31,7 @@ def sentences(result: Mapping[str, Any]) -> Iterator[str]:
         if few := interval_caveat(gain["values"]):
             yield f"{few[0].upper()}{few[1:]}: seeds=5."
     teacher, baseline = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "baseline"))
-    if worse(teacher, baseline, result["higher_is_better"]):
+    if is_worse(teacher, baseline, result["higher_is_better"]):
         yield (
             f"warning: the teacher is worse than the student trained alone ({result['metric']} {teacher:.4f} against "
             f"{baseline:.4f}): train it longer (teacher_epochs), or take a better one."

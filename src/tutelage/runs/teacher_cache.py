@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
-from tutelage.cache.manifest import key_of
+from tutelage.cache.manifest import cache_key
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.settings import TrainerSettings
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.cached import Cached, Plan, about, identity_of
+from tutelage.teachers.cached import Cached, CachePlan, cache_identity, require_identity
 from tutelage.teachers.random_member import RandomMember
 
 FOLDER = Path("caches")
@@ -25,8 +25,8 @@ def refuse_changing(teacher: Teacher) -> None:
 
     Raises: ConfigError that names it.
     """
-    for one in teacher.teachers() if isinstance(teacher, RandomMember) else [teacher]:
-        identity_of(one)
+    for one in teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]:
+        require_identity(one)
 
 
 def cached(
@@ -37,11 +37,11 @@ def cached(
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
     """
     if isinstance(teacher, RandomMember):
-        for m, member in enumerate(teacher.teachers()):
+        for m, member in enumerate(teacher.member_teachers()):
             own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
             teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
         return teacher
-    plan = Plan(
+    plan = CachePlan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
         storage=config.cache_storage,
         views=settings.views or 1,
@@ -54,5 +54,5 @@ def cached(
     identity = teacher.identity()
     if config.cache is True and identity is not None:
         stem = re.sub(r"[^\w.-]+", "-", Path(config.data.partition(":")[2] or config.data).stem)
-        plan = replace(plan, folder=FOLDER / f"{stem}-{key_of(about(identity, data, plan))[:12]}")
+        plan = replace(plan, folder=FOLDER / f"{stem}-{cache_key(cache_identity(identity, data, plan))[:12]}")
     return Cached(teacher, data, plan)

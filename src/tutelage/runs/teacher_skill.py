@@ -22,7 +22,7 @@ from tutelage.runs.phase import answers_classes, evaluate_split
 from tutelage.runs.plan import RunPlan
 from tutelage.schemes.base import Scheme
 from tutelage.teachers.base import Teacher
-from tutelage.teachers.frozen import untrained
+from tutelage.teachers.frozen import describe_untrained_layers
 
 LOOKED_AT = 2000
 """Samples that the teacher is tried on."""
@@ -51,7 +51,7 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
     if teacher is None or config.catalogue_teacher is not None:
         return []
     needs_responses = any(terms.needs_responses() for terms in scheme.terms().values())
-    if needs_responses and (new := untrained(teacher)):
+    if needs_responses and (new := describe_untrained_layers(teacher)):
         mend = "say teacher_epochs=N to fine-tune it on this data first, or give weights of these classes."
         return [
             Finding(

@@ -22,7 +22,7 @@ from tutelage.teachers.projected import Projected
 from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
 from tutelage.utils import registry
-from tutelage.utils.key_types import sides
+from tutelage.utils.key_types import parse_size
 
 
 class TeacherFactory:
@@ -39,7 +39,7 @@ class TeacherFactory:
         if (named := config.catalogue_teacher) is not None:
             context = TeacherContext(student, self.task, data, self.config.seed + number)
             kind, options = named
-            teacher: Teacher = registry.find("teachers", kind).load().from_context(context, **options)
+            teacher: Teacher = registry.find_entry("teachers", kind).load().from_context(context, **options)
             return teacher
         self._refuse_untrained(config)
         if isinstance(config.teacher, list):
@@ -125,7 +125,7 @@ class TeacherFactory:
         how: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
-            "size": sides(size) if isinstance(size, str) else size or side,
+            "size": parse_size(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
         }
         own = self.networks.with_normalisation_of(network, data)

@@ -19,7 +19,7 @@ from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.utils.compat import unwrap as unwrap
-from tutelage.utils.options import Checked
+from tutelage.utils.options import CheckedArguments
 
 Turn = tuple[str, dict[str, Tensor]]
 
@@ -79,7 +79,7 @@ class SchemeContext(Protocol):
         """Create the additional students, which share the batches of the first."""
 
 
-class Scheme(Checked, nn.Module):
+class Scheme(CheckedArguments, nn.Module):
     """Abstract: players, and the order in which each of them learns from which outputs.
 
     `turns(batch, step)` yields (player, {name: scalar}); for each turn the trainer runs backward on the sum and steps
@@ -121,7 +121,7 @@ class Scheme(Checked, nn.Module):
         Yields: the name of a player and its weighted scalar losses by name.
         """
 
-    def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Yield the batches of an epoch, possibly reading ahead; closed when the epoch ends or fails."""
         return batches
 

@@ -23,7 +23,7 @@ from tutelage.schemes.lookahead import (
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.utils.options import LearningRate, ShareBetween
+from tutelage.utils.options import LearningRate, OpenFraction
 
 
 class Bilevel(Offline):
@@ -47,7 +47,7 @@ class Bilevel(Offline):
         self.quiz, self.rate, self.meta_lr = quiz, rate, meta_lr
 
     @classmethod
-    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> Bilevel:
+    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: OpenFraction = 0.1) -> Bilevel:
         """Build the student and its teacher."""
         refuse_unsupported(cls, context.settings)
         network = context.network()

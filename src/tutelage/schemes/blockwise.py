@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.feature_extractor import channels_come_last, norm_widths
-from tutelage.nn.model_profile import ModelProfile, order, parents, profile_model
-from tutelage.nn.token_grid import split
+from tutelage.nn.feature_extractor import is_channels_last, layer_norm_widths
+from tutelage.nn.model_profile import ModelProfile, parent_names, profile_model, record_call_times
+from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext
@@ -63,9 +63,9 @@ class BlockwisePlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Choose the layers, check that the paired ones have equal shapes, and copy modules from the teacher."""
         super().wire(teacher, batch, samples, provides)
-        terms = self.terms.named().values()
+        terms = self.terms.named_terms().values()
         pairs = [
-            (split(student_layer)[0], split(teacher_layer)[0])
+            (split_layer_name(student_layer)[0], split_layer_name(teacher_layer)[0])
             for term in terms
             for student_layer, teacher_layer in zip(term.student_layers, term.teacher_layers, strict=True)
         ]
@@ -93,7 +93,8 @@ class BlockwisePlayer(Player):
                 profile.inputs,
                 [*(student_layer for student_layer, _ in pairs), *(stage.name for stage in profile.stages)],
             )
-            first = teacher.members[0] if teacher.members else teacher  # an ensemble's stages are its first member's
+            # an ensemble's stages are its first member's
+            first = teacher.member_profiles[0] if teacher.member_profiles else teacher
             self._copy_from(first.model)
 
     def teacher_layers(self) -> tuple[str, ...]:
@@ -139,8 +140,8 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
     blocks: the modules that are blocks, or end them. If they are items of a module list, all its items are blocks. A
     module that merely ends the first block doesn't show where that block begins; then no module runs before it.
     """
-    begin, end = order(model, inputs)
-    container = max(set.intersection(*map(parents, blocks)), key=len, default="")
+    begin, end = record_call_times(model, inputs)
+    container = max(set.intersection(*map(parent_names, blocks)), key=len, default="")
     items = model.get_submodule(container)
     if isinstance(items, nn.Sequential | nn.ModuleList):
         blocks = [f"{container}.{name}".lstrip(".") for name, _ in items.named_children()]
@@ -154,7 +155,7 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
 @contextmanager
 def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterator[None]:
     """Replace the outputs of layers by features; hooks registered earlier still see the original outputs."""
-    widths = norm_widths(model)
+    widths = layer_norm_widths(model)
     handles = [
         model.get_submodule(layer).register_forward_hook(partial(_replace_output, feature, widths))
         for layer, feature in features.items()
@@ -168,6 +169,6 @@ def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterat
 
 def _replace_output(feature: Tensor, widths: set[int], module: nn.Module, args: Any, out: Any) -> Any:
     original = out[0] if isinstance(out, tuple | list) else out
-    replacement = feature.permute(0, 2, 3, 1) if channels_come_last(original.shape[1:], widths) else feature
+    replacement = feature.permute(0, 2, 3, 1) if is_channels_last(original.shape[1:], widths) else feature
     replacement = replacement.to(original.dtype, copy=True)  # the next module may write in place
     return type(out)([replacement, *out[1:]]) if isinstance(out, tuple | list) else replacement

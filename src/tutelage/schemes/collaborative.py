@@ -19,7 +19,7 @@ from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwra
 from tutelage.schemes.collaborative_player import CollaborativePlayer, branch_outputs
 from tutelage.schemes.peer_ensembles import EnsembleName, create_ensemble
 from tutelage.structures import Batch, Inputs, Outputs
-from tutelage.utils.options import FewOrZero, Layer, Share, ShareBelowOne
+from tutelage.utils.options import Fraction, FractionBelowOne, Layer, SmallCountOrZero
 
 
 class Collaborative(Scheme):
@@ -50,8 +50,8 @@ class Collaborative(Scheme):
         data: DataModule | None = None,
         seed: int = 0,
         own_views: bool = False,
-        average: ShareBelowOne | None = None,
-        others: FewOrZero = 0,
+        average: FractionBelowOne | None = None,
+        others: SmallCountOrZero = 0,
     ) -> None:
         super().__init__()
         if len(group.students()) < 2:
@@ -69,10 +69,10 @@ class Collaborative(Scheme):
         split: Layer | None = None,
         ensemble: EnsembleName = "none",
         scale_gradient: bool = False,
-        rise: Share = 0.0,
+        rise: Fraction = 0.0,
         own_views: bool = False,
-        average: ShareBelowOne | None = None,
-        others: FewOrZero = 0,
+        average: FractionBelowOne | None = None,
+        others: SmallCountOrZero = 0,
     ) -> Collaborative:
         """Build as many students as the run has peers."""
         settings, names = context.settings, peer_names(context)
@@ -83,7 +83,7 @@ class Collaborative(Scheme):
             )
         networks = {name: context.network(k, name) for k, name in enumerate(names)}
         terms = context.terms(truth=False)
-        if not any(term.loss.list_inputs for term in terms.named().values()):
+        if not any(term.loss.list_inputs for term in terms.named_terms().values()):
             terms = context.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
         group = CollaborativePlayer(
@@ -102,7 +102,7 @@ class Collaborative(Scheme):
         """Yield one turn for all students."""
         group: CollaborativePlayer = unwrap(self.players["peers"])
         inputs = self._views(batch, len(group.students())) if self.own_views else None
-        losses = [term.loss for term in group.group_terms.named().values()]
+        losses = [term.loss for term in group.group_terms.named_terms().values()]
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
             batch = replace(batch, extras=batch.extras | {"peer_weights": self._validation_weights(group, batch)})
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))

@@ -53,16 +53,16 @@ class CollaborativePlayer(nn.Module):
         self.branches = Branches(networks, gradient)
         self.task, self.split = task, split
         self.ensemble = ensemble or PeerEnsemble()
-        list_terms = {name: term for name, term in terms.named().items() if term.loss.list_inputs}
+        list_terms = {name: term for name, term in terms.named_terms().items() if term.loss.list_inputs}
         self.group_terms = Terms({name: term for name, term in list_terms.items() if term.loss.compares != "embedding"})
         self.embedding_terms = Terms(
             {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
         )
-        self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
+        self.peer_terms = Terms({name: term for name, term in terms.named_terms().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
         self.full_weights = {
             name: getattr(term.loss, self.ensemble.ramped_option, 1.0)
-            for name, term in self.group_terms.named().items()
+            for name, term in self.group_terms.named_terms().items()
         }
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
@@ -70,7 +70,7 @@ class CollaborativePlayer(nn.Module):
         first = next(iter(self.students().values())).model
         profile = profile_model(first, batch)
         if self.split is not None:
-            self.branches.share(profile.inputs, self.split)
+            self.branches.share_trunk(profile.inputs, self.split)
         layers = self.ensemble.layers(profile)
         self.embedding = require_embedding(profile).embedding if self.embedding_terms else ""
         self.branches.set_captured_layers([*layers, *([self.embedding] if self.embedding_terms else [])])
@@ -110,7 +110,7 @@ class CollaborativePlayer(nn.Module):
         ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            for name, term in self.group_terms.named().items():
+            for name, term in self.group_terms.named_terms().items():
                 if self.ensemble.ramped_option:
                     setattr(term.loss, self.ensemble.ramped_option, ramp * self.full_weights[name])
             losses = self.group_terms(*self.ensemble.group_comparison(outputs), batch, mask) if self.group_terms else {}
@@ -130,14 +130,16 @@ class CollaborativePlayer(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the terms of one student, each its mean over the student's teachers."""
         losses = [self.peer_terms(outputs, teacher_outputs, batch, mask) for teacher_outputs in teachers]
-        factors = {name: ramp if term.loss.needs_teacher else 1.0 for name, term in self.peer_terms.named().items()}
+        factors = {
+            name: ramp if term.loss.needs_teacher else 1.0 for name, term in self.peer_terms.named_terms().items()
+        }
         return {name: factor * torch.stack([x[name] for x in losses]).mean() for name, factor in factors.items()}
 
     def embeddings(self, outputs: list[Outputs]) -> Outputs:
         """Return the group's outputs, in which the input of each student's classifier replaces its logits."""
-        return Outputs(outputs[0].response, members=[Outputs(as_vector(x[self.embedding])) for x in outputs])
+        return Outputs(outputs[0].response, member_outputs=[Outputs(as_vector(x[self.embedding])) for x in outputs])
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the whole player, which has one optimiser."""
         return {"": self}
 
@@ -158,8 +160,8 @@ def branch_outputs(branches: nn.Module, task: Task, batch: Batch, inputs: list[I
 
 def profile_with_outputs(profile: ModelProfile, outputs: Outputs) -> ModelProfile:
     """Return the profile of a network with these outputs."""
-    members = [profile.with_response(member.response) for member in outputs.members]
-    return replace(profile, response=outputs.response, metadata=outputs.metadata, members=members)
+    members = [profile.with_response(member.response) for member in outputs.member_outputs]
+    return replace(profile, response=outputs.response, metadata=outputs.metadata, member_profiles=members)
 
 
 def as_responses(term: Term) -> WiringRequest:

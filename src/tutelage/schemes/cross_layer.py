@@ -49,7 +49,7 @@ class CrossLayerPlayer(MultiExitPlayer):
         """Build the exits, and wire the terms to another peer."""
         profile = profile_model(self.student.model, batch)
         members = [*(profile.with_response(logits) for _, logits in self.build_heads(profile)), profile]
-        self.terms.wire(replace(profile, members=members), teacher, batch, samples, provides)
+        self.terms.wire(replace(profile, member_profiles=members), teacher, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers()
 
@@ -61,6 +61,6 @@ class CrossLayerPlayer(MultiExitPlayer):
         """Return the network's outputs, with the outputs of all its classifiers as members."""
         outputs = super().forward_student(batch)
         exits = [head(outputs[layer])[1] for head, layer in zip(self.heads, self.exits, strict=True)]
-        return replace(outputs, members=[Outputs(to_float32(logits)) for logits in (*exits, outputs.response)])
+        return replace(outputs, member_outputs=[Outputs(to_float32(logits)) for logits in (*exits, outputs.response)])
 
     forward = Player.forward  # the teachers are the peers, not the deepest layer as in MultiExitPlayer

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
@@ -18,7 +18,7 @@ from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked, Few, FewOrZero, NonNegative
+from tutelage.utils.options import CheckedArguments, NonNegative, SmallCount, SmallCountOrZero
 
 
 class DenseVotes(SelfTaught):
@@ -40,13 +40,17 @@ class DenseVotes(SelfTaught):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, heads: FewOrZero = 2, head_weight: NonNegative = 0.5, enlarge: Few = 1
+        cls,
+        context: SchemeContext,
+        heads: SmallCountOrZero = 2,
+        head_weight: NonNegative = 0.5,
+        enlarge: SmallCount = 1,
     ) -> DenseVotes:
         """Build the student."""
         return cls(DenseVotesPlayer(context.network(), context.terms(), context.task, heads, head_weight, enlarge))
 
 
-class DenseVotesPlayer(Checked, Player):
+class DenseVotesPlayer(CheckedArguments, Player):
     """A student with linear classifiers on its last stages."""
 
     def __init__(
@@ -54,9 +58,9 @@ class DenseVotesPlayer(Checked, Player):
         model: nn.Module,
         terms: Terms,
         task: Task,
-        heads: FewOrZero = 2,
+        heads: SmallCountOrZero = 2,
         head_weight: NonNegative = 0.5,
-        enlarge: Few = 1,
+        enlarge: SmallCount = 1,
     ) -> None:
         super().__init__(model, terms, task)
         self.before_last, self.head_weight, self.enlarge = heads, head_weight, enlarge
@@ -70,11 +74,12 @@ class DenseVotesPlayer(Checked, Player):
         profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=dense_votes: the student's response is {shape_of(profile.response)}, expected one per sample; "
+                f"scheme=dense_votes: the student's response is {format_shape(profile.response)}, expected one per "
+                "sample; "
                 "use scheme=offline, which ranks the response of each position."
             )
         self.supervised_names = [
-            name for name, term in self.terms.named().items() if "votes" not in term.loss_inputs[term.loss]
+            name for name, term in self.terms.named_terms().items() if "votes" not in term.loss_inputs[term.loss]
         ]
         if len(self.supervised_names) == len(self.terms):
             raise ConfigError("scheme=dense_votes: no term of the method requires votes; add one that does (zipf_ls).")
@@ -82,7 +87,7 @@ class DenseVotesPlayer(Checked, Player):
             raise ModelError(
                 "scheme=dense_votes: no stage was found in the student; use scheme=offline, which needs none."
             )
-        self.layers = [profile.named(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
+        self.layers = [profile.name_with_form(stage.name, "map") for stage in profile.stages[-1 - self.before_last :]]
         features = [profile.feature(layer) for layer in self.layers]
         self.classifier_name = classifier_of_mean(profile, features[-1])
         head_features = features[:-1] if self.classifier_name else features
@@ -103,7 +108,7 @@ class DenseVotesPlayer(Checked, Player):
         losses = self.compare(student_outputs, None, batch_with_votes)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             for name in self.supervised_names:
-                term = self.terms.named()[name]
+                term = self.terms.named_terms()[name]
                 head_losses = [term(outputs, None, batch, self.task.mask(batch)) for outputs in head_outputs]
                 losses[name] = losses[name] + self.head_weight * sum(head_losses)
         return losses

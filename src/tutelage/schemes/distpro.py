@@ -18,7 +18,7 @@ from tutelage.schemes.lookahead import (
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.utils.options import LearningRate, ShareBetween
+from tutelage.utils.options import LearningRate, OpenFraction
 
 
 class DistProScheme(MetaWeighted):
@@ -46,7 +46,7 @@ class DistProScheme(MetaWeighted):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, meta_lr: LearningRate = 0.1, quiz: ShareBetween = 0.1
+        cls, context: SchemeContext, meta_lr: LearningRate = 0.1, quiz: OpenFraction = 0.1
     ) -> DistProScheme:
         """Build the student and its teacher."""
         refuse_unsupported(cls, context.settings)

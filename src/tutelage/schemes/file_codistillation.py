@@ -16,7 +16,7 @@ from tutelage.schemes.base import SchemeContext, peer_names
 from tutelage.schemes.codistillation import Codistillation, load_copy
 from tutelage.utils import tensor_file
 from tutelage.utils.files import write_atomically
-from tutelage.utils.options import Count, FewOrZero, Positive
+from tutelage.utils.options import Count, Positive, SmallCountOrZero
 
 
 class FileCodistillation(Codistillation):
@@ -45,7 +45,7 @@ class FileCodistillation(Codistillation):
         me: str,
         folder: Path,
         every: Count = 50,
-        lag: FewOrZero = 1,
+        lag: SmallCountOrZero = 1,
         wait: Positive = 600.0,
         run: str = "",
     ) -> None:
@@ -60,8 +60,8 @@ class FileCodistillation(Codistillation):
         context: SchemeContext,
         every: Count = 50,
         folder: str | None = None,
-        me: FewOrZero = 0,
-        lag: FewOrZero = 1,
+        me: SmallCountOrZero = 0,
+        lag: SmallCountOrZero = 1,
         wait: Positive = 600.0,
     ) -> FileCodistillation:
         """Build as many peers as the run has, of which this run trains number `me`."""
@@ -104,13 +104,13 @@ class FileCodistillation(Codistillation):
 
     def _write_weights(self, file: Path) -> None:
         if file.exists():
-            run = tensor_file.read(file)[1].get("run")
+            run = tensor_file.read_tensors(file)[1].get("run")
             if run != self.run:
                 raise ConfigError(
                     f"{file} belongs to another run, {run}: give these runs an empty folder (scheme.folder)."
                 )
         weights = self.peers[self.me].student.model.state_dict()
-        content = tensor_file.to_bytes({name: _to_cpu(x) for name, x in weights.items()}, {"run": self.run})
+        content = tensor_file.encode_tensors({name: _to_cpu(x) for name, x in weights.items()}, {"run": self.run})
         write_atomically(file, lambda stream: stream.write(content))
 
     def _load_weights(self, file: Path, teacher: nn.Module) -> None:
@@ -124,7 +124,7 @@ class FileCodistillation(Codistillation):
                 )
             time.sleep(0.05)
         try:
-            load_copy(tensor_file.read(file)[0], teacher)
+            load_copy(tensor_file.read_tensors(file)[0], teacher)
         except RuntimeError as error:
             raise CheckpointError(
                 f"{file} doesn't fit the peer: {error}. All runs must list the same models in the same order (peers=…)."

@@ -28,7 +28,7 @@ class HydraPlayer(Player):
 
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Create the heads, and wire the terms to their outputs."""
-        if teacher is None or not teacher.members:
+        if teacher is None or not teacher.member_profiles:
             raise ConfigError("scheme=hydra needs several teachers, one for each head (teacher=[a, b]).")
         profile = profile_model(self.student.model, batch)
         self.classifier_name, at, _ = profile.embedding.partition(":in")
@@ -37,14 +37,14 @@ class HydraPlayer(Player):
                 "scheme=hydra: the student has no linear classifier, from which the heads are copied; use another "
                 "student."
             )
-        self.heads = nn.ModuleList(copy.deepcopy(self.classifier()) for _ in teacher.members)
+        self.heads = nn.ModuleList(copy.deepcopy(self.classifier()) for _ in teacher.member_profiles)
         for head in self.heads:
             cast(nn.Linear, head).reset_parameters()
         self.classifier().requires_grad_(False)
         self.merge()
         response = self.task.response(profile_model(self.student.model, batch).response, batch)
         members = [profile.with_response(response) for _ in self.heads]
-        self.terms.wire(replace(profile, response=response, members=members), teacher, batch, samples, provides)
+        self.terms.wire(replace(profile, response=response, member_profiles=members), teacher, batch, samples, provides)
         self.metadata = profile.metadata
         self.set_captured_layers([f"{self.classifier_name}:in"])
 

@@ -13,7 +13,7 @@ from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.two_views import require_embedding
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.options import Few
+from tutelage.utils.options import SmallCount
 
 
 class InBatchEnsemble(SelfTaught):
@@ -28,11 +28,11 @@ class InBatchEnsemble(SelfTaught):
     name = "batch_ensemble"
     provides = ("embedding",)
 
-    def __init__(self, player: Player, others: Few = 3) -> None:
+    def __init__(self, player: Player, others: SmallCount = 3) -> None:
         super().__init__(player, sampling="grouped", group_size=others)
 
     @classmethod
-    def from_context(cls, context: SchemeContext, others: Few = 3) -> InBatchEnsemble:
+    def from_context(cls, context: SchemeContext, others: SmallCount = 3) -> InBatchEnsemble:
         """Build the student."""
         return cls(EmbeddingPlayer(context.network(), context.terms(), context.task), others)
 

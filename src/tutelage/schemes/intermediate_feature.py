@@ -56,10 +56,12 @@ class IntermediateFeaturePlayer(Player):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layer, unless one is set, and wire the terms."""
         profile = profile_model(self.student.model, batch)
-        self.layer = profile.named(self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form)
+        self.layer = profile.name_with_form(
+            self.default_layer(profile) if self.layer == "auto" else self.layer, self.token_form
+        )
         self.metadata = profile.metadata
         outputs = (profile.response, self.pooled(profile.feature(self.layer)))
-        profile = replace(profile, members=[profile.with_response(x) for x in outputs])
+        profile = replace(profile, member_profiles=[profile.with_response(x) for x in outputs])
         self.terms.wire(profile, teacher, batch, samples, provides)
         self.set_captured_layers([self.layer])
 
@@ -67,5 +69,5 @@ class IntermediateFeaturePlayer(Player):
         """Run one forward, and return the weighted terms."""
         student_outputs = self.forward_student(batch)
         members = [Outputs(student_outputs.response), Outputs(self.pooled(student_outputs[self.layer]))]
-        student_outputs = replace(student_outputs, members=members)
+        student_outputs = replace(student_outputs, member_outputs=members)
         return self.compare(student_outputs, teacher_outputs if isinstance(teacher_outputs, Outputs) else None, batch)

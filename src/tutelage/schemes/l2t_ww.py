@@ -14,7 +14,7 @@ from tutelage.schemes.lookahead import LookaheadStudent, Rate, rate_of, refuse_u
 from tutelage.schemes.meta_weighting import MetaWeighted, WeightNetwork
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
-from tutelage.utils.options import Few, LearningRate, NonNegative, Share
+from tutelage.utils.options import Fraction, LearningRate, NonNegative, SmallCount
 
 
 class L2TWWScheme(MetaWeighted):
@@ -43,10 +43,10 @@ class L2TWWScheme(MetaWeighted):
         student: Player,
         teacher: Teacher | None,
         rate: Rate,
-        steps: Few = 2,
+        steps: SmallCount = 2,
         meta_lr: LearningRate = 1e-4,
-        momentum: Share = 0.9,
-        decay: Share = 1e-4,
+        momentum: Fraction = 0.9,
+        decay: Fraction = 1e-4,
         begin: NonNegative | None = None,
     ) -> None:
         super().__init__(student, teacher, Nets(meta_lr, begin), rate)
@@ -56,10 +56,10 @@ class L2TWWScheme(MetaWeighted):
     def from_context(
         cls,
         context: SchemeContext,
-        steps: Few = 2,
+        steps: SmallCount = 2,
         meta_lr: LearningRate = 1e-4,
-        momentum: Share = 0.9,
-        decay: Share = 1e-4,
+        momentum: Fraction = 0.9,
+        decay: Fraction = 1e-4,
         begin: NonNegative | None = None,
     ) -> L2TWWScheme:
         """Build the student and its teacher."""

@@ -14,7 +14,7 @@ from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.distributed import all_of
+from tutelage.utils.distributed import all_gather_object
 
 
 class LastBatch(SelfTaught):
@@ -45,7 +45,7 @@ class LastBatch(SelfTaught):
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Return every process's logits of the last batch's new half."""
-        return {} if self.last_logits is None else {"last": all_of(self.last_logits.cpu())}
+        return {} if self.last_logits is None else {"last": all_gather_object(self.last_logits.cpu())}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Restore this process's logits."""

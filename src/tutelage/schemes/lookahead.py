@@ -36,7 +36,7 @@ class LookaheadStudent:
     """
 
     def __init__(self, player: Player, overrides: Mapping[str, Tensor] | None = None) -> None:
-        for name, term in player.terms.named().items():
+        for name, term in player.terms.named_terms().items():
             if any("student_head" in inputs for inputs in term.loss_inputs.values()):
                 raise ConfigError(
                     f"term {name!r} requires the student's classifier, which a lookahead step doesn't provide; use "

@@ -55,7 +55,7 @@ class MetaWeighted(Offline):
         Raises: ConfigError if not exactly one term requires the weights.
         """
         super().wire(batch, samples)
-        terms = unwrap(self.players["student"]).terms.named()
+        terms = unwrap(self.players["student"]).terms.named_terms()
         weighted_terms = [term for term in terms.values() if set(self.provides) <= set(term.loss.required_inputs())]
         if len(weighted_terms) != 1:
             raise ConfigError(

@@ -21,7 +21,7 @@ from tutelage.schemes.lookahead import (
 )
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.frozen import Frozen
-from tutelage.utils.options import LearningRate, ShareBetween
+from tutelage.utils.options import LearningRate, OpenFraction
 
 
 class MetaDistil(Scheme):
@@ -49,7 +49,7 @@ class MetaDistil(Scheme):
         self.layers: tuple[str, ...] = ()
 
     @classmethod
-    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1) -> MetaDistil:
+    def from_context(cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: OpenFraction = 0.1) -> MetaDistil:
         """Build the student, and the teacher as it was trained."""
         refuse_unsupported(cls, context.settings)
         if context.frozen_only:

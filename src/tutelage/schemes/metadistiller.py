@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.nn.connectors import as_map, resized
+from tutelage.nn.connectors import as_map, resize
 from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
@@ -27,7 +27,7 @@ from tutelage.schemes.lookahead import (
 )
 from tutelage.schemes.multi_exit import MultiExitPlayer, sum_by_name
 from tutelage.structures import Batch, Outputs
-from tutelage.utils.options import LearningRate, ShareBetween
+from tutelage.utils.options import LearningRate, OpenFraction
 
 WIDTH = 64
 """The number of channels in the generator's pyramid."""
@@ -62,7 +62,7 @@ class MetaDistiller(Scheme):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: ShareBetween = 0.1
+        cls, context: SchemeContext, meta_lr: LearningRate = 1e-3, quiz: OpenFraction = 0.1
     ) -> MetaDistiller:
         """Build the student."""
         refuse_unsupported(cls, context.settings)
@@ -92,7 +92,7 @@ class MetaDistiller(Scheme):
         lookahead = LookaheadStudent(student)
         lookahead.step(torch.stack(list(lookahead.losses(batch, generator).values())).sum(), self.rate(step))
         losses = lookahead.losses(self.quiz.batch(step, batch), generator)
-        supervised = [losses[name] for name, term in student.terms.named().items() if not term.loss.needs_teacher]
+        supervised = [losses[name] for name, term in student.terms.named_terms().items() if not term.loss.needs_teacher]
         return detach_except(torch.stack(supervised).sum(), generator.parameters())
 
 
@@ -102,11 +102,17 @@ class SoftTargetPlayer(MultiExitPlayer):
     def wire(self, teacher: ModelProfile | None, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Find the layers, build the heads, and wire the terms to their logits."""
         exits_profile, profile = self.profiles(batch)
-        members = [*exits_profile.members, profile]
+        members = [*exits_profile.member_profiles, profile]
         self.terms.wire(
-            replace(exits_profile, members=members), replace(profile, members=members), batch, samples, provides
+            replace(exits_profile, member_profiles=members),
+            replace(profile, member_profiles=members),
+            batch,
+            samples,
+            provides,
         )
-        if self.terms.layers("teacher") or not any(term.loss.needs_teacher for term in self.terms.named().values()):
+        if self.terms.layers("teacher") or not any(
+            term.loss.needs_teacher for term in self.terms.named_terms().values()
+        ):
             raise ConfigError(
                 "scheme=metadistiller generates logits: use a loss that takes lists of logits (method=hydra)."
             )
@@ -130,7 +136,7 @@ class SoftTargetPlayer(MultiExitPlayer):
                 Outputs(x.to(student_outputs.response), metadata=self.metadata)
                 for x in (*exits, student_outputs.response)
             ]
-            generated = Outputs(targets[-1], members=[Outputs(x) for x in targets])
+            generated = Outputs(targets[-1], member_outputs=[Outputs(x) for x in targets])
             supervised = sum_by_name([self.terms.supervised_terms(x, generated, batch, mask) for x in members])
             all_outputs = Outputs(student_outputs.response, student_outputs.features, self.metadata, members)
             return self.terms(all_outputs, generated, batch, mask, supervised)
@@ -158,7 +164,7 @@ class Generator(AuxiliaryPlayer):
         above: Tensor | None = None
         for lateral, fc, feature in reversed(list(zip(self.lateral, self.fc, features, strict=True))):
             level = lateral(as_map(feature))
-            above = level if above is None else level + resized(above, level.shape[2:])
+            above = level if above is None else level + resize(above, level.shape[2:])
             targets.append(fc(F.relu(above).mean((2, 3))))
         return targets[::-1]
 

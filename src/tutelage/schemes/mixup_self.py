@@ -11,10 +11,10 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
-from tutelage.nn.heads import Aggregate
+from tutelage.nn.heads import ConcatClassifier
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.pairing import layer_list
-from tutelage.objective.terms import unless_named
+from tutelage.objective.terms import request_unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught, Turn
 from tutelage.schemes.multi_exit import MultiExitPlayer, sum_by_name, with_exits
 from tutelage.structures import Batch, Outputs
@@ -81,9 +81,11 @@ class MixupPlayer(MultiExitPlayer):
         exits = {f"exit{k}": feature for k, (feature, _) in enumerate(student_outputs)}
         self.names = [*exits, self.deepest]
         exits_profile = with_exits(profile, exits)
-        self.self_teacher = Aggregate([exits_profile.feature(name) for name in self.names], profile.response.shape[1])
+        self.self_teacher = ConcatClassifier(
+            [exits_profile.feature(name) for name in self.names], profile.response.shape[1]
+        )
         self.metadata = profile.metadata
-        requests = unless_named(self.names, self.names)
+        requests = request_unless_named(self.names, self.names)
         self.terms.wire(exits_profile, exits_profile, batch, samples, provides, requests)
         layers = {*self.terms.layers("student"), *self.terms.layers("teacher")} - {*self.names}
         self.set_captured_layers([*self.exits, self.deepest, *sorted(layers)])
@@ -95,7 +97,7 @@ class MixupPlayer(MultiExitPlayer):
     def _check_inputs(self, batch: Batch) -> None:
         if not isinstance(batch.inputs, Tensor) or not batch.inputs.is_floating_point():
             raise ConfigError("scheme=mixed mixes inputs: expected one floating-point tensor; use another scheme.")
-        for name, term in self.terms.named().items():
+        for name, term in self.terms.named_terms().items():
             ambiguous = {"index", "targets"} if term.loss.needs_teacher else {"index"}
             required = {name for inputs in term.loss_inputs.values() for name in inputs}
             if faults := sorted(ambiguous & required):
@@ -131,17 +133,17 @@ class MixupPlayer(MultiExitPlayer):
             Outputs(to_float32(self.self_teacher([x[name] for name in self.names]))) for x in (mixed, mixture)
         ]
         with torch.autocast(order.device.type, enabled=False):
-            mixture_outputs = [*mixture.members, *self_teacher_outputs]
+            mixture_outputs = [*mixture.member_outputs, *self_teacher_outputs]
             permuted = replace(batch, targets=batch.targets[order])
             supervised = sum_by_name([
-                self._supervised_losses(plain.members, batch),
+                self._supervised_losses(plain.member_outputs, batch),
                 self._supervised_losses(mixture_outputs, batch, mix_lambda),
                 self._supervised_losses(mixture_outputs, permuted, 1 - mix_lambda),
             ])  # fmt: skip
             return supervised | self._distillation_losses(mixed, mixture, self_teacher_outputs, batch, supervised)
 
     def forward_student(self, batch: Batch) -> Outputs:
-        """Return the student's outputs with the heads' features; members: the heads' logits, then the student's own."""
+        """Return the student's outputs with the heads' features, and as members the heads' logits and its own."""
         student_outputs = super().forward_student(batch)
         exits = [head(student_outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         features = student_outputs.features | {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
@@ -169,12 +171,15 @@ class MixupPlayer(MultiExitPlayer):
 
         self_teacher_outputs: for the mixed features, then for the mixture's features.
         """
-        heads = list(zip(mixed.members[:-1], mixture.members[:-1], strict=True))
-        last = [(mixed.members[-1], self_teacher_outputs[1]), (mixture.members[-1], self_teacher_outputs[0])]
+        heads = list(zip(mixed.member_outputs[:-1], mixture.member_outputs[:-1], strict=True))
+        last = [
+            (mixed.member_outputs[-1], self_teacher_outputs[1]),
+            (mixture.member_outputs[-1], self_teacher_outputs[0]),
+        ]
         responses = [(a, b.detach()) for a, b in (*heads, *((b, a) for a, b in heads), *last)]
         task_loss = torch.stack([value.detach() for value in supervised.values()]).sum() if supervised else None
         losses = {}
-        for name, term in self.terms.named().items():
+        for name, term in self.terms.named_terms().items():
             if term.loss.needs_teacher:
                 pairs = responses if term.compares == "response" else [(mixed, mixture)]
                 losses[name] = torch.stack([term(a, b, batch, None, task_loss) for a, b in pairs]).sum()
@@ -188,5 +193,5 @@ def map_outputs(student_outputs: Outputs, change: Callable[[Tensor], Tensor]) ->
         change(student_outputs.response),
         features,
         student_outputs.metadata,
-        [map_outputs(member, change) for member in student_outputs.members],
+        [map_outputs(member, change) for member in student_outputs.member_outputs],
     )

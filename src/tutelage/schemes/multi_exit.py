@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import FeatureExtractor, to_float32
-from tutelage.nn.heads import Head
+from tutelage.nn.heads import BottleneckClassifier
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
-from tutelage.objective.terms import Terms, unless_named
+from tutelage.objective.terms import Terms, request_unless_named
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
@@ -55,7 +55,7 @@ class MultiExitPlayer(Player):
         """Find the layers, build the heads, and wire the terms to their features."""
         exits_profile, profile = self.profiles(batch)
         names = [f"exit{k}" for k in range(len(self.exits))]
-        requests = unless_named(names, [self.deepest] * len(names))
+        requests = request_unless_named(names, [self.deepest] * len(names))
         self.terms.wire(exits_profile, profile, batch, samples, provides, requests)
         model_layers = [layer for layer in self.terms.layers("student") if layer not in names]
         self.capture_exits([*model_layers, *self.terms.layers("teacher")])
@@ -69,7 +69,7 @@ class MultiExitPlayer(Player):
         outputs = self.build_heads(profile)
         exits_profile = with_exits(profile, {f"exit{k}": feature for k, (feature, _) in enumerate(outputs)})
         self.metadata = profile.metadata
-        return replace(exits_profile, members=[profile.with_response(logits) for _, logits in outputs]), profile
+        return replace(exits_profile, member_profiles=[profile.with_response(logits) for _, logits in outputs]), profile
 
     def capture_exits(self, layers: Sequence[str] = ()) -> None:
         """Capture the inputs of the exits, the deepest stage, and these layers."""
@@ -83,10 +83,12 @@ class MultiExitPlayer(Player):
         self._choose_layers(profile)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"exits classify whole samples: expected one response per sample, got {shape_of(profile.response)}."
+                f"exits classify whole samples: expected one response per sample, got {format_shape(profile.response)}."
             )
         deep, features = profile.feature(self.deepest), [profile.feature(layer) for layer in self.exits]
-        self.heads = nn.ModuleList(Head(feature, deep, profile.response.shape[1]) for feature in features)
+        self.heads = nn.ModuleList(
+            BottleneckClassifier(feature, deep, profile.response.shape[1]) for feature in features
+        )
         with torch.no_grad():
             outputs = [head.eval()(feature) for head, feature in zip(self.heads, features, strict=True)]
         self.heads.train()
@@ -95,13 +97,13 @@ class MultiExitPlayer(Player):
     def _choose_layers(self, profile: ModelProfile) -> None:
         stages, known = [stage.name for stage in profile.stages], [layer.name for layer in profile.layers]
         for layer in self.exits:
-            if module_of(layer) not in known:
+            if module_name(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
         self.exits = self.exits or stages[:-1]
         if not self.exits:
             raise ModelError("no stage was found before the last; set the layers (scheme={name: exits, layers: […]}).")
-        self.exits = [profile.named(layer, "map") for layer in self.exits]
-        self.deepest = profile.named(stages[-1], "map") if stages else self.exits[-1]
+        self.exits = [profile.name_with_form(layer, "map") for layer in self.exits]
+        self.deepest = profile.name_with_form(stages[-1], "map") if stages else self.exits[-1]
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Run one forward of the student and its heads; return the weighted terms, taught by the deepest."""
@@ -131,5 +133,5 @@ def with_exits(profile: ModelProfile, features: Mapping[str, Tensor]) -> ModelPr
         profile,
         layers=[*profile.layers, *exits],
         feature=lambda layer: features[layer] if layer in features else profile.feature(layer),
-        learns=lambda layer: True,  # the exits are trained with the student
+        is_trainable=lambda layer: True,  # the exits are trained with the student
     )

@@ -77,7 +77,7 @@ class MapPlayer(Player):
             raise ModelError(
                 f"{type(self.student.model).__name__} has no stage, whose map the critics need; use another student."
             )
-        self.layer = profile.named(profile.stages[-1].name, "map")
+        self.layer = profile.name_with_form(profile.stages[-1].name, "map")
         super().wire(teacher, batch, samples, provides)
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:

@@ -42,7 +42,7 @@ class Offline(Scheme):
         for player in players:
             player.wire(profile, batch, samples, self.provides)
         vector_only = {
-            layer: all(p.terms.sees_vector(layer) for p in players) for p in players for layer in p.teacher_layers()
+            layer: all(p.terms.averages_layer(layer) for p in players) for p in players for layer in p.teacher_layers()
         }
         self.layers = tuple(vector_only)
         if self.teacher is not None:
@@ -58,9 +58,9 @@ class Offline(Scheme):
         for name, player in self.players.items():
             yield name, player(batch, teacher_outputs)
 
-    def lookahead(self, batches: Generator[Batch]) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Yield the batches, which the teacher may read ahead."""
-        return batches if self.teacher is None else self.teacher.lookahead(batches, self.layers)
+        return batches if self.teacher is None else self.teacher.prefetch(batches, self.layers)
 
     def after_step(self) -> None:
         """Update the teacher after the students' step."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.connectors import as_map, as_vector, resized
+from tutelage.nn.connectors import as_map, as_vector, resize
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Outputs
 
@@ -42,7 +42,7 @@ class PeerEnsemble(nn.Module):
 
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the outputs of the group, with the students' as members, and those of its teacher or None."""
-        return Outputs(outputs[0].response, members=outputs), None
+        return Outputs(outputs[0].response, member_outputs=outputs), None
 
     def peer_comparisons(self, outputs: dict[str, Outputs], averages: list[Outputs] | None) -> Comparisons:
         """Return each student's outputs and its teachers': the others' moving averages, or the others' mean logits."""
@@ -80,7 +80,7 @@ class Gate(PeerEnsemble):
         gates = F.relu(self.norm(self.gate(as_vector(outputs[0][self.gate_input])))).softmax(1)
         logits = torch.stack([x.response for x in outputs], dim=1)
         gated = (gates.view(*gates.shape, *[1] * (logits.dim() - 2)) * logits).sum(1)
-        return Outputs(outputs[0].response, members=outputs), Outputs(gated)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(gated)
 
 
 class _EmbeddedEnsemble(PeerEnsemble):
@@ -126,7 +126,7 @@ class Attention(_EmbeddedEnsemble):
         features = torch.stack(self.embeddings(peers), dim=1)
         metadata = {"query": self.query(features), "key": self.key(features)}
         mean = torch.stack([peer.response for peer in peers]).mean(0)
-        return leader, Outputs(mean, metadata=metadata, members=peers)
+        return leader, Outputs(mean, metadata=metadata, member_outputs=peers)
 
 
 class Fusion(_EmbeddedEnsemble):
@@ -146,7 +146,7 @@ class Fusion(_EmbeddedEnsemble):
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of all features."""
         fused = self.classifier(torch.cat(self.embeddings(outputs), dim=1))
-        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(fused)
 
 
 class FeatureFusion(PeerEnsemble):
@@ -167,7 +167,7 @@ class FeatureFusion(PeerEnsemble):
                 f"{type(profile.model).__name__} has no stage, whose map could be fused; use ensemble=fusion, which "
                 "fuses the classifiers' inputs."
             )
-        return [profile.named(profile.stages[-1].name, "map")]
+        return [profile.name_with_form(profile.stages[-1].name, "map")]
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Create both convolutions and the classifier."""
@@ -184,12 +184,12 @@ class FeatureFusion(PeerEnsemble):
         """Return the last maps, pooled to the size of the smallest."""
         maps = [as_map(x[self.layer]) for x in outputs]
         height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
-        return [resized(x, (height, width)) for x in maps]
+        return [resize(x, (height, width)) for x in maps]
 
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of the fused maps."""
         fused = self.classifier(self.fuse(torch.cat(self.maps(outputs), dim=1)).mean((2, 3)))
-        return Outputs(outputs[0].response, members=outputs), Outputs(fused)
+        return Outputs(outputs[0].response, member_outputs=outputs), Outputs(fused)
 
 
 EnsembleName = Literal["none", "gate", "attention", "fusion", "feature_fusion"]

@@ -43,11 +43,12 @@ class Peers(nn.Module):
         for name, player in self.peers().items():
             others = [student_outputs[peer].detach() for peer in student_outputs if peer != name]
             losses |= {
-                f"{name}/{term}": value for term, value in player.among(student_outputs[name], others, batch).items()
+                f"{name}/{term}": value
+                for term, value in player.compare_with_each(student_outputs[name], others, batch).items()
             }
         return losses
 
-    def optimised(self) -> dict[str, nn.Module]:
+    def optimised_modules(self) -> dict[str, nn.Module]:
         """Each peer."""
         return dict(self.players.items())
 
@@ -61,7 +62,7 @@ def wire_peers(players: Sequence[Player], batch: Batch, samples: int, provides: 
     profiles = [profile_model(player.student.model, batch) for player in players]
     for i, player in enumerate(players):
         others = profiles[:i] + profiles[i + 1 :]
-        player.wire(replace(profiles[i - 1], members=others), batch, samples, provides)
+        player.wire(replace(profiles[i - 1], member_profiles=others), batch, samples, provides)
     for player in players:
         player.set_captured_layers(
             [layer for other in players if other is not player for layer in other.terms.layers("teacher")]

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, unknown
-from tutelage.nn.connectors import shape_of
+from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.feature_pyramid import Pyramid
+from tutelage.nn.feature_pyramid import FeaturePyramid
 from tutelage.nn.model_profile import LayerInfo, ModelProfile, profile_model
-from tutelage.nn.token_grid import module_of
+from tutelage.nn.token_grid import module_name
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -21,7 +21,7 @@ from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.schemes.multi_exit import sum_by_name
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked, Few, Layers
+from tutelage.utils.options import CheckedArguments, Layers, SmallCount
 
 
 class PyramidSelfTeacher(SelfTaught):
@@ -40,20 +40,26 @@ class PyramidSelfTeacher(SelfTaught):
 
     @classmethod
     def from_context(
-        cls, context: SchemeContext, layers: Layers = "auto", width: Few = 2, depth: Few = 2
+        cls, context: SchemeContext, layers: Layers = "auto", width: SmallCount = 2, depth: SmallCount = 2
     ) -> PyramidSelfTeacher:
         """Build the student."""
         return cls(PyramidPlayer(context.network(), context.terms(), context.task, layer_list(layers), width, depth))
 
 
-class PyramidPlayer(Checked, Player):
+class PyramidPlayer(CheckedArguments, Player):
     """A student with a pyramid on some layers; layers: these layers, or none to find them.
 
     Raises: ConfigError if width or depth isn't a whole number above 0.
     """
 
     def __init__(
-        self, model: nn.Module, terms: Terms, task: Task, layers: Sequence[str] = (), width: Few = 2, depth: Few = 2
+        self,
+        model: nn.Module,
+        terms: Terms,
+        task: Task,
+        layers: Sequence[str] = (),
+        width: SmallCount = 2,
+        depth: SmallCount = 2,
     ) -> None:
         super().__init__(model, terms, task)
         self.layers, self.width, self.depth = list(layers), width, depth
@@ -67,11 +73,12 @@ class PyramidPlayer(Checked, Player):
         profile = profile_model(self.student.model, batch)
         if profile.response.dim() != 2:
             raise ConfigError(
-                f"scheme=self_teacher: the student's response is {shape_of(profile.response)}, expected one per sample."
+                f"scheme=self_teacher: the student's response is {format_shape(profile.response)}, expected one per "
+                "sample."
             )
         profile = self._choose_layers(profile)
         features = [profile.feature(layer) for layer in self.layers]
-        self.pyramid = Pyramid(features, profile.response.shape[1], self.width, self.depth)
+        self.pyramid = FeaturePyramid(features, profile.response.shape[1], self.width, self.depth)
         with torch.no_grad():
             refined, logits = self.pyramid.eval()(features)
         self.pyramid.train()
@@ -83,10 +90,12 @@ class PyramidPlayer(Checked, Player):
         """Find the layers; return the profile with them as its stages."""
         known = {layer.name: layer for layer in profile.layers}
         for layer in self.layers:
-            if module_of(layer) not in known:
+            if module_name(layer) not in known:
                 raise ModelError(unknown("layer", layer, known))
-        stages = [known[module_of(layer)] for layer in self.layers] or profile.stages
-        self.layers = [profile.named(layer, "map") for layer in self.layers or [stage.name for stage in stages]]
+        stages = [known[module_name(layer)] for layer in self.layers] or profile.stages
+        self.layers = [
+            profile.name_with_form(layer, "map") for layer in self.layers or [stage.name for stage in stages]
+        ]
         if len(self.layers) < 2:
             raise ModelError(
                 f"scheme=self_teacher refines at least two stages, got {', '.join(self.layers) or 'none'}; set the "
@@ -132,6 +141,6 @@ def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: 
         embedding=stages[-1].name,
         metadata={},
         feature=feature,
-        learns=lambda layer: True,  # the pyramid is trained with the student
-        members=(),
+        is_trainable=lambda layer: True,  # the pyramid is trained with the student
+        member_profiles=(),
     )

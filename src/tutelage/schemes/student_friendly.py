@@ -12,7 +12,7 @@ from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.response.kd import KD
 from tutelage.nn import connectors
 from tutelage.nn.feature_extractor import to_float32
-from tutelage.nn.model_profile import ModelProfile, pair, profile_model
+from tutelage.nn.model_profile import ModelProfile, pair_stages, profile_model
 from tutelage.nn.tail import Tail
 from tutelage.objective.player import Player
 from tutelage.objective.term import Term
@@ -91,7 +91,7 @@ class BranchedPlayer(Player):
         profile = profile_model(self.student.model, batch)
         device = profile.response.device
         student = profile_model(self.create_student().to(device), batch)
-        pairs = pair(student.stages, profile.stages)[:-1]
+        pairs = pair_stages(student.stages, profile.stages)[:-1]
         if not pairs:
             raise ModelError(
                 f"scheme=student_friendly: {type(student.model).__name__} and {type(profile.model).__name__} have no "
@@ -99,7 +99,9 @@ class BranchedPlayer(Player):
             )
         self.ends = [stage.name for _, stage in pairs]
         for student_stage, stage in pairs:
-            connector = connectors.make("conv1x1", profile.feature(stage.name), student.feature(student_stage.name))
+            connector = connectors.build_connector(
+                "conv1x1", profile.feature(stage.name), student.feature(student_stage.name)
+            )
             tail = Tail(self.create_student().to(device), student_stage.name, profile.inputs)
             self.branches.append(nn.Sequential(connector, tail))
         profile = replace(profile, response=self.task.response(profile.response, batch))
@@ -114,7 +116,7 @@ class BranchedPlayer(Player):
         branch_outputs = [
             Outputs(self.task.response(to_float32(branch(student_outputs[end])), batch)) for branch, end in branch_ends
         ]
-        losses = self.among(student_outputs, branch_outputs, batch)
+        losses = self.compare_with_each(student_outputs, branch_outputs, batch)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             supervised = [self.terms.supervised_terms(x, None, batch, self.task.mask(batch)) for x in branch_outputs]
         values = [value for terms in supervised for value in terms.values()]

@@ -45,7 +45,7 @@ class TwoViewPlayer(Player):
         self.embedding = profile.embedding
         self.metadata = profile.metadata
         outputs = (profile.response, as_vector(profile.feature(profile.embedding)))
-        profile = replace(profile, members=[profile.with_response(x) for x in outputs])
+        profile = replace(profile, member_profiles=[profile.with_response(x) for x in outputs])
         self.terms.wire(profile, profile, batch, samples, provides)
         self.set_captured_layers([profile.embedding])
 

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
-from tutelage.utils.options import Checked
+from tutelage.utils.options import CheckedArguments
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class TeacherContext:
     seed: int
 
 
-class Teacher(Checked, nn.Module):
+class Teacher(CheckedArguments, nn.Module):
     """Abstract: turns a batch into outputs without gradient, always in eval mode."""
 
     follows_student: ClassVar[bool] = False
@@ -55,7 +55,7 @@ class Teacher(Checked, nn.Module):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile of the teacher on an example batch: its layers, stages and features."""
 
-    def teachers(self) -> list[Teacher]:
+    def member_teachers(self) -> list[Teacher]:
         """Return the members of an ensemble; empty for a single teacher."""
         return []
 
@@ -63,13 +63,13 @@ class Teacher(Checked, nn.Module):
         """Return, as plain values, what determines the outputs besides the batch; None if training changes it."""
         return None
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare for training; called once before it.
 
         Args:
             layers: the layers whose features training requires.
             vectors: those of them that are only used averaged over positions.
-            members: True if training also requires the outputs of each member of an ensemble.
+            member_outputs: True if training also requires the outputs of each member of an ensemble.
         """
 
     def after_step(self) -> None:
@@ -82,11 +82,11 @@ class Teacher(Checked, nn.Module):
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Restore the state that `checkpoint_state` returned."""
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes the teacher."""
         return _holds_any(self.checkpoint_state())
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches of an epoch; a prefetching teacher is run on later batches in the meantime."""
         return batches
 
@@ -115,17 +115,17 @@ class TeacherWrapper(Teacher):
         """Return the wrapped teacher's profile."""
         return self.teacher.profile(batch)
 
-    def teachers(self) -> list[Teacher]:
+    def member_teachers(self) -> list[Teacher]:
         """Return the wrapped teacher's members."""
-        return self.teacher.teachers()
+        return self.teacher.member_teachers()
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity."""
         return self.teacher.identity()
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare the wrapped teacher."""
-        self.teacher.prepare_for(layers, vectors, members)
+        self.teacher.prepare_for(layers, vectors, member_outputs)
 
     def after_step(self) -> None:
         """Update the wrapped teacher."""
@@ -139,13 +139,13 @@ class TeacherWrapper(Teacher):
         """Restore the wrapped teacher's state."""
         self.teacher.load_checkpoint_state(state)
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes the wrapped teacher."""
-        return self.teacher.changes()
+        return self.teacher.changes_in_training()
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches, which the wrapped teacher may read ahead."""
-        return self.teacher.lookahead(batches, layers)
+        return self.teacher.prefetch(batches, layers)
 
 
 def _holds_any(state: Mapping[str, Any]) -> bool:

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from tutelage.cache.codecs import feature_storage
 from tutelage.cache.manifest import RESPONSE, CachedTensor, Shard, is_response, shard_name
-from tutelage.cache.store import CachedView, Store, plan
+from tutelage.cache.store import CachedView, CacheStore, plan_storage
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CacheError, ConfigError
 from tutelage.nn.connectors import as_vector
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, TeacherWrapper
 
-POOLED = "mean:"
+MEAN_PREFIX = "mean:"
 """The prefix of a layer's name if its mean over positions is stored."""
 
-MEMBER = f"{RESPONSE}:"
+MEMBER_PREFIX = f"{RESPONSE}:"
 """The prefix of an ensemble member's number, whose response is stored in addition to the mean."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class CachePlan:
     """How a cache is built.
 
     Attributes:
@@ -71,29 +71,31 @@ class Cached(TeacherWrapper):
     Raises: ConfigError if the teacher changes in training; CacheError if the cache on disk is a different one.
     """
 
-    def __init__(self, teacher: Teacher, data: DataModule, plan: Plan) -> None:
+    def __init__(self, teacher: Teacher, data: DataModule, plan: CachePlan) -> None:
         super().__init__(teacher)
         self.data, self.plan = data, plan
-        self.store = Store(plan.folder, about(identity_of(teacher), data, plan), len(data.train), plan.views)
-        self.taps: dict[str, str] = {RESPONSE: ""}
-        self.members: list[str] = []
+        self.store = CacheStore(
+            plan.folder, cache_identity(require_identity(teacher), data, plan), len(data.train), plan.views
+        )
+        self.tensor_layers: dict[str, str] = {RESPONSE: ""}
+        self.member_tensors: list[str] = []
         self.loaded: tuple[int, dict[str, CachedView]] = (-1, {})
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
-        """Set what is stored: the response, these layers, and with `members` the members' responses.
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
+        """Set what is stored: the response, these layers, and with `member_outputs` the members' responses.
 
         Raises: ConfigError if a layer has the name of the response.
         """
         if RESPONSE in layers:
             raise ConfigError("the teacher has a layer named 'response', so it can't be cached; use cache=false.")
-        count = len(self.teacher.teachers()) if members else 0
-        self.members = [f"{MEMBER}{m}" for m in range(count)]
-        self.taps = dict.fromkeys((RESPONSE, *self.members), "")
-        self.taps |= {(POOLED if layer in vectors else "") + layer: layer for layer in layers}
+        count = len(self.teacher.member_teachers()) if member_outputs else 0
+        self.member_tensors = [f"{MEMBER_PREFIX}{m}" for m in range(count)]
+        self.tensor_layers = dict.fromkeys((RESPONSE, *self.member_tensors), "")
+        self.tensor_layers |= {(MEAN_PREFIX if layer in vectors else "") + layer: layer for layer in layers}
         self.loaded = (-1, {})
-        super().prepare_for(layers, vectors, members)
+        super().prepare_for(layers, vectors, member_outputs)
 
-    def lookahead(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Generator[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Return the batches unchanged: their outputs are read from disk."""
         return batches
 
@@ -104,9 +106,13 @@ class Cached(TeacherWrapper):
             return self.teacher(batch, layers)
         rows = self._rows(batch.view)
         index = batch.index.cpu()
-        outputs = {tap: rows[tap][index].to(batch.index.device, non_blocking=True) for tap in self.taps}
-        features = {layer: outputs[tap] for tap, layer in self.taps.items() if layer}
-        members = [Outputs(outputs[tap], _member_features(features, m)) for m, tap in enumerate(self.members)]
+        outputs = {
+            tensor: rows[tensor][index].to(batch.index.device, non_blocking=True) for tensor in self.tensor_layers
+        }
+        features = {layer: outputs[tensor] for tensor, layer in self.tensor_layers.items() if layer}
+        members = [
+            Outputs(outputs[tensor], _member_features(features, m)) for m, tensor in enumerate(self.member_tensors)
+        ]
         return Outputs(outputs[RESPONSE], features, self.metadata, members)
 
     def _rows(self, view: int) -> dict[str, CachedView]:
@@ -114,7 +120,7 @@ class Cached(TeacherWrapper):
             raise CacheError(f"a batch has view {view}, but the cache {self.plan.folder} has {self.plan.views} views.")
         if self.loaded[0] != view:
             self.build(view)
-            self.loaded = view, {tap: self.store.rows(view, tap) for tap in self.taps}
+            self.loaded = view, {tensor: self.store.read_view(view, tensor) for tensor in self.tensor_layers}
         return self.loaded[1]
 
     # building
@@ -127,15 +133,15 @@ class Cached(TeacherWrapper):
 
     def missing(self, view: int) -> list[int]:
         """Return the numbers of the view's units that aren't completely on disk."""
-        self._plan_taps(view)
+        self._plan_tensors(view)
         return [n for n, span in enumerate(self._units()) if self._missing(view, *span)]
 
     def build_unit(self, view: int, number: int, wait: bool = True) -> None:
         """Build one unit unless it is on disk; without `wait`, skip a unit that another process is building."""
-        with suppress(Timeout), self.store.working(f"view{view}-unit{number}", wait):
+        with suppress(Timeout), self.store.lock(f"view{view}-unit{number}", wait):
             span = self._units()[number]
             if missing := self._missing(view, *span):
-                self.store.register(self._unit(view, *span, missing))
+                self.store.register_shards(self._unit(view, *span, missing))
 
     def _units(self) -> list[tuple[int, int]]:
         count, unit = len(self.data.train), self.store.manifest.unit
@@ -144,24 +150,26 @@ class Cached(TeacherWrapper):
     def _missing(self, view: int, first: int, last: int) -> dict[str, CachedTensor]:
         """Return the tensors of which some of these samples aren't on disk."""
         missing = {}
-        for name in self.taps:
-            tap = self.store.manifest.taps[name]
-            shards = [shard_name(view, name, number) for number in range(first // tap.rows, -(-last // tap.rows))]
+        for name in self.tensor_layers:
+            tensor = self.store.manifest.tensors[name]
+            shards = [shard_name(view, name, number) for number in range(first // tensor.rows, -(-last // tensor.rows))]
             if not self.store.manifest.shards.keys() >= set(shards):
-                missing[name] = tap
+                missing[name] = tensor
         return missing
 
-    def _plan_taps(self, view: int) -> None:
+    def _plan_tensors(self, view: int) -> None:
         """Add new tensors to the manifest, with shapes from the outputs for one batch."""
-        new = [tap for tap in self.taps if tap not in self.store.manifest.taps]
+        new = [tensor for tensor in self.tensor_layers if tensor not in self.store.manifest.tensors]
         if new:
             batch = next(self._batches(view, 0, min(self.plan.batch_size, len(self.data.train))))
-            outputs = self._outputs_by_tap(batch, new)
+            outputs = self._outputs_by_tensor(batch, new)
             name, unit = self.plan.storage, self.store.manifest.unit
-            self.store.add(
+            self.store.register_tensors(
                 {
-                    tap: plan(x.shape[1:], name if is_response(tap) else feature_storage(name), _is_nhwc(x), unit)
-                    for tap, x in outputs.items()
+                    tensor: plan_storage(
+                        x.shape[1:], name if is_response(tensor) else feature_storage(name), _is_nhwc(x), unit
+                    )
+                    for tensor, x in outputs.items()
                 }
             )
 
@@ -170,33 +178,35 @@ class Cached(TeacherWrapper):
         index_batches = list(torch.arange(first, last).split(p.batch_size))
         return self.data.view_batches(index_batches, view, p.view_seed, p.device, p.memory_format, p.workers)
 
-    def _outputs_by_tap(self, batch: Batch, taps: Sequence[str]) -> dict[str, Tensor]:
+    def _outputs_by_tensor(self, batch: Batch, names: Sequence[str]) -> dict[str, Tensor]:
         """Run the teacher on a batch, and return these tensors of its outputs by name."""
-        teacher_outputs = self.teacher(batch, [layer for layer in self.taps.values() if layer])
+        teacher_outputs = self.teacher(batch, [layer for layer in self.tensor_layers.values() if layer])
         tensors = {RESPONSE: teacher_outputs.response} | {
-            tap: teacher_outputs.members[m].response for m, tap in enumerate(self.members)
+            tensor: teacher_outputs.member_outputs[m].response for m, tensor in enumerate(self.member_tensors)
         }
-        for tap, layer in self.taps.items():
+        for tensor, layer in self.tensor_layers.items():
             if layer:
-                tensors[tap] = as_vector(teacher_outputs[layer]) if tap.startswith(POOLED) else teacher_outputs[layer]
-        return {tap: tensors[tap].float() for tap in taps}
+                tensors[tensor] = (
+                    as_vector(teacher_outputs[layer]) if tensor.startswith(MEAN_PREFIX) else teacher_outputs[layer]
+                )
+        return {tensor: tensors[tensor].float() for tensor in names}
 
-    def _unit(self, view: int, first: int, last: int, taps: dict[str, CachedTensor]) -> dict[str, Shard]:
+    def _unit(self, view: int, first: int, last: int, tensors: dict[str, CachedTensor]) -> dict[str, Shard]:
         """Run the teacher on some samples, and write their shards."""
-        pending: dict[str, list[Tensor]] = {tap: [] for tap in taps}
+        pending: dict[str, list[Tensor]] = {tensor: [] for tensor in tensors}
         shards: dict[str, Shard] = {}
         done = first
         for batch in self._batches(view, first, last):
             done += len(batch)
-            for tap, x in self._outputs_by_tap(batch, list(taps)).items():
-                pending[tap].append(x.cpu())
-                rows = taps[tap].rows
-                while sum(map(len, pending[tap])) >= rows or (done == last and pending[tap]):
-                    joined = torch.cat(pending[tap])
+            for tensor, x in self._outputs_by_tensor(batch, list(tensors)).items():
+                pending[tensor].append(x.cpu())
+                rows = tensors[tensor].rows
+                while sum(map(len, pending[tensor])) >= rows or (done == last and pending[tensor]):
+                    joined = torch.cat(pending[tensor])
                     start = done - len(joined)
-                    name, shard = self.store.write(view, tap, start // rows, joined[:rows])
+                    name, shard = self.store.write_shard(view, tensor, start // rows, joined[:rows])
                     shards[name] = shard
-                    pending[tap] = [joined[rows:]] if len(joined) > rows else []
+                    pending[tensor] = [joined[rows:]] if len(joined) > rows else []
         return shards
 
 
@@ -206,7 +216,7 @@ def _member_features(features: dict[str, Tensor], number: int) -> dict[str, Tens
     return {layer.removeprefix(prefix): x for layer, x in features.items() if layer.startswith(prefix)}
 
 
-def identity_of(teacher: Teacher) -> dict[str, Any]:
+def require_identity(teacher: Teacher) -> dict[str, Any]:
     """Return the identity of a teacher, which determines its outputs.
 
     Raises: ConfigError if the outputs change in training.
@@ -221,7 +231,7 @@ def identity_of(teacher: Teacher) -> dict[str, Any]:
     return identity
 
 
-def about(identity: dict[str, Any], data: DataModule, plan: Plan) -> dict[str, Any]:
+def cache_identity(identity: dict[str, Any], data: DataModule, plan: CachePlan) -> dict[str, Any]:
     """Return everything that determines the content of a cache."""
     return {
         "teacher": identity,

@@ -39,7 +39,7 @@ class Ensemble(Teacher):
         self.average = average
         self.metadata: dict[str, Any] = {}
 
-    def teachers(self) -> list[Teacher]:
+    def member_teachers(self) -> list[Teacher]:
         """Return the members."""
         return [cast(Teacher, member) for member in self.members]
 
@@ -49,7 +49,9 @@ class Ensemble(Teacher):
         for layer in layers:
             member, _, name = layer.partition(".")
             member_layers[int(member)].append(name)
-        teacher_outputs = [member(batch, names) for member, names in zip(self.teachers(), member_layers, strict=True)]
+        teacher_outputs = [
+            member(batch, names) for member, names in zip(self.member_teachers(), member_layers, strict=True)
+        ]
         features = {
             f"{m}.{name}": x for m, outputs in enumerate(teacher_outputs) for name, x in outputs.features.items()
         }
@@ -69,32 +71,32 @@ class Ensemble(Teacher):
 
     def identity(self) -> dict[str, Any] | None:
         """Return the members' identities and the kind of average."""
-        members = [member.identity() for member in self.teachers()]
+        members = [member.identity() for member in self.member_teachers()]
         return None if None in members else {"average": self.average, "members": members}
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile with all members' layers, and the first member's stages and embedding."""
-        profiles = [teacher.profile(batch) for teacher in self.teachers()]
-        profile = joined(profiles, self._mean([profile.response for profile in profiles]))
+        profiles = [teacher.profile(batch) for teacher in self.member_teachers()]
+        profile = join_profiles(profiles, self._mean([profile.response for profile in profiles]))
         self.metadata = profile.metadata
         return profile
 
     def after_step(self) -> None:
         """Update the members."""
-        for member in self.teachers():
+        for member in self.member_teachers():
             member.after_step()
 
     def checkpoint_state(self) -> dict[str, Any]:
         """Return the members' states by number."""
-        return {str(m): member.checkpoint_state() for m, member in enumerate(self.teachers())}
+        return {str(m): member.checkpoint_state() for m, member in enumerate(self.member_teachers())}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Restore the members' states."""
-        for m, member in enumerate(self.teachers()):
+        for m, member in enumerate(self.member_teachers()):
             member.load_checkpoint_state(state[str(m)])
 
 
-def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
+def join_profiles(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
     """Return several profiles as one with this response, each one's layers under its number."""
 
     def feature(layer: str) -> Tensor:
@@ -110,6 +112,6 @@ def joined(profiles: Sequence[ModelProfile], response: Tensor) -> ModelProfile:
         embedding=f"0.{profiles[0].embedding}",
         metadata={} if None in heads else {"heads": heads},
         feature=feature,
-        learns=lambda layer: False,  # teachers aren't trained
-        members=profiles,
+        is_trainable=lambda layer: False,  # teachers aren't trained
+        member_profiles=profiles,
     )

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
-from tutelage.nn.batch_norm_folding import fold
+from tutelage.nn.batch_norm_folding import fold_batch_norms
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.utils.compat import uncompiled
+from tutelage.utils.compat import unwrap_compiled
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
@@ -60,8 +60,8 @@ class Frozen(Teacher):
             raise ConfigError(unknown("precision", precision, list(PRECISIONS)))
         self.scale: Tensor | None
         self.shift: Tensor | None
-        self.plain = [
-            uncompiled(model).requires_grad_(False)
+        self.unfolded = [
+            unwrap_compiled(model).requires_grad_(False)
         ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
         self.tapped = FeatureExtractor(model)
         self.task = task
@@ -94,7 +94,7 @@ class Frozen(Teacher):
     def forward_student(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Return the network's outputs, with a gradient to those of its parameters that require one."""
         inputs = self.adapt_inputs(batch).inputs
-        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.plain[0]):
+        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.unfolded[0]):
             self._capture(layers, inputs)
         with self._autocast(inputs):
             teacher_outputs = self.tapped(inputs)
@@ -104,10 +104,10 @@ class Frozen(Teacher):
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.tapped.close()
-        model = self.plain[0]
+        model = self.unfolded[0]
         if self.folded:
             model = _sharing_tensors(model)
-            fold(model, inputs, layers)
+            fold_batch_norms(model, inputs, layers)
         self.tapped = FeatureExtractor(model, layers).eval()
 
     def _autocast(self, inputs: Inputs) -> AbstractContextManager[Any]:
@@ -117,8 +117,8 @@ class Frozen(Teacher):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
         """Apply the function to the unfolded network too."""
-        if self.tapped.model is not self.plain[0]:
-            self.plain[0]._apply(fn, recurse)
+        if self.tapped.model is not self.unfolded[0]:
+            self.unfolded[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def _check_finite(self, teacher_outputs: Outputs) -> None:
@@ -135,12 +135,12 @@ class Frozen(Teacher):
     def identity(self) -> dict[str, Any]:
         """Return the sha256 of the network's repr and of its weights, and how its inputs are prepared."""
         digest = hashlib.sha256()
-        for name, tensor in sorted(self.plain[0].state_dict().items()):
+        for name, tensor in sorted(self.unfolded[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
         scale_and_shift = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
         return {
-            "network": hashlib.sha256(repr(self.plain[0]).encode()).hexdigest(),
+            "network": hashlib.sha256(repr(self.unfolded[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),
             "scale and shift": scale_and_shift,
             "task": type(self.task).__name__,
@@ -152,14 +152,14 @@ class Frozen(Teacher):
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the network's profile; later outputs have its metadata."""
         try:
-            profile = profile_model(self.plain[0], self.adapt_inputs(batch))
+            profile = profile_model(self.unfolded[0], self.adapt_inputs(batch))
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
         return replace(profile, response=self.task.response(profile.response, batch))
 
 
-def untrained(teacher: nn.Module) -> str:
+def describe_untrained_layers(teacher: nn.Module) -> str:
     """Return a description of the teacher's untrained layers; empty if there are none."""
     return " ".join(part.untrained for part in teacher.modules() if isinstance(part, Frozen) and part.untrained)
 

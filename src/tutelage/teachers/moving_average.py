@@ -15,7 +15,7 @@ from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.frozen import Frozen
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class MovingAverage(Teacher):
@@ -34,7 +34,7 @@ class MovingAverage(Teacher):
     name = "moving_average"
     follows_student = True
 
-    def __init__(self, student: nn.Module, task: Task, decay: ShareBelowOne = 0.99) -> None:
+    def __init__(self, student: nn.Module, task: Task, decay: FractionBelowOne = 0.99) -> None:
         super().__init__()
         self.source = [student]  # in a list, so that it isn't a submodule
         average = get_ema_multi_avg_fn(decay)
@@ -42,7 +42,7 @@ class MovingAverage(Teacher):
         self.teacher = Frozen(self.average.module, task)
 
     @classmethod
-    def from_context(cls, context: TeacherContext, decay: ShareBelowOne = 0.99) -> MovingAverage:
+    def from_context(cls, context: TeacherContext, decay: FractionBelowOne = 0.99) -> MovingAverage:
         """Return the moving average of the phase's student."""
         assert context.student is not None
         return cls(context.student, context.task, decay)

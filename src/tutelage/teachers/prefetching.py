@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs, move
 from tutelage.teachers.base import Teacher, TeacherWrapper
-from tutelage.utils.options import FewOrZero
+from tutelage.utils.options import SmallCountOrZero
 
 Prefetched = tuple[Batch, "Future[Outputs]"]
 
@@ -34,21 +34,21 @@ class PrefetchingTeacher(TeacherWrapper):
 
     name = "ahead"
 
-    def __init__(self, teacher: Teacher, depth: FewOrZero = 2, device: str | None = None) -> None:
+    def __init__(self, teacher: Teacher, depth: SmallCountOrZero = 2, device: str | None = None) -> None:
         super().__init__(teacher)
-        if teacher.changes():
+        if teacher.changes_in_training():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so it can't run ahead or on another device: use a "
                 "frozen teacher, or remove teacher_ahead and teacher_device."
             )
         self.depth = depth
-        self.device = None if device is None else available_device(device)
+        self.device = None if device is None else require_device(device)
         self.pool: ThreadPoolExecutor | None = None
         self.ready: tuple[Batch, tuple[str, ...], Outputs] | None = None
         self.to(self.device)
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
-        """Return the outputs, which are computed already if the batch came from `lookahead`."""
+        """Return the outputs, which are computed already if the batch came from `prefetch`."""
         if self.ready is not None and self.ready[0] is batch and self.ready[1] == tuple(layers):
             return self.ready[2]
         if self.pool is not None:  # only one thread runs the network
@@ -60,7 +60,7 @@ class PrefetchingTeacher(TeacherWrapper):
             return self.teacher(batch, layers)
         return self.teacher(batch.to(self.device), layers).to(_device(batch))
 
-    def lookahead(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
+    def prefetch(self, batches: Iterable[Batch], layers: Sequence[str] = ()) -> Generator[Batch]:
         """Yield the batches while the teacher runs on later ones; closing the generator ends the thread."""
         if not self.depth:
             yield from batches
@@ -88,7 +88,7 @@ class PrefetchingTeacher(TeacherWrapper):
         """Return the wrapped teacher's profile, with features on the device of the batch."""
         if self.device is None:
             return self.teacher.profile(batch)
-        return fetched(self.teacher.profile(batch.to(self.device)), _device(batch))
+        return move_profile(self.teacher.profile(batch.to(self.device)), _device(batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
         """Keep the teacher on its own device."""
@@ -101,14 +101,14 @@ def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Te
     return PrefetchingTeacher(teacher, ahead, device) if teacher is not None and (ahead or device) else teacher
 
 
-def fetched(profile: ModelProfile, device: torch.device) -> ModelProfile:
+def move_profile(profile: ModelProfile, device: torch.device) -> ModelProfile:
     """Return the profile with its tensors on another device."""
     return replace(
         profile,
         response=move(profile.response, device),
         metadata=move(profile.metadata, device),
         feature=lambda layer: profile.feature(layer).to(device),
-        members=[fetched(member, device) for member in profile.members],
+        member_profiles=[move_profile(member, device) for member in profile.member_profiles],
     )
 
 
@@ -116,7 +116,7 @@ def _device(batch: Batch) -> torch.device:
     return (batch.inputs if isinstance(batch.inputs, Tensor) else next(iter(batch.inputs.values()))).device
 
 
-def available_device(name: str) -> torch.device:
+def require_device(name: str) -> torch.device:
     """Return the device of that name.
 
     Raises: ConfigError if it isn't available.

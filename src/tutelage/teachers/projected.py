@@ -33,7 +33,7 @@ class Projected(TeacherWrapper):
 
     def __init__(self, teacher: Teacher, width: Width) -> None:
         super().__init__(teacher)
-        if teacher.changes():
+        if teacher.changes_in_training():
             raise ConfigError(
                 f"{type(teacher).__name__} changes in training, so its features can't be projected; remove "
                 "teacher_width."
@@ -51,17 +51,17 @@ class Projected(TeacherWrapper):
         return self._project_outputs(self.teacher(batch, layers))
 
     def _project_outputs(self, teacher_outputs: Outputs) -> Outputs:
-        features = {layer: project(x, self.width) for layer, x in teacher_outputs.features.items()}
+        features = {layer: project_feature(x, self.width) for layer, x in teacher_outputs.features.items()}
         return Outputs(
             teacher_outputs.response,
             features,
             _without_heads(teacher_outputs.metadata),
-            [self._project_outputs(x) for x in teacher_outputs.members],
+            [self._project_outputs(x) for x in teacher_outputs.member_outputs],
         )
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the wrapped teacher's profile, with its features projected and without its classifier."""
-        return narrowed(self.teacher.profile(batch), self.width)
+        return project_profile(self.teacher.profile(batch), self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity, and the width."""
@@ -69,13 +69,13 @@ class Projected(TeacherWrapper):
         return None if identity is None else {"teacher": identity, "width": self.width}
 
 
-def narrowed(profile: ModelProfile, width: int) -> ModelProfile:
+def project_profile(profile: ModelProfile, width: int) -> ModelProfile:
     """Return the profile with its features projected and without its classifier."""
     return replace(
         profile,
         metadata=_without_heads(profile.metadata),
-        feature=lambda layer: project(profile.feature(layer), width),
-        members=[narrowed(member, width) for member in profile.members],
+        feature=lambda layer: project_feature(profile.feature(layer), width),
+        member_profiles=[project_profile(member, width) for member in profile.member_profiles],
     )
 
 
@@ -84,7 +84,7 @@ def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name not in ("head", "heads")}
 
 
-def project(feature: Tensor, width: int) -> Tensor:
+def project_feature(feature: Tensor, width: int) -> Tensor:
     """Project a map (B, C, H, W), tokens (B, N, C) or vectors (B, C) to at most `width` channels."""
     dim = 2 if feature.dim() == 3 else 1
     channels = feature.shape[dim]

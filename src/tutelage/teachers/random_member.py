@@ -50,18 +50,18 @@ class RandomMember(Ensemble):
         """Return the drawn member's outputs."""
         if batch.index is None:
             return super().forward(batch)
-        return self.teachers()[self.draw(batch.epoch)](batch, layers)
+        return self.member_teachers()[self.draw(batch.epoch)](batch, layers)
 
     def identity(self) -> None:
         """Return None: the drawn member changes in training."""
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the first member's profile."""
-        self.profiles = [teacher.profile(batch) for teacher in self.teachers()]
+        self.profiles = [teacher.profile(batch) for teacher in self.member_teachers()]
         self._mean([profile.response for profile in self.profiles])  # raises if the members' classes differ
         return self.profiles[0]
 
-    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), members: bool = False) -> None:
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
         """Prepare the members, and raise ConfigError if they differ in a layer's shape."""
         for layer in layers:
             shapes = [tuple(profile.feature(layer).shape[1:]) for profile in self.profiles]
@@ -71,9 +71,9 @@ class RandomMember(Ensemble):
                     "run at a time: use teachers of one architecture, or compare responses only."
                 )
         self.profiles = []
-        for teacher in self.teachers():
-            teacher.prepare_for(layers, vectors, members)
+        for teacher in self.member_teachers():
+            teacher.prepare_for(layers, vectors, member_outputs)
 
-    def changes(self) -> bool:
+    def changes_in_training(self) -> bool:
         """Return True if training changes a member."""
-        return any(member.changes() for member in self.teachers())
+        return any(member.changes_in_training() for member in self.member_teachers())

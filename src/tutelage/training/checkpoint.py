@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from tutelage.errors import CheckpointError
-from tutelage.utils.files import sha256, write_atomically, write_text
+from tutelage.utils.files import sha256_of_file, write_atomically, write_text
 
 KEPT = 2
 """The number of checkpoints that are kept."""
@@ -69,7 +69,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `step-N.pt`, then its digest; keep the newest two checkpoints."""
     path = folder / f"step-{step:09d}.pt"
     write_atomically(path, lambda file: torch.save(state, file))
-    write_text(path.with_suffix(".sha256"), sha256(path))
+    write_text(path.with_suffix(".sha256"), sha256_of_file(path))
     remove_old(folder, KEPT)
     return path
 
@@ -112,7 +112,7 @@ def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
 
 def _is_whole(path: Path) -> bool:
     digest = path.with_suffix(".sha256")
-    return path.is_file() and digest.is_file() and digest.read_bytes() == sha256(path).encode()
+    return path.is_file() and digest.is_file() and digest.read_bytes() == sha256_of_file(path).encode()
 
 
 def random_state() -> dict[str, Any]:

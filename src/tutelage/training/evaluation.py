@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
-from tutelage.nn.feature_extractor import answer, eval_no_grad
+from tutelage.nn.feature_extractor import compute_response, eval_no_grad
 from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -71,7 +71,7 @@ def evaluate(
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
-            response = task.response(compute_response(model, batch), batch).float()
+            response = task.response(compute_response_in_halves(model, batch), batch).float()
             metrics.update(response, batch.targets)
             losses.append(_task_losses(task_loss, response, batch, task))
             keep = keep and response.dim() == 2 and not batch.columns
@@ -92,19 +92,22 @@ def evaluate(
     return EvaluationResult(metrics, confusion, classes, *parts)
 
 
-def compute_response(model: nn.Module, batch: Batch) -> Tensor:
+def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
     """Return a network's response to a batch, which is halved until it fits into memory.
 
     Raises: ModelError if one sample doesn't fit.
     """
     try:
-        return answer(model, batch.inputs)
+        return compute_response(model, batch.inputs)
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
     middle = (len(batch) + 1) // 2  # the memory of the failed attempt is free again here
     return torch.cat(
-        [compute_response(model, batch.part(0, middle)), compute_response(model, batch.part(middle, len(batch)))]
+        [
+            compute_response_in_halves(model, batch.part(0, middle)),
+            compute_response_in_halves(model, batch.part(middle, len(batch))),
+        ]
     )
 
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tutelage.errors import ConfigError
-from tutelage.nn.activation_checkpointing import blocks
+from tutelage.nn.activation_checkpointing import find_blocks
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.nn.token_grid import split
+from tutelage.nn.token_grid import split_layer_name
 from tutelage.objective.term import Term
 from tutelage.policies.base import Weight
 from tutelage.schemes.base import Scheme
@@ -54,8 +54,8 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
     for student in [m for m in player.modules() if isinstance(m, FeatureExtractor)]:
-        places = [split(layer)[0] for layer in student.layers]
-        for name in blocks(student.model, inputs):
+        places = [split_layer_name(layer)[0] for layer in student.layers]
+        for name in find_blocks(student.model, inputs):
             inside = any(place.startswith(f"{name}.") for place in places) or f"{name}:in" in places
             if any(True for _ in student.model.get_submodule(name).parameters()):
                 fully_shard(student.model.get_submodule(name), mesh=mesh, reshard_after_forward=not inside)

@@ -67,7 +67,12 @@ class SeparatesTeacherGradients(Protocol):
 
 def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
     """Return the names of the terms that need a teacher, such as "student/kd"; terms: by the names' prefix."""
-    return {prefix + n for prefix, some in terms.items() for n, term in some.named().items() if term.loss.needs_teacher}
+    return {
+        prefix + n
+        for prefix, some in terms.items()
+        for n, term in some.named_terms().items()
+        if term.loss.needs_teacher
+    }
 
 
 def create_scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:

@@ -15,9 +15,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
-from tutelage.nn.activation_checkpointing import recompute
+from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.nn.feature_extractor import FeatureExtractor
-from tutelage.objective.player import refuse_single
+from tutelage.objective.player import refuse_single_sample
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings, refuse_accumulation
 from tutelage.structures import Batch
@@ -32,7 +32,7 @@ from tutelage.training.optimizers import (
     restore_schedule,
 )
 from tutelage.utils.compat import unwrap
-from tutelage.utils.distributed import all_of
+from tutelage.utils.distributed import all_gather_object
 from tutelage.utils.signals import StopRequest
 
 MakeOptimiser = Callable[[nn.Module, TrainerSettings], Optimizer]
@@ -144,7 +144,7 @@ class TrainingState:
             "averages": {name: average.state_dict() for name, average in self.averages.items()},
             "scheme": self.scheme.checkpoint_state(),
             "precision": fabric.strategy.precision.state_dict(),
-            "random": all_of(checkpoint.random_state()),
+            "random": all_gather_object(checkpoint.random_state()),
             "best_weights": self.best_weights,
             "threads": torch.get_num_threads(),
         }
@@ -183,7 +183,7 @@ def prepare(
     example = next(iter(batches.train(0)))
     _wire(scheme, example, batches)
     students = scheme.students()
-    refuse_single(students, example, len(example))
+    refuse_single_sample(students, example, len(example))
     followers = create_averages(students, settings.ema)
     meta_copies = {}
     if settings.sharded:
@@ -191,7 +191,7 @@ def prepare(
         meta_copies = {name: fsdp.meta_copy(student) for name, student in students.items()}
     if settings.recompute:
         for student in students.values():  # after the averages were copied from them
-            recompute(student, example.inputs)
+            enable_checkpointing(student, example.inputs)
     if settings.compile:
         for extractor in (m for m in scheme.modules() if isinstance(m, FeatureExtractor)):
             extractor.compile()
@@ -221,7 +221,7 @@ def _optimise(
             fsdp.shard(player, example.inputs, fabric.strategy.device_mesh["data_parallel"])
         scheme.players[name] = fabric.setup_module(player)
         optimised[name] = []
-        for module in player.optimised().values():  # type: ignore[operator]
+        for module in player.optimised_modules().values():  # type: ignore[operator]
             inner = make_optimiser(module, settings)
             schedule = create_scheduler(inner, settings, updates)
             optimised[name].append(OptimisedModule(module, fabric.setup_optimizers(inner), schedule))

@@ -113,7 +113,7 @@ class Trainer:
         with catch_stop_signals(state.stop):
             while state.progress.epoch < settings.epochs and not self._patience_is_out(state):
                 batches = state.batches.train(state.progress.epoch, state.progress.position)
-                with closing(scheme.lookahead(batches)) as batches:
+                with closing(scheme.prefetch(batches)) as batches:
                     self._epoch(state, batches)
                 if state.progress.epoch in settings.snapshots:
                     self.snapshot(state.progress.epoch, state.networks())
@@ -308,7 +308,7 @@ class Trainer:
         single = self.fabric.world_size == 1
         if not single and log_point:
             requested = torch.tensor(float(state.stop.number), device=self.fabric.device)
-            state.stop.ask(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
+            state.stop.request(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
         return state.stop.number != 0 and (log_point or single)
 
     def _stop(self, state: TrainingState) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tutelage.errors import CheckpointError
-from tutelage.utils.files import sha256, sha256_of, write_atomically, write_text
+from tutelage.utils.files import sha256_of_bytes, sha256_of_file, write_atomically, write_text
 
 NAME = "SHA256SUMS"
 
@@ -14,44 +14,44 @@ Sums = list[tuple[str, str]]
 """Pairs of a digest and a file name; a file that is being replaced has both the old and the new digest."""
 
 
-def add(folder: Path, files: Iterable[str]) -> None:
+def record(folder: Path, files: Iterable[str]) -> None:
     """Record files in their current state; other records stay unchanged."""
-    new = {name: sha256(folder / name) for name in files}
+    new = {name: sha256_of_file(folder / name) for name in files}
     _write(folder, [(digest, name) for digest, name in _recorded(folder) if name not in new], new)
 
 
-def write(path: Path, content: bytes | str) -> None:
+def write_recorded(path: Path, content: bytes | str) -> None:
     """Write a file atomically, and record it; if the process is killed in between, either content is valid."""
     content = content.encode() if isinstance(content, str) else content
-    recorded, new = _recorded(path.parent), {path.name: sha256_of(content)}
+    recorded, new = _recorded(path.parent), {path.name: sha256_of_bytes(content)}
     _write(path.parent, recorded, new)
     write_atomically(path, lambda file: file.write(content))
     _write(path.parent, [(digest, name) for digest, name in recorded if name != path.name], new)
 
 
-def read(path: Path) -> bytes:
+def read_verified(path: Path) -> bytes:
     """Return the content of a recorded file.
 
-    Raises: CheckpointError as `check`; OSError if it can't be read.
+    Raises: CheckpointError as `verify`; OSError if it can't be read.
     """
-    check(path)
+    verify(path)
     return path.read_bytes()
 
 
-def check(path: Path) -> None:
+def verify(path: Path) -> None:
     """Reject a file that differs from its record; files in a folder without records are accepted.
 
     Raises: CheckpointError that names the file.
     """
     digests = {digest for digest, name in _recorded(path.parent) if name == path.name}
-    if digests and (not path.is_file() or sha256(path) not in digests):
+    if digests and (not path.is_file() or sha256_of_file(path) not in digests):
         fault = "was altered since it was written" if path.exists() else "is missing"
         raise CheckpointError(
             f"{path} {fault}: it isn't the file whose SHA-256 is in {path.parent / NAME}. {_mend(path.parent)}"
         )
 
 
-def check_all(folder: Path) -> None:
+def verify_folder(folder: Path) -> None:
     """Reject a run folder with a file that differs from its record.
 
     Raises: CheckpointError that names the file.
@@ -60,7 +60,7 @@ def check_all(folder: Path) -> None:
     if not recorded:
         raise CheckpointError(f"{folder / NAME} is missing, so its files can't be verified. {_mend(folder)}")
     for name in dict.fromkeys(name for _, name in recorded):
-        check(folder / name)
+        verify(folder / name)
 
 
 def _mend(folder: Path) -> str:

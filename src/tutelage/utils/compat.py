@@ -24,7 +24,7 @@ def unwrap(module: nn.Module) -> Any:
     return module
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
+def unwrap_compiled(model: nn.Module) -> nn.Module:
     """Return what torch.compile was given; any other model as it is."""
     return getattr(model, "_orig_mod", model)  # torch 2.15: OptimizedModule._orig_mod
 
@@ -46,18 +46,18 @@ def has_forward_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)  # torch 2.15
 
 
-def keeps_running_statistics(module: nn.Module) -> bool:
+def has_running_statistics(module: nn.Module) -> bool:
     """Return whether the module is a batch or instance norm with running statistics."""
     # torch 2.15: the public classes have no other base in common
     return isinstance(module, nn.modules.batchnorm._NormBase) and module.track_running_stats
 
 
-def writes_in_place(x: Tensor) -> int:
+def count_inplace_writes(x: Tensor) -> int:
     """Return how often a tensor was written in place; 0 where that is unknown."""
     return 0 if torch.compiler.is_compiling() or x.is_inference() else x._version  # torch 2.15
 
 
-def leaves(tree: Any) -> list[Any]:
+def tree_leaves(tree: Any) -> list[Any]:
     """Return what nested lists, tuples and dicts hold."""
     from torch.utils._pytree import tree_leaves  # torch 2.15
 

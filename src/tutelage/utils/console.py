@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tutelage.errors import plain
 
-WIDE = 180
+DEFAULT_WIDTH = 180
 """Columns if the output is no terminal."""
 
 
@@ -23,13 +23,13 @@ def console(stderr: bool = False) -> Console:
     It is coloured on a terminal unless NO_COLOR is set.
     """
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else WIDE
+    width = None if stream.isatty() or "COLUMNS" in os.environ else DEFAULT_WIDTH
     return Console(
-        stderr=stderr, highlight=False, markup=False, emoji=False, width=width, quiet=rank() > 0 and not stderr
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=width, quiet=process_rank() > 0 and not stderr
     )
 
 
-def rank() -> int:
+def process_rank() -> int:
     """Return the number of this process among those of one training."""
     return max(int(os.environ.get(name) or 0) for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
@@ -39,7 +39,7 @@ def print_lines(*lines: str) -> None:
     console().print("\n".join(map(plain, lines)), soft_wrap=True)
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table on standard output; long cells wrap rather than lose text."""
     rich_table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -49,7 +49,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     console().print(rich_table)
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """Format a count with thousands separators (1,234 or 1.2 M), – for None."""
     if value is None:
         return "–"
@@ -59,7 +59,7 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Format seconds for people: 2.55 ms, 2.55 s, 12 s, 3 min, 2.5 h."""
     if seconds is None:
         return "–"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Self, dataclass_transform
 from torch import nn
 
 from tutelage.errors import ConfigError
-from tutelage.utils.options import Checked, refuse
+from tutelage.utils.options import CheckedArguments, check_options
 
 
 @dataclass_transform()
-class DataclassModule(Checked, nn.Module):
+class DataclassModule(CheckedArguments, nn.Module):
     """Base class of modules declared by annotated fields: a subclass becomes a dataclass with type-checked fields."""
 
     if TYPE_CHECKING:
@@ -39,20 +39,20 @@ class DataclassModule(Checked, nn.Module):
         return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and (p.default is not p.empty) == optional)
 
     @classmethod
-    def names(cls) -> tuple[str, ...]:
+    def option_names(cls) -> tuple[str, ...]:
         """Return the names of the fields."""
         return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
 
     def options(self) -> dict[str, Any]:
         """Return the fields' values by name."""
-        return {name: getattr(self, name) for name in self.names()}
+        return {name: getattr(self, name) for name in self.option_names()}
 
     def extra_repr(self) -> str:
         """Return the fields for the module's repr."""
         return ", ".join(f"{name}={value!r}" for name, value in self.options().items())
 
 
-def positive(module: DataclassModule, *names: str) -> None:
+def require_positive(module: DataclassModule, *names: str) -> None:
     """Reject fields that aren't above zero.
 
     Raises: ConfigError.
@@ -68,7 +68,7 @@ def build_from_options(cls: type[Any], name: str, options: Mapping[str, Any], al
 
     Raises: ConfigError that lists every fault.
     """
-    refuse(name, cls, options, also)
+    check_options(name, cls, options, also)
     try:
         return cls(**options)
     except (TypeError, ValueError) as error:

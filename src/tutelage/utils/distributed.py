@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 
-def gathered(value: Any, samples: int) -> Any:
+def all_gather_samples(value: Any, samples: int) -> Any:
     """Gather a process's tensor (B, …) from all W processes as (W·B, …), in rank order, with gradients.
 
     Lists and dicts are gathered item by item; other values than tensors of `samples` samples stay unchanged. Every
@@ -20,15 +20,15 @@ def gathered(value: Any, samples: int) -> Any:
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return value
     if isinstance(value, Mapping):
-        return {name: gathered(x, samples) for name, x in value.items()}
+        return {name: all_gather_samples(x, samples) for name, x in value.items()}
     if isinstance(value, list):
-        return [gathered(x, samples) for x in value]
+        return [all_gather_samples(x, samples) for x in value]
     if isinstance(value, Tensor) and value.dim() and len(value) == samples:
         return _Gather.apply(value)
     return value
 
 
-def samples_of(value: Any) -> int:
+def count_samples(value: Any) -> int:
     """Return the number of samples of a tensor, or of each tensor in a list."""
     return len(value[0] if isinstance(value, list) else value)
 
@@ -52,7 +52,7 @@ class _Gather(torch.autograd.Function):
         return gradient.chunk(dist.get_world_size())[dist.get_rank()]
 
 
-def all_of(value: Any) -> list[Any]:
+def all_gather_object(value: Any) -> list[Any]:
     """Return every process's value, in rank order."""
     if not (dist.is_available() and dist.is_initialized()):
         return [value]

@@ -40,12 +40,12 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def sha256_of(content: bytes) -> str:
+def sha256_of_bytes(content: bytes) -> str:
     """Return the content's SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
-def sha256(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
     """Return the file's SHA-256, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 Interval = tuple[float, float]
 
 
-def interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
+def confidence_interval(values: Sequence[float], confidence: float = 0.95) -> Interval | None:
     """Return Student's t interval of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
@@ -20,13 +20,13 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval | No
 def verdict(differences: Sequence[float], higher_is_better: bool = True) -> str:
     """Return "beats", "worse" or "undecided": the interval of paired differences is above, below or around 0."""
     gains = [d if higher_is_better else -d for d in differences]
-    bounds = interval(gains)
+    bounds = confidence_interval(gains)
     if bounds is None or bounds[0] <= 0 <= bounds[1]:
         return "undecided"
     return "beats" if bounds[0] > 0 else "worse"
 
 
-def worse(value: float | None, reference: float | None, higher_is_better: bool = True) -> bool:
+def is_worse(value: float | None, reference: float | None, higher_is_better: bool = True) -> bool:
     """Return True if a metric is worse than a reference; False if either isn't known."""
     if value is None or reference is None:
         return False

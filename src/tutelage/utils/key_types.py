@@ -13,10 +13,10 @@ from pydantic import BeforeValidator, Field
 
 T = TypeVar("T")
 
-SIDE = 4096
+MAX_SIDE = 4096
 """The largest side of an image, in pixels."""
-LATER = "may change when a run is resumed"
-Later = Annotated[T, LATER]
+CHANGES_ON_RESUME = "may change when a run is resumed"
+ChangesOnResume = Annotated[T, CHANGES_ON_RESUME]
 """Marks a key that may change when a run is resumed."""
 FROZEN_ONLY = "is for a frozen teacher"
 FrozenOnly = Annotated[T, FROZEN_ONLY]
@@ -24,8 +24,8 @@ FrozenOnly = Annotated[T, FROZEN_ONLY]
 RUN_WIDE = "is the same for all trainings of a run"
 RunWide = Annotated[T, RUN_WIDE]
 """Marks a key that a stage can't set."""
-NAMES_STAGE = "may name an earlier stage"
-NamesStage = Annotated[T, NAMES_STAGE]
+MAY_NAME_STAGE = "may name an earlier stage"
+MayNameStage = Annotated[T, MAY_NAME_STAGE]
 """Marks a key whose value may be stage:NAME."""
 
 
@@ -37,14 +37,14 @@ class InBaseline:
 
 
 @dataclass(frozen=True, eq=False)
-class Hints:
+class EntryTypes:
     """Of a mapping: the types of its entries, for the parser; keys: whether it may also have configuration keys."""
 
     words: Mapping[str, Any] = field(default_factory=dict)
     keys: bool = False
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a value in YAML's types: lists for tuples, text for paths, and only text that can be encoded.
 
     Raises: ValueError for text with NUL or bytes that aren't UTF-8.
@@ -56,10 +56,10 @@ def plain(value: Any) -> Any:
             raise ValueError("it isn't UTF-8; rename the file or folder")
         return value
     if isinstance(value, os.PathLike):
-        return plain(os.fsdecode(value))
+        return to_plain(os.fsdecode(value))
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: to_plain(item) for key, item in value.items()}
+    return [to_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _as_text(value: Any) -> Any:
@@ -78,7 +78,7 @@ def _place(value: Any) -> Any:
     return text
 
 
-def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
+def parse_size(size: int | str | Sequence[int]) -> tuple[int, int]:
     """Return height and width, given a side, "180x240" or a pair.
 
     Raises: ValueError for another value, or a side that isn't from 1 to 4096.
@@ -89,8 +89,8 @@ def sides(size: int | str | Sequence[int]) -> tuple[int, int]:
         parts = [*parts, *parts] if len(parts) == 1 else parts
     else:
         parts = [size, size] if isinstance(size, int) else size
-    if len(parts) != 2 or not all(type(part) is int and 1 <= part <= SIDE for part in parts):
-        raise ValueError(f"expected a side in pixels, or HEIGHTxWIDTH such as 180x240, each from 1 to {SIDE}")
+    if len(parts) != 2 or not all(type(part) is int and 1 <= part <= MAX_SIDE for part in parts):
+        raise ValueError(f"expected a side in pixels, or HEIGHTxWIDTH such as 180x240, each from 1 to {MAX_SIDE}")
     return parts[0], parts[1]
 
 
@@ -98,7 +98,7 @@ def _sides(value: Any) -> Any:
     """Return a size in its written form: a number, or HEIGHTxWIDTH."""
     if not isinstance(value, int | str | list | tuple):
         return value
-    height, width = sides(value)
+    height, width = parse_size(value)
     return height if height == width else f"{height}x{width}"
 
 
@@ -106,5 +106,5 @@ Size = Annotated[int | str | list[int], BeforeValidator(_sides)]
 """An image's size: its side, or HEIGHTxWIDTH."""
 Name = Annotated[str, BeforeValidator(_as_text), Field(max_length=1000)]
 """The name of a class or a column."""
-Place = Annotated[str, BeforeValidator(_place), Field(min_length=1)]
+NameOrPath = Annotated[str, BeforeValidator(_place), Field(min_length=1)]
 """A name that may be a path."""

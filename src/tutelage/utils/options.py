@@ -21,11 +21,11 @@ Number = Annotated[float, Field(ge=-1e9, le=1e9)]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 Temperature = Annotated[float, Field(gt=0, le=1e4)]
-Share = Annotated[float, Field(ge=0, le=1)]
-ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
-ShareBelowHalf = Annotated[float, Field(ge=0, lt=0.5)]
-ShareAboveZero = Annotated[float, Field(gt=0, le=1)]
-ShareBetween = Annotated[float, Field(gt=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
+FractionBelowHalf = Annotated[float, Field(ge=0, lt=0.5)]
+FractionAboveZero = Annotated[float, Field(gt=0, le=1)]
+OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 LearningRate = Annotated[float, Field(ge=0, le=100)]
 Epochs = Annotated[float, Field(gt=0, le=1e6)]
 EpochsOrZero = Annotated[float, Field(ge=0, le=1e6)]
@@ -36,8 +36,8 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
 ClassOrLast = Annotated[int, Field(ge=-1, le=65_536)]
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Few = Annotated[int, Field(ge=1, le=64)]
-FewOrZero = Annotated[int, Field(ge=0, le=64)]
+SmallCount = Annotated[int, Field(ge=1, le=64)]
+SmallCountOrZero = Annotated[int, Field(ge=0, le=64)]
 Power = Annotated[int, Field(ge=1, le=16)]
 PowerOrZero = Annotated[int, Field(ge=0, le=16)]
 Iterations = Annotated[int, Field(ge=1, le=10_000)]
@@ -83,25 +83,27 @@ EXPECTED = {
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class Checked:
+class CheckedArguments:
     """Abstract: a class whose constructor arguments are checked against its annotations."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:  # noqa: D102
         function: Callable[..., Any] = cls
-        refuse(cls.__name__, function, dict(zip(taken(function)[0], args, strict=False)) | kwargs)
+        check_options(cls.__name__, function, dict(zip(parameter_adapters(function)[0], args, strict=False)) | kwargs)
         return super().__new__(cls)
 
 
-def refuse(name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+def check_options(
+    name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()
+) -> None:
     """Reject options that don't fit the function's annotations.
 
     Raises: ConfigError that lists every fault.
     """
-    if faults := of_options(name, function, options, also):
+    if faults := option_faults(name, function, options, also):
         raise ConfigError("\n".join(faults))
 
 
-def of_options(
+def option_faults(
     name: str, function: Callable[..., Any], options: Mapping[str, Any], also: Iterable[str] = ()
 ) -> list[str]:
     """Return the faults of the options of a function or class: unknown names, wrong types and bounds.
@@ -112,28 +114,28 @@ def of_options(
         options: the values by name.
         also: further names to suggest for an unknown one.
     """
-    adapters, takes_any = taken(function)
+    adapters, takes_any = parameter_adapters(function)
     faults = []
     for key, value in options.items():
         if key in adapters:
-            expectation = fault(adapters[key], value)
+            expectation = unmet_expectation(adapters[key], value)
             faults += [f"{name}: {key}={shown(repr(value))}: {expectation}."] if expectation else []
         elif not takes_any:
             faults.append(unknown(f"option of {name}", str(key), [*adapters, *also]))
     return faults
 
 
-def fault(adapter: TypeAdapter[Any] | None, value: Any) -> str:
+def unmet_expectation(adapter: TypeAdapter[Any] | None, value: Any) -> str:
     """Return the expectation that a value doesn't meet; empty if it meets it, or if there is no adapter."""
     try:
         if adapter is not None:
             adapter.validate_python(value)
     except ValidationError as error:
-        return f"expected {' or '.join(dict.fromkeys(map(expected, error.errors())))}"
+        return f"expected {' or '.join(dict.fromkeys(map(describe_expectation, error.errors())))}"
     return ""
 
 
-def expected(error: ErrorDetails) -> str:
+def describe_expectation(error: ErrorDetails) -> str:
     """Return the expectation behind one of pydantic's errors."""
     template = EXPECTED.get(error["type"])
     return template.format(**error.get("ctx", {})) if template else error["msg"].removeprefix("Input should be ")
@@ -148,7 +150,7 @@ def type_adapter(annotation: Any) -> TypeAdapter[Any] | None:
 
 
 @cache
-def taken(function: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
+def parameter_adapters(function: Callable[..., Any]) -> tuple[dict[str, TypeAdapter[Any] | None], bool]:
     """Return the adapters of a function's or class's parameters but the first, and whether it takes any keyword."""
     target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
     try:

@@ -24,7 +24,7 @@ KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": 
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
 
     Of a loss: backing, what its values and gradients are held to; list_inputs, only_for and needs_teacher, as its class
@@ -49,10 +49,10 @@ class Entry:
         return getattr(importlib.import_module(self.module), self.class_name)
 
 
-def name_of(class_name: str) -> str:
+def to_catalogue_name(class_name: str) -> str:
     """The catalogue's name of a class: lower case, an underscore after an acronym.
 
-    >>> name_of("KD"), name_of("FitNet"), name_of("RKDDistance")
+    >>> to_catalogue_name("KD"), to_catalogue_name("FitNet"), to_catalogue_name("RKDDistance")
     ('kd', 'fitnet', 'rkd_distance')
     """
     return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
@@ -60,7 +60,7 @@ def name_of(class_name: str) -> str:
 
 def catalogue_name(result: type) -> str:
     """A class's name in its catalogue: the one that it gives itself, or that of its class name."""
-    return vars(result).get("name") or name_of(result.__name__)
+    return vars(result).get("name") or to_catalogue_name(result.__name__)
 
 
 @cache
@@ -105,14 +105,14 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
     return default
 
 
-def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> Entry:
+def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> CatalogueEntry:
     """What a class's source says of it."""
     doc = ast.get_docstring(node) or ""
-    name = _literal(node, "name") or name_of(node.name)
+    name = _literal(node, "name") or to_catalogue_name(node.name)
     what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
     ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
-    return Entry(name, kind, group, module, node.name, *what, *ways, follows)
+    return CatalogueEntry(name, kind, group, module, node.name, *what, *ways, follows)
 
 
 def _is_hidden(node: ast.ClassDef) -> bool:
@@ -127,7 +127,7 @@ def _backing(kind: str, module: str, doc: str) -> str:
 
 
 @cache
-def catalogue(package: str) -> dict[str, Entry]:
+def catalogue(package: str) -> dict[str, CatalogueEntry]:
     """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
     root = _root(package)
     ours = {
@@ -179,13 +179,13 @@ def plugins(package: str) -> dict[str, Plugin]:
     return result
 
 
-def has(package: str, name: str) -> bool:
+def is_known(package: str, name: str) -> bool:
     """Return whether there is one of that name."""
     entries = catalogue(package)
     return name in entries or any(_plain(known) == _plain(name) for known in entries)
 
 
-def find(package: str, name: str) -> Entry:
+def find_entry(package: str, name: str) -> CatalogueEntry:
     """The entry of that name; case, `-` and `_` don't matter.
 
     Raises: ConfigError with near names.

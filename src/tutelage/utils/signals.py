@@ -16,7 +16,7 @@ class StopRequest:
 
     number: int = 0
 
-    def ask(self, number: int) -> None:
+    def request(self, number: int) -> None:
         """Ask for a stop by this signal; 0: for none."""
         self.number = number
 
@@ -36,7 +36,7 @@ def catch_stop_signals(request: StopRequest) -> Iterator[None]:
     def handle(number: int, frame: Any) -> None:
         if request.number:
             raise KeyboardInterrupt
-        request.ask(number)
+        request.request(number)
 
     handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

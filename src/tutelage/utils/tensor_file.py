@@ -16,7 +16,7 @@ from tutelage.errors import CheckpointError
 DIGEST = "sha256"
 
 
-def to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+def encode_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
     """Return the file's content: contiguous CPU tensors, and metadata; deterministic."""
     from safetensors.torch import save
 
@@ -34,8 +34,8 @@ def _with_sorted_metadata(content: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + content[8 + length :]
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a file that `to_bytes` made.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read the tensors and the metadata of a file that `encode_tensors` made.
 
     Raises: CheckpointError if it is torn or altered; FileNotFoundError if there is none.
     """

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from tutelage.errors import shown
 
 
-def faults(error: ValidationError, fields: Mapping[str, FieldInfo], config: Mapping[str, Any]) -> str:
+def describe_faults(error: ValidationError, fields: Mapping[str, FieldInfo], config: Mapping[str, Any]) -> str:
     """Return every fault on a line of its own, beginning with the value; fields: the known keys; config: the values."""
     lines: list[str] = []
     wrong: dict[str, list[tuple[list[str], str, str]]] = {}
@@ -44,7 +44,7 @@ def _key_faults(errors: Sequence[tuple[list[str], str, str]], description: str) 
             yield f"{setting}: {line.rstrip('.')} ({description})."
 
 
-def beside(config: Mapping[str, Any], error: ValidationError, make: Callable[..., Any]) -> list[str]:
+def find_contradictions(config: Mapping[str, Any], error: ValidationError, make: Callable[..., Any]) -> list[str]:
     """Return further faults of the keys that are valid by themselves: contradictions that involve no invalid key."""
     wrong = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
     if not wrong:
@@ -57,7 +57,7 @@ def beside(config: Mapping[str, Any], error: ValidationError, make: Callable[...
     return []
 
 
-def absent(config: Mapping[str, Any]) -> list[str]:
+def find_missing_paths(config: Mapping[str, Any]) -> list[str]:
     """Return sentences about paths that don't exist."""
     kind, _, where = str(config.get("data", "")).partition(":")
     weights = {key: str(config[key]) for key in ("teacher_weights", "student_weights") if config.get(key)}

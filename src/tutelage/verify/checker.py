@@ -18,7 +18,7 @@ from tutelage.errors import ConfigError, DataError, TutelageError
 from tutelage.losses.base import Loss
 from tutelage.nn import connectors
 from tutelage.utils import registry
-from tutelage.utils.options import fault, taken
+from tutelage.utils.options import parameter_adapters, unmet_expectation
 from tutelage.verify import references
 from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector, read
@@ -129,7 +129,7 @@ class LossEvaluation:
 
     def __init__(self, vector: Vector, reference: Reference) -> None:
         self.vector, self.reference = vector, reference
-        cls = registry.find("losses", reference.loss or vector.method).load()
+        cls = registry.find_entry("losses", reference.loss or vector.method).load()
         options = reference.options(vector) if callable(reference.options) else reference.options
         self.loss: Loss = cls(**self._fields(cls) | dict(options)).double()
         self.student = self._side(reference.student, "student")
@@ -141,12 +141,12 @@ class LossEvaluation:
 
     def _fields(self, cls: Any) -> dict[str, Any]:
         """Return the hyper-parameters that are valid values of the loss's fields; other fields keep their defaults."""
-        kinds, _ = taken(cls)
+        kinds, _ = parameter_adapters(cls)
         fields: dict[str, Any] = {}
         for name, value in self.vector.hyper.items():
             field = self.reference.fields.get(name, name)
             value = value.tolist() if isinstance(value, Tensor) else value
-            if field in kinds and not fault(kinds[field], value):
+            if field in kinds and not unmet_expectation(kinds[field], value):
                 fields[field] = value
                 self.vector.hyper.used.add(name)
         return fields
@@ -172,7 +172,7 @@ class LossEvaluation:
         if self.reference.connector:
             connector = self.reference.connector
             connector = connector if isinstance(connector, str) else connector(self.vector)
-            self.connector = connectors.make(connector, student, teacher).double()
+            self.connector = connectors.build_connector(connector, student, teacher).double()
             with torch.no_grad():
                 student = self.connector(student)
         self.loss.build(student, teacher, samples)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional import chunked
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.sequence.akl import AKL
 from tutelage.losses.sequence.distillm import SkewKL, SkewRKL
 from tutelage.losses.sequence.distillm2 import DistiLLM2
@@ -100,7 +100,7 @@ def test_no_formula_sees_more_than_its_chunk(gradient: bool) -> None:
         return (s - t).square().sum(1)
 
     with torch.set_grad_enabled(gradient):
-        values = by_chunks(formula, targets != -100, student, teacher)
+        values = apply_in_chunks(formula, targets != -100, student, teacher)
     assert values.requires_grad == gradient
     assert sizes == [(2, gradient)] * 5
 
@@ -113,7 +113,7 @@ def test_many_rows_are_at_most_128_chunks(monkeypatch: pytest.MonkeyPatch) -> No
         sizes.append(len(s))
         return s.sum(1)
 
-    by_chunks(formula, torch.ones(1000, dtype=torch.bool), torch.randn(1000, 3))
+    apply_in_chunks(formula, torch.ones(1000, dtype=torch.bool), torch.randn(1000, 3))
     assert sizes == [8] * 125
 
 

@@ -59,20 +59,20 @@ def info(folder: Folder) -> None:
 
     Example: tutelage cache info caches/digits-0123456789ab
     """
-    from tutelage.cache.manifest import read as read_manifest
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.cache.manifest import read_manifest as read_manifest
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     manifest = read_manifest(folder)
     size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
-    print_lines(f"{number(manifest.samples)} samples, {manifest.views} views, {number(size)} bytes")
+    print_lines(f"{format_number(manifest.samples)} samples, {manifest.views} views, {format_number(size)} bytes")
     for name, value in manifest.about.items():
         print_lines(f"{name}: {value}")
     rows = []
-    for name, tap in manifest.taps.items():
-        complete = sum(manifest.complete(view, name) for view in range(manifest.views))
+    for name, tensor in manifest.tensors.items():
+        complete = sum(manifest.is_complete(view, name) for view in range(manifest.views))
         errors = ", ".join(f"{measure} {value:.3g}" for measure, value in manifest.error[name].items())
-        rows.append((name, "×".join(map(str, tap.shape)), tap.storage, f"{complete} of {manifest.views}", errors))
-    table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
+        rows.append((name, "×".join(map(str, tensor.shape)), tensor.storage, f"{complete} of {manifest.views}", errors))
+    print_table("", ("output", "shape", "storage", "views complete", "storage error"), rows)
 
 
 @app.command()
@@ -81,10 +81,10 @@ def verify(folder: Folder) -> None:
 
     Example: tutelage cache verify caches/digits-0123456789ab
     """
-    from tutelage.cache.store import broken
+    from tutelage.cache.store import find_broken_shards
     from tutelage.utils.console import print_lines
 
-    faults = broken(folder)
+    faults = find_broken_shards(folder)
     for fault in faults.values():
         print_lines(fault)
     print_lines(f"{len(faults)} shards are broken" if faults else "every shard is intact")

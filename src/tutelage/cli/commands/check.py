@@ -75,12 +75,14 @@ def _decimals(values: tuple[float, ...]) -> str:
 
 
 def _print_networks(trial: Trial) -> None:
-    from tutelage.utils.console import number, print_lines
+    from tutelage.utils.console import format_number, print_lines
 
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            print_lines(f"{name}: {number(parameters)} parameters, {number(trial.macs[name])} MACs per image")
+            print_lines(
+                f"{name}: {format_number(parameters)} parameters, {format_number(trial.macs[name])} MACs per image"
+            )
 
 
 def _format_weight(weight: float | str) -> str:
@@ -90,7 +92,7 @@ def _format_weight(weight: float | str) -> str:
 def _print_terms(trial: Trial) -> None:
     from tutelage.objective.term import Term
     from tutelage.policies.parsing import describe_policy
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     rows = [
         (
@@ -99,11 +101,11 @@ def _print_terms(trial: Trial) -> None:
             f"{trial.values.get(name, 0):.4g}",
             f"{trial.norms.get(name, 0):.3g}",
         )
-        for name, term in trial.terms.named().items()
+        for name, term in trial.terms.named_terms().items()
     ]
     if not trial.terms or any(name not in trial.values for name in trial.terms):  # peers: each has its own terms
         rows = [(n.removeprefix("peers/"), "", f"{v:.4g}", f"{_norm(trial, n):.3g}") for n, v in trial.values.items()]
-    table("", ("term", "weight", "value × weight", "gradient norm"), rows)
+    print_table("", ("term", "weight", "value × weight", "gradient norm"), rows)
     for name, term in trial.terms.items():
         assert isinstance(term, Term)
         for i, (student, teacher) in enumerate(term.pairs):
@@ -112,11 +114,11 @@ def _print_terms(trial: Trial) -> None:
             using = (
                 ""
                 if connector is None
-                else f" through {type(connector).__name__} ({number(size)} trainable parameters)"
+                else f" through {type(connector).__name__} ({format_number(size)} trainable parameters)"
             )
             print_lines(f"  {name}: student {student} ← teacher {teacher}{using}")
         if count := sum(p.numel() for p in term.loss.parameters()):
-            print_lines(f"  {name}: the loss itself has {number(count)} trainable parameters")
+            print_lines(f"  {name}: the loss itself has {format_number(count)} trainable parameters")
 
 
 def _norm(trial: Trial, name: str) -> float:
@@ -124,12 +126,13 @@ def _norm(trial: Trial, name: str) -> float:
 
 
 def _print_costs(trial: Trial) -> None:
-    from tutelage.utils.console import duration, print_lines
+    from tutelage.utils.console import format_duration, print_lines
 
     fraction = f"{min(trial.teaching / trial.step, 1):.0%}" if trial.step else "0%"
     teacher = f", {fraction} of it for the teacher" if trial.teacher is not None else ""
     print_lines(
-        f"cost: {duration(trial.step)} per step{teacher}; about {duration(trial.seconds)} for the run without "
+        f"cost: {format_duration(trial.step)} per step{teacher}; about {format_duration(trial.seconds)} for the run "
+        "without "
         f"validation; peak memory {trial.memory:,.0f} MB",
         *([f"a cached teacher would make a step {fraction} cheaper"] if trial.cacheable else []),
         "",

@@ -27,7 +27,7 @@ def evaluate(
     """
     keys = pairs(arguments or [])
     from tutelage import api
-    from tutelage.utils.console import table
+    from tutelage.utils.console import print_table
 
     result = api.evaluate(model, **keys)
-    table("", ("metric", "value"), [(name, f"{value:.4f}") for name, value in result.values.items()])
+    print_table("", ("metric", "value"), [(name, f"{value:.4f}") for name, value in result.values.items()])

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tutelage.config.parsing import pairs
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import Place, Size, sides
-from tutelage.utils.validation import faults
+from tutelage.utils.key_types import NameOrPath, Size, parse_size
+from tutelage.utils.validation import describe_faults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +24,7 @@ class LayersKeys(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    data: Place | None = Field(None, description="data, as in a run")
+    data: NameOrPath | None = Field(None, description="data, as in a run")
     size: Size | None = Field(None, description="side of the images in pixels, or HEIGHTxWIDTH")
     channels: int | None = Field(None, ge=1, le=65_536, description="channels of the images")
     classes: int | None = Field(None, ge=1, le=10**6, description="number of classes of the network")
@@ -58,7 +58,7 @@ def layers(
 
     from tutelage.nn.model_profile import profile_model
     from tutelage.structures import Batch
-    from tutelage.utils.console import number, print_lines, table
+    from tutelage.utils.console import format_number, print_lines, print_table
 
     network, shape = _create(model, arguments or [])
     profile = profile_model(network, Batch(torch.randn(2, *shape)))
@@ -67,8 +67,8 @@ def layers(
         for x in profile.layers
         if everything or x.stage is not None or _is_block(network.get_submodule(x.name))
     ]
-    table("", ("layer", "class", "output", "stage", "calls"), rows)
-    parameters = number(sum(p.numel() for p in network.parameters()))
+    print_table("", ("layer", "class", "output", "stage", "calls"), rows)
+    parameters = format_number(sum(p.numel() for p in network.parameters()))
     print_lines(
         f"{model}: {parameters} parameters, input {' × '.join(map(str, shape))}, "
         f"{len(rows)} of {len(profile.layers)} layers shown; embedding: {profile.embedding or 'none'}"
@@ -90,7 +90,7 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
     try:
         return LayersKeys(**values).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise ConfigError(faults(error, LayersKeys.model_fields, values)) from error
+        raise ConfigError(describe_faults(error, LayersKeys.model_fields, values)) from error
 
 
 def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
@@ -104,7 +104,7 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int
         card: serialization.ModelCard = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
-    options = {"size": sides(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    options = {"size": parse_size(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data

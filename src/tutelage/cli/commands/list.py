@@ -74,11 +74,11 @@ def list_parts(
 
       tutelage list losses attention CVPR
     """
-    from tutelage.utils.console import table
+    from tutelage.utils.console import print_table
 
     if kind is None:
         by_kind = {name: [row[0] for row in rows()[1]] for name, rows in KINDS.items()}
-        table("", ("kind", "count", "names"), [(n, len(names), ", ".join(names)) for n, names in by_kind.items()])
+        print_table("", ("kind", "count", "names"), [(n, len(names), ", ".join(names)) for n, names in by_kind.items()])
         return
     if kind not in KINDS:
         raise ConfigError(unknown("kind", kind, KINDS))
@@ -90,4 +90,4 @@ def list_parts(
             f"none of {len(rows)} {kind} contains {' and '.join(map(repr, patterns))}; `tutelage list {kind}` lists "
             "them all."
         )
-    table("", columns, matches)
+    print_table("", columns, matches)

@@ -34,7 +34,7 @@ def new(
 
     Example: tutelage new loss MyKD --kind feature
     """
-    from tutelage.utils.registry import has, name_of
+    from tutelage.utils.registry import is_known, to_catalogue_name
 
     if not name.isidentifier() or not name[0].isupper():
         raise ConfigError(
@@ -42,11 +42,12 @@ def new(
         )
     if kind not in KINDS:
         raise ConfigError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
-    if has("losses", name):
+    if is_known("losses", name):
         raise ConfigError(
-            f"the loss {name_of(name)!r} exists already: choose another name (tutelage show {name_of(name)})."
+            f"the loss {to_catalogue_name(name)!r} exists already: choose another name (tutelage show "
+            f"{to_catalogue_name(name)})."
         )
-    file, (base, shapes, example) = name_of(name), KINDS[kind]
+    file, (base, shapes, example) = to_catalogue_name(name), KINDS[kind]
     in_checkout = Path("src/tutelage/losses").is_dir()
     source = Path(f"src/tutelage/losses/{kind}" if in_checkout else ".") / f"{file}.py"
     test = Path(f"tests/losses/{kind}" if in_checkout else ".") / f"test_{file}.py"

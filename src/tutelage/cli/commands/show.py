@@ -23,12 +23,12 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
 
     Example: tutelage show dkd
     """
-    from tutelage.utils.console import print_lines, table
+    from tutelage.utils.console import print_lines, print_table
 
     shown = False  # a recipe may have the name of its loss
     for package, kind in registry.KINDS.items():
-        if registry.has(package, name):
-            entry = registry.find(package, name)
+        if registry.is_known(package, name):
+            entry = registry.find_entry(package, name)
             part = entry.load()
             print_lines(
                 f"{entry.name}: a {kind}, tutelage.{part.__name__}",
@@ -37,7 +37,7 @@ def show(name: Annotated[str, typer.Argument(metavar="NAME", help="A loss, teach
             )
             if rows := _scheme_options(part) if package == "schemes" else _options(part):
                 print_lines("")
-                table("Options", ("option", "default", "type"), rows)
+                print_table("Options", ("option", "default", "type"), rows)
             if package == "losses":
                 print_lines("", *_traits(entry, part))
             shown = True
@@ -67,7 +67,7 @@ def _options(part: Any) -> list[tuple[str, str, str]]:
     return [(p.name, "required" if p.default is p.empty else repr(p.default), str(p.annotation)) for p in options]
 
 
-def _traits(entry: registry.Entry, loss: Any) -> list[str]:
+def _traits(entry: registry.CatalogueEntry, loss: Any) -> list[str]:
     inputs = ", ".join(loss.required_inputs()) or "nothing"
     return [
         f"paper: {loss.paper}",

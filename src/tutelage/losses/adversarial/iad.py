@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, softened_kl
 from tutelage.utils.options import EpochsOrZero, NonNegative, Temperature
 
@@ -60,7 +60,7 @@ class IAD(Response):
     ) -> dict[str, Tensor]:
         target = teacher_adversarial if self.adversarial else teacher
         for logits in (target, teacher_adversarial, student_clean):
-            same_shape(self, student, logits)
+            require_same_shape(self, student, logits)
         log_p = -F.cross_entropy(teacher_adversarial, targets, reduction="none").detach()
         trust = torch.ones_like(log_p) if epoch is not None and epoch < self.begin else (self.beta * log_p).exp()
         teacher_kl = softened_kl(student, target, self.temperature)

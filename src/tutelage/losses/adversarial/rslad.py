@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_plus
-from tutelage.utils.options import NonNegative, Share
+from tutelage.utils.options import Fraction, NonNegative
 
 
 class RSLAD(Response):
@@ -35,15 +35,15 @@ class RSLAD(Response):
 
     adv_weight: NonNegative = 5 / 6
     nat_weight: NonNegative = 1 / 6
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), torch.randn(6, 5), {"student_clean": torch.randn(6, 5)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, student_clean: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        same_shape(self, student_clean, teacher)
+        require_same_shape(self, student, teacher)
+        require_same_shape(self, student_clean, teacher)
         log_t = F.log_softmax(teacher, dim=1)
         log_target = log_plus(log_t, self.eps) if self.eps else log_t
         sides = {"adversarial": (self.adv_weight, student), "natural": (self.nat_weight, student_clean)}
@@ -73,7 +73,7 @@ class AdaAD(Response):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 1.0
+    alpha: Fraction = 1.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -83,8 +83,8 @@ class AdaAD(Response):
     def forward(
         self, student: Tensor, teacher: Tensor, *, student_clean: Tensor, teacher_adversarial: Tensor
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher_adversarial)
-        same_shape(self, student_clean, teacher)
+        require_same_shape(self, student, teacher_adversarial)
+        require_same_shape(self, student_clean, teacher)
         s, t, s_clean, t_clean = (
             F.log_softmax(x, dim=1) for x in (student, teacher_adversarial, student_clean, teacher)
         )

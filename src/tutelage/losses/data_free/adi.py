@@ -7,9 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.utils.options import ShareBelowHalf, Temperature
+from tutelage.utils.options import FractionBelowHalf, Temperature
 
 
 class JensenShannon(Response):
@@ -30,10 +30,10 @@ class JensenShannon(Response):
 
     temperature: Temperature = 1.0
     reverse: bool = False
-    floor: ShareBelowHalf = 0.0
+    floor: FractionBelowHalf = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         p, q = (F.log_softmax(x / self.temperature, dim=1) for x in (student, teacher))
         m = log_mixture(p, q, 0.5)
         if self.floor:
@@ -64,7 +64,7 @@ class ADI(Response):
 
     temperature: Temperature = 3.0
     reverse: bool = False
-    floor: ShareBelowHalf = 0.0
+    floor: FractionBelowHalf = 0.0
 
     def __post_init__(self) -> None:
         self.divergence = JensenShannon(self.temperature, self.reverse, self.floor)

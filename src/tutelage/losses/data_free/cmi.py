@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Loss, Response, as_many, same_shape
+from tutelage.losses.base import Loss, Response, require_equal_counts, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -44,7 +44,7 @@ class CMIContrast(Loss):
         return next(sides), next(sides), {}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         similarities = torch.cat(student) @ torch.cat(teacher).detach().T / self.temperature
         positives = torch.arange(len(similarities), device=similarities.device)
         values = F.cross_entropy(similarities, positives, reduction="none")
@@ -79,6 +79,6 @@ class CMIAdversarial(Response):
         return logits, logits * 1.5, {}
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         agree = student.argmax(1) == teacher.argmax(1)
         return softened_kl(student, teacher, self.temperature) * agree

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.feature_maps import labels_at, same_size
+from tutelage.losses.functional.feature_maps import labels_at, pool_to_smaller
 from tutelage.losses.functional.memory_banks import ClassQueues, similarity_kl
-from tutelage.losses.functional.tokens import within
+from tutelage.losses.functional.tokens import scale_to_masked_mean
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import Count, NonNegative, Temperature, Width
 
@@ -36,7 +36,7 @@ class CIRKDMiniBatch(Feature):
     temperature: Temperature = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        s, t = (across_images(x) for x in same_size(student, teacher))
+        s, t = (across_images(x) for x in pool_to_smaller(student, teacher))
         divergence = softened_kl(s.flatten(0, 1), t.flatten(0, 1), self.temperature) / self.temperature**2
         return divergence.unflatten(0, (-1, len(student)))
 
@@ -106,8 +106,8 @@ class CIRKDMemory(Feature):
         pixels = self.pixels.draw(self.draw_count(self.pixel_contrast)) if pixel_queue is None else pixel_queue
         regions = self.regions.draw(self.draw_count(self.region_contrast)) if region_queue is None else region_queue
         return {
-            "pixel": self.pixel_weight * within(self.divergence(s, t, pixels), known),
-            "region": self.region_weight * within(self.divergence(s, t, regions), known),
+            "pixel": self.pixel_weight * scale_to_masked_mean(self.divergence(s, t, pixels), known),
+            "region": self.region_weight * scale_to_masked_mean(self.divergence(s, t, regions), known),
         }
 
     def draw_count(self, contrast: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Dense, same_shape
+from tutelage.losses.base import Dense, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -25,6 +25,6 @@ class CWD(Dense):
     temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         s, t = (x.flatten(0, 1).flatten(1) for x in (student, teacher))
         return softened_kl(s, t, self.temperature).unflatten(0, student.shape[:2])

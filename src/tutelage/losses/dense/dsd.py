@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.feature.at import attention
 from tutelage.utils.options import NonNegative
 
@@ -40,8 +40,8 @@ class DSD(Feature):
         return student, teacher, {}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
-        same_shape(self, student[-1], teacher[-1])
+        require_equal_counts(self, student, teacher)
+        require_same_shape(self, student[-1], teacher[-1])
         csd = (class_similarity(student[-1]) - class_similarity(teacher[-1])).pow(2)
         losses = {"csd": self.csd_weight * csd}
         if len(student) > 1:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.base import Feature, require_same_shape
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import cosines
 
 
@@ -30,7 +30,7 @@ class FAKD(Feature):
     affinity: Literal["spatial", "channel"] = "spatial"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors = (x.flatten(2) for x in same_size(student, teacher))
+        vectors = (x.flatten(2) for x in pool_to_smaller(student, teacher))
         s, t = (cosines(x.mT if self.affinity == "spatial" else x) for x in vectors)
-        same_shape(self, s, t)
+        require_same_shape(self, s, t)
         return (s - t).abs().mean(2)

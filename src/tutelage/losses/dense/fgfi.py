@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, same_shape
-from tutelage.utils.options import Positives, ShareBelowOne
+from tutelage.losses.base import Feature, require_same_shape
+from tutelage.utils.options import FractionBelowOne, Positives
 
 
 class FGFI(Feature):
@@ -38,7 +38,7 @@ class FGFI(Feature):
     zero_at_equal = False
     default_weight = 0.01
 
-    threshold: ShareBelowOne = 0.5
+    threshold: FractionBelowOne = 0.5
     sizes: Positives = (128.0, 256.0, 512.0)
     ratios: Positives = (0.5, 1.0, 2.0)
 
@@ -54,7 +54,7 @@ class FGFI(Feature):
         self, student: Tensor, teacher: Tensor, *, boxes: Tensor, inputs: Tensor, anchors: Tensor | None = None
     ) -> Tensor:
         student = self.adapt(student).relu()
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         anchors = self.grid_anchors(inputs.shape[-2:], teacher) if anchors is None else anchors
         near = self.near_objects(boxes, anchors, teacher).to(teacher.dtype)
         squares = ((student - teacher).pow(2) * near[:, None]).sum((1, 2, 3))

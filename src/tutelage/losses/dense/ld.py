@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, same_shape
+from tutelage.losses.base import Loss, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -35,7 +35,7 @@ class LD(Loss):
         return torch.randn(6, 4 * 5), torch.randn(6, 4 * 5), {}
 
     def forward(self, student: Tensor, teacher: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if student.dim() != 2 or student.shape[1] % 4:
             raise ConfigError(f"LD: logits {tuple(student.shape)}, expected (boxes, 4·bins).")
         s, t = (x.unflatten(1, (4, -1)).flatten(0, 1) for x in (student, teacher))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 
 
 class PKD(Feature):
@@ -34,7 +34,7 @@ class PKD(Feature):
                 student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
             else:
                 teacher = F.interpolate(teacher, student.shape[2:], mode="bilinear")
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return (standard(student) - standard(teacher)).pow(2) / 2
 
 

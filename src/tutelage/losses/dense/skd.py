@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.utils.options import Positive, Width
 
 
@@ -32,7 +32,7 @@ class SKDPairwise(Feature):
     detach_norm: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        s, t = (self.affinity(x) for x in same_size(student, teacher))
+        s, t = (self.affinity(x) for x in pool_to_smaller(student, teacher))
         return (s - t).pow(2).mean(2)
 
     def affinity(self, x: Tensor) -> Tensor:

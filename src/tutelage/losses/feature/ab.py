@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.utils.options import Positive
 
 
@@ -30,7 +30,7 @@ class AB(Feature):
     margin: Positive = 1.0
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         losses = [
             0.5**depth * self.boundary(s, t).flatten(1).sum(1)
             for depth, (s, t) in enumerate(zip(reversed(student), reversed(teacher), strict=True))
@@ -39,6 +39,6 @@ class AB(Feature):
 
     def boundary(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the squared distance of each element from the teacher's side of the boundary."""
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if_active, if_inactive = (self.margin - student).clamp_min(0), (self.margin + student).clamp_min(0)
         return torch.where(teacher > 0, if_active, if_inactive).pow(2)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.utils.options import Positive
 
 
@@ -36,7 +36,7 @@ class AFD(Feature):
         self.attention = nn.Sequential(*layers).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         rho = F.normalize(self.attention(teacher.mean((2, 3), keepdim=True)).sigmoid().flatten(1), p=1, dim=1)
         return (rho * (unit_channels(student) - unit_channels(teacher)).pow(2).mean((2, 3))).sum(1)
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.utils.options import Power
 
 
@@ -29,7 +29,7 @@ class AT(Feature):
     p: Power = 2
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = same_size(student, teacher)
+        student, teacher = pool_to_smaller(student, teacher)
         return (attention(student, self.p) - attention(teacher, self.p)).pow(2)
 
 

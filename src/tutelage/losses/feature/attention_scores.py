@@ -7,8 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.functional.tokens import within
+from tutelage.losses.base import Feature, require_same_shape
+from tutelage.losses.functional.tokens import scale_to_masked_mean
 from tutelage.utils.options import Number
 
 Heads = Literal["each", "mean", "sum"]
@@ -39,11 +39,13 @@ class AttentionMSE(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         s, t = combine_heads(student, self.heads), combine_heads(teacher, self.heads)
-        same_shape(self, s, t)
+        require_same_shape(self, s, t)
         if mask is None:
             return (s.masked_fill(s <= self.floor, 0) - t.masked_fill(t <= self.floor, 0)).pow(2)
         pair_mask = mask[:, None, :, None] * mask[:, None, None, :]
-        return within((s.masked_fill(pair_mask == 0, 0) - t.masked_fill(pair_mask == 0, 0)).pow(2), pair_mask)
+        return scale_to_masked_mean(
+            (s.masked_fill(pair_mask == 0, 0) - t.masked_fill(pair_mask == 0, 0)).pow(2), pair_mask
+        )
 
 
 class AttentionCE(Feature):
@@ -69,10 +71,10 @@ class AttentionCE(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
         s, t = combine_heads(student, self.heads), combine_heads(teacher, self.heads)
-        same_shape(self, s, t)
+        require_same_shape(self, s, t)
         is_masked = t <= self.floor if mask is None else mask[:, None, None, :] == 0
         values = -(F.softmax(t, dim=3) * F.log_softmax(s, dim=3).masked_fill(is_masked, 0)).sum(3)
-        return within(values, None if mask is None else mask[:, None, :])
+        return scale_to_masked_mean(values, None if mask is None else mask[:, None, :])
 
 
 def combine_heads(scores: Tensor, heads: str) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.nn.blocks import conv_bn
 from tutelage.utils.options import Positive
 
@@ -41,7 +41,7 @@ class CanKD(Feature):
             nn.init.zeros_(parameter)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return (normalised(student + self.attend(student, teacher)) - normalised(teacher)).pow(2) / 2
 
     def attend(self, student: Tensor, teacher: Tensor) -> Tensor:

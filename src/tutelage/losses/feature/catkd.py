@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.utils.options import Width
 
 
@@ -50,7 +50,7 @@ class CATKD(Feature):
         student_head: tuple[Tensor, Tensor | None],
     ) -> Tensor:
         s, t = self.activation(student, student_head), self.activation(teacher, head)
-        same_shape(self, s, t)
+        require_same_shape(self, s, t)
         return (s - t).pow(2)
 
     def activation(self, feature: Tensor, head: tuple[Tensor, Tensor | None]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.losses.feature.l2t_ww import regressors
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 
 
 class DistPro(Feature):
@@ -43,7 +43,7 @@ class DistPro(Feature):
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, pair_weights: Tensor) -> Tensor:
         values = []
         for i, j in paths(student, teacher):
-            s, t = same_size(student[i], teacher[j])
+            s, t = pool_to_smaller(student[i], teacher[j])
             values.append(pair_weights[:, i, j] * hierarchical_context(self.regressors[f"{i}_{j}"](s), t))
         return torch.stack(values).sum(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 
 
 class FitNet(Feature):
@@ -24,5 +24,5 @@ class FitNet(Feature):
     default_weight = 100.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return (student - teacher).pow(2)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.functional.feature_maps import same_size
-from tutelage.losses.functional.tokens import as_tokens, within
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
+from tutelage.losses.functional.feature_maps import pool_to_smaller
+from tutelage.losses.functional.tokens import as_tokens, scale_to_masked_mean
 
 
 class FSP(Feature):
@@ -34,11 +34,11 @@ class FSP(Feature):
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = flow(*s, mask), flow(*t, mask)
-            same_shape(self, gram_s, gram_t)
+            require_same_shape(self, gram_s, gram_t)
             losses.append((gram_s - gram_t).pow(2).mean((1, 2)))
         return torch.stack(losses).sum(0)
 
@@ -61,13 +61,13 @@ class TokenMMD(Feature):
     ignores = ("swapped sides",)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pair_mask = None if mask is None else mask[:, :, None] * mask[:, None, :]
         losses = []
         for s, t in zip(successive(self, student), successive(self, teacher), strict=True):
             gram_s, gram_t = token_products(self, *s), token_products(self, *t)
-            same_shape(self, gram_s, gram_t)
-            losses.append(within((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
+            require_same_shape(self, gram_s, gram_t)
+            losses.append(scale_to_masked_mean((gram_s - gram_t).pow(2), pair_mask).mean((1, 2)))
         return torch.stack(losses).sum(0)
 
 
@@ -79,7 +79,7 @@ def successive(loss: Feature, features: list[Tensor]) -> Iterator[tuple[Tensor, 
         )
     for x, y in pairwise(features):
         if x.dim() == 4:
-            x, y = same_size(x, y)
+            x, y = pool_to_smaller(x, y)
         yield as_tokens(x), as_tokens(y)
 
 

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, same_shape
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.base import Feature, require_same_shape
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.utils.options import NonNegative, Power, PowerOrZero
 
 
@@ -72,8 +72,8 @@ class FT(Feature):
 
     def compare(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the distance of two normalised factors (B, K, H, W)."""
-        s, t = (self.normalised(x) for x in same_size(student, teacher))
-        same_shape(self, s, t)
+        s, t = (self.normalised(x) for x in pool_to_smaller(student, teacher))
+        require_same_shape(self, s, t)
         return (s - t).abs().pow(self.p)
 
     def normalised(self, factor: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 
 
 class HCL(Feature):
@@ -24,7 +24,7 @@ class HCL(Feature):
     ignores = ("swapped sides",)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return hierarchical_context(student, teacher)
 
 

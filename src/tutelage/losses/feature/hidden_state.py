@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.functional.tokens import as_tokens, within
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
+from tutelage.losses.functional.tokens import as_tokens, scale_to_masked_mean
 
 
 class HiddenState(Feature):
@@ -37,7 +37,7 @@ class HiddenState(Feature):
     projection: Literal["each", "shared", "none"] = "each"
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         widths = [(as_tokens(s).shape[2], as_tokens(t).shape[2]) for s, t in zip(student, teacher, strict=True)]
         if self.projection == "shared" and len(set(widths)) > 1:
             raise ConfigError(f"HiddenState(projection='shared'): the layers differ in width, {widths}; use 'each'.")
@@ -45,7 +45,7 @@ class HiddenState(Feature):
         self.projections = nn.ModuleList(nn.Linear(*shape) for shape in shapes).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         projections = [*self.projections] or [nn.Identity()]
         if self.projection != "each":
             projections = projections * len(student)
@@ -54,9 +54,9 @@ class HiddenState(Feature):
 
     def compare(self, student: Tensor, teacher: Tensor, mask: Tensor | None) -> Tensor:
         """Compare one pair of layers, each (B, N, D) → (B,)."""
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if self.kind == "mse":
             values = (student - teacher).pow(2).mean(2)
         else:
             values = 1 - F.cosine_similarity(student, teacher, dim=2)
-        return within(values, mask).mean(1)
+        return scale_to_masked_mean(values, mask).mean(1)

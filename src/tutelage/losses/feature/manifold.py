@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, as_many
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.base import Feature, require_equal_counts
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import cosines
 from tutelage.losses.functional.tokens import as_tokens
 from tutelage.utils.options import Count, NonNegative
@@ -46,8 +46,8 @@ class Manifold(Feature):
         return student, teacher, {"rand": torch.rand(6 * 16)}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
-        pairs = [[as_tokens(x) for x in same_size(s, t)] for s, t in zip(student, teacher, strict=True)]
+        require_equal_counts(self, student, teacher)
+        pairs = [[as_tokens(x) for x in pool_to_smaller(s, t)] for s, t in zip(student, teacher, strict=True)]
         return {
             "intra": self.intra_weight * torch.stack([mismatch(s, t) for s, t in pairs]),
             "inter": self.inter_weight

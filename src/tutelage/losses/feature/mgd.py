@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class MGD(Feature):
@@ -33,7 +33,7 @@ class MGD(Feature):
     permutation_invariant = False
     default_weight = 7e-5
 
-    masked: ShareBelowOne = 0.15
+    masked: FractionBelowOne = 0.15
     mask: Literal["channels", "positions"] = "channels"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
@@ -42,7 +42,7 @@ class MGD(Feature):
         self.generation = conv_relu_conv(channels[1]).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor, *, rand: Tensor | None = None) -> Tensor:
-        student, teacher = same_size(student, teacher)
+        student, teacher = pool_to_smaller(student, teacher)
         student = self.align(student)
         if rand is None:
             batch, channels, *size = student.shape

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import max_pooled
-from tutelage.utils.options import Few
+from tutelage.losses.functional.feature_maps import max_pool_to_smaller
+from tutelage.utils.options import SmallCount
 
 
 class NORM(Feature):
@@ -29,11 +29,11 @@ class NORM(Feature):
     zero_at_equal = False
     task_loss_weight = 0.1
 
-    segments: Few = 8
+    segments: SmallCount = 8
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         self.expand = nn.Conv2d(student.shape[1], self.segments * teacher.shape[1], 1, bias=False).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        expanded, teacher = max_pooled(self.expand(student), teacher)
+        expanded, teacher = max_pool_to_smaller(self.expand(student), teacher)
         return self.segments * (expanded.unflatten(1, (self.segments, -1)) - teacher[:, None]).pow(2)

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 
 
 class NST(Feature):
@@ -25,7 +25,7 @@ class NST(Feature):
     default_weight = 50.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        s, t = (F.normalize(x.flatten(2), dim=2) for x in same_size(student, teacher))
+        s, t = (F.normalize(x.flatten(2), dim=2) for x in pool_to_smaller(student, teacher))
         if s.shape[2] < min(s.shape[1], t.shape[1]):  # with few positions ‖sᵀs/C − tᵀt/C'‖² is the same and cheaper
             return (position_gram(s) - position_gram(t)).pow(2).sum((1, 2))
         return mean_kernel(s, s) + mean_kernel(t, t) - 2 * mean_kernel(s, t)

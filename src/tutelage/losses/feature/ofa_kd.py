@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, Response, same_shape
-from tutelage.losses.functional.target_class import is_target
+from tutelage.losses.base import Feature, Response, require_same_shape
+from tutelage.losses.functional.target_class import target_mask
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import Positive, Temperature, Width
 
@@ -38,7 +38,7 @@ class OFAResponse(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return enhanced_ce(student, teacher, targets, self.power, self.temperature)
 
 
@@ -92,7 +92,7 @@ class OFAKD(Feature):
 
 def enhanced_ce(student: Tensor, teacher: Tensor, targets: Tensor, power: float, temperature: float) -> Tensor:
     """Return −Σ_c ((p_c(t) + 1_c)^ε − 1_c) · log p_c(s) of logits (B, C, …), (B, …)."""
-    true = is_target(teacher, targets).to(teacher.dtype)
+    true = target_mask(teacher, targets).to(teacher.dtype)
     enhanced = ((teacher / temperature).softmax(1) + true).pow(power) - true
     return -(enhanced * F.log_softmax(student / temperature, dim=1)).sum(1)
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.base import Feature, require_equal_counts
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
 
 
@@ -33,7 +33,7 @@ class OFD(Feature):
     default_weight = 1e-3
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
         self.connectors = nn.ModuleList(conv_bn(s.shape[1], t.shape[1]) for s, t in pairs).to(student[0])
 
@@ -45,14 +45,14 @@ class OFD(Feature):
         teacher_bn_weight: list[Tensor] | None = None,
         teacher_bn_bias: list[Tensor] | None = None,
     ) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         if teacher_bn_weight is None or teacher_bn_bias is None:
             margins = [mean_negative(t) for t in teacher]
         else:
             margins = [expected_negative(w, b) for w, b in zip(teacher_bn_weight, teacher_bn_bias, strict=True)]
         losses = []
         for stage, (connect, s, t, m) in enumerate(zip(self.connectors, student, teacher, margins, strict=True), 1):
-            x, t = same_size(connect(s), torch.maximum(t, m[:, None, None]))
+            x, t = pool_to_smaller(connect(s), torch.maximum(t, m[:, None, None]))
             counts = (x > t) | (t > 0)
             losses.append(0.5 ** (len(student) - stage) * ((x - t).pow(2) * counts).sum((1, 2, 3)))
         return torch.stack(losses).sum(0)

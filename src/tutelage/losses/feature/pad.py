@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, same_shape, vectors
+from tutelage.losses.base import Feature, require_same_shape, require_vectors
 from tutelage.losses.functional.divergence import log_plus
 from tutelage.nn.blocks import BatchNorm
-from tutelage.utils.options import ShareAboveZero
+from tutelage.utils.options import FractionAboveZero
 
 
 class PAD(Feature):
@@ -28,14 +28,14 @@ class PAD(Feature):
     feature_format = "vector"
     connector = "linear"
 
-    eps: ShareAboveZero = 1e-6
+    eps: FractionAboveZero = 1e-6
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         width = student.shape[1]
         self.log_variance = nn.Sequential(nn.Linear(width, width), BatchNorm(width)).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
-        same_shape(self, student, teacher)
+        require_vectors(self, student, teacher)
+        require_same_shape(self, student, teacher)
         log_variance = self.log_variance(student)
         return (student - teacher).pow(2) * (-log_plus(log_variance, self.eps)).exp() + log_variance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
+from tutelage.losses.base import Feature, require_same_shape
 from tutelage.losses.functional.tokens import as_tokens
 
 
@@ -25,5 +25,5 @@ class PatientKD(Feature):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         s, t = as_tokens(student)[:, 0], as_tokens(teacher)[:, 0]
-        same_shape(self, s, t)
+        require_same_shape(self, s, t)
         return (F.normalize(s, dim=1) - F.normalize(t, dim=1)).pow(2).sum(1)

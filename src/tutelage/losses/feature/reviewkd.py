@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many
+from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.nn.blocks import BatchNorm
 from tutelage.utils.options import Width
@@ -31,14 +31,14 @@ class ReviewKD(Feature):
     mid_channels: Width = 64
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         self.abfs = nn.ModuleList(
             AttentionFusion(s.shape[1], self.mid_channels, t.shape[1], fuses=stage < len(student))
             for stage, (s, t) in enumerate(zip(student, teacher, strict=True), start=1)
         ).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         reviewed, losses = None, []
         for abf, s, t in reversed(list(zip(self.abfs, student, teacher, strict=True))):
             out, reviewed = abf(s, reviewed, t.shape[-2:])

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import BatchNorm
-from tutelage.utils.options import Few, Temperature, Width
+from tutelage.utils.options import SmallCount, Temperature, Width
 
 
 class SemCKD(Feature):
@@ -36,7 +36,7 @@ class SemCKD(Feature):
     default_weight = 400.0
 
     batch_size: Width = 256
-    factor: Few = 4
+    factor: SmallCount = 4
     temperature: Temperature = 1.0
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
@@ -88,5 +88,5 @@ def projector(channels: int, out_channels: int) -> nn.Sequential:
 
 def error(project: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean square between a projected map and the teacher's, (B,)."""
-    student, teacher = same_size(student, teacher)
+    student, teacher = pool_to_smaller(student, teacher)
     return (project(student) - teacher).pow(2).mean((1, 2, 3))

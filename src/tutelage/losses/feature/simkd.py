@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
-from tutelage.utils.options import Few
+from tutelage.utils.options import SmallCount
 
 
 class SimKD(Feature):
@@ -31,7 +31,7 @@ class SimKD(Feature):
     compares = "last"
     zero_at_equal = False
 
-    factor: Few = 2
+    factor: SmallCount = 2
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]
@@ -48,7 +48,7 @@ class SimKD(Feature):
         ).to(student)  # fmt: skip
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        student, teacher = same_size(student, teacher)
+        student, teacher = pool_to_smaller(student, teacher)
         return (self.transfer(student) - teacher).pow(2)
 
     def respond(self, student: Tensor, head: tuple[Tensor, Tensor]) -> Tensor:
@@ -58,5 +58,5 @@ class SimKD(Feature):
             student: the student's last map (B, C, H, W).
             head: the weight (K, C') and bias (K,) of the teacher's classifier.
         """
-        student, _ = same_size(student, student.new_empty(1, 1, *self.size))
+        student, _ = pool_to_smaller(student, student.new_empty(1, 1, *self.size))
         return F.linear(self.transfer(student).mean((2, 3)), *head)

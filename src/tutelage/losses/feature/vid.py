@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Feature, as_many
-from tutelage.losses.functional.feature_maps import same_size
-from tutelage.utils.options import Positive, ShareAboveZero
+from tutelage.losses.base import Feature, require_equal_counts
+from tutelage.losses.functional.feature_maps import pool_to_smaller
+from tutelage.utils.options import FractionAboveZero, Positive
 
 
 class VID(Feature):
@@ -32,23 +32,23 @@ class VID(Feature):
     zero_at_equal = False
 
     variance: Positive = 5.0
-    eps: ShareAboveZero = 1e-5
+    eps: FractionAboveZero = 1e-5
 
     def __post_init__(self) -> None:
         if self.variance <= self.eps:
             raise ConfigError(f"VID(variance={self.variance!r}, eps={self.eps!r}): expected a variance above eps.")
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
         self.gaussians = nn.ModuleList(Gaussian(s.shape[1], t.shape[1], self.variance, self.eps) for s, t in pairs).to(
             student[0]
         )
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         layers = zip(self.gaussians, student, teacher, strict=True)
-        return torch.stack([gaussian(*same_size(s, t)) for gaussian, s, t in layers]).sum(0)
+        return torch.stack([gaussian(*pool_to_smaller(s, t)) for gaussian, s, t in layers]).sum(0)
 
 
 class Gaussian(nn.Module):

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.functional.tokens import as_tokens
 from tutelage.nn.blocks import conv_relu_conv
-from tutelage.utils.options import NonNegative, ShareBetween
+from tutelage.utils.options import NonNegative, OpenFraction
 
 
 class ViTKD(Feature):
@@ -35,7 +35,7 @@ class ViTKD(Feature):
 
     alpha: NonNegative = 3e-5
     beta: NonNegative = 3e-6
-    masked: ShareBetween = 0.5
+    masked: OpenFraction = 0.5
 
     @classmethod
     def example(cls) -> tuple[list[Tensor], list[Tensor], dict[str, Any]]:
@@ -43,18 +43,18 @@ class ViTKD(Feature):
         return student, teacher, {}
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         widths = [(s.shape[1], t.shape[1]) for s, t in zip(student, teacher, strict=True)]
         self.align = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t) for s, t in widths).to(student[0])
         self.mask_token = nn.Parameter(student[0].new_zeros(1, 1, widths[-1][1]))
         self.generation = conv_relu_conv(widths[-1][1]).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         aligned = [align(as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
         teacher_tokens = [as_tokens(t) for t in teacher]
         for s, t in zip(aligned, teacher_tokens, strict=True):
-            same_shape(self, s, t)
+            require_same_shape(self, s, t)
         mimic = sum(
             ((s - t).pow(2).sum((1, 2)) for s, t in zip(aligned[:-1], teacher_tokens[:-1], strict=True)),
             teacher_tokens[-1].new_zeros(()),

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import orthogonal
 
-from tutelage.losses.base import Feature, vectors
+from tutelage.losses.base import Feature, require_vectors
 
 
 class VKD(Feature):
@@ -32,5 +32,5 @@ class VKD(Feature):
         self.project = orthogonal(linear, orthogonal_map="matrix_exp", use_trivialization=False).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
+        require_vectors(self, student, teacher)
         return F.smooth_l1_loss(self.project(student), F.layer_norm(teacher, teacher.shape[1:]), reduction="none")

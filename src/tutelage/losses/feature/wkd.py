@@ -8,8 +8,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, same_shape
-from tutelage.utils.options import Few, Positive, ShareAboveZero
+from tutelage.losses.base import Feature, require_same_shape
+from tutelage.utils.options import FractionAboveZero, Positive, SmallCount
 
 
 class WKDF(Feature):
@@ -35,8 +35,8 @@ class WKDF(Feature):
     default_weight = 0.08
 
     mean_weight: Positive = 4.0
-    eps: ShareAboveZero = 1e-5
-    grid: Few = 1
+    eps: FractionAboveZero = 1e-5
+    grid: SmallCount = 1
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         cells = zip(self.cells(student), self.cells(teacher), strict=True)
@@ -51,7 +51,7 @@ class WKDF(Feature):
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return L of one cell, (B,)."""
         (mean_s, std_s), (mean_t, std_t) = self.gaussian(student), self.gaussian(teacher)
-        same_shape(self, mean_s, mean_t)
+        require_same_shape(self, mean_s, mean_t)
         return self.mean_weight * (mean_s - mean_t).pow(2).sum(1) + (std_s - std_t).pow(2).sum(1)
 
     def gaussian(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ Formula = Callable[..., Tensor]
 """Maps the student's rows (N, V) and the other inputs' rows (N, …) to values (N,), each from its own row alone."""
 
 
-def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
+def apply_in_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor) -> Tensor:
     """Return formula(student[tokens], *(x[tokens] for x in inputs)) in the memory of one gradient and a chunk of rows.
 
     The gradient to the student is computed along with the values and is as large as its logits; in addition, only what
@@ -30,16 +30,16 @@ def by_chunks(formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor
         return formula(student[tokens], *(x[tokens] for x in inputs))
     if torch.is_grad_enabled() and student.requires_grad:
         return ChunkGradient.apply(formula, tokens, student, *inputs)
-    return values_of(formula, tokens, student, *inputs)
+    return compute_values(formula, tokens, student, *inputs)
 
 
-def values_of(
+def compute_values(
     formula: Formula, tokens: Tensor, student: Tensor, *inputs: Tensor, gradient: Tensor | None = None
 ) -> Tensor:
     """Return values (N,), and write each one's gradient to its row of `gradient` (…, V) if that is provided."""
     needs_grad = gradient is not None
     values = torch.empty(tokens.shape, dtype=torch.promote_types(student.dtype, torch.float32), device=student.device)
-    for rows in chunks(tokens, student):
+    for rows in split_rows(tokens, student):
         leaf = student[rows].detach().requires_grad_(needs_grad)
         with torch.set_grad_enabled(needs_grad):
             value = formula(leaf, *(x[rows] for x in inputs))
@@ -49,7 +49,7 @@ def values_of(
     return values[tokens].to(value.dtype)
 
 
-def chunks(tokens: Tensor, logits: Tensor) -> list[tuple[Tensor, ...]]:
+def split_rows(tokens: Tensor, logits: Tensor) -> list[tuple[Tensor, ...]]:
     """Return the indices of the rows that count, split into chunks."""
     index = tokens.nonzero()
     size = max(-(-len(index) // CHUNKS), SMALLEST // logits.shape[-1], 1)
@@ -66,7 +66,7 @@ class ChunkGradient(torch.autograd.Function):
         device = student.device.type
         ctx.precision = {"dtype": torch.get_autocast_dtype(device), "enabled": torch.is_autocast_enabled(device)}
         ctx.save_for_backward(tokens, student, *inputs)
-        return values_of(formula, tokens, student, *inputs, gradient=ctx.gradient)
+        return compute_values(formula, tokens, student, *inputs, gradient=ctx.gradient)
 
     @staticmethod
     @once_differentiable
@@ -77,6 +77,6 @@ class ChunkGradient(torch.autograd.Function):
         if gradient is None:
             gradient = torch.zeros_like(student)
             with torch.autocast(student.device.type, **ctx.precision):
-                values_of(ctx.formula, tokens, student, *inputs, gradient=gradient)
+                compute_values(ctx.formula, tokens, student, *inputs, gradient=gradient)
         gradient *= outer.new_zeros(tokens.shape).masked_scatter(tokens, outer)[..., None]
         return None, None, gradient, *[None] * len(inputs)

@@ -10,18 +10,18 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 
 
-def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
-    return tuple(pooled_to_smallest((student, teacher)))  # type: ignore[return-value]
+    return tuple(pool_to_smallest((student, teacher)))  # type: ignore[return-value]
 
 
-def pooled_to_smallest(maps: Sequence[Tensor]) -> list[Tensor]:
+def pool_to_smallest(maps: Sequence[Tensor]) -> list[Tensor]:
     """Average-pool maps (B, C, H, W) to the smallest height and width among them."""
     size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
     return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
 
 
-def max_pooled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def max_pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Max-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
     size = [min(lengths) for lengths in zip(student.shape[2:], teacher.shape[2:], strict=True)]
     return tuple(  # type: ignore[return-value]

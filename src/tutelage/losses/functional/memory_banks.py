@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tutelage.losses.functional.divergence import softened_kl
 
 
-class Queue(nn.Module):
+class VectorQueue(nn.Module):
     """A queue of the newest `size` vectors that were pushed, in `rows` (size, D); initially random unit vectors.
 
     Rows are overwritten in turn, from the first on. The queue moves and is checkpointed with its loss; each replica of

@@ -11,11 +11,11 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.functional.divergence import softened_kl
 
-Several = Tensor | Sequence[Tensor]
+ModelLogits = Tensor | Sequence[Tensor]
 """The logits (B, C, …) of M models: stacked, (M, B, C, …), or a list."""
 
 
-def stacked(logits: Several, least: int = 1) -> Tensor:
+def stack_logits(logits: ModelLogits, least: int = 1) -> Tensor:
     """Stack the logits of M models, (M, B, C, …).
 
     Raises: ConfigError if there are fewer than `least` models, or their shapes differ.
@@ -44,12 +44,12 @@ def softened_kls(student: Tensor, teacher: Tensor, temperature: float, eps: floa
     return softened_kl(flat[0], flat[1], temperature, eps).unflatten(0, larger.shape[:2])
 
 
-def every_ce(logits: Tensor, targets: Tensor) -> Tensor:
+def ce_of_each(logits: Tensor, targets: Tensor) -> Tensor:
     """Return CE(z_m, y), (M, B, …), of logits (M, B, C, …)."""
     return torch.stack([F.cross_entropy(z, targets, reduction="none") for z in logits])
 
 
 def confidences(logits: Tensor, targets: Tensor) -> Tensor:
     """Return (1 − softmax_m CE(z_m, y)) / (M − 1) of logits (M, B, C, …); it sums to 1 over M, and is 1 for M = 1."""
-    errors = every_ce(logits, targets)
+    errors = ce_of_each(logits, targets)
     return (1 - errors.softmax(0)) / (len(errors) - 1) if len(errors) > 1 else torch.ones_like(errors)

@@ -9,7 +9,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 
 
-def is_target(logits: Tensor, targets: Tensor) -> Tensor:
+def target_mask(logits: Tensor, targets: Tensor) -> Tensor:
     """Return a mask of the true class in logits (B, C, …), from class numbers (B, …).
 
     Raises: ConfigError if the targets aren't class numbers of that shape.

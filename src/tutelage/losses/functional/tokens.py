@@ -12,7 +12,7 @@ def as_tokens(feature: Tensor) -> Tensor:
     return feature.flatten(2).mT if feature.dim() == 4 else feature
 
 
-def within(values: Tensor, mask: Tensor | None) -> Tensor:
+def scale_to_masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Scale the values so that their mean is the mean over the nonzero mask, which expands to their shape."""
     if mask is None:
         return values
@@ -20,7 +20,7 @@ def within(values: Tensor, mask: Tensor | None) -> Tensor:
     return values * kept / kept.mean().clamp_min(1e-12)
 
 
-def by_sequence(values: Tensor, tokens: Tensor) -> Tensor:
+def mean_by_sequence(values: Tensor, tokens: Tensor) -> Tensor:
     """Return the mean of each sequence's values, (B,), 0 if it has none; values (N,) belong to the True of (B, T)."""
     by_position = values.new_zeros(tokens.shape).masked_scatter(tokens, values)
     return by_position.sum(1) / tokens.sum(1).clamp_min(1)

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import IGNORED, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
 
 
-def top_tokens(
+def select_top_tokens(
     loss: Any, tokens: Tensor, teacher: Tensor | None, ids: Tensor | None, values: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return ids and values (N, K) of the tokens: the stored ones, or the teacher's `top` largest log-probabilities.
@@ -30,7 +30,7 @@ def top_tokens(
     return largest.indices, largest.values
 
 
-def counted(loss: Sequence, student: Tensor, targets: Tensor | None, mask: Tensor | None) -> Tensor:
+def counted_positions(loss: Sequence, student: Tensor, targets: Tensor | None, mask: Tensor | None) -> Tensor:
     """Return the positions (B, T) that have a target and are in the mask."""
     tokens = loss.tokens(student, targets)
     return tokens if mask is None else tokens & (mask != 0)
@@ -57,20 +57,20 @@ def log_rest(log_top: Tensor) -> Tensor:
     return torch.log1p(-log_top.exp().sum(1).clamp(eps, 1 - eps))
 
 
-def with_rest(log_top: Tensor) -> Tensor:
+def append_log_rest(log_top: Tensor) -> Tensor:
     """Append the log-probability of all other tokens to log-probabilities (N, K)."""
     return torch.cat([log_top, log_rest(log_top)[:, None]], dim=1)
 
 
-def preferred(probabilities: Tensor, eps: float) -> Tensor:
+def preference_mask(probabilities: Tensor, eps: float) -> Tensor:
     """Return a mask (N, K, K) where the teacher prefers token k to token l, both of a probability above eps."""
     likely = probabilities > eps
     return (probabilities[:, :, None] > probabilities[:, None] + eps) & likely[:, :, None] & likely[:, None]
 
 
-def kept_example() -> tuple[Tensor, None, dict[str, Any]]:
+def topk_example() -> tuple[Tensor, None, dict[str, Any]]:
     """Return example logits of 9 tokens and the teacher's top 3 log-probabilities."""
     targets = torch.randint(9, (6, 5))
-    targets[:, 0] = IGNORED
+    targets[:, 0] = IGNORE_INDEX
     values, ids = F.log_softmax(torch.randn(6, 5, 9), dim=-1).topk(3)
     return torch.randn(6, 5, 9), None, {"targets": targets, "teacher_topk_ids": ids, "teacher_topk_values": values}

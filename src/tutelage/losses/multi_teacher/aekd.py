@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Number, Temperature
 
 
@@ -41,8 +41,8 @@ class AEKD(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        teachers = stacked(teacher)
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
+        teachers = stack_logits(teacher)
         divergences = softened_kls(student, teachers, self.temperature)
         return torch.tensordot(self.weights(student, teachers), divergences, dims=1)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import Several, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -41,7 +41,7 @@ class AMTML(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return [torch.randn(6, 5), torch.randn(6, 5)], [torch.randn(6, 5) for _ in range(2)], {}
 
-    def build(self, student: list[Tensor], teacher: Several, samples: int) -> None:
+    def build(self, student: list[Tensor], teacher: ModelLogits, samples: int) -> None:
         width = student[1].shape[1]
         self.theta = nn.Parameter(torch.randn(len(teacher), width).to(student[1]))
         self.v = nn.Parameter(torch.randn(width, 1).to(student[1]))
@@ -50,8 +50,8 @@ class AMTML(Response):
         """Return log w, (M, B), from h."""
         return ((self.theta[:, None] * feature) @ self.v).squeeze(2).log_softmax(0)
 
-    def forward(self, student: list[Tensor], teacher: Several) -> Tensor:
+    def forward(self, student: list[Tensor], teacher: ModelLogits) -> Tensor:
         logits, feature = student
-        log_p = (stacked(teacher) / self.temperature).log_softmax(2)
+        log_p = (stack_logits(teacher) / self.temperature).log_softmax(2)
         mixed = (self.log_weights(feature).unsqueeze(2) + log_p).logsumexp(0)
         return softened_kl(logits, self.temperature * mixed, self.temperature) / logits.shape[1]

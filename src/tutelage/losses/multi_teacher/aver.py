@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
-from tutelage.utils.options import FewOrZero, Temperature
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
+from tutelage.utils.options import SmallCountOrZero, Temperature
 
 
 class AVER(Response):
@@ -32,15 +32,15 @@ class AVER(Response):
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0
-    drop: FewOrZero = 0
+    drop: SmallCountOrZero = 0
     class_mean: bool = False
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        teachers = stacked(teacher, self.drop + 1)
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
+        teachers = stack_logits(teacher, self.drop + 1)
         if self.drop and self.training:
             kept = torch.randperm(len(teachers))[self.drop :].sort().values
             teachers = teachers[kept.to(teachers.device)]

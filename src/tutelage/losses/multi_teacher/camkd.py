@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, Response, as_many
+from tutelage.losses.base import Feature, Response, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.stacked_logits import Several, confidences, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, confidences, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -37,8 +37,8 @@ class CAMKD(Response):
         teachers = [torch.randn(6, 5) for _ in range(3)]
         return torch.randn(6, 5), teachers, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Tensor, teacher: Several, *, targets: Tensor) -> Tensor:
-        teachers = stacked(teacher)
+    def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> Tensor:
+        teachers = stack_logits(teacher)
         return confidences(teachers, targets) * softened_kls(student, teachers, self.temperature)
 
 
@@ -68,8 +68,8 @@ class CAMKDFeature(Feature):
         return features[0], features[1], inputs
 
     def forward(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: Several, targets: Tensor
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], *, teacher_head_logits: ModelLogits, targets: Tensor
     ) -> Tensor:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         errors = [squared_distance(s, t) / s[0].numel() for s, t in zip(student, teacher, strict=True)]
-        return confidences(stacked(teacher_head_logits), targets) * torch.stack(errors)
+        return confidences(stack_logits(teacher_head_logits), targets) * torch.stack(errors)

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
-from tutelage.losses.functional.feature_maps import same_size
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
+from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
 from tutelage.nn.blocks import BatchNorm, conv_bn
@@ -41,7 +41,7 @@ class CFLMMD(Feature):
     sigmas: Positives = SIGMAS
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return mmd(student, teacher, self.sigmas)
 
 
@@ -79,7 +79,7 @@ class CFL(Feature):
         return [student, student.clone()], [torch.randn(6, 4, 4, 4) for _ in range(2)], {}
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         channels = student[0].shape[1]
         dim = max(channels // 4, 1) if self.dim is None else self.dim
         self.adapt = nn.Sequential(nn.Conv2d(channels, dim, 1), BatchNorm(dim), nn.ReLU())
@@ -96,7 +96,9 @@ class CFL(Feature):
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         student_codes = [self.common(self.adapt(s)) for s in student]
         teacher_codes = [self.common(adapt(t)) for adapt, t in zip(self.adapts, teacher, strict=True)]
-        discrepancies = [mmd(*same_size(s, t), self.sigmas) for s, t in zip(student_codes, teacher_codes, strict=True)]
+        discrepancies = [
+            mmd(*pool_to_smaller(s, t), self.sigmas) for s, t in zip(student_codes, teacher_codes, strict=True)
+        ]
         errors = [mean_square(decode(h), t) for decode, h, t in zip(self.returns, teacher_codes, teacher, strict=True)]
         return {"mmd": torch.stack(discrepancies).sum(0), "reconstruction": torch.stack(errors).sum(0)}
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -34,8 +34,8 @@ class EBKD(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        teachers = stacked(teacher)
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
+        teachers = stack_logits(teacher)
         entropy = -(teachers.softmax(2) * F.log_softmax(teachers, dim=2)).sum(2)
         fraction = entropy / entropy.sum(0).clamp_min(torch.finfo(entropy.dtype).tiny)
         return (1 - fraction) * softened_kls(student, teachers, self.temperature)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
-from tutelage.losses.functional.stacked_logits import Several, stacked
-from tutelage.utils.options import EpochsOrZero, NonNegative, ShareBetween, Temperature
+from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.functional.stacked_logits import ModelLogits, stack_logits
+from tutelage.utils.options import EpochsOrZero, NonNegative, OpenFraction, Temperature
 
 
 class EnDD(Response):
@@ -36,7 +36,7 @@ class EnDD(Response):
 
     temperature: Temperature = 10.0
     anneal: EpochsOrZero = 30.0
-    eps: ShareBetween = 1e-3
+    eps: OpenFraction = 1e-3
     smoothing: NonNegative = 1e-8
     square: bool = True
 
@@ -50,9 +50,9 @@ class EnDD(Response):
             return self.temperature
         return 1 + (self.temperature - 1) * max(0.0, 1 - epoch / self.anneal)
 
-    def forward(self, student: Tensor, teacher: Several, *, epoch: float | None = None) -> Tensor:
-        teachers, temperature = stacked(teacher), self.temperature_at(epoch)
-        same_shape(self, student, teachers[0])
+    def forward(self, student: Tensor, teacher: ModelLogits, *, epoch: float | None = None) -> Tensor:
+        teachers, temperature = stack_logits(teacher), self.temperature_at(epoch)
+        require_same_shape(self, student, teachers[0])
         alpha, tiny = (student / temperature).clamp(-40, 40).exp(), self.smoothing
         p = torch.lerp((teachers / temperature).softmax(2), torch.full_like(teachers, 1 / student.shape[1]), self.eps)
         log_p = (p + tiny).log().mean(0)

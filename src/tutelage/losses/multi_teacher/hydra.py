@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 
@@ -36,5 +36,5 @@ class HydraKL(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return [torch.randn(6, 5) for _ in range(3)], [torch.randn(6, 5) for _ in range(3)], {}
 
-    def forward(self, student: Several, teacher: Several) -> Tensor:
-        return softened_kls(stacked(student), stacked(teacher), self.temperature)
+    def forward(self, student: ModelLogits, teacher: ModelLogits) -> Tensor:
+        return softened_kls(stack_logits(student), stack_logits(teacher), self.temperature)

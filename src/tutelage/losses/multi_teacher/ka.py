@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many
+from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.losses.functional.feature_maps import pooled_to_smallest, same_size
+from tutelage.losses.functional.feature_maps import pool_to_smaller, pool_to_smallest
 
 
 class KA(Feature):
@@ -44,7 +44,7 @@ class KA(Feature):
         return [shallow, shallow.clone(), deep, deep.clone()], teachers, {}
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
-        as_many(self, list(student), list(teacher))
+        require_equal_counts(self, list(student), list(teacher))
         self.groups: list[list[int]] = []  # the indices of each layer of the student
         for i, feature in enumerate(student):
             group = next((g for g in self.groups if torch.equal(student[g[0]], feature)), None)
@@ -61,11 +61,11 @@ class KA(Feature):
         reconstruction, match = [], []
         layers = zip(self.groups, self.encoders, self.aligners, self.decoders, strict=True)
         for group, encode, align, decode in layers:
-            features = pooled_to_smallest([teacher[i] for i in group])
+            features = pool_to_smallest([teacher[i] for i in group])
             code = encode(torch.cat(features, 1))
             decoded = decode(code).split([x.shape[1] for x in features], 1)
             reconstruction += [mean_square(x, feature) for x, feature in zip(decoded, features, strict=True)]
-            match += [mean_square(*same_size(align(student[i]), code.detach())) / len(group) for i in group]
+            match += [mean_square(*pool_to_smaller(align(student[i]), code.detach())) / len(group) for i in group]
         return {"reconstruction": torch.stack(reconstruction).sum(0), "match": torch.stack(match).sum(0)}
 
 

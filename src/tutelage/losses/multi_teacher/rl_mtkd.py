@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
 from tutelage.utils.options import Temperature
 
 MEMORY = 0.9
@@ -44,7 +44,7 @@ class RLMTKD(Response):
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(3)], {"targets": torch.randint(5, (6,))}
 
-    def build(self, student: Tensor, teacher: Several, samples: int) -> None:
+    def build(self, student: Tensor, teacher: ModelLogits, samples: int) -> None:
         zeros = student.new_zeros(len(teacher), 2 * student.shape[1] + 2)
         self.w = nn.Parameter(zeros)
         self.before = nn.Buffer(zeros.clone())  # ∇ log Π π of the previous batch
@@ -52,12 +52,12 @@ class RLMTKD(Response):
 
     def states(self, student: Tensor, teachers: Tensor, targets: Tensor) -> Tensor:
         """Return the policy's states, (M, B, 2C + 2)."""
-        errors = every_ce(teachers, targets).unsqueeze(2)
+        errors = ce_of_each(teachers, targets).unsqueeze(2)
         probabilities = student.detach().softmax(1).expand_as(teachers)
         return torch.cat([teachers.softmax(2), errors, probabilities, torch.ones_like(errors)], 2)
 
-    def forward(self, student: Tensor, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
-        teachers = stacked(teacher)
+    def forward(self, student: Tensor, teacher: ModelLogits, *, targets: Tensor) -> dict[str, Tensor]:
+        teachers = stack_logits(teacher)
         divergences = softened_kls(student, teachers, self.temperature)
         states = self.states(student, teachers, targets)
         with torch.no_grad():

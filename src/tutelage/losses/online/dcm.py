@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl, log_plus
-from tutelage.losses.functional.stacked_logits import Several, every_ce, stacked
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, stack_logits
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -45,10 +45,10 @@ class DCM(Response):
         student, teacher = ([torch.randn(6, 5) for _ in range(3)] for _ in range(2))
         return student, teacher, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: Several, *, targets: Tensor) -> dict[str, Tensor]:
-        student_logits, teacher_logits = stacked(student), stacked(teacher).detach()
-        same_shape(self, student_logits[0], teacher_logits[0])
-        *shallow, task_loss = every_ce(student_logits, targets)
+    def forward(self, student: ModelLogits, teacher: ModelLogits, *, targets: Tensor) -> dict[str, Tensor]:
+        student_logits, teacher_logits = stack_logits(student), stack_logits(teacher).detach()
+        require_same_shape(self, student_logits[0], teacher_logits[0])
+        *shallow, task_loss = ce_of_each(student_logits, targets)
         log_s, log_t = ([self.log_p(z) for z in logits] for logits in (student_logits, teacher_logits))
         divergences = self.temperature**2 * torch.stack([torch.stack([kl(t, s) for t in log_t]) for s in log_s])
         same = divergences.diagonal(len(teacher_logits) - len(student_logits)).sum(-1)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
-from tutelage.utils.options import Share, Temperature
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
+from tutelage.utils.options import Fraction, Temperature
 
 
 class DML(Response):
@@ -31,15 +31,15 @@ class DML(Response):
     list_inputs = ("teacher",)
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return torch.randn(6, 5), [torch.randn(6, 5) for _ in range(2)], {}
 
-    def forward(self, student: Tensor, teacher: Several) -> Tensor:
-        peers = stacked(teacher)
-        same_shape(self, student, peers[0])
+    def forward(self, student: Tensor, teacher: ModelLogits) -> Tensor:
+        peers = stack_logits(teacher)
+        require_same_shape(self, student, peers[0])
         log_s, log_t = F.log_softmax(student, dim=1), F.log_softmax(peers, dim=2)
         ratio = log_plus(log_t - log_plus(log_s, self.eps), self.eps)
         return (log_t.exp() * ratio).sum(2)
@@ -67,16 +67,16 @@ class DMLJoint(Response):
 
     temperature: Temperature = 3.0
     pairwise: bool = True
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         return [torch.randn(6, 5) for _ in range(3)], None, {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
-        peers = stacked(student, least=2)
+    def forward(self, student: ModelLogits, teacher: None = None, *, targets: Tensor) -> dict[str, Tensor]:
+        peers = stack_logits(student, least=2)
         matched = [self.match(peer, torch.cat([peers[:i], peers[i + 1 :]])) for i, peer in enumerate(peers)]
-        return {"truth": every_ce(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
+        return {"truth": ce_of_each(peers, targets).sum(0), "peers": torch.stack(matched).sum(0)}
 
     def match(self, peer: Tensor, others: Tensor) -> Tensor:
         """Return the divergence of one peer from the others, (B, …)."""

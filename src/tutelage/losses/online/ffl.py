@@ -9,8 +9,8 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class FFL(Response):
@@ -34,19 +34,19 @@ class FFL(Response):
 
     temperature: Temperature = 3.0
     consistency_weight: NonNegative = 1.0
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         networks = [torch.randn(6, 5) for _ in range(3)]
         return networks, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        networks = stacked(student)
+    def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+        networks = stack_logits(student)
         fused = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
         ensemble = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {
-            "truth": every_ce(networks, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
+            "truth": ce_of_each(networks, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
             "fused": self.consistency_weight * fused,
             "ensemble": self.consistency_weight * ensemble,
         }

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
-from tutelage.losses.functional.target_class import is_target
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
+from tutelage.losses.functional.target_class import target_mask
 from tutelage.utils.options import NonNegative, Temperature
 
 Ensemble = Literal["minlogit", "naive", "linear", "general"]
@@ -51,10 +51,10 @@ class KDCL(Response):
         return [torch.randn(6, 5) for _ in range(3)], None, {"targets": torch.randint(5, (6,))}
 
     def forward(
-        self, student: Several, teacher: None = None, *, targets: Tensor, peer_weights: Tensor | None = None
+        self, student: ModelLogits, teacher: None = None, *, targets: Tensor, peer_weights: Tensor | None = None
     ) -> dict[str, Tensor]:
-        peers = stacked(student)
-        task_losses = every_ce(peers, targets)
+        peers = stack_logits(student)
+        task_losses = ce_of_each(peers, targets)
         best = self.best(peers.detach(), task_losses.detach(), targets, peer_weights)
         ensemble = softened_kls(peers, best, self.temperature).sum(0)
         return {"truth": task_losses.sum(0), "ensemble": self.strength * ensemble}
@@ -70,7 +70,7 @@ class KDCL(Response):
             if weights is None:
                 raise ConfigError("KDCL(variant='general') requires peer_weights, which scheme=together measures.")
             return torch.einsum("m,m...->...", weights.to(peers.dtype), peers)
-        true = is_target(peers[0], targets)
+        true = target_mask(peers[0], targets)
         return (peers - (peers * true).sum(2, keepdim=True)).amin(0)
 
 
@@ -79,7 +79,7 @@ def linear_mix(peers: Tensor, targets: Tensor) -> Tensor:
 
     The problem is convex: the sum of two weights at a time is redistributed between them, by bisection.
     """
-    true = is_target(peers[0], targets)
+    true = target_mask(peers[0], targets)
     margins = peers - (peers * true).sum(2, keepdim=True)  # the true class's logit becomes 0 for each peer
     weights = torch.full_like(peers[:, :, :1], 1 / len(peers))
     for _ in range(SWEEPS if len(peers) > 2 else 1):

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class OKDDip(Response):
@@ -37,7 +37,7 @@ class OKDDip(Response):
 
     temperature: Temperature = 3.0
     alpha: NonNegative = 1.0
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -46,12 +46,12 @@ class OKDDip(Response):
         return torch.randn(6, 5), peers, inputs
 
     def forward(
-        self, student: Tensor, teacher: Several, *, query: Tensor, key: Tensor, targets: Tensor
+        self, student: Tensor, teacher: ModelLogits, *, query: Tensor, key: Tensor, targets: Tensor
     ) -> dict[str, Tensor]:
-        peers = stacked(teacher)
-        same_shape(self, student, peers[0])
+        peers = stack_logits(teacher)
+        require_same_shape(self, student, peers[0])
         attention = (query @ key.mT).softmax(2)
         mixed = torch.einsum("bij,jbc->ibc", attention, peers)
         group = softened_kls(peers, mixed, self.temperature, self.eps).sum(0)
         group = group + softened_kl(student, peers.mean(0), self.temperature, self.eps)
-        return {"truth": every_ce(torch.cat([student[None], peers]), targets).sum(0), "group": self.alpha * group}
+        return {"truth": ce_of_each(torch.cat([student[None], peers]), targets).sum(0), "group": self.alpha * group}

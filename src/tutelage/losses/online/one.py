@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.stacked_logits import Several, every_ce, softened_kls, stacked
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.losses.functional.stacked_logits import ModelLogits, ce_of_each, softened_kls, stack_logits
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class ONE(Response):
@@ -33,17 +33,17 @@ class ONE(Response):
 
     temperature: Temperature = 3.0
     consistency_weight: NonNegative = 1.0
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
         branches = [torch.randn(6, 5) for _ in range(3)]
         return branches, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: Several, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        branches = stacked(student)
+    def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+        branches = stack_logits(student)
         matched = softened_kls(branches, teacher.detach(), self.temperature, self.eps)
         return {
-            "truth": every_ce(branches, targets).sum(0) + every_ce(teacher.unsqueeze(0), targets)[0],
+            "truth": ce_of_each(branches, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
             "ensemble": self.consistency_weight * matched.sum(0),
         }

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.distances import squared_distance
-from tutelage.utils.options import Positive, Share
+from tutelage.utils.options import Fraction, Positive
 
 
 class AttentiveImitation(Response):
@@ -32,7 +32,7 @@ class AttentiveImitation(Response):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     eta: Positive | None = None
 
     @classmethod
@@ -40,8 +40,8 @@ class AttentiveImitation(Response):
         return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        same_shape(self, student, targets)
+        require_same_shape(self, student, teacher)
+        require_same_shape(self, student, targets)
         error = squared_distance(teacher, targets)
         span = error.amax() - error.amin() if self.eta is None else error.new_tensor(self.eta)
         attention = 1 - error / torch.where(span > 0, span, torch.inf)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Loss, same_shape
-from tutelage.utils.options import Share
+from tutelage.losses.base import Loss, require_same_shape
+from tutelage.utils.options import Fraction
 
 
 class FPD(Loss):
@@ -29,7 +29,7 @@ class FPD(Loss):
     zero_at_equal = False
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     weigh_maps: bool = False
 
     @classmethod
@@ -39,10 +39,10 @@ class FPD(Loss):
     def forward(
         self, student: Tensor, teacher: Tensor, *, targets: Tensor, joint_weight: Tensor | None = None
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        same_shape(self, student, targets)
+        require_same_shape(self, student, teacher)
+        require_same_shape(self, student, targets)
         weight = torch.ones_like(student[:, :, 0, 0]) if joint_weight is None else joint_weight.to(student)
-        same_shape(self, weight, student[:, :, 0, 0])
+        require_same_shape(self, weight, student[:, :, 0, 0])
         weight = weight.pow(2) if self.weigh_maps else weight
         return {
             "teacher": self.alpha / 2 * weight * (student - teacher).pow(2).mean((2, 3)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 
 
 class OutputL1(Response):
@@ -26,5 +26,5 @@ class OutputL1(Response):
     ignores = ("order of channels", "swapped sides")
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return (student - teacher).abs()

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.utils.options import NonNegative
 
@@ -39,8 +39,8 @@ class TeacherBoundedRegression(Response):
         return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        same_shape(self, student, targets)
+        require_same_shape(self, student, teacher)
+        require_same_shape(self, student, targets)
         student_error, teacher_error = squared_distance(student, targets), squared_distance(teacher, targets)
         return {
             "truth": F.smooth_l1_loss(student, targets, reduction="none").flatten(1).sum(1),

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Relation
 from tutelage.losses.functional.pairwise import cosines
-from tutelage.utils.options import Few, Positive, Width
+from tutelage.utils.options import Positive, SmallCount, Width
 
 
 class CC(Relation):
@@ -26,7 +26,7 @@ class CC(Relation):
     ignores = ("scale of each sample", "rotation", "swapped sides")
 
     gamma: Positive = 0.4
-    order: Few = 2
+    order: SmallCount = 2
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (self.kernel(student) - self.kernel(teacher)).pow(2).mean(1)

@@ -7,8 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.losses.functional.memory_banks import Queue, similarity_kl
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
+from tutelage.losses.functional.memory_banks import VectorQueue, similarity_kl
 from tutelage.utils.options import Count, Temperature
 
 
@@ -34,13 +34,13 @@ class CompRess(Relation):
     temperature: Temperature = 0.04
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.teacher_bank = Queue(self.size, teacher)
-        self.student_bank = Queue(self.size, student) if self.variant == "2q" else None
+        self.teacher_bank = VectorQueue(self.size, teacher)
+        self.student_bank = VectorQueue(self.size, student) if self.variant == "2q" else None
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
+        require_vectors(self, student, teacher)
         if self.student_bank is None:
-            same_shape(self, student, teacher)
+            require_same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         anchors = (self.student_bank or self.teacher_bank).rows
         loss = similarity_kl(s, t, anchors, self.teacher_bank.rows, self.temperature)

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Relation
-from tutelage.utils.options import Count, ShareBelowOne, Temperature, Width
+from tutelage.utils.options import Count, FractionBelowOne, Temperature, Width
 
 
 class CRD(Relation):
@@ -38,7 +38,7 @@ class CRD(Relation):
     dim: Width = 128
     negatives: Count = 16384
     temperature: Temperature = 0.07
-    momentum: ShareBelowOne = 0.5
+    momentum: FractionBelowOne = 0.5
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         if samples < 2:

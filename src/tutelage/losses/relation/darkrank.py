@@ -7,8 +7,8 @@ from torch import Tensor
 
 from tutelage.losses.base import Relation
 from tutelage.losses.functional.pairwise import squared_distances
-from tutelage.losses.functional.ranking import in_order, log_remaining
-from tutelage.utils.options import Few, Positive
+from tutelage.losses.functional.ranking import log_sum_of_remaining, sort_by_teacher
+from tutelage.utils.options import Positive, SmallCount
 
 
 class HardDarkRank(Relation):
@@ -30,13 +30,13 @@ class HardDarkRank(Relation):
 
     alpha: Positive = 3.0
     beta: Positive = 3.0
-    permute_len: Few = 4
+    permute_len: SmallCount = 4
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         itself = torch.eye(len(teacher), dtype=torch.bool, device=teacher.device)
         teacher_scores = self.score(teacher).masked_fill(itself, -torch.inf)
-        ranked = in_order(self.score(student), teacher_scores)[:, : min(self.permute_len, len(teacher) - 1)]
-        return (log_remaining(ranked) - ranked).sum(1)
+        ranked = sort_by_teacher(self.score(student), teacher_scores)[:, : min(self.permute_len, len(teacher) - 1)]
+        return (log_sum_of_remaining(ranked) - ranked).sum(1)
 
     def score(self, x: Tensor) -> Tensor:
         """The similarity scores S: (B, D) → (B, B)."""

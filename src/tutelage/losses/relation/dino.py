@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
-from tutelage.utils.options import CountOrZero, ShareBelowOne, Temperature
+from tutelage.utils.options import CountOrZero, FractionBelowOne, Temperature
 
 
 class DINO(Loss):
@@ -37,7 +37,7 @@ class DINO(Loss):
     teacher_temperature: Temperature = 0.07
     warmup_teacher_temperature: Temperature = 0.04
     warmup_epochs: CountOrZero = 30
-    centre_momentum: ShareBelowOne = 0.9
+    centre_momentum: FractionBelowOne = 0.9
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.losses.functional.memory_banks import Queue, similarity_kl
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
+from tutelage.losses.functional.memory_banks import VectorQueue, similarity_kl
 from tutelage.utils.options import Count, Temperature
 
 
@@ -33,11 +33,11 @@ class LightlyQueue(Relation):
     normalise: bool = True
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.queue = Queue(self.size, teacher)
+        self.queue = VectorQueue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
-        vectors(self, student, teacher)
-        same_shape(self, student, teacher)
+        require_vectors(self, student, teacher)
+        require_same_shape(self, student, teacher)
         s, t = (F.normalize(x, dim=1) if self.normalise else x for x in (student, teacher))
         if self.training and queue is None:
             self.queue.push(t)

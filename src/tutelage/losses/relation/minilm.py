@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, as_many
+from tutelage.losses.base import Loss, require_equal_counts
 from tutelage.utils.options import NonNegatives, Width
 
 
@@ -39,7 +39,7 @@ class MiniLMRelation(Loss):
         return student, teacher, {}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, attention_mask: Tensor | None = None) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         if len(student) != len(self.weights):
             raise ConfigError(
                 f"MiniLMRelation(weights={self.weights!r}) for {len(student)} layers, expected a weight for each."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape, vectors
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
 from tutelage.losses.functional.pairwise import squared_distances
 
 PAPER = "Yu, Yazici, Liu, van de Weijer, Cheng, Ramisa. CVPR 2019. arXiv:1904.03624"
@@ -51,8 +51,8 @@ class AbsoluteTeacher(Relation):
     connector = "linear"
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        vectors(self, student, teacher)
-        same_shape(self, student, teacher)
+        require_vectors(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return F.pairwise_distance(student, teacher)
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Relation, same_shape, vectors
-from tutelage.losses.functional.memory_banks import Queue
+from tutelage.losses.base import Relation, require_same_shape, require_vectors
+from tutelage.losses.functional.memory_banks import VectorQueue
 from tutelage.utils.options import Count, Temperature
 
 
@@ -33,11 +33,11 @@ class SEED(Relation):
     teacher_temperature: Temperature = 0.01
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.queue = Queue(self.size, teacher)
+        self.queue = VectorQueue(self.size, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, queue: Tensor | None = None) -> Tensor:
-        vectors(self, student, teacher)
-        same_shape(self, student, teacher)
+        require_vectors(self, student, teacher)
+        require_same_shape(self, student, teacher)
         s, t = F.normalize(student, dim=1), F.normalize(teacher, dim=1)
         bank = self.queue.rows if queue is None else queue
         student_logits, teacher_logits = (torch.cat([(x * t).sum(1, keepdim=True), x @ bank.T], dim=1) for x in (s, t))

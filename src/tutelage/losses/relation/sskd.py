@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, same_shape
+from tutelage.losses.base import Loss, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
-from tutelage.utils.options import NonNegative, Share, Temperature
+from tutelage.utils.options import Fraction, NonNegative, Temperature
 
 
 class SSKD(Loss):
@@ -46,8 +46,8 @@ class SSKD(Loss):
     kd_temperature: Temperature = 4.0
     tf_temperature: Temperature = 4.0
     ss_temperature: Temperature = 0.5
-    ratio_tf: Share = 1.0
-    ratio_ss: Share = 0.75
+    ratio_tf: Fraction = 1.0
+    ratio_ss: Fraction = 0.75
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -55,7 +55,7 @@ class SSKD(Loss):
         return student, teacher, {"targets": torch.randint(5, (6,))}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student[0], teacher[0])
+        require_same_shape(self, student[0], teacher[0])
         (s, s_versions), (t, t_versions) = split_versions(student[0]), split_versions(teacher[0])
         near_s, near_t = (similarities(features) for features in (student[1], teacher[1]))
         source = torch.arange(len(s), device=s.device).repeat_interleave(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.utils.options import Count, Epochs
 
 
@@ -30,6 +30,6 @@ class AnnealingKD(Response):
     epochs: Epochs = 20.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, epoch: float) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         phi = min(int(epoch / self.epochs) + 1, self.max_temperature) / self.max_temperature
         return (student - phi * teacher).pow(2)

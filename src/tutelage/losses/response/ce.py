@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class CE(Response):
@@ -25,7 +25,7 @@ class CE(Response):
     ignores = ("shift of logits",)
     task_loss_weight = 0.0
 
-    smoothing: ShareBelowOne = 0.0
+    smoothing: FractionBelowOne = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         return F.cross_entropy(student, targets, reduction="none", label_smoothing=self.smoothing)

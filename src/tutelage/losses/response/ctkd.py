@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.policies.temperature.learned import LearnedTemperature
 from tutelage.utils.options import EpochsOrZero, NonNegative, Number, Temperature
@@ -41,6 +41,6 @@ class CTKD(Response):
         self.temperature.build(student, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, epoch: float | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         s, t, square = self.temperature.soften(student, teacher, epoch=epoch)
         return square * softened_kl(s, t)

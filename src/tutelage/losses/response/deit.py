@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 
 
 class HardLabel(Response):
@@ -27,5 +27,5 @@ class HardLabel(Response):
     task_loss_weight = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return F.cross_entropy(student, teacher.argmax(1), reduction="none")

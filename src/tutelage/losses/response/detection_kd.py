@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.utils.options import ClassOrLast, NonNegative, Temperature
 
 
@@ -36,7 +36,7 @@ class DetectionKD(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         classes = student.shape[1]
         if not -classes <= self.background < classes:
             raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -29,7 +29,7 @@ class DIST(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         s, t = (rows(x / self.temperature).softmax(1) for x in (student, teacher))
         square = self.temperature**2
         return {

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl
-from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.losses.functional.target_class import log_among_others, target_mask
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -32,8 +32,8 @@ class DKD(Response):
     temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        true = is_target(student, targets)
+        require_same_shape(self, student, teacher)
+        true = target_mask(student, targets)
         s, t = student / self.temperature, teacher / self.temperature
         square = self.temperature**2
         return {

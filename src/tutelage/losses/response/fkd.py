@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.utils.options import Count
 
 
@@ -78,6 +78,6 @@ class FKD(Response):
                 "FKD got neither the teacher's logits nor teacher_topk_ids with teacher_topk_values; pass one of the "
                 "two."
             )
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         top = teacher.softmax(1).topk(min(self.top, teacher.shape[1]), dim=1)
         return top.indices, top.values

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, as_many, same_shape
+from tutelage.losses.base import Response, require_equal_counts, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperature
 
@@ -40,9 +40,9 @@ class HSAKD(Response):
         return student, teacher, {}
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         for s, t in zip(student, teacher, strict=True):
-            same_shape(self, s, t)
+            require_same_shape(self, s, t)
         final, *stages = (softened_kl(s, t, self.temperature) for s, t in zip(student, teacher, strict=True))
         return {"final": final, **({"stages": torch.stack(stages).sum(0)} if stages else {})}
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Loss, same_shape
+from tutelage.losses.base import Loss, require_same_shape
 
 
 class JacobianMatching(Loss):
@@ -40,7 +40,7 @@ class JacobianMatching(Loss):
         return torch.randn(6, 3, 4, 4), torch.randn(6, 3, 4, 4), {"inputs": torch.randn(6, 3, 4, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, inputs: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if student.shape != inputs.shape:
             raise ConfigError(
                 f"JacobianMatching got {tuple(student.shape)} for inputs {tuple(inputs.shape)}, expected gradients "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import soft_ce, softened_kl
-from tutelage.policies.base import by_position
+from tutelage.policies.base import broadcast_by_position
 from tutelage.utils.options import Temperature
 
 
@@ -29,7 +29,7 @@ class KD(Response):
     temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         return softened_kl(student, teacher, self.temperature)
 
 
@@ -53,6 +53,6 @@ class SoftCE(Response):
     temperature: Temperature = 4.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        temperature = by_position(self.temperature if temperatures is None else temperatures, student)
+        require_same_shape(self, student, teacher)
+        temperature = broadcast_by_position(self.temperature if temperatures is None else temperatures, student)
         return soft_ce(student, teacher, temperature)

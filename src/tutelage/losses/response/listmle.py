@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.ranking import in_order, log_remaining, lowest
-from tutelage.utils.options import Share
+from tutelage.losses.functional.ranking import log_sum_of_remaining, lowest_score, sort_by_teacher
+from tutelage.utils.options import Fraction
 
 
 class ListMLE(Response):
@@ -26,16 +26,16 @@ class ListMLE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if mask is not None:
             absent = mask == 0
-            student, teacher = (x.masked_fill(absent, lowest(x)) for x in (student, teacher))
-        ordered = in_order(student, teacher)
+            student, teacher = (x.masked_fill(absent, lowest_score(x)) for x in (student, teacher))
+        ordered = sort_by_teacher(student, teacher)
         top = ordered.amax(1, keepdim=True)
-        terms = log_plus(log_remaining(ordered) - top, self.eps) - (ordered - top)
+        terms = log_plus(log_sum_of_remaining(ordered) - top, self.eps) - (ordered - top)
         if mask is not None:
-            terms = terms.masked_fill(in_order(absent.to(terms.dtype), teacher) > 0, 0)
+            terms = terms.masked_fill(sort_by_teacher(absent.to(terms.dtype), teacher) > 0, 0)
         return terms.sum(1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import log_plus
-from tutelage.losses.functional.ranking import lowest
-from tutelage.utils.options import Share
+from tutelage.losses.functional.ranking import lowest_score
+from tutelage.utils.options import Fraction
 
 
 class ListNet(Response):
@@ -27,10 +27,10 @@ class ListNet(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    eps: Share = 0.0
+    eps: Fraction = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if mask is not None:
-            student, teacher = (x.masked_fill(mask == 0, lowest(x)) for x in (student, teacher))
+            student, teacher = (x.masked_fill(mask == 0, lowest_score(x)) for x in (student, teacher))
         return -(teacher.softmax(1) * log_plus(F.log_softmax(student, dim=1), self.eps)).sum(1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
-from tutelage.policies.base import by_position
+from tutelage.losses.base import Response, require_same_shape
+from tutelage.policies.base import broadcast_by_position
 from tutelage.utils.options import Temperature
 
 
@@ -27,6 +27,6 @@ class LogitMSE(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, temperatures: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        temperature = by_position(self.temperature if temperatures is None else temperatures, student)
+        require_same_shape(self, student, teacher)
+        temperature = broadcast_by_position(self.temperature if temperatures is None else temperatures, student)
         return ((student - teacher) / temperature).pow(2)

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import Temperatures
 
@@ -41,7 +41,7 @@ class MLKD(Response):
     keep: Keep = "all"
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         student, teacher = (z.movedim(1, -1).flatten(0, -2) for z in (student, teacher))
         samples, classes = self.keep_factors(teacher)
         levels = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
-from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.functional.target_class import log_among_others, target_mask
 from tutelage.utils.options import NonNegative, Temperature
 
 
@@ -30,8 +30,8 @@ class NKD(Response):
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        true, square = is_target(student, targets), self.temperature**2
+        require_same_shape(self, student, teacher)
+        true, square = target_mask(student, targets), self.temperature**2
         log_s, log_t = (log_among_others(z / self.temperature, true) for z in (student, teacher))
         target_probability = teacher.softmax(1).masked_fill(~true, 0)
         return {

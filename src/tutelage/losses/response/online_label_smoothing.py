@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.target_class import is_target
-from tutelage.utils.distributed import gathered
-from tutelage.utils.options import Share
+from tutelage.losses.functional.target_class import target_mask
+from tutelage.utils.distributed import all_gather_samples
+from tutelage.utils.options import Fraction
 
 
 class OnlineLabelSmoothing(Response):
@@ -36,7 +36,7 @@ class OnlineLabelSmoothing(Response):
     ignores = ("shift of logits",)
     task_loss_weight = 0.0
 
-    alpha: Share = 0.5
+    alpha: Fraction = 0.5
     first: Literal["zero", "uniform"] = "zero"
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
@@ -47,12 +47,12 @@ class OnlineLabelSmoothing(Response):
         self.gathered_in = nn.Buffer(torch.zeros((), dtype=torch.long, device=student.device))
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, epoch: float) -> Tensor:
-        hard = is_target(student, targets).to(student)
+        hard = target_mask(student, targets).to(student)
         if self.training:
             self.start_epoch(int(epoch))
         soft = self.labels[targets].movedim(-1, 1).to(student)
         if self.training:
-            self.accumulate(*gathered([student.detach(), targets], len(student)))
+            self.accumulate(*all_gather_samples([student.detach(), targets], len(student)))
         return -(torch.lerp(soft, hard, self.alpha) * F.log_softmax(student, dim=1)).sum(1)
 
     def start_epoch(self, epoch: int) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.ranking import in_order
+from tutelage.losses.functional.ranking import sort_by_teacher
 from tutelage.utils.options import Count, CountOrZero, NonNegative, Positive
 
 
@@ -45,7 +45,7 @@ class RankingDistillation(Response):
         positive_scores: Tensor | None = None,
         negative_scores: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        candidates = in_order(student, teacher)[:, : self.top]
+        candidates = sort_by_teacher(student, teacher)[:, : self.top]
         weight = self.weights(candidates.detach(), sampled_scores, self.num_items or student.shape[1])
         parts = {"candidates": self.alpha * (weight * F.softplus(-candidates)).sum(1)}
         if positive_scores is not None:

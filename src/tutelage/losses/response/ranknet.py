@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
-from tutelage.losses.functional.tokens import within
+from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.functional.tokens import scale_to_masked_mean
 
 
 class RankNet(Response):
@@ -27,8 +27,8 @@ class RankNet(Response):
     ignores = ("shift of logits",)
 
     def forward(self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         above = teacher.unsqueeze(2) > teacher.unsqueeze(1)
         if mask is not None:
             above = above & (mask != 0).unsqueeze(2) & (mask != 0).unsqueeze(1)
-        return within(F.softplus(student.unsqueeze(1) - student.unsqueeze(2)), above)
+        return scale_to_masked_mean(F.softplus(student.unsqueeze(1) - student.unsqueeze(2)), above)

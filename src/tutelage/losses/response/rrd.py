@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.ranking import in_order, log_remaining
+from tutelage.losses.functional.ranking import log_sum_of_remaining, sort_by_teacher
 from tutelage.utils.options import Count
 
 
@@ -32,10 +32,10 @@ class RRD(Response):
     def forward(
         self, student: Tensor, teacher: Tensor | None = None, *, uninteresting_scores: Tensor | None = None
     ) -> Tensor:
-        scores = in_order(student, teacher)
+        scores = sort_by_teacher(student, teacher)
         interesting = scores.shape[1]
         if uninteresting_scores is None:
             interesting = min(self.top, interesting)
         else:
             scores = torch.cat([scores, uninteresting_scores], dim=1)
-        return (log_remaining(scores) - scores)[:, :interesting].sum(1)
+        return (log_sum_of_remaining(scores) - scores)[:, :interesting].sum(1)

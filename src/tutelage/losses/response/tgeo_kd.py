@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.policies.sample_weight.geometry import Geometry
 from tutelage.utils.options import Temperature, Width
@@ -41,7 +41,7 @@ class TGeoKD(Response):
         self.ratio.build(student, teacher)
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         ratio = self.ratio(student, teacher, targets=targets)
         return {
             "teacher": ratio * softened_kl(student, teacher, self.temperature),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import kl
 from tutelage.utils.options import Temperature
 
@@ -30,7 +30,7 @@ class TTM(Response):
     weighted: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         log_power = F.log_softmax(teacher, dim=1) / self.temperature
         values = kl(F.log_softmax(log_power, dim=1), F.log_softmax(student, dim=1))
         return log_power.logsumexp(1).exp() * values if self.weighted else values

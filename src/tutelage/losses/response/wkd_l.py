@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.pairwise import cosines
-from tutelage.losses.functional.target_class import is_target, log_among_others
-from tutelage.utils.options import Iterations, NonNegative, Positive, Share, Temperature
+from tutelage.losses.functional.target_class import log_among_others, target_mask
+from tutelage.utils.options import Fraction, Iterations, NonNegative, Positive, Temperature
 
 
 class WKDL(Response):
@@ -42,7 +42,7 @@ class WKDL(Response):
     sharpen: NonNegative = 1.0
     entropy: Positive = 0.05
     iterations: Iterations = 10
-    eps: Share = 1e-8
+    eps: Fraction = 1e-8
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]]:
@@ -58,8 +58,8 @@ class WKDL(Response):
         head: tuple[Tensor, Tensor | None] | None = None,
         category_cost: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
-        true = is_target(student, targets)
+        require_same_shape(self, student, teacher)
+        true = target_mask(student, targets)
         weighted = F.log_softmax(teacher, dim=1).exp() * F.log_softmax(student, dim=1)
         s, t = (
             log_among_others(z / self.temperature, true).exp().masked_fill(true, 0).movedim(1, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import soft_ce
 from tutelage.policies.sample_weight.student_gap import StudentGap
 from tutelage.utils.options import Temperature
@@ -33,6 +33,6 @@ class WSLD(Response):
         self.weight = StudentGap()
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         weight = self.weight(student, teacher, targets=targets)
         return weight * self.temperature**2 * soft_ce(student, teacher, self.temperature)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Response
 from tutelage.losses.functional.divergence import kl
-from tutelage.losses.functional.target_class import is_target, log_among_others
+from tutelage.losses.functional.target_class import log_among_others, target_mask
 from tutelage.utils.options import Positive
 
 
@@ -37,7 +37,7 @@ class ZipfLS(Response):
     def forward(
         self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor, votes: Tensor | None = None
     ) -> Tensor:
-        true = is_target(student, targets)
+        true = target_mask(student, targets)
         log_rank = ranks(student.detach() if votes is None else votes).to(student).log()
         return kl(log_among_others(-self.power * log_rank, true), log_among_others(student, true))
 

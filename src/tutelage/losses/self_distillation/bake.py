@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.utils.options import ShareBelowOne, Temperature
+from tutelage.utils.options import FractionBelowOne, Temperature
 
 
 class BAKE(Response):
@@ -32,7 +32,7 @@ class BAKE(Response):
     ignores = ("shift of logits",)
 
     temperature: Temperature = 4.0
-    omega: ShareBelowOne = 0.5
+    omega: FractionBelowOne = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, embedding: Tensor) -> Tensor:
         log_p = F.log_softmax(student / self.temperature, dim=1)

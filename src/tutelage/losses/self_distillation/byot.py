@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Feature, Response, same_shape
+from tutelage.losses.base import Feature, Response, require_same_shape
 from tutelage.losses.functional.divergence import soft_ce, softened_kl
 from tutelage.utils.options import Temperature
 
@@ -38,7 +38,7 @@ class BYOT(Response):
     def forward(self, student: list[Tensor], teacher: Tensor) -> Tensor:
         values = torch.zeros_like(teacher[:, 0])
         for logits in student:
-            same_shape(self, logits, teacher)
+            require_same_shape(self, logits, teacher)
             if self.entropy:
                 values = values + softened_kl(logits, teacher.detach(), self.temperature)
             else:
@@ -72,7 +72,7 @@ class BYOTHint(Feature):
     active: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         distance = (student - teacher.detach()).pow(2)
         if self.active:
             distance = distance * ((student > 0) | (teacher > 0))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 from tutelage.losses.functional.divergence import softened_kl
 from tutelage.utils.options import NonNegative, Temperature
 
@@ -35,7 +35,7 @@ class DDGSD(Response):
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> dict[str, Tensor]:
         (p, f), (q, g) = student, teacher
-        same_shape(self, p, q)
+        require_same_shape(self, p, q)
         response = softened_kl(p, q.detach(), self.temperature) + softened_kl(q, p.detach(), self.temperature)
         gap = f.mean() - g.mean() if self.global_mean else f.mean(0) - g.mean(0)
         return {"response": response, "feature": self.feature_weight * gap.pow(2).sum()}

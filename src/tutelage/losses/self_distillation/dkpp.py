@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
+from tutelage.losses.base import Response, require_same_shape
 
 
 class DKPP(Response):
@@ -27,7 +27,7 @@ class DKPP(Response):
     permutation_invariant = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         log_p = F.log_softmax(teacher, dim=1)
         descending = log_p.sort(dim=1, descending=True).values
         priority = torch.rand_like(log_p).scatter_(1, log_p.argmax(1, keepdim=True), 2.0)

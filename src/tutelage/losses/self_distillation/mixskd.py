@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import Feature, as_many, same_shape
+from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.utils.options import Width
 
 
@@ -35,16 +35,16 @@ class MixSKDDiscriminator(Feature):
     trained: bool = True
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         for s, t in zip(student, teacher, strict=True):
-            same_shape(self, s, t)
+            require_same_shape(self, s, t)
         self.discriminators = nn.ModuleList(
             nn.Sequential(nn.Linear(x.shape[1], self.hidden), nn.ReLU(), nn.Linear(self.hidden, 1)) for x in student
         ).to(student[0])
         self.discriminators.requires_grad_(self.trained)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
-        as_many(self, student, teacher)
+        require_equal_counts(self, student, teacher)
         losses = []
         for discriminator, s, t in zip(self.discriminators, student, teacher, strict=True):
             mixed, mixture = (discriminator(self._with_reversal(x).mean((2, 3))).squeeze(1) for x in (s, t))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, same_shape
-from tutelage.utils.options import ShareBelowOne, Temperature
+from tutelage.losses.base import Response, require_same_shape
+from tutelage.utils.options import FractionBelowOne, Temperature
 
 
 class NoisyStudent(Response):
@@ -28,11 +28,11 @@ class NoisyStudent(Response):
 
     temperature: Temperature = 1.0
     hard: bool = False
-    smoothing: ShareBelowOne = 0.1
+    smoothing: FractionBelowOne = 0.1
     probabilities: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         if self.hard:
             return F.cross_entropy(student, teacher.argmax(1), reduction="none", label_smoothing=self.smoothing)
         t = teacher.log() if self.probabilities else teacher

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Response
-from tutelage.losses.functional.target_class import is_target
-from tutelage.utils.distributed import gathered
-from tutelage.utils.options import Count, Share
+from tutelage.losses.functional.target_class import target_mask
+from tutelage.utils.distributed import all_gather_samples
+from tutelage.utils.options import Count, Fraction
 
 PAPER_EPOCHS = 300
 
@@ -39,7 +39,7 @@ class PSKD(Response):
     ignores = ("shift of logits",)
     task_loss_weight = 0.0
 
-    alpha: Share = 0.8
+    alpha: Fraction = 0.8
     epochs: Count | None = None
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
@@ -68,11 +68,11 @@ class PSKD(Response):
         epochs: int | None = None,
     ) -> Tensor:
         total_epochs = self.epochs or epochs or PAPER_EPOCHS
-        past, hard = self.predictions[index], is_target(student, targets).to(student)
+        past, hard = self.predictions[index], target_mask(student, targets).to(student)
         alpha = self.alpha * min((int(epoch) + 1) / total_epochs, 1.0) if epoch >= 1 else 0.0
         has_past = past.sum(1, keepdim=True) > 0
         soft = torch.where(has_past, hard + alpha * (past.to(student) - hard), hard)
         if self.training:
-            index, predictions = gathered([index, student.detach().softmax(1)], len(index))
+            index, predictions = all_gather_samples([index, student.detach().softmax(1)], len(index))
             self.predictions[index] = predictions.to(self.predictions)
         return -(soft * F.log_softmax(student, dim=1)).sum(1)

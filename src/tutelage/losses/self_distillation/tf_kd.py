@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.target_class import is_target
-from tutelage.utils.options import ShareBetween, Temperature
+from tutelage.losses.functional.target_class import target_mask
+from tutelage.utils.options import OpenFraction, Temperature
 
 
 class TfKDReg(Response):
@@ -34,13 +34,13 @@ class TfKDReg(Response):
     task_loss_weight = 0.9
 
     temperature: Temperature = 20.0
-    right: ShareBetween = 0.99
+    right: OpenFraction = 0.99
     of_probabilities: bool = False
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         wrong = (1 - self.right) / max(student.shape[1] - 1, 1)
         high, low = (self.right, wrong) if self.of_probabilities else (math.log(self.right), math.log(wrong))
-        u = torch.full_like(student, low).masked_fill(is_target(student, targets), high)
+        u = torch.full_like(student, low).masked_fill(target_mask(student, targets), high)
         log_t = F.log_softmax(u / self.temperature, dim=1)
         log_s = F.log_softmax(student if self.of_probabilities else student / self.temperature, dim=1)
         return F.kl_div(log_s, log_t, reduction="none", log_target=True).sum(1)

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 
 class AKL(Sequence):
@@ -28,11 +28,11 @@ class AKL(Sequence):
     paper = "Wu, Tao, Wang, Yang, Zhao, Wong. COLING 2025. arXiv:2404.02657"
     ignores = ("shift of logits",)
 
-    mu: Share = 0.5
+    mu: Fraction = 0.5
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        require_same_shape(self, student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""

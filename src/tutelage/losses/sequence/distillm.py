@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.utils.options import ShareBelowOne
+from tutelage.utils.options import FractionBelowOne
 
 
 class SkewKL(Sequence):
@@ -26,12 +26,12 @@ class SkewKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
     entropy: bool = True
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        require_same_shape(self, student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""
@@ -54,11 +54,11 @@ class SkewRKL(Sequence):
     paper = "Ko, Kim, Chen, Yun. ICML 2024. arXiv:2402.03898"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        require_same_shape(self, student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""

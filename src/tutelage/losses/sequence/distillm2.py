@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.losses.functional.tokens import by_sequence
+from tutelage.losses.functional.tokens import mean_by_sequence
 from tutelage.losses.sequence.token_ce import cross_entropy
-from tutelage.utils.options import Epochs, ShareBelowOne
+from tutelage.utils.options import Epochs, FractionBelowOne
 
 
 class DistiLLM2(Sequence):
@@ -39,8 +39,8 @@ class DistiLLM2(Sequence):
     only_for = "language models"
     ignores = ("shift of logits",)
 
-    skew: ShareBelowOne = 0.1
-    reverse_skew: ShareBelowOne = 0.1
+    skew: FractionBelowOne = 0.1
+    reverse_skew: FractionBelowOne = 0.1
     gradual: bool = False
     epochs: Epochs = 1.0
     reverse_only: bool = False
@@ -56,8 +56,8 @@ class DistiLLM2(Sequence):
         student_anchor: float | None = None,
         epoch: float = 0.0,
     ) -> Tensor:
-        same_shape(self, student, teacher)
-        tokens, labels = self.tokens(student, targets), self.aligned(targets)
+        require_same_shape(self, student, teacher)
+        tokens, labels = self.tokens(student, targets), self.align_targets(targets)
         m_s, m_t = (likelihood(x.detach(), labels, tokens) for x in (student, teacher))
         beta = 1 + min(1.0, 2 * epoch / self.epochs) / 2 if self.gradual else 1.0
         forward_kl = torch.zeros_like(by_teacher) if self.reverse_only else by_teacher
@@ -67,8 +67,8 @@ class DistiLLM2(Sequence):
             adapt_skew(self.reverse_skew, student_anchor, m_s - m_t),
         )
         by_token = (x[:, None].expand_as(tokens) for x in (forward_kl, alpha))
-        values = by_chunks(divergence, tokens, student, teacher, *by_token)
-        values = by_sequence(values, tokens)
+        values = apply_in_chunks(divergence, tokens, student, teacher, *by_token)
+        values = mean_by_sequence(values, tokens)
         return torch.where(by_teacher, (2 - beta) * values, beta * values)
 
     @classmethod
@@ -91,7 +91,7 @@ def divergence(student: Tensor, teacher: Tensor, by_teacher: Tensor, alpha: Tens
 
 def likelihood(logits: Tensor, labels: Tensor, tokens: Tensor) -> Tensor:
     """Return the geometric mean of the probabilities of each sequence's tokens, (B,)."""
-    return by_sequence(-by_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
+    return mean_by_sequence(-apply_in_chunks(cross_entropy, tokens, logits, labels), tokens).exp()
 
 
 def adapt_skew(skew: float, anchor: float | None, gap: Tensor) -> Tensor:

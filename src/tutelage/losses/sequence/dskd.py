@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import IGNORED, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
 from tutelage.losses.functional.divergence import kl, log_mixture
 from tutelage.utils.options import Temperature
 
@@ -63,7 +63,7 @@ class DSKD(Sequence):
         )
         log_t, log_st = (F.log_softmax(F.linear(h, *teacher_head) / self.temperature, dim=1) for h in (t, self.s2t(s)))
         return {
-            "truth": F.cross_entropy(z_ts, self.aligned(targets)[tokens], reduction="none"),
+            "truth": F.cross_entropy(z_ts, self.align_targets(targets)[tokens], reduction="none"),
             "student_space": OBJECTIVES[self.objective](log_s, log_ts),
             "teacher_space": kl(log_t, log_st),
         }
@@ -72,6 +72,6 @@ class DSKD(Sequence):
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Hidden states of equal sizes, and heads for 7 tokens."""
         targets = torch.randint(7, (6, 5))
-        targets[:, 0] = IGNORED
+        targets[:, 0] = IGNORE_INDEX
         heads = {"student_head": (torch.randn(7, 4),), "teacher_head": (torch.randn(7, 4),)}
         return torch.randn(6, 5, 4), torch.randn(6, 5, 4), {"targets": targets, **heads}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tutelage.losses.base import IGNORED, Sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
 from tutelage.losses.functional.divergence import kl
 from tutelage.losses.sequence.dskd import OBJECTIVES, Objective
 from tutelage.utils.options import Temperature
@@ -61,7 +61,7 @@ class DSKDCMA(Sequence):
     ) -> dict[str, Tensor]:
         (embed_s, head_s), (embed_t, head_t) = student_vocabulary, teacher_vocabulary
         tokens_s, tokens_t = self.tokens(student, targets), self.tokens(teacher, teacher_targets)
-        y_s, y_t = self.aligned(targets), self.aligned(teacher_targets)
+        y_s, y_t = self.align_targets(targets), self.align_targets(teacher_targets)
         query = self.query(torch.cat([embed_tokens(embed_s, x, tokens_s) for x in (student_input_ids, y_s)], dim=-1))
         target_embeddings = embed_tokens(embed_t, y_t, tokens_t)
         key = scaled(torch.cat([embed_tokens(embed_t, teacher_input_ids, tokens_t), target_embeddings], dim=-1))
@@ -88,7 +88,7 @@ class DSKDCMA(Sequence):
         names = ("targets", "teacher_targets", "student_input_ids", "teacher_input_ids")
         inputs: dict[str, Any] = {name: torch.randint(7, (6, 5)) for name in names}
         for name in names[:2]:
-            inputs[name][:, 0] = IGNORED
+            inputs[name][:, 0] = IGNORE_INDEX
         for side in ("student", "teacher"):
             inputs[f"{side}_vocabulary"] = torch.randn(7, 4), torch.randn(7, 4)
         return torch.randn(6, 5, 4), torch.randn(6, 5, 4), inputs

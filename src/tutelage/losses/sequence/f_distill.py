@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 
 
 class TVD(Sequence):
@@ -23,8 +23,8 @@ class TVD(Sequence):
     ignores = ("shift of logits", "swapped sides")
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        require_same_shape(self, student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""

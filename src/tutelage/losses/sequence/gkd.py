@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.utils.options import Share, Temperature
+from tutelage.utils.options import Fraction, Temperature
 
 
 class GKD(Sequence):
@@ -26,12 +26,12 @@ class GKD(Sequence):
     paper = "Agarwal, Vieillard, Zhou, Stanczyk, Ramos, Geist, Bachem. ICLR 2024. arXiv:2306.13649"
     ignores = ("shift of logits",)
 
-    beta: Share = 0.5
+    beta: Fraction = 0.5
     temperature: Temperature = 1.0
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None) -> Tensor:
-        same_shape(self, student, teacher)
-        return by_chunks(self.divergence, self.tokens(student, targets), student, teacher)
+        require_same_shape(self, student, teacher)
+        return apply_in_chunks(self.divergence, self.tokens(student, targets), student, teacher)
 
     def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The divergence of each row of logits (N, V), as (N,)."""

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Sequence, same_shape
+from tutelage.losses.base import Sequence, require_same_shape
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Share
+from tutelage.utils.options import Fraction
 
 LARGEST = 60.0  # the largest log ratio: exp would overflow beyond it
 
@@ -37,8 +37,8 @@ class MiniLLM(Sequence):
     zero_at_equal = False
     ignores = ("shift of logits",)
 
-    gamma: Share = 0.95
-    cliprange: Share = 0.2
+    gamma: Fraction = 0.95
+    cliprange: Fraction = 0.2
 
     def forward(
         self,
@@ -51,10 +51,10 @@ class MiniLLM(Sequence):
         w: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         tokens = self.tokens(student, targets) if mask is None else mask != 0
         s, t = (F.log_softmax(x[tokens], dim=1) for x in (student, teacher))
-        log_s = s.gather(1, self.aligned(targets)[tokens][:, None])[:, 0]
+        log_s = s.gather(1, self.align_targets(targets)[tokens][:, None])[:, 0]
         ratio = (log_s - old_logprobs[tokens]).clamp(max=LARGEST).exp()
         ratio = ratio if w is None else ratio * w[tokens]
         advantage = whiten(self.returns(rewards, tokens.to(rewards.dtype))).detach()[tokens]

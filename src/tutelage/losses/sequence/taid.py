@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import Sequence, same_shape
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.base import Sequence, require_same_shape
+from tutelage.losses.functional.chunked import apply_in_chunks
 from tutelage.losses.functional.divergence import kl
-from tutelage.utils.options import Epochs, NonNegative, Share
+from tutelage.utils.options import Epochs, Fraction, NonNegative
 
 
 class TAID(Sequence):
@@ -34,10 +34,10 @@ class TAID(Sequence):
     ignores = ("shift of logits",)
     compiles = False
 
-    t_start: Share = 0.4
-    t_end: Share = 1.0
+    t_start: Fraction = 0.4
+    t_end: Fraction = 1.0
     alpha: NonNegative = 5e-4
-    beta: Share = 0.99
+    beta: Fraction = 0.99
     epochs: Epochs = 10.0
     adaptive: bool = True
     entropy: bool = True
@@ -50,9 +50,9 @@ class TAID(Sequence):
         self.previous_loss = nn.Buffer(torch.tensor(float("inf")))  # inf: there is no previous step
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor | None = None, epoch: float = 0.0) -> Tensor:
-        same_shape(self, student, teacher)
+        require_same_shape(self, student, teacher)
         divergence = partial(self.divergence, self.t.clone())  # a copy: t moves before the backward pass
-        values = by_chunks(divergence, self.tokens(student, targets), student, teacher)
+        values = apply_in_chunks(divergence, self.tokens(student, targets), student, teacher)
         if self.training and len(values):
             self.move(values.detach().mean(), epoch / self.epochs)
         return values

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence
-from tutelage.losses.functional.chunked import by_chunks
+from tutelage.losses.functional.chunked import apply_in_chunks
 
 
 class TokenCE(Sequence):
@@ -26,7 +26,7 @@ class TokenCE(Sequence):
     task_loss_weight = 0.0
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
-        return by_chunks(cross_entropy, self.tokens(student, targets), student, self.aligned(targets))
+        return apply_in_chunks(cross_entropy, self.tokens(student, targets), student, self.align_targets(targets))
 
 
 def cross_entropy(student: Tensor, targets: Tensor) -> Tensor:

@@ -11,7 +11,13 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Sequence
 from tutelage.losses.functional.divergence import kl, log_mixture
-from tutelage.losses.functional.topk_tokens import counted, kept_example, log_among_top, top_tokens, with_rest
+from tutelage.losses.functional.topk_tokens import (
+    append_log_rest,
+    counted_positions,
+    log_among_top,
+    select_top_tokens,
+    topk_example,
+)
 from tutelage.utils.options import Count, Temperature
 
 
@@ -60,13 +66,13 @@ class TopK(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        tokens = counted_positions(self, student, targets, mask)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         s = F.log_softmax(student[tokens] / self.temperature, dim=1).gather(1, ids)
         t = log_among_top(values, self.log_target, self.missing, self.temperature)
         outside = (1 - s.exp().sum(1)).clamp_min(0)  # s's probability of the other tokens
         if self.missing != "zero":
-            s, t, outside = with_rest(s), with_rest(t), 0 * outside
+            s, t, outside = append_log_rest(s), append_log_rest(t), 0 * outside
         if self.divergence == "kl":
             return kl(t, s)
         if self.divergence == "tvd":
@@ -77,4 +83,4 @@ class TopK(Sequence):
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()

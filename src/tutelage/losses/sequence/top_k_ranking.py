@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Sequence
-from tutelage.losses.functional.tokens import within
-from tutelage.losses.functional.topk_tokens import counted, kept_example, preferred, top_tokens
+from tutelage.losses.functional.tokens import scale_to_masked_mean
+from tutelage.losses.functional.topk_tokens import counted_positions, preference_mask, select_top_tokens, topk_example
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -48,17 +48,17 @@ class TopKHinge(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        tokens = counted_positions(self, student, targets, mask)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         s = student[tokens].softmax(1).gather(1, ids)
         margin = t[:, :, None] - t[:, None] if self.margin is None else self.margin
-        return within((margin - (s[:, :, None] - s[:, None])).relu(), preferred(t, 1e-8))
+        return scale_to_masked_mean((margin - (s[:, :, None] - s[:, None])).relu(), preference_mask(t, 1e-8))
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()
 
 
 class TopKLogistic(Sequence):
@@ -94,13 +94,13 @@ class TopKLogistic(Sequence):
         teacher_topk_values: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        tokens = counted(self, student, targets, mask)
-        ids, values = top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
+        tokens = counted_positions(self, student, targets, mask)
+        ids, values = select_top_tokens(self, tokens, teacher, teacher_topk_ids, teacher_topk_values)
         t = values.exp() if self.log_target else values
         z = student[tokens].gather(1, ids)
-        return within(F.softplus(z[:, None] - z[:, :, None]), preferred(t, 1e-9))
+        return scale_to_masked_mean(F.softplus(z[:, None] - z[:, :, None]), preference_mask(t, 1e-9))
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Stored top tokens in place of the teacher's logits."""
-        return kept_example()
+        return topk_example()

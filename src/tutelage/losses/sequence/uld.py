@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.losses.base import IGNORED, Sequence
-from tutelage.losses.functional.tokens import by_sequence
+from tutelage.losses.base import IGNORE_INDEX, Sequence
+from tutelage.losses.functional.tokens import mean_by_sequence
 from tutelage.utils.options import Temperature
 
 
@@ -51,11 +51,11 @@ class ULD(Sequence):
         t = descending(teacher[sample, start_t[sample] + place] / self.teacher_temperature)
         size = max(s.shape[1], t.shape[1])
         s, t = (F.pad(x, (0, size - x.shape[1])) for x in (s, t))
-        return by_sequence((s - t).abs().sum(1), tokens)
+        return mean_by_sequence((s - t).abs().sum(1), tokens)
 
     def answer_span(self, targets: Tensor, skip_last: bool) -> tuple[Tensor, Tensor]:
         """Return the position that predicts an answer's first token, and its number of tokens, (B,) each."""
-        ignored = targets == IGNORED
+        ignored = targets == IGNORE_INDEX
         before = ignored.long().cumprod(1).sum(1)
         return (before - int(self.shift)).clamp_min(0), (~ignored).sum(1) - int(skip_last)
 
@@ -63,7 +63,7 @@ class ULD(Sequence):
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Answers of 4 tokens on each side, with equal vocabularies."""
         targets, teacher_targets = torch.randint(7, (6, 5)), torch.randint(7, (6, 5))
-        targets[:, 0] = teacher_targets[:, 0] = IGNORED
+        targets[:, 0] = teacher_targets[:, 0] = IGNORE_INDEX
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), {"targets": targets, "teacher_targets": teacher_targets}
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.policies.base import SampleWeight
-from tutelage.utils.options import Epochs, ShareAboveZero
+from tutelage.utils.options import Epochs, FractionAboveZero
 
 
 class Easiest(SampleWeight):
@@ -26,7 +26,7 @@ class Easiest(SampleWeight):
 
     paper = "Bengio, Louradour, Collobert, Weston. ICML 2009"
 
-    start: ShareAboveZero = 0.5
+    start: FractionAboveZero = 0.5
     epochs: Epochs = 10.0
 
     @torch.no_grad()

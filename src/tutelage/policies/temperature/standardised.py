@@ -28,9 +28,9 @@ class Standardised(Temperature):
         return student.new_tensor(self.base)
 
     def soften(self, student: Tensor, teacher: Tensor, **loss_kwargs: object) -> tuple[Tensor, Tensor, Tensor]:
-        return super().soften(standardised(student), standardised(teacher), **loss_kwargs)
+        return super().soften(standardise_logits(student), standardise_logits(teacher), **loss_kwargs)
 
 
-def standardised(logits: Tensor) -> Tensor:
+def standardise_logits(logits: Tensor) -> Tensor:
     """Return (z − mean z) / (std z + 10⁻⁷) along dim 1 of (B, C, …), with the unbiased standard deviation (C − 1)."""
     return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)

@@ -27,7 +27,7 @@ class GradientRatio(Weight):
     def forward(self, value: Tensor, task_loss: Tensor) -> Tensor:
         return self.weight * value
 
-    def current(self) -> float:
+    def current_factor(self) -> float:
         return float(self.weight)
 
     def balance(self, norm: float, task_norm: float) -> None:

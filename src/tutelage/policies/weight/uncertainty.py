@@ -18,7 +18,7 @@ class Uncertainty(Weight):
     """
 
     paper = "Kendall, Gal, Cipolla. CVPR 2018. arXiv:1705.07115"
-    compares = False
+    needs_task_loss = False
 
     def __post_init__(self) -> None:
         self.s = nn.Parameter(torch.zeros(()))

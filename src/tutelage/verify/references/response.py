@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.policies.temperature.standardised import standardised
+from tutelage.policies.temperature.standardised import standardise_logits
 from tutelage.verify.reference import Reference
 from tutelage.verify.sides import no_teacher
 from tutelage.verify.vector import Vector
@@ -122,7 +122,7 @@ def move_classes(tensors: list[Tensor]) -> list[Tensor]:
 
 def standardise(tensors: list[Tensor]) -> list[Tensor]:
     """Standardise a side's logits to mean 0 and deviation 1."""
-    return [standardised(x) for x in tensors]
+    return [standardise_logits(x) for x in tensors]
 
 
 def sharpness(vector: Vector) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import IGNORED
+from tutelage.losses.base import IGNORE_INDEX
 from tutelage.verify.reference import Reference
 from tutelage.verify.vector import Vector
 
@@ -19,7 +19,7 @@ def tokens(vector: Vector) -> float:
     """Return the scale of code that sums over tokens."""
     mask, target = vector.get("extra.mask"), vector.get("target")
     if mask is None:
-        mask = torch.ones_like(vector.inputs["student_logits"][..., 0]) if target is None else target != IGNORED
+        mask = torch.ones_like(vector.inputs["student_logits"][..., 0]) if target is None else target != IGNORE_INDEX
     return float(mask.sum())
 
 
