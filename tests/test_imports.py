@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,90 @@ def test_no_module_imports_itself_by_a_detour():
         graph = {module: others - leaves for module, others in graph.items() if module not in leaves}
     cycle = {m: o for m, o in graph.items() if any(m in others for others in graph.values())}
     assert cycle == {}
+
+
+def third_party(path: Path) -> set[tuple[str, bool]]:
+    """The packages that a file imports from elsewhere, also by name, and whether that happens on its own import."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        node for part in ast.walk(tree) if isinstance(part, ast.FunctionDef | ast.ClassDef) for node in ast.walk(part)
+    }
+    packages = set()
+    for node in ast.walk(tree):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [node.module or ""]
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            modules = [str(node.args[0].value)] if name in ("import_module", "import_required", "find_spec") else []
+        packages |= {(module.partition(".")[0], node not in inside) for module in modules}
+    return {(name, early) for name, early in packages if name not in {*sys.stdlib_module_names, "tutelage"}}
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    return {normalised(re.match(r"[\w.-]+", requirement)[0]) for requirement in requirements}
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_is_imported_is_declared_and_extras_are_imported_only_where_they_are_used():
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    required = distributions(project["dependencies"])
+    users = {name: requirements for name, requirements in project["optional-dependencies"].items() if name != "dev"}
+    optional = distributions([requirement for requirements in users.values() for requirement in requirements])
+    providers = packages_distributions()
+    undeclared = {
+        f"{FILES[path]} imports {package}"
+        for path in FILES
+        if is_code(path)
+        for package, early in third_party(path)
+        if not {normalised(name) for name in providers.get(package, [package])}
+        & (required if early else required | optional)
+    }
+    assert undeclared == set()
+
+
+PUBLIC_UNDERSCORES = {"_asdict"}
+"""Documented names with an underscore: a named tuple's, so that fields may have any name."""
+
+
+def test_other_libraries_private_names_are_in_one_file():
+    trees = {module: ast.parse(path.read_text(encoding="utf-8")) for path, module in FILES.items() if is_code(path)}
+    nodes = [(module, node) for module, tree in trees.items() for node in ast.walk(tree)]
+    defined = {name for _, node in nodes for name in names_of(node)}
+    private = {
+        f"{module} uses {name}"
+        for module, node in nodes
+        if module != "tutelage.utils.compat"
+        for name in used(node) - defined - PUBLIC_UNDERSCORES
+        if re.match(r"_[^_]", name)
+    }
+    assert private == set()
+
+
+def is_code(path: Path) -> bool:
+    return "templates" not in path.parts
+
+
+def names_of(node: ast.AST) -> set[str]:
+    """The names that a node of our code defines."""
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return {target.id if isinstance(target, ast.Name) else getattr(target, "attr", "") for target in targets}
+
+
+def used(node: ast.AST) -> set[str]:
+    """The attributes and the parts of foreign modules that a node uses."""
+    if isinstance(node, ast.Attribute):
+        return {node.attr}
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] != "tutelage":
+        return {*node.module.split("."), *(alias.name for alias in node.names)}
+    return set()
 
 
 def loaded_by(code: str) -> set[str]:

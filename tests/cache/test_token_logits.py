@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from tutelage.cache.token_logits import TokenLogits, pack_samples, topk_log_probabilities, write_shard
 from tutelage.errors import CacheError
-from tutelage.losses.sequence.top_k import TopKCodec
+from tutelage.losses.sequence.top_k import TopK
 from tutelage.losses.sequence.top_k_ranking import TopKHinge, TopKLogistic
 
 LENGTHS = (5, 1, 0, 12, 3, 7, 7, 2)
@@ -75,12 +75,12 @@ def test_the_files_are_read_by_safetensors_alone(tmp_path):
 @pytest.mark.parametrize(
     "loss",
     [
-        TopKCodec(top=4),
-        TopKCodec("jsd", top=4),
-        TopKCodec("tvd", top=4),
-        TopKCodec(top=4, missing="symmetric_uniform"),
-        TopKCodec("jsd", top=4, missing="symmetric_uniform", temperature=2.0),
-        TopKCodec("tvd", top=4, missing="symmetric_uniform"),
+        TopK(top=4),
+        TopK("jsd", top=4),
+        TopK("tvd", top=4),
+        TopK(top=4, missing="symmetric_uniform"),
+        TopK("jsd", top=4, missing="symmetric_uniform", temperature=2.0),
+        TopK("tvd", top=4, missing="symmetric_uniform"),
         TopKHinge(top=4),
         TopKHinge(top=4, margin=None),
         TopKLogistic(top=4),

@@ -62,6 +62,22 @@ def test_tied_weights_are_written_once_and_tied_again(tmp_path):
     assert digest(again) == digest(model)
 
 
+class Flat(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        weights = torch.randn(8)
+        self.first, self.second = weights.chunk(2)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, nn.Parameter(value) if isinstance(value, torch.Tensor) else value)
+
+
+def test_views_of_one_storage_are_written_and_read(tmp_path):
+    path, model = tmp_path / "flat.safetensors", Flat()
+    serialization.save(path, model, serialization.card_of("object:Flat", digits()))
+    assert digest(serialization.load(path, Flat())) == digest(model)
+
+
 @pytest.mark.parametrize("keep", [0, 4, 100, -30])
 def test_a_torn_file_is_named(file, keep):
     content = file.read_bytes()

@@ -6,6 +6,7 @@ import torch
 from tutelage.losses.response.ce import CE
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.multi_task import MultiTask
 from tutelage.tasks.segmentation import Segmentation
 
 
@@ -30,6 +31,18 @@ def test_segmentation_is_the_mean_intersection_over_union_of_labelled_pixels():
     assert metrics["miou"] == pytest.approx((1 / 3 + 1 / 2 + 1 / 2) / 3)
     assert metrics["accuracy"] == pytest.approx(3 / 5)
     assert metrics["confusion"][2].sum() == 5
+
+
+def test_label_columns_count_separately_under_any_name_without_missing_labels():
+    batches = [
+        (torch.eye(5)[[0, 1]] + torch.eye(5)[[2, 4]], torch.tensor([[0, 0], [0, -7]])),
+        (torch.eye(5)[[1]] + torch.eye(5)[[3]], torch.tensor([[-1, 2]])),
+    ]
+    metrics = figures(MultiTask({"type": 2, "a.b": 3}), 5, *batches)
+    assert {name: float(value) for name, value in metrics.items() if name != "confusion"} == {
+        "accuracy": 0.5, "accuracy/type": 0.5, "accuracy/a.b": 0.5,
+    }  # fmt: skip
+    assert metrics["confusion"].T.tolist() == [[0, 0, 1], [0, 1, 1], [2, 2, 1], [4, 3, 1]]
 
 
 def test_segmentation_resizes_answers_to_the_targets_and_masks_the_unlabelled():

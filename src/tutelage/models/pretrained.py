@@ -19,6 +19,7 @@ from torch import Tensor
 
 from tutelage.errors import ModelError
 from tutelage.models.base import LoadedModel
+from tutelage.utils.compat import COMPILED
 
 WRAPPERS = (
     "state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model_state", "model", "network", "net",
@@ -59,7 +60,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path} isn't a state dict: {first_names(others)} is no tensor; expected names and tensors only."
         )
-    return {str(key).replace("_orig_mod.", ""): value for key, value in content.items()}
+    return {str(key).replace(f"{COMPILED}.", ""): value for key, value in content.items()}
 
 
 def strip_prefix(state: Mapping[str, Tensor], model_names: Iterable[str]) -> tuple[dict[str, Tensor], list[str]]:

@@ -108,7 +108,7 @@ def replace_stem(model: nn.Module, channels: int) -> None:
 
 def from_hugging_face(request: ModelRequest) -> LoadedModel:
     """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
-    library = import_required("transformers", "pip install transformers")
+    library = import_required("transformers", "pip install 'tutelage[transformers]'")
     refuse_dense("hf", request)
     name = request.name
     published = request.loads_published(True)

@@ -72,6 +72,7 @@ def make_card(model: str, data: DataModule) -> ModelCard:
 
 def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
+    # safetensors' save_model refuses tensors that are views of a larger storage, and orders metadata anew in each file
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -131,7 +132,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
                 pretrained=False,
                 task=model_card.task,
             ).model
-    try:
+    try:  # safetensors' load_model takes file names only: it would read again, after the SHA-256 was checked
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"{path} doesn't fit {model_card.model}: {error}") from error

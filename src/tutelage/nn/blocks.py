@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tutelage.utils.compat import BatchNormOfAnyShape
 
-class BatchNorm(nn.BatchNorm2d):
+
+class BatchNorm(BatchNormOfAnyShape):
     """Batch normalisation of maps (B, C, H, W) or vectors (B, C) that accepts a single value per channel.
 
     Such a batch has no variance, so it is normalised by the running statistics, as in evaluation.
     """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        """Accept maps and vectors."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise by the batch statistics, or by the running statistics if there is a single value per channel."""

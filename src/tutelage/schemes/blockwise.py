@@ -20,6 +20,7 @@ from tutelage.schemes.base import SchemeContext
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
+from tutelage.utils.compat import parameters_of
 
 
 class Blockwise(Offline):
@@ -148,7 +149,7 @@ def modules_around(model: nn.Module, inputs: Inputs, blocks: Sequence[str]) -> l
     ordered = sorted((name for name in blocks if name in begin), key=lambda name: begin[name][0])
     is_container = any(list(child.parameters()) for child in model.get_submodule(ordered[0]).children())
     first, last = begin[ordered[0]][0] if is_container else 0, max(end[name][-1] for name in ordered)
-    owners = [name for name, module in model.named_modules() if name in begin and module._parameters]
+    owners = [name for name, module in model.named_modules() if name in begin and parameters_of(module)]
     return [name for name in owners if end[name][-1] < first or begin[name][0] > last]
 
 

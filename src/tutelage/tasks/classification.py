@@ -23,16 +23,21 @@ class Classification(Task):
 
     def metrics(self, classes: int, shared: bool = False) -> Any:
         """Return accuracy, and the confusion counts with targets first."""
-        from torchmetrics import MetricCollection
-        from torchmetrics.classification import MulticlassAccuracy
+        return accuracy_and_confusion(classes, shared)
 
-        from tutelage.tasks.confusion import Confusion
 
-        options: dict[str, Any] = {"validate_args": False, "sync_on_compute": shared}
-        return MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(classes, average="micro", **options),
-                "confusion": Confusion(classes, sync_on_compute=shared),
-            },
-            compute_groups=False,
-        )
+def accuracy_and_confusion(classes: int, shared: bool, ignore_index: int | None = None) -> Any:
+    """Return a MetricCollection of accuracy and confusion; targets of `ignore_index` aren't counted."""
+    from torchmetrics import MetricCollection
+    from torchmetrics.classification import MulticlassAccuracy
+
+    from tutelage.tasks.confusion import Confusion
+
+    options: dict[str, Any] = {"ignore_index": ignore_index, "sync_on_compute": shared}
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False, **options),
+            "confusion": Confusion(classes, **options),
+        },
+        compute_groups=False,
+    )

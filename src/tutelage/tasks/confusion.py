@@ -29,15 +29,11 @@ class Confusion(Metric):
         self.add_state("counts", [], dist_reduce_fx="cat")
 
     def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch of logits (B, C, …) and targets (B, …)."""
+        """Count a batch of logits (B, C, …) and targets (B, …); each distinct pair is stored once with its count."""
         predictions = response.argmax(1)
         if self.ignore_index is not None:
             known = targets != self.ignore_index
             predictions, targets = predictions[known], targets[known]
-        self.count(targets.flatten(), predictions.flatten())
-
-    def count(self, targets: Tensor, predictions: Tensor) -> None:
-        """Add pairs of targets and predictions; each distinct pair is stored once with its total count."""
         pairs, counts = (targets * self.classes + predictions).unique(return_counts=True)
         distinct, inverse = torch.cat([*self.pairs, pairs]).unique(return_inverse=True)
         self.counts = [torch.zeros_like(distinct).index_add_(0, inverse, torch.cat([*self.counts, counts]))]

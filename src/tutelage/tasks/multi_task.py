@@ -40,4 +40,4 @@ class MultiTask(Task):
         """Return accuracy, accuracy/NAME of each column, and confusion counts, in which columns share no classes."""
         from tutelage.tasks.multitask_metrics import MultiTaskMetrics
 
-        return MultiTaskMetrics(self.columns, sync_on_compute=shared)
+        return MultiTaskMetrics(self.columns, shared)

@@ -3,35 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics.wrappers import MultitaskWrapper
 
-from tutelage.data.multitask_targets import column_slices, split_columns
-from tutelage.tasks.confusion import Confusion
+from tutelage.data.multitask_targets import MISSING, column_slices
+from tutelage.tasks.classification import accuracy_and_confusion
 
 
-class MultiTaskMetrics(Confusion):
-    """The confusion counts within each column's classes, and the accuracies computed from them."""
+class MultiTaskMetrics(nn.Module):
+    """The accuracy within each label column, their mean, and confusion counts in which columns share no classes.
 
-    def __init__(self, columns: Mapping[str, int], **options: Any) -> None:
-        super().__init__(sum(columns.values()), **options)
-        self.spans = dict(zip(columns, column_slices([*columns.values()]), strict=True))
+    Args:
+        columns: the number of classes of each column, by name.
+        shared: True if each process evaluates a part of the data.
+    """
+
+    def __init__(self, columns: Mapping[str, int], shared: bool = False) -> None:
+        super().__init__()
+        self.columns = columns
+        self.spans = column_slices([*columns.values()])
+        # by number: columns may have names that submodules can't have, such as "type"
+        metrics = [accuracy_and_confusion(classes, shared, MISSING) for classes in columns.values()]
+        self.by_column = MultitaskWrapper({str(number): metric for number, metric in enumerate(metrics)})
 
     def update(self, response: Tensor, targets: Tensor) -> None:
         """Count the labelled samples of a batch, column by column."""
-        sizes = [span.stop - span.start for span in self.spans.values()]
-        for span, (logits, labels) in zip(self.spans.values(), split_columns(response, targets, sizes), strict=True):
-            self.count(span.start + labels, span.start + logits.argmax(1))
+        labels = targets.clamp(min=MISSING).unbind(1)
+        logits = [response[:, span] for span in self.spans]
+        self.by_column.update(*({str(n): x for n, x in enumerate(columns)} for columns in (logits, labels)))
 
     def compute(self) -> dict[str, Tensor]:
         """Return the mean accuracy of the columns, the accuracy of each, and the confusion counts."""
-        confusion = super().compute()
-        targets, predictions, counts = confusion
-        masks = {name: (targets >= span.start) & (targets < span.stop) for name, span in self.spans.items()}
-        accuracies = {
-            f"accuracy/{name}": counts[mask & (targets == predictions)].sum() / counts[mask].sum()
-            for name, mask in masks.items()
-        }
-        return {"accuracy": torch.stack(list(accuracies.values())).mean(), **accuracies, "confusion": confusion}
+        values = self.by_column.compute().values()
+        accuracies = {f"accuracy/{name}": value["accuracy"] for name, value in zip(self.columns, values, strict=True)}
+        confusions = [
+            value["confusion"] + value["confusion"].new_tensor([[span.start], [span.start], [0]])
+            for span, value in zip(self.spans, values, strict=True)
+        ]
+        mean = torch.stack([*accuracies.values()]).mean()
+        return {"accuracy": mean, **accuracies, "confusion": torch.cat(confusions, dim=1)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cache
@@ -21,12 +21,12 @@ from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
-from tutelage.utils.compat import unwrap_compiled
+from tutelage.utils.compat import Conversion, ConvertibleModule, convert, cpu_computes_bfloat16, unwrap_compiled
 
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 
 
-class Frozen(Teacher):
+class Frozen(ConvertibleModule, Teacher):
     """A trained network that doesn't change: eval mode, no gradients, unchanged batch statistics.
 
     Args:
@@ -115,11 +115,11 @@ class Frozen(Teacher):
         native = self.dtype != torch.float32 and computes_natively(device.type, self.dtype)
         return torch.autocast(device.type, self.dtype) if native else nullcontext()
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Frozen:
-        """Apply the function to the unfolded network too."""
+    def convert(self, conversion: Conversion, recurse: bool = True) -> None:
+        """Convert the unfolded network too."""
         if self.tapped.model is not self.unfolded[0]:
-            self.unfolded[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+            convert(self.unfolded[0], conversion, recurse)
+        super().convert(conversion, recurse)
 
     def _check_finite(self, teacher_outputs: Outputs) -> None:
         """Raise NotFinite if an output of the first batch isn't finite (one synchronisation with the device)."""
@@ -176,10 +176,7 @@ def computes_natively(device: str, dtype: torch.dtype) -> bool:
         return True
     if dtype == torch.float16:
         return False
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    except AttributeError:  # built without oneDNN
-        return True
+    return cpu_computes_bfloat16()
 
 
 def refuse_precision(precision: str, device: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,12 +14,13 @@ from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Batch, Outputs, move
 from tutelage.teachers.base import Teacher, TeacherWrapper
+from tutelage.utils.compat import Conversion, ConvertibleModule
 from tutelage.utils.options import SmallCountOrZero
 
 Prefetched = tuple[Batch, "Future[Outputs]"]
 
 
-class PrefetchingTeacher(TeacherWrapper):
+class PrefetchingTeacher(ConvertibleModule, TeacherWrapper):
     """A teacher that runs up to `depth` batches ahead, in a separate thread and optionally on a separate device.
 
     The outputs are those of the wrapped teacher, on the device of the batch. An exception is raised at its own batch.
@@ -90,10 +91,10 @@ class PrefetchingTeacher(TeacherWrapper):
             return self.teacher.profile(batch)
         return move_profile(self.teacher.profile(batch.to(self.device)), _device(batch))
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PrefetchingTeacher:
+    def convert(self, conversion: Conversion, recurse: bool = True) -> None:
         """Keep the teacher on its own device."""
         device = self.device
-        return super()._apply(fn if device is None else lambda x: fn(x).to(device), recurse)  # type: ignore[no-untyped-call]
+        super().convert(conversion if device is None else lambda x: conversion(x).to(device), recurse)
 
 
 def with_prefetch(teacher: Teacher | None, ahead: int, device: str | None) -> Teacher | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -86,7 +87,7 @@ def evaluate(
         dist.all_reduce(totals)
     values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
     metrics = {name: float(value) for name, value in values.items()}
-    if not all(map(_finite, metrics.values())):
+    if not all(map(math.isfinite, metrics.values())):
         raise NotFinite(f"the network's outputs are not finite numbers ({metrics}): check its training and its inputs.")
     parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
     return EvaluationResult(metrics, confusion, classes, *parts)
@@ -129,7 +130,3 @@ def _sum(task_loss: Loss, response: Tensor, targets: Tensor) -> Tensor:
 def _device(batch: Batch) -> torch.device:
     x = batch.inputs if isinstance(batch.inputs, Tensor) else next(iter(batch.inputs.values()))
     return x.device
-
-
-def _finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")

@@ -21,6 +21,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
     """
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     strategy: Any = "auto"
     machines, processes = _machines_and_processes(settings.devices)
@@ -43,11 +44,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
             strategy=strategy,
             plugins=_precision(settings),
         )
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
-    except Exception as error:  # Fabric's own misconfiguration errors have no common base
-        if type(error).__name__ != "MisconfigurationException":
-            raise
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"device={settings.device}, devices={settings.devices}: {error}") from error
 
 

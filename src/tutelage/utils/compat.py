@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,12 +13,41 @@ from torch.optim.lr_scheduler import LRScheduler
 # torch 2.15: no public module has the class that sees every operation.
 from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
+COMPILED = "_orig_mod"
+"""torch 2.15: the submodule in which torch.compile's OptimizedModule keeps the model, and so a part of its keys."""
+
+Conversion = Callable[[Tensor], Tensor]
+
+
+class ConvertibleModule(nn.Module):
+    """A module whose `convert` runs when its tensors are converted: by its own or an outer module's `to`, `half` …"""
+
+    def convert(self, conversion: Conversion, recurse: bool = True) -> None:
+        """Convert the parameters and buffers of this module and, if `recurse`, of its submodules."""
+        super()._apply(conversion, recurse)  # type: ignore[no-untyped-call]
+
+    def _apply(self, fn: Conversion, recurse: bool = True) -> ConvertibleModule:
+        self.convert(fn, recurse)  # torch 2.15: an outer module's `to` calls no public method of its submodules
+        return self
+
+
+def convert(module: nn.Module, conversion: Conversion, recurse: bool = True) -> None:
+    """Convert the parameters and buffers of any module, as `to`, `half` … do."""
+    module._apply(conversion, recurse)  # torch 2.15
+
+
+class BatchNormOfAnyShape(nn.BatchNorm2d):
+    """Batch normalisation that accepts any number of positions, also none."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """torch 2.15: each public class rejects other shapes here; the arithmetic is the same."""
+
 
 def unwrap(module: nn.Module) -> Any:
     """Return the module inside the wrappers of Fabric, DDP and torch.compile."""
     # lightning 2.6: _FabricModule keeps it as `_forward_module`; torch 2.15: DDP as `module`, OptimizedModule as
-    # `_orig_mod`. Looked up in `_modules`, as a wrapper's attributes are also those of what it wraps.
-    for inner in ("_forward_module", "module", "_orig_mod"):
+    # COMPILED. Looked up in `_modules`, as a wrapper's attributes are also those of what it wraps.
+    for inner in ("_forward_module", "module", COMPILED):
         while inner in module._modules:
             module = module._modules[inner]  # type: ignore[assignment]
     return module
@@ -26,7 +55,7 @@ def unwrap(module: nn.Module) -> Any:
 
 def unwrap_compiled(model: nn.Module) -> nn.Module:
     """Return what torch.compile was given; any other model as it is."""
-    return getattr(model, "_orig_mod", model)  # torch 2.15: OptimizedModule._orig_mod
+    return getattr(model, COMPILED, model)
 
 
 def with_submodules(module: nn.Module, **replaced: nn.Module) -> Any:
@@ -39,6 +68,11 @@ def with_submodules(module: nn.Module, **replaced: nn.Module) -> Any:
 def buffers_of(module: nn.Module) -> dict[str, Tensor | None]:
     """Return the dict in which a module itself keeps its buffers."""
     return module._buffers  # torch 2.15
+
+
+def parameters_of(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """Return the dict in which a module itself keeps its parameters, also the absent ones (bias=False)."""
+    return module._parameters  # torch 2.15
 
 
 def has_forward_hooks(module: nn.Module) -> bool:
@@ -62,6 +96,14 @@ def tree_leaves(tree: Any) -> list[Any]:
     from torch.utils._pytree import tree_leaves  # torch 2.15
 
     return tree_leaves(tree)
+
+
+def cpu_computes_bfloat16() -> bool:
+    """Return True if oneDNN computes in bfloat16 on this CPU without emulation, or if torch has no oneDNN."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # torch 2.15
+    except AttributeError:
+        return True
 
 
 def set_last_lr(schedule: LRScheduler, rates: Sequence[Any]) -> None:

@@ -37,6 +37,7 @@ class _Gather(torch.autograd.Function):
     """All processes' tensors, one after the other; the gradients of all of them come back.
 
     torch 2.15 deprecates its own, `torch.distributed.nn.functional.all_gather`, in favour of a private one.
+    Fabric's `all_gather(sync_grads=True)` calls that deprecated one (lightning 2.6), and losses know no Fabric.
     """
 
     @staticmethod
