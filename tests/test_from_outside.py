@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from outside import installed
 from typer.testing import CliRunner
 
 import tutelage
 from tutelage import cli
 from tutelage.config.schema import check
-from tutelage.data import loading
 from tutelage.errors import ConfigError
-from tutelage.utils import registry
 
 KEYS = {"teacher": "cnn4", "student": "cnn2", "teacher_epochs": 0, "epochs": 1, "limit": 100, "batch_size": 20}
 FILES = {
@@ -143,29 +140,16 @@ FILES = {
                 return response_profile(self(batch).response)
         ''',
 }  # fmt: skip
-CACHES = (registry.catalogue, registry.plugins, loading._sources)
+NAMES = {"recipes": "twice_as_soft", "commands": "hello"}
+"""The entry points whose names are those of their parts; the others' are not used."""
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package with one module of each kind, on the path with its entry points, as pip would install it."""
-    for kind, text in FILES.items():
-        (tmp_path / f"outside_{kind}.py").write_text(textwrap.dedent(text).lstrip())
-    info = tmp_path / "outside-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    names = {"recipes": "twice_as_soft", "commands": "hello"}
-    (info / "entry_points.txt").write_text(
-        "".join(f"[tutelage.{kind}]\n{names.get(kind, 'outside')} = outside_{kind}\n" for kind in FILES)
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    importlib.invalidate_caches()
-    for cache in CACHES:
-        cache.cache_clear()
-    yield tmp_path
-    for cache in CACHES:
-        cache.cache_clear()
+def package(tmp_path: Path) -> Iterator[Path]:
+    """A package with one module of each kind."""
+    modules = {f"{kind}.{NAMES.get(kind, 'outside')}": source for kind, source in FILES.items()}
+    with installed("outside", modules, tmp_path):
+        yield tmp_path
 
 
 def losses_of(run: tutelage.Finished, phase: str = "student-0") -> set[str]:
