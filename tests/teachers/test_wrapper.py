@@ -20,7 +20,9 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.projected import Projected
 
@@ -131,3 +133,9 @@ def test_what_does_not_go_together_is_refused_before_any_teacher_is_trained(
         drawn = Batch(batch.inputs, batch.targets, index=batch.index, epoch=k / 8)
         for _, losses in scheme.turns(drawn, k):
             assert all(value.isfinite() for value in losses.values())
+
+
+def test_a_teacher_is_in_eval_mode_from_the_beginning() -> None:
+    teacher = Frozen(net("cnn4", 1), Classification())
+    for outer in (teacher, Plain(teacher), Ensemble([teacher]), MovingAverage(net(), Classification())):
+        assert not any(module.training for module in outer.modules() if isinstance(module, Teacher))
