@@ -31,7 +31,7 @@ METHODS = [name for name, _ in inspect.getmembers(Teacher, inspect.isfunction) i
 ASIDE = {"train", "__init__"}
 
 
-class Asked(Frozen):
+class Recording(Frozen):
     """A teacher that records which methods were called."""
 
     def __init__(self) -> None:
@@ -39,8 +39,8 @@ class Asked(Frozen):
         self.calls: list[str] = []
 
 
-def noting(name: str) -> Callable[..., Any]:
-    def method(self: Asked, *args: Any, **kwargs: Any) -> Any:
+def recording(name: str) -> Callable[..., Any]:
+    def method(self: Recording, *args: Any, **kwargs: Any) -> Any:
         self.calls.append(name)
         return getattr(Frozen, name)(self, *args, **kwargs)
 
@@ -48,7 +48,7 @@ def noting(name: str) -> Callable[..., Any]:
 
 
 for method in set(METHODS) - ASIDE:
-    setattr(Asked, method, noting(method))
+    setattr(Recording, method, recording(method))
 
 
 class Plain(TeacherWrapper):
@@ -78,8 +78,8 @@ def arguments(name: str) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"lookahead"}))
-def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, tmp_path: Path) -> None:
-    teacher = Asked()
+def test_every_call_reaches_the_teacher(wrapper: str, name: str, tmp_path: Path) -> None:
+    teacher = Recording()
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     teacher.calls.clear()
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, 
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path) -> None:
+def test_metadata_and_profile_are_forwarded(wrapper: str, tmp_path: Path) -> None:
     teacher = Frozen(net("cnn4", 1), Classification())
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     batch = next(DATA.batches("train", 4))

@@ -253,7 +253,7 @@ def test_the_profile_is_that_of_the_outputs(outer: str, inner: str, tmp_path: Pa
 
 
 @every_pair
-def test_members_are_told_on(outer: str, inner: str, tmp_path: Path) -> None:
+def test_members_are_those_of_the_wrapped(outer: str, inner: str, tmp_path: Path) -> None:
     known = build(outer, inner, tmp_path)
     assert len(known.teacher.teachers()) == known.members
 
