@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import textwrap
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
+from outside import installed
 from typer.testing import CliRunner
 
 import tutelage
 from tutelage import cli
+from tutelage import data as datasets
 from tutelage.config.schema import check
-from tutelage.data import loading
 from tutelage.errors import ConfigError
-from tutelage.utils import registry
 
 KEYS = {"teacher": "cnn4", "student": "cnn2", "teacher_epochs": 0, "epochs": 1, "limit": 100, "batch_size": 20}
 FILES = {
@@ -70,15 +71,48 @@ FILES = {
 
         def find(kind, where, size):
             labels = torch.arange(60) % int(where)
-            images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8)
+            generator = torch.Generator().manual_seed(0)
+            images = torch.randint(0, 256, (60, 1, 8, 8), dtype=torch.uint8, generator=generator)
             classes = tuple(f"class{k}" for k in range(int(where)))
             return SourceData("graded", classes, (8, 8), "none", {"train": InMemorySplit(images, labels)})
         ''',
     "tasks": '''
-        from tutelage.tasks.classification import Classification
+        import torch
+        from torchmetrics import MetricCollection
+        from torchmetrics.regression import MeanAbsoluteError
+        from tutelage.losses.base import Response
+        from tutelage.tasks.base import Task
+        from tutelage.tasks.confusion import Confusion
 
-        class Graded(Classification):
-            """Classification under another name."""
+        def grade(response):
+            return response.softmax(1) @ torch.arange(response.shape[1], dtype=response.dtype)
+
+        class GradeError(Response):
+            """The squared error of the mean grade, by sample."""
+
+            needs_teacher = False
+
+            def forward(self, student, teacher=None, *, targets):
+                return (grade(student) - targets).square()
+
+        class Distance(MeanAbsoluteError):
+            """The distance of the mean grade from the target."""
+
+            def update(self, response, targets):
+                super().update(grade(response), targets.to(response.dtype))
+
+        class Graded(Task):
+            """Classes in an order: the mean grade should be near the target."""
+
+            metric = "distance"
+            higher_is_better = False
+
+            def task_loss(self):
+                return GradeError()
+
+            def metrics(self, classes, shared=False):
+                metrics = {"distance": Distance(), "confusion": Confusion(classes)}
+                return MetricCollection(metrics, compute_groups=False)
         ''',
     "models": '''
         from torch import Tensor, nn
@@ -143,35 +177,20 @@ FILES = {
                 return response_profile(self(batch).response)
         ''',
 }  # fmt: skip
-CACHES = (registry.catalogue, registry.plugins, loading._sources)
+NAMES = {"recipes": "twice_as_soft", "commands": "hello"}
+"""The entry points whose names are those of their parts; the others' are not used."""
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package with one module of each kind, on the path with its entry points, as pip would install it."""
-    for kind, text in FILES.items():
-        (tmp_path / f"outside_{kind}.py").write_text(textwrap.dedent(text).lstrip())
-    info = tmp_path / "outside-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: outside\nVersion: 1.0\n")
-    names = {"recipes": "twice_as_soft", "commands": "hello"}
-    (info / "entry_points.txt").write_text(
-        "".join(f"[tutelage.{kind}]\n{names.get(kind, 'outside')} = outside_{kind}\n" for kind in FILES)
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    importlib.invalidate_caches()
-    for cache in CACHES:
-        cache.cache_clear()
-    yield tmp_path
-    for cache in CACHES:
-        cache.cache_clear()
+def package(tmp_path: Path) -> Iterator[Path]:
+    """A package with one module of each kind."""
+    modules = {f"{kind}.{NAMES.get(kind, 'outside')}": source for kind, source in FILES.items()}
+    with installed("outside", modules, tmp_path):
+        yield tmp_path
 
 
 def losses_of(run: tutelage.FinishedRun, phase: str = "student-0") -> set[str]:
     """The terms that a phase logged."""
-    import json
-
     rows = [json.loads(line) for line in (Path(run.folder) / phase / "metrics.jsonl").read_text().splitlines()]
     return {name for row in rows if row["kind"] == "step" for name in row["losses"]}
 
@@ -203,6 +222,50 @@ def test_data_and_a_task(package):
         distill(task="graded", data="digits")
 
 
+def command(*words: str) -> str:
+    """The output of a command that succeeds."""
+    done = CliRunner().invoke(cli.app, list(words), env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def run_from_file(folder: Path, **keys: object) -> Path:
+    """Check and distill from a configuration file, and return the run folder."""
+    (folder / "run.yaml").write_text(yaml.safe_dump(KEYS | {"baseline": False, "out": "run"} | keys))
+    command("check", "run.yaml")
+    command("distill", "run.yaml")
+    return folder / "run"
+
+
+def rows(run: Path, kind: str) -> list[dict]:
+    lines = (run / "student-0" / "metrics.jsonl").read_text().splitlines()
+    return [row for line in lines if (row := json.loads(line))["kind"] == kind]
+
+
+def test_a_task_decides_the_loss_the_metrics_and_the_best_student(package):
+    assert "the mean grade should be near the target" in command("list", "tasks", "graded")
+    assert "graded: a task" in command("show", "graded")
+    run = run_from_file(package, data="noise:3", epochs=4, method="kd", keep="best")
+    assert all(set(row["losses"]) == {"gradeerror", "kd"} for row in rows(run, "step"))
+    distances = [row["val"]["distance"] for row in rows(run, "epoch")]
+    phase = json.loads((run / "student-0" / "phase.json").read_text())
+    assert phase["val"] == {"distance": min(distances), "best_epoch": distances.index(min(distances)) + 1}
+    result = json.loads((run / "result.json").read_text())
+    assert (result["metric"], result["higher_is_better"]) == ("distance", False)
+
+
+def test_a_loaded_student_is_evaluated_by_its_task(package):
+    run = run_from_file(package, data="noise:3")
+    student, data = tutelage.load(run), datasets.load("noise:3", augment="none")
+    batch = next(data.batches("test", len(data.test)))
+    with torch.no_grad():
+        response = student(batch.inputs)
+    grades = response.softmax(1) @ torch.arange(3.0)
+    expected = (grades - batch.targets).abs().mean().item()
+    assert tutelage.evaluate(run).values["distance"] == pytest.approx(expected, rel=1e-4)
+    assert f"{expected:.4f}" in command("evaluate", str(run))
+
+
 def test_a_model(package):
     assert type(distill(student="tiny4").student).__name__ == "Tiny"
 
@@ -217,24 +280,55 @@ def test_a_command(package):
     assert "hello" in CliRunner().invoke(cli.app, ["--help"]).output
 
 
-def test_a_teacher(package):
-    (package / "logits.csv").write_text(
-        "\n".join(
-            ",".join(str(i % 10 == k).replace("True", "5").replace("False", "0") for k in range(10))
-            for i in range(2000)
-        )
-    )
-    teacher = {"name": "csv_logits", "file": "logits.csv"}
-    assert losses_of(distill(teacher=teacher, teacher_epochs=None, method="kd")) == {"ce", "kd"}
+@pytest.fixture
+def logits(package: Path) -> torch.Tensor:
+    """The logits in a CSV file: class 3, more or less certainly, whatever the sample is."""
+    logits = torch.linspace(4, 6, 2000)[:, None] * torch.eye(10)[3]
+    (package / "logits.csv").write_text("\n".join(",".join(map(str, row)) for row in logits.tolist()))
+    return logits
+
+
+CSV_TEACHER = {"teacher": {"name": "csv_logits", "file": "logits.csv"}, "teacher_epochs": None}
+
+
+def test_a_teacher_teaches_what_its_file_says(package, logits):
+    assert "a row a training sample" in command("list", "teachers", "csv_logits")
+    assert "file" in command("show", "csv_logits")
+    keys = CSV_TEACHER | {"method": [{"name": "kd", "temperature": 1.0, "weight": 1.0, "task_loss_weight": 0.0}]}
+    run = run_from_file(package, **keys, epochs=30, lr=0.1)
+    losses = [row["losses"] for row in rows(run, "step")]
+    assert all(set(row) == {"kd"} for row in losses)
+    assert losses[-1]["kd"] < 0.1 * losses[0]["kd"]
+    with torch.no_grad():
+        assert set(tutelage.load(run)(torch.rand(20, 1, 8, 8)).argmax(1).tolist()) == {3}
+
+
+def test_a_student_of_a_teacher_from_outside_is_loaded_and_evaluated(package, logits):
+    run = run_from_file(package, **CSV_TEACHER, method="kd")
+    assert tutelage.load(run).fc.out_features == 10
+    values = tutelage.evaluate(run).values
+    result = json.loads((run / "result.json").read_text())
+    assert values["accuracy"] == pytest.approx(result["student"]["values"][0])
+    assert f"{values['accuracy']:.4f}" in command("evaluate", str(run))
+
+
+def test_a_teachers_options_are_checked(package, logits):
     with pytest.raises(ConfigError, match="file"):
         check(KEYS | {"teacher": {"name": "csv_logits", "folder": "."}})
 
 
-def test_all_are_listed(package):
-    for kind, word in (
-        ("losses", "largest_gap"),
-        ("policies", "halving"),
-        ("teachers", "csv_logits"),
-        ("models", "tinyW"),
-    ):
-        assert word in CliRunner().invoke(cli.app, ["list", kind]).output
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    {
+        "losses": "largest_gap",
+        "policies": "halving",
+        "schemes": "everyother",
+        "teachers": "csv_logits",
+        "tasks": "graded",
+        "recipes": "twice_as_soft",
+        "models": "tinyW",
+        "data": "noise:CLASSES",
+    }.items(),
+)
+def test_it_is_listed(package, kind: str, name: str) -> None:
+    assert name in command("list", kind)

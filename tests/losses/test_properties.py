@@ -22,7 +22,16 @@ ENTRIES = registry.catalogue("losses")
 CATALOGUE = {name: entry.load() for name, entry in ENTRIES.items()}
 B, C = 6, 5
 SAMPLES = 40
-every_loss = pytest.mark.parametrize("cls", CATALOGUE.values(), ids=CATALOGUE)
+PERMUTATION_INVARIANT = {name: cls for name, cls in CATALOGUE.items() if cls.permutation_invariant}
+COMPILED = {name: cls for name, cls in CATALOGUE.items() if cls.compiles}
+STATIC = {name: cls for name, cls in COMPILED.items() if not cls.data_dependent_size}
+
+
+def each(losses: dict[str, type[Loss]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("cls", losses.values(), ids=losses)
+
+
+every_loss = each(CATALOGUE)
 
 
 @dataclass
@@ -200,10 +209,8 @@ def test_is_zero_where_the_student_says_what_the_teacher_says(cls: type[Loss]) -
             assert abs(value.item()) > 1e-3
 
 
-@every_loss
+@each(PERMUTATION_INVARIANT)
 def test_order_in_the_batch_does_not_matter_where_it_says_so(cls: type[Loss]) -> None:
-    if not cls.permutation_invariant:
-        return
     for example in examples(cls, torch.float64):
         loss, order = built(cls, example), torch.randperm(B)
         asked = {name: reordered(x, order) for name, x in example.asked.items()}
@@ -284,10 +291,8 @@ def test_close_under_autocast(cls: type[Loss]) -> None:
     torch.testing.assert_close(results[1], results[0], rtol=0.1, atol=0.01)
 
 
-@every_loss
+@each(COMPILED)
 def test_compiles_whole_where_it_says_so(cls: type[Loss]) -> None:
-    if not cls.compiles:
-        return
     torch.compiler.reset()
     example = next(examples(cls))
     loss = built(cls, example)
@@ -298,11 +303,9 @@ def test_compiles_whole_where_it_says_so(cls: type[Loss]) -> None:
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
-@every_loss
+@each(STATIC)
 def test_keeps_the_device(cls: type[Loss]) -> None:
-    """Without data: nothing is made elsewhere, and nothing waits for a number."""
-    if cls.data_dependent_size or not cls.compiles:
-        return
+    """On meta tensors, without data: no tensor is created on another device, and no number is read."""
     example = next(examples(cls))
     loss = built(cls, example).to("meta")
     with torch.device("meta"):

@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", ["frozen", "ensemble"])
 @pytest.mark.parametrize("layout", [None, torch.channels_last], ids=["nchw", "nhwc"])
 @pytest.mark.parametrize("pooled", [False, True], ids=["maps", "vectors"])
-def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout, pooled):
+def test_cached_outputs_are_bitwise_the_teachers(tmp_path, kind, layout, pooled):
     data = shifted()
     live = teacher_of(kind, data)
     layers = ["0.layer1", "1.layer2"] if kind == "ensemble" else ["layer1", "layer2"]
@@ -88,7 +88,7 @@ def test_what_is_kept_is_what_the_teacher_says_bit_by_bit(tmp_path, kind, layout
     ids=["kd", "maps", "vectors", "dense"],
 )
 @pytest.mark.parametrize("channels_last", [False, True], ids=["nchw", "nhwc"])
-def test_a_student_of_the_cache_is_the_students_of_the_teacher(tmp_path, kind, method, channels_last):
+def test_a_student_of_the_cache_equals_one_of_the_teacher(tmp_path, kind, method, channels_last):
     data = shifted() if kind == "digits" else replace(scenes(), augment="shift")
     changes = {"epochs": 4, "views": 3, "batch_size": 8, "channels_last": channels_last}
     live = fit(scheme(data, method, teacher_of("frozen", data)), data, **changes)
@@ -96,12 +96,12 @@ def test_a_student_of_the_cache_is_the_students_of_the_teacher(tmp_path, kind, m
     for again in (False, True):
         cached = Cached(teacher_of("frozen", data), data, plan_of(tmp_path, memory_format=layout, batch_size=8))
         if again:
-            cached.teacher.forward = never_asked
+            cached.teacher.forward = never_run
         assert digest(fit(scheme(data, method, cached), data, **changes)) == digest(live)
 
 
-def never_asked(*_):
-    raise AssertionError("everything is on disk, and the teacher is asked")
+def never_run(*_):
+    raise AssertionError("everything is on disk, but the teacher is run")
 
 
 def test_batches_without_a_counted_view_go_to_the_teacher(tmp_path):
@@ -175,8 +175,8 @@ def test_a_layer_that_is_asked_for_later_joins_the_cache(tmp_path):
     before = files(tmp_path)
     cached = Cached(live, data, plan_of(tmp_path))
     cached.prepare_for(["layer1", "layer2"], ["layer2"])
-    said = cached(batch)
-    assert torch.equal(said["layer1"], live(batch, ["layer1"])["layer1"])
+    outputs = cached(batch)
+    assert torch.equal(outputs["layer1"], live(batch, ["layer1"])["layer1"])
     after = files(tmp_path)
     assert {name: after[name] for name in before if name != "manifest.json"} == {
         name: content for name, content in before.items() if name != "manifest.json"

@@ -72,11 +72,11 @@ def test_answers_that_cease_to_be_numbers_are_found_in_the_term():
 
         def __init__(self) -> None:
             super().__init__()
-            self.network, self.heard = network, 0
+            self.network, self.calls = network, 0
 
         def forward(self, x):
-            self.heard += len(x) == 16
-            return self.network(x) * (torch.nan if self.heard > 4 else 1.0)
+            self.calls += len(x) == 16
+            return self.network(x) * (torch.nan if self.calls > 4 else 1.0)
 
     with pytest.raises(NotFinite, match="kd became nan by step"):
         fit(offline(data, teacher=Ageing()), data, epochs=3, log_every=1)

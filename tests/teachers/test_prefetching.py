@@ -34,7 +34,7 @@ class Noting(Teacher):
 
     def __init__(self, fail_at: int | None = None) -> None:
         super().__init__()
-        self.heard: list[int] = []
+        self.numbers: list[int] = []
         self.threads: set[str] = set()
         self.fail_at = fail_at
         self.came = threading.Condition()
@@ -42,7 +42,7 @@ class Noting(Teacher):
     def forward(self, batch, layers=()):
         number = int(batch.index[0])
         with self.came:
-            self.heard.append(number)
+            self.numbers.append(number)
             self.came.notify_all()
         self.threads.add(threading.current_thread().name)
         if number == self.fail_at:
@@ -52,9 +52,9 @@ class Noting(Teacher):
     def profile(self, batch):
         raise NotImplementedError
 
-    def has_heard(self, count: int) -> bool:
+    def has_received(self, count: int) -> bool:
         with self.came:
-            return self.came.wait_for(lambda: len(self.heard) >= count, WAIT)
+            return self.came.wait_for(lambda: len(self.numbers) >= count, WAIT)
 
 
 def batches(count: int):
@@ -77,25 +77,25 @@ def with_ahead(scheme, depth: int = 2, device: str | None = None):
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 9])
-def test_each_batch_gets_its_own_answer_in_order(depth):
+def test_each_batch_gets_its_own_outputs_in_order(depth):
     noting = Noting()
     teacher = PrefetchingTeacher(noting, depth)
     answers = [teacher(batch).response.item() for batch in teacher.prefetch(batches(5))]
     assert answers == [0, 1, 2, 3, 4]
-    assert noting.heard == [0, 1, 2, 3, 4]
+    assert noting.numbers == [0, 1, 2, 3, 4]
     assert len(noting.threads) == 1
     assert noting.threads == {"teacher_0"} or depth == 0
 
 
-def test_it_answers_so_many_batches_ahead_and_no_more():
+def test_it_runs_at_most_depth_batches_ahead():
     noting = Noting()
     coming = PrefetchingTeacher(noting, 2).prefetch(batches(9))
     next(coming)
-    assert noting.has_heard(3)
-    assert noting.heard == [0, 1, 2]
+    assert noting.has_received(3)
+    assert noting.numbers == [0, 1, 2]
     next(coming)
-    assert noting.has_heard(4)
-    assert noting.heard == [0, 1, 2, 3]
+    assert noting.has_received(4)
+    assert noting.numbers == [0, 1, 2, 3]
     coming.close()
 
 
@@ -148,9 +148,9 @@ def test_closing_it_early_drops_what_was_asked():
     teacher = PrefetchingTeacher(noting, 4)
     coming = teacher.prefetch(batches(9))
     next(coming)
-    assert noting.has_heard(2)
+    assert noting.has_received(2)
     coming.close()
-    assert noting.heard == [0, 1]
+    assert noting.numbers == [0, 1]
 
 
 def test_other_batches_and_layers_are_answered_too():
@@ -170,7 +170,7 @@ def test_it_looks_ahead_in_any_epoch():
     teacher = PrefetchingTeacher(noting, 2)
     for _ in range(2):
         assert [teacher(batch).response.item() for batch in teacher.prefetch(batches(3))] == [0, 1, 2]
-    assert noting.heard == [0, 1, 2] * 2
+    assert noting.numbers == [0, 1, 2] * 2
 
 
 @pytest.mark.parametrize("device", [None, "cpu"])

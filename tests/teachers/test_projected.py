@@ -35,7 +35,7 @@ def test_it_is_linear_position_by_position_and_orthogonal():
     assert torch.allclose(project_feature(maps, 8)[:, :, 1, 2], maps[:, :, 1, 2] @ q)
 
 
-def test_a_teacher_says_the_same_with_narrow_features():
+def test_the_response_is_unchanged_and_features_are_projected():
     teacher = Frozen(net("cnn16"), Classification())
     batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4), torch.arange(4))
     outputs, narrow = teacher(batch, ["layer3"]), Projected(teacher, 5)(batch, ["layer3"])
@@ -46,7 +46,7 @@ def test_a_teacher_says_the_same_with_narrow_features():
     assert profile.metadata == {}
 
 
-def test_refuses_what_cannot_be():
+def test_a_width_of_0_and_a_changing_teacher_are_refused():
     student = net("cnn2")
     with pytest.raises(ConfigError, match="width=0"):
         Projected(Frozen(net("cnn4"), Classification()), 0)

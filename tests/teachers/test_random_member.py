@@ -45,7 +45,7 @@ def test_annealed_it_moves_from_the_first_to_the_last():
     assert set(ends) == {2}
 
 
-def test_only_the_drawn_member_is_asked():
+def test_only_the_drawn_member_is_run():
     teacher = RandomMember(members(net("cnn4", 1), net("cnn4", 2)))
     calls = []
     for m, member in enumerate(teacher.member_teachers()):
@@ -61,7 +61,7 @@ def test_only_the_drawn_member_is_asked():
     assert torch.equal(teacher(Batch(images)).response, mean(Batch(images)).response)
 
 
-def test_it_teaches_by_response_and_by_features_to_the_same_bits_again():
+def test_training_by_response_and_features_is_reproducible():
     data = digits(48)
     students = [
         fit(scheme(RandomMember(members(net("cnn4", 1), net("cnn4", 2)), seed), KD() + AT()), data, epochs=2)

@@ -25,7 +25,7 @@ def specialists(*classes: str) -> Specialists:
     return Specialists(members, [list(names) for names in classes], KNOWN)
 
 
-def test_the_joined_answer_is_the_mean_of_those_who_know():
+def test_a_joined_logit_is_the_mean_of_the_members_that_know_the_class():
     teacher = specialists("dab", "ca")
     first, second = (member.unfolded[0](BATCH.inputs) for member in teacher.member_teachers())
     a = (first[:, 1] + second[:, 1]) / 2
@@ -34,7 +34,7 @@ def test_the_joined_answer_is_the_mean_of_those_who_know():
     assert [member.response.shape[1] for member in teacher(BATCH).member_outputs] == [3, 2]
 
 
-def test_the_columns_are_a_fact_and_part_of_the_identity():
+def test_the_columns_are_in_the_metadata_and_the_identity():
     teacher = specialists("dab", "ca")
     profile = teacher.profile(BATCH)
     assert profile.metadata["columns"] == teacher(BATCH).metadata["columns"] == [[3, 0, 1], [2, 0]]
@@ -65,7 +65,7 @@ def scheme(method, *classes: str) -> Offline:
 
 
 @pytest.mark.parametrize("classes", [("ab", "cd"), ("dab", "ca")], ids=["apart", "overlapping"])
-def test_a_step_is_the_losses_on_what_was_said(classes):
+def test_a_step_minimises_the_losses_of_the_outputs(classes):
     offline, calls = scheme(UHC() + 1.0 * KD(), *classes), []
     for m, member in enumerate(offline.teacher.member_teachers()):
         member.register_forward_hook(lambda *_, m=m: calls.append(m))

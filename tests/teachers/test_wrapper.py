@@ -20,7 +20,9 @@ from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.teachers.cached import Cached, CachePlan
+from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
+from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.prefetching import PrefetchingTeacher
 from tutelage.teachers.projected import Projected
 
@@ -29,7 +31,7 @@ METHODS = [name for name, _ in inspect.getmembers(Teacher, inspect.isfunction) i
 ASIDE = {"train", "__init__"}
 
 
-class Asked(Frozen):
+class Recording(Frozen):
     """A teacher that records which methods were called."""
 
     def __init__(self) -> None:
@@ -37,8 +39,8 @@ class Asked(Frozen):
         self.calls: list[str] = []
 
 
-def noting(name: str) -> Callable[..., Any]:
-    def method(self: Asked, *args: Any, **kwargs: Any) -> Any:
+def recording(name: str) -> Callable[..., Any]:
+    def method(self: Recording, *args: Any, **kwargs: Any) -> Any:
         self.calls.append(name)
         return getattr(Frozen, name)(self, *args, **kwargs)
 
@@ -46,7 +48,7 @@ def noting(name: str) -> Callable[..., Any]:
 
 
 for method in set(METHODS) - ASIDE:
-    setattr(Asked, method, noting(method))
+    setattr(Recording, method, recording(method))
 
 
 class Plain(TeacherWrapper):
@@ -78,8 +80,8 @@ def arguments(name: str) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("name", sorted(set(METHODS) - ASIDE - {"prefetch"}))
-def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, tmp_path: Path) -> None:
-    teacher = Asked()
+def test_every_call_reaches_the_teacher(wrapper: str, name: str, tmp_path: Path) -> None:
+    teacher = Recording()
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     teacher.calls.clear()
     with torch.no_grad():
@@ -88,7 +90,7 @@ def test_everything_that_a_teacher_is_asked_reaches_it(wrapper: str, name: str, 
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_what_a_teacher_tells_of_itself_is_told_on(wrapper: str, tmp_path: Path) -> None:
+def test_metadata_and_profile_are_forwarded(wrapper: str, tmp_path: Path) -> None:
     teacher = Frozen(net("cnn4", 1), Classification())
     outer = WRAPPERS[wrapper](teacher, tmp_path)
     batch = next(DATA.batches("train", 4))
@@ -133,3 +135,9 @@ def test_what_does_not_go_together_is_refused_before_any_teacher_is_trained(
         drawn = Batch(batch.inputs, batch.targets, index=batch.index, epoch=k / 8)
         for _, losses in scheme.turns(drawn, k):
             assert all(value.isfinite() for value in losses.values())
+
+
+def test_a_teacher_is_in_eval_mode_from_the_beginning() -> None:
+    teacher = Frozen(net("cnn4", 1), Classification())
+    for outer in (teacher, Plain(teacher), Ensemble([teacher]), MovingAverage(net(), Classification())):
+        assert not any(module.training for module in outer.modules() if isinstance(module, Teacher))

@@ -1,5 +1,6 @@
 """Optimisers and the learning rate's course."""
 
+import copy
 import math
 
 import pytest
@@ -105,3 +106,21 @@ def test_clip_is_there_unless_it_is_said_that_it_isnt():
     assert TrainerSettings().clip == 5
     assert read(words=["clip=none"]).clip is None
     assert read(words=["clip=1"]).clip == 1
+
+
+def test_a_gradient_that_comes_later_than_others_starts_its_own_momentum():
+    """A term may join in a later epoch; fused SGD, which refuses such a mixture, equals plain SGD."""
+    torch.manual_seed(0)
+    first, late = nn.Linear(3, 3), nn.Linear(3, 3)
+    twins = copy.deepcopy(nn.ModuleList([first, late]))
+    fused = create_optimiser(nn.ModuleList([first, late]), settings(lr=0.1, momentum=0.9, weight_decay=0.01))
+    plain = torch.optim.SGD(twins.parameters(), lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True, fused=False)
+    assert fused.param_groups[0]["fused"]
+    for step in range(4):
+        x = torch.randn(5, 3)
+        for (one, other), sgd in (((first, late), fused), (twins, plain)):
+            sgd.zero_grad()
+            (one(x) + (other(x) if step > 1 else 0)).pow(2).mean().backward()
+            sgd.step()
+    for actual, expected in zip((*first.parameters(), *late.parameters()), twins.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected)

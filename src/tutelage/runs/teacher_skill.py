@@ -86,7 +86,7 @@ def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator
     shares = torch.bincount(evaluation.confusion[0], evaluation.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, column_slices([*data.columns.values()]), strict=True):
         yield from skill(evaluation.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
-    if not data.columns:
+    if not data.columns and "accuracy" in evaluation.values:  # a task may measure something else
         yield from skill(evaluation.values["accuracy"], shares / shares.sum())
     if data.task == "classification":
         yield from beside_linear(evaluation.values["accuracy"], linear(data))

@@ -37,6 +37,10 @@ class Teacher(CheckedArguments, nn.Module):
     follows_student: ClassVar[bool] = False
     """Whether it changes with the student in training."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.training = False
+
     @classmethod
     def from_context(cls, context: TeacherContext) -> Teacher:
         """Make the teacher that `teacher={name: …, …options}` names; further keyword parameters are its options."""

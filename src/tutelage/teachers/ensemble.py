@@ -45,19 +45,22 @@ class Ensemble(Teacher):
 
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Return the mean response and each member's features, with the members' outputs."""
-        member_layers: list[list[str]] = [[] for _ in self.members]
-        for layer in layers:
-            member, _, name = layer.partition(".")
-            member_layers[int(member)].append(name)
-        teacher_outputs = [
-            member(batch, names) for member, names in zip(self.member_teachers(), member_layers, strict=True)
-        ]
+        by_member = zip(self.member_teachers(), self._by_member(layers), strict=True)
+        teacher_outputs = [member(batch, names) for member, names in by_member]
         features = {
             f"{m}.{name}": x for m, outputs in enumerate(teacher_outputs) for name, x in outputs.features.items()
         }
         return Outputs(
             self._mean([outputs.response for outputs in teacher_outputs]), features, self.metadata, teacher_outputs
         )
+
+    def _by_member(self, layers: Sequence[str]) -> list[list[str]]:
+        """Return each member's layers, under its own names."""
+        by_member: list[list[str]] = [[] for _ in self.members]
+        for layer in layers:
+            member, _, name = layer.partition(".")
+            by_member[int(member)].append(name)
+        return by_member
 
     def _mean(self, responses: list[Tensor]) -> Tensor:
         shapes = {tuple(r.shape[1:]) for r in responses}
@@ -80,6 +83,12 @@ class Ensemble(Teacher):
         profile = join_profiles(profiles, self._mean([profile.response for profile in profiles]))
         self.metadata = profile.metadata
         return profile
+
+    def prepare_for(self, layers: Sequence[str], vectors: Sequence[str] = (), member_outputs: bool = False) -> None:
+        """Prepare the members, each for its own layers."""
+        by_member = zip(self.member_teachers(), self._by_member(layers), self._by_member(vectors), strict=True)
+        for member, names, vector_names in by_member:
+            member.prepare_for(names, vector_names, member_outputs)
 
     def after_step(self) -> None:
         """Update the members."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
@@ -50,7 +51,23 @@ def create_optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
         return AdamW(parameters, lr=lr, weight_decay=decay, betas=getattr(module, "own_betas", (0.9, 0.999)))
     options: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.momentum > 0}
     fused = settings.precision != "16" and not settings.sharded and parameters[0].device.type in ("cpu", "cuda")
-    return SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)
+    sgd = SGD(parameters, lr=lr, weight_decay=decay, fused=fused, **options)
+    if fused and settings.momentum > 0:
+        sgd.register_step_pre_hook(_start_late_momenta)
+    return sgd
+
+
+def _start_late_momenta(sgd: Optimizer, args: Any, kwargs: Any) -> None:
+    """Start the momentum of parameters whose first gradient comes later than others': fused SGD refuses the mixture.
+
+    Zero is exact: the first step of SGD sets the momentum to the gradient.
+    """
+    for group in sgd.param_groups:
+        trained = [p for p in group["params"] if p.grad is not None]
+        late = [p for p in trained if sgd.state.get(p, {}).get("momentum_buffer") is None]
+        if len(late) < len(trained):
+            for p in late:
+                sgd.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 @runtime_checkable

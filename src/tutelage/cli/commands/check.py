@@ -80,9 +80,8 @@ def _print_networks(trial: Trial) -> None:
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            print_lines(
-                f"{name}: {format_number(parameters)} parameters, {format_number(trial.macs[name])} MACs per image"
-            )
+            macs = f", {format_number(trial.macs[name])} MACs per image" if name in trial.macs else ""
+            print_lines(f"{name}: {format_number(parameters)} parameters{macs}")
 
 
 def _format_weight(weight: float | str) -> str:
