@@ -1,5 +1,6 @@
 """The values that travel."""
 
+from dataclasses import FrozenInstanceError
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,13 @@ def test_a_batch_says_only_what_it_has():
     assert set(batch.available()) == {"inputs", "index", "epoch", "boxes"}
     assert len(batch) == 3
     assert len(Batch({"image": torch.zeros(5, 1)})) == 5
+
+
+def test_batches_and_outputs_are_values():
+    with pytest.raises(FrozenInstanceError):
+        Batch(torch.zeros(3, 1)).epoch = 1.0
+    with pytest.raises(FrozenInstanceError):
+        Outputs(torch.zeros(3, 2)).members = []
 
 
 def test_a_batch_moves_whole_and_takes_its_layout():

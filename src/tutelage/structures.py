@@ -25,7 +25,7 @@ def move(value: Any, device: torch.device | str) -> Any:
     return value
 
 
-@dataclass
+@dataclass(frozen=True)
 class Batch:
     """One step's data.
 
@@ -82,7 +82,7 @@ class Batch:
         return int(first.shape[0])
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outputs:
     """What a model said: its response (B, C, …) and the features that were asked for, by layer name.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small import Plain, digits, fit, net
@@ -41,8 +43,7 @@ def together(
 
 
 def wired(scheme: Collaborative, epoch: float = 0.0):
-    batch = next(DATA.batches("train", 16))
-    batch.epoch = epoch
+    batch = replace(next(DATA.batches("train", 16)), epoch=epoch)
     torch.manual_seed(7)
     scheme.wire(batch, 48)
     scheme.train()
@@ -187,6 +188,14 @@ def test_what_they_teach_each_other_gains_its_weight():
     assert losses == pytest.approx([0.0, 2.718281828 ** (-5 / 4), 1.0], abs=1e-4)
 
 
+def test_the_losses_keep_their_options_while_the_weight_of_mutual_teaching_rises():
+    for loss, count, ensemble in ((ONE(), 3, "gate"), (FFL(), 3, "feature_fusion"), (OKDDip(), 4, "attention")):
+        options = loss.options()
+        scheme, _, batch = wired(together(loss, count, ensemble, rise=4.0), 2.0)
+        played(scheme, batch)
+        assert loss.options() == options
+
+
 @pytest.mark.parametrize("variant", ["minlogit", "naive", "linear"])
 def test_kdcl_is_its_loss_of_separate_peers_in_any_order(variant):
     values = []
@@ -215,8 +224,7 @@ def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch
         group.students()["peer0"].model.fc.weight.mul_(5)
     played(scheme, batch)
     torch.testing.assert_close(scheme.epoch_weights[1], weights)
-    batch.epoch = 1.0
-    played(scheme, batch)
+    played(scheme, replace(batch, epoch=1.0))
     assert not torch.allclose(scheme.epoch_weights[1], weights)
 
 
@@ -254,8 +262,7 @@ def test_a_loss_of_embeddings_stands_beside_one_of_answers():
 
 def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
     data = tutelage.data.load("digits", limit=48, augment="shift")
-    batch = next(data.batches("train", 16, epoch=2))
-    batch.epoch = 2.0
+    batch = replace(next(data.batches("train", 16, epoch=2)), epoch=2.0)
     scheme = together(KDCL(), split=None, data=data, own_views=True)
     scheme.wire(batch, 48)
     views = scheme._views(batch, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -81,8 +81,7 @@ def _first_batch(scheme: Scheme, context: RunSchemeContext, samples: int) -> Bat
     """Return the first training samples of the first epoch, as the trainer batches them."""
     seed = context.inputs.config.seed
     batch = next(iter(context.data.batches("train", samples, seed=seed, **scheme.batching)))
-    batch.extras["epochs"] = context.config.epochs
-    return batch
+    return replace(batch, extras=batch.extras | {"epochs": context.config.epochs})
 
 
 def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -195,8 +195,7 @@ def _try(run: Run, trial: Trial) -> None:
     wired = run.dry_run(run.config.batch_size)
     scheme, data = wired.scheme, wired.data
     scheme.to(run.fabric.device)
-    batch = wired.batch.to(run.fabric.device)
-    batch.epoch = float(run.config.epochs)  # past every warm-up
+    batch = replace(wired.batch.to(run.fabric.device), epoch=float(run.config.epochs))  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
     trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), trial.student)
     trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))

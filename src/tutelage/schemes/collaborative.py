@@ -41,7 +41,7 @@ class Collaborative(Scheme):
     name = "together"
 
     takes_teacher: ClassVar[bool] = False
-    provides = ("peer_weights",)
+    provides = ("peer_weights", "mutual_ramp")
 
     def __init__(
         self,

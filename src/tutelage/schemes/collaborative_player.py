@@ -36,7 +36,8 @@ class CollaborativePlayer(nn.Module):
         ensemble: how the students' outputs are combined; None: PeerEnsemble.
         split: the layer from which on the students share no layer; None: they share nothing.
         gradient: the factor of the gradient where the branches meet.
-        rise: the number of epochs over which the weight of the mutual teaching rises, as exp(−5(1 − t)²).
+        rise: the number of epochs over which the weight of the mutual teaching rises, as exp(−5(1 − t)²). Group losses
+            get it as `mutual_ramp`, terms of single students are multiplied by it.
     """
 
     def __init__(
@@ -60,10 +61,6 @@ class CollaborativePlayer(nn.Module):
         )
         self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
         self.rise = Ramp(epochs=rise, shape="sigmoid")
-        self.full_weights = {
-            name: getattr(term.loss, self.ensemble.ramped_option, 1.0)
-            for name, term in self.group_terms.named().items()
-        }
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Split the networks, and size the ensemble and the terms from one example."""
@@ -110,10 +107,9 @@ class CollaborativePlayer(nn.Module):
         ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            for name, term in self.group_terms.named().items():
-                if self.ensemble.ramped_option:
-                    setattr(term.loss, self.ensemble.ramped_option, ramp * self.full_weights[name])
-            losses = self.group_terms(*self.ensemble.group_comparison(outputs), batch, mask) if self.group_terms else {}
+            ramped = replace(batch, extras=batch.extras | {"mutual_ramp": ramp})
+            group = self.ensemble.group_comparison(outputs)
+            losses = self.group_terms(*group, ramped, mask) if self.group_terms else {}
             if self.embedding_terms:
                 losses |= self.embedding_terms(self.embeddings(outputs), None, batch, mask)
             if not self.peer_terms:
