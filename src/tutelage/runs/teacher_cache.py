@@ -37,14 +37,11 @@ def cached(
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
     """
     if isinstance(teacher, RandomMember):
-        folders = [
-            f"{config.cache}/{m}" if isinstance(config.cache, str) else True for m in range(len(teacher.members))
-        ]
-        configs = [config.model_copy(update={"cache": folder}) for folder in folders]
-        pairs = zip(teacher.teachers(), configs, strict=True)
-        return RandomMember(
-            [cached(member, data, own, settings, device) for member, own in pairs], teacher.seed, teacher.epochs
-        )
+        members = []
+        for m, member in enumerate(teacher.teachers()):
+            folder = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
+            members.append(cached(member, data, config.model_copy(update={"cache": folder}), settings, device))
+        return RandomMember(members, teacher.seed, teacher.epochs)
     plan = Plan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
         storage=config.cache_storage,
