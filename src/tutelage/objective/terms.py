@@ -126,11 +126,15 @@ class Terms(nn.ModuleDict):
                 f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
-        if self.first is not None:
-            self._load(self.first)
+        self.load_first()
 
-    def _load(self, first: Mapping[str, Tensor]) -> None:
-        """Load the tensors of the same names."""
+    def load_first(self) -> None:
+        """Load the tensors of `first`, if there is one, that have the same names.
+
+        Raises: ConfigError if there is none, or another shape.
+        """
+        if (first := self.first) is None:
+            return
         own = self.state_dict()
         shared = [name for name in own if name in first]
         for name in shared:

@@ -198,7 +198,7 @@ def _try(run: Run, trial: Trial) -> None:
     batch = replace(wired.batch.to(run.fabric.device), epoch=float(run.config.epochs))  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
     trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), trial.student)
-    trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
+    trial.terms = scheme.method_terms()
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
     if trial.teacher is not None:

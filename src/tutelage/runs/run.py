@@ -20,7 +20,7 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
-from tutelage.runs.dry_run import DryRun, dry_run, terms_of
+from tutelage.runs.dry_run import DryRun, dry_run
 from tutelage.runs.folder import free, make
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
@@ -125,7 +125,7 @@ class Run:
         except Interrupted as error:
             raise Interrupted(f"{error} `tutelage resume {shlex.quote(str(self.folder))}` goes on.") from error
         if self.plan.leaves_terms(phase):
-            state = fsdp.full_state_dict(terms_of(scheme).state_dict())
+            state = fsdp.full_state_dict(scheme.method_terms().state_dict())
             if self.fabric.is_global_zero:
                 serialization.keep_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:

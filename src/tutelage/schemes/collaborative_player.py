@@ -60,6 +60,7 @@ class CollaborativePlayer(nn.Module):
             {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
         )
         self.peer_terms = Terms({name: term for name, term in terms.named().items() if not term.loss.list_inputs})
+        self.first_state = terms.first
         self.rise = Ramp(epochs=rise, shape="sigmoid")
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
@@ -88,6 +89,15 @@ class CollaborativePlayer(nn.Module):
         for student_outputs, teacher_outputs in list(comparisons.values())[:1]:
             student, teacher = (profile_with_outputs(profile, x) for x in (student_outputs, teacher_outputs[0]))
             self.peer_terms.wire(student, teacher, batch, samples, provides)
+        self.method_terms().load_first()
+
+    def method_terms(self) -> Terms:
+        """Return the terms of the method, by its names."""
+        return Terms(self.list_terms().named() | self.peer_terms.named(), self.first_state)
+
+    def list_terms(self) -> Terms:
+        """Return the terms of the whole group."""
+        return Terms(self.group_terms.named() | self.embedding_terms.named())
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """Return each student's outputs."""
