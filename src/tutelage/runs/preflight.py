@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -114,7 +115,12 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
         for name, norm in norms.items()
         if norm == 0
     ]
-    real = {name: norm for name, norm in norms.items() if norm > 0}
+    findings += [
+        Finding("error", f"term {name} has a gradient of norm {norm}", "look at its inputs, or lower its weight.")
+        for name, norm in norms.items()
+        if not math.isfinite(norm)
+    ]
+    real = {name: norm for name, norm in norms.items() if 0 < norm < math.inf}
     if real and max(real.values()) > APART * min(real.values()):
         strong, weak = max(real, key=real.__getitem__), min(real, key=real.__getitem__)
         what = f"term {strong} pulls {real[strong] / real[weak]:.0f} times harder than {weak}"

@@ -167,7 +167,7 @@ def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeCo
     config = context.config
     if config.term_weights is not None and scheme.method_terms().first is None:
         raise ConfigError(
-            f"term_weights={config.term_weights}: scheme={config.scheme_name} doesn't use the method's terms, so it has "
-            "nothing that could begin with these: remove term_weights."
+            f"term_weights={config.term_weights}: scheme={config.scheme_name} doesn't use the method's terms, so "
+            "nothing can begin with these: remove term_weights."
         )
     return scheme, context
