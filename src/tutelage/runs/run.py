@@ -49,6 +49,7 @@ class Run:
     def __init__(self, config: Config, provided: Provided | None = None, folder: Path | None = None) -> None:
         self.inputs = RunInputs.load(config, provided or Provided())
         self.plan = RunPlan(self.inputs)
+        self.first_precision_state = self.fabric.strategy.precision.state_dict()
         if folder is None:
             teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
         self.folder = folder or self._new_folder()
@@ -111,6 +112,8 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
+        if self.first_precision_state:  # with precision=16, the gradient scaler, which begins anew in each phase
+            self.fabric.strategy.precision.load_state_dict(self.first_precision_state)
         scheme, context = self.scheme(phase)
 
         def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
