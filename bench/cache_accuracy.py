@@ -62,7 +62,7 @@ def main() -> None:
     data = args.data.partition(":")
     keys: dict[str, Any] = {k: yaml.safe_load(v) for k, _, v in (pair.partition("=") for pair in args.keys)}
     keys["data"] = f"{data[0]}:{Path(data[2]).resolve()}" if data[2] else data[0]
-    teacher = run(out / "teacher", args.teacher, None, None, keys | {"epochs": args.teacher_epochs})
+    teacher = run(out / "teacher", args.teacher, None, keys | {"epochs": args.teacher_epochs})
     metric, results = teacher["metric"], {}
     os.chdir(out)  # caches are beside the runs
     for name, overrides in variants(args.storages, args.views).items():
@@ -70,8 +70,11 @@ def main() -> None:
         for seed in range(args.seeds):
             folder = out / f"{name.replace(' ', '-')}-{seed}"
             budget = keys | overrides | {"epochs": args.epochs, "seed": seed}
-            who = None if name == "alone" else [out / "teacher"]
-            rows.append(run(folder, args.student, who, None if who is None else "kd", budget)["student"])
+            if name == "alone":
+                rows.append(run(folder, args.student, None, budget)["student"])
+            else:
+                taught = budget | {"teacher": str(out / "teacher")}
+                rows.append(run(folder, args.student, "kd", taught)["student"])
         results[name] = rows
     live = [row[metric] for row in results["live"]]
     lines = [

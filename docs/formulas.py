@@ -14,6 +14,7 @@ SIGNS = {
     "∈": r"\in ", "∉": r"\notin ", "∝": r"\propto ", "≈": r"\approx ", "~": r"\sim ", "←": r"\leftarrow ",
     "→": r"\rightarrow ", "↓": r"\downarrow ", "↑": r"\uparrow ", "∞": r"\infty ", "∇": r"\nabla ", "∂": r"\partial ",
     "∘": r"\circ ", "∠": r"\angle ", "⟨": r"\langle ", "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
+    "⌈": r"\lceil ", "⌉": r"\rceil ",
     "∪": r"\cup ", "∩": r"\cap ", "⊙": r"\odot ", "|": r"\vert ", "…": r"\ldots ", "½": r"\tfrac{1}{2}", "%": r"\%",
     "Σ": r"\sum ", "Π": r"\prod ", "{": r"\{", "}": r"\}", "'": r"^{\prime}", "&": r"\&", "#": r"\#", "⊕": r"\oplus ",
 }  # fmt: skip
@@ -29,7 +30,7 @@ FUNCTIONS = NAMED | {
 MATHEMATICAL = re.compile(
     f"[=+*/^_<>Α-Ωα-ω‖√ℓ\u0302-\u0307{re.escape(''.join({*SIGNS, *RAISED, *LOWERED} - set('%…')))}]"
 )
-PROSE = re.compile(r"""[("“]*[A-Za-z][A-Za-z'’-]*[a-z]['’]?[)"”]*[,.;:]*""")
+PROSE = re.compile(r"""[("“]*[A-Za-z][A-Za-z'’-]*[a-z]['’]?[)"”⌋⌉]*[,.;:]*""")
 CODE = re.compile(
     r"""[(]*("[a-z_0-9]+"|(?!(?:mean|softmax|std|pool)_)(?:[a-z]{3,}(?:_[a-z0-9]+)*_[a-z]{3,}|[a-z]{4,}_[a-z]{2,}|by_[a-z]{3,})|[a-z_]+=(?:"[^"]*"|False|True|None))[)]*[,.;:]*"""
 )
@@ -103,7 +104,7 @@ def decomposed(character: str) -> str:
 
 def opened(text: str) -> bool:
     """Return whether a bracket is still open."""
-    return any(text.count(left) > text.count(right) for left, right in ("()", "[]", "⟨⟩"))
+    return any(text.count(left) > text.count(right) for left, right in ("()", "[]", "⟨⟩", "⌊⌋", "⌈⌉"))
 
 
 def trimmed(run: str) -> list[tuple[bool, str]]:
@@ -165,7 +166,7 @@ def atom(text: str, spaced: bool) -> tuple[str, str]:
         letters = re.fullmatch(r"[A-Za-z]{2,3}", inside) and inside not in FUNCTIONS
         return f"{text[0]}{{{inside if letters else latex(inside)}}}", after
     if text[0] == "√":
-        inside, after = index(text[1:])
+        inside, after = summand(text[1:]) if text[1:2] in ("Σ", "Π") else index(text[1:])
         return f"\\sqrt{{{latex(inside)}}}", after
     if text[0] == "‖":
         return (r"\parallel " if spaced and text[1:2] == " " else r"\Vert "), text[1:]
@@ -179,6 +180,17 @@ def letter(letters: str) -> str:
     if letters == "Σ" or letters == "Π" or len(letters) == 1:
         return SIGNS.get(letters, letters)
     return f"\\{letters} " if letters in NAMED else f"\\operatorname{{{letters}}}"
+
+
+def summand(text: str) -> tuple[str, str]:
+    """Return a sum or product, up to the next operator of lower precedence, and the rest."""
+    depth, inside_norm = 0, False
+    for i, c in enumerate(text):
+        depth += (c in "{([") - (c in "})]")
+        inside_norm ^= c == "‖"
+        if depth < 0 or (depth == 0 and not inside_norm and c in "+−=,;/"):
+            return text[:i].rstrip(), text[len(text[:i].rstrip()) :]
+    return text, ""
 
 
 def index(text: str) -> tuple[str, str]:

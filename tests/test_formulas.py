@@ -61,6 +61,10 @@ def test_mathematics_loses_no_sign_and_words_keep_none(name):
         ("S_iπ_k", "S_{iπ_{k}}"),
         ("Σ_{c≠y} ẑ_c", r"\sum _{c\neq y} \hat{z}_{c}"),
         ("√(σ² + ε)", r"\sqrt{σ^{2} + ε}"),
+        ("√Σ_ij (a_i − b_j)², c", r"\sqrt{\sum _{ij} (a_{i} - b_{j})^{2}}, c"),
+        ("√Σ_i ‖a_i − b_i‖ + 1", r"\sqrt{\sum _{i} \Vert a_{i} - b_{i}\Vert} + 1"),
+        ("(√Σ_c p_c) · x", r"(\sqrt{\sum _{c} p_{c}}) \cdot  x"),
+        ("⌊x₁⌋ ≤ ⌈x₂⌉", r"\lfloor x_{1}\rfloor  \leq  \lceil x_{2}\rceil"),
         ("sg(W_s)·h", r"\operatorname{sg}(W_{s})\cdot h"),
     ],
 )
@@ -78,6 +82,8 @@ def test_signs_are_latex(text, latex):
         ("clip(m, 0, 1), as the paper's.", ["clip(m, 0, 1)"]),
         ("x = mean_hw t, the mean of z", ["x = mean_hw t", "z"]),
         ("(weight −1, say)", ["−1"]),
+        ("it is ⌊(n − 1) · the fraction that it scores higher⌋; w", ["⌊(n − 1) ·", "w"]),
+        ("⌊contrast / num_classes⌋ + 1 vectors", ["⌊contrast / num_classes⌋ + 1"]),
         ('`epochs` of num_classes with rest="none" of q\'s', []),
     ],
 )

@@ -1,12 +1,22 @@
 """The values that travel."""
 
+import ast
+from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.fabric import Fabric
+from torch import nn
 
+import tutelage
 from tutelage.errors import ModelError
+from tutelage.losses.response.kd import KD
+from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.structures import Batch, Outputs, response_of
+from tutelage.tasks.classification import Classification
 
 
 def test_a_batch_says_only_what_it_has():
@@ -14,6 +24,27 @@ def test_a_batch_says_only_what_it_has():
     assert set(batch.available()) == {"inputs", "index", "epoch", "boxes"}
     assert len(batch) == 3
     assert len(Batch({"image": torch.zeros(5, 1)})) == 5
+
+
+def test_nobody_writes_into_the_fields_of_batches_and_outputs():
+    names = {field.name for kind in (Batch, Outputs) for field in fields(kind)}
+    written = [
+        f"{path.name}:{node.lineno} {ast.unparse(node)}"
+        for path in Path(tutelage.__file__).parent.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store)
+        for owner in [node.value if isinstance(node, ast.Subscript) else node]
+        if isinstance(owner, ast.Attribute) and owner.attr in names and ast.unparse(owner.value) != "self"
+    ]
+    assert written == []
+
+
+def test_mixed_precision_of_a_loop_of_ones_own_takes_batches():
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    terms = Terms.from_method(KD(), Classification().task_loss())
+    player = fabric.setup_module(Player(nn.Linear(3, 2), terms, Classification()))
+    losses = player(Batch(torch.randn(4, 3), torch.tensor([0, 1, 0, 1])), Outputs(torch.randn(4, 2)))
+    assert set(losses) == {"ce", "kd"}
 
 
 def test_a_batch_moves_whole_and_takes_its_layout():

@@ -25,7 +25,7 @@ def move(value: Any, device: torch.device | str) -> Any:
     return value
 
 
-@dataclass
+@dataclass  # a value; not frozen, since Lightning's mixed precision refuses frozen dataclasses
 class Batch:
     """One step's data.
 
@@ -82,7 +82,7 @@ class Batch:
         return int(first.shape[0])
 
 
-@dataclass
+@dataclass  # likewise
 class Outputs:
     """What a model said: its response (B, C, …) and the features that were asked for, by layer name.
 

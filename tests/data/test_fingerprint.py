@@ -7,6 +7,7 @@ import torch
 
 import tutelage
 from tutelage.data import load
+from tutelage.data.preparation import made as prepared
 from tutelage.errors import CheckpointError, ConfigError
 
 
@@ -57,3 +58,10 @@ def test_resume_refuses_a_replaced_photo_if_content_counts(photos, tmp_path):
 def test_another_word_is_refused():
     with pytest.raises(ConfigError, match="fingerprint='mtime'"):
         tutelage.distill(fingerprint="mtime")
+
+
+def test_data_that_is_passed_keeps_its_own_way_of_fingerprinting(photos):
+    data = load(f"folder:{photos}", size=16, fingerprint="content")
+    before = data.train.fingerprint()
+    assert prepared("photos", data).train.fingerprint() != before  # by names
+    assert data.train.fingerprint() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -126,8 +127,8 @@ def noisy_student(vector: Vector) -> Lesson:
     pseudo = {"name": "noisy_student", "weight": vector.hyper["unlabel_ratio"], "smoothing": smoothing, **kind}
     teacher_logits = vector.inputs["extra.teacher_probs"].log()
     teacher = Frozen(Says(torch.cat([torch.zeros_like(labelled), teacher_logits])), TASK)
-    first, second = seen(vector, 0, count), seen(vector, count, len(unlabelled), torch.zeros(0))
-    second.targets = None
+    first = seen(vector, 0, count)
+    second = replace(seen(vector, count, len(unlabelled), torch.zeros(0)), targets=None)
     played = [
         (wired(Offline(player(Player, model, {"name": "ce", "smoothing": smoothing})), first), first),
         (wired(Offline(player(Player, model, pseudo), teacher), second), second),

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from tutelage.errors import ModelError
 from tutelage.models import create
-from tutelage.models.pretrained import is_reachable
+from tutelage.models.pretrained import is_reachable, load_into
 
 
 @pytest.fixture
@@ -167,3 +167,13 @@ def test_what_else_a_file_holds_is_named(tmp_path, content, words):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=words):
         create("resnet8", classes=6, weights=tmp_path / "w.pth")
+
+
+def test_loading_weights_leaves_the_record_of_the_model_as_it_was():
+    loaded = create("cnn2", classes=10, channels=1)
+    state = create("cnn2", classes=5, channels=1).model.state_dict()
+    result = load_into(loaded, state, 10, "a file")
+    assert (loaded.pretrained, loaded.untrained) == (False, [])
+    assert result.pretrained
+    assert len(result.untrained) == 2  # the classifier's weight and bias
+    assert result.model is loaded.model

@@ -140,6 +140,21 @@ def test_a_network_that_uses_its_weights_elsewhere_is_refused():
         fold_batch_norms(model, X)
 
 
+def test_numbers_that_become_nan_are_refused():
+    layer, norm = nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2, eps=0.0)
+    with torch.no_grad():
+        layer.weight.fill_(1e30)
+        norm.running_var.fill_(1e-20)
+    x = torch.tensor([[1e-30, 0.0], [2e-30, 0.0]])  # the folded weight is infinite, and infinity times 0 is NaN
+    with pytest.raises(ModelError, match="differ after its batch norms are folded"):
+        fold_batch_norms(nn.Sequential(layer, norm).eval(), x)
+
+
+def test_nan_that_the_network_outputs_anyway_is_no_refusal():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval()
+    assert fold_batch_norms(model, torch.tensor([[1.0, 2.0], [torch.nan, 1.0]])) == 1
+
+
 def test_train_mode_is_refused():
     with pytest.raises(ModelError, match="train mode"):
         fold_batch_norms(Cells(plain), X)

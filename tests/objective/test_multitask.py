@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def answers(scheme: Offline, seen: Batch) -> tuple[Tensor, list[Tensor]]:
 
 def test_bam_is_the_mixed_targets_loss_in_each_column_and_leaves_out_missing_labels() -> None:
     scheme, seen = taught(recipe("bam", {"epochs": 4})["method"])
-    seen.epoch = 1.0  # λ = ¼
+    seen = replace(seen, epoch=1.0)  # λ = ¼
     losses = next(scheme.turns(seen, 0))[1]
     said, told = answers(scheme, seen)
     shade = F.cross_entropy(said[[0], :3], torch.tensor([2])) + F.cross_entropy(said[[2], :3], torch.tensor([0]))
@@ -81,7 +82,7 @@ def test_bam_is_the_mixed_targets_loss_in_each_column_and_leaves_out_missing_lab
 def test_bams_gradient_is_that_of_the_annealed_target() -> None:
     full = torch.tensor([[2, 0], [0, 1], [0, 1], [1, 0]])
     scheme, seen = taught(recipe("bam", {"epochs": 4})["method"], targets=full)
-    seen.epoch = 3.0
+    seen = replace(seen, epoch=3.0)
     torch.stack(list(next(scheme.turns(seen, 0))[1].values())).sum().backward()
     model = scheme.players["student"].student.model
     ours = [p.grad.clone() for p in model.parameters()]

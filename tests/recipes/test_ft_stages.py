@@ -154,6 +154,10 @@ def staged(first: dict[str, Any], **then: Any) -> dict[str, Any]:
         (staged({}, term_weights="stage:frist"), "unknown stage 'frist': did you mean 'first'"),
         ({"term_weights": "stage:first"}, "unknown stage 'first'"),
         ({"term_weights": "parts.safetensors"}, "term_weights='parts.safetensors'"),
+        (
+            staged({"method": "ft"}, scheme="student_friendly", teacher="none"),
+            "scheme=student_friendly doesn't use the method's terms",
+        ),
         ({"scheme": "without_student"}, "kd has no trainable modules"),
         ({"scheme": "without_student", "teacher": "none", "method": "ce"}, "needs a teacher, from whose features"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,8 @@ def test_there_are_no_labels_in_it(name: str, tmp_path: Path, monkeypatch) -> No
 
     def unlabelled(self, split, *args, **options):
         for batch in batches(self, split, *args, **options):
-            batch.targets = None if split == "train" and options.get("train", True) else batch.targets
-            yield batch
+            hidden = split == "train" and options.get("train", True)
+            yield replace(batch, targets=None) if hidden else batch
 
     monkeypatch.setattr(DataModule, "batches", unlabelled)
     again = tutelage.distill(out=str(tmp_path / "b"), **keys)

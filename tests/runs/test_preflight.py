@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -104,6 +105,10 @@ def test_pulls():
     assert finding.level == "warning"
     assert "term kd pulls 500 times harder than ce" in finding.what
     assert "doesn't pull" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
+    for norm in (math.nan, math.inf):
+        findings = preflight.pulls({"ce": 1.0, "kd": norm})
+        assert levels(findings) == ["error"]
+        assert f"term kd has a gradient of norm {norm}" in findings[0].what
 
 
 def played(terms: Terms) -> Offline:

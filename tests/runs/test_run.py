@@ -22,7 +22,9 @@ from tutelage.models import serialization
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.run import Run
+from tutelage.training import fabric
 from tutelage.training.callbacks import Callback
+from tutelage.training.trainer import Trainer
 
 TINY = {"teacher": "cnn4", "student": "cnn2", "epochs": 2, "teacher_epochs": 2, "limit": 100, "device": "cpu"}
 
@@ -339,3 +341,27 @@ def test_the_path_of_a_folder_without_a_run_says_so(tmp_path, monkeypatch, role,
     with pytest.raises(ConfigError, match="is a folder and holds no run"):
         tutelage.distill(**{"student": "cnn2", "teacher": "cnn2", role: name, "epochs": 1})
     assert not (tmp_path / "runs").exists()
+
+
+def test_each_phase_begins_with_a_gradient_scaler_of_its_own(tmp_path, monkeypatch):
+    from lightning.fabric.plugins.precision import MixedPrecision
+
+    class Autocast(MixedPrecision):
+        def convert_input(self, data):
+            return data
+
+    scales = {}
+
+    def fit(trainer, scheme, data, fit=Trainer.fit):
+        scaler = trainer.fabric.strategy.precision.scaler
+        begin = scaler.get_scale()
+        students = fit(trainer, scheme, data)
+        scaler.update(4.0)  # as after many steps without an overflow, or with some
+        scales[len(scales)] = begin, scaler.get_scale()
+        return students
+
+    monkeypatch.setattr(fabric, "_precision", lambda settings: Autocast("16-mixed", "cpu"))
+    monkeypatch.setattr(Trainer, "fit", fit)
+    keys = TINY | {"epochs": 1, "teacher_epochs": 1, "optimizer": "adamw", "baseline": False}
+    tutelage.distill(**keys, out=str(tmp_path / "r"))
+    assert scales == {0: (65536.0, 4.0), 1: (65536.0, 4.0)}

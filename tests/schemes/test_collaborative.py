@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small import Plain, digits, fit, net
@@ -18,11 +20,14 @@ from tutelage.losses.response.ce import CE
 from tutelage.losses.response.kd import KD
 from tutelage.nn.model_profile import profile_model
 from tutelage.objective.terms import Terms
+from tutelage.policies.weight.gradient_ratio import GradientRatio
 from tutelage.schemes.collaborative import Collaborative
 from tutelage.schemes.collaborative_player import CollaborativePlayer
 from tutelage.schemes.peer_ensembles import create_ensemble
 from tutelage.structures import Outputs
 from tutelage.tasks.classification import Classification
+from tutelage.training.dot import DOT
+from tutelage.training.optimizers import distillation_terms
 
 DATA = digits(48)
 
@@ -41,8 +46,7 @@ def together(
 
 
 def wired(scheme: Collaborative, epoch: float = 0.0):
-    batch = next(DATA.batches("train", 16))
-    batch.epoch = epoch
+    batch = replace(next(DATA.batches("train", 16)), epoch=epoch)
     torch.manual_seed(7)
     scheme.wire(batch, 48)
     scheme.train()
@@ -187,6 +191,52 @@ def test_what_they_teach_each_other_gains_its_weight():
     assert losses == pytest.approx([0.0, 2.718281828 ** (-5 / 4), 1.0], abs=1e-4)
 
 
+def test_the_losses_keep_their_options_while_the_weight_of_mutual_teaching_rises():
+    for loss, count, ensemble in ((ONE(), 3, "gate"), (FFL(), 3, "feature_fusion"), (OKDDip(), 4, "attention")):
+        options = loss.options()
+        scheme, _, batch = wired(together(loss, count, ensemble, rise=4.0), 2.0)
+        played(scheme, batch)
+        assert loss.options() == options
+
+
+def test_a_weight_is_balanced_by_the_gradients_of_all_students():
+    scheme = together(CE() + 1.0 * KD(), split=None)
+    (term,) = [term for term in scheme.players["peers"].peer_terms.values() if isinstance(term.loss, KD)]
+    term.weight = GradientRatio(ratio=1.0)
+    fit(scheme, DATA, epochs=1)
+    scheme.players["peers"].peer_terms["kd"].weight.weight.fill_(1.0)
+    norms = {f"peers/peer{k}/{name}": norm for k in range(3) for name, norm in (("ce", 3.0 + k), ("kd", 1.0))}
+    assert scheme.balance(norms)
+    assert scheme.weights() == {f"peers/peer{k}/kd": 4.0 for k in range(3)}
+
+
+def test_dot_separates_the_gradients_of_what_they_teach_each_other(monkeypatch):
+    separated = []
+    stash = DOT.stash_teacher_gradients
+    monkeypatch.setattr(DOT, "stash_teacher_gradients", lambda self: (separated.append(self), stash(self)))
+    scheme = together(CE() + 1.0 * KD(), split=None)
+    fit(scheme, DATA, dot=0.075, epochs=1, batch_size=16)
+    assert len(separated) == DATA.steps(16)
+    assert distillation_terms(scheme.terms()) == {f"peers/peer{k}/kd" for k in range(3)}
+
+
+def test_the_terms_begin_with_what_an_earlier_stage_left():
+    left, _, _ = wired(together(CE() + 1.0 * MCL(), split=None))
+    with torch.no_grad():
+        for p in left.method_terms().parameters():
+            p.add_(1.0)
+    state = {name: x.clone() for name, x in left.method_terms().state_dict().items()}
+    networks = {f"peer{k}": Plain() for k in range(3)}
+    terms = Terms.from_method(CE() + 1.0 * MCL(), first=state)
+    scheme, _, _ = wired(Collaborative(CollaborativePlayer(networks, terms, Classification()), DATA))
+    assert state
+    for name, value in scheme.method_terms().state_dict().items():
+        assert torch.equal(value, state[name])
+    terms = Terms.from_method(CE() + 1.0 * MCL(), first={"fitnet.connectors.0.weight": torch.zeros(1)})
+    with pytest.raises(ConfigError, match="that stage leaves parts of fitnet, and here mcl has any"):
+        wired(Collaborative(CollaborativePlayer(networks, terms, Classification()), DATA))
+
+
 @pytest.mark.parametrize("variant", ["minlogit", "naive", "linear"])
 def test_kdcl_is_its_loss_of_separate_peers_in_any_order(variant):
     values = []
@@ -215,8 +265,7 @@ def test_kdcl_general_weighs_by_the_errors_on_the_validation_split_once_an_epoch
         group.students()["peer0"].model.fc.weight.mul_(5)
     played(scheme, batch)
     torch.testing.assert_close(scheme.epoch_weights[1], weights)
-    batch.epoch = 1.0
-    played(scheme, batch)
+    played(scheme, replace(batch, epoch=1.0))
     assert not torch.allclose(scheme.epoch_weights[1], weights)
 
 
@@ -254,8 +303,7 @@ def test_a_loss_of_embeddings_stands_beside_one_of_answers():
 
 def test_each_sees_an_augmentation_of_its_own_and_the_first_the_batch():
     data = tutelage.data.load("digits", limit=48, augment="shift")
-    batch = next(data.batches("train", 16, epoch=2))
-    batch.epoch = 2.0
+    batch = replace(next(data.batches("train", 16, epoch=2)), epoch=2.0)
     scheme = together(KDCL(), split=None, data=data, own_views=True)
     scheme.wire(batch, 48)
     views = scheme._views(batch, 3)

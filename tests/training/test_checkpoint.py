@@ -1,5 +1,6 @@
 """Checkpoints that survive being killed."""
 
+import math
 import random
 
 import pytest
@@ -97,3 +98,14 @@ def test_random_states_come_back(tmp_path):
     again = random.random(), random.gauss(0, 1), torch.rand(3)
     assert again[:2] == expected[:2]
     assert torch.equal(again[2], expected[2])
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_nan_is_never_the_best(higher: bool):
+    progress, (worse, better) = checkpoint.Progress(), (1.0, 2.0) if higher else (2.0, 1.0)
+    kept = []
+    for value in (math.nan, worse, math.nan, worse, better, math.nan):
+        if progress.is_better(value, higher):
+            progress.note_best(value)
+            kept.append(value)
+    assert kept[1:] == [worse, better]

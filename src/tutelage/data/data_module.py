@@ -188,8 +188,7 @@ class DataModule:
         for batch in self._load_batches(
             self.train, batches, augmentation, True, torch.device(device), memory_format, workers
         ):
-            batch.view = view
-            yield batch
+            yield replace(batch, view=view)
 
     def column(self, name: str) -> DataModule:
         """Return the data with the labels of one column only, and the samples that have a label in it.

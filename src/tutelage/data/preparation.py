@@ -196,15 +196,17 @@ def prepare_data(
     if val != VAL and (isinstance(source, DataModule) or "val" in source.splits):
         raise ConfigError(f"val={val}: {name!r} already has a validation split; remove val.")
     data = source if isinstance(source, DataModule) else _with_all_splits(name, source, val, seed)
+    content = fingerprint == "content"
     data = replace(
         data,
         name=name,
+        train=data.train.fingerprinted_by(content),
+        val=data.val.fingerprinted_by(content),
+        test=data.test.fingerprinted_by(content),
         size=size or data.size,
         augment=with_crop(augment, data.augment),
         loader_keys=data.loader_keys if loader_keys is None else loader_keys,
     )
-    for samples in (data.train, data.val, data.test):
-        samples.content = fingerprint == "content"
     selected = data if classes is None else select_classes(data, classes)
     return replace(selected, train=subsample(name, selected.train, limit, labels_per_class, seed))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,12 @@ class Split(ABC):
     def strata(self) -> Tensor | None:
         """Group numbers (N,) int64 for stratified subsets; None if they aren't known."""
         return self.labels
+
+    def fingerprinted_by(self, content: bool) -> Self:
+        """Return the same samples, whose fingerprint covers the contents of files or only their names and sizes."""
+        samples = copy.copy(self)
+        samples.content = content
+        return samples
 
     def column(self, number: int) -> Split:
         """Select the samples that have a label in this column, with this label only."""

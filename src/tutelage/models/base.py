@@ -32,7 +32,7 @@ class ModelRequest:
         return self.task == "segmentation"
 
 
-@dataclass
+@dataclass(frozen=True)
 class LoadedModel:
     """A model, and how it was made.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -74,10 +75,9 @@ def create(
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
-    loaded = SOURCES[source][1](request) if colon else create_built_in(request)
-    loaded.name = name
+    loaded = replace(SOURCES[source][1](request) if colon else create_built_in(request), name=name)
     if weights is not None:
-        load_into(loaded, read_weights(Path(weights)), classes, str(weights))
+        loaded = load_into(loaded, read_weights(Path(weights)), classes, str(weights))
     if size is not None and source != "python":
         try_once(loaded, request)
     return loaded

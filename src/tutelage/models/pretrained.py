@@ -9,6 +9,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -82,18 +83,18 @@ def first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, origin: str) -> None:
+def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, origin: str) -> LoadedModel:
     """Load a state dict; tensors that differ only in the number of classes or channels are adapted, and noted.
 
     A classifier of another number of classes keeps its random weights. A first convolution of another number of
-    channels becomes the mean over its input channels, scaled so that the sum stays. `loaded` gets the notes.
+    channels becomes the mean over its input channels, scaled so that the sum stays. The result has the notes on both.
     Raises: ModelError if other names or shapes differ.
     """
     model_state = loaded.model.state_dict()
     state, outside = strip_prefix(state, model_state)
-    fitted = dict(state)
+    fitted, notes, untrained = dict(state), list(loaded.notes), list(loaded.untrained)
     if outside:
-        loaded.notes.append(f"{origin} also holds {first_names(outside)}, which aren't the model's.")
+        notes.append(f"{origin} also holds {first_names(outside)}, which aren't the model's.")
     for key in sorted(model_state.keys() & state.keys()):
         value, target = state[key], model_state[key]
         if value.shape == target.shape:
@@ -103,11 +104,11 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
             note = (
                 f"{key}: {origin} has {value.shape[0]} classes, not {classes}; this layer starts from random weights."
             )
-            loaded.untrained.append(note)
+            untrained.append(note)
         elif is_stem(value, target):
             fitted[key] = value.mean(1, keepdim=True).expand_as(target) * (value.shape[1] / target.shape[1])
             note = f"{key}: {origin} has {value.shape[1]} channels, not {target.shape[1]}; averaged over them."
-            loaded.notes.append(note)
+            notes.append(note)
     wrong = [f"{key} {tuple(fitted[key].shape)} in the file, {tuple(model_state[key].shape)} in the model"
              for key in model_state if key in fitted and fitted[key].shape != model_state[key].shape]  # fmt: skip
     missing = [key for key in model_state if key not in fitted and not key.endswith("num_batches_tracked")]
@@ -119,7 +120,7 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
         raise ModelError(f"{origin} doesn't fit the model in {count} of {len(model_state)} tensors: {lists}. "
                          "Is it the same architecture?")  # fmt: skip
     loaded.model.load_state_dict(model_state | fitted)
-    loaded.pretrained = True
+    return replace(loaded, pretrained=True, untrained=untrained, notes=notes)
 
 
 def is_head(value: Tensor, target: Tensor, classes: int) -> bool:

@@ -6,6 +6,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,10 @@ def from_timm(request: ModelRequest) -> LoadedModel:
             loaded = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise creation_error(f"timm:{name}", request, error) from error
-    if published:
-        loaded.mean, loaded.std = normalisation(config.mean, config.std, request.channels)
-    if download and config.num_classes != request.classes:
-        loaded.untrained.append(new_head_note(name, config.num_classes, request))
-    return loaded
+    new_head = download and config.num_classes != request.classes
+    untrained = [new_head_note(name, config.num_classes, request)] if new_head else []
+    mean, std = normalisation(config.mean, config.std, request.channels) if published else (None, None)
+    return replace(loaded, mean=mean, std=std, untrained=untrained)
 
 
 def from_torchvision(request: ModelRequest) -> LoadedModel:
@@ -76,11 +76,12 @@ def from_torchvision(request: ModelRequest) -> LoadedModel:
             f"torchvision has no weights {tag!r} of {name}: expected one of {', '.join(choices.__members__)}."
         )
     preset = choices[tag].transforms()
-    loaded.mean, loaded.std = normalisation(preset.mean, preset.std, request.channels)
+    mean, std = normalisation(preset.mean, preset.std, request.channels)
+    loaded = replace(loaded, mean=mean, std=std)
     if hasattr(model, "transform_input"):
         model.transform_input = request.channels == 3
     if not request.local:
-        load_into(loaded, download_weights(choices[tag], name), request.classes, f"{name}:{tag}")
+        return load_into(loaded, download_weights(choices[tag], name), request.classes, f"{name}:{tag}")
     return loaded
 
 
@@ -117,7 +118,8 @@ def from_hugging_face(request: ModelRequest) -> LoadedModel:
             config = library.AutoConfig.from_pretrained(name, trust_remote_code=False)
             loaded = from_hub(library, config, request, published and not request.local)
             if published:
-                loaded.mean, loaded.std = normalisation(*processor_normalisation(library, name), request.channels)
+                mean, std = normalisation(*processor_normalisation(library, name), request.channels)
+                loaded = replace(loaded, mean=mean, std=std)
     except (ValueError, RuntimeError, KeyError) as error:
         raise creation_error(f"hf:{name}", request, error) from error
     return loaded
@@ -135,19 +137,19 @@ def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -
     model, report = auto.from_pretrained(
         name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
     )
-    loaded = LoadedModel(model.float(), name, pretrained=True)
+    untrained = []
     if old_classes != request.classes:
-        loaded.untrained.append(new_head_note(name, old_classes, request))
+        untrained.append(new_head_note(name, old_classes, request))
     if trained_on != request.channels:
-        loaded.untrained.append(
+        untrained.append(
             f"{name} was trained on {trained_on} channels, not {request.channels}; its first layer starts from random "
             "weights."
         )
     if missing := sorted(report["missing_keys"]):
-        loaded.untrained.append(
+        untrained.append(
             f"{name} has no {', '.join(missing[:3])} ({len(missing)} in total); they start from random weights."
         )
-    return loaded
+    return LoadedModel(model.float(), name, pretrained=True, untrained=untrained)
 
 
 def processor_normalisation(library: Any, name: str) -> tuple[Any, Any]:

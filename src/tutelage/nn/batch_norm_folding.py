@@ -65,8 +65,13 @@ def fold_batch_norms(model: nn.Module, inputs: Inputs, kept: Sequence[str] = ())
 
 def _close(before: Outputs, after: Outputs) -> bool:
     outputs = [(before.response, after.response), *((x, after.features[name]) for name, x in before.features.items())]
-    # NaN compares as not larger: NaN that the model gave before isn't the folding's fault
-    return not any((a - b).abs().max() > TOLERANCE * a.abs().max() for a, b in outputs)
+    # NaN and infinity that the model gave before aren't the folding's fault, others are
+    return all(torch.allclose(b, a, rtol=0.0, atol=TOLERANCE * _largest(a), equal_nan=True) for a, b in outputs)
+
+
+def _largest(x: Tensor) -> float:
+    """Return the largest absolute finite value, 0 without one."""
+    return x.abs().nan_to_num(0.0, 0.0).max().item()
 
 
 def _pairs(model: nn.Module, inputs: Inputs, kept: Sequence[str]) -> list[tuple[str, str]]:

@@ -53,10 +53,11 @@ def replay_outputs(recording: Recording) -> Iterator[None]:
             del module.forward
             if forward is not None:
                 module.forward = forward
-    if any(remaining.values()):
+    if left := dict.fromkeys(type(module).__name__ for module, outputs in remaining.items() if outputs):
         raise ModelError(
-            "the branches don't all call the modules that they share: their forwards depend on random numbers or on "
-            "values, or they are compiled; use another model, or set compile=false."
+            f"a forward calls {', '.join(left)} less often than the forward whose outputs it is given: the model's "
+            "forward depends on random numbers or on values, or the model is compiled; use another model, or set "
+            "compile=false."
         )
 
 

@@ -179,8 +179,12 @@ class Term(CheckedArguments, nn.Module):
             )
         if self.wiring.compares == "response":
             value = self._of_responses(student_outputs, teacher_outputs, batch, mask)
+        elif teacher_outputs is None:
+            raise ConfigError(
+                f"{type(self.loss).__name__} compares layers with a teacher's, and got no teacher outputs: pass them "
+                "(player(batch, teacher_outputs))."
+            )
         else:
-            assert teacher_outputs is not None
             value = self._of_features(self.wiring, student_outputs, teacher_outputs, batch)
         return self._weighted(value, batch.epoch, task_loss)
 

@@ -134,11 +134,15 @@ class Terms(nn.ModuleDict):
                 f"the weight of {', '.join(going)} is balanced against a supervised term, and the method has none; "
                 "add one ({name: ce})."
             )
-        if self.initial_state is not None:
-            self._load(self.initial_state)
+        self.load_initial_state()
 
-    def _load(self, initial_state: Mapping[str, Tensor]) -> None:
-        """Load the tensors of the same names."""
+    def load_initial_state(self) -> None:
+        """Load the tensors of `initial_state`, if there is one, that have the same names.
+
+        Raises: ConfigError if there is none, or another shape.
+        """
+        if (initial_state := self.initial_state) is None:
+            return
         own = self.state_dict()
         shared = [name for name in own if name in initial_state]
         for name in shared:

@@ -80,6 +80,11 @@ def wire(
     without_positions = isinstance(loss, Dense) and student.response.dim() == 2
     if teacher is not None and compares == "response" and (any(request.layers.values()) or without_positions):
         compares, connector = "last", connector or "conv1x1"
+    if teacher is None and compares != "response":
+        raise ConfigError(
+            f"{type(loss).__name__} compares layers, which are paired with a teacher's, and there is no teacher: name "
+            "one (teacher=…), or use a loss of responses."
+        )
     multitask.refuse_columns(loss, policies, compares, teacher, batch.columns)
     if teacher is not None and compares == "response":
         _refuse_other_shapes(loss, student.response, teacher.response)

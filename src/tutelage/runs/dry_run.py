@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -10,7 +10,6 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, ModelError, NotFinite
 from tutelage.nn.feature_extractor import run_once
 from tutelage.objective.player import refuse_single_sample
-from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
@@ -72,7 +71,7 @@ def _try_phase(builder: RunBuilder, storage: DryStorage, phase: Phase, samples: 
         take_turns(scheme, _first_batch(scheme, context, min(settings.batch_size, len(data.train))))
     refuse_single_sample(scheme.students(), batch, settings.batch_size // builder.inputs.fabric.world_size)
     if builder.plan.leaves_terms(phase):
-        storage.states[phase.name] = dict(terms_of(scheme).state_dict())
+        storage.states[phase.name] = dict(scheme.method_terms().state_dict())
     if builder.inputs.config.sharded:
         fsdp.refuse_unshardable(scheme)
     return DryRun(scheme, data, batch)
@@ -82,8 +81,7 @@ def _first_batch(scheme: Scheme, context: RunSchemeContext, samples: int) -> Bat
     """Return the first training samples of the first epoch, as the trainer batches them."""
     seed = context.inputs.config.seed
     batch = next(iter(context.data.batches("train", samples, seed=seed, **scheme.batching)))
-    batch.extras["epochs"] = context.config.epochs
-    return batch
+    return replace(batch, extras=batch.extras | {"epochs": context.config.epochs})
 
 
 def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> None:
@@ -100,8 +98,3 @@ def take_turns(scheme: Scheme, batch: Batch) -> None:
     for _, losses in scheme.turns(batch, 0):
         torch.stack(list(losses.values())).sum().backward()  # some schemes continue from the gradients
     scheme.zero_grad()
-
-
-def terms_of(scheme: Scheme) -> Terms:
-    """Return the first player's terms."""
-    return next(iter(scheme.terms().values()))

@@ -66,7 +66,7 @@ def write_phase_folder(
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
-    terms = None if scheme is None else next(iter(scheme.terms().values()), None)
+    terms = None if scheme is None else scheme.method_terms()
     has_classes = answers_classes(student, data, task)
     evaluation = evaluate_split(student, data, task, "test", batch_size) if has_classes else None
     for number, (peer, network) in enumerate(students.items()):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -114,7 +115,12 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
         for name, norm in norms.items()
         if norm == 0
     ]
-    real = {name: norm for name, norm in norms.items() if norm > 0}
+    findings += [
+        Finding("error", f"term {name} has a gradient of norm {norm}", "look at its inputs, or lower its weight.")
+        for name, norm in norms.items()
+        if not math.isfinite(norm)
+    ]
+    real = {name: norm for name, norm in norms.items() if 0 < norm < math.inf}
     if real and max(real.values()) > APART * min(real.values()):
         strong, weak = max(real, key=real.__getitem__), min(real, key=real.__getitem__)
         what = f"term {strong} pulls {real[strong] / real[weak]:.0f} times harder than {weak}"
@@ -195,11 +201,10 @@ def _try(run: Run, trial: Trial) -> None:
     wired = run.dry_run(run.config.batch_size)
     scheme, data = wired.scheme, wired.data
     scheme.to(run.fabric.device)
-    batch = wired.batch.to(run.fabric.device)
-    batch.epoch = float(run.config.epochs)  # past every warm-up
+    batch = replace(wired.batch.to(run.fabric.device), epoch=float(run.config.epochs))  # past every warm-up
     trial.student = next(iter(scheme.students().values()))
     trial.findings += settings(run.plan.config_for(run.plan.phases()[-1]), trial.student)
-    trial.terms = next(m for m in scheme.modules() if isinstance(m, Terms))
+    trial.terms = scheme.method_terms()
     trial.macs["student"] = macs(trial.student.model, data)
     trial.teacher = getattr(scheme, "teacher", None)
     if trial.teacher is not None:

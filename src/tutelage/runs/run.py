@@ -20,7 +20,7 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
-from tutelage.runs.dry_run import DryRun, dry_run, terms_of
+from tutelage.runs.dry_run import DryRun, dry_run
 from tutelage.runs.folder import free, make
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.networks import NetworkLoader
@@ -50,6 +50,7 @@ class Run:
     def __init__(self, config: Config, provided: Provided | None = None, folder: Path | None = None) -> None:
         self.inputs = RunInputs.load(config, provided or Provided())
         self.plan = RunPlan(self.inputs)
+        self.first_precision_state = self.fabric.strategy.precision.state_dict()
         if folder is None:
             teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
             self._note_idle_keys()
@@ -121,6 +122,8 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
+        if self.first_precision_state:  # with precision=16, the gradient scaler, which begins anew in each phase
+            self.fabric.strategy.precision.load_state_dict(self.first_precision_state)
         scheme, context = self.scheme(phase)
 
         def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
@@ -135,7 +138,7 @@ class Run:
         except Interrupted as error:
             raise Interrupted(f"{error} `tutelage resume {shlex.quote(str(self.folder))}` goes on.") from error
         if self.plan.leaves_terms(phase):
-            state = fsdp.full_state_dict(terms_of(scheme).state_dict())
+            state = fsdp.full_state_dict(scheme.method_terms().state_dict())
             if self.fabric.is_global_zero:
                 serialization.save_tensors(folder / "terms.safetensors", state)
         if self.fabric.is_global_zero:

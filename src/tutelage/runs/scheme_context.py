@@ -162,4 +162,11 @@ def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeCo
     """Build what a phase trains; return it with the context that it was made from."""
     context = RunSchemeContext(builder, phase)
     kind = registry.find_entry("schemes", context.config.scheme_name).load()
-    return kind.from_context(context, **context.config.scheme_options), context
+    scheme: Scheme = kind.from_context(context, **context.config.scheme_options)
+    config = context.config
+    if config.term_weights is not None and scheme.method_terms().initial_state is None:
+        raise ConfigError(
+            f"term_weights={config.term_weights}: scheme={config.scheme_name} doesn't use the method's terms, so "
+            "nothing can begin with these: remove term_weights."
+        )
+    return scheme, context

@@ -37,10 +37,11 @@ def cached(
     Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
     """
     if isinstance(teacher, RandomMember):
+        members = []
         for m, member in enumerate(teacher.member_teachers()):
-            own = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
-            teacher.members[m] = cached(member, data, config.model_copy(update={"cache": own}), settings, device)
-        return teacher
+            folder = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
+            members.append(cached(member, data, config.model_copy(update={"cache": folder}), settings, device))
+        return RandomMember(members, teacher.seed, teacher.epochs)
     plan = CachePlan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,
         storage=config.cache_storage,

@@ -146,14 +146,22 @@ class Scheme(CheckedArguments, nn.Module):
                     terms["/".join([name, *names, ""])] = module
         return terms
 
+    def method_terms(self) -> Terms:
+        """Return the first student's terms, by their names in the method."""
+        return next(iter(self.terms().values()), Terms())
+
     def balance(self, norms: Mapping[str, float]) -> bool:
         """Update the weights that depend on gradient norms; return True if there are any.
 
-        norms: gradient norms by "player/term".
+        norms: gradient norms by "player/term"; those of students that share their terms are added.
         """
-        has_balanced = False
+        prefixes: dict[Terms, list[str]] = {}
         for prefix, terms in self.terms().items():
-            has_balanced |= terms.balance({name.removeprefix(prefix): norm for name, norm in norms.items()})
+            prefixes.setdefault(terms, []).append(prefix)
+        has_balanced = False
+        for terms, of_students in prefixes.items():
+            total = {name: sum(norms.get(prefix + name, 0.0) for prefix in of_students) for name in terms}
+            has_balanced |= terms.balance(total)
         return has_balanced
 
     def weights(self) -> dict[str, float]:

@@ -15,6 +15,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.losses.online.kdcl import KDCL, generalisation_weights
 from tutelage.nn.feature_extractor import eval_no_grad
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
 from tutelage.schemes.collaborative_player import CollaborativePlayer, branch_outputs
 from tutelage.schemes.peer_ensembles import EnsembleName, create_ensemble
@@ -42,7 +43,7 @@ class Collaborative(Scheme):
 
     takes_teacher: ClassVar[bool] = False
     has_peers: ClassVar[bool] = True
-    provides = ("peer_weights",)
+    provides = ("peer_weights", "mutual_ramp")
 
     def __init__(
         self,
@@ -106,6 +107,16 @@ class Collaborative(Scheme):
         if any(isinstance(loss, KDCL) and loss.variant == "general" for loss in losses):
             batch = replace(batch, extras=batch.extras | {"peer_weights": self._validation_weights(group, batch)})
         yield "peers", self.players["peers"](batch, inputs, self._averages(group, batch, inputs))
+
+    def terms(self) -> dict[str, Terms]:
+        """Return the terms of the group, and for each student the terms that all students share."""
+        group: CollaborativePlayer = unwrap(self.players["peers"])
+        by_prefix = {"peers/": group.list_terms(), **{f"peers/{name}/": group.peer_terms for name in group.students()}}
+        return {prefix: terms for prefix, terms in by_prefix.items() if terms}
+
+    def method_terms(self) -> Terms:
+        """Return the group's terms and the students'."""
+        return unwrap(self.players["peers"]).method_terms()
 
     def _views(self, batch: Batch, count: int) -> list[Inputs]:
         """Return the batch's images for the first student, and new augmentations of the same samples for each other."""

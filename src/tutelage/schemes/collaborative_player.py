@@ -36,7 +36,8 @@ class CollaborativePlayer(nn.Module):
         ensemble: how the students' outputs are combined; None: PeerEnsemble.
         split: the layer from which on the students share no layer; None: they share nothing.
         gradient: the factor of the gradient where the branches meet.
-        rise: the number of epochs over which the weight of the mutual teaching rises, as exp(−5(1 − t)²).
+        rise: the number of epochs over which the weight of the mutual teaching rises, as exp(−5(1 − t)²). Group losses
+            get it as `mutual_ramp`, terms of single students are multiplied by it.
     """
 
     def __init__(
@@ -59,11 +60,8 @@ class CollaborativePlayer(nn.Module):
             {name: term for name, term in list_terms.items() if term.loss.compares == "embedding"}
         )
         self.peer_terms = Terms({name: term for name, term in terms.named_terms().items() if not term.loss.list_inputs})
+        self.initial_state = terms.initial_state
         self.rise = Ramp(epochs=rise, shape="sigmoid")
-        self.full_weights = {
-            name: getattr(term.loss, self.ensemble.ramped_option, 1.0)
-            for name, term in self.group_terms.named_terms().items()
-        }
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
         """Split the networks, and size the ensemble and the terms from one example."""
@@ -91,6 +89,15 @@ class CollaborativePlayer(nn.Module):
         for student_outputs, teacher_outputs in list(comparisons.values())[:1]:
             student, teacher = (profile_with_outputs(profile, x) for x in (student_outputs, teacher_outputs[0]))
             self.peer_terms.wire(student, teacher, batch, samples, provides)
+        self.method_terms().load_initial_state()
+
+    def method_terms(self) -> Terms:
+        """Return the terms of the method, by its names."""
+        return Terms(self.list_terms().named_terms() | self.peer_terms.named_terms(), self.initial_state)
+
+    def list_terms(self) -> Terms:
+        """Return the terms of the whole group."""
+        return Terms(self.group_terms.named_terms() | self.embedding_terms.named_terms())
 
     def forward_student(self, batch: Batch, inputs: list[Inputs] | None = None) -> list[Outputs]:
         """Return each student's outputs."""
@@ -110,10 +117,9 @@ class CollaborativePlayer(nn.Module):
         ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
             mask = self.task.mask(batch)
-            for name, term in self.group_terms.named_terms().items():
-                if self.ensemble.ramped_option:
-                    setattr(term.loss, self.ensemble.ramped_option, ramp * self.full_weights[name])
-            losses = self.group_terms(*self.ensemble.group_comparison(outputs), batch, mask) if self.group_terms else {}
+            ramped = replace(batch, extras=batch.extras | {"mutual_ramp": ramp})
+            group = self.ensemble.group_comparison(outputs)
+            losses = self.group_terms(*group, ramped, mask) if self.group_terms else {}
             if self.embedding_terms:
                 losses |= self.embedding_terms(self.embeddings(outputs), None, batch, mask)
             if not self.peer_terms:

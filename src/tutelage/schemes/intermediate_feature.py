@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.errors import ModelError
 from tutelage.nn.connectors import as_vector
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
+from tutelage.objective.terms import Terms
 from tutelage.schemes.base import SchemeContext, SelfTaught
 from tutelage.structures import Batch, Outputs
+from tutelage.tasks.base import Task
 from tutelage.utils.options import Layer
 
 
@@ -29,16 +31,17 @@ class IntermediateFeature(SelfTaught):
     @classmethod
     def from_context(cls, context: SchemeContext, layer: Layer = "auto") -> IntermediateFeature:
         """Build the student."""
-        player = IntermediateFeaturePlayer(context.network(), context.terms(), context.task)
-        player.layer = layer
-        return cls(player)
+        return cls(IntermediateFeaturePlayer(context.network(), context.terms(), context.task, layer))
 
 
 class IntermediateFeaturePlayer(Player):
-    """A student whose member outputs are its logits and a middle feature."""
+    """A student whose member outputs are its logits and a middle feature; layer: where it is, "auto" or a name."""
 
-    layer = "auto"
     token_form = "patches"
+
+    def __init__(self, model: nn.Module, terms: Terms, task: Task, layer: str = "auto") -> None:
+        super().__init__(model, terms, task)
+        self.layer = layer
 
     def default_layer(self, profile: ModelProfile) -> str:
         """Return the stage before the last.

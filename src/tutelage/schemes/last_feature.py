@@ -31,9 +31,7 @@ class LastFeature(Offline):
         teacher = context.teacher(network)
         if context.extra_students():
             raise ConfigError("scheme=last_feature has one student: remove students=.")
-        player = LastFeaturePlayer(network, context.terms(), context.task)
-        player.layer = layer
-        return cls(player, teacher)
+        return cls(LastFeaturePlayer(network, context.terms(), context.task, layer), teacher)
 
 
 class LastFeaturePlayer(IntermediateFeaturePlayer):

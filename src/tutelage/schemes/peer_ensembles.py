@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +20,7 @@ Comparisons = dict[str, tuple[Outputs, list[Outputs]]]
 
 
 class PeerEnsemble(nn.Module):
-    """No combination: each student learns from the mean logits of the others, detached.
-
-    ramped_option: the option of the group's loss that weights the students' mutual teaching, and rises in training.
-    """
-
-    ramped_option: ClassVar[str] = ""
+    """No combination: each student learns from the mean logits of the others, detached."""
 
     def layers(self, profile: ModelProfile) -> list[str]:
         """Return the layers whose features the ensemble requires."""
@@ -62,7 +57,6 @@ class Gate(PeerEnsemble):
     Raises: ConfigError if the students share nothing.
     """
 
-    ramped_option = "consistency_weight"
     gate_input: str
 
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
@@ -108,8 +102,6 @@ class Attention(_EmbeddedEnsemble):
     Raises: ConfigError with fewer than three students.
     """
 
-    ramped_option = "alpha"
-
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Create the two projections."""
         if len(outputs) < 3:
@@ -135,8 +127,6 @@ class Fusion(_EmbeddedEnsemble):
     Paper: Wu, Gong. AAAI 2021. arXiv:2006.04147
     """
 
-    ramped_option = "consistency_weight"
-
     def build(self, outputs: Sequence[Outputs], split: str, layers: Sequence[str]) -> None:
         """Create the classifier."""
         (self.embedding,) = layers
@@ -157,7 +147,6 @@ class FeatureFusion(PeerEnsemble):
     Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058
     """
 
-    ramped_option = "consistency_weight"
     layer: str
 
     def layers(self, profile: ModelProfile) -> list[str]:

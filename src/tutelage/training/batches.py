@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -75,5 +75,5 @@ class TrainingBatches:
             **batching,
         )
         for i, batch in enumerate(batches, start):
-            batch.epoch, batch.extras["epochs"] = epoch + i / self.steps, settings.epochs
-            yield batch
+            extras = batch.extras | {"epochs": settings.epochs}
+            yield replace(batch, epoch=epoch + i / self.steps, extras=extras)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import time
@@ -51,8 +52,10 @@ class Progress:
         self.position = 0
 
     def is_better(self, value: float, higher_is_better: bool) -> bool:
-        """Return whether a validation metric beats the best so far."""
-        return self.best is None or ((value > self.best) == higher_is_better and value != self.best)
+        """Return whether a validation metric beats the best so far; NaN beats nothing, and every number beats NaN."""
+        if self.best is None or math.isnan(self.best):
+            return self.best is None or not math.isnan(value)
+        return value > self.best if higher_is_better else value < self.best
 
     def set_best(self, value: float) -> None:
         """Record the best metric, of the epoch that ends now."""

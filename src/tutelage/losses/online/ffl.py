@@ -20,7 +20,8 @@ class FFL(Response):
     p(z) = softmax(z/T), no gradient flows to what is matched: the parts "truth", "fused" and "ensemble".
 
     Shapes: student the M sub-networks' logits, stacked (M, B, C, …) or a list; teacher the fused classifier's z_f
-    (B, C, …), which is trained; targets (B, …) int64; each part is (B, …), summed over sub-networks.
+    (B, C, …), which is trained; targets (B, …) int64; mutual_ramp: a factor of w; each part is (B, …), summed over
+    sub-networks.
     Paper: Kim, Hyun, Chung, Kwak. ICPR 2020. arXiv:1904.09058, T = 3; the authors' code has ε = 10⁻⁷ and raises w over
     80 epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
@@ -41,12 +42,14 @@ class FFL(Response):
         networks = [torch.randn(6, 5) for _ in range(3)]
         return networks, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, student: ModelLogits, teacher: Tensor, *, targets: Tensor, mutual_ramp: float = 1.0
+    ) -> dict[str, Tensor]:
         networks = stack_logits(student)
         fused = softened_kls(networks, teacher.detach(), self.temperature, self.eps).sum(0)
         ensemble = softened_kl(teacher, networks.detach().mean(0), self.temperature, self.eps)
         return {
             "truth": ce_of_each(networks, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
-            "fused": self.consistency_weight * fused,
-            "ensemble": self.consistency_weight * ensemble,
+            "fused": mutual_ramp * self.consistency_weight * fused,
+            "ensemble": mutual_ramp * self.consistency_weight * ensemble,
         }

@@ -22,7 +22,8 @@ class OKDDip(Response):
     targets too, through which Q and K learn.
 
     Shapes: student the leader's logits (B, C); teacher the M peers', stacked (M, B, C) or a list, trained too;
-    query, key (B, M, D), linear projections of the peers' pooled features; targets (B,) int64; each part is (B,).
+    query, key (B, M, D), linear projections of the peers' pooled features; targets (B,) int64; mutual_ramp: a factor
+    of α; each part is (B,).
     Paper: Chen, Mei, Wang, Feng, Chen. AAAI 2020. arXiv:1912.00350; the authors' code has ε = 10⁻⁷ and raises α over 80
     epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
@@ -46,7 +47,14 @@ class OKDDip(Response):
         return torch.randn(6, 5), peers, inputs
 
     def forward(
-        self, student: Tensor, teacher: ModelLogits, *, query: Tensor, key: Tensor, targets: Tensor
+        self,
+        student: Tensor,
+        teacher: ModelLogits,
+        *,
+        query: Tensor,
+        key: Tensor,
+        targets: Tensor,
+        mutual_ramp: float = 1.0,
     ) -> dict[str, Tensor]:
         peers = stack_logits(teacher)
         require_same_shape(self, student, peers[0])
@@ -54,4 +62,7 @@ class OKDDip(Response):
         mixed = torch.einsum("bij,jbc->ibc", attention, peers)
         group = softened_kls(peers, mixed, self.temperature, self.eps).sum(0)
         group = group + softened_kl(student, peers.mean(0), self.temperature, self.eps)
-        return {"truth": ce_of_each(torch.cat([student[None], peers]), targets).sum(0), "group": self.alpha * group}
+        return {
+            "truth": ce_of_each(torch.cat([student[None], peers]), targets).sum(0),
+            "group": mutual_ramp * self.alpha * group,
+        }

@@ -19,7 +19,7 @@ class ONE(Response):
     term: the parts "truth" and "ensemble".
 
     Shapes: student the M branches' logits, stacked (M, B, C, …) or a list; teacher their gated sum z_e (B, C, …),
-    trained too; targets (B, …) int64; each part is (B, …), summed over branches.
+    trained too; targets (B, …) int64; mutual_ramp: a factor of w; each part is (B, …), summed over branches.
     Paper: Lan, Zhu, Gong. NeurIPS 2018. arXiv:1806.04606, T = 3; the authors' code has ε = 10⁻⁷ and raises w over
     80 epochs.
     Raises: ConfigError if the temperature isn't above 0, or shapes differ.
@@ -40,10 +40,12 @@ class ONE(Response):
         branches = [torch.randn(6, 5) for _ in range(3)]
         return branches, torch.randn(6, 5), {"targets": torch.randint(5, (6,))}
 
-    def forward(self, student: ModelLogits, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, student: ModelLogits, teacher: Tensor, *, targets: Tensor, mutual_ramp: float = 1.0
+    ) -> dict[str, Tensor]:
         branches = stack_logits(student)
         matched = softened_kls(branches, teacher.detach(), self.temperature, self.eps)
         return {
             "truth": ce_of_each(branches, targets).sum(0) + ce_of_each(teacher.unsqueeze(0), targets)[0],
-            "ensemble": self.consistency_weight * matched.sum(0),
+            "ensemble": mutual_ramp * self.consistency_weight * matched.sum(0),
         }
