@@ -82,7 +82,7 @@ class Collaborative(Scheme):
                 "recompute and strategy."
             )
         networks = {name: context.network(k, name) for k, name in enumerate(names)}
-        terms = context.terms(truth=False)
+        terms = context.terms(add_task_loss=False)
         if not any(term.loss.list_inputs for term in terms.named().values()):
             terms = context.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0
