@@ -132,7 +132,7 @@ def test_every_key_about_data_is_recorded_and_holds_on_resume(tmp_path):
     told = yaml.safe_load((whole.folder / "config.yaml").read_text())
     assert {key: told[key] for key in keys} == keys
     assert json.loads((whole.folder / "result.json").read_text())["data"]["train"] == 20
-    with pytest.raises(ConfigError, match=r"evaluate: its data, 'datasets', was given as an object"):
+    with pytest.raises(ConfigError, match=r"evaluate: its data, 'datasets', was passed as an object"):
         tutelage.evaluate(whole.folder)
     assert tutelage.evaluate(whole.folder, (TRAIN, TEST)).values["accuracy"] == whole.result["student"]["accuracy"]
 

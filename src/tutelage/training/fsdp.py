@@ -36,9 +36,9 @@ def refuse(scheme: Scheme) -> None:
     if single:
         faults.append(f"{', '.join(single)}: a number alone can't be divided")
     for name, term in ((n, m) for n, m in scheme.named_modules() if isinstance(m, Term)):
-        requested = {ask for names in term.loss_inputs.values() for ask in names}
+        requested = {required for names in term.loss_inputs.values() for required in names}
         if "student_head" in requested or ("head" in requested and getattr(scheme, "teacher", None) is None):
-            faults.append(f"{name} asks for the student's classifier, which is divided")
+            faults.append(f"{name} requires the student's classifier, which is divided")
         if isinstance(term.weight, Weight) and type(term.weight).balance is not Weight.balance:
             faults.append(f"{name}'s weight goes by gradient norms, which aren't measured on shares")
     if faults:
