@@ -76,7 +76,7 @@ class Weight(DataclassModule):
 
     paper: ClassVar[str] = ""
     compares: ClassVar[bool] = True
-    """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
+    """True if the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
     def current(self) -> float | None:
         """Return the factor in use if it stays the same until gradients are next measured, and None otherwise."""

@@ -88,7 +88,7 @@ class Scheme(Checked, nn.Module):
 
     players: nn.ModuleDict
     batching: Mapping[str, Any] = {}
-    """How training batches are composed: the arguments `order`, `each` and `copies` of DataModule.batches."""
+    """The composition of training batches: the arguments `order`, `each` and `copies` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
     has_peers: ClassVar[bool] = False

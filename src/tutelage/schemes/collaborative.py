@@ -35,6 +35,7 @@ class Collaborative(Scheme):
         average: the decay of moving averages of the students, which then teach the other students; None: no averages.
             The decay begins as 1 − 1/(n + 1).
         others: the number of further samples of its class that accompany each sample of a batch.
+
     Raises: ConfigError for fewer than two students, or an unknown ensemble.
     """
 

@@ -28,26 +28,26 @@ class TrainingBatches:
 
     @cached_property
     def steps(self) -> int:
-        """Training batches of an epoch."""
+        """Return the training batches of an epoch."""
         world = self.fabric.world_size
         return self.data.steps(self.settings.batch_size // world, world)
 
     @property
     def layout(self) -> torch.memory_format | None:
-        """The memory format of images and weights, if it isn't theirs."""
+        """The memory format of images and weights; None: unchanged."""
         return torch.channels_last if self.settings.channels_last and not self.settings.sharded else None
 
     @property
     def validation_is_shared(self) -> bool:
-        """Whether each process validates a part; else each validates on all samples."""
+        """True if each process validates a part; else each validates on all samples."""
         return 1 < self.fabric.world_size <= len(self.data.val)
 
     def train(self, epoch: int, start: int = 0) -> Generator[Batch]:
-        """The training batches of an epoch, from its `start`-th."""
+        """Return the training batches of an epoch, from its `start`-th."""
         return self._batches("train", epoch, start, True, self.batching)
 
     def validation(self, epoch: int) -> Generator[Batch]:
-        """The validation batches after an epoch."""
+        """Return the validation batches after an epoch."""
         return self._batches("val", epoch, 0, self.validation_is_shared, {})
 
     def _batches(

@@ -19,32 +19,32 @@ class Callback:
     """
 
     def on_event(self, event: Event) -> None:
-        """Pass any event on to its own hook below; to be overridden by what treats all events alike."""
+        """Pass an event on to its own hook below; override it to treat all events alike."""
         event.send(self)
 
     def on_phase_begin(self, phase: str, phases: int) -> None:
-        """A phase of a run begins; phases: how many the run has."""
+        """Called when a phase of a run begins; phases: the number of the run's phases."""
 
     def on_resume(self, step: int, epoch: int) -> None:
-        """Training goes on from this step, after this many validated epochs: forget what came later."""
+        """Called when training resumes from `step`, after `epoch` validated epochs: discard later events."""
 
     def on_train_begin(self, event: TrainBegin) -> None:
-        """A training begins or goes on."""
+        """Called when a training begins or resumes."""
 
     def on_step_end(self, event: StepEnd) -> None:
-        """A log point is reached: after `log_every` steps, and after each epoch's last."""
+        """Called at a log point: after `log_every` steps, and after each epoch's last."""
 
     def on_gradient_norms(self, event: GradientNorms) -> None:
-        """The terms' gradients were measured: before the first step of some epochs."""
+        """Called when the terms' gradients were measured: before the first step of some epochs."""
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """An epoch is over and its student is validated."""
+        """Called when an epoch is over and its student is validated."""
 
     def on_train_end(self, event: TrainEnd) -> None:
-        """A training is complete."""
+        """Called when a training is complete."""
 
     def on_message(self, event: Message) -> None:
-        """There is a note or a warning, from a training or from what prepares it."""
+        """Called for a note or a warning, from a training or its preparation."""
 
 
 class JsonLines(Callback):
@@ -55,12 +55,12 @@ class JsonLines(Callback):
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def on_event(self, event: Event) -> None:
-        """Append its row."""
+        """Append the event's row."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event.row()) + "\n")
 
     def on_resume(self, step: int, epoch: int) -> None:
-        """Keep the rows up to there."""
+        """Keep the rows up to that step."""
         if not self.path.exists():
             return
         if not self.path.is_file():
@@ -88,7 +88,7 @@ class Logger(Callback):
         self.logger = logger
 
     def on_event(self, event: Event) -> None:
-        """Log its numbers under flat names."""
+        """Log the event's numbers under flat names."""
         row = event.row()
         metrics = flat({k: v for k, v in row.items() if k in ("losses", "norms", "val", "lr", "seconds")})
         if metrics and "step" in row:
@@ -96,12 +96,12 @@ class Logger(Callback):
         super().on_event(event)
 
     def on_train_end(self, event: TrainEnd) -> None:
-        """Tell the logger that all went well."""
+        """Finish the logger successfully."""
         self.logger.finalize("success")
 
 
 def tag(name: str) -> str:
-    """A figure's name as every logger takes it: letters, digits, `_-. /`, and numbers for what else there is."""
+    """Return a metric's name that all loggers accept: letters, digits, `_-. /`, and numbers for other characters."""
     return "".join(c if c.isalnum() or c in "_-. /" else f"_{ord(c):x}_" for c in name)
 
 

@@ -21,7 +21,7 @@ KEPT = 2
 
 @dataclass
 class Progress:
-    """How far a training is: steps, whole epochs, batches of the current epoch, and the best validation so far."""
+    """The progress of a training: steps, whole epochs, batches of the current epoch, and the best validation so far."""
 
     step: int = 0
     epoch: int = 0
@@ -76,13 +76,13 @@ def forget(folder: Path, kept: int) -> None:
 
 
 def left(folder: Path | None) -> str:
-    """The sentence on what there is to go back to."""
+    """Return a sentence about the checkpoint to resume from."""
     newest = max(filter(_is_whole, folder.glob("step-*.pt")), default=None) if folder else None
     return f"The checkpoint {newest} is sound." if newest else "No checkpoint was written before."
 
 
 def load(folder: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
-    """The newest whole checkpoint, None if there never was one; torn ones are named through `warn`.
+    """Return the newest whole checkpoint, None if there never was one; torn ones are named through `warn`.
 
     Raises: CheckpointError if there are checkpoints and all are torn.
     """
@@ -106,7 +106,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def random_state() -> dict[str, Any]:
-    """Every global random state: Python's, NumPy's, torch's, the GPUs'."""
+    """Return the global random states of Python, NumPy, torch and the GPUs."""
     kind, keys, *rest = np.random.get_state()
     state: dict[str, Any] = {
         "python": random.getstate(),
@@ -119,7 +119,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Take back what `random_state` gave."""
+    """Restore the states that `random_state` returned."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kind, keys, *rest = state["numpy"]

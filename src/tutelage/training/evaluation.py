@@ -1,4 +1,4 @@
-"""How well a network does on a split, with all counting on its device."""
+"""Evaluation of a network on a split; metrics are accumulated on its device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tutelage.tasks.base import Task
 
 @dataclass
 class EvaluationResult:
-    """A network's figures on a split: by name (accuracy, loss …), the confusion, and its predictions if kept.
+    """A network's metrics on a split by name (accuracy, loss …), the confusion matrix, and its predictions if kept.
 
     confusion: (3, N), each pair of truth and answer that occurs, and how often; `matrix()` is the same as a (C, C).
     """
@@ -34,7 +34,7 @@ class EvaluationResult:
     index: Tensor | None = None
 
     def matrix(self) -> Tensor:
-        """The confusion with the truth in rows."""
+        """Return the confusion matrix with the true classes in rows."""
         truth, outputs, counts = self.confusion
         matrix = counts.new_zeros(self.classes, self.classes)
         return matrix.index_put_((truth, outputs), counts, accumulate=True)
@@ -79,7 +79,7 @@ def evaluate(
 
 
 def answered(model: nn.Module, batch: Batch) -> Tensor:
-    """A network's response to a batch, in as few parts as there is memory for.
+    """Return a network's response to a batch, in as few parts as there is memory for.
 
     Raises: ModelError if there isn't enough for one sample.
     """

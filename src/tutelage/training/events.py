@@ -1,4 +1,4 @@
-"""What happens in a training, as values; `row()` gives the line of metrics.jsonl."""
+"""The events of a training, as values; `row()` gives the line of metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 class Event:
-    """Abstract: something that happened; its fields are the row's, in their order."""
+    """Abstract: an event; its fields are the row's, in their order."""
 
     kind: str
 
@@ -79,7 +79,7 @@ class GradientNorms(Event):
 
 @dataclass(frozen=True)
 class EpochEnd(Event):
-    """An epoch is over and a student was validated; epoch: how many are over; val: its metrics."""
+    """An epoch is over and a student was validated; epoch: the number of epochs done; val: its metrics."""
 
     kind = "epoch"
     step: int
@@ -94,7 +94,7 @@ class EpochEnd(Event):
 
 @dataclass(frozen=True)
 class TrainEnd(Event):
-    """The training is complete; seconds: how long it took, over all its processes' lives."""
+    """The training is complete; seconds: its duration, over all processes that worked on it."""
 
     kind = "end"
     step: int
@@ -107,14 +107,14 @@ class TrainEnd(Event):
 
 @dataclass(frozen=True)
 class Message(Event):
-    """A note or a warning, in words; step: where in a training, None outside of one."""
+    """A note or a warning; step: the step of the training, None outside of one."""
 
     message: str
     kind: Literal["note", "warning"] = "note"
     step: int | None = None
 
     def row(self) -> Row:
-        """Return the event as a JSON object, without a step where there is none."""
+        """Return the event as a JSON object, without a step if there is none."""
         step = {} if self.step is None else {"step": self.step}
         return {"kind": self.kind} | step | {"message": self.message}
 

@@ -1,4 +1,4 @@
-"""Lightning Fabric, set up as the settings say."""
+"""Lightning Fabric, set up from the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.utils.compat import with_start_method
 
 
 def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "fork"] = "popen") -> Any:
-    """Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
+    """Return Lightning Fabric for these settings; several devices by DDP or FSDP, on torchrun's machines."""
     from lightning.fabric import Fabric
     from lightning.fabric.strategies.ddp import DDPStrategy
 
@@ -24,7 +24,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
     if settings.sharded:
         strategy = _sharded(settings.devices, start)
     elif settings.devices > 1:
-        # replicas keep buffers of their own (memory banks); torch has renamed the option that says so
+        # replicas keep buffers of their own (memory banks); torch has renamed the option for it
         sync = (
             "forward_sync_buffers"
             if "forward_sync_buffers" in signature(DistributedDataParallel).parameters
@@ -49,7 +49,7 @@ def make_fabric(settings: TrainerSettings, start: Literal["popen", "spawn", "for
 
 
 def _precision(settings: TrainerSettings) -> Any:
-    """Autocast, if any. Fabric would turn what a forward is given to half precision too: the teacher's answers."""
+    """Return the precision plugin: autocast, but without Fabric's casting of inputs, which are also teacher outputs."""
     from lightning.fabric.plugins.precision import MixedPrecision, Precision
 
     class Autocast(MixedPrecision):
@@ -67,12 +67,12 @@ def _precision(settings: TrainerSettings) -> Any:
 
 
 def _spread(devices: int) -> tuple[int, int]:
-    """How many machines there are, and how many processes each has: torchrun says so, or else all are here."""
+    """Return the number of machines and of processes on each: torchrun's, or else all on this machine."""
     if devices == 1 or "LOCAL_WORLD_SIZE" not in os.environ:
         return 1, devices
     world, here = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if world != devices:
-        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: say devices={world}.")
+        raise ConfigError(f"devices={devices}, but torchrun started {world} processes: set devices={world}.")
     return world // here, here
 
 

@@ -27,7 +27,7 @@ from tutelage.teachers.moving_average import MovingAverage
 def refuse(scheme: Scheme) -> None:
     """Refuse a wired scheme that can't be trained in shares.
 
-    Raises: ConfigError that lists why.
+    Raises: ConfigError that lists the reasons.
     """
     faults = []
     if any(isinstance(m, MovingAverage) for m in scheme.modules()):
@@ -64,7 +64,7 @@ def shard(player: nn.Module, inputs: Inputs, mesh: Any) -> nn.Module:
 
 
 def full_state_dict(value: Any) -> Any:
-    """A state (dicts and lists of tensors) with its shares made whole, on the CPU; every process must call it."""
+    """Return a state (dicts and lists of tensors) with its shares joined, on the CPU; all processes must call it."""
     if isinstance(value, dict):
         return {name: full_state_dict(x) for name, x in value.items()}
     if isinstance(value, list | tuple):
@@ -90,7 +90,7 @@ def load_optimiser(optimiser: Optimizer, saved: dict[str, Any]) -> None:
 
 
 def _as(like: Any, value: Any) -> Any:
-    """A whole tensor, divided as its like is, if that is its shape."""
+    """Return a whole tensor, divided as the reference is, if it has its shape."""
     from torch.distributed.tensor import distribute_tensor
 
     if not (_is_share(like) and isinstance(value, Tensor) and value.shape == like.shape):
@@ -99,7 +99,7 @@ def _as(like: Any, value: Any) -> Any:
 
 
 def meta_copy(student: FeatureExtractor) -> FeatureExtractor:
-    """A copy without weights, to be made before they are divided."""
+    """Return a copy without weights, to be made before they are divided."""
     memo: dict[int, Any] = {
         id(p): nn.Parameter(torch.empty_like(p, device="meta"), p.requires_grad) for p in student.parameters()
     }
@@ -107,7 +107,7 @@ def meta_copy(student: FeatureExtractor) -> FeatureExtractor:
 
 
 def with_full_weights(copied: FeatureExtractor, student: FeatureExtractor) -> FeatureExtractor:
-    """A copy without weights (which stays so), given the student's, whole; every process must call it."""
+    """Return a network with the student's whole weights, from a copy without weights; all processes must call it."""
     made = copy.deepcopy(copied)
     device = next(student.parameters()).device
     state = {name: x.to(device).clone() for name, x in full_state_dict(student.state_dict()).items()}

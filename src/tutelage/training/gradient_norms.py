@@ -1,4 +1,4 @@
-"""How hard each term pulls at the student."""
+"""The gradient norm of each term at the student."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from tutelage.utils.compat import unwrap, with_submodules
 
 
 def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
-    """‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; it leaves no trace.
+    """Return ‖∇ (weighted term)‖₂ over the students' parameters, by "player/term"; no state changes.
 
-    Measured on copies of the buffers, outside DDP (one forward may have only one backward there), on the batch's turns.
+    It is measured on copies of the buffers, outside DDP (one forward may have only one backward there), on the batch's
+    turns.
     Raises: ConfigError if a term's value has no gradient at all.
     """
     wrapped = dict(scheme.players.items())
@@ -46,7 +47,7 @@ def gradient_norms(scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
 
 
 def refuse_infinite(losses: Mapping[str, float], step: int, left: str) -> None:
-    """Refuse to go on with a term that isn't a number; left: what there is to go on from.
+    """Refuse to go on with a term that isn't a number; left: a sentence on the checkpoint to resume from.
 
     Raises: NotFinite that names the terms.
     """

@@ -1,4 +1,4 @@
-"""Optimisers and the learning rate's course."""
+"""Optimisers and the learning rate's schedule."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USUAL = {"sgd": (1e-4, 1.0), "adamw": (1e-6, 1e-2)}
 
 
 def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
-    """What the settings say, or leave open and suits the module; its `own_settings` win over them."""
+    """Return a module's settings: the run's, with defaults that suit the module; its `own_settings` take precedence."""
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     name = settings.optimizer
     if name == "auto":
@@ -34,13 +34,13 @@ def suited(settings: TrainerSettings, module: nn.Module) -> OptimizerSettings:
 
 
 def _has_layer_norms(module: nn.Module) -> bool:
-    """Whether a network in it has; connectors and losses decide nothing."""
+    """Return whether a network in the module has layer norms; those of connectors and losses don't count."""
     networks: list[nn.Module] = [m for m in module.modules() if isinstance(m, FeatureExtractor)]
     return any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for network in networks or [module] for m in network.modules())
 
 
 def optimiser(module: nn.Module, settings: TrainerSettings) -> Optimizer:
-    """The optimiser of a module's trainable parameters; its `own_settings` are those that it has otherwise."""
+    """Return the optimiser of a module's trainable parameters; its `own_settings` replace the run's."""
     name, lr, decay = suited(settings, module)
     settings = settings.model_copy(update=getattr(module, "own_settings", {}))
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -62,21 +62,21 @@ class SeparatesTeacherGradients(Protocol):
     """
 
     def stash_teacher_gradients(self) -> None:
-        """Take the gradients that are there as those of the distillation terms, and leave none."""
+        """Take the current gradients as those of the distillation terms, and clear them."""
 
 
 def distillation_terms(terms: Mapping[str, Terms]) -> set[str]:
-    """The names of the terms that need a teacher, by what stands before them: "student/kd"."""
+    """Return the names of the terms that need a teacher, with their player: "student/kd"."""
     return {before + n for before, of in terms.items() for n, term in of.named().items() if term.loss.needs_teacher}
 
 
 def scheduler(optimizer: Optimizer, settings: TrainerSettings, steps_an_epoch: int) -> LambdaLR:
-    """Steps the optimiser's learning rate along its course."""
+    """Return the scheduler of the optimiser's learning rate."""
     return LambdaLR(optimizer, lr_multiplier(settings, steps_an_epoch))
 
 
 def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
-    """Be as far as that state is, on the course and at the peak that the settings say now."""
+    """Restore a schedule's progress, with the course and the peak of the current settings."""
     peaks = schedule.base_lrs
     schedule.load_state_dict(state)
     schedule.base_lrs = peaks
@@ -87,7 +87,7 @@ def restore_schedule(schedule: LambdaLR, state: dict[str, Any]) -> None:
 
 
 def averages(students: Mapping[str, nn.Module], decay: float | None) -> dict[str, AveragedModel]:
-    """Copies of the students that are to follow them, buffers too; none without a decay."""
+    """Return moving averages of the students, also of their buffers; none without a decay."""
     if decay is None:
         return {}
     average = get_ema_multi_avg_fn(decay)

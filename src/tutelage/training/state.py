@@ -1,4 +1,4 @@
-"""What belongs to one training: made by `prepare`, moved on by the trainer, kept in checkpoints."""
+"""The state of one training: made by `prepare`, advanced by the trainer, kept in checkpoints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MakeOptimiser = Callable[[nn.Module, TrainerSettings], Optimizer]
 
 @dataclass(frozen=True)
 class OptimisedModule:
-    """A module with its optimiser (as Fabric wraps it) and the course of its learning rate."""
+    """A module with its optimiser (as Fabric wraps it) and the schedule of its learning rate."""
 
     module: nn.Module
     optimiser: Any
@@ -48,13 +48,13 @@ class OptimisedModule:
 
     @cached_property
     def separates(self) -> bool:
-        """Whether the optimiser wants the gradients of distillation terms apart."""
+        """True if the optimiser takes the gradients of distillation terms separately."""
         return isinstance(self.optimiser.optimizer, SeparatesTeacherGradients)
 
 
 @dataclass
 class TrainingState:
-    """A wired scheme with its batches and optimisers, and how far its training is.
+    """A wired scheme with its batches and optimisers, and the progress of its training.
 
     optimised: by player. averages: moving averages of the students, if any. meta_copies: of the students, without
     weights, if these are divided over devices. distillation_terms: those whose gradients some optimiser wants apart,
@@ -75,11 +75,11 @@ class TrainingState:
 
     @property
     def schedules(self) -> list[LambdaLR]:
-        """Every optimiser's."""
+        """The schedules of all optimisers."""
         return [part.schedule for parts in self.optimised.values() for part in parts]
 
     def after_step(self) -> None:
-        """Move on what follows the optimisers' steps."""
+        """Update schedules, scheme and averages after the optimisers' steps."""
         for schedule in self.schedules:
             schedule.step()
         self.scheme.after_step()
@@ -95,7 +95,7 @@ class TrainingState:
     # students
 
     def networks(self) -> dict[str, FeatureExtractor]:
-        """What is validated and becomes the result: the students, whole copies of them, or their moving averages."""
+        """Return the networks to validate: the students, whole copies of them, or their moving averages."""
         if self.meta_copies:
             return {n: fsdp.with_full_weights(self.meta_copies[n], student) for n, student in self.students.items()}
         return {
@@ -103,11 +103,11 @@ class TrainingState:
         } or self.students
 
     def keep_weights(self, networks: Mapping[str, nn.Module]) -> None:
-        """Keep the weights that these networks have now as the best."""
+        """Keep the current weights of these networks as the best."""
         self.best_weights = {n: {k: v.detach().clone() for k, v in s.state_dict().items()} for n, s in networks.items()}
 
     def result(self, keep: str) -> dict[str, nn.Module]:
-        """The networks with their last weights or, where keep is "best", their best: bare modules in eval mode."""
+        """Return the networks with their last weights or, if keep is "best", their best: unwrapped, in eval mode."""
         networks = self.networks()
         if keep == "best" and self.best_weights is not None:
             for name, network in networks.items():
@@ -117,7 +117,7 @@ class TrainingState:
     # checkpoints
 
     def to_checkpoint(self, fabric: Any) -> dict[str, Any]:
-        """Return everything that the rest of the training depends on; every process must call it."""
+        """Return the state on which the rest of the training depends; all processes must call it."""
         return {
             "progress": asdict(self.progress),
             "players": {n: fsdp.full_state_dict(unwrap(p).state_dict()) for n, p in self.scheme.players.items()},
@@ -135,7 +135,7 @@ class TrainingState:
         }
 
     def restore_modules(self, saved: dict[str, Any]) -> None:
-        """Give players, optimisers, schedules and averages what `to_checkpoint` took.
+        """Restore players, optimisers, schedules and averages from the state of `to_checkpoint`.
 
         Raises: RuntimeError, KeyError or ValueError if it is another training's.
         """
@@ -149,7 +149,7 @@ class TrainingState:
             average.load_state_dict(saved["averages"][name])
 
     def restore_progress(self, saved: dict[str, Any], fabric: Any) -> None:
-        """Take back the rest, but for the random state."""
+        """Restore the other entries, except the random state."""
         self.scheme.load_checkpoint_state(saved["scheme"])
         fabric.strategy.precision.load_state_dict(saved["precision"])
         self.best_weights = saved["best_weights"]
@@ -197,7 +197,7 @@ def _wire(scheme: Scheme, example: Batch, batches: TrainingBatches) -> None:
 def _optimise(
     scheme: Scheme, example: Batch, batches: TrainingBatches, make_optimiser: MakeOptimiser
 ) -> dict[str, list[OptimisedModule]]:
-    """Wrap the scheme's players, divided where the settings say so; return each player's parts with optimisers."""
+    """Wrap the scheme's players, divided if the settings shard them; return each player's parts with optimisers."""
     settings, fabric = batches.settings, batches.fabric
     updates = -(-batches.steps // settings.accumulate)
     optimised: dict[str, list[OptimisedModule]] = {}
@@ -214,7 +214,7 @@ def _optimise(
 
 
 def _some_separate(optimised: dict[str, list[OptimisedModule]], settings: TrainerSettings) -> bool:
-    """Whether some optimiser wants the gradients of distillation terms apart; refuse what doesn't go with that."""
+    """Return whether an optimiser takes the gradients of distillation terms separately; refuse settings against it."""
     separate = [part.optimiser.optimizer for parts in optimised.values() for part in parts if part.separates]
     barred = {
         "accumulate": settings.accumulate > 1,
@@ -222,8 +222,8 @@ def _some_separate(optimised: dict[str, list[OptimisedModule]], settings: Traine
         "precision=16": settings.precision == "16",
     }
     if separate and any(barred.values()):
-        given = ", ".join(name for name, is_given in barred.items() if is_given)
+        conflicts = ", ".join(name for name, is_set in barred.items() if is_set)
         raise ConfigError(
-            f"{type(separate[0]).__name__} keeps two gradients apart, which doesn't go with {given}: leave it out."
+            f"{type(separate[0]).__name__} keeps two gradients apart, which doesn't go with {conflicts}: leave it out."
         )
     return bool(separate)

@@ -85,7 +85,7 @@ class Trainer:
 
     @property
     def progress(self) -> Progress:
-        """How far the newest training is."""
+        """The progress of the newest training."""
         return self.state.progress if self.state is not None else Progress()
 
     # the whole
@@ -179,7 +179,7 @@ class Trainer:
             part.optimiser.step()
 
     def _stash_teacher_gradients(self, state: TrainingState, name: str, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give the optimisers that want them apart the gradients of the distillation terms; return the other terms."""
+        """Give the optimisers that take them separately the distillation terms' gradients; return the other terms."""
         distilled = {term: loss for term, loss in losses.items() if f"{name}/{term}" in state.distillation_terms}
         separating = [part for part in state.optimised[name] if part.separates]
         if not distilled or not separating:
@@ -206,7 +206,7 @@ class Trainer:
         self._notify(Message(message, "warning", state.progress.step))
 
     def _log(self, state: TrainingState) -> None:
-        """One look at the device: the mean of each term since the last, over the batches that had it."""
+        """Read the losses from the device: each term's mean since the last reading, over the batches that had it."""
         losses = state.take_losses()
         if not losses:
             return
@@ -222,7 +222,7 @@ class Trainer:
         return progress.epoch % every == 0 and not self.settings.sharded
 
     def _with_norms(self, state: TrainingState, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; the first is also used to measure each term's gradient norm."""
+        """Yield the batches; the first is also used to measure each term's gradient norm."""
         first, scheme, progress = next(batches), state.scheme, state.progress
         norms = self._norms(scheme, first, progress.step)
         if scheme.balance(norms):
@@ -233,7 +233,7 @@ class Trainer:
         yield from batches
 
     def _norms(self, scheme: Scheme, batch: Batch, step: int) -> dict[str, float]:
-        """The processes' mean."""
+        """Return the mean over the processes."""
         norms = gradient_norms(scheme, batch, step)
         means = self.fabric.all_reduce(torch.tensor(list(norms.values())), reduce_op="mean")
         return dict(zip(norms, means.tolist(), strict=True))
@@ -254,7 +254,7 @@ class Trainer:
     # checkpoints and signals
 
     def _resume(self, state: TrainingState) -> None:
-        """Go on from the newest whole checkpoint, if there is one."""
+        """Resume from the newest whole checkpoint, if there is one."""
         folder = self.folder
         if folder is None:
             return
@@ -307,7 +307,7 @@ class Trainer:
 
 
 def _paired_layers(scheme: Scheme) -> dict[str, Any]:
-    """The student's and teacher's layers that each term compares, by the term's name."""
+    """Return the student's and teacher's layers that each term compares, by the term's name."""
     return {name.split(".")[-1]: m.pairs for name, m in scheme.named_modules() if isinstance(m, Term) and m.pairs}
 
 
