@@ -1,4 +1,4 @@
-"""A whole run in one call: what the command line does, with objects wherever it takes names."""
+"""A whole run in one call: as the command line does it, but objects may take the place of names."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from tutelage.utils import checksums
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder and what it found."""
+    """A finished run: its folder and its result."""
 
     folder: Path
     result: dict[str, Any]
-    student_module: nn.Module | None = None
-    """The student, if it was given as an object."""
+    given: nn.Module | None = None
+    """The student, if it was passed as an object."""
 
     @property
     def student(self) -> nn.Module:
-        """The taught network, in eval mode."""
-        return serialization.load(self.folder, copy.deepcopy(self.student_module))
+        """The distilled student, in eval mode."""
+        return serialization.load(self.folder, copy.deepcopy(self.given))
 
     @property
     def report(self) -> Path:
@@ -53,7 +53,7 @@ class FinishedRun:
         return summary.line(self.folder, self.result)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """Return the HTML that a notebook shows."""
         return summary.html(self.folder, self.report, self.result)
 
 
@@ -66,15 +66,19 @@ def distill(
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
 ) -> FinishedRun:
-    """Teach a student: train the teacher if need be, the student alone and the student taught, and compare.
+    """Distil a teacher into a student: train the teacher if needed, the student alone and with it, and compare.
 
-    student, teacher: names (`tutelage list models`), run folders, or modules; with data="digits" both have defaults.
-    data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such: train,
-    (train, test), (train, val, test), or a dict by split; with these, `classes`, `mean`, `std`, `normalised` and
-    `fields` mean what they do in `tutelage.data.from_datasets`. method: a loss or sum of losses
-    (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
-    progress: whether to print it; None: in terminals and notebooks. keys: any other key of the configuration
-    (`tutelage distill --help`).
+    Args:
+        student: a name (`tutelage list models`), a run folder, or a module; data="digits" has a default.
+        teacher: the same, a mapping or a list of them.
+        data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such:
+            train, (train, test), (train, val, test), or a dict by split; with Datasets, `classes`, `mean`, `std`,
+            `normalised` and `fields` mean the same as in `tutelage.data.from_datasets`.
+        method: a loss or sum of losses (`KD(4) + 0.5 * AT()`), a Terms, a list of them, a name or recipe.
+        callbacks: additional callbacks of the trainer.
+        progress: whether to print progress; None: in terminals and notebooks.
+        keys: any other key of the configuration (`tutelage distill --help`).
+
     Raises: ConfigError and the other TutelageErrors, each with the mend.
     """
     more: dict[str, Any] = {**keys}
@@ -88,7 +92,7 @@ def distill(
 
 @contextmanager
 def _with_progress(provided: Provided, seeds: int, progress: bool | None) -> Iterator[Provided]:
-    """Print progress if that is wanted, or in a terminal or notebook: yields the objects with that callback."""
+    """Print progress if `progress` is true, or None in a terminal or notebook; yield the objects with that callback."""
     from tutelage.runs.progress import ProgressDisplay
 
     shown = ProgressDisplay(seeds)
@@ -107,9 +111,9 @@ def train(
     **keys: Unpack[RunKeys],
 ) -> FinishedRun:
     """Train a network without a teacher: a baseline, or the teacher of later runs."""
-    for word in ("student", "teacher", "method"):
-        if word in keys:
-            raise ConfigError(f"train: {word}=…: it trains one network, model=, by the labels; distill has a {word}.")
+    for key in ("student", "teacher", "method"):
+        if key in keys:
+            raise ConfigError(f"train: {key}=…: it trains one network, model=, by the labels; distill has a {key}.")
     return distill(model, "none", data, None, callbacks, progress, **keys)
 
 
@@ -124,19 +128,24 @@ def resume(
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
 ) -> FinishedRun:
-    """Go on with a run that was stopped or killed, or with more epochs; what it was given as objects is given again.
+    """Resume a run that was stopped or killed, or train a finished one for more epochs.
 
-    keys: those of `epochs`, `lr`, `device`, `workers` and what else may change when a run goes on that are to change.
-    progress: as for `distill`.
+    Args:
+        folder: the run folder.
+        callbacks: additional callbacks of the trainer.
+        student: the module, if the run was begun with one; likewise `teacher`, `data` and `method`.
+        progress: as for `distill`.
+        keys: new values of `epochs`, `lr`, `device`, `workers` and other keys that may change on resume.
+
     Raises: ConfigError if such an object is missing; CheckpointError if it is no run folder or its data has changed.
     """
     refuse_kinds(folder=folder)
     rest: dict[str, Any] = {**keys}
     provided, overrides = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
-    named = {key: value for key, value in overrides.items() if value not in (None, "")}
+    changes = {key: value for key, value in overrides.items() if value not in (None, "")}
     with _with_progress(provided, 0, progress) as watched:
         return open_run(
-            resuming.resume(folder, watched, named | rest), student if isinstance(student, nn.Module) else None
+            resuming.resume(folder, watched, changes | rest), student if isinstance(student, nn.Module) else None
         )
 
 
@@ -148,10 +157,13 @@ def build_cache(
     engine: str = "processes",
     **keys: Unpack[RunKeys],
 ) -> Iterator[tuple[Path, int]]:
-    """Build, view by view, the cache that a run of the same arguments and cache=True would read; folder and view each.
+    """Build the cache that a run of the same arguments and cache=True would read; yield the folder and each view.
 
-    engine: "processes" (this one, and those of devices=) or "ray" (a cluster's, to which everything goes by name).
-    Raises: ConfigError if the teacher isn't trained yet; CacheError if what is there isn't what was asked for.
+    Args:
+        student, teacher, data, method, keys: as for `distill`.
+        engine: "processes" (this one, and those of devices=) or "ray" (those of a cluster; takes names, no objects).
+
+    Raises: ConfigError if the teacher isn't trained yet; CacheError if the folder holds another cache.
     """
     more: dict[str, Any] = {**keys}
     provided, overrides = apart(student, teacher, data, method, (), more)
@@ -159,31 +171,37 @@ def build_cache(
 
 
 def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> EvaluationResult:
-    """Figures of a run's student, or of a module, on a data set's test split; data: None takes the run's own.
+    """Return the metrics of a run's student, or of a module, on a data set's test split.
 
-    The images are normalised and sized as the run had them. A Dataset that stands alone is the test split. keys: size,
-    classes, column, task and batch_size, and those of Datasets.
+    The images are normalised and sized as in the run.
+
+    Args:
+        model: a run folder, a saved network's file, or a module.
+        data: as for `distill`, but a single Dataset is the test split; None: the run's own.
+        keys: size, classes, column, task and batch_size, and the options of Datasets.
     """
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = serialization.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
     if data is None and not isinstance(card, serialization.ModelCard):
-        raise ConfigError("evaluate: which data? Give data=…; a bare module doesn't know what it was trained on.")
+        raise ConfigError(
+            "evaluate: data=… is missing; only networks from run folders record the data that they were trained on."
+        )
     if data is None and isinstance(card, serialization.ModelCard):
         if not is_name(card.data):
-            raise ConfigError(f"evaluate: its data, {card.data!r}, was given as an object: give it again (data=…).")
+            raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data = card.data
     provided, overrides = apart_data(alone_for_test(data), keys)
     for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
-        raise ConfigError(f"evaluate: {key}=… changes no figure of the test split: leave it out.")
+        raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
-            card_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
+            model_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
             raise ConfigError(
-                f"{model} was made for {len(card.classes)} classes ({card_classes} …) and "
+                f"{model} was made for {len(card.classes)} classes ({model_classes} …) and "
                 f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({data_classes} …) and "
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
@@ -195,5 +213,5 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
 
 
 def open_run(folder: Path, student: nn.Module | None = None) -> FinishedRun:
-    """The finished run in a folder; student: a module of its kind, if it was given as an object."""
+    """Return the finished run in a folder; student: a module of its kind, if it was passed as an object."""
     return FinishedRun(folder, json.loads(checksums.read_verified(folder / "result.json")), student)

@@ -1,6 +1,6 @@
-"""What goes wrong and how to mend it: one family of errors, one wording.
+"""The exception classes: one family of errors, one wording.
 
-TutelageError            says what was given, what was expected and the mend
+TutelageError            its message gives the value, the expectation and the mend
 ├── ConfigError          the request itself is wrong (exit code 2)
 ├── DataError            the data can't be read or used
 ├── ModelError           a model can't be made, loaded or captured
@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 
 class TutelageError(Exception):
-    """What was given, what was expected, and the mend."""
+    """Base class of all errors; the message gives the value, the expectation and the mend."""
 
     exit_code = 1
 
@@ -29,11 +29,11 @@ class ConfigError(TutelageError, ValueError):
 
 
 class DataError(TutelageError):
-    """The data can't be read, or doesn't fit what was asked of it."""
+    """The data can't be read, or doesn't fit the configuration."""
 
 
 class ModelError(TutelageError):
-    """A model can't be made, loaded or looked into."""
+    """A model can't be made or loaded, or its features can't be captured."""
 
 
 class CheckpointError(TutelageError):
@@ -55,21 +55,21 @@ class Interrupted(TutelageError):
 
 
 LONGEST = 100
-"""Characters of a value in a message."""
+"""The largest number of characters of a value in a message."""
 
 
 def shown(text: object) -> str:
-    """A text in a message: not longer than a line."""
+    """Return a text for a message, shortened to `LONGEST` characters."""
     text = str(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 FEW = 12
-"""So many names are listed; of more, those that come near."""
+"""The largest number of names that a message lists; of more, only near names."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str:
-    """The sentence for a name that isn't known: near names, and the rest if they are few; listed: what lists them all.
+    """Return the message for an unknown name: near names, and all if they are few; listed: the command that lists all.
 
     >>> unknown("loss", "dkdd", ["kd", "dkd"])
     "unknown loss 'dkdd': did you mean 'dkd' or 'kd'? Known: dkd, kd."
@@ -79,8 +79,10 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> str
     names = sorted(known)
     near = difflib.get_close_matches(shown(name), names, n=3, cutoff=0.6)
     hint = f": did you mean {' or '.join(map(repr, near))}?" if near else ":" if len(names) <= FEW else "."
-    few = ", ".join(names) if len(names) <= FEW else f"{len(names)}, which `{listed}` lists" if listed else _some(names)
-    return f"unknown {kind} {shown(name)!r}{hint} Known: {few}."
+    listing = (
+        ", ".join(names) if len(names) <= FEW else f"{len(names)}, which `{listed}` lists" if listed else _some(names)
+    )
+    return f"unknown {kind} {shown(name)!r}{hint} Known: {listing}."
 
 
 def _some(names: list[str]) -> str:
@@ -88,7 +90,7 @@ def _some(names: list[str]) -> str:
 
 
 def plain(name: object) -> str:
-    r"""A name from outside, on one line and safe to print: what isn't printable is escaped.
+    r"""Return a name on one line and safe to print: characters that aren't printable are escaped.
 
     >>> plain("a\x1b[31m\nb\udce9")
     'a\\x1b[31m\\nb\\udce9'

@@ -1,4 +1,4 @@
-"""How a student is trained: the trainer's options, each declared once with its help and its range."""
+"""The trainer's options, each declared once with its help and its range."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OptimizerSettings(NamedTuple):
 
 
 DEFAULTS = {"sgd": OptimizerSettings("sgd", 0.05, 5e-4), "adamw": OptimizerSettings("adamw", 1e-3, 0.05)}
-"""What each optimiser has where nothing is said."""
+"""Each optimiser's default settings."""
 
 
 class TrainerSettings(BaseModel):
@@ -35,24 +35,27 @@ class TrainerSettings(BaseModel):
     epochs: ChangesOnResume[Epochs] = Field(30, description="passes over the training data")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="samples a step, over all devices")
     lr: ChangesOnResume[float | None] = Field(
-        None, gt=0, le=100, description="peak learning rate; None: 0.05 of sgd, 0.001 of adamw"
+        None, gt=0, le=100, description="peak learning rate; None: 0.05 for sgd, 0.001 for adamw"
     )
     optimizer: Literal["auto", "sgd", "adamw"] = Field(
         "auto",
         description="sgd (Nesterov momentum), adamw, or auto: adamw for networks with layer norms (transformers), "
         "unless lr is above 0.01; sgd for the others",
     )
-    momentum: Share = Field(0.9, description="of sgd")
+    momentum: Share = Field(0.9, description="momentum of sgd")
     dot: Annotated[Share, InBaseline(0.0)] = Field(
         0.0,
-        description="DOT's gap: momentum + gap for the teacher's terms, − gap for the ground truth's; 0: one momentum",
+        description="DOT's gap: momentum + gap for the distillation terms, momentum − gap for the task loss; 0: one "
+        "momentum",
     )
     weight_decay: float | None = Field(
-        None, ge=0, le=10, description="of the optimiser; None: 0.0005 of sgd, 0.05 of adamw"
+        None, ge=0, le=10, description="weight decay; None: 0.0005 for sgd, 0.05 for adamw"
     )
-    schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="of the learning rate")
+    schedule: Literal["cosine", "step", "constant"] = Field("cosine", description="schedule of the learning rate")
     milestones: list[float] = Field(
-        [0.625, 0.75, 0.875], max_length=100, description="shares of training where `step` cuts lr by 10"
+        [0.625, 0.75, 0.875],
+        max_length=100,
+        description="shares of the training after which schedule=step divides lr by 10",
     )
     lr_warmup: float | None = Field(
         None,
@@ -64,7 +67,7 @@ class TrainerSettings(BaseModel):
         5.0,
         gt=0,
         le=1e9,
-        description="largest gradient norm of each optimiser's parameters; none: as large as they are",
+        description="largest gradient norm of each optimiser's parameters; none: no clipping",
     )
     accumulate: int = Field(1, ge=1, le=10_000, description="batches whose gradients make one step")
     precision: RunWide[Literal["32", "bf16", "16"]] = Field(
@@ -74,10 +77,12 @@ class TrainerSettings(BaseModel):
         "auto", min_length=1, max_length=100, description="auto, cpu, cuda, mps"
     )
     devices: RunWide[int] = Field(
-        1, ge=1, le=4096, description="processes, one a device, over which batches are spread"
+        1, ge=1, le=4096, description="number of devices, with one process each; batches are divided among them"
     )
     strategy: RunWide[Literal["ddp", "fsdp"]] = Field(
-        "ddp", description="of several devices: each has the whole student, or a share of its weights (less memory)"
+        "ddp",
+        description="with several devices: each has the whole student (ddp), or a share of its weights (fsdp: less "
+        "memory)",
     )
     channels_last: bool = Field(True, description="image batches and networks in the faster memory layout")
     compile: bool = Field(False, description="torch.compile student and teacher")
@@ -87,7 +92,10 @@ class TrainerSettings(BaseModel):
     )
     ema: Share | None = Field(None, description="decay of a moving average of the student, which becomes the result")
     patience: int | None = Field(
-        None, ge=1, le=100_000, description="stop after so many epochs without a better validation figure"
+        None,
+        ge=1,
+        le=100_000,
+        description="epochs without a better validation metric after which training stops; None: never",
     )
     keep: Literal["last", "best"] = Field("last", description="the last epoch's student, or the best on validation")
     snapshots: Annotated[list[int], InBaseline([])] = Field(
@@ -95,14 +103,17 @@ class TrainerSettings(BaseModel):
         max_length=1000,
         description="epochs after which the network is also kept, as epoch-N.safetensors in its training's folder",
     )
-    seed: RunWide[int] = Field(0, ge=0, le=2**31, description="of everything random")
+    seed: RunWide[int] = Field(0, ge=0, le=2**31, description="seed of all random numbers")
     views: RunWide[int | None] = Field(
         None,
         ge=1,
         le=100_000,
-        description="augmented views of a sample, over again after so many epochs; None: new ones, with a cache 4",
+        description="number of augmented views of a sample, repeated in turn over the epochs; None: a new one each "
+        "epoch, or 4 with a cache",
     )
-    view_seed: RunWide[int] = Field(0, ge=0, le=2**31, description="of the augmentations, where views are counted")
+    view_seed: RunWide[int] = Field(
+        0, ge=0, le=2**31, description="seed of the augmented views, if their number is set"
+    )
     workers: ChangesOnResume[int] = Field(0, ge=0, le=256, description="processes that decode images")
     log_every: ChangesOnResume[int] = Field(20, ge=1, le=1_000_000, description="steps between log points")
     checkpoint_every: ChangesOnResume[float] = Field(
@@ -111,7 +122,7 @@ class TrainerSettings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _as_yaml_has_it(cls, value: Any) -> Any:
+    def _as_plain_value(cls, value: Any) -> Any:
         return to_plain(value)
 
     @field_validator("precision", "teacher_precision", mode="before", check_fields=False)
@@ -121,12 +132,12 @@ class TrainerSettings(BaseModel):
 
     @property
     def rise(self) -> float:
-        """The epochs over which the learning rate rises."""
+        """The number of epochs over which the learning rate rises."""
         return min(self.epochs / 20, 5.0) if self.lr_warmup is None else self.lr_warmup
 
     @property
     def sharded(self) -> bool:
-        """Whether each device holds a share of the weights."""
+        """True if each device holds a share of the weights."""
         return self.strategy == "fsdp" and self.devices > 1
 
     @model_validator(mode="after")
@@ -137,12 +148,12 @@ class TrainerSettings(BaseModel):
         return self
 
     def _follow(self) -> None:
-        """Set what follows from other keys."""
+        """Set the keys that follow from others."""
         if self.patience is not None and self.keep == "last":
             self.keep = "best"
 
     def contradictions(self) -> Iterator[str]:
-        """Which keys don't go together, a sentence each that names all of them."""
+        """Yield a sentence for each set of keys that contradict each other."""
         if self.rise >= self.epochs:
             yield f"lr_warmup={self.lr_warmup} takes all of epochs={self.epochs}: make it shorter"
         if any(not 0 < m < 1 for m in self.milestones) or sorted(self.milestones) != self.milestones:
@@ -157,8 +168,8 @@ class TrainerSettings(BaseModel):
             yield "recompute=true, compile=true: the compiler itself chooses what to recompute; take one"
         barred = {"ema": self.ema is not None, "compile": self.compile, "precision=16": self.precision == "16"}
         if self.sharded and any(barred.values()):
-            given = ", ".join(name for name, is_given in barred.items() if is_given)
-            yield f"strategy=fsdp doesn't go with {given}: leave it out, or use strategy=ddp"
+            conflicts = ", ".join(name for name, is_set in barred.items() if is_set)
+            yield f"strategy=fsdp doesn't go with {conflicts}: leave it out, or use strategy=ddp"
         if self.precision == "16" and self.device == "cpu":
             yield "precision=16 needs a GPU (device=cuda): on the CPU use precision=32"
 
@@ -170,8 +181,8 @@ class TrainerSettings(BaseModel):
             "precision=16": self.precision == "16",
         }
         if any(barred.values()):
-            given = ", ".join(name for name, is_given in barred.items() if is_given)
-            yield f"dot={self.dot} keeps two gradients apart, which doesn't go with {given}: leave it out"
+            conflicts = ", ".join(name for name, is_set in barred.items() if is_set)
+            yield f"dot={self.dot} keeps two gradients apart, which doesn't go with {conflicts}: leave it out"
         if not self.dot <= self.momentum < 1 - self.dot:
             yield f"dot={self.dot}: momentum={self.momentum} ± {self.dot} must lie in 0 … 1"
 

@@ -1,4 +1,4 @@
-"""The two values that travel: a batch of data, and what a model said about it."""
+"""The two values that the parts exchange: a batch of data, and a model's outputs for it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Inputs = Tensor | dict[str, Tensor]
 
 
 def move(value: Any, device: torch.device | str) -> Any:
-    """The same with its tensors on a device; what is copied to the CPU is there when this returns."""
+    """Return the value with its tensors on a device; copies to the CPU are complete on return."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=torch.device(device).type != "cpu")
     if isinstance(value, Mapping):
@@ -27,14 +27,17 @@ def move(value: Any, device: torch.device | str) -> Any:
 
 @dataclass  # a value; not frozen, since Lightning's mixed precision refuses frozen dataclasses
 class Batch:
-    """One step's data.
+    """The data of one step.
 
-    inputs: a tensor (B, …) or a dict of them, by modality. targets: what the ground truth says, None if unlabelled.
-    index: (B,) int64, each sample's number in its data set. epoch: how far training is, in epochs (1.5 = half-way
-    through the second). view: which of a fixed number of augmented views of its samples it has, None if they aren't
-    counted. columns: how many classes each label column has, if the targets are (B, K) with a column for each of K
-    tasks; a response has their logits side by side, and a target below 0 isn't known. asks: anything else that a loss
-    may ask for by keyword.
+    Args:
+        inputs: a tensor (B, …) or a dict of them, by modality.
+        targets: the ground truth; None if unlabelled.
+        index: (B,) int64, each sample's number in its data set.
+        epoch: the progress of the training in epochs (1.5 = half-way through the second).
+        view: the number of the samples' augmented view, of a fixed number of views; None if each epoch has new ones.
+        columns: the number of classes of each label column, if the targets are (B, K) with a column for each of K
+            tasks; a response has the columns' logits side by side, and a target below 0 is unknown.
+        extras: other inputs that a loss may require by keyword.
     """
 
     inputs: Inputs
@@ -46,7 +49,7 @@ class Batch:
     extras: dict[str, Any] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
-        """The same batch on a device; 4-D inputs in `memory_format` if given."""
+        """Return the batch on a device; 4-D inputs in `memory_format` if given."""
 
         def shape(x: Tensor) -> Tensor:
             return x.contiguous(memory_format=memory_format) if memory_format is not None and x.dim() == 4 else x
@@ -57,18 +60,18 @@ class Batch:
         return replace(self, inputs=inputs, targets=targets, index=index, extras=extras)
 
     def available(self) -> dict[str, Any]:
-        """What a loss may ask for by keyword, by name."""
-        known = {
+        """Return the inputs that a loss may require by keyword, by name."""
+        values = {
             "inputs": self.inputs,
             "targets": self.targets,
             "index": self.index,
             "epoch": self.epoch,
             **self.extras,
         }
-        return {name: value for name, value in known.items() if value is not None}
+        return {name: value for name, value in values.items() if value is not None}
 
     def part(self, start: int, stop: int) -> Batch:
-        """Some of its samples."""
+        """Return the batch of the samples from `start` to `stop`."""
 
         def of(value: Any) -> Any:
             return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
@@ -84,10 +87,13 @@ class Batch:
 
 @dataclass  # likewise
 class Outputs:
-    """What a model said: its response (B, C, …) and the features that were asked for, by layer name.
+    """The outputs of a model.
 
-    facts: what a model tells of itself, for losses that ask for it (`head`: its classifier's weight and bias).
-    member_outputs: what each of several said (teachers, peers, exits), for losses that take a list.
+    Args:
+        response: (B, C, …).
+        features: the requested features, by layer name.
+        metadata: properties of the model that some losses require (`head`: its classifier's weight and bias).
+        member_outputs: the outputs of each of several models (teachers, peers, exits), for losses that take a list.
     """
 
     response: Tensor
@@ -101,12 +107,12 @@ class Outputs:
         return self.features[layer]
 
     def to(self, device: torch.device | str) -> Outputs:
-        """The same on a device."""
+        """Return the outputs on a device."""
         members = [member.to(device) for member in self.member_outputs]
         return Outputs(move(self.response, device), move(self.features, device), move(self.metadata, device), members)
 
     def detach(self) -> Outputs:
-        """The same values without their graph."""
+        """Return the outputs detached from the graph."""
         features = {name: x.detach() for name, x in self.features.items()}
         return Outputs(
             self.response.detach(), features, self.metadata, [member.detach() for member in self.member_outputs]
@@ -114,15 +120,15 @@ class Outputs:
 
 
 NAMES = ("logits", "out", "response", "output")
-"""What a response is called in what models return."""
+"""Names of the response in the mappings and objects that models return."""
 
 
 def response_of(raw: Any) -> Tensor:
-    """The response in what a model returned.
+    """Return the response in a model's raw output.
 
-    A floating-point tensor; what is called so (`NAMES`) in a mapping or an object, or the first that there is in a
-    tuple or list, at any depth. Numbers without a sample's dimension, such as a loss beside the logits, are none.
-    Raises: ModelError that says what came.
+    The response is a floating-point tensor: the raw output itself, the value of one of `NAMES` in a mapping or an
+    object, or the first in a tuple or list, at any depth. Scalars, such as a loss next to the logits, don't count.
+    Raises: ModelError that describes the raw output.
     """
     result = _response(raw)
     if result is None:
@@ -147,7 +153,7 @@ def _response(raw: Any) -> Tensor | None:
 
 
 def _kind(raw: Any) -> str:
-    """What something is, in a message."""
+    """Return a description of a raw output for a message."""
     name = "None" if raw is None else f"a {type(raw).__name__}"
     if isinstance(raw, Tensor):
         return f"{name} {tuple(raw.shape)} of {str(raw.dtype).removeprefix('torch.')}"

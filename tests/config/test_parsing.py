@@ -141,7 +141,7 @@ def test_the_home_folder_is_meant_by_its_sign(words, key, expected, monkeypatch)
         ("method:\n- {name: kd,\n   temperature: 2, temperature: 3}\n", ["line 3", "temperature", "line 3"]),
         ("scheme: {name: mutual, name: exits}\n", ["line 1", "name"]),
         ("a: 1\nb: 2\na: 3\nb: 4\n", ["line 3: a", "line 4: b"]),
-        ("? [a]\n: 3\n", ["line 1", "a key is a word"]),
+        ("? [a]\n: 3\n", ["line 1", "a key is text"]),
         ("method: !!python/name:os.system x\n", ["tag"]),
         ("classes: !!set {a, b}\n", ["tag"]),
         ("stages: &a [*a]\n", ["alias within itself"]),

@@ -140,8 +140,8 @@ def test_each_teacher_answers_once_and_features_go_as_they_are() -> None:
     [
         ("aver", "compares with several teachers class by class, and these know different classes"),
         ("uhc", "each of them outputs a label column of its own"),
-        ("ctkd", "can't be taken label column by label column"),
-        ({"name": "kd", "temperature": {"name": "learned"}}, "can't be taken label column by label column"),
+        ("ctkd", "can't be computed label column by label column"),
+        ({"name": "kd", "temperature": {"name": "learned"}}, "can't be computed label column by label column"),
         ("camkd_feature", "these know different classes"),
     ],
 )

@@ -79,7 +79,7 @@ def test_large_images_stay_small(complete_run: Path):
     [
         ("beats", "beats", "a gain of +"),
         ("worse", "worse", "so the taught student is worse"),
-        ("undecided", "undecided", "to say whether teaching helps"),
+        ("undecided", "undecided", "to decide whether teaching helps"),
     ],
 )
 def test_the_verdict_is_that_of_the_result(make_run, tmp_path: Path, kind: str, tone: str, text: str):

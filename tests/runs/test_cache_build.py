@@ -81,7 +81,7 @@ def test_an_actor_without_the_shared_folder_says_so():
     row = {"view": 0, "unit": 0, "config": json.dumps(KEYS), "folder": "/nowhere/shared"}
     said = cache_build.Builder()(row)
     assert said["kind"] == "CacheError"
-    assert "/nowhere/shared isn't there on" in said["fault"]
+    assert "/nowhere/shared doesn't exist on" in said["fault"]
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_pulls():
     assert levels(preflight.pulls({"ce": 1.0, "kd": 50.0})) == ["ok"]
     (finding,) = preflight.pulls({"ce": 1.0, "kd": 500.0})
     assert finding.level == "warning"
-    assert "term kd pulls 500 times harder than ce" in finding.what
+    assert "the gradient norm of term kd is 500 times that of ce" in finding.what
     assert "doesn't pull" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
     for norm in (math.nan, math.inf):
         findings = preflight.pulls({"ce": 1.0, "kd": norm})

@@ -132,7 +132,7 @@ def test_every_key_about_data_is_recorded_and_holds_on_resume(tmp_path):
     told = yaml.safe_load((whole.folder / "config.yaml").read_text())
     assert {key: told[key] for key in keys} == keys
     assert json.loads((whole.folder / "result.json").read_text())["data"]["train"] == 20
-    with pytest.raises(ConfigError, match=r"evaluate: its data, 'datasets', was given as an object"):
+    with pytest.raises(ConfigError, match=r"evaluate: its data, 'datasets', was passed as an object"):
         tutelage.evaluate(whole.folder)
     assert tutelage.evaluate(whole.folder, (TRAIN, TEST)).values["accuracy"] == whole.result["student"]["accuracy"]
 
@@ -141,7 +141,7 @@ def test_a_loaders_words_are_a_runs(tmp_path):
     loader = DataLoader(TRAIN, batch_size=7, sampler=WeightedRandomSampler([1.0] * 30 + [0.0] * 30, 60))
     made = tutelage.train("cnn2", (loader, TEST), out=str(tmp_path / "r"), **KEYS)
     assert yaml.safe_load((made.folder / "config.yaml").read_text())["batch_size"] == 7
-    with pytest.raises(ConfigError, match="batch_size=9, but the DataLoader of train says 7: say it once"):
+    with pytest.raises(ConfigError, match="batch_size=9, but the DataLoader of train has 7: set one of them"):
         tutelage.train("cnn2", (loader, TEST), out=str(tmp_path / "s"), batch_size=9, **KEYS)
     data = from_datasets(DataLoader(TRAIN, batch_size=5, sampler=SubsetRandomSampler(range(30))), test=TEST)
     made = tutelage.train("cnn2", data, out=str(tmp_path / "t"), **KEYS)

@@ -114,7 +114,7 @@ def test_seeds_are_different_trainings_and_the_same_seed_the_same(run, tmp_path)
 
 
 def test_a_folder_that_is_there_is_refused(run):
-    with pytest.raises(ConfigError, match=r"is there already and isn't empty.*tutelage resume"):
+    with pytest.raises(ConfigError, match=r"exists already and isn't empty.*tutelage resume"):
         distill(run.folder)
 
 

@@ -77,7 +77,7 @@ def test_the_teacher_answers_a_batch_once() -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"students": [{"methd": "kd"}]}, "unknown word of a further student 'methd': did you mean 'method'"),
+        ({"students": [{"methd": "kd"}]}, "unknown key of an additional student 'methd': did you mean 'method'"),
         ({"students": [{"method": "kdd"}]}, "unknown method 'kdd'"),
         ({"students": [{"method": "dkd"}], "keep": "best"}, "students: only with"),
         ({"students": [{"method": "dkd"}], "teacher": "moving_average"}, "students: only with"),

@@ -252,8 +252,8 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         (stage(teacher=["stage:a", "stage:c"]), "stage b: teacher=stage:c: 'c' comes later"),
         (stage(student_weights="stage:c"), "stage b: student_weights=stage:c: 'c' comes later"),
         (stage(student="stage:a"), "only teacher, student_weights and term_weights may name an earlier stage"),
-        (stage(student_weights="stage:baseline"), "the student alone is a teacher at its end, and nothing else"),
-        (stage(teacher="stage:baseline@1"), "the student alone is a teacher at its end, and nothing else"),
+        (stage(student_weights="stage:baseline"), "the baseline can only be named as a teacher, at its end"),
+        (stage(teacher="stage:baseline@1"), "the baseline can only be named as a teacher, at its end"),
         (stage(teacher="stage:teacher@x"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@0"), "expected a whole number of epochs after @"),
         (stage(teacher="stage:teacher@3"), "teacher is trained for 2 epochs"),
@@ -290,8 +290,8 @@ def test_faults_are_refused_before_there_is_a_folder(tmp_path, stages, message):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"teacher": "stage:a"}, "teacher=stage:a: say it in the stage that it is for"),
-        ({"student_weights": "stage:a"}, "student_weights=stage:a: say it in the stage"),
+        ({"teacher": "stage:a"}, "teacher=stage:a: set it in the stage that it is for"),
+        ({"student_weights": "stage:a"}, "student_weights=stage:a: set it in the stage"),
         ({"teacher": ["cnn4", "cnn8"], "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
         ({"teacher": "moving_average", "stages": stage(teacher="stage:teacher")}, "no single teacher of its own"),
         ({"baseline": False, "stages": stage(teacher="stage:baseline")}, "unknown stage 'baseline'"),

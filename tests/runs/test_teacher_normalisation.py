@@ -75,10 +75,10 @@ def test_a_normalised_teacher_is_right_where_it_is_said_and_check_says_ok(tmp_pa
     keys = KEYS | {"teacher": "cnn8", "teacher_weights": str(tmp_path / "w.pt"), "method": "kd"}
     torch.save(module.state_dict(), tmp_path / "w.pt")
     found = {x.what: x.level for x in preflight.check(check(keys | SAID)).findings}
-    assert found["teacher and student want different normalisations: converted"] == "ok"
+    assert found["teacher and student expect different normalisations: converted"] == "ok"
     same = KEYS | {"teacher_mean": list(MEAN), "teacher_std": list(STD), "teacher": "cnn4", "method": "at"}
     found = {x.what: x.level for x in preflight.check(check(same)).findings}
-    assert found["teacher and student want the same normalisation"] == "ok"
+    assert found["teacher and student expect the same normalisation"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_teacher_that_says_its_own_is_not_told_otherwise(several, tmp_path):
 
 def test_data_that_cannot_be_converted_is_refused():
     data = tutelage.data.from_datasets(split("train", normalised), classes=10, normalised=True)
-    with pytest.raises(ConfigError, match=r"come normalised, and nobody said by what: say normalised=\(mean, std\)"):
+    with pytest.raises(ConfigError, match=r"come normalised by unknown values: set normalised=\(mean, std\)"):
         teacher_of(KEYS | SAID | {"teacher": "cnn4", "data": "datasets", "limit": None}, Provided(data=data))
 
 

@@ -1,4 +1,4 @@
-"""A teacher that came trained: refused where nobody trained what it answers, and without figures where it has none."""
+"""A teacher that came trained: refused if its classifier is untrained, and without metrics if it has no classifier."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def foreign(tmp_path):
 @pytest.mark.parametrize("method", ["kd", "dkd", "kd+at", "srrl", "sp+rkd+kd"])
 def test_a_classifier_that_nobody_trained_is_refused_by_check_and_by_distill(tmp_path, foreign, method, epochs):
     keys = QUICK | {"teacher": "cnn4", "teacher_weights": foreign, "teacher_epochs": epochs, "method": method}
-    with pytest.raises(ConfigError, match=r"nobody trained: fc.bias: .* 7 classes, not 10.*teacher_epochs=N"):
+    with pytest.raises(ConfigError, match=r"untrained classifier: fc.bias: .* 7 classes, not 10.*teacher_epochs=N"):
         tutelage.distill(out=str(tmp_path / "run"), **keys)
     assert not (tmp_path / "run").exists()
     found = [x for x in preflight.check(check(keys)).findings if x.level == "error"]
-    assert any("nobody trained: fc.bias" in x.what for x in found)
+    assert any("untrained classifier: fc.bias" in x.what for x in found)
 
 
 def test_it_is_trained_where_that_is_asked_for(tmp_path, foreign):
@@ -55,7 +55,7 @@ def test_published_weights_of_other_classes_are_the_same_kind(tmp_path):
     ViTForImageClassification(config).save_pretrained(tmp_path / "seven")
     for folder in ("headless", "seven"):
         keys = QUICK | {"teacher": f"hf:{tmp_path / folder}", "teacher_epochs": 0, "out": str(tmp_path / "run")}
-        with pytest.raises(ConfigError, match="a classifier that nobody trained"):
+        with pytest.raises(ConfigError, match="an untrained classifier"):
             tutelage.distill(**keys)
 
 

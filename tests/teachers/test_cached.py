@@ -126,7 +126,7 @@ def test_teachers_that_change_are_refused(tmp_path):
     for teacher in (average, Ensemble([Frozen(net("cnn4", 1), task_of(data)), average])):
         with pytest.raises(ConfigError, match="changes in training, so its outputs can't be cached; use cache="):
             Cached(teacher, data, plan_of(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="cache: there is no teacher that stays as it is"):
+    with pytest.raises(ConfigError, match="cache=true needs a frozen teacher"):
         tutelage.distill("cnn2", "moving_average", cache=True, out=str(tmp_path / "run"))
     assert not list(tmp_path.iterdir())
 

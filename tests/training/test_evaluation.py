@@ -121,5 +121,5 @@ def test_a_runs_figures_are_of_batches_of_its_size(tmp_path, batch_size):
 def test_a_module_that_answers_otherwise_has_no_figures(channels, grid):
     network = nn.Conv2d(1, channels, 8) if not grid else nn.Conv2d(1, channels, 3)
     network = network if grid else nn.Sequential(network, nn.Flatten())
-    with pytest.raises(ModelError, match=rf"answers \(1, {channels}.* expected 10 classes for each image"):
+    with pytest.raises(ModelError, match=rf"outputs \(1, {channels}.* expected 10 classes for each image"):
         tutelage.evaluate(network, "digits")

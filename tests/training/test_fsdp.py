@@ -97,7 +97,7 @@ def test_a_stopped_training_goes_on_to_the_same_student(tmp_path):
         assert sum(p.to_local().numel() for p in weights) < 0.6 * sum(p.numel() for p in weights)
         assert sum(isinstance(m, FSDPModule) for m in made.players.modules()) == 3  # two blocks and the player
         if trainer.progress.step == 7:
-            trainer.state.stop.request(15)
+            trainer.state.stop.record(15)
 
     fabric.launch(work)
     state = checkpoint.load(folder / "checkpoints", print)

@@ -340,7 +340,7 @@ def test_a_trainer_that_trained_before_trains_as_a_fresh_one(changes):
 def test_a_stop_is_of_one_training():
     data = digits(64)
     trainer, scheme = Trainer(settings(), Classification()), offline(data)
-    scheme.after_step = lambda: trainer.state.stop.request(15)
+    scheme.after_step = lambda: trainer.state.stop.record(15)
     with pytest.raises(Interrupted, match="stopped by SIGTERM at step 1; nothing was saved"):
         trainer.fit(scheme, data)
     trainer.fit(offline(data), data)

@@ -105,7 +105,7 @@ def test_two_processes_go_on_from_their_checkpoint_to_the_same_student(tmp_path)
         def stop() -> None:
             taught()
             if trainer.progress.step == 7 and fabric.global_rank == 1:  # the signal reaches one process
-                trainer.state.stop.request(15)
+                trainer.state.stop.record(15)
 
         made.after_step = stop
         with pytest.raises(Interrupted, match="stopped by SIGTERM at step"):

@@ -54,12 +54,11 @@ class Shard(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a cache's numbers depend on, and its shards by name.
+    """The inputs that determine a cache's numbers, and its shards by name.
 
     about: the identity of teacher, data, transform and seed; runs with equal identity share a cache. unit: samples that
-    are built at once. tensors: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
-    error:
-    relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
+    are built at once. taps: the cached tensors by name. sha256: of everything else. error: by tensor, the storage's
+    error: relative_l2 = ‖x − stored‖/‖x‖, and the response's mean KL.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -1,4 +1,4 @@
-"""Mappings among a run's keys, with words of their own: terms, schemes, further students."""
+"""The types of keys that are mappings with keys of their own: terms, schemes, networks, additional students."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TeacherSpec = NameOrPath | Annotated[Spec, EntryTypes({"name": str, "model": str
 
 @with_config(ConfigDict(extra="forbid", strict=True))
 class ExtraStudent(TypedDict, total=False):
-    """What a further student may be told."""
+    """The settings of an additional student."""
 
     name: Name
     student: NameOrPath

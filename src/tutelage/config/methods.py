@@ -1,4 +1,4 @@
-"""A method as words: losses added up, with their weights and options."""
+"""A method as text: a sum of losses, with their weights and options."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*
 
 
 def specs(method: Method) -> list[Spec]:
-    """A method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at", one such mapping, or a list.
+    """Return a method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at", one such mapping, or a list.
 
     Raises: ConfigError if the text isn't such a sum.
     """
     if method is None:
         return []
     if isinstance(method, str):
-        problems = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
-        if not all(problems):
+        matches = [TERM.fullmatch(part) for part in re.split(r"(?<![0-9.][eE])\+", method)]
+        if not all(matches):
             raise ConfigError(f"method={method!r}: expected losses added up, such as kd, dkd or kd+0.5*at.")
-        if not all(math.isfinite(float(m[1] or 1)) for m in problems if m):
+        if not all(math.isfinite(float(m[1] or 1)) for m in matches if m):
             raise ConfigError(f"method={method!r}: a weight in it is too large for a number.")
-        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in problems if m]
+        return [{"name": m[2]} | ({"weight": float(m[1])} if m[1] else {}) for m in matches if m]
     terms: list[Spec] = []
     for part in [method] if isinstance(method, Mapping) else method:
         if isinstance(part, str):
@@ -40,9 +40,9 @@ def specs(method: Method) -> list[Spec]:
 
 
 def refuse_terms(method_specs: Iterable[Spec]) -> None:
-    """Refuse losses that nobody knows, those that are for training loops of one's own, and options that don't fit.
+    """Refuse unknown losses, those that no run provides inputs for, and options that don't fit.
 
-    Raises: ConfigError that lists every fault.
+    Raises: ConfigError that lists all faults.
     """
     terms = list(method_specs)
     problems = [near_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
@@ -51,29 +51,30 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
     entries = [registry.find_entry("losses", spec["name"]) for spec in terms]
     problems = [
         f"method={entry.name}: it is for {entry.only_for}, which no run gives a student; call "
-        f"tutelage.{entry.class_name}() in a training loop of your own. `tutelage list losses` says which need none."
+        f"tutelage.{entry.class_name}() in a training loop of your own (`tutelage list losses` shows which losses "
+        "runs take)."
         for entry in entries
         if entry.only_for
     ]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     if any(spec.keys() - {"name", "weight"} or not isinstance(spec.get("weight", 1.0), float) for spec in terms):
-        from tutelage.objective.terms import Terms  # and with it torch, where there are options to look at
+        from tutelage.objective.terms import Terms  # and with it torch, where there are options to check
 
         Terms.from_method(terms)
 
 
 def way(entry: registry.CatalogueEntry) -> str:
-    """Whether a run takes this loss as its method, and with what; if none does, what it is for."""
+    """Return "yes" if runs take this loss as a method, or else the keys that it needs, or "no: " and its purpose."""
     if entry.only_for:
         return f"no: {entry.only_for}"
     if recipes.has(entry.name):  # which brings teachers and scheme
         return "yes"
-    beside = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
-    return next((beside[side] for side in entry.list_inputs), "yes")
+    keys = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
+    return next((keys[side] for side in entry.list_inputs), "yes")
 
 
 def near_method(name: str) -> str:
-    """The sentence for a method that isn't known."""
+    """Return the error message for an unknown method, with near names."""
     known = [*registry.catalogue("losses"), *recipes.names()]
     return unknown("method", name, known, "tutelage list losses` and `tutelage list recipes")

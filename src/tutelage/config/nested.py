@@ -16,12 +16,13 @@ Keys = Mapping[str, Any]
 def flattened(keys: Keys, known: Collection[str]) -> dict[str, Any]:
     """Return the keys with a nested teacher or student as `teacher`, `teacher_…` and `student`, `student_…`.
 
-    A list of teachers keeps mappings with what differs among them; what all have alike becomes `teacher_…`, and
-    `classes` becomes a list for each. Stages are flattened too.
+    A list of teachers keeps mappings with the keys that differ; keys with equal values become `teacher_…`, and
+    `classes` becomes a list with an entry for each. Stages are flattened too.
 
     Args:
         keys: a run's keys, or those of one training.
         known: all keys that a run can have.
+
     Raises: ConfigError for an unknown key, or one that is set twice.
     """
     result = {**keys}

@@ -1,6 +1,6 @@
-"""Configurations as text: YAML 1.2 files and `key=value` words, read by what each key may hold.
+"""Configurations as text: YAML 1.2 files and `key=value` arguments, read by the type of each key.
 
-Where a name, a path or a text may stand, what is written is taken as it is; numbers are decimal.
+For keys that take a name, a path or a text the value is the text as it is written; numbers are decimal.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tutelage.errors import ConfigError, shown
 from tutelage.utils.key_types import EntryTypes
 
 Kinds = Mapping[str, Any]
-"""What each key may hold: its annotation."""
+"""The type of each key: its annotation."""
 
 LARGEST, MOST, DEEPEST = 1_000_000, 100_000, 50
-"""Bytes of a configuration, how many values it may hold with its aliases written out, and how deep in brackets."""
+"""The largest size of a configuration in bytes, number of values with its aliases expanded, and depth of brackets."""
 
 TAG = "tag:yaml.org,2002:"
 NULL, BOOL, INT, FLOAT, TEXT = (f"{TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -30,7 +30,7 @@ PATTERNS = {
     INT: r"[-+]?(0|[1-9][0-9]*)",
     FLOAT: r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
 }
-"""YAML 1.2's core schema; other bases and leading zeros are text."""
+"""The patterns of YAML 1.2's core schema; numbers of other bases or with leading zeros are text."""
 
 
 def _number(text: str) -> float:
@@ -47,15 +47,15 @@ MAKE: dict[str, Callable[[str], Any]] = {
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's, with YAML 1.2's idea of what is no text."""
+    """PyYAML's loader, with the types of YAML 1.2."""
 
 
 class Dumper(yaml.SafeDumper):
-    """PyYAML's, which also quotes text that YAML 1.2 would take for something else."""
+    """PyYAML's dumper, which also quotes text that YAML 1.2 would read as another type."""
 
 
 def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    """Text, with signs that YAML folds into spaces written out."""
+    """Represent text; characters that YAML would fold into spaces are escaped."""
     return dumper.represent_scalar(TEXT, text, style=None if text.isprintable() else '"')
 
 
@@ -65,32 +65,32 @@ Dumper.add_representer(str, _text_node)
 
 
 def dump(values: Mapping[str, Any]) -> str:
-    """Keys and values as a file that reads back as it was."""
+    """Return keys and values as the text of a file that reads back unchanged."""
     return yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
 def file(path: Path, kinds: Kinds) -> dict[str, Any]:
-    """The keys and values of a YAML file.
+    """Return the keys and values of a YAML file.
 
     Raises: ConfigError if it can't be read, or isn't YAML of keys and values, each key once.
     """
     try:
         node = _node(_text(path))
         if not isinstance(node, yaml.MappingNode):
-            what = "nothing" if node is None else "list" if isinstance(node, yaml.SequenceNode) else "a single value"
-            raise ConfigError(f"holds {what}, expected keys and values.")
+            content = "nothing" if node is None else "list" if isinstance(node, yaml.SequenceNode) else "a single value"
+            raise ConfigError(f"holds {content}, expected keys and values.")
         return _mapping(node, EntryTypes(keys=True), kinds)
     except ConfigError as error:
         raise ConfigError("\n".join(f"the configuration {path} {line}" for line in str(error).splitlines())) from error
 
 
 def _text(path: Path) -> str:
-    """What is written in a file that is one, and not larger than anybody would write."""
+    """Return the text of a file; refuse a folder, a device, and a file of more than `LARGEST` bytes."""
     try:
         if path.exists() and not path.is_file():
             raise ConfigError("is no file: give the path of a YAML file.")
         if path.stat().st_size > LARGEST:
-            raise ConfigError(f"is larger than {LARGEST:,} bytes: that can't be one.")
+            raise ConfigError(f"is larger than {LARGEST:,} bytes: that can't be a configuration.")
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"can't be read: {error.strerror or error}.") from error
@@ -98,33 +98,33 @@ def _text(path: Path) -> str:
         raise ConfigError(f"isn't valid YAML: {error}.") from error
 
 
-def pairs(words: Sequence[str], kinds: Kinds) -> dict[str, Any]:
-    """`key=value` words as keys and values; of two with one key the later wins.
+def pairs(arguments: Sequence[str], kinds: Kinds) -> dict[str, Any]:
+    """Return `key=value` arguments as keys and values; of two with one key the later wins.
 
-    Raises: ConfigError that lists the words that aren't such pairs.
+    Raises: ConfigError that lists the arguments that aren't such pairs.
     """
     result: dict[str, Any] = {}
     faults: list[str] = []
-    for word in words:
-        key, equals, text = word.partition("=")
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
         key = key.strip()
         if not equals or not key:
-            faults.append(f"{shown(repr(word))}: expected key=value, such as epochs=30.")
+            faults.append(f"{shown(repr(argument))}: expected key=value, such as epochs=30.")
             continue
         if not text.strip():
-            faults.append(f"{word!r}: expected a value after =, such as {key}=null for none.")
+            faults.append(f"{argument!r}: expected a value after =, such as {key}=null for none.")
             continue
         try:
-            result[key] = _said(text, kinds.get(key, str), kinds)
+            result[key] = _parse_value(text, kinds.get(key, str), kinds)
         except ConfigError as error:
-            faults.append(f"{shown(repr(word))}: the value {error}")
+            faults.append(f"{shown(repr(argument))}: the value {error}")
     if faults:
         raise ConfigError("\n".join(faults))
     return result
 
 
-def _said(text: str, kind: Any, kinds: Kinds) -> Any:
-    """What a word says: YAML between brackets or quotes, where such a thing may stand; else as it is written."""
+def _parse_value(text: str, kind: Any, kinds: Kinds) -> Any:
+    """Parse a value: YAML between brackets or quotes, if the key takes a list or a mapping; else as it is written."""
     options = _options(kind)
     may_open = {"[": any(get_origin(k) is list for k in options), "{": any(_is_mapping(k) for k in options)}
     begins = text.lstrip()[0]
@@ -140,9 +140,9 @@ def _said(text: str, kind: Any, kinds: Kinds) -> Any:
 
 
 def _node(text: str) -> yaml.Node | None:
-    """The text as a tree.
+    """Return the text as a tree.
 
-    Raises: ConfigError if it isn't YAML, or holds more than anybody would write.
+    Raises: ConfigError if it isn't YAML, or has too many values or too deep brackets.
     """
     try:
         node: yaml.Node | None = yaml.compose(text, Loader)
@@ -161,14 +161,14 @@ def _node(text: str) -> yaml.Node | None:
 
 
 def _inner(node: yaml.Node) -> list[yaml.Node]:
-    """The nodes in a node."""
+    """Return the nodes in a node."""
     if isinstance(node, yaml.MappingNode):
         return [part for pair in node.value for part in pair]
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _value(node: yaml.Node, kind: Any, kinds: Kinds) -> Any:
-    """What a node holds where something of that kind is expected; kinds: those of the whole configuration."""
+    """Return a node's value where the type `kind` is expected; kinds: the types of all keys of the configuration."""
     if node.tag not in (*MAKE, f"{TAG}seq", f"{TAG}map"):
         raise ConfigError(f"in {_line(node)}: the tag {node.tag} has no meaning here, leave it out.")
     if isinstance(node, yaml.ScalarNode):
@@ -180,18 +180,18 @@ def _value(node: yaml.Node, kind: Any, kinds: Kinds) -> Any:
 
 
 def _mapping(node: yaml.Node, hints: EntryTypes, kinds: Kinds) -> dict[str, Any]:
-    words = {**kinds, **hints.words} if hints.keys else hints.words
+    entry_kinds = {**kinds, **hints.words} if hints.keys else hints.words
     result: dict[str, Any] = {}
     lines: dict[str, str] = {}
     faults = []
     for key, item in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ConfigError(f"in {_line(key)}: a key is a word, not a list or a mapping.")
+            raise ConfigError(f"in {_line(key)}: a key is text, not a list or a mapping.")
         name = str(key.value)
         if name in result:
-            faults.append(f"in {_line(key)}: {name} stands there again, after {lines[name]}; leave one of them.")
+            faults.append(f"in {_line(key)}: {name} is set again, after {lines[name]}; remove one of them.")
         lines.setdefault(name, _line(key))
-        result[name] = _value(item, words.get(name, Any), kinds)
+        result[name] = _value(item, entry_kinds.get(name, Any), kinds)
     if faults:
         raise ConfigError("\n".join(faults))
     return result
@@ -202,7 +202,7 @@ def _line(node: yaml.Node) -> str:
 
 
 def _scalar(node: yaml.ScalarNode, options: Sequence[Any]) -> Any:
-    """Text as it is written where text may stand; else what YAML 1.2 makes of it."""
+    """Return the text as it is written if the key takes text; else its value in YAML 1.2."""
     quoted = node.style is not None and node.tag == TEXT
     if quoted or node.tag == TEXT or (_takes_text(options) and not _is_none_or_flag(node, options)):
         text = str(node.value)
@@ -220,7 +220,7 @@ def _is_none_or_flag(node: yaml.ScalarNode, options: Sequence[Any]) -> bool:
 
 
 def _options(kind: Any) -> list[Any]:
-    """The alternatives of an annotation, without what is noted of them; a mapping's hints stay."""
+    """Return the alternatives of an annotation, without metadata other than a mapping's hints."""
     return list(_alternatives(kind))
 
 

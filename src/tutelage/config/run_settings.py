@@ -1,4 +1,4 @@
-"""The keys of a run, each declared once with its help, its range and what marks it."""
+"""The keys of a run, each declared once with its help, its range and its marks."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class RunSettings(TrainerSettings):
     )
     ensemble: Annotated[Literal["logits", "probabilities", "random", "annealed"], InBaseline("logits")] = Field(
         "logits",
-        description="how several teachers answer as one: mean of logits or of probabilities, one at random for each "
-        "batch, or one that moves from the first to the last",
+        description="how the outputs of several teachers are combined: mean of logits or of probabilities, a random "
+        "teacher for each batch, or one that moves from the first to the last (annealed)",
     )
     student: Annotated[NameOrPath, EntryTypes({"model": str, "weights": str})] | None = Field(
         None, description="model name, run folder, or {model: …, weights: …}"
@@ -45,13 +45,14 @@ class RunSettings(TrainerSettings):
         "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms"
     )
     recipe: RunWide[str | None] = Field(
-        None, description="the recipe that sets what isn't said otherwise; method=RECIPE says it too"
+        None, description="recipe that sets the defaults of other keys; method=RECIPE does the same"
     )
     scheme: Annotated[Scheme, InBaseline("offline")] = Field(
-        "offline", description="who minimises what (tutelage list schemes): a name, or {name: …, …its options}"
+        "offline",
+        description="which networks minimise which losses (tutelage list schemes): a name, or {name: …, …options}",
     )
     peers: int | NetworkList = Field(
-        2, description="students that learn together: how many, or each one's model or {model, weights}"
+        2, description="students that learn together: their number, or each one's model or {model, weights}"
     )
     stages: RunWide[list[Annotated[Spec, EntryTypes({"name": str}, keys=True)]]] = Field(
         [],
@@ -59,40 +60,45 @@ class RunSettings(TrainerSettings):
         description="trainings before the student's: a list of {name, …keys}; `student` has the keys of its own",
     )
     column: RunWide[Name | None] = Field(
-        None, description="of data with several label columns: train on this one alone; None: on all"
+        None, description="the only label column to train on, of data with several; None: all"
     )
-    task: RunWide[str] = Field("auto", description="auto: what the data is for (tutelage list tasks)")
+    task: RunWide[str] = Field("auto", description="task; auto: the data's own (tutelage list tasks)")
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
     students: Annotated[list[Annotated[ExtraStudent, EntryTypes(FURTHER)]], InBaseline([])] = Field(
         [],
         max_length=64,
-        description="further students on the same batches and answers: a list of {name, student, method, seed}",
+        description="additional students on the same batches and teacher outputs: a list of {name, student, method, "
+        "seed}",
     )
     teacher_classes: RunWide[Literal["parts"] | list[list[Name]] | None] = Field(
         None,
-        description="classes that each of several teachers learns where it is trained here: a list each, or parts "
-        "(as many each); None: all",
+        description="classes of each of several teachers that are trained here: a list each, or parts "
+        "(equal parts of all classes); None: all",
     )
     teacher_epochs: RunWide[int | None] = Field(
         None,
         ge=0,
         le=100_000,
-        description="epochs to train the teacher here first; 0: not at all; None: epochs, or 0 for a run folder",
+        description="epochs to train the teacher here first; 0: none; None: as epochs, or 0 for a run folder",
     )
-    teacher_lr: RunWide[float | None] = Field(None, gt=0, le=100, description="its learning rate; None: lr")
+    teacher_lr: RunWide[float | None] = Field(
+        None, gt=0, le=100, description="the teacher's learning rate; None: as lr"
+    )
     teacher_weights: NameOrPath | None = Field(None, description="file of the teacher's weights (safetensors or torch)")
     teacher_mean: list[float] | None = Field(
         None,
-        description="by which the teacher's images were normalised, of pixels in [0, 1], one number a channel; None: "
-        "as its name or its run says, or as the student's",
+        description="means of the teacher's normalisation, of pixels in [0, 1], one number a channel; None: those of "
+        "its published model or its run, or the student's",
     )
-    teacher_std: list[Annotated[float, Field(gt=0)]] | None = Field(None, description="deviations beside teacher_mean")
+    teacher_std: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="standard deviations of the teacher's normalisation, with teacher_mean"
+    )
     teacher_scheme: RunWide[Scheme | None] = Field(
-        None, description="the scheme by which a teacher is trained in this run; None: by the ground truth alone"
+        None, description="scheme by which a teacher is trained in this run; None: with the task loss alone"
     )
     teacher_precision: RunWide[FrozenOnly[Literal["32", "bf16", "16"]]] = Field(
-        "32", description="of the teacher's answers: 32, or bf16 or 16 where its device computes natively in that"
+        "32", description="precision of the teacher's forward: 32, or bf16 or 16 if its device computes natively in it"
     )
     teacher_fold: RunWide[FrozenOnly[bool]] = Field(
         False,
@@ -102,17 +108,18 @@ class RunSettings(TrainerSettings):
         None,
         ge=1,
         le=65_536,
-        description="project the teacher's features to at most so many channels (fixed, random, orthogonal)",
+        description="largest number of channels of the teacher's features, which are projected (fixed, random, "
+        "orthogonal)",
     )
     teacher_ahead: FrozenOnly[int] = Field(
         0,
         ge=0,
         le=64,
-        description="batches that the teacher answers ahead, in a thread; 2 overlaps it with the student",
+        description="batches by which the teacher runs ahead, in a thread; 2 overlaps it with the student",
     )
     teacher_size: Annotated[FrozenOnly[Size | None], InBaseline(None)] = Field(
         None,
-        description="side, or HEIGHTxWIDTH, of the images that the teacher gets, resized; None: a run folder's own, or "
+        description="side, or HEIGHTxWIDTH, to which the teacher's images are resized; None: a run folder's own, or "
         "the student's",
     )
     teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
@@ -124,28 +131,32 @@ class RunSettings(TrainerSettings):
         pattern=r"^stage:",
         description="stage:NAME, whose terms' trained parts (connectors, a paraphraser) the terms begin with",
     )
-    pretrained: RunWide[bool | None] = Field(None, description="published weights; None: as the model's name says")
+    pretrained: RunWide[bool | None] = Field(
+        None, description="load published weights; None: if the model's name includes them"
+    )
     cache: Annotated[FrozenOnly[bool | NameOrPath], InBaseline(False)] = Field(
-        False, description="keep the teacher's answers on disk and ask it once: true, or the cache's folder"
+        False, description="compute the teacher's outputs once and keep them on disk: true, or the cache's folder"
     )
     cache_storage: str = Field(
         "fp16",
         pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
-        description="of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
+        description="format of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
     )
     size: RunWide[Size | None] = Field(
         None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
     )
     val: RunWide[float] = Field(
-        0.1, gt=0, le=0.5, description="share of the training data for validation, where there is no such split"
+        0.1, gt=0, le=0.5, description="share of the training data for validation, if the data has no such split"
     )
     classes: RunWide[list[Name] | None] = Field(
         None, description="only the samples of these classes, as if there were no other"
     )
     labels_per_class: RunWide[int | None] = Field(
-        None, ge=1, le=10**9, description="train on so few samples of each class"
+        None, ge=1, le=10**9, description="number of training samples of each class; None: all"
     )
-    limit: RunWide[int | None] = Field(None, ge=1, le=10**9, description="train on so many samples at most")
+    limit: RunWide[int | None] = Field(
+        None, ge=1, le=10**9, description="largest number of training samples; None: all"
+    )
     augment: RunWide[str | None] = Field(
         None,
         description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
@@ -153,10 +164,10 @@ class RunSettings(TrainerSettings):
     )
     fingerprint: RunWide[Literal["names", "content"]] = Field(
         "names",
-        description="by what image files are known again on resume and in caches: their names and sizes, or (slower) "
-        "their content, which notices a replaced photo of the same name and size",
+        description="how image files are recognised on resume and in caches: by names and sizes, or (slower) by "
+        "content, which detects a replaced photo of the same name and size",
     )
     out: RunWide[NameOrPath | None] = Field(None, description="run folder; None: the next free runs/DATA-METHOD-N")
     log: RunWide[ChangesOnResume[list[Literal["tensorboard", "mlflow", "wandb"]]]] = Field(
-        [], description="also log to these"
+        [], description="additional loggers"
     )

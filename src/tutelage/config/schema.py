@@ -1,4 +1,4 @@
-"""What a run may be asked: one schema for files, words and Python; all faults at once, with near names."""
+"""The configuration of a run: one schema for files, command line and Python; reports all faults, with near names."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_ST
 from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
-"""What need not be said with data=digits."""
+"""The defaults with data=digits."""
 
 EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn8", "cnn8"]}}
-"""What need not be said with embedded data; with several label columns there is a teacher for each."""
+"""The defaults with embedded data; with several label columns there is a teacher for each."""
 
 MOVING_AVERAGE = "moving_average"
 """The teacher of the catalogue that is also known without a mapping."""
@@ -48,10 +48,12 @@ class Config(RunSettings):
 
     @field_validator("students", mode="before")
     @classmethod
-    def _known_words(cls, students: Any) -> Any:
+    def _known_keys_of_students(cls, students: Any) -> Any:
         students_list = students if isinstance(students, list | tuple) else []
-        strange = [word for spec in students_list if isinstance(spec, Mapping) for word in spec if word not in FURTHER]
-        problems = [unknown("word of a further student", str(word), FURTHER) for word in strange]
+        unknown_keys = [
+            key for spec in students_list if isinstance(spec, Mapping) for key in spec if key not in FURTHER
+        ]
+        problems = [unknown("key of an additional student", str(key), FURTHER) for key in unknown_keys]
         if problems:
             raise ValueError("\n".join(problems))
         return students
@@ -59,7 +61,7 @@ class Config(RunSettings):
     @field_validator("students")
     @classmethod
     def _known_losses_of_students(cls, students: list[ExtraStudent]) -> list[ExtraStudent]:
-        refuse_terms(spec for further in students for spec in specs(further.get("method")))
+        refuse_terms(spec for student in students for spec in specs(student.get("method")))
         return students
 
     @field_validator("task")
@@ -104,7 +106,7 @@ class Config(RunSettings):
             self.student = self.each_peer[0]["model"]
 
     def contradictions(self) -> Iterator[str]:
-        """Which keys don't go together, a sentence each that names all of them."""
+        """Yield a sentence for each set of keys that contradict each other."""
         yield from super().contradictions()
         if (self.teacher_mean is None) != (self.teacher_std is None):
             yield f"teacher_mean={self.teacher_mean}, teacher_std={self.teacher_std}: expected both, or neither"
@@ -142,10 +144,10 @@ class Config(RunSettings):
                 "would never be reached: make it shorter"
             )
         if self.cache and (self.teacher is None or self.teacher_follows):
-            yield "cache: there is no teacher that stays as it is, whose answers could be kept"
+            yield "cache=true needs a frozen teacher: name one (teacher=…), or remove cache"
         if self.students and (self.scheme_name != OFFLINE or self.teacher_follows or self.keep == "best"):
             yield (
-                "students: only with a teacher that is the same for all and keep=last, so without scheme=, "
+                "students: they need a teacher that is the same for all and keep=last, so no scheme=, "
                 "teacher=moving_average, keep=best and patience"
             )
 
@@ -168,61 +170,63 @@ class Config(RunSettings):
             self.each_teacher()
         except ConfigError as error:
             yield str(error)
-        still = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
-        if self.teacher_follows and still:
+        frozen_keys = [key for key in self.frozen_only() if key != "cache"]  # which has a sentence of its own
+        if self.teacher_follows and frozen_keys:
             yield (
-                f"{still[0]} is for a teacher that is trained already: with teacher=moving_average it changes, leave "
-                "it out"
+                f"{frozen_keys[0]} is for a teacher that is trained already: with teacher=moving_average it changes, "
+                "leave it out"
             )
 
     def _contradictions_of_stages(self) -> Iterator[str]:
-        """The stages' names and what they name; then each one's keys, by the same schema."""
+        """Check the stages' names and references, then each one's keys by the same schema."""
         problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(MAY_NAME_STAGE))
         yield from problems
         trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
-        for name, words in trainings:
+        for name, overrides in trainings:
             try:
-                self.with_overrides(words, f"stage {name}")
+                self.with_overrides(overrides, f"stage {name}")
             except ConfigError as error:
                 yield str(error)
 
-    def with_overrides(self, words: Mapping[str, Any], who: str) -> Config:
-        """The configuration of one training of the run, which has these keys otherwise.
+    def with_overrides(self, overrides: Mapping[str, Any], training: str) -> Config:
+        """Return the configuration of one training of the run, which sets these keys differently.
 
         Raises: ConfigError that names the training.
         """
-        words = flattened(words, type(self).model_fields)
-        whole = self.model_dump() | {"stages": []} | words
-        name = name_of(whole["scheme"])
+        overrides = flattened(overrides, type(self).model_fields)
+        keys = self.model_dump() | {"stages": []} | overrides
+        name = name_of(keys["scheme"])
         if registry.is_known("schemes", name) and not scheme_trait(name, "has_peers"):
-            whole = {key: x for key, x in whole.items() if key in words or key != "peers"}
-        if not isinstance(whole["teacher"], list):
-            whole = {key: x for key, x in whole.items() if key in words or key not in ("ensemble", "teacher_classes")}
-        if whole["teacher"] in (None, "none"):
-            whole = {key: x for key, x in whole.items() if key in words or not key.startswith("teacher_")}
-        if "teacher" in words:  # these are of the run's own
-            whole |= {key: words.get(key) for key in ("teacher_mean", "teacher_std")}
-        given = {}
-        if "method" not in words and any(not registry.is_known("losses", spec["name"]) for spec in specs(self.method)):
-            given["method"] = self.method  # it was given as an object, which no name finds
+            keys = {key: x for key, x in keys.items() if key in overrides or key != "peers"}
+        if not isinstance(keys["teacher"], list):
+            keys = {key: x for key, x in keys.items() if key in overrides or key not in ("ensemble", "teacher_classes")}
+        if keys["teacher"] in (None, "none"):
+            keys = {key: x for key, x in keys.items() if key in overrides or not key.startswith("teacher_")}
+        if "teacher" in overrides:  # the normalisation is that of the run's teacher
+            keys |= {key: overrides.get(key) for key in ("teacher_mean", "teacher_std")}
+        objects = {}
+        if "method" not in overrides and any(
+            not registry.is_known("losses", spec["name"]) for spec in specs(self.method)
+        ):
+            objects["method"] = self.method  # it was objects as an object, which no name finds
         try:
-            return type(self)(**(whole | dict.fromkeys(given))).model_copy(update=given)
+            return type(self)(**(keys | dict.fromkeys(objects))).model_copy(update=objects)
         except ValidationError as error:
-            problems = describe_faults(error, type(self).model_fields, whole)
-            raise ConfigError("\n".join(f"{who}: {line}" for line in problems.splitlines())) from error
+            problems = describe_faults(error, type(self).model_fields, keys)
+            raise ConfigError("\n".join(f"{training}: {line}" for line in problems.splitlines())) from error
 
     @property
     def catalogue_teacher(self) -> tuple[str, dict[str, Any]] | None:
-        """A teacher of the catalogue that the configuration names, with its options; None for networks."""
+        """The name and the options of a teacher of the catalogue; None if the configuration names networks."""
         if self.teacher == MOVING_AVERAGE:
             return MOVING_AVERAGE, {}
         return (str(self.teacher["name"]), options_of(self.teacher)) if isinstance(self.teacher, dict) else None
 
     @property
     def teacher_follows(self) -> bool:
-        """Whether the teacher changes with the student in training."""
-        named = self.catalogue_teacher
-        return named is not None and registry.find_entry("teachers", named[0]).follows_student
+        """True if the teacher changes with the student in training."""
+        teacher = self.catalogue_teacher
+        return teacher is not None and registry.find_entry("teachers", teacher[0]).follows_student
 
     def each_teacher(self) -> list[Config]:
         """Return a configuration for each network that teaches: with it as the only teacher, and its own options.
@@ -235,11 +239,11 @@ class Config(RunSettings):
 
     def _with_only(self, teacher: str | Spec) -> Config:
         if isinstance(teacher, str):
-            alone: Spec = {"teacher": teacher, "ensemble": "logits", "teacher_classes": None, "stages": []}
-            return self.model_copy(update=alone)
-        same = {key: getattr(self, key) for key in ("teacher_weights", "teacher_mean", "teacher_std")}
-        own = {"teacher" if key == "model" else f"teacher_{key}": value for key, value in teacher.items()}
-        return self.with_overrides(same | own, f"teacher {teacher['model']}")
+            overrides: Spec = {"teacher": teacher, "ensemble": "logits", "teacher_classes": None, "stages": []}
+            return self.model_copy(update=overrides)
+        shared = {key: getattr(self, key) for key in ("teacher_weights", "teacher_mean", "teacher_std")}
+        options = {"teacher" if key == "model" else f"teacher_{key}": value for key, value in teacher.items()}
+        return self.with_overrides(shared | options, f"teacher {teacher['model']}")
 
     @property
     def teacher_names(self) -> list[str]:
@@ -262,17 +266,17 @@ class Config(RunSettings):
 
     @property
     def scheme_options(self) -> dict[str, Any]:
-        """What the scheme is told."""
+        """The scheme's options."""
         return options_of(self.scheme)
 
     def _scheme_names(self) -> set[str]:
-        """The schemes of all trainings."""
+        """Return the names of all trainings' schemes."""
         schemes = [self.scheme, self.teacher_scheme, *(stage.get("scheme") for stage in self.stages)]
         names = {name_of(scheme) for scheme in schemes if scheme}
         return {name for name in names if registry.is_known("schemes", name)}  # others are refused on their own
 
     def frozen_only(self) -> list[str]:
-        """The keys that are set, and for a teacher that stays as it is."""
+        """Return the keys that are set and require a frozen teacher."""
         fields = type(self).model_fields
         return [key for key in self.changed() if FROZEN_ONLY in fields[key].metadata]
 
@@ -286,34 +290,34 @@ class Config(RunSettings):
         return scheme_trait(self.scheme_name, "takes_teacher")
 
     def stage_overrides(self) -> dict[str, Spec]:
-        """The keys that each stage before the last has otherwise, by its name."""
-        own: Spec = {"students": [], "snapshots": []}
-        return {s["name"]: own | options_of(s) for s in self.stages if s["name"] != stages.LAST}
+        """Return the overrides of each stage before the last, by its name."""
+        defaults: Spec = {"students": [], "snapshots": []}
+        return {s["name"]: defaults | options_of(s) for s in self.stages if s["name"] != stages.LAST}
 
     def student_overrides(self) -> Spec:
-        """The keys that the student's own training has otherwise."""
+        """Return the overrides of the student's own training."""
         return next((options_of(stage) for stage in self.stages if stage["name"] == stages.LAST), {})
 
 
 def read(file: str | Path | None = None, words: Sequence[str] = (), **values: Any) -> Config:
-    """The configuration of a YAML file, `key=value` words and Python values; the later win.
+    """Return the configuration of a YAML file, `key=value` arguments and Python values; the later win.
 
-    Raises: ConfigError that lists every fault.
+    Raises: ConfigError that lists all faults.
     """
     overrides = parsing.file(Path(file), kinds()) if file is not None else {}
     return check(overrides | pairs(words) | values)
 
 
 def pairs(words: Sequence[str]) -> dict[str, Any]:
-    """`key=value` words as keys and values, each read by what its key may hold.
+    """Return `key=value` arguments as keys and values, each read by its key's type.
 
-    Raises: ConfigError that lists the words that aren't such pairs.
+    Raises: ConfigError that lists the arguments that aren't such pairs.
     """
     return parsing.pairs(words, kinds())
 
 
 def kinds() -> dict[str, Any]:
-    """What each key may hold."""
+    """Return the type of each key."""
     return {key: field.annotation for key, field in Config.model_fields.items()}
 
 
@@ -332,20 +336,20 @@ def baseline_overrides() -> dict[str, Any]:
     marks = {
         key: [m for m in field.metadata if isinstance(m, InBaseline)] for key, field in Config.model_fields.items()
     }
-    return {key: problems[0].value for key, problems in marks.items() if problems}
+    return {key: values[0].value for key, values in marks.items() if values}
 
 
 def check(overrides: Mapping[str, Any]) -> Config:
-    """The configuration that these keys make, with the recipe's and the embedded data's defaults beneath them.
+    """Return the configuration of these keys, with the recipe's and the embedded data's defaults for the others.
 
-    Raises: ConfigError that lists every fault.
+    Raises: ConfigError that lists all faults.
     """
     overrides = flattened(overrides, Config.model_fields)
     if isinstance(overrides.get("method"), str) and recipes.has(overrides["method"]):
         overrides = {k: v for k, v in overrides.items() if k != "method"} | {
             "recipe": recipes.stem(overrides["method"])
         }
-    recorded = overrides.keys() >= Config.model_fields.keys()  # a run folder's says everything
+    recorded = overrides.keys() >= Config.model_fields.keys()  # a run folder's configuration has all keys
     base: dict[str, Any] = {}
     problems: list[str] = []
     if isinstance(overrides.get("recipe"), str) and not recorded:
@@ -370,11 +374,11 @@ def check(overrides: Mapping[str, Any]) -> Config:
 
 
 def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The embedded data's defaults, without the teacher's where there is another one or none; none for other data."""
+    """Return the embedded data's defaults, without the teacher's if another one or none is set; none for other data."""
     data = str(overrides.get("data", "digits"))
-    known = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
+    defaults = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
     scheme = overrides.get("scheme", OFFLINE)
     name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
     takes = not registry.is_known("schemes", name) or scheme_trait(name, "takes_teacher")
     without = "teacher" in overrides or not takes
-    return {key: value for key, value in known.items() if not (without and key.startswith("teacher"))}
+    return {key: value for key, value in defaults.items() if not (without and key.startswith("teacher"))}

@@ -1,4 +1,4 @@
-"""The trainings of a run before the student's: their names, and how they name what earlier ones left."""
+"""The trainings of a run before the student's: their names, and their references to earlier ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from tutelage.errors import ConfigError, unknown
 
 STAGE = "stage:"
-"""What stands before the name of an earlier training of the same run, where a model is named."""
+"""The prefix of a reference to an earlier training of the same run, in place of a model's name."""
 
 LAST = "student"
 """The stage that is the student's own training."""
@@ -19,26 +19,26 @@ BASELINE = "baseline"
 
 EPOCH = re.compile(r"[1-9]\d{0,5}")
 
-Words = Mapping[str, Any]
-"""The keys that a training has otherwise than the run."""
+Overrides = Mapping[str, Any]
+"""The keys that a training sets differently from the run."""
 
 
 class StageReference(NamedTuple):
-    """What an earlier training left: the network at its end, or as it was after so many epochs."""
+    """A reference to the network of an earlier training, at its end or after `epoch` epochs."""
 
     stage: str
     epoch: int | None = None
 
 
 def is_stage(name: Any) -> bool:
-    """Whether a model's name is that of an earlier training."""
+    """Return whether a model's name refers to an earlier training."""
     return isinstance(name, str) and name.startswith(STAGE)
 
 
 def parse_stage_ref(name: str) -> StageReference:
-    """What "stage:NAME" or "stage:NAME@EPOCH" names.
+    """Parse "stage:NAME" or "stage:NAME@EPOCH".
 
-    Raises: ConfigError if that is no epoch.
+    Raises: ConfigError if EPOCH isn't a positive whole number.
     """
     stage, at, epoch = name.removeprefix(STAGE).partition("@")
     if at and not EPOCH.fullmatch(epoch):
@@ -46,22 +46,22 @@ def parse_stage_ref(name: str) -> StageReference:
     return StageReference(stage, int(epoch) if at else None)
 
 
-def stage_refs(overrides: Words) -> Iterator[tuple[str, str]]:
-    """Each key that names an earlier training, and the name."""
+def stage_refs(overrides: Overrides) -> Iterator[tuple[str, str]]:
+    """Yield each key that refers to an earlier training, with the reference."""
     for key, value in overrides.items():
         for item in value if isinstance(value, list) else [value]:
             names = [item.get("model"), item.get("weights")] if isinstance(item, Mapping) else [item]
             yield from ((key, str(name)) for name in names if is_stage(name))
 
 
-def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming: Sequence[str]) -> list[str]:
-    """Return what is wrong with the stages' names and references, a sentence each.
+def faults(stages: Sequence[Overrides], run: Overrides, run_wide: Sequence[str], naming: Sequence[str]) -> list[str]:
+    """Return the faults of the stages' names and references, a sentence each.
 
     run: the run's keys. run_wide: the keys that a stage can't set. naming: the keys that may name an earlier stage.
     """
     names = [str(stage.get("name")) for stage in stages]
     problems = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
-    problems += [f"{key}={name}: say it in the stage that it is for" for key, name in stage_refs(run)]
+    problems += [f"{key}={name}: set it in the stage that it is for" for key, name in stage_refs(run)]
     if LAST in names[:-1]:
         problems.append(f"the stage {LAST!r} is the student's own training: put it last")
     for i, stage in enumerate(stages):
@@ -81,13 +81,15 @@ def faults(stages: Sequence[Words], run: Words, run_wide: Sequence[str], naming:
     return problems
 
 
-def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later: Sequence[str], run: Words) -> str:
-    """Why this names no earlier training."""
+def _fault(
+    key: str, name: str, stage: Overrides, before: Mapping[str, Overrides], later: Sequence[str], run: Overrides
+) -> str:
+    """Return why this name refers to no earlier training; empty if it does."""
     stage_name, at, epoch = name.removeprefix(STAGE).partition("@")
     if key == "term_weights" and (at or stage_name == "teacher"):
-        return "only what the terms of an earlier stage have at its end can be taken over"
+        return "the terms can only begin with the state of an earlier stage's terms at its end"
     if stage_name == BASELINE and run.get("baseline"):
-        return "" if key == "teacher" and not at else "the student alone is a teacher at its end, and nothing else"
+        return "" if key == "teacher" and not at else "the baseline can only be named as a teacher, at its end"
     if at and not EPOCH.fullmatch(epoch):
         return f"expected a whole number of epochs after @, such as {STAGE}{stage_name}@10"
     if stage_name == stage.get("name"):
@@ -97,22 +99,24 @@ def _fault(key: str, name: str, stage: Words, before: Mapping[str, Words], later
     return "" if stage_name in ("teacher", *before) else unknown("stage", stage_name, ["teacher", *before])
 
 
-def _misfit(key: str, named: StageReference, stage: Words, before: Mapping[str, Words], run: Words) -> str:
-    """Why what this names won't be there, or doesn't fit."""
-    theirs, teacher = before.get(named.stage, {}), run.get("teacher")
-    if named.stage == "teacher":
+def _misfit(
+    key: str, reference: StageReference, stage: Overrides, before: Mapping[str, Overrides], run: Overrides
+) -> str:
+    """Return why the network or the terms that this refers to won't exist or don't fit; empty if they do."""
+    overrides, teacher = before.get(reference.stage, {}), run.get("teacher")
+    if reference.stage == "teacher":
         if not isinstance(teacher, str) or teacher == "moving_average":
             return "the run has no single teacher of its own, name one (teacher=…)"
-        theirs = {"student": teacher, "epochs": run.get("teacher_epochs") or run["epochs"]}
-    whole = {**run, **theirs}
-    if key == "student_weights" and whole["student"] != stage.get("student", run["student"]):
-        return f"these are {whole['student']}'s, and the student is {stage.get('student', run['student'])}"
-    if key == "term_weights" and (whole.get("keep") == "best" or whole.get("patience") is not None):
-        return f"the terms of {named.stage} are those of its last epoch: let it keep the last (keep=last)"
-    if named.epoch is not None and named.epoch > whole["epochs"]:
-        return f"{named.stage} is trained for {whole['epochs']} epochs"
-    if named.epoch is not None and whole.get("patience") is not None:
-        return f"with patience {named.stage} may stop before that epoch, leave patience out"
+        overrides = {"student": teacher, "epochs": run.get("teacher_epochs") or run["epochs"]}
+    training = {**run, **overrides}
+    if key == "student_weights" and training["student"] != stage.get("student", run["student"]):
+        return f"these are {training['student']}'s, and the student is {stage.get('student', run['student'])}"
+    if key == "term_weights" and (training.get("keep") == "best" or training.get("patience") is not None):
+        return f"the terms of {reference.stage} are those of its last epoch: let it keep the last (keep=last)"
+    if reference.epoch is not None and reference.epoch > training["epochs"]:
+        return f"{reference.stage} is trained for {training['epochs']} epochs"
+    if reference.epoch is not None and training.get("patience") is not None:
+        return f"with patience {reference.stage} may stop before that epoch, leave patience out"
     return ""
 
 
@@ -120,10 +124,10 @@ def _twice(names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if names.count(name) > 1]
 
 
-def epochs_of_weights(stages: Mapping[str, Words], last: Words, epochs: int) -> int:
-    """Over how many epochs the student's weights are trained: in the last training and in those that it goes on from.
+def epochs_of_weights(stages: Mapping[str, Overrides], last: Overrides, epochs: int) -> int:
+    """Return the epochs of the student's weights: in the last training and in the earlier ones that it continues.
 
-    stages: the words of those before the last, by name; epochs: the run's.
+    stages: the overrides of the stages before the last, by name; epochs: the run's.
     """
     total, overrides = int(last.get("epochs", epochs)), last
     while is_stage(overrides.get("student_weights")):

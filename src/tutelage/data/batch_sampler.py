@@ -84,6 +84,7 @@ def compose_batches(
         num_views: how many times each part is repeated, each time with another augmentation.
         before: the batch that precedes the first one, for "overlapping".
         seed, epoch: determine the companions.
+
     Raises: ConfigError for an unknown sampling, or if it requires classes that aren't known.
     """
     if sampling not in SAMPLINGS:

@@ -219,6 +219,7 @@ class DataModule:
             mean, std: per channel.
             known: whether they refer to pixels in [0, 1]; if not, the network expects floats on its own training data's
                 scale.
+
         Raises: ConfigError if the conversion from the data's scale to the network's isn't known.
         """
         if (mean, std, known) == (self.mean, self.std, self.source_scale.known):

@@ -66,6 +66,7 @@ def from_datasets(
         augment: training augmentation, as in DataModule.
         val_fraction: the fraction of train that becomes the validation split if `val` is None.
         seed: chooses the validation split.
+
     Raises: ConfigError for options that don't fit; DataError for iterable Datasets and for samples of another form.
     """
     splits = {"train": train, "val": val, "test": test}

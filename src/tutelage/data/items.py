@@ -24,7 +24,7 @@ Field = str | int
 
 @dataclass(frozen=True)
 class ItemReader:
-    """How items are read: the task, its classes, and the two fields that are image and target.
+    """A reader of items: the task, its classes, and the two fields that are image and target.
 
     Every function here raises a DataError that begins with "is" or "has"; the caller prepends the split and the sample.
     """

@@ -59,6 +59,7 @@ def load(
         task: the task that the data must be for.
         classes: keep only the samples of these classes, in all splits.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
+
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
     >>> digits = load("digits")

@@ -27,7 +27,7 @@ TEST = 0.2
 
 @dataclass
 class SourceData:
-    """What a source loaded: its splits ("train" at least), settings that suit the data, and notes for the user."""
+    """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user."""
 
     task: str
     classes: tuple[str, ...]

@@ -14,7 +14,7 @@ from tutelage.errors import ConfigError, DataError
 
 Numbers = tuple[float, ...]
 SLACK = 0.5
-"""How far transforms may push pixels beyond [0, 1]; values further out aren't pixels in [0, 1]."""
+"""The distance beyond [0, 1] that transforms may move pixels to; values further out aren't pixels in [0, 1]."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every loss is: its annotated fields, a few facts, and one verb."""
+"""The base classes of losses: dataclass modules with traits as class attributes and one forward."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError
 from tutelage.utils.dataclass_module import DataclassModule
 
 LossValues = Tensor | dict[str, Tensor]
-"""What a loss returns: un-reduced values, or several such by name (each is averaged, then they are added)."""
+"""The result of a loss: un-reduced values, or several such by name (each is averaged, then they are added)."""
 
 IGNORE_INDEX = -100
 """The label of a token that doesn't count."""
@@ -27,7 +27,7 @@ INVARIANCES = {
     "order of channels": "a permutation of a side's channels",
     "swapped sides": "student and teacher in each other's place",
 }
-"""What a loss may ignore."""
+"""The transformations that a loss may ignore."""
 
 
 class Loss(DataclassModule):
@@ -85,11 +85,11 @@ class Loss(DataclassModule):
     task_loss_weight: ClassVar[float] = 1.0
 
     def build(self, student: Any, teacher: Any, samples: int) -> None:
-        """Make the learned parts and banks, from an example of what forward will get and the number of samples."""
+        """Make the learned parts and banks, from an example of forward's arguments and the number of samples."""
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """Student, teacher and what it asks, where they aren't those of its kind; in lists each tensor is (B, …)."""
+        """Return student, teacher and required inputs, if they differ from the base's; each (B, …) in lists."""
         return None
 
     def __mul__(self, weight: float) -> LossSum:
@@ -133,11 +133,11 @@ class Relation(Loss):
 
 
 class Sequence(Loss):
-    """Abstract: compares what language models say of each token, (B, T, V): the classes are the last dimension.
+    """Abstract: compares the logits of language models for each token, (B, T, V): the classes are the last dimension.
 
-    targets (B, T) int64: the token that each position should say; positions of −100 are left out before anything is
-    computed. With `shift` the targets are the sequence itself, so that position t should say targets[t + 1], as Hugging
-    Face's batches have it; without, they are aligned already. Values are (N,): one for each of the N that remain.
+    targets (B, T) int64: the token that each position should predict; positions of −100 are left out before anything
+    is computed. With `shift` the targets are the sequence itself, so that position t should predict targets[t + 1], as
+    in Hugging Face's batches; without, they are aligned already. Values are (N,): one for each of the N that remain.
     """
 
     compares = "response"
@@ -147,11 +147,11 @@ class Sequence(Loss):
     shift: bool = field(default=False, kw_only=True)
 
     def align_targets(self, targets: Tensor) -> Tensor:
-        """What each position should say, (B, T); −100 where nothing is known."""
+        """Return the token that each position should predict, (B, T); −100 where it is unknown."""
         return F.pad(targets[:, 1:], (0, 1), value=IGNORE_INDEX) if self.shift else targets
 
     def tokens(self, logits: Tensor, targets: Tensor | None) -> Tensor:
-        """A mask (B, T) of the positions that count: all, where there are no targets.
+        """Return a mask (B, T) of the positions that count: all, if there are no targets.
 
         Raises: ConfigError if there isn't a target for each position.
         """
@@ -166,7 +166,7 @@ class Sequence(Loss):
 
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
-        """A batch of 6, 5 tokens of 7, the first of each unlabelled."""
+        """Return a batch of 6 sequences of 5 tokens, of a vocabulary of 7; each first token is unlabelled."""
         targets = torch.randint(7, (6, 5))
         targets[:, 0] = IGNORE_INDEX
         return torch.randn(6, 5, 7), torch.randn(6, 5, 7), {"targets": targets}
@@ -183,7 +183,7 @@ def require_same_shape(loss: Loss, student: Tensor, teacher: Tensor) -> None:
     if student.shape != teacher.shape:
         raise ConfigError(
             f"{type(loss).__name__}: the student's tensor is {tuple(student.shape)} and the teacher's is "
-            f"{tuple(teacher.shape)}, expected equal shapes; let both answer for the same classes and positions, "
+            f"{tuple(teacher.shape)}, expected equal shapes; let both have the same classes and positions, "
             "or put a connector on the student's side."
         )
 
@@ -198,9 +198,9 @@ def require_vectors(loss: Loss, student: Tensor, teacher: Tensor) -> None:
 
 
 def require_equal_counts(loss: Loss, student: list[Tensor], teacher: list[Tensor]) -> None:
-    """Refuse lists that don't pair."""
+    """Refuse lists of different lengths, and empty ones."""
     if len(student) != len(teacher) or not student:
         raise ConfigError(
-            f"{type(loss).__name__}: {len(student)} student layers and {len(teacher)} teacher layers, expected as many "
-            "of each, shallow to deep; name them in pairs."
+            f"{type(loss).__name__}: {len(student)} student layers and {len(teacher)} teacher layers, expected "
+            "equal numbers, shallow to deep; name them in pairs."
         )

@@ -64,6 +64,7 @@ def create(
         task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
         weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
             it has another number of classes.
+
     Raises: ConfigError for an unknown name or a contradiction; ModelError if the model can't be made or its weights are
     unavailable.
     """

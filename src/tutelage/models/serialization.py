@@ -22,7 +22,7 @@ from tutelage.utils.files import write_atomically
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is needed to rebuild a network: its name, its task and classes, and the normalisation of its inputs.
+    """The information needed to rebuild a network: its name, its task and classes, and the normalisation of its inputs.
 
     Args:
         model: the model's name.
@@ -113,6 +113,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     Args:
         path: a run folder or a saved file.
         model: a module to load the weights into, for networks that were passed as objects.
+
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
     """
     path = _weights_file(path)

@@ -29,25 +29,25 @@ def compare_by_column(
 ) -> LossValues:
     """Return the values of `compare` for each of K columns, divided by K: their means add up to the columns' mean.
 
-    sizes: how many classes each column has; none: there are no columns. Where targets are required, samples without a
-    label in the column are left out; a column without any label has no values.
+    sizes: the number of classes of each column; empty if there are no columns. Where targets are required, samples
+    without a label in the column are left out; a column without any label has no values.
     """
     if not sizes:
         return compare(student, teacher, loss_kwargs)
     losses: dict[str, Tensor] = {}
     for number, span in enumerate(column_slices(sizes)):
-        sides, these = [_cut(student, span), _cut(teacher, span)], dict(loss_kwargs)
-        if "teacher_response" in these:
-            these["teacher_response"] = _cut(these["teacher_response"], span)
+        sides, kwargs = [_cut(student, span), _cut(teacher, span)], dict(loss_kwargs)
+        if "teacher_response" in kwargs:
+            kwargs["teacher_response"] = _cut(kwargs["teacher_response"], span)
         known = loss_kwargs["targets"][:, number] >= 0 if "targets" in loss_kwargs else None
         some = known is None or bool(known.any())
         if known is not None:
-            these["targets"] = loss_kwargs["targets"][:, number].clamp(min=0)
+            kwargs["targets"] = loss_kwargs["targets"][:, number].clamp(min=0)
         if known is not None and some:
-            these = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in these.items()}
+            kwargs = {name: x[known] if _is_by_sample(x, len(known)) else x for name, x in kwargs.items()}
             sides = [select_positions(side, known) for side in sides]
-        of_column = compare(sides[0], sides[1], these)
-        for name, values in of_column.items() if isinstance(of_column, Mapping) else [("", of_column)]:
+        result = compare(sides[0], sides[1], kwargs)
+        for name, values in result.items() if isinstance(result, Mapping) else [("", result)]:
             losses[f"{number}{name}"] = values / len(sizes) if some else values.flatten()[:0]
     return losses
 
@@ -55,22 +55,24 @@ def compare_by_column(
 def refuse_columns(
     loss: Loss, policies: Sequence[DataclassModule], compares: str, teacher: ModelProfile | None, sizes: Sequence[int]
 ) -> None:
-    """Refuse a loss that can't be taken column by column, if there are columns.
+    """Refuse a loss that can't be computed column by column, if there are columns.
 
-    Raises: ConfigError that says why.
+    Raises: ConfigError with the reason.
     """
     if not sizes:
         return
     name, parts = type(loss).__name__, (loss, *policies)
     inputs = {name for part in parts for optional in (False, True) for name in part.required_inputs(optional)}
     if (compares != "response" and "targets" in inputs) or "peer_weights" in inputs:
-        raise ConfigError(f"{name} requires one class of each sample, and here are several label columns (column=…).")
+        raise ConfigError(
+            f"{name} requires one class of each sample, and this data has several label columns: choose one (column=…)."
+        )
     if compares == "response" and not (
         loss.maskable and all(getattr(type(part), "build", None) in UNBUILT for part in parts)
     ):
         raise ConfigError(
-            f"{name} compares samples with each other or keeps something of each class, and can't be taken label "
-            "column by label column; use one that compares class by class, such as kd, or one of features."
+            f"{name} compares samples with each other or keeps state for each class, so it can't be computed label "
+            "column by label column; use one that compares class by class, such as kd, or a feature loss."
         )
     listed = (
         teacher.member_profiles

@@ -1,4 +1,4 @@
-"""Which layers of student and teacher a loss compares."""
+"""The choice of the student's and the teacher's layers that a loss compares."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Player(nn.Module):
         self.set_captured_layers()
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
-        """Capture the layers that its terms compare, and these."""
+        """Capture the layers that its terms compare, and in addition `captured`."""
         self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *captured))
 
     def teacher_layers(self) -> tuple[str, ...]:

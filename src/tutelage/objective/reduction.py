@@ -1,4 +1,4 @@
-"""The mean of a loss's un-reduced values, and what multiplies them."""
+"""The mean of a loss's un-reduced values, and their multiplication by weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms from what a method or a configuration describes, and back."""
+"""Terms from a method or a configuration's mappings, and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tutelage.utils.options import option_faults
 from tutelage.utils.registry import catalogue_name, find_entry
 
 Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
-"""What a method may be: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
+"""A method: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
 
 TERM_OPTIONS = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
 """The options of a term, in addition to its loss's."""
@@ -26,7 +26,7 @@ PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
     "samples": (Mapping, parse_samples),
     "connector": (str, connectors.require_known),
 }
-"""The options that a configuration describes by a value of this type, and what parses it."""
+"""The options that a configuration describes by a value of this type, and the value's parser."""
 
 
 def term_from_spec(spec: Mapping[str, Any]) -> Term:
@@ -56,7 +56,7 @@ def term_from_spec(spec: Mapping[str, Any]) -> Term:
 
 
 def term_spec(term: Term) -> dict[str, Any]:
-    """Return what from_spec makes the term of.
+    """Return the mapping from which `from_spec` builds the term.
 
     A value that isn't plain is there by its repr, which from_spec refuses.
     """

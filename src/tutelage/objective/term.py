@@ -155,7 +155,7 @@ class Term(CheckedArguments, nn.Module):
         return () if self.wiring is None else self.wiring.pairs
 
     def policies(self) -> dict[str, Temperature | SampleWeight]:
-        """Return the policies of its temperature and of what each sample counts, as far as it has them."""
+        """Return the policies of its temperature and of its sample weights, if it has any."""
         both = {"temperature": self.temperature, "samples": self.samples}
         return {name: policy for name, policy in both.items() if policy is not None}
 
@@ -248,7 +248,7 @@ class Term(CheckedArguments, nn.Module):
         return multitask.compare_by_column(self._compare_column, self._columns(), student, teacher, loss_kwargs)
 
     def _compare_column(self, student: Tensor, teacher: Tensor | None, loss_kwargs: dict[str, Any]) -> LossValues:
-        """Return the loss of two responses, softened and weighed sample by sample as the policies have it."""
+        """Return the loss of two responses, softened and weighted sample by sample by the policies."""
         factor: Tensor | None = None
         if self.samples is not None:
             factor = self.samples(student, teacher, **self._for(self.samples, loss_kwargs))
@@ -262,7 +262,7 @@ class Term(CheckedArguments, nn.Module):
         return values if factor is None else multiply(values, factor)
 
     def _loss_kwargs(self, available: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the loss and the policies require, of what is available."""
+        """Return the available inputs that the loss and the policies require."""
         return {name: available[name] for names in self.loss_inputs.values() for name in names if name in available}
 
     def _for(self, part: DataclassModule, loss_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,7 +282,7 @@ class Term(CheckedArguments, nn.Module):
 
 
 def _repeated(values: Mapping[str, Any], samples: int, rows: int, times_over: int) -> dict[str, Any]:
-    """Return what comes with a batch, of its first rows, several times over."""
+    """Return a batch's inputs for its first rows, repeated."""
     return {
         name: torch.cat([value[:rows]] * times_over) if isinstance(value, Tensor) and len(value) == samples else value
         for name, value in values.items()
@@ -303,5 +303,5 @@ def parse_temperature(value: Any) -> Temperature:
 
 
 def parse_samples(value: Any) -> SampleWeight:
-    """Return a term's policy of what each sample counts."""
+    """Return a term's policy of its sample weights."""
     return parse_policy("samples", value, SampleWeight)

@@ -21,7 +21,7 @@ from tutelage.structures import Batch, Outputs
 from tutelage.utils.registry import catalogue_name
 
 Requests = Callable[[Term], WiringRequest]
-"""What each term is to compare."""
+"""The wiring request of each term."""
 
 CLASSIFIER_INPUTS = {"teacher_response", "teacher_head", "teacher_head_logits", "head", "heads"}
 """The inputs a loss may require that the teacher's classifier computes, or that are its weights."""

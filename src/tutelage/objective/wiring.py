@@ -1,4 +1,4 @@
-"""What a term compares in two models, and what its loss requires of them and of the batch."""
+"""The wiring of a term: the layers that it compares, and checks of the inputs that its loss requires."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 
 Policies = Sequence[Temperature | SampleWeight]
-"""A term's policies of its temperature and of what each sample counts."""
+"""A term's policies of its temperature and of its sample weights."""
 
 
 @dataclass(frozen=True)
 class WiringRequest:
-    """What a term is to compare: the kind of outputs, the layers by side, and a connector.
+    """A request for a term's wiring: the kind of outputs, the layers by side, and a connector.
 
-    layers: none of a side leaves the choice to the wiring.
+    layers: an empty side leaves the choice to the wiring.
     """
 
     compares: str
@@ -36,11 +36,11 @@ class WiringRequest:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a term compares.
+    """The layers that a term compares, and the form of their features.
 
-    compares: the kind of outputs, as `Loss.compares` has it. feature_format: the form in which features reach the loss.
-    student_layers, teacher_layers: the layers to capture, in pairs. pairs: the same in words, with shapes. columns: how
-    many classes each label column has.
+    compares: the kind of outputs, as in `Loss.compares`. feature_format: the form in which features reach the loss.
+    student_layers, teacher_layers: the layers to capture, in pairs. pairs: their descriptions, with shapes. columns:
+    the number of classes of each label column.
     """
 
     compares: str
@@ -122,7 +122,7 @@ def _wire_layers(
 
 TEACHER_OUTPUTS = "teacher outputs"
 OUTPUT_LISTS = {"student": "a list of student outputs", "teacher": "a list of teacher outputs"}
-"""What a loss requires in addition to the inputs that its forward names."""
+"""Requirements of a loss in addition to the inputs that its forward names."""
 
 REMEDIES = {TEACHER_OUTPUTS: "Name a teacher (teacher=…)."} | dict.fromkeys(
     OUTPUT_LISTS.values(),
@@ -132,7 +132,7 @@ REMEDIES = {TEACHER_OUTPUTS: "Name a teacher (teacher=…)."} | dict.fromkeys(
 
 
 def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
-    """Return what a loss with its policies requires of the batch and the two models."""
+    """Return the inputs that a loss with its policies requires of the batch and the two models."""
     parts: tuple[DataclassModule, ...] = (loss, *policies)
     return [
         *([TEACHER_OUTPUTS] if loss.needs_teacher else []),
@@ -144,7 +144,7 @@ def requirements(loss: Loss, policies: Policies = ()) -> list[str]:
 def provided_inputs(
     student: ModelProfile, teacher: ModelProfile | None, batch: Batch, provides: Iterable[str] = ()
 ) -> list[str]:
-    """Return what the batch, the two models and the scheme provide, in the words of `requirements`."""
+    """Return the inputs that the batch, the two models and the scheme provide, named as in `requirements`."""
     inputs = available_inputs(batch, student, teacher)
     sides = {"student": student, "teacher": teacher}
     return [
@@ -164,18 +164,18 @@ def refuse_missing(
     batch: Batch,
     provides: Iterable[str] = (),
 ) -> None:
-    """Refuse a loss that requires what neither the batch, nor the two models, nor the scheme provide.
+    """Refuse a loss that requires inputs that neither the batch, nor the two models, nor the scheme provide.
 
-    Raises: ConfigError that lists what is missing.
+    Raises: ConfigError that lists the missing inputs.
     """
-    there = provided_inputs(student, teacher, batch, provides)
-    missing = [requirement for requirement in requirements(loss, policies) if requirement not in there]
+    available = provided_inputs(student, teacher, batch, provides)
+    missing = [requirement for requirement in requirements(loss, policies) if requirement not in available]
     if missing:
         remedies = dict.fromkeys(REMEDIES[requirement] for requirement in missing if requirement in REMEDIES)
         raise ConfigError(
             " ".join([
                 f"{type(loss).__name__} requires {', '.join(missing)}; the batch and the teacher provide "
-                f"{', '.join(there)}.",
+                f"{', '.join(available)}.",
                 *remedies,
             ])
         )  # fmt: skip
@@ -184,17 +184,17 @@ def refuse_missing(
 def available_inputs(
     batch: Batch, student: ModelProfile | Outputs, teacher: ModelProfile | Outputs | None
 ) -> dict[str, Any]:
-    """Return the inputs that a loss may require by keyword: the batch's, and facts of the two models."""
-    facts = {f"student_{name}": fact for name, fact in student.metadata.items()}
+    """Return the inputs that a loss may require by keyword: the batch's, and the two models' metadata."""
+    metadata = {f"student_{name}": value for name, value in student.metadata.items()}
     if teacher is None:
-        return batch.available() | facts
-    return batch.available() | facts | {"teacher_response": teacher.response, **teacher.metadata}
+        return batch.available() | metadata
+    return batch.available() | metadata | {"teacher_response": teacher.response, **teacher.metadata}
 
 
 def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
-    """Refuse to compare with several teachers class by class where they know different classes.
+    """Refuse to compare with several teachers class by class if they know different classes.
 
-    Raises: ConfigError that says what to use.
+    Raises: ConfigError that names losses that can.
     """
     if (
         teacher is not None
@@ -210,7 +210,7 @@ def refuse_other_classes(loss: Loss, teacher: ModelProfile | None) -> None:
 
 
 def _refuse_other_shapes(loss: Loss, student: Tensor, teacher: Tensor) -> None:
-    """Refuse responses that have no classes, or not as many as each other."""
+    """Refuse responses without classes, or with different numbers of classes."""
     if min(student.dim(), teacher.dim()) < 2:
         raise ConfigError(
             f"the student outputs {tuple(student.shape)} and the teacher {tuple(teacher.shape)}: expected a value "

@@ -80,7 +80,7 @@ class Weight(DataclassModule):
 
     paper: ClassVar[str] = ""
     needs_task_loss: ClassVar[bool] = True
-    """Whether the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
+    """True if the weight depends on `task_loss`, so that the method must have a term that needs no teacher."""
 
     def current_factor(self) -> float | None:
         """Return the factor in use if it stays the same until gradients are next measured, and None otherwise."""

@@ -19,18 +19,18 @@ FOLDER = Path(__file__).parent
 
 
 def names() -> dict[str, str]:
-    """Every recipe's name and the first line of its file."""
+    """Return the name of each recipe, with the first line of its file."""
     return {name: _docstring(path).partition("\n")[0] for name, path in sorted(_files().items())}
 
 
 def _files() -> dict[str, Path]:
-    """The file of each recipe, ours and those of other packages."""
-    built_in = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
-    return built_in | {stem(name): plugin.path for name, plugin in registry.plugins("recipes").items()}
+    """Return the file of each recipe, also of those in other packages."""
+    own_files = {path.stem: path for path in FOLDER.glob("[!_]*.py")}
+    return own_files | {stem(name): plugin.path for name, plugin in registry.plugins("recipes").items()}
 
 
 def text(name: str) -> str:
-    """The docstring of a recipe's file: what it is, the paper, the numbers."""
+    """Return the docstring of a recipe's file."""
     return _docstring(_files()[stem(name)])
 
 
@@ -39,7 +39,7 @@ def _docstring(path: Path) -> str:
 
 
 def has(name: str) -> bool:
-    """Whether there is a recipe of that name."""
+    """Return whether there is a recipe of that name."""
     return stem(name) in _files()
 
 
@@ -54,6 +54,7 @@ def load(name: str, keys: Mapping[str, Any] | None = None) -> dict[str, Any]:
     Args:
         name: the recipe.
         keys: the keys that the user sets, of which the recipe gets those that are its parameters.
+
     Raises: ConfigError if there is no such recipe, or it has no default for a key that isn't set.
     """
     if not has(name):

@@ -27,10 +27,12 @@ def assistants_between(teacher: Any, student: Any, count: int) -> list[str]:
     """Return models of the same family with sizes between the teacher's and the student's, from the larger down.
 
     The ratios between consecutive sizes are as equal as possible.
+
     Args:
         teacher: the name of a model, or a run folder.
         student: the name of a model, or a run folder.
         count: the number of models.
+
     Raises: ConfigError if the two aren't sizes of one family, or there are too few sizes between.
     """
     assistants = _sizes(_model(teacher), _model(student), count)

@@ -64,7 +64,8 @@ def verdict(run: RunRecord) -> tuple[str, str, str]:
         "worse": f"{both}: a difference of {difference}, so the taught student is worse.",
     }.get(
         kind,
-        f"{both}: a difference of {difference}, {_insufficiency(gain.get('interval'))} to say whether teaching helps.",
+        f"{both}: a difference of {difference}, {_insufficiency(gain.get('interval'))} to decide whether teaching "
+        "helps.",
     )
     return kind, BADGES.get(kind, "Undecided"), sentence + (f" {doubt[0].upper()}{doubt[1:]}." if doubt else "")
 

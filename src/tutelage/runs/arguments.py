@@ -1,4 +1,4 @@
-"""What a call in Python was given: objects, apart from the keys of the configuration."""
+"""The arguments of a call in Python: objects, separated from the keys of the configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Numbers = Sequence[float]
 
 
 class RunKeys(Keys, total=False):
-    """The keys of a run, and what may be said of Datasets beside them (tutelage.data.from_datasets)."""
+    """The keys of a run, and in addition the options of Datasets (tutelage.data.from_datasets)."""
 
     mean: Numbers | None
     std: Numbers | None
@@ -36,13 +36,13 @@ class RunKeys(Keys, total=False):
 def apart(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
 ) -> tuple[Provided, dict[str, Any]]:
-    """What was given as objects, and the configuration's keys for the rest; takes from `keys` what is of the data."""
-    there = {"student": student, "teacher": teacher, "method": method}
-    refuse_kinds(data=data, callbacks=callbacks, **{word: x for word, x in there.items() if x is not None})
+    """Return the objects among the arguments, and keys for the rest; options of the data are removed from `keys`."""
+    optional = {"student": student, "teacher": teacher, "method": method}
+    refuse_kinds(data=data, callbacks=callbacks, **{name: x for name, x in optional.items() if x is not None})
     method = list(method) if isinstance(method, tuple) else method
-    provided, named = apart_data(data, keys)
+    provided, data_keys = apart_data(data, keys)
     objects: dict[str, Any] = {"callbacks": tuple(callbacks)}
-    overrides: dict[str, Any] = {"method": method, **named}
+    overrides: dict[str, Any] = {"method": method, **data_keys}
     for role, value in (("student", student), ("teacher", teacher)):
         if isinstance(value, nn.Module):
             objects[role] = value
@@ -64,7 +64,7 @@ def _names(value: Any) -> Any:
 
 
 def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
-    """Part data that was passed as an object from its name and the keys that its loaders set."""
+    """Return data that was passed as an object, and the keys that its name and its loaders set."""
     if isinstance(data, str):
         return Provided(), {"data": data}
     if not isinstance(data, DataModule):
@@ -74,31 +74,31 @@ def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any
 
 
 def alone_for_test(data: Any) -> Any:
-    """A Dataset that is no pair or mapping of several, as a test split; all else as it is."""
+    """Return a single Dataset as a test split; a name, a Data, a tuple, a list or a mapping unchanged."""
     if data is None or isinstance(data, str | DataModule | tuple | list | Mapping):
         return data
     return {"train": data.dataset if isinstance(data, DataLoader) else data, "test": data}
 
 
 def _splits(data: Any) -> dict[str, Any]:
-    """What was given for each split, of one Dataset, several, or a mapping of them."""
+    """Return the Dataset of each split, from one Dataset, several, or a mapping of them."""
     if isinstance(data, Mapping):
-        named = {"val" if split == "validation" else str(split): part for split, part in data.items()}
+        splits = {"val" if split == "validation" else str(split): part for split, part in data.items()}
     else:
         samples = isinstance(data, list) and len(data) > max(PARTS)  # a list of samples is a Dataset
         parts = tuple(data) if isinstance(data, tuple | list) and not samples else (data,)
-        named = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
-    if not named or not named.keys() <= {"train", "val", "test"}:
+        splits = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
+    if not splits or not splits.keys() <= {"train", "val", "test"}:
         raise ConfigError(f"data={describe_value(data)}: expected {ARGUMENTS['data'][1]}.")
-    return {split: part for split, part in named.items() if part is not None}
+    return {split: part for split, part in splits.items() if part is not None}
 
 
 def refuse_kinds(**provided: Any) -> None:
-    """Refuse arguments of another kind than can be meant, all at once."""
-    wrong = [(word, value, ARGUMENTS[word]) for word, value in provided.items()]
+    """Refuse arguments of a wrong type, all at once."""
+    arguments = [(name, value, ARGUMENTS[name]) for name, value in provided.items()]
     faults = [
-        f"{word}={describe_value(value)}: expected {expected}."
-        for word, value, (fits, expected) in wrong
+        f"{name}={describe_value(value)}: expected {expected}."
+        for name, value, (fits, expected) in arguments
         if not fits(value)
     ]
     if faults:
@@ -110,8 +110,8 @@ def _is_network(value: Any) -> bool:
 
 
 def _are_teachers(value: Any) -> bool:
-    named = (str, Path, Mapping)
-    return isinstance(value, tuple | list) and bool(value) and all(isinstance(item, named) for item in value)
+    kinds = (str, Path, Mapping)
+    return isinstance(value, tuple | list) and bool(value) and all(isinstance(item, kinds) for item in value)
 
 
 def _is_part(item: Any) -> bool:
@@ -119,13 +119,13 @@ def _is_part(item: Any) -> bool:
 
 
 OF_DATASETS = ("classes", "mean", "std", "normalised", "fields")
-"""What may be said of Datasets beside the configuration's keys."""
+"""The options of Datasets."""
 
 PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
-"""The splits of so many Datasets."""
+"""The splits of a tuple of Datasets, by its length."""
 
 ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "student": (_is_network, "a model's name, a run folder, or a torch.nn.Module, made"),
+    "student": (_is_network, "a model's name, a run folder, or a torch.nn.Module object"),
     "teacher": (
         lambda value: _is_network(value) or isinstance(value, Mapping) or _are_teachers(value),
         "a model's name, a run folder, a torch.nn.Module, a mapping {model: …} or {name: …}, or a list of names",
@@ -141,10 +141,10 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a loss (an object, as KD()), a sum of losses, a Terms, a list of them, or a name (`tutelage list losses`)",
     ),
     "callbacks": (
-        lambda value: isinstance(value, tuple | list) and all(isinstance(one, Callback) for one in value),
+        lambda value: isinstance(value, tuple | list) and all(isinstance(item, Callback) for item in value),
         "a list of tutelage.training.callbacks.Callback objects",
     ),
     "folder": (lambda value: isinstance(value, str | Path), "the folder of a run"),
-    "model": (_is_network, "a run folder, a saved network's file, or a torch.nn.Module, made"),
+    "model": (_is_network, "a run folder, a saved network's file, or a torch.nn.Module object"),
 }
-"""What each argument may be, and how that is said."""
+"""A test of each argument, and a description of its valid values."""

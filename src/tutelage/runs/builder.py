@@ -15,7 +15,7 @@ from tutelage.runs.teachers import TeacherFactory
 
 
 class RunBuilder:
-    """Builds the parts of one run, from the networks that it names and that its earlier phases left."""
+    """Builds the parts of one run, from the networks that it names and those of its earlier phases."""
 
     def __init__(self, networks: NetworkLoader) -> None:
         self.networks, self.teachers = networks, TeacherFactory(networks)

@@ -1,4 +1,4 @@
-"""A cache built before any run: by the processes that are there, or by the actors of a Ray cluster."""
+"""Building a cache before any run: by the current processes, or by the actors of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ ENGINES = ("processes", "ray")
 
 
 def build(config: Config, provided: Provided, engine: str = "processes") -> Iterator[tuple[Path, int]]:
-    """Build the views that a run's training would read; the cache's folder and each view, when it is there.
+    """Build the views that a run's training would read; yield the cache's folder and each view once it is complete.
 
-    Raises: ConfigError if the teacher isn't trained yet, or if Ray is asked for what it can't do; CacheError if what is
-    there isn't what was asked for.
+    Raises: ConfigError if the teacher isn't trained yet, or if Ray can't build it; CacheError if the folder holds
+    another cache.
     """
     if engine not in ENGINES:
         raise ConfigError(unknown("engine", str(engine), ENGINES))
@@ -46,7 +46,7 @@ def build(config: Config, provided: Provided, engine: str = "processes") -> Iter
 
 
 def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached]:
-    """The cached teacher of a run, or those of which one answers at a time, told what the run's training would ask for.
+    """Return the cached teacher of a run, or the members of a RandomMember, prepared for the run's training.
 
     Raises: ConfigError if it isn't trained yet.
     """
@@ -54,7 +54,7 @@ def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached
     if run.plan.teacher_is_trained():
         raise ConfigError(
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
-            "or say teacher_epochs=0 to take it as it is."
+            "or set teacher_epochs=0 to use it as it is."
         )
     teacher_skill.refuse(run.inputs, run.plan, run.dry_run())
     seed_everything(config.seed)  # as the training does
@@ -66,9 +66,9 @@ def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached
     result = teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]
     scheme.to(run.fabric.device)
     if config.channels_last and not config.sharded:
-        scheme.to(memory_format=torch.channels_last)  # as the training computes, to the same bits
+        scheme.to(memory_format=torch.channels_last)  # as in training, for bitwise identical outputs
     scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))
-    return [one for one in result if isinstance(one, Cached)]
+    return [member for member in result if isinstance(member, Cached)]
 
 
 def _here(teacher: Cached) -> Iterator[int]:
@@ -96,57 +96,57 @@ def _refuse(config: Config, provided: Provided) -> None:
 
 
 def with_ray(teacher: Cached, config: Config, number: int = 0) -> Iterator[int]:
-    """Views, built by actors that each hold the teacher; a row of the data set is one unit of samples of one view.
+    """Yield views, built by actors that each hold the teacher; a row of the data set is one unit of samples of one
+    view.
 
-    number: which one of the run's cached teachers it is.
+    number: the teacher's number among the run's cached teachers.
 
-    Raises: TutelageError of an actor; CacheError if one failed otherwise.
+    Raises: the TutelageError of an actor; CacheError if an actor failed for another reason.
     """
     todo = [(view, unit) for view in range(teacher.plan.views) for unit in teacher.missing(view)]
-    left = Counter(view for view, _ in todo)
-    yield from (view for view in range(teacher.plan.views) if not left[view])
+    missing = Counter(view for view, _ in todo)
+    yield from (view for view in range(teacher.plan.views) if not missing[view])
     if not todo:
         return
-    same = {"config": config.model_dump_json(), "folder": os.getcwd(), "number": number}
+    shared = {"config": config.model_dump_json(), "folder": os.getcwd(), "number": number}
     with _cluster() as ray:
         actors, each = _resources(config, ray.cluster_resources())
         pool = ray.data.ActorPoolStrategy(size=min(actors, len(todo)), max_tasks_in_flight_per_actor=1)
-        rows = ray.data.from_items([{"view": v, "unit": n} | same for v, n in todo], override_num_blocks=len(todo))
+        rows = ray.data.from_items([{"view": v, "unit": n} | shared for v, n in todo], override_num_blocks=len(todo))
         try:
             for row in rows.map(Builder, compute=pool, **each).iter_rows():
                 if row["fault"]:
                     raise getattr(errors, row["kind"])(row["fault"])
-                left[row["view"]] -= 1
-                if not left[row["view"]]:
+                missing[row["view"]] -= 1
+                if not missing[row["view"]]:
                     yield row["view"]
         except ray.exceptions.RayError as error:
-            what = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
-            raise CacheError(
-                f"a process of the cluster failed ({what}); say it again, and the build goes on."
-            ) from error
+            cause = str(getattr(error, "cause", None) or error).strip().splitlines()[-1]
+            raise CacheError(f"a Ray worker failed ({cause}); run the command again to resume the build.") from error
 
 
 class Builder:
-    """An actor: makes the teacher and the data once, from the configuration's plain values, and builds units."""
+    """A Ray actor: makes the teacher and the data once, from the configuration's plain values, and builds units."""
 
     def __init__(self) -> None:
         self.teacher: Cached | None = None
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row's view, and what went wrong."""
+        """Build the row's unit; return its view, and the error if one occurred."""
         try:
-            self.teacher = self.teacher or self._made(row["config"], row["folder"])[row["number"]]
+            self.teacher = self.teacher or self._load(row["config"], row["folder"])[row["number"]]
             self.teacher.build_unit(row["view"], row["unit"])
         except TutelageError as error:
             return {"view": row["view"], "kind": type(error).__name__, "fault": str(error)}
         return {"view": row["view"], "kind": "", "fault": ""}
 
-    def _made(self, config: str, folder: str) -> list[Cached]:
+    def _load(self, config: str, folder: str) -> list[Cached]:
         try:
             os.chdir(folder)  # names of files mean the same on all machines
         except OSError as error:
             raise CacheError(
-                f"{folder} isn't there on {os.uname().nodename} ({error.strerror}): engine=ray needs a folder that all "
+                f"{folder} doesn't exist on {os.uname().nodename} ({error.strerror}): engine=ray needs a folder that "
+                "all "
                 "machines share, under one path."
             ) from error
         sys.path.insert(0, folder)  # for python:my_models:small
@@ -155,7 +155,7 @@ class Builder:
 
 @contextmanager
 def _cluster() -> Iterator[Any]:
-    """Ray, connected to the cluster that RAY_ADDRESS names or to one of this machine's, which ends with the block."""
+    """Yield Ray, connected to the cluster that RAY_ADDRESS names or to a local one, which ends with the block."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -174,7 +174,7 @@ def _cluster() -> Iterator[Any]:
             ray.shutdown()
 
 
-def _resources(config: Config, there: dict[str, float]) -> tuple[int, dict[str, float]]:
-    """How many actors, and what each takes: a GPU if the cluster has any and they are wanted, or a CPU."""
-    gpus = int(there.get("GPU", 0)) if config.device in ("auto", "cuda") else 0
-    return (gpus, {"num_gpus": 1}) if gpus else (max(int(there.get("CPU", 1)), 1), {"num_cpus": 1})
+def _resources(config: Config, available: dict[str, float]) -> tuple[int, dict[str, float]]:
+    """Return the number of actors and each one's resources: a GPU if there are any and `device` allows it, or a CPU."""
+    gpus = int(available.get("GPU", 0)) if config.device in ("auto", "cuda") else 0
+    return (gpus, {"num_gpus": 1}) if gpus else (max(int(available.get("CPU", 1)), 1), {"num_cpus": 1})

@@ -1,4 +1,4 @@
-"""A dry run: everything is built and wired on a first batch, so that what can't work is refused before training."""
+"""A dry run: all phases are built and wired on a first batch, so that mistakes are found before training."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> N
 
 
 def take_turns(scheme: Scheme, batch: Batch) -> None:
-    """Take each player's turn once, so that what a loss refuses is refused before anything is trained."""
+    """Take each player's turn once, so that a loss's refusal comes before anything is trained."""
     for _, losses in scheme.turns(batch, 0):
         torch.stack(list(losses.values())).sum().backward()  # some schemes continue from the gradients
     scheme.zero_grad()

@@ -1,4 +1,4 @@
-"""Where a run happens: versions, hardware, revision; and the loggers it feeds."""
+"""The environment of a run: versions, hardware, revision; and its loggers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.errors import ConfigError
 
 
 def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
-    """What the run folder keeps of its surroundings."""
+    """Return what environment.json records: versions, hardware, revision and the data's fingerprint."""
     cuda = torch.cuda.get_device_name() if fabric.device.type == "cuda" else None
     return {
         "tutelage": __version__,
@@ -35,16 +35,18 @@ def describe(fabric: Any, data: DataModule) -> dict[str, Any]:
 
 
 def _revision() -> str | None:
-    """The revision of the git checkout we are in, if any."""
+    """Return the revision of the working folder's git checkout; None outside of one."""
     try:
-        done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+        process = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+        )
     except OSError:
         return None
-    return done.stdout.strip() or None
+    return process.stdout.strip() or None
 
 
 def loggers(names: Sequence[str], folder: Path, phase: str) -> list[Any]:
-    """Fabric's loggers by name: tensorboard, mlflow, wandb.
+    """Return Fabric's loggers by name: tensorboard, mlflow, wandb.
 
     Raises: ConfigError that names the extra to install.
     """

@@ -1,4 +1,4 @@
-"""Test samples that the report shows, and the masks that networks say of them."""
+"""Test samples that the report shows, and the masks that networks predict for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLES, MASKS = 24, 6
 
 
 def write(folder: Path, data: DataModule) -> None:
-    """examples.npz: samples where the student and the teacher answer differently, or those with masks."""
+    """Write examples.npz: samples where the student's and the teacher's predictions differ, or those with masks."""
     if data.task == "segmentation":
         numbers = _spread_out(len(data.test))
         batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
@@ -33,7 +33,7 @@ def write(folder: Path, data: DataModule) -> None:
 
 
 def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) -> None:
-    """What a network says of the samples that the report shows: index (K,), masks (K, H, W)."""
+    """Write a network's predictions for the samples that the report shows: index (K,), masks (K, H, W)."""
     numbers = _spread_out(len(data.test))
     device = next(network.parameters()).device
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False, device=device)))
@@ -43,7 +43,7 @@ def write_masks(path: Path, network: nn.Module, data: DataModule, task: Task) ->
 
 
 def _differing(folder: Path) -> np.ndarray[Any, Any]:
-    """The samples where the student's class isn't the teacher's, from every true class in turn."""
+    """Return the samples where the student predicts another class than the teacher, from each true class in turn."""
     try:
         student, teacher = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
     except OSError:
@@ -53,7 +53,7 @@ def _differing(folder: Path) -> np.ndarray[Any, Any]:
 
 
 def in_turn(numbers: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The first of each class, then the second of each, and so on."""
+    """Return the first of each class, then the second of each, and so on."""
     turn = np.zeros(len(classes), np.int64)
     for c in np.unique(classes):
         turn[classes == c] = np.arange((classes == c).sum())
@@ -65,12 +65,12 @@ def _spread_out(count: int) -> np.ndarray[Any, Any]:
 
 
 def _of(data: DataModule, numbers: np.ndarray[Any, Any]) -> DataModule:
-    """The data with those test samples alone."""
+    """Return the data with those test samples alone."""
     return replace(data, test=data.test.take(torch.from_numpy(numbers)))
 
 
 def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """The test images of those numbers, uint8 (K, H, W, 3), and what has to be `said` of how they are shown."""
+    """Return the test images of those numbers, uint8 (K, H, W, 3), and under `said` a note on how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))

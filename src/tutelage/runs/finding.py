@@ -1,4 +1,4 @@
-"""What a look at a run finds."""
+"""The result of a check of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "error"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at and found, and the mend if it isn't ok."""
+    """The result of one check: its level, a sentence, and the mend if it isn't ok."""
 
     level: Level
     what: str

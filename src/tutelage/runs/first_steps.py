@@ -1,4 +1,4 @@
-"""The first steps of a training: how large its gradients are, and what becomes of its losses in real steps."""
+"""Checks of a training's first steps: the size of its gradients, and the course of its losses in real steps."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ from tutelage.training.optimizers import resolve_settings
 from tutelage.training.trainer import Trainer
 
 FAR = 0.5
-"""A step that moves weights by so much of their length tends to end in NaN."""
+"""A step that moves weights by this fraction of their norm tends to end in NaN."""
+
 CUT = 100.0
-"""A gradient that clipping makes so many times shorter says little of its terms' weights."""
+"""A gradient that clipping shortens by this factor no longer depends on its terms' weights."""
 
 GROWN = 10.0
-"""Losses so many times larger than at first won't come back."""
+"""Losses that have grown by this factor won't recover."""
 
 
 def sizes(scheme: Scheme, settings: TrainerSettings) -> list[Finding]:
-    """Whether a step along the gradients of the backward that was just done is of a sound length."""
+    """Check that a step along the gradients of the last backward has a sensible length."""
     return list(chain(*(_size(name, part, settings) for name, part in _parts(scheme)))) or [
         Finding("ok", "the gradients' size suits the learning rate")
     ]
@@ -53,37 +54,37 @@ def _size(name: str, part: torch.nn.Module, settings: TrainerSettings) -> Iterat
     norm = clip_grad_norm_(moved, inf).item()
     length = torch.stack([p.detach().norm() for p in moved]).norm().item()
     if not norm < inf:
-        yield Finding("error", f"the gradient of {name} is {norm}", "look at its terms' values above.")
+        yield Finding("error", f"the gradient of {name} is {norm}", "check its terms' values above.")
     elif clip is not None and norm > CUT * clip:
         mend = "lower the weight of the term with the largest gradient norm, or try the first steps (steps=20)."
-        what = f"the gradient of {name} has norm {norm:.3g}, which clip={clip:g} makes {norm / clip:.0f}"
-        yield Finding("warning", f"{what} times shorter", mend)
+        fault = f"the gradient of {name} has norm {norm:.3g}, which clip={clip:g} makes {norm / clip:.0f}"
+        yield Finding("warning", f"{fault} times shorter", mend)
     elif clip is None and optimizer == "sgd" and lr * norm > FAR * length:
-        what = f"a step of lr={lr:g} along the gradient of {name}, of norm {norm:.3g}, moves its weights by"
+        fault = f"a step of lr={lr:g} along the gradient of {name}, of norm {norm:.3g}, moves its weights by"
         mend = "leave clip as it is (5), or use a smaller lr."
-        yield Finding("warning", f"{what} {lr * norm / length:.0%} of their length", mend)
+        yield Finding("warning", f"{fault} {lr * norm / length:.0%} of their length", mend)
 
 
 class Enough(Exception):
-    """So many steps were taken."""
+    """The requested number of steps was taken."""
 
 
 class _FirstStepsWatch(Callback):
-    """Keeps the events of the first steps, and ends the training after so many."""
+    """Keeps the events of the first steps, and ends the training after `steps` of them."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.events: list[StepEnd] = []
 
     def on_step_end(self, event: StepEnd) -> None:
-        """Keep it."""
+        """Keep the event."""
         self.events.append(event)
         if event.step >= self.steps:
             raise Enough
 
 
 def take(run: Run, steps: int) -> list[Finding]:
-    """Take the first steps of the student's training, with a copy and without files; what became of the losses."""
+    """Take the first steps of the student's training, on a copy and without files; check the course of the losses."""
     phase = run.plan.phases()[-1]
     settings = run.plan.settings(phase).model_copy(update={"log_every": 1, "snapshots": [], "accumulate": 1})
     watch = _FirstStepsWatch(steps)
@@ -96,8 +97,8 @@ def take(run: Run, steps: int) -> list[Finding]:
     except NotFinite as error:
         return [Finding("error", str(error))]
     first, last = (sum(event.losses.values()) for event in (watch.events[0], watch.events[-1]))
-    what = f"in {watch.events[-1].step} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
+    message = f"in {watch.events[-1].step} real steps the sum of the losses went from {first:.4g} to {last:.4g}"
     if last > first:
         level: Level = "error" if last > GROWN * first else "warning"
-        return [Finding(level, what, "it should fall: use a smaller lr, a longer lr_warmup, or clip=1.")]
-    return [Finding("ok", what)]
+        return [Finding(level, message, "it should fall: use a smaller lr, a longer lr_warmup, or clip=1.")]
+    return [Finding("ok", message)]

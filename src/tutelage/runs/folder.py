@@ -1,4 +1,4 @@
-"""Where a run's folder goes."""
+"""A run's folder: its name and its creation."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tutelage.utils.files import write_text
 
 
 def make(path: Path, texts: Mapping[str, str]) -> None:
-    """Make a run folder with these files in it, by name; it appears with all of them or not at all.
+    """Make a run folder with the files `texts`, by name; it appears with all of them or not at all.
 
-    Raises: ConfigError if something is there already; TutelageError if it can't be made.
+    Raises: ConfigError if the path exists already; TutelageError if it can't be made.
     """
     if path.exists() and any(path.iterdir() if path.is_dir() else [path]):
         raise ConfigError(
-            f"out={path} is there already and isn't empty: choose another folder, or `tutelage resume {path}`."
+            f"out={path} exists already and isn't empty: choose another folder, or `tutelage resume {path}`."
         )
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         for name, text in texts.items():
-            write_text(aside / name, text)
-        checksums.record(aside, texts)
-        aside.rename(path)
+            write_text(temporary / name, text)
+        checksums.record(temporary, texts)
+        temporary.rename(path)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise TutelageError(
             f"out={path} can't be made: {error.strerror or error}; choose a folder that you may write."
         ) from error
 
 
 def free(config: Config) -> Path:
-    """The next free runs/DATA-METHOD-N."""
+    """Return the next free runs/DATA-METHOD-N."""
     data = Path(config.data.partition(":")[2] or config.data).stem or "data"
     method = config.recipe or "+".join(spec["name"] for spec in specs(config.method)) or "train"
     return next(p for p in _numbered(f"runs/{data}-{method}") if not p.exists())

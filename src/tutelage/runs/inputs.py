@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provided:
-    """Objects that were passed in Python in place of names: networks, data, terms; and further callbacks."""
+    """Objects that were passed in Python in place of names: networks, data, terms; and additional callbacks."""
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
@@ -57,10 +57,10 @@ class RunInputs:
         task = data.task if config.task == "auto" else config.task
         if task != data.task:
             raise ConfigError(f"task={config.task}, but {data.name} is data for {data.task}; leave task out.")
-        made, fabric = task_of(data), make_fabric(config)
+        fabric = make_fabric(config)
         if config.devices > 1:
             fabric.launch()
-        return cls(config, provided, data, made, fabric)
+        return cls(config, provided, data, task_of(data), fabric)
 
     def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""

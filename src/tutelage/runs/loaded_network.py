@@ -15,10 +15,10 @@ from tutelage.models import serialization
 
 @dataclass
 class LoadedNetwork:
-    """A network and what it wants of its images, and the classes that it knows; None: the data's own.
+    """A network, the images that it expects, and the classes that it knows; None: as the data has them.
 
-    known: whether mean and std are of pixels in [0, 1]; if not, it wants floats as its own data had them.
-    untrained: which of its layers nobody has trained although it came trained, in words.
+    known: whether mean and std are of pixels in [0, 1]; if not, the network expects floats as its own data had them.
+    untrained: a sentence that names the layers that are newly initialised although the network came trained.
     """
 
     model: nn.Module
@@ -31,19 +31,19 @@ class LoadedNetwork:
 
     def __post_init__(self) -> None:
         if isinstance(self.model, ScriptModule):
-            raise ModelError("a scripted network can't be looked into: give the module that it was made from.")
+            raise ModelError("features can't be captured in a scripted network: give the module that it was made from.")
         parameters = list(self.model.parameters())
         if not parameters or any(isinstance(p, UninitializedParameter) for p in parameters):
-            what = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
+            fault = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
             raise ModelError(
-                f"{type(self.model).__name__} {what}: expected a network with weights"
+                f"{type(self.model).__name__} {fault}: expected a network with weights"
                 + (", called once on an example." if parameters else ".")
             )
 
     def with_normalisation_of(self, data: DataModule) -> DataModule:
-        """The data, normalised as the network wants it; as it is if it comes normalised and nobody knows by what.
+        """Return the data, normalised as the network expects it; unchanged if its own normalisation isn't known.
 
-        Raises: ConfigError if nobody said how the data comes.
+        Raises: ConfigError if it isn't configured whether the data comes normalised.
         """
         return data if self.mean is None or self.std is None else data.normalised_by(self.mean, self.std, self.known)
 

@@ -1,4 +1,4 @@
-"""Networks by name, of run folders, and as earlier phases of a run left them."""
+"""Networks by name, from run folders, and from earlier phases of a run."""
 
 from __future__ import annotations
 
@@ -45,47 +45,54 @@ class NetworkLoader:
         size: Size | None = None,
         classes: Sequence[str] | None = None,
     ) -> LoadedNetwork:
-        """A network by name, of a run folder, of a stage of this run's seed `number`, or a copy of the given one.
+        """Return a network by name, from a run folder or a stage of this run, or a copy of the provided module.
 
-        size: of the images that it is to get, if not the data's.
-        classes: those that it is to answer, if not the data's.
+        Args:
+            name: a model's name, a run folder, or `stage:NAME`.
+            weights: a file of weights, or `stage:NAME`; None: those that belong to the name.
+            provided: a module that is copied in place of making one.
+            number: the number of the seed, which chooses among a stage's networks.
+            size: the size of the network's images; None: the data's.
+            classes: the classes that the network predicts; None: the data's.
         """
-        known = tuple(self.data.classes if classes is None else classes)
-        for named in (weights, name):
-            if stages.is_stage(named):
-                return self._of_stage(stages.parse_stage_ref(str(named)), number)
+        class_names = tuple(self.data.classes if classes is None else classes)
+        for reference in (weights, name):
+            if stages.is_stage(reference):
+                return self._from_stage(stages.parse_stage_ref(str(reference)), number)
         if provided is not None:
-            return self._of_object(copy.deepcopy(provided))
+            return self._from_module(copy.deepcopy(provided))
         if serialization.is_run(name):
-            return self.load_run(name, known)
+            return self.load_run(name, class_names)
         refuse_folder(name)
-        made = models.create(
+        created = models.create(
             name,
-            classes=len(known),
+            classes=len(class_names),
             channels=self.data.channels,
             size=parse_size(size) if size else self.data.size,
             pretrained=self.config.pretrained,
             task=self.data.task,
             weights=weights,
         )
-        for message in (*made.untrained, *made.notes):
+        for message in (*created.untrained, *created.notes):
             self.inputs.note(message)
-        return LoadedNetwork(made.model, made.mean, made.std, classes=known, untrained=" ".join(made.untrained))
+        untrained = " ".join(created.untrained)
+        return LoadedNetwork(created.model, created.mean, created.std, classes=class_names, untrained=untrained)
 
     def with_normalisation_of(self, network: LoadedNetwork, data: DataModule) -> DataModule:
-        """The data as a network wants it; says so where it can't be had."""
+        """Return the data, normalised as a network expects it; send a note where that isn't possible."""
         normalised = network.with_normalisation_of(data)
         if network.mean is not None and (normalised.mean, normalised.std) != (network.mean, network.std):
             self.inputs.note(
-                f"a network wants its images normalised by mean {network.mean} and deviation {network.std}; they come "
+                f"a network expects its images normalised by mean {network.mean} and deviation {network.std}; they "
+                "come "
                 f"normalised already ({data.name}), and are left as they are."
             )
         return normalised
 
     def with_teacher_normalisation(self, network: LoadedNetwork, config: Config) -> LoadedNetwork:
-        """A teacher's network with the normalisation that `teacher_mean` and `teacher_std` say.
+        """Return a teacher's network with the normalisation of the keys `teacher_mean` and `teacher_std`.
 
-        Raises: ConfigError if they don't fit the channels, or if the network or the data says otherwise.
+        Raises: ConfigError if they don't fit the channels, or contradict the network or the data.
         """
         if config.teacher_mean is None:
             return network
@@ -94,20 +101,20 @@ class NetworkLoader:
         )
         if network.mean is not None and network.known and (network.mean, network.std) != (mean, std):
             raise ConfigError(
-                f"teacher_mean={mean}, teacher_std={std}: {config.teacher} says itself that its images are normalised "
-                f"by {network.mean} and {network.std}: leave both out."
+                f"teacher_mean={mean}, teacher_std={std}: {config.teacher} comes with another normalisation, "
+                f" {network.mean} and {network.std}: leave both out."
             )
         normalised = replace(network, mean=mean, std=std, known=True)
-        own = normalised.with_normalisation_of(self.data)
-        if (own.mean, own.std) != (mean, std):
+        data = normalised.with_normalisation_of(self.data)
+        if (data.mean, data.std) != (mean, std):
             raise ConfigError(
-                f"teacher_mean={mean}, teacher_std={std}: the images of {self.data.name} come normalised, and nobody "
-                "said by what: say normalised=(mean, std) of the data, or leave both out."
+                f"teacher_mean={mean}, teacher_std={std}: the images of {self.data.name} come normalised by unknown "
+                "values: set normalised=(mean, std) of the data, or leave both out."
             )
         return normalised
 
-    def _of_object(self, model: nn.Module) -> LoadedNetwork:
-        """A given network, with what its card says if it was loaded from a run."""
+    def _from_module(self, model: nn.Module) -> LoadedNetwork:
+        """Wrap a provided module, with what its card records if it was loaded from a run."""
         card = getattr(model, "card", None)
         if not isinstance(card, serialization.ModelCard):
             return LoadedNetwork(model)
@@ -119,13 +126,13 @@ class NetworkLoader:
         return LoadedNetwork(model, card.mean, card.std, card.size, known=card.known)
 
     def load_run(self, path: str, known: tuple[str, ...] | None = None) -> LoadedNetwork:
-        """The network of a run folder, which must know just these classes if such are given."""
+        """Load the network of a run folder; `known`: the classes that it must have been trained on, None: any."""
         model = serialization.load(path)
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
         if known is not None and card.classes != known:
-            how = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
+            difference = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
-                f"{path} was trained {how}: it knows {join_first(card.classes)}, {self.data.name} has "
+                f"{path} was trained {difference}: it knows {join_first(card.classes)}, {self.data.name} has "
                 f"{join_first(known)}; "
                 "use data whose class folders or labels are the same, in the same order."
             )
@@ -133,27 +140,29 @@ class NetworkLoader:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
         return LoadedNetwork.from_card(model)
 
-    def _of_stage(self, left: stages.StageReference, number: int) -> LoadedNetwork:
-        """What a phase of this run has left."""
+    def _from_stage(self, reference: stages.StageReference, number: int) -> LoadedNetwork:
+        """Load the network that an earlier phase of this run trained."""
         config, provided = self.config, self.inputs.provided
-        if left.stage == "teacher":
+        if reference.stage == "teacher":
             if stages.is_stage(config.teacher):
                 raise ConfigError(f"teacher={config.teacher} names itself; name a model or a run folder.")
-            if left.epoch is not None and not self.plan.teacher_is_trained():
-                raise ConfigError(f"stage:teacher@{left.epoch}: teacher={config.teacher} isn't trained in this run.")
+            if reference.epoch is not None and not self.plan.teacher_is_trained():
+                raise ConfigError(
+                    f"stage:teacher@{reference.epoch}: teacher={config.teacher} isn't trained in this run."
+                )
             if not self.plan.teacher_is_trained():
                 return self.with_teacher_normalisation(
                     self.network(config.teacher, config.teacher_weights, provided.teacher), config
                 )
-            return self.load_phase("teacher", config.teacher, provided.teacher, config.teacher_weights, left.epoch)
+            return self.load_phase("teacher", config.teacher, provided.teacher, config.teacher_weights, reference.epoch)
         overrides = config.stage_overrides()
         if config.stages and config.baseline:
             overrides[stages.BASELINE] = config.student_overrides()
-        if left.stage not in overrides:
-            raise ConfigError(unknown("stage", left.stage, ["teacher", *overrides]))
-        name = overrides[left.stage].get("student", config.student)
-        own = provided.student if name == config.student else None
-        return self.load_phase(f"{left.stage}-{number}", name, own, None, left.epoch)
+        if reference.stage not in overrides:
+            raise ConfigError(unknown("stage", reference.stage, ["teacher", *overrides]))
+        name = overrides[reference.stage].get("student", config.student)
+        module = provided.student if name == config.student else None
+        return self.load_phase(f"{reference.stage}-{number}", name, module, None, reference.epoch)
 
     def load_phase(
         self,
@@ -164,7 +173,7 @@ class NetworkLoader:
         epoch: int | None = None,
         classes: Sequence[str] | None = None,
     ) -> LoadedNetwork:
-        """Return what a phase left, at its end or after an epoch."""
+        """Return the network that a phase trained, at its end or after an epoch."""
         return self.storage.network(
             phase, epoch, provided, lambda: self.network(name, weights, provided, classes=classes)
         )
@@ -174,13 +183,13 @@ class NetworkLoader:
         if name is None:
             return None
         stage = stages.parse_stage_ref(name).stage
-        if stage not in (known := self.config.stage_overrides()):
-            raise ConfigError(unknown("stage", stage, known))
+        if stage not in (overrides := self.config.stage_overrides()):
+            raise ConfigError(unknown("stage", stage, overrides))
         return self.storage.terms(f"{stage}-{number}")
 
 
 def refuse_folder(name: str) -> None:
-    """Refuse the path of a folder that is no run's; a model may bear the name of a folder that happens to be there."""
+    """Refuse the path of a folder that holds no run; a model may have the name of a folder that happens to exist."""
     if ("/" in name or name.startswith(".")) and Path(name).is_dir():
         raise ConfigError(
             f"{name} is a folder and holds no run: there is neither student.safetensors nor config.yaml with "
@@ -189,5 +198,5 @@ def refuse_folder(name: str) -> None:
 
 
 def join_first(names: Sequence[str]) -> str:
-    """The first of them, and how many there are."""
+    """Return the first names, and how many there are."""
     return ", ".join(names[:4]) + (f", … ({len(names)})" if len(names) > 4 else "")

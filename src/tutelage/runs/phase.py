@@ -1,4 +1,4 @@
-"""One training of a run, and what it leaves in its folder."""
+"""One training of a run, and the files in its folder."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ KEPT = 2**27
 
 @dataclass(frozen=True)
 class Phase:
-    """One training of a run: its folder's name, its role, its seed, which of the seeds that is, and its own words.
+    """One training of a run: its folder's name, its role, its seed and that seed's number, and its overrides.
 
-    role: teacher, member (of several teachers), baseline, stage or student. words: its keys that differ from the run's.
+    role: teacher, member (of several teachers), baseline, stage or student. overrides: its keys that differ from the
+    run's.
     """
 
     name: str
@@ -59,7 +60,7 @@ def write_phase_folder(
     names: Mapping[str, str],
     batch_size: int,
 ) -> None:
-    """Evaluate on the test split and write the phase's folder; phase.json comes last and says that it is done.
+    """Evaluate on the test split and write the phase's folder; phase.json is written last and marks it as done.
 
     names: the students' models; the first one's also for those that aren't named. A network that doesn't answer the
     data's classes has no figures.
@@ -107,9 +108,9 @@ def write_phase_folder(
 
 
 def read_phase(path: Path) -> dict[str, Any]:
-    """What a finished phase's phase.json says.
+    """Return the contents of a finished phase's phase.json.
 
-    Raises: CheckpointError if it is torn, or isn't what was written there.
+    Raises: CheckpointError if it is torn or was altered.
     """
     try:
         return dict(json.loads(checksums.read_verified(path)))
@@ -123,7 +124,7 @@ def save_network(path: Path, network: nn.Module, name: str, data: DataModule) ->
 
 
 def _buildable(name: str, network: nn.Module) -> str:
-    """The name by which a network can be made again; "object:…" if it was given as an object."""
+    """Return the name by which a network can be made again; "object:…" if it was passed as an object."""
     card = getattr(network, "card", None)
     if isinstance(card, serialization.ModelCard):
         return card.model
@@ -131,7 +132,7 @@ def _buildable(name: str, network: nn.Module) -> str:
 
 
 def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str, batch_size: int) -> EvaluationResult:
-    """Figures on a split, with predictions unless there are too many to keep."""
+    """Return the metrics on a split, with predictions unless there are too many to keep."""
     parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
     keep = len(getattr(data, split)) * classes <= KEPT
@@ -139,7 +140,7 @@ def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str,
 
 
 def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
-    """The response to one sample of the test split."""
+    """Return the response to one sample of the test split."""
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
     with eval_no_grad(model):
@@ -147,7 +148,7 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
 
 
 def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
-    """Whether a network answers the data's classes, with a classifier that somebody trained."""
+    """Return whether a network outputs the data's classes, with a trained classifier."""
     return task.fits(answer_of_one(network, data, task), len(data.classes)) and not describe_untrained_layers(network)
 
 
@@ -158,20 +159,20 @@ def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> No
     """
     if not task.fits(response, len(data.classes)):
         raise ModelError(
-            f"{who} answers {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
+            f"{who} outputs {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
             f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."
         )
 
 
 def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
-    """index, targets and probabilities as npz; nothing if there are none."""
+    """Write index, targets and probabilities as npz, if there are any."""
     if evaluation.probabilities is None or evaluation.targets is None or evaluation.index is None:
         return
     _write(path, index=evaluation.index, targets=evaluation.targets, probabilities=evaluation.probabilities)
 
 
 def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
-    """What was taken for what, as npz: truth and answer (N,), each pair's count; and the number of classes."""
+    """Write the confusion matrix as npz: its N entries above 0 (truth, answer, count) and the number of classes."""
     truth, answer, count = evaluation.confusion
     _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(evaluation.classes))
 
@@ -203,7 +204,7 @@ def _training(trainer: Any, scheme: Scheme | None, data: DataModule) -> dict[str
 
 
 def describe_terms(terms: Terms) -> list[dict[str, Any]]:
-    """Each term's name, formula, weight, paper and options."""
+    """Return each term's name, formula, weight, paper and options."""
     return [
         {
             "name": name,
@@ -212,14 +213,15 @@ def describe_terms(terms: Terms) -> list[dict[str, Any]]:
             "weight": describe_policy(term.weight),
             "warmup": term.warmup,
             "paper": term.loss.paper,
-            "options": term.loss.options() | {word: describe_policy(given) for word, given in term.policies().items()},
+            "options": term.loss.options()
+            | {option: describe_policy(policy) for option, policy in term.policies().items()},
         }
         for name, term in terms.named_terms().items()
     ]
 
 
 def formula(loss: nn.Module) -> str:
-    """The formula's lines in a loss's docstring: its first indented or `L = …` paragraph."""
+    """Return the formula in a loss's docstring: its first indented or `L = …` paragraph."""
     paragraphs = (type(loss).__doc__ or "").split("\n\n")
     return next((" ".join(p.split()) for p in paragraphs[1:] if "=" in p and "Shapes" not in p), "")
 

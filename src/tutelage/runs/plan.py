@@ -1,4 +1,4 @@
-"""What a run trains, in which order, and with which configuration and settings."""
+"""The plan of a run: the trainings in their order, each with its configuration and settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class RunPlan:
         self.inputs, self.config, self.data = inputs, inputs.config, inputs.data
 
     def phases(self) -> list[Phase]:
-        """What is to be trained, in order."""
+        """Return the trainings of the run, in order."""
         config = self.config
         result = self._teachers()
         for k in range(config.seeds):
             seed = config.seed + k
-            taught = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
-            if config.baseline and taught:
+            is_distilled = self.has_teacher() or config.method or config.scheme_name != "offline" or config.stages
+            if config.baseline and is_distilled:
                 result.append(Phase(f"baseline-{k}", "baseline", seed, k, self._baseline_overrides()))
             result += [
                 Phase(f"{name}-{k}", "stage", seed, k, overrides)
@@ -40,7 +40,7 @@ class RunPlan:
         return [replace(phase, overrides={**phase.overrides, "snapshots": self._snapshots(phase)}) for phase in result]
 
     def _baseline_overrides(self) -> Spec:
-        """The student's own, and as many epochs as its weights are trained for, but nobody teaches."""
+        """Return the baseline's overrides: the student's settings and total epochs, without a teacher."""
         config, last = self.config, self.config.student_overrides()
         epochs = stages.epochs_of_weights(config.stage_overrides(), last, config.epochs)
         return (
@@ -48,14 +48,16 @@ class RunPlan:
         )
 
     def _snapshots(self, phase: Phase) -> list[int]:
-        """The epochs that are asked for, and those that later trainings name."""
+        """Return the epochs in `snapshots`, and those that later trainings refer to."""
         overrides = phase.overrides.get("snapshots", self.config.snapshots)
-        named = [stages.parse_stage_ref(name) for stage in self.config.stages for _, name in stages.stage_refs(stage)]
-        own = phase.name.rpartition("-")[0] or phase.name
-        return sorted({*overrides, *(epoch for name, epoch in named if name == own and epoch is not None)})
+        references = [
+            stages.parse_stage_ref(name) for stage in self.config.stages for _, name in stages.stage_refs(stage)
+        ]
+        stage_name = phase.name.rpartition("-")[0] or phase.name
+        return sorted({*overrides, *(epoch for name, epoch in references if name == stage_name and epoch is not None)})
 
     def _teachers(self) -> list[Phase]:
-        """The trainings of teachers that aren't there yet; those of several are members."""
+        """Return the trainings of teachers that the run has to train; of several teachers they have the role member."""
         config, teachers = self.config, self.config.each_teacher()
         several = isinstance(config.teacher, list)
         trained = [self.is_trained(teacher) for teacher in teachers] if several else [self.teacher_is_trained()]
@@ -83,25 +85,25 @@ class RunPlan:
         ]
 
     def member_classes(self, i: int) -> list[str] | None:
-        """The classes that one of several teachers learns here; None: all."""
+        """Return the classes that one of several teachers is trained on in this run; None: all."""
         config, names = self.config, list(self.data.classes)
         if config.teacher_classes is None:
             return None
-        several = config.each_teacher()
+        teachers = config.each_teacher()
         if config.teacher_classes == "parts":
-            chosen = names[i * len(names) // len(several) : (i + 1) * len(names) // len(several)]
+            chosen = names[i * len(names) // len(teachers) : (i + 1) * len(names) // len(teachers)]
             return list(select_classes(self.data, chosen).classes)
-        if len(config.teacher_classes) != len(several) or not all(map(self.is_trained, several)):
+        if len(config.teacher_classes) != len(teachers) or not all(map(self.is_trained, teachers)):
             raise ConfigError(
-                f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(several)} "
+                f"teacher_classes={config.teacher_classes}: expected a list of classes for each of {len(teachers)} "
                 "teachers that are trained in this run; a run folder knows its own."
             )
         return list(select_classes(self.data, config.teacher_classes[i]).classes)
 
     def config_for(self, phase: Phase) -> Config:
-        """The configuration of a phase.
+        """Return the configuration of a phase.
 
-        Raises: ConfigError if the phase's words and the run's contradict each other.
+        Raises: ConfigError if the phase's keys and the run's contradict each other.
         """
         if self.inputs.provided.method is None or "method" in phase.overrides:
             return self.config.with_overrides(phase.overrides, phase.name)
@@ -111,7 +113,7 @@ class RunPlan:
         return config.model_copy(update={"method": self.config.method})
 
     def settings(self, phase: Phase) -> TrainerSettings:
-        """The trainer's, for one phase."""
+        """Return the trainer's settings for one phase."""
         config = self.config_for(phase)
         values = {key: getattr(config, key) for key in TrainerSettings.model_fields} | {"seed": phase.seed}
         if not self.data.is_random:
@@ -119,16 +121,16 @@ class RunPlan:
         return TrainerSettings(**values)
 
     def leaves_terms(self, phase: Phase) -> bool:
-        """Whether a later phase takes over what this one's terms have."""
-        named = [
+        """Return whether a later phase begins with the state of this one's terms."""
+        names = [
             name for stage in self.config.stages for key, name in stages.stage_refs(stage) if key == "term_weights"
         ]
         return phase.role == "stage" and phase.name.rpartition("-")[0] in {
-            stages.parse_stage_ref(name).stage for name in named
+            stages.parse_stage_ref(name).stage for name in names
         }
 
     def has_teacher(self) -> bool:
-        """Whether somebody who is there teaches."""
+        """Return whether the run has a teacher."""
         return self.config.teacher is not None or self.inputs.provided.teacher is not None
 
     def teacher_is_trained(self) -> bool:
@@ -158,10 +160,11 @@ def _teacher_overrides(config: Config) -> Spec:
 
 def _refuse_teacher_keys(config: Config, run: Config, is_trained: bool) -> None:
     """Refuse keys for training that one of several teachers has although it isn't trained, and the reverse."""
-    own = [key for key in ("teacher_scheme", "teacher_lr") if getattr(config, key) != getattr(run, key)]
-    if own and not is_trained:
+    training_keys = [key for key in ("teacher_scheme", "teacher_lr") if getattr(config, key) != getattr(run, key)]
+    if training_keys and not is_trained:
         raise ConfigError(
-            f"teacher {config.teacher}: {own[0].removeprefix('teacher_')} is for a teacher that is trained in this "
+            f"teacher {config.teacher}: {training_keys[0].removeprefix('teacher_')} is for a teacher that is trained "
+            "in this "
             "run, and this one isn't: remove it."
         )
     if config.teacher_size and is_trained:
@@ -177,7 +180,7 @@ def _refuse_teacher_keys(config: Config, run: Config, is_trained: bool) -> None:
 
 
 def column_of_each(teachers: Sequence[str], data: DataModule) -> list[str | None]:
-    """The label column that each of several teachers teaches; None: what all of the data is for.
+    """Return the label column that each of several teachers teaches; None: the data's only one.
 
     Raises: ConfigError if there are columns, and not a model or run folder for each.
     """

@@ -1,4 +1,4 @@
-"""What goes wrong most often in distillation, looked for before anything is trained."""
+"""Checks for the most frequent mistakes in distillation, before anything is trained."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from tutelage.training.gradient_norms import gradient_norms
 from tutelage.training.optimizers import USUAL_RATES, resolve_settings
 
 APART = 100.0
-"""Gradient norms so many times apart drown one another."""
+"""The ratio of two terms' gradient norms above which the smaller term has no effect."""
 
 
 def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
-    """Whether the student's learning rate and the length of its training are usual."""
+    """Check that the student's learning rate and the length of its training are usual."""
     name, lr, _ = resolve_settings(config, student)
     low, high = USUAL_RATES[name]
     findings = []
@@ -50,15 +50,15 @@ def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
 
 
 def batches(data: DataModule, batch_size: int) -> list[Finding]:
-    """Whether an epoch has more than one batch."""
+    """Check that an epoch has more than one batch."""
     if batch_size > len(data.train):
-        what = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
-        return [Finding("warning", what, "use a smaller batch_size.")]
+        fault = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
+        return [Finding("warning", fault, "use a smaller batch_size.")]
     return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
 
 
 def classes(data: DataModule) -> list[Finding]:
-    """Whether each class has training samples."""
+    """Check that each class has training samples."""
     if data.train.labels is None:
         return []
     counts = torch.bincount(data.train.labels, minlength=len(data.classes))
@@ -70,33 +70,33 @@ def classes(data: DataModule) -> list[Finding]:
 
 
 def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
-    """Whether the teacher gets its images as it was trained on; known: whether that is known."""
+    """Check that the teacher's images are normalised as in its training; known: whether that normalisation is known."""
     if not known:
-        what = "how the teacher's training images were normalised isn't known; it gets them as the student does"
+        fault = "the normalisation of the teacher's training images isn't known; it gets them as the student does"
         return [
             Finding(
                 "warning",
-                what,
-                "say teacher_mean and teacher_std, or give a run folder or a published model, which know.",
+                fault,
+                "set teacher_mean and teacher_std, or give a run folder or a published model, which record them.",
             )
         ]
     if any(isinstance(m, Frozen) and m.scale is not None for m in teacher.modules()):
-        return [Finding("ok", "teacher and student want different normalisations: converted")]
-    return [Finding("ok", "teacher and student want the same normalisation")]
+        return [Finding("ok", "teacher and student expect different normalisations: converted")]
+    return [Finding("ok", "teacher and student expect the same normalisation")]
 
 
 def answers(response: Tensor) -> list[Finding]:
-    """Whether a teacher's answers are finite and differ between samples."""
+    """Check that a teacher's outputs are finite and differ between samples."""
     if not response.isfinite().all():
         share = 1 - response.isfinite().float().mean().item()
-        return [Finding("error", f"{share:.0%} of the teacher's answers are NaN or infinite", "look at its weights.")]
+        return [Finding("error", f"{share:.0%} of the teacher's outputs are NaN or infinite", "check its weights.")]
     if len(response) > 1 and bool((response == response[:1]).all()):
-        return [Finding("error", "the teacher answers the same for every sample", "look at its weights and input.")]
-    return [Finding("ok", "the teacher's answers are finite")]
+        return [Finding("error", "the teacher's output is the same for every sample", "check its weights and input.")]
+    return [Finding("ok", "the teacher's outputs are finite")]
 
 
 def stillness(teacher: Teacher) -> list[Finding]:
-    """Whether the teacher is in eval mode and has nothing to train."""
+    """Check that the teacher is in eval mode and its parameters require no gradient."""
     training = [name or "itself" for name, m in teacher.named_modules() if m.training]
     free = [name for name, p in teacher.named_parameters() if p.requires_grad]
     findings = []
@@ -109,9 +109,9 @@ def stillness(teacher: Teacher) -> list[Finding]:
 
 
 def pulls(norms: Mapping[str, float]) -> list[Finding]:
-    """Whether the weighted terms pull at the student with comparable force: their gradient norms."""
+    """Check that the gradient norms of the weighted terms at the student are comparable."""
     findings = [
-        Finding("warning", f"term {name} doesn't pull at the student: its gradient is 0", "raise its weight.")
+        Finding("warning", f"term {name} has no effect on the student: its gradient is 0", "raise its weight.")
         for name, norm in norms.items()
         if norm == 0
     ]
@@ -120,16 +120,17 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
         for name, norm in norms.items()
         if not math.isfinite(norm)
     ]
-    real = {name: norm for name, norm in norms.items() if 0 < norm < math.inf}
-    if real and max(real.values()) > APART * min(real.values()):
-        strong, weak = max(real, key=real.__getitem__), min(real, key=real.__getitem__)
-        what = f"term {strong} pulls {real[strong] / real[weak]:.0f} times harder than {weak}"
-        findings.append(Finding("warning", what, f"lower the weight of {strong} or raise that of {weak}."))
+    positive = {name: norm for name, norm in norms.items() if 0 < norm < math.inf}
+    if positive and max(positive.values()) > APART * min(positive.values()):
+        strong, weak = max(positive, key=positive.__getitem__), min(positive, key=positive.__getitem__)
+        ratio = positive[strong] / positive[weak]
+        fault = f"the gradient norm of term {strong} is {ratio:.0f} times that of {weak}"
+        findings.append(Finding("warning", fault, f"lower the weight of {strong} or raise that of {weak}."))
     return findings or [Finding("ok", "the terms' gradient norms are within a factor of 100")]
 
 
 def gradients(scheme: Scheme) -> list[Finding]:
-    """Whether everything trainable got a gradient in the backward that was just done."""
+    """Check that all trainable parameters got a gradient in the last backward."""
     idle: dict[bool, list[str]] = {True: [], False: []}
     for player in scheme.players.values():
         for name, parameter in unwrap(player).named_parameters():
@@ -142,26 +143,26 @@ def gradients(scheme: Scheme) -> list[Finding]:
     if idle[False]:
         mend = "freeze them, or add a term that reaches them, such as ce."
         findings.append(Finding("warning", f"no gradient reaches the student's {_few(idle[False])}", mend))
-    return findings or [Finding("ok", "everything trainable gets a gradient")]
+    return findings or [Finding("ok", "all trainable parameters get a gradient")]
 
 
 def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
-    """Whether each student can be evaluated as it will be after each epoch and at the end: on a batch each."""
+    """Check that each student can be evaluated on validation and test data: on a batch of each."""
     for split in ("val", "test"):
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
         for student in scheme.students().values():
             evaluate(student, [batch], run.inputs.task, len(data.classes))
-    return [Finding("ok", "the students' answers can be evaluated")]
+    return [Finding("ok", "the students' outputs can be evaluated")]
 
 
 def refusal(error: TutelageError) -> list[Finding]:
-    """What stops the run from being set up at all, a finding for each line."""
+    """Return an error for each line of a refusal of the run."""
     return [Finding("error", line) for line in str(error).splitlines()]
 
 
 @dataclass
 class Trial:
-    """One step of a run, tried: its networks, terms, costs and findings."""
+    """The result of a trial step of a run: its networks, terms, costs and findings."""
 
     data: DataModule
     findings: list[Finding] = field(default_factory=list)
@@ -181,7 +182,7 @@ class Trial:
 def check(config: Config, steps: int = 0) -> Trial:
     """Try one step of the run that a configuration describes; nothing is trained and no file is written.
 
-    steps: take so many real ones too, with a copy of the student.
+    steps: the number of real training steps to take in addition, with a copy of the student.
     Raises: ConfigError and DataError if there is no data or device to try it on.
     """
     run = Run(config, folder=Path())  # with a folder given, it makes none
@@ -197,7 +198,7 @@ def check(config: Config, steps: int = 0) -> Trial:
 
 
 def _try(run: Run, trial: Trial) -> None:
-    """Set up, look at the teacher, then take one step."""
+    """Set up the run, check the teacher, then take one step."""
     wired = run.dry_run(run.config.batch_size)
     scheme, data = wired.scheme, wired.data
     scheme.to(run.fabric.device)
@@ -241,7 +242,7 @@ def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, ba
 
 
 def _are_known(run: Run, config: Config) -> bool:
-    """Whether it is known how each teacher's training images were normalised."""
+    """Return whether the normalisation of each teacher's training images is known."""
     if config.teacher_mean is not None:
         return True
     if isinstance(config.teacher, list):
@@ -252,7 +253,7 @@ def _are_known(run: Run, config: Config) -> bool:
 
 
 def _step(scheme: Scheme, batch: Batch, trial: Trial) -> None:
-    """The shortest of three whole steps, but for the optimiser's part."""
+    """Measure the fastest of three steps, without the optimiser's update."""
     times = []
     for _ in range(3):
         scheme.zero_grad()
@@ -265,7 +266,7 @@ def _step(scheme: Scheme, batch: Batch, trial: Trial) -> None:
 
 
 def _estimate(run: Run, trial: Trial) -> float:
-    """Seconds of the run's steps, without validation; a training step of the teacher counts as three forwards."""
+    """Estimate the seconds of the run's steps, without validation; a teacher's step counts as three forwards."""
     steps = trial.data.steps(run.config.batch_size)
     cost = {"teacher": 3 * trial.teaching, "member": 3 * trial.teaching, "baseline": trial.step - trial.teaching}
     return sum(

@@ -1,4 +1,4 @@
-"""What networks and teachers cost: multiply–accumulates, latency, memory, a forward's seconds."""
+"""The cost of networks and teachers: multiply–accumulates, latency, memory, a forward's seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 class _ResponseOf(nn.Module):
-    """A teacher as a network of inputs alone."""
+    """Wraps a teacher as a module of inputs alone."""
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def as_network(network: nn.Module) -> nn.Module:
 
 
 def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
-    """Milliseconds of one sample's forward, the median of some passes, of which the first ones don't count."""
+    """Return the milliseconds of one sample's forward: the median over some passes, without the first two."""
     x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
     times: list[float] = []
     network, begun = as_network(network).eval(), time.perf_counter()
@@ -55,7 +55,7 @@ def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: flo
 
 
 def macs(network: nn.Module, data: DataModule) -> int:
-    """Multiply–accumulates of one sample's forward."""
+    """Return the multiply–accumulates of one sample's forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
     x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
@@ -65,20 +65,20 @@ def macs(network: nn.Module, data: DataModule) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin to measure the peak anew, where that can be done: on a GPU."""
+    """Reset the peak of memory, where that is possible: on a GPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_memory(device: torch.device) -> float:
-    """The most memory held, in MB: on a GPU since `forget_peak`, else by the process since it began."""
+    """Return the peak of memory in MB: on a GPU since `forget_peak`, else of the process since it began."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)
 
 
 def forward_seconds(teacher: Teacher, data: DataModule, settings: TrainerSettings) -> float:
-    """The shortest of three answers of the teacher."""
+    """Return the seconds of the fastest of three forwards of the teacher."""
     views, view_seed = settings.views, settings.view_seed
     batch = next(iter(data.batches("train", settings.batch_size, views=views, view_seed=view_seed)))
     batch = batch.to(device_of(teacher))

@@ -19,9 +19,9 @@ LINES = 8
 
 
 class ProgressDisplay(Callback):
-    """Phase, epoch, validation figures, losses and the time left; what `auto` paired, notes and warnings.
+    """Displays phase, epoch, validation metrics, losses and the time left, the layers that `auto` paired, and messages.
 
-    seeds: how many there are of each role; 0: unknown, then numbers are those of the folders.
+    seeds: the number of phases of each role; 0: unknown, then numbers are those of the folders.
     """
 
     def __init__(self, seeds: int = 0) -> None:
@@ -57,19 +57,19 @@ class ProgressDisplay(Callback):
             self.bar.stop()
 
     def on_phase_begin(self, phase: str, phases: int) -> None:
-        """A phase begins."""
+        """Begin the display of a phase."""
         role, _, number = phase.partition("-")
-        many = f" {int(number) + 1}" + (f"/{self.seeds}" if self.seeds else "") if number else ""
-        self.name = role + (many if self.seeds != 1 else "")
+        count = f" {int(number) + 1}" + (f"/{self.seeds}" if self.seeds else "") if number else ""
+        self.name = role + (count if self.seeds != 1 else "")
         self.phases, self.begun = phases, self.begun + 1
 
     def on_resume(self, step: int, epoch: int) -> None:
-        """The phase goes on from there; `on_train_begin` comes after it."""
+        """Print the step from which the phase goes on; `on_train_begin` is called after it."""
         if step > 0:
             self._line(f"{self.name}: goes on from step {step:,}")
 
     def on_train_begin(self, event: TrainBegin) -> None:
-        """Print what the phase will do, and what `auto` paired."""
+        """Print the phase's epochs and steps, and the layers that `auto` paired."""
         self.epochs, self.steps, self.since = event.epochs, event.steps, time.monotonic()
         self.first = event.step // max(event.steps, 1)
         self.losses = self.figures = ""
@@ -84,7 +84,7 @@ class ProgressDisplay(Callback):
         self._show(event.epoch)
 
     def on_epoch_end(self, event: EpochEnd) -> None:
-        """Show the validation figures; off a terminal, print a line now and then."""
+        """Show the validation metrics; off a terminal, print a line now and then."""
         self.figures = "  ".join(f"{name} {value:.4f}" for name, value in event.val.items() if name != "loss")
         self._show(event.epoch)
         every = max(self.epochs // LINES, 1)
@@ -92,13 +92,13 @@ class ProgressDisplay(Callback):
             self._line(f"  {self._state(event.epoch)}")
 
     def on_train_end(self, event: TrainEnd) -> None:
-        """Print what came of the phase."""
+        """Print the phase's duration and validation metrics."""
         self.spent += time.monotonic() - self.since
         self.done += self.epochs - self.first
         self._line(f"{self.name}: done in {format_duration(event.seconds)}, validation {self.figures or '–'}")
 
     def on_message(self, event: Message) -> None:
-        """Print it, once."""
+        """Print the message, once."""
         self._once(f"{event.kind}: {event.message}")
 
     def _show(self, epoch: float) -> None:
@@ -111,7 +111,7 @@ class ProgressDisplay(Callback):
         return "  ".join(part for part in parts if part)
 
     def _left(self, epoch: float) -> tuple[float, float]:
-        """Seconds left of the phase and of the run, if the phases to come are like this one."""
+        """Return the seconds left of the phase and of the run, if the phases to come are like this one."""
         now = time.monotonic() - self.since
         played = max(epoch - self.first, 1e-6)
         left = now / played * (self.epochs - epoch)

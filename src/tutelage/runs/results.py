@@ -1,4 +1,4 @@
-"""What a run found: each role's figures over seeds, the gain with its interval, and the samples that tell it."""
+"""The result of a run: each role's metrics over seeds, the gain with its interval, and samples that illustrate it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tutelage.utils.intervals import confidence_interval, is_worse, verdict
 
 
 def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[str, Any]:
-    """Gather the phases into result.json and examples.npz; returns the result."""
+    """Gather the phases into result.json and examples.npz, and return the result."""
     phases = [read_phase(path) for path in sorted(folder.glob("*/phase.json"), key=lambda p: (len(p.parent.name), p))]
     result: dict[str, Any] = {
         "task": data.task,
@@ -68,20 +68,20 @@ def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None
 
 
 def _before(phases: list[dict[str, Any]], stages: list[str], metric: str) -> dict[str, dict[str, Any]]:
-    """What else was trained on the way, in order: the members of several teachers, and the stages, by name."""
+    """Summarise the other trainings, in order: the members of several teachers, and the stages, by name."""
     members = {p["name"]: [p] for p in phases if p["role"] == "member"}
-    of_stages = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
-    values = {name: _summary(of, metric) or {} for name, of in {**members, **of_stages}.items()}
+    by_stage = {name: [p for p in phases if p["name"].rpartition("-")[0] == name] for name in stages}
+    values = {name: _summary(trained, metric) or {} for name, trained in {**members, **by_stage}.items()}
     return {name: summary | _classes(members.get(name, [])) for name, summary in values.items()}
 
 
 def _classes(phases: list[dict[str, Any]]) -> dict[str, Any]:
-    """The classes that a training knew of, where these weren't all."""
+    """Return the classes of a training that had only some of them."""
     return {"classes": phases[0]["classes"]} if phases and "classes" in phases[0] else {}
 
 
 def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, Any]]:
-    """The students beside the first (peers, and those on the same stream), by name."""
+    """Summarise the students after the first (peers, and those on the same batches), by name."""
     return {
         name: _summary([p["others"][name] for p in phases], metric) or {}
         for name in (phases[0].get("others", {}) if phases else {})
@@ -89,8 +89,8 @@ def _others(phases: list[dict[str, Any]], metric: str) -> dict[str, dict[str, An
 
 
 def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    measured = [value for value in values if value is not None]
+    return fmean(measured) if measured else None
 
 
 def _gain(result: dict[str, Any], task: Task) -> dict[str, Any] | None:

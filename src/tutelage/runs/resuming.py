@@ -1,4 +1,4 @@
-"""A run goes on: as it was begun, or with those keys changed that may change later."""
+"""Resuming a run: with the keys that it was begun with, or changes of those keys that may change later."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from tutelage.utils import checksums
 
 
 def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[str, Any] | None = None) -> Path:
-    """Go on with a run that was stopped or killed, or a finished one with more epochs; or write its result again.
+    """Resume a run that was stopped or killed, or a finished one with more epochs; or write its result again.
 
-    changes: keys that are to be others from now on. What is changed, there or in config.yaml, is recorded in
-    environment.json.
-    Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or
-    what it was given as an object isn't given again.
+    changes: new values of keys. Changes, here or in config.yaml, are recorded in environment.json.
+    Raises: CheckpointError if it isn't a run folder; ConfigError if a key is changed that can't change any more, or an
+    object that the run was begun with isn't passed again.
     """
     folder, provided = Path(path), provided or Provided()
     config, record = _recorded(folder, changes or {})
@@ -53,7 +52,7 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
 
 
 def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
-    """The configuration in a run folder with these changes, and what was recorded where the run began."""
+    """Return the configuration in a run folder with these changes, and the record from the run's begin."""
     for name in ("config.yaml", "environment.json"):
         if not (folder / name).is_file():
             raise CheckpointError(
@@ -72,18 +71,18 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
     try:
         return check({**loaded, **changes}), record
     except ConfigError as error:
-        to_change = ", with what is to change" if changes else ""
+        to_change = ", with the changes" if changes else ""
         raise ConfigError(f"{folder / 'config.yaml'}{to_change}: {error}") from error
 
 
-def _changed(was: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
-    """The keys that are others than they were, with what they were and are.
+def _changed(before: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the keys whose values have changed, each with its old and its new value.
 
-    Raises: ConfigError that names those which can't change any more.
+    Raises: ConfigError that names those that can't change any more.
     """
     now = json.loads(json.dumps(config.model_dump()))
-    changed = {key: (was.get(key), value) for key, value in now.items() if was.get(key) != value}
-    past = [
+    changed = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
+    faults = [
         f"{key}={shown(repr(new))}: the run was begun with {key}={shown(repr(old))}, and only {', '.join(later())} may "
         "change when it goes on; put it back, or begin a new run."
         for key, (old, new) in changed.items()
@@ -91,14 +90,14 @@ def _changed(was: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, Any
     ]
     if "epochs" in changed and changed["epochs"][1] < changed["epochs"][0]:
         old, new = changed["epochs"]
-        past.append(f"epochs={new}: the run was begun with {old}, and may only get more; begin a new run.")
-    if past:
-        raise ConfigError("\n".join(past))
+        faults.append(f"epochs={new}: the run was begun with {old}, and may only get more; begin a new run.")
+    if faults:
+        raise ConfigError("\n".join(faults))
     return changed
 
 
 def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
-    """Refuse changes that come too late for what is trained already.
+    """Refuse changes that come too late for phases that are trained already.
 
     Raises: ConfigError or CheckpointError, before anything is changed.
     """
@@ -124,7 +123,7 @@ def _refuse_what_is_past(run: Run, changed: Mapping[str, Any]) -> None:
 
 
 def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, Any]]) -> None:
-    """Write the configuration as it is now, and beside what it was when the run began: what changed, and when."""
+    """Write the changed configuration, and add to the record which keys changed, and when."""
     done = [phase.name for phase in run.plan.phases() if run.is_done(phase)]
     change = {
         "when": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -135,8 +134,8 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
     checksums.write_recorded(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
     now = record | {"config": run.config.model_dump(), "changes": changes}
     checksums.write_recorded(run.folder / "environment.json", json.dumps(now, indent=1))
-    apart = [name for name in done if name.partition("-")[0] in GOING_ON]
-    if "lr" in changed and apart:
-        message = f"lr={run.config.lr} from here on: {', '.join(apart)} was trained with {changed['lr'][0]}."
+    trained_before = [name for name in done if name.partition("-")[0] in GOING_ON]
+    if "lr" in changed and trained_before:
+        message = f"lr={run.config.lr} from here on: {', '.join(trained_before)} was trained with {changed['lr'][0]}."
         for callback in run.inputs.provided.callbacks:
             callback.on_event(Message(message, "warning"))

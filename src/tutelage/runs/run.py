@@ -1,4 +1,4 @@
-"""A configuration becomes a run folder: teacher, the student alone, the student taught, their figures and the report.
+"""A configuration becomes a run folder: teacher, student alone, distilled student, their metrics and the report.
 
 runs/x/  config.yaml  environment.json  result.json  student.safetensors  report.html
          teacher/  baseline-0/  student-0/ …  each: metrics.jsonl  checkpoints/  phase.json  model.safetensors
@@ -68,7 +68,7 @@ class Run:
         return self.inputs.fabric
 
     def phases(self) -> list[Phase]:
-        """Return what is trained, in order."""
+        """Return the trainings, in order."""
         return self.plan.phases()
 
     def scheme(self, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
@@ -76,7 +76,7 @@ class Run:
         return build_scheme(self.builder, phase)
 
     def dry_run(self, samples: int = 8) -> DryRun:
-        """Build and wire everything on a few samples; refuse what can't work."""
+        """Build and wire all phases on a few samples; refuse what can't work."""
         return dry_run(self.inputs, self.plan, samples)
 
     def _note_idle_keys(self) -> None:
@@ -100,7 +100,7 @@ class Run:
     # the phases
 
     def fit(self) -> Path:
-        """Train what isn't trained yet, then write the result and the report; returns the folder."""
+        """Train the phases that aren't done, write the result and the report, and return the folder."""
         for phase in self.phases():
             if self.is_done(phase):
                 checksums.verify_folder(self.folder / phase.name)
@@ -112,7 +112,7 @@ class Run:
         return self.folder
 
     def is_done(self, phase: Phase) -> bool:
-        """Whether a phase is trained, for as many epochs as are asked for now if it may get more."""
+        """Return whether a phase is trained for all its epochs, including any that were added since."""
         file = self.folder / phase.name / "phase.json"
         if not file.exists() or phase.role not in GOING_ON:
             return file.exists()
@@ -169,7 +169,7 @@ class Run:
         report.write(self.folder)
 
     def _measure_teacher(self) -> None:
-        """Figures of a teacher that came trained."""
+        """Evaluate a teacher that came trained, and write its folder."""
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
             teacher = self.builder.teachers.teacher(self.config, 0, self.inputs.data)

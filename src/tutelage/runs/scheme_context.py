@@ -1,4 +1,4 @@
-"""What a scheme is made of: fresh networks, terms and a teacher, as one phase of a run names them."""
+"""The context from which a scheme is built: networks, terms and a teacher, as one phase of a run names them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ from tutelage.utils import registry
 
 
 class RunSchemeContext:
-    """What a scheme is made from in one phase of a run. `names`: the models of the networks that it made, by player."""
+    """Builds the networks, terms and teacher of a scheme in one phase of a run.
+
+    names: the models of the networks that it has built, by player.
+    """
 
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
         self.run_builder, self.phase = builder, phase
@@ -47,7 +50,7 @@ class RunSchemeContext:
         self.task: Task = self.inputs.task
         self.seed = phase.seed
         self.names: dict[str, str] = {}
-        self._first: LoadedNetwork | None = None
+        self._first_network: LoadedNetwork | None = None
 
     @property
     def phase_folder(self) -> Path:
@@ -56,21 +59,21 @@ class RunSchemeContext:
 
     @cached_property
     def data(self) -> DataModule:
-        """The run's, normalised as the first network wants it."""
-        assert self._first is not None, "a scheme asks for its first network before the data"
-        return self.networks.with_normalisation_of(self._first, self.inputs.data_with(self.config))
+        """The run's data, normalised as the first network expects it."""
+        assert self._first_network is not None, "a scheme builds its first network before it reads the data"
+        return self.networks.with_normalisation_of(self._first_network, self.inputs.data_with(self.config))
 
     def hold_out(self, share: float) -> DataModule:
-        """Take a share of the training samples out of the data, a fair one; the data that has them for training."""
-        whole = self.data
-        stay, out = split_off(whole.name, "held-out samples", whole.train, share, self.config.seed)
-        self.data = replace(whole, train=stay)
-        return replace(whole, train=out)
+        """Take a stratified share of the training samples out of the data; return the data with those for training."""
+        data = self.data
+        remaining, held_out = split_off(data.name, "held-out samples", data.train, share, self.config.seed)
+        self.data = replace(data, train=remaining)
+        return replace(data, train=held_out)
 
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
-        """A fresh network: the student, or one of several peers by number.
+        """Return a new network: the student, or one of several peers by number.
 
-        Raises: ConfigError if it wants its images normalised otherwise than the first one does.
+        Raises: ConfigError if it expects another normalisation than the first one.
         """
         peer = self.config.each_peer[number]
         return self._network(peer["model"], player, peer["weights"])
@@ -78,39 +81,39 @@ class RunSchemeContext:
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:
             seed_everything(seed)
-        provided, own = self.inputs.provided, self.inputs.config.student
-        mine = provided.teacher if self.phase.role == "teacher" else provided.student if name == own else None
-        network = self.networks.network(name, weights, mine, self.phase.number, classes=self.config.classes)
-        if self._first is None:
-            self._first = network
+        provided, is_student = self.inputs.provided, name == self.inputs.config.student
+        module = provided.teacher if self.phase.role == "teacher" else provided.student if is_student else None
+        network = self.networks.network(name, weights, module, self.phase.number, classes=self.config.classes)
+        if self._first_network is None:
+            self._first_network = network
         elif (
             network.with_normalisation_of(self.inputs.data).mean != self.data.mean
             or network.with_normalisation_of(self.inputs.data).std != self.data.std
         ):
             raise ConfigError(
-                f"{name} wants its images normalised otherwise than {self.config.student}; students that share their "
-                "batches must want the same: train it in a run of its own."
+                f"{name} expects its images normalised differently from {self.config.student}; students that share "
+                "batches must expect the same normalisation: train it in a run of its own."
             )
         self.names[player] = str(name)
         return network.model
 
     def new_student(self, name: str | None = None) -> nn.Module:
-        """Return a fresh network of the run's student, or of that name: the student of the phase's network."""
-        own = self.inputs.config.student
-        provided = self.inputs.provided.student if name in (None, own) else None
-        return self.networks.network(name or own, None, provided, self.phase.number).model
+        """Return a new network for the run's student or the model `name`, which the phase's network is to teach."""
+        student = self.inputs.config.student
+        provided = self.inputs.provided.student if name in (None, student) else None
+        return self.networks.network(name or student, None, provided, self.phase.number).model
 
     def player(self, number: int = 0, player: str = "student") -> Player:
-        """A fresh network with the method's terms."""
+        """Return a player: a new network with the method's terms."""
         return Player(self.network(number, player), self.terms(), self.task)
 
-    def terms(self, truth: bool = True) -> Terms:
-        """The method's terms, with the task's loss beside them where `truth` says so and the method has none."""
+    def terms(self, add_task_loss: bool = True) -> Terms:
+        """Return the method's terms, with the task's loss in addition if `add_task_loss` and the method has none."""
         first = self.networks.first_terms(self.config.term_weights, self.phase.number)
-        return self.builder.terms(self.config, truth, first)
+        return self.builder.terms(self.config, add_task_loss, first)
 
     def teacher(self, student: nn.Module) -> Teacher | None:
-        """The teacher that the phase names, cached and ahead as far as the configuration says so."""
+        """Return the phase's teacher, cached and prefetching if the configuration sets `cache` and `teacher_ahead`."""
         config, data = self.config, self.data
         teacher = self.teachers.teacher(config, self.phase.number, data, student)
         if teacher is not None and config.teacher_width:
@@ -128,7 +131,7 @@ class RunSchemeContext:
         return with_prefetch(teacher, config.teacher_ahead, config.teacher_device)
 
     def extra_students(self) -> dict[str, Player]:
-        """The students beside the first, on the same batches."""
+        """Return the students after the first, on the same batches."""
         result: dict[str, Player] = {}
         for name, spec in extra_students(self.config).items():
             seed = spec.get("seed", self.phase.seed)
@@ -143,15 +146,15 @@ class RunSchemeContext:
 
 
 def extra_students(config: Config) -> dict[str, ExtraStudent]:
-    """What the students beside the first are told, by name.
+    """Return the settings of the students after the first, by name.
 
     Raises: ConfigError if two have one name.
     """
     result: dict[str, ExtraStudent] = {}
     for spec in config.students:
         method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
-        words = [spec.get("student"), method, spec.get("seed")]
-        name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(w) for w in words if w is not None)))
+        parts = [spec.get("student"), method, spec.get("seed")]
+        name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(x) for x in parts if x is not None)))
         if name in ("student", *result):
             raise ConfigError(f"students: two are called {name!r}; give each a name of its own ({{name: …}}).")
         result[name] = spec
@@ -159,7 +162,7 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
 
 
 def build_scheme(builder: RunBuilder, phase: Phase) -> tuple[Scheme, RunSchemeContext]:
-    """Build what a phase trains; return it with the context that it was made from."""
+    """Build a phase's scheme; return it with the context that it was built from."""
     context = RunSchemeContext(builder, phase)
     kind = registry.find_entry("schemes", context.config.scheme_name).load()
     scheme: Scheme = kind.from_context(context, **context.config.scheme_options)

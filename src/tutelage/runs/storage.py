@@ -1,4 +1,4 @@
-"""What the phases of a run leave for later phases: on disk, or, in a dry run, nothing but freshly made stand-ins."""
+"""The networks and terms that later phases take from earlier ones: from disk, or freshly made in a dry run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Cache = Callable[[Teacher], Teacher]
 
 
 class RunStorage(Protocol):
-    """What earlier phases of a run left."""
+    """The results of earlier phases of a run."""
 
     @property
     def folder(self) -> Path:
@@ -27,10 +27,10 @@ class RunStorage(Protocol):
     def network(
         self, phase: str, epoch: int | None, provided: nn.Module | None, make: Callable[[], LoadedNetwork]
     ) -> LoadedNetwork:
-        """Return the network that a phase left, at its end or after an epoch; `make` makes its first one."""
+        """Return a finished phase's network, at its end or after an epoch; `make` makes the untrained one."""
 
     def terms(self, phase: str) -> dict[str, Tensor]:
-        """Return the state of the terms that a phase left."""
+        """Return the state that a finished phase's terms have."""
 
     def cached(self, teacher: Teacher, cache: Cache) -> Teacher:
         """Return the teacher with its cache on disk, if there is a disk."""
@@ -60,7 +60,7 @@ class FolderStorage:
 
 @dataclass(frozen=True)
 class DryStorage:
-    """A dry run's: nothing is trained, so every phase leaves its network and its terms as they begin."""
+    """The storage of a dry run: nothing is trained, so each phase's network and terms are those that it begins with."""
 
     folder: Path = field(default_factory=Path)
     states: dict[str, dict[str, Tensor]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The cache that a configuration asks for."""
+"""The cache that a configuration describes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ FOLDER = Path("caches")
 
 
 def refuse_changing(teacher: Teacher) -> None:
-    """Refuse to keep the answers of a teacher that changes; one of several at a time doesn't, where each stays.
+    """Refuse to cache a teacher that changes in training; RandomMember doesn't change if each of its members is frozen.
 
     Raises: ConfigError that names it.
     """
-    for one in teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]:
-        require_identity(one)
+    for member in teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]:
+        require_identity(member)
 
 
 def cached(
     teacher: Teacher, data: DataModule, config: Config, settings: TrainerSettings, device: torch.device
 ) -> Teacher:
-    """The teacher with its answers on disk, in the folder that `cache` names or in one named by its key.
+    """Return the teacher with its outputs on disk, in the folder that `cache` names or in one named by its key.
 
-    Where one of several answers at a time, each has a cache of its own: below the named folder, by its number.
+    Each member of a RandomMember has a cache of its own: below the named folder, by its number.
     """
     if isinstance(teacher, RandomMember):
         members = []

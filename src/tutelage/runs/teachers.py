@@ -35,10 +35,10 @@ class TeacherFactory:
     def teacher(
         self, config: Config, number: int, data: DataModule, student: nn.Module | None = None
     ) -> Teacher | None:
-        """The teacher that a configuration names, as the phases before left it; an average follows the student."""
-        if (named := config.catalogue_teacher) is not None:
+        """Return the teacher that a configuration names, trained by an earlier phase if so planned; None: none."""
+        if (catalogue_teacher := config.catalogue_teacher) is not None:
             context = TeacherContext(student, self.task, data, self.config.seed + number)
-            kind, options = named
+            kind, options = catalogue_teacher
             teacher: Teacher = registry.find_entry("teachers", kind).load().from_context(context, **options)
             return teacher
         self._refuse_untrained(config)
@@ -60,11 +60,11 @@ class TeacherFactory:
         result = []
         columns = column_of_each(config.teacher_names, self.data)
         for i, (teacher, column) in enumerate(zip(config.each_teacher(), columns, strict=True)):
-            own = TeacherFactory(self.networks.for_column(column))
-            network = self.networks.with_teacher_normalisation(own.member(i, teacher, number), teacher)
-            if own.inputs is not self.inputs:
-                refuse_other_column(str(teacher.teacher), getattr(network.model, "card", None), own.data)
-                network = replace(network, classes=tuple(f"{column}={c}" for c in own.data.classes))
+            factory = TeacherFactory(self.networks.for_column(column))
+            network = self.networks.with_teacher_normalisation(factory.member(i, teacher, number), teacher)
+            if factory.inputs is not self.inputs:
+                refuse_other_column(str(teacher.teacher), getattr(network.model, "card", None), factory.data)
+                network = replace(network, classes=tuple(f"{column}={c}" for c in factory.data.classes))
             result.append(network)
         return result
 
@@ -76,13 +76,15 @@ class TeacherFactory:
             for network, teacher in zip(networks, teachers, strict=True)
         ]
         classes = [network.classes or data.classes for network in networks]
-        if any(known != data.classes for known in classes):
+        if any(member_classes != data.classes for member_classes in classes):
             if config.ensemble != "logits":
-                raise ConfigError(f"ensemble={config.ensemble}: the teachers know different classes, leave it out.")
+                raise ConfigError(
+                    f"ensemble={config.ensemble}: the teachers were trained on different classes: leave ensemble out."
+                )
             return Specialists(members, classes, data.classes)
         if config.ensemble in ("random", "annealed"):
             course = config.epochs if config.ensemble == "annealed" else None
-            if config.teacher_width:  # one answers at a time: each is as it will be compared
+            if config.teacher_width:  # one is used at a time: each is projected as it is compared
                 members = [Projected(member, config.teacher_width) for member in members]
             return RandomMember(members, config.seed + number, course)
         return Ensemble(members, "probabilities" if config.ensemble == "probabilities" else "logits")
@@ -98,19 +100,19 @@ class TeacherFactory:
         return placed
 
     def _refuse_untrained(self, config: Config) -> None:
-        """Refuse a stage's own teacher that nobody has trained."""
+        """Refuse a stage's own teacher that isn't trained."""
         if config.teacher == self.config.teacher:
             return
         for teacher in config.each_teacher():
             if teacher.teacher_weights is None and self.plan.is_trained(teacher):
                 raise ConfigError(
                     f"teacher={teacher.teacher} is this stage's own, and isn't trained: make it a stage before this "
-                    "one "
-                    "and name it (teacher=stage:NAME), give a run folder, or say teacher_epochs=0 to take it as it is."
+                    "one and name it (teacher=stage:NAME), give a run folder, or set teacher_epochs=0 to use it as it "
+                    "is."
                 )
 
     def member(self, i: int, config: Config, number: int) -> LoadedNetwork:
-        """Return one of several teachers, which may know some of the classes only."""
+        """Return the network of one of several teachers, which may be trained on some of the classes only."""
         name, weights = str(config.teacher), config.teacher_weights
         if self.plan.is_trained(config):
             return self.networks.load_phase(f"teacher{i}", name, None, weights, classes=self.plan.member_classes(i))
@@ -122,31 +124,32 @@ class TeacherFactory:
         """Return a frozen teacher that gets its images normalised, and of the size, as it requires them."""
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.inputs.fabric.device))
         side, size = None if network.size == data.size else network.size, config.teacher_size
-        how: Any = {
+        options: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
             "size": parse_size(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
         }
-        own = self.networks.with_normalisation_of(network, data)
-        if (own.mean, own.std) == (data.mean, data.std):
-            return Frozen(network.model, self.task, **how)
-        scale = [student_value / teacher_value for student_value, teacher_value in zip(data.std, own.std, strict=True)]
+        teacher_data = self.networks.with_normalisation_of(network, data)
+        if (teacher_data.mean, teacher_data.std) == (data.mean, data.std):
+            return Frozen(network.model, self.task, **options)
+        scale = [s / t for s, t in zip(data.std, teacher_data.std, strict=True)]
         shift = [
-            (student_value - teacher_value) / s
-            for student_value, teacher_value, s in zip(data.mean, own.mean, own.std, strict=True)
+            (s_mean - t_mean) / t_std
+            for s_mean, t_mean, t_std in zip(data.mean, teacher_data.mean, teacher_data.std, strict=True)
         ]
-        return Frozen(network.model, self.task, scale, shift, **how)
+        return Frozen(network.model, self.task, scale, shift, **options)
 
 
-def refuse_other_column(name: str, card: serialization.ModelCard | None, own: DataModule) -> None:
-    """Refuse a saved network that wasn't trained on the column that it is to teach; own: the data of that column.
+def refuse_other_column(name: str, card: serialization.ModelCard | None, data: DataModule) -> None:
+    """Refuse a saved network that wasn't trained on the column that it is to teach; data: that column's.
 
-    Raises: ConfigError that says what it knows.
+    Raises: ConfigError that names the column and the classes that it was trained on.
     """
-    if card is not None and (card.classes != own.classes or card.column not in ("", own.column_name)):
+    if card is not None and (card.classes != data.classes or card.column not in ("", data.column_name)):
         raise ConfigError(
-            f"{name} can't teach {own.column_name} of {own.name} ({', '.join(own.classes)}): it was trained on "
-            f"{card.column or card.data}, and knows {', '.join(card.classes)}; give a teacher for each label column, "
+            f"{name} can't teach {data.column_name} of {data.name} ({', '.join(data.classes)}): it was trained on "
+            f"{card.column or card.data}, with the classes {', '.join(card.classes)}; give a teacher for each label "
+            "column, "
             "in their order."
         )

@@ -69,8 +69,8 @@ class SchemeContext(Protocol):
     def new_student(self, name: str | None = None) -> nn.Module:
         """Create the run's student, or the model of that name, which the phase's network will teach later."""
 
-    def terms(self, truth: bool = True) -> Terms:
-        """Create the method's terms; with `truth`, add the task loss if the method has no supervised term."""
+    def terms(self, add_task_loss: bool = True) -> Terms:
+        """Create the method's terms; with `add_task_loss`, add the task loss if the method has no supervised term."""
 
     def teacher(self, student: nn.Module) -> Teacher | None:
         """Create the phase's teacher, or None if it has none; student: the network that it teaches."""
@@ -88,7 +88,7 @@ class Scheme(CheckedArguments, nn.Module):
 
     players: nn.ModuleDict
     batching: Mapping[str, Any] = {}
-    """How training batches are composed: the arguments `order`, `each` and `copies` of DataModule.batches."""
+    """The composition of training batches: the arguments `order`, `each` and `copies` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
     has_peers: ClassVar[bool] = False

@@ -31,6 +31,7 @@ class Bilevel(Offline):
 
     θ' = θ − η ∇_θ L(θ, φ; batch);  φ ← φ − μ ∇_φ CE(θ'; quiz);  then θ takes its own step, φ a constant in L. η is the
     current learning rate.
+
     Args:
         meta_lr: μ, the learning rate of AdamW without weight decay.
         quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of

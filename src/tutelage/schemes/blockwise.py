@@ -30,6 +30,7 @@ class Blockwise(Offline):
     compare (`lit`: at the ends of the stages). The teacher's features have no gradient, so each block learns
     separately, and one forward suffices for all of them. Response terms compare the logits of the student's ordinary
     forward, and train every block.
+
     Args:
         copy: copy the modules before the first block and after the last (the stem with its norm, the classifier) from
             the teacher; the copies are not trained and stay in eval mode.

@@ -36,6 +36,7 @@ class Collaborative(Scheme):
         average: the decay of moving averages of the students, which then teach the other students; None: no averages.
             The decay begins as 1 − 1/(n + 1).
         others: the number of further samples of its class that accompany each sample of a batch.
+
     Raises: ConfigError for fewer than two students, or an unknown ensemble.
     """
 
@@ -83,7 +84,7 @@ class Collaborative(Scheme):
                 "recompute and strategy."
             )
         networks = {name: context.network(k, name) for k, name in enumerate(names)}
-        terms = context.terms(truth=False)
+        terms = context.terms(add_task_loss=False)
         if not any(term.loss.list_inputs for term in terms.named_terms().values()):
             terms = context.terms()
         gradient = 1 / len(names) if scale_gradient else 1.0

@@ -22,6 +22,7 @@ class CrossLayer(Mutual):
     Losses that take a list of the student's outputs get the logits of a peer's classifiers, from shallow to deep, the
     network's own last; their teacher is the list of another peer, detached. With more than two peers, each term is its
     mean over the other peers.
+
     Args:
         layers: the layers that get a classifier, in every peer; "auto": the end of every stage except the last.
     Paper: Yao, Sun. ECCV 2020. arXiv:2008.07816 (DCM), whose classifiers consist of the network's own blocks; here

@@ -27,6 +27,7 @@ class DenseVotes(SelfTaught):
     Losses that require `votes` (B, C) get the number of positions that the stages' classifiers assign to each class.
     The last stage's classifier is the student's own, if its input is the stage's mean over positions. Terms that need
     neither a teacher nor votes are also summed over the auxiliary classifiers, applied to means over positions.
+
     Args:
         heads: the number of stages before the last that vote too; fewer if the student has fewer.
         head_weight: the weight of the supervised terms of the auxiliary classifiers.

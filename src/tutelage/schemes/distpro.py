@@ -26,6 +26,7 @@ class DistProScheme(MetaWeighted):
 
     θ' = θ − η ∇_θ L(θ, α; batch);  α ← α − μ ∇_α CE(θ'; quiz);  then θ takes its own step, L the method's terms.
     η is the current learning rate.
+
     Args:
         meta_lr: μ, the learning rate of Adam with β₁ 0.5.
         quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of

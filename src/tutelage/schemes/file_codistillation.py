@@ -26,6 +26,7 @@ class FileCodistillation(Codistillation):
     as soon as they exist; until its first exchange it learns from the other peers' initial weights. Runs of one seed
     with lag 0 reproduce the peers of one `codistillation`; with lag 1 a run waits only for a peer that is a whole
     round behind.
+
     Args:
         every: the number of batches between two exchanges.
         folder: a folder that all runs can access, initially empty; the weights stay there.

@@ -20,6 +20,7 @@ class InBatchEnsemble(SelfTaught):
     """Each sample is accompanied by others of its class; the student's embeddings determine which samples are similar.
 
     The terms get the `embedding` (B, D) of the batch in addition to the student's outputs.
+
     Args:
         others: the number of further samples of its class that accompany each sample.
     Paper: Ge, Choi, Zhang, Zhu, Zhao, Wang, Li. 2021. arXiv:2104.13298 (BAKE): three others of the class.

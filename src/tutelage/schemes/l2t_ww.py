@@ -24,6 +24,7 @@ class L2TWWScheme(MetaWeighted):
     Inner steps, on the batch: `steps` times v ← m·v + ∇L_wfm(θ', φ) + d·θ', θ' ← θ' − η·v, for the terms that need the
     teacher, then one such step with ∇CE(θ'). Then φ ← φ − μ ∇_φ CE(θ'), and θ takes its own step, by all terms.
     η is the current learning rate; v begins at 0.
+
     Args:
         steps: the number of inner steps by the terms that need the teacher.
         meta_lr: μ, the learning rate of AdamW without weight decay.

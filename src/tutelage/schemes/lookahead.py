@@ -32,6 +32,7 @@ class LookaheadStudent:
     Args:
         player: the player, which isn't changed.
         overrides: the parameters φ that replace the player's parameters of these names.
+
     Raises: ConfigError if a term requires the student's classifier, which would be the player's.
     """
 

@@ -29,7 +29,9 @@ class LossPretraining(Offline):
     def from_context(cls, context: SchemeContext) -> LossPretraining:
         """Build the student, which isn't trained, and the teacher."""
         network = context.network()
-        return cls(TeacherOnlyPlayer(network, context.terms(truth=False), context.task), context.teacher(network))
+        return cls(
+            TeacherOnlyPlayer(network, context.terms(add_task_loss=False), context.task), context.teacher(network)
+        )
 
 
 class TeacherOnlyPlayer(Player):

@@ -30,6 +30,7 @@ class MetaDistil(Scheme):
     θ' = θ − η ∇_θ L(θ, φ; batch);  φ ← φ − μ ∇_φ CE(θ'; quiz);  θ ← θ − η ∇_θ L(θ, φ; batch), L the method's terms.
     η is the current learning rate. The step to θ' is plain gradient descent; the student's own step is the
     optimiser's. The teacher stays in eval mode, and its trained weights aren't saved.
+
     Args:
         meta_lr: μ, the learning rate of the teacher's optimiser, which is the run's without weight decay.
         quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of

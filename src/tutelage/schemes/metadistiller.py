@@ -43,6 +43,7 @@ class MetaDistiller(Scheme):
     method's terms. Terms without a teacher are summed over all exits and the model's own logits; losses that take lists
     of student and teacher outputs get the logits of the exits, the model's own last, and the generated ones.
     η is the current learning rate.
+
     Args:
         meta_lr: μ, the learning rate of AdamW without weight decay.
         quiz: the fraction of the training samples that is held out from the student, stratified by class; one batch of

@@ -34,6 +34,7 @@ class MixupSelf(SelfTaught):
     features; the teachers are detached. Feature terms compare the mixed features, exit0, exit1, … and the last stage's,
     with those of x̃, both with gradient.
     x and x̃ go through the student as one batch.
+
     Args:
         alpha: α.
         layers: the layers that get a head; "auto": the end of every stage except the last.

@@ -29,6 +29,7 @@ class MultiExit(SelfTaught):
     Terms without a teacher are summed over all exits and the model's own logits. Losses that take a list of the
     student's outputs get the logits of the shallow exits; feature losses get each exit's bottleneck, named exit0,
     exit1, …. Their teacher is the model's own logits and its deepest stage, detached.
+
     Args:
         layers: the layers that get an exit; "auto": the end of every stage except the last.
     Paper: Zhang, Song, Gao, Chen, Bao, Ma. ICCV 2019. arXiv:1905.08094 (BYOT).

@@ -24,6 +24,7 @@ class MutualAdversarial(Scheme):
 
     L_k = terms(z_k, peers) + w·(1 − D_k(F_k))², then L_{D_k} = (1 − D_k(F_k+1))² + D_k(F_k)²: means over samples and
     positions; D_k is constant in the first, the maps in the second. The peer after the last is the first.
+
     Args:
         weight: w. The paper optimises the adversarial loss separately, with a lower learning rate; here it is one of
             the peer's losses, and a w below 1, chosen by us, takes the place of that learning rate.

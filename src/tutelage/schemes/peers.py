@@ -15,10 +15,10 @@ from tutelage.structures import Batch, Outputs
 
 
 class Peers(nn.Module):
-    """Players that teach each other: each says once, and each one's terms get what the others said, as constants.
+    """Players that teach each other: one forward each; each one's terms get the others' outputs as constants.
 
     forward(batch) → {"peer/term": weighted scalar}: with K peers, the mean over the K − 1 others. Each peer has an
-    optimiser of its own; since the others' answers are constants, one backward of the sum serves all.
+    optimiser of its own; since the others' outputs are constants, one backward of the sum serves all.
     """
 
     def __init__(self, players: Mapping[str, Player]) -> None:
@@ -26,7 +26,7 @@ class Peers(nn.Module):
         self.players = nn.ModuleDict(players)
 
     def peers(self) -> dict[str, Player]:
-        """The players by name."""
+        """Return the players by name."""
         return {name: cast(Player, player) for name, player in self.players.items()}
 
     def wire(self, batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
@@ -34,11 +34,11 @@ class Peers(nn.Module):
         wire_peers(list(self.peers().values()), batch, samples, provides)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Every peer's weighted terms."""
+        """Return the weighted terms of all peers."""
         return self.taught({name: player.forward_student(batch) for name, player in self.peers().items()}, batch)
 
     def taught(self, student_outputs: dict[str, Outputs], batch: Batch) -> dict[str, Tensor]:
-        """The terms of what each has said."""
+        """Return the weighted terms of the peers' outputs."""
         losses: dict[str, Tensor] = {}
         for name, player in self.peers().items():
             others = [student_outputs[peer].detach() for peer in student_outputs if peer != name]
@@ -49,11 +49,11 @@ class Peers(nn.Module):
         return losses
 
     def optimised_modules(self) -> dict[str, nn.Module]:
-        """Each peer."""
+        """Return each peer."""
         return dict(self.players.items())
 
     def students(self) -> dict[str, FeatureExtractor]:
-        """Each peer's network."""
+        """Return each peer's network."""
         return {name: player.student for name, player in self.peers().items()}
 
 

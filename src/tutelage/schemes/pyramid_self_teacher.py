@@ -29,6 +29,7 @@ class PyramidSelfTeacher(SelfTaught):
 
     Terms without a teacher are summed over the student and the pyramid, whose gradient flows into the student. For the
     other terms the teacher's outputs are the pyramid's, detached: its logits and refined0, refined1, …
+
     Args:
         layers: the layers to refine, from shallow to deep; "auto": the end of every stage.
         width: the channels of a refined stage as a multiple of the stage's own.

@@ -30,6 +30,7 @@ class StudentFriendly(SelfTaught):
     logits of the k-th branch and p_k their softmax at T = temperature; both sides of the divergence get its gradient. A
     branch begins at the end of a stage, for all stages except the last, and consists of a 1×1 convolution with batch
     norm and the student's stages after the paired one.
+
     Args:
         student: the model of the branches; None: the run's student.
         agreement: the weight of the divergence.

@@ -19,7 +19,7 @@ from tutelage.utils.options import CheckedArguments
 
 @dataclass(frozen=True)
 class TeacherContext:
-    """What a teacher of the catalogue is made from in one phase of a run.
+    """The context from which a teacher of the catalogue is built in one phase of a run.
 
     student: the phase's network. data: the phase's, normalised for it. seed: the run's, plus the number of its
     repetition.
@@ -35,7 +35,7 @@ class Teacher(CheckedArguments, nn.Module):
     """Abstract: turns a batch into outputs without gradient, always in eval mode."""
 
     follows_student: ClassVar[bool] = False
-    """Whether it changes with the student in training."""
+    """True if the teacher changes with the student in training."""
 
     def __init__(self) -> None:
         super().__init__()

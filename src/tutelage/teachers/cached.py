@@ -30,7 +30,7 @@ MEMBER_PREFIX = f"{RESPONSE}:"
 
 @dataclass(frozen=True)
 class CachePlan:
-    """How a cache is built.
+    """The settings by which a cache is built.
 
     Attributes:
         folder: the folder of the cache.
@@ -68,6 +68,7 @@ class Cached(TeacherWrapper):
         teacher: the teacher.
         data: the data, whose training split is cached.
         plan: where and how to store the outputs.
+
     Raises: ConfigError if the teacher changes in training; CacheError if the cache on disk is a different one.
     """
 

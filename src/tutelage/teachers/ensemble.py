@@ -28,6 +28,7 @@ class Ensemble(Teacher):
     Args:
         members: the teachers.
         average: what is averaged, "logits" or "probabilities".
+
     Raises: ConfigError without a member, or if the members' responses differ in shape.
     """
 

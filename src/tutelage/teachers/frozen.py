@@ -40,6 +40,7 @@ class Frozen(ConvertibleModule, Teacher):
         folded: fold batch norms into the layers before them, which is exact up to rounding; `model` isn't changed.
         size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized.
         untrained: a description of the layers that are untrained; empty if there are none.
+
     Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
     an unknown precision.
     """

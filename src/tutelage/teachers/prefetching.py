@@ -29,6 +29,7 @@ class PrefetchingTeacher(ConvertibleModule, TeacherWrapper):
         teacher: the wrapped teacher.
         depth: the number of batches by which it runs ahead.
         device: the teacher's device, such as "cuda:1"; None: the device of the batch.
+
     Raises: ConfigError if depth is negative, the device isn't available, or training changes the teacher (moving
     average).
     """

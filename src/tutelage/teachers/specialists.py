@@ -27,6 +27,7 @@ class Specialists(Ensemble):
         members: the teachers.
         classes: the classes of each member, in the member's order.
         known: all classes, in the student's order.
+
     Raises: ConfigError if a teacher has a class that the student lacks, or the student has one that no teacher has.
     """
 

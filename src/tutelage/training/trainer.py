@@ -308,7 +308,7 @@ class Trainer:
         single = self.fabric.world_size == 1
         if not single and log_point:
             requested = torch.tensor(float(state.stop.number), device=self.fabric.device)
-            state.stop.request(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
+            state.stop.record(int(self.fabric.all_reduce(requested, reduce_op="max").item()))
         return state.stop.number != 0 and (log_point or single)
 
     def _stop(self, state: TrainingState) -> None:

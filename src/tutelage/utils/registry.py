@@ -1,4 +1,4 @@
-"""The folder is the registry: what a package's files define can be found by name, without a list to edit.
+"""The folder is the registry: the classes of a package's files are found by name, without a list to edit.
 
 Names and summaries are read from the source, so that listing imports nothing heavy. Other packages join by entry point.
 """
@@ -18,17 +18,17 @@ from typing import Any
 from tutelage.errors import ConfigError, unknown
 
 UNCOMPARED = "No published numbers were compared."
-"""What a loss's docstring says where its numbers were compared with the paper's formula alone."""
+"""The sentence in the docstring of a loss that was compared with the paper's formula alone."""
 
 KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": "task", "policies": "policy"}
 
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """One class of a catalogue: where it is, what its docstring begins with, its paper if it says one.
+    """One class of a catalogue: its module, the first line of its docstring, and its paper.
 
-    Of a loss: backing, what its values and gradients are held to; list_inputs, only_for and needs_teacher, as its class
-    has them. Of a teacher: follows_student.
+    A loss has in addition `backing`, the reference for its values and gradients, and its class's list_inputs, only_for
+    and needs_teacher; a teacher has follows_student.
     """
 
     name: str
@@ -45,12 +45,12 @@ class CatalogueEntry:
     follows_student: bool = False
 
     def load(self) -> Any:
-        """Import it."""
+        """Import the class."""
         return getattr(importlib.import_module(self.module), self.class_name)
 
 
 def to_catalogue_name(class_name: str) -> str:
-    """The catalogue's name of a class: lower case, an underscore after an acronym.
+    """Return the catalogue's name of a class: lower case, an underscore after an acronym.
 
     >>> to_catalogue_name("KD"), to_catalogue_name("FitNet"), to_catalogue_name("RKDDistance")
     ('kd', 'fitnet', 'rkd_distance')
@@ -58,9 +58,9 @@ def to_catalogue_name(class_name: str) -> str:
     return re.sub(r"(?<=[A-Z])(?=[A-Z][a-z])", "_", class_name).lower()
 
 
-def catalogue_name(result: type) -> str:
-    """A class's name in its catalogue: the one that it gives itself, or that of its class name."""
-    return vars(result).get("name") or to_catalogue_name(result.__name__)
+def catalogue_name(kind: type) -> str:
+    """Return a class's name in its catalogue: its attribute `name`, or one made from the class name."""
+    return vars(kind).get("name") or to_catalogue_name(kind.__name__)
 
 
 @cache
@@ -73,7 +73,7 @@ Classes = dict[ast.ClassDef, set[str]]
 
 
 def _classes(path: Path) -> Classes:
-    """Parse a file."""
+    """Parse a file; return its classes."""
     return {
         node: {base.id if isinstance(base, ast.Name) else getattr(base, "attr", "") for base in node.bases}
         for node in ast.parse(path.read_text(encoding="utf-8")).body
@@ -82,7 +82,7 @@ def _classes(path: Path) -> Classes:
 
 
 def _bases(classes: Classes) -> dict[str, set[str]]:
-    """The names of each class's bases, by its own name."""
+    """Return the names of each class's bases, by the class's name."""
     return {node.name: bases for node, bases in classes.items()}
 
 
@@ -91,12 +91,12 @@ def _root(package: str) -> Path:
 
 
 def _derives(name: str, bases: dict[str, set[str]], abstract: set[str]) -> bool:
-    """Whether a class inherits, at any distance, from one of the package's abstract classes."""
+    """Return whether a class inherits, directly or not, from one of the package's abstract classes."""
     return name in abstract or any(_derives(base, bases, abstract) for base in bases.get(name, ()))
 
 
 def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
-    """The literal that the class's body gives that name."""
+    """Return the literal that the class's body assigns to a name."""
     for item in node.body:
         if isinstance(item, ast.Assign | ast.AnnAssign) and isinstance(item.value, ast.Constant | ast.Tuple):
             target = item.targets[0] if isinstance(item, ast.Assign) else item.target
@@ -106,17 +106,17 @@ def _literal(node: ast.ClassDef, name: str, default: Any = "") -> Any:
 
 
 def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> CatalogueEntry:
-    """What a class's source says of it."""
+    """Return the entry of a class, from its source."""
     doc = ast.get_docstring(node) or ""
     name = _literal(node, "name") or to_catalogue_name(node.name)
-    what = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
-    ways = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+    texts = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
+    traits = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
-    return CatalogueEntry(name, kind, group, module, node.name, *what, *ways, follows)
+    return CatalogueEntry(name, kind, group, module, node.name, *texts, *traits, follows)
 
 
 def _is_hidden(node: ast.ClassDef) -> bool:
-    """Whether a class is private or says that it is abstract."""
+    """Return whether a class is private or abstract; the docstring of an abstract one begins with "Abstract"."""
     return node.name.startswith("_") or (ast.get_docstring(node) or "").startswith("Abstract")
 
 
@@ -128,17 +128,17 @@ def _backing(kind: str, module: str, doc: str) -> str:
 
 @cache
 def catalogue(package: str) -> dict[str, CatalogueEntry]:
-    """Every class of `losses`, `teachers`, `schemes`, `tasks` or `policies`, ours and other packages', by name."""
+    """Return the classes of `losses`, `teachers`, `schemes`, `tasks` or `policies`, also other packages', by name."""
     root = _root(package)
-    ours = {
+    own_files = {
         ".".join(("tutelage", package, *path.relative_to(root).with_suffix("").parts)): path
         for path in sorted(root.rglob("*.py"))
         if path.stem not in ("base", "__init__")
     }
-    files = ours | {plugin.module: plugin.path for plugin in plugins(package).values()}
+    files = own_files | {plugin.module: plugin.path for plugin in plugins(package).values()}
     parsed = {module: _classes(path) for module, path in files.items()}  # each file once
     abstract = set(_bases(_classes(root / "base.py")))
-    shared = {name: bases for module in ours for name, bases in _bases(parsed[module]).items()}
+    shared = {name: bases for module in own_files for name, bases in _bases(parsed[module]).items()}
     entries = [
         _entry(KINDS[package], module, files[module].parent.name, node)
         for module, classes in parsed.items()
@@ -151,19 +151,19 @@ def catalogue(package: str) -> dict[str, CatalogueEntry]:
 
 @dataclass(frozen=True)
 class Plugin:
-    """A module of another package that joins one of ours by entry point."""
+    """A module of another package that joins a catalogue by entry point."""
 
     module: str
     path: Path
 
     def load(self) -> ModuleType:
-        """Import it."""
+        """Import the module."""
         return importlib.import_module(self.module)
 
 
 @cache
 def plugins(package: str) -> dict[str, Plugin]:
-    """The modules that other packages add to one of ours, by the entry points' names (group `tutelage.PACKAGE`).
+    """Return the modules that other packages add to a catalogue, by the entry points' names (group `tutelage.PACKAGE`).
 
     Raises: ConfigError if a module isn't there.
     """
@@ -180,13 +180,13 @@ def plugins(package: str) -> dict[str, Plugin]:
 
 
 def is_known(package: str, name: str) -> bool:
-    """Return whether there is one of that name."""
+    """Return whether the catalogue is_known an entry of that name."""
     entries = catalogue(package)
     return name in entries or any(_plain(known) == _plain(name) for known in entries)
 
 
 def find_entry(package: str, name: str) -> CatalogueEntry:
-    """The entry of that name; case, `-` and `_` don't matter.
+    """Return the entry of that name; case, `-` and `_` don't matter.
 
     Raises: ConfigError with near names.
     """

@@ -16,8 +16,8 @@ class StopRequest:
 
     number: int = 0
 
-    def request(self, number: int) -> None:
-        """Ask for a stop by this signal; 0: for none."""
+    def record(self, number: int) -> None:
+        """Set the signal that requested the stop; 0: none."""
         self.number = number
 
     @property
@@ -36,7 +36,7 @@ def catch_stop_signals(request: StopRequest) -> Iterator[None]:
     def handle(number: int, frame: Any) -> None:
         if request.number:
             raise KeyboardInterrupt
-        request.request(number)
+        request.record(number)
 
     handlers = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -158,7 +158,7 @@ def test_refusals() -> None:
         ADI(floor=0.7)
     with pytest.raises(ConfigError, match="above 0"):
         CMIContrast(0.0)
-    with pytest.raises(ConfigError, match="as many of each"):
+    with pytest.raises(ConfigError, match="expected equal numbers"):
         CMIContrast()([s, s], [t])
     for loss in (DFAD(), JensenShannon(), ADI(), CMIAdversarial()):
         with pytest.raises(ConfigError, match="equal shapes"):

@@ -44,7 +44,7 @@ def deit(vector: Vector) -> Weighted:
 
 
 def timm_token(vector: Vector) -> Weighted:
-    """The same losses at two weights; the soft one is summed over classes."""
+    """Weigh the task loss and the distillation loss separately; the soft one is summed over classes."""
     weights = vector.hyper["task_loss_weight"], vector.hyper["distill_loss_weight"]
     return _heads(*weights, vector.hyper.one_of("distill_type", *KINDS), Reference("kd", student=HEAD))
 
@@ -71,7 +71,7 @@ def lwf(vector: Vector) -> Weighted:
 
 
 def hsakd(vector: Vector) -> Weighted:
-    """Every classifier's divergence, and the task loss of unrotated images, the first of each image's versions."""
+    """Add each classifier's divergence and the task loss of unrotated images, the first of each image's versions."""
     versions = len(vector.side("student_logits")[0]) // len(vector.inputs["target"])
     task_loss = Reference(
         "ce", student="student_logits.0", convert_side=lambda z: [z[0][::versions]], convert_teacher_side=no_teacher
