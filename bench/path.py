@@ -1,19 +1,21 @@
-"""Count the files and lines of Tutelage that the smallest offline distillation executes, from command to weights.
+"""Count the files and lines of Tutelage on the path of the smallest offline distillation, from command to weights.
 
 A trained teacher is given as a run folder; the student learns from it for one epoch of the digits, without a baseline.
-`files` and `lines` count whole files of which a function body runs, `body_lines` the lines that run in these bodies.
-The core is what runs between the begin and the end of `Trainer.fit`. Prints `name value bound` lines; the exit status
-is 1 if a bound is missed.
+`page` counts the files to which docs/one-batch.md links on its way from the command to the weights, as whole files, and
+`core` those of its table for the core loop; each of them must run. `executed` counts everything of which a function
+body runs, without the report: whole files, and the lines that run. `fit` is what of it runs in `Trainer.fit`. Prints
+`name value bound` lines; the exit status is 1 if a bound is missed.
 """
 
 from __future__ import annotations
 
+import re
 import runpy
 import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from inspect import CO_NEWLOCALS
 from pathlib import Path
 from types import FrameType
@@ -24,8 +26,7 @@ PACKAGE = Path(tutelage.__file__).parent
 PREFIX = f"{PACKAGE}/"
 KEYS = ("data=digits", "limit=200", "seeds=1", "epochs=1", "batch_size=50")
 FIT, WEIGHTS = ("training/trainer.py", "fit"), ("runs/phase.py", "write_phase_folder")
-AROUND = ("utils/", "data/sources/", "config/", "cli/", "errors.py", "settings.py")
-ENVIRONMENT = ("environment", "progress", "console", "summary", "preflight", "dry_run")
+PAGE = Path(__file__).parents[1] / "docs/one-batch.md"
 FILES, LINES, CORE_FILES = 30, 4000, 10
 
 Executed = dict[str, set[int]]
@@ -78,14 +79,22 @@ def record(arguments: tuple[str, ...]) -> Recorder:
     return recorder
 
 
-def counts(name: str, executed: Executed, files: int | None = None, lines: int | None = None) -> bool:
-    """Print the counts of some files; return True if they keep their bounds."""
-    whole = sum(len((PACKAGE / file).read_text().splitlines()) for file in executed)
-    bodies = sum(map(len, executed.values()))
-    print(f"{name}_files {len(executed)} {files or '-'}")
-    print(f"{name}_lines {whole} {lines or '-'}")
-    print(f"{name}_body_lines {bodies} -")
-    return len(executed) <= (files or len(executed)) and whole <= (lines or whole)
+def linked_files(*headings: str) -> set[str]:
+    """Return the files to which these sections of the page link."""
+    sections = PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+    text = "".join(section for section in sections if section.startswith(headings))
+    return set(re.findall(r"\.\./src/tutelage/([\w/]+\.py)", text))
+
+
+def count_lines(files: Iterable[str]) -> int:
+    """Return the number of lines of files."""
+    return sum(len((PACKAGE / file).read_text(encoding="utf-8").splitlines()) for file in files)
+
+
+def report(name: str, value: int, bound: int | None = None) -> bool:
+    """Print a figure with its bound; return True if it keeps it."""
+    print(f"{name} {value} {bound or '-'}")
+    return bound is None or value <= bound
 
 
 def main() -> int:
@@ -93,22 +102,23 @@ def main() -> int:
         command("train", "student=cnn4", *KEYS, f"out={folder}/teacher")
         distil = ("distill", f"teacher={folder}/teacher", "student=cnn2", "baseline=false", *KEYS)
         recorder = record((*distil, f"out={folder}/run"))
-    everything = {file: lines for file, lines in recorder.all.items() if not file.startswith("report/")}
-    inner = {
-        file: lines
-        for file, lines in everything.items()
-        if not file.startswith(AROUND) and not any(word in file for word in ENVIRONMENT)
-    }
-    for file, lines in sorted(everything.items(), key=lambda item: (item[0] not in recorder.core, item[0])):
-        total = len((PACKAGE / file).read_text().splitlines())
-        print(f"  {file:40} {total:4} lines, {len(lines):3} run, {len(recorder.core.get(file, ())):3} of them in fit")
-    core = {file: lines for file, lines in recorder.core.items() if file in inner}
+    executed = {file: lines for file, lines in recorder.all.items() if not file.startswith("report/")}
+    for file, lines in sorted(executed.items(), key=lambda item: (item[0] not in recorder.core, item[0])):
+        in_fit = len(recorder.core.get(file, ()))
+        print(f"  {file:40} {count_lines([file]):4} lines, {len(lines):3} run, {in_fit:3} of them in fit")
+    core = linked_files("Ten files")
+    page = core | linked_files("From the command", "From the batch")
     kept = [
-        counts("all", everything),
-        counts("inner", inner, FILES, LINES),
-        counts("fit_all", recorder.core),
-        counts("core", core, CORE_FILES),
+        report("page_files", len(page), FILES),
+        report("page_lines", count_lines(page), LINES),
+        report("core_files", len(core), CORE_FILES),
+        not page - executed.keys(),
     ]
+    report("executed_files", len(executed))
+    report("executed_whole_files_lines", count_lines(executed))
+    report("executed_lines", sum(map(len, executed.values())))
+    report("fit_files", len(recorder.core))
+    report("fit_lines", sum(map(len, recorder.core.values())))
     return 0 if all(kept) else 1
 
 
