@@ -32,7 +32,17 @@ from tutelage.utils import checksums
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: its folder and its result."""
+    """A finished run: its folder and its result.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> run.report.name, type(run.student).__name__
+        ('report.html', 'CNN')
+    """
 
     folder: Path
     result: dict[str, Any]
@@ -80,6 +90,16 @@ def distill(
         keys: any other key of the configuration (`tutelage distill --help`).
 
     Raises: ConfigError and the other TutelageErrors, each with the mend.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.distill(
+        ...     "cnn2", "cnn8", method=tutelage.KD(4) + 10 * tutelage.AT(),
+        ...     data="digits", limit=64, epochs=1, batch_size=32,
+        ...     teacher_epochs=1, out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> sorted(role for role in ("teacher", "baseline", "student") if run.result[role])
+        ['baseline', 'student', 'teacher']
     """
     more: dict[str, Any] = {**keys}
     provided, overrides = apart(student, teacher, data, method, callbacks, more)
@@ -110,7 +130,17 @@ def train(
     progress: bool | None = None,
     **keys: Unpack[RunKeys],
 ) -> FinishedRun:
-    """Train a network without a teacher: a baseline, or the teacher of later runs."""
+    """Train a network without a teacher: a baseline, or the teacher of later runs.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> run.result["student"]["parameters"]
+        496
+    """
     for key in ("student", "teacher", "method"):
         if key in keys:
             raise ConfigError(f"train: {key}=…: it trains one network, model=, by the labels; distill has a {key}.")
@@ -138,6 +168,15 @@ def resume(
         keys: new values of `epochs`, `lr`, `device`, `workers` and other keys that may change on resume.
 
     Raises: ConfigError if such an object is missing; CheckpointError if it is no run folder or its data has changed.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> tutelage.resume(run.folder, epochs=2).folder == run.folder
+        True
     """
     refuse_kinds(folder=folder)
     rest: dict[str, Any] = {**keys}
@@ -179,6 +218,15 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
         keys: size, classes, column, task and batch_size, and the options of Datasets.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> tutelage.evaluate(run.folder).values["accuracy"] == run.result["student"]["accuracy"]
+        True
     """
     refuse_kinds(model=model, **({} if data is None else {"data": data}))
     network = serialization.load(model) if isinstance(model, str | Path) else model

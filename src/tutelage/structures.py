@@ -38,6 +38,13 @@ class Batch:
         columns: the number of classes of each label column, if the targets are (B, K) with a column for each of K
             tasks; a response has the columns' logits side by side, and a target below 0 is unknown.
         extras: other inputs that a loss may require by keyword.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch
+        >>> batch = Batch(torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3]))
+        >>> len(batch), sorted(batch.available())
+        (4, ['epoch', 'inputs', 'targets'])
     """
 
     inputs: Inputs
@@ -94,6 +101,13 @@ class Outputs:
         features: the requested features, by layer name.
         metadata: properties of the model that some losses require (`head`: its classifier's weight and bias).
         member_outputs: the outputs of each of several models (teachers, peers, exits), for losses that take a list.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Outputs
+        >>> outputs = Outputs(torch.zeros(4, 10), {"layer1": torch.zeros(4, 16, 8, 8)})
+        >>> outputs["layer1"].shape
+        torch.Size([4, 16, 8, 8])
     """
 
     response: Tensor

@@ -50,6 +50,12 @@ class DataModule:
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
+
+    Example:
+        >>> from tutelage import data
+        >>> digits = data.load("digits")
+        >>> next(digits.batches("train", 32)).inputs.shape
+        torch.Size([32, 1, 8, 8])
     """
 
     name: str

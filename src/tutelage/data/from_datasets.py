@@ -68,6 +68,14 @@ def from_datasets(
         seed: chooses the validation split.
 
     Raises: ConfigError for options that don't fit; DataError for iterable Datasets and for samples of another form.
+
+    Example:
+        >>> import torch
+        >>> from torch.utils.data import TensorDataset
+        >>> images = torch.randint(0, 256, (60, 3, 8, 8), dtype=torch.uint8)
+        >>> data = from_datasets(TensorDataset(images, torch.arange(60) % 3), classes=["ant", "bee", "cat"])
+        >>> len(data.train) + len(data.val) + len(data.test), data.classes
+        (60, ('ant', 'bee', 'cat'))
     """
     splits = {"train": train, "val": val, "test": test}
     present = {split: dataset for split, dataset in splits.items() if dataset is not None}

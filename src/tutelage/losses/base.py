@@ -63,6 +63,12 @@ class Loss(DataclassModule):
     - `compiles`: whether torch.compile takes it as one graph.
     - `default_weight`: the term's weight in the paper. `task_loss_weight`: the weight of the task loss that the paper
       adds to it.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import KD
+        >>> KD(temperature=4)(torch.randn(8, 10), torch.randn(8, 10)).shape
+        torch.Size([8])
     """
 
     paper: ClassVar[str] = ""

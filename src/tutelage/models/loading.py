@@ -67,6 +67,11 @@ def create(
 
     Raises: ConfigError for an unknown name or a contradiction; ModelError if the model can't be made or its weights are
     unavailable.
+
+    Example:
+        >>> from tutelage import models
+        >>> type(models.create("resnet8", classes=100).model).__name__
+        'ResNet'
     """
     if classes < 1 or channels < 1:
         raise ConfigError(f"classes={classes}, channels={channels}: expected 1 or more of each.")

@@ -115,6 +115,16 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         model: a module to load the weights into, for networks that were passed as objects.
 
     Raises: CheckpointError if the file is torn; ModelError if the network can't be rebuilt.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32,
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        >>> model = tutelage.load(run.folder)
+        >>> model.training, len(model.card.classes)
+        (False, 10)
     """
     path = _weights_file(path)
     model_card = read_card(path)

@@ -22,6 +22,18 @@ class Player(nn.Module):
     """A student with its terms (and their connectors and banks): one optimiser's parameters.
 
     forward(batch, teacher_outputs) → {term: weighted scalar}; the teacher's outputs are computed outside.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Frozen, KD, Player, Terms, models
+        >>> task = Classification()
+        >>> teacher = Frozen(models.create("cnn8", classes=10, channels=1).model, task)
+        >>> terms = Terms.from_method(KD(4), task.task_loss())
+        >>> player = Player(models.create("cnn2", classes=10, channels=1).model, terms, task)
+        >>> batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4))
+        >>> player.wire(teacher.profile(batch), batch, samples=100)
+        >>> sorted(player(batch, teacher(batch)))
+        ['ce', 'kd']
     """
 
     def __init__(self, model: nn.Module, terms: Terms, task: Task) -> None:

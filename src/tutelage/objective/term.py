@@ -37,6 +37,12 @@ class Term(CheckedArguments, nn.Module):
     whether the loss gets the samples of all processes at once, for losses that compare samples with each other.
     task_loss_weight: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
     A loss of responses compares layers if some are named; a dense one, the last maps if responses have no positions.
+
+    Example:
+        >>> from tutelage import AT, Term
+        >>> term = Term(AT(), weight=10, student="layer2", teacher="layer3")
+        >>> term.request.layers, term.weight
+        ({'student': ['layer2'], 'teacher': ['layer3']}, 10.0)
     """
 
     def __init__(

@@ -31,6 +31,11 @@ class Terms(nn.ModuleDict):
     """Named terms; (student outputs, teacher outputs, batch) → {name: weighted scalar}. The student minimises the sum.
 
     initial_state: the state of terms that were trained before; terms of the same names start from it when wired.
+
+    Example:
+        >>> from tutelage import AT, CE, KD, Terms
+        >>> list(Terms.from_method(KD(4) + 10 * AT(), CE()))
+        ['ce', 'kd', 'at']
     """
 
     def __init__(

@@ -84,6 +84,13 @@ class Scheme(CheckedArguments, nn.Module):
 
     `turns(batch, step)` yields (player, {name: scalar}); for each turn the trainer runs backward on the sum and steps
     that player's optimisers before it resumes the generator. The trainer wraps and optimises the modules in `players`.
+
+    Example:
+        >>> from tutelage import CE, Classification, Offline, Player, Terms, models
+        >>> network = models.create("cnn2", classes=10, channels=1).model
+        >>> player = Player(network, Terms.from_method(CE()), Classification())
+        >>> list(Offline(player).students())
+        ['student']
     """
 
     players: nn.ModuleDict

@@ -27,6 +27,19 @@ class Mutual(Scheme):
 
     Paper: Zhang, Xiang, Hospedales, Lu. CVPR 2018. arXiv:1706.00384
     Raises: ConfigError with fewer than two peers.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, DML, Mutual, Player, Terms, models
+        >>> task = Classification()
+        >>> def player():
+        ...     network = models.create("cnn2", classes=10, channels=1).model
+        ...     return Player(network, Terms.from_method(DML(), task.task_loss()), task)
+        >>> scheme = Mutual({"peer0": player(), "peer1": player()})
+        >>> batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4))
+        >>> scheme.wire(batch, samples=100)
+        >>> [sorted(losses) for _, losses in scheme.turns(batch, step=0)]
+        [['peer0/ce', 'peer0/dml', 'peer1/ce', 'peer1/dml']]
     """
 
     takes_teacher = False

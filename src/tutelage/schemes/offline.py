@@ -19,6 +19,18 @@ class Offline(Scheme):
     Args:
         students: one player, or several by name, which share the batches and the teacher's outputs and nothing else.
         teacher: the teacher, or None.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Frozen, KD, Offline, Player, Terms, models
+        >>> task = Classification()
+        >>> teacher = Frozen(models.create("cnn8", classes=10, channels=1).model, task)
+        >>> terms = Terms.from_method(KD(4), task.task_loss())
+        >>> scheme = Offline(Player(models.create("cnn2", classes=10, channels=1).model, terms, task), teacher)
+        >>> batch = Batch(torch.randn(4, 1, 8, 8), torch.arange(4))
+        >>> scheme.wire(batch, samples=100)
+        >>> [(player, sorted(losses)) for player, losses in scheme.turns(batch, step=0)]
+        [('student', ['ce', 'kd'])]
     """
 
     def __init__(self, students: Player | Mapping[str, Player], teacher: Teacher | None = None) -> None:

@@ -32,7 +32,16 @@ class TeacherContext:
 
 
 class Teacher(CheckedArguments, nn.Module):
-    """Abstract: turns a batch into outputs without gradient, always in eval mode."""
+    """Abstract: turns a batch into outputs without gradient, always in eval mode.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Frozen, models
+        >>> teacher = Frozen(models.create("cnn8", classes=10, channels=1).model, Classification())
+        >>> batch = Batch(torch.randn(4, 1, 8, 8))
+        >>> [stage.name for stage in teacher.profile(batch).stages]
+        ['layer1', 'layer2', 'layer3']
+    """
 
     follows_student: ClassVar[bool] = False
     """True if the teacher changes with the student in training."""

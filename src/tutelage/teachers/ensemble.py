@@ -30,6 +30,15 @@ class Ensemble(Teacher):
         average: what is averaged, "logits" or "probabilities".
 
     Raises: ConfigError without a member, or if the members' responses differ in shape.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Ensemble, Frozen, models
+        >>> networks = [models.create(name, classes=10, channels=1).model for name in ("cnn4", "cnn8")]
+        >>> teacher = Ensemble([Frozen(network, Classification()) for network in networks])
+        >>> outputs = teacher(Batch(torch.randn(4, 1, 8, 8)), ["0.layer1", "1.layer1"])
+        >>> list(outputs.features)
+        ['0.layer1', '1.layer1']
     """
 
     def __init__(self, members: Sequence[Teacher], average: Average = "logits") -> None:

@@ -43,6 +43,14 @@ class Frozen(ConvertibleModule, Teacher):
 
     Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
     an unknown precision.
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Frozen, models
+        >>> teacher = Frozen(models.create("cnn8", classes=10, channels=1).model, Classification())
+        >>> outputs = teacher(Batch(torch.randn(4, 1, 8, 8)), ["layer1"])
+        >>> outputs.response.shape, list(outputs.features)
+        (torch.Size([4, 10]), ['layer1'])
     """
 
     def __init__(

@@ -29,6 +29,12 @@ class MovingAverage(Teacher):
         decay: the decay of the average.
     Paper: Tarvainen, Valpola. NeurIPS 2017. arXiv:1703.01780 (mean teacher); decay 0.99 as there in early training.
     Raises: ConfigError if the decay isn't in [0, 1).
+
+    Example:
+        >>> from tutelage import Classification, MovingAverage, models
+        >>> student = models.create("cnn4", classes=10, channels=1).model
+        >>> teacher = MovingAverage(student, Classification(), decay=0.9)
+        >>> teacher.after_step()  # the average moves towards the student
     """
 
     name = "moving_average"

@@ -32,6 +32,15 @@ class PrefetchingTeacher(ConvertibleModule, TeacherWrapper):
 
     Raises: ConfigError if depth is negative, the device isn't available, or training changes the teacher (moving
     average).
+
+    Example:
+        >>> import torch
+        >>> from tutelage import Batch, Classification, Frozen, PrefetchingTeacher, models
+        >>> frozen = Frozen(models.create("cnn8", classes=10, channels=1).model, Classification())
+        >>> teacher = PrefetchingTeacher(frozen, depth=2)
+        >>> batches = (Batch(torch.randn(4, 1, 8, 8)) for _ in range(3))
+        >>> [tuple(teacher(batch).response.shape) for batch in teacher.prefetch(batches)]
+        [(4, 10), (4, 10), (4, 10)]
     """
 
     name = "ahead"

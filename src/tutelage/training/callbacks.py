@@ -16,6 +16,18 @@ class Callback:
     """Base class of callbacks: a subclass overrides the hooks that it needs; here they do nothing.
 
     Events are sent at log points only, so that the host doesn't wait for the device in between.
+
+    Example:
+        >>> import tempfile, tutelage
+        >>> from tutelage.training.callbacks import Callback
+        >>> class Epochs(Callback):
+        ...     def on_epoch_end(self, event):
+        ...         print("epoch", event.epoch, sorted(event.val))
+        >>> run = tutelage.train(
+        ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32, callbacks=[Epochs()],
+        ...     out=tempfile.mkdtemp() + "/run",
+        ... )
+        epoch 1 ['accuracy', 'loss']
     """
 
     def on_event(self, event: Event) -> None:

@@ -37,6 +37,10 @@ class TrainBegin(Event):
         epochs: the number of epochs.
         step: the number of steps already taken.
         pairs: the pairs of student and teacher layers that each term compares, by the term's name.
+
+    Example:
+        >>> TrainBegin(steps=10, epochs=2, step=0, pairs={"at": [("layer1", "layer2")]}).row()["kind"]
+        'begin'
     """
 
     kind = "begin"
@@ -59,6 +63,10 @@ class StepEnd(Event):
         epoch: the number of epochs, as a fraction.
         losses: the mean of each term's loss since the previous log point.
         lr: the learning rate.
+
+    Example:
+        >>> StepEnd(step=20, epoch=0.5, losses={"ce": 2.3}, lr=0.05).row()
+        {'kind': 'step', 'step': 20, 'epoch': 0.5, 'losses': {'ce': 2.3}, 'lr': 0.05}
     """
 
     kind = "step"
@@ -81,6 +89,10 @@ class GradientNorms(Event):
         epoch: the number of complete epochs.
         norms: each weighted term's gradient norm, by the term's name.
         weights: the terms' weights that adapt to the norms, by the term's name.
+
+    Example:
+        >>> GradientNorms(step=0, epoch=0, norms={"kd": 1.5}, weights={}).row()
+        {'kind': 'norms', 'step': 0, 'epoch': 0, 'norms': {'kd': 1.5}}
     """
 
     kind = "norms"
@@ -107,6 +119,10 @@ class EpochEnd(Event):
         epoch: the number of complete epochs.
         val: the validation metrics, by name.
         student: the student's name.
+
+    Example:
+        >>> EpochEnd(step=40, epoch=1, val={"accuracy": 0.9}, student="student").row()["val"]
+        {'accuracy': 0.9}
     """
 
     kind = "epoch"
@@ -127,6 +143,10 @@ class TrainEnd(Event):
     Args:
         step: the number of steps.
         seconds: the training time, including that of earlier processes of a resumed run.
+
+    Example:
+        >>> TrainEnd(step=80, seconds=12.5).row()
+        {'kind': 'end', 'step': 80, 'seconds': 12.5}
     """
 
     kind = "end"
@@ -146,6 +166,10 @@ class Message(Event):
         message: the text.
         kind: "note" or "warning".
         step: the step of the training; None outside a training.
+
+    Example:
+        >>> Message("the learning rate is high", "warning").row()
+        {'kind': 'warning', 'message': 'the learning rate is high'}
     """
 
     message: str

@@ -78,6 +78,14 @@ class Trainer:
         snapshot: called with the epoch and the students by name, after each epoch in `settings.snapshots`.
         make_optimiser: called with a module and the settings, for each module that a player optimises; returns its
             optimiser.
+
+    Example:
+        >>> from tutelage import CE, Classification, Offline, Player, Terms, Trainer, TrainerSettings, data, models
+        >>> task, digits = Classification(), data.load("digits")
+        >>> player = Player(models.create("cnn2", classes=10, channels=1).model, Terms.from_method(CE()), task)
+        >>> students = Trainer(TrainerSettings(epochs=1, device="cpu"), task).fit(Offline(player), digits)
+        >>> list(students)
+        ['student']
     """
 
     def __init__(
