@@ -73,34 +73,36 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def run(name: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[tutelage.FinishedRun, int]:
     ear = Ear()
-    made = tutelage.distill(**TINY, method=name, out=str(tmp_path_factory.mktemp(name) / "run"), callbacks=[ear])
-    return made, ear.heard
+    out = str(tmp_path_factory.mktemp(name) / "run")
+    return tutelage.distill(**TINY, method=name, out=out, callbacks=[ear]), ear.heard
 
 
 def files(folder: Path) -> dict[str, Path]:
     return {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*.safetensors"))}
 
 
-def made(run: tutelage.FinishedRun) -> dict[str, tuple[Scheme, Batch]]:
+@pytest.fixture(scope="module")
+def schemes(run: tuple[tutelage.FinishedRun, int]) -> dict[str, tuple[Scheme, Batch]]:
     """Rebuild and wire the scheme of each phase, and return it with a batch."""
-    again = Run(read(run.folder / "config.yaml"), Provided(), run.folder)
-    found = {}
+    folder = run[0].folder
+    again = Run(read(folder / "config.yaml"), Provided(), folder)
+    result = {}
     for phase in again.phases():
-        scheme, parts = again.scheme(phase)
-        batch = next(parts.data.batches("train", 20, **scheme.batching))
-        scheme.wire(batch, len(parts.data.train))
-        found[phase.name] = scheme.train(), batch
-    return found
+        scheme, context = again.scheme(phase)
+        batch = next(context.data.batches("train", 20, **scheme.batching))
+        scheme.wire(batch, len(context.data.train))
+        result[phase.name] = scheme.train(), batch
+    return result
 
 
-def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
+def test_one_word_is_a_run_that_ends_in_bare_networks(run, schemes) -> None:
     folder = run[0].folder
     results = set((folder / "student-0").glob("*.safetensors"))
     for path in results.union(folder.rglob("model.safetensors")):
         card = serialization.read_card(path)
-        unwrap = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
-        assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in unwrap.items()}, path
-    _, *others = made(run[0])["student-0"][0].students()
+        bare = models.create(card.model, classes=len(card.classes), channels=card.channels).model.state_dict()
+        assert {k: x.shape for k, x in load_file(path).items()} == {k: x.shape for k, x in bare.items()}, path
+    _, *others = schemes["student-0"][0].students()
     assert {path.stem for path in results} == {"model", *others}
     assert run[0].report.exists()
 
@@ -108,7 +110,9 @@ def test_one_word_is_a_run_that_ends_in_bare_networks(run) -> None:
 def networks(scheme: Scheme) -> dict[str, nn.Module]:
     """Return all networks of a scheme: students by name, others by path."""
     places = {
-        m.model: path.removesuffix(".tapped") for path, m in scheme.named_modules() if isinstance(m, FeatureExtractor)
+        m.model: path.removesuffix(".feature_extractor")
+        for path, m in scheme.named_modules()
+        if isinstance(m, FeatureExtractor)
     }
     students = {student.model: name for name, student in scheme.students().items()}
     return {name: model for model, name in (places | students).items()}
@@ -127,8 +131,8 @@ def times_seen(scheme: Scheme, batch: Batch) -> dict[str, float]:
     return {place: (samples[place] - before[place]) / len(batch) for place in samples}
 
 
-def test_a_batch_goes_once_through_each_network(name: str, run) -> None:
-    for phase, (scheme, batch) in made(run[0]).items():
+def test_a_batch_goes_once_through_each_network(name: str, schemes) -> None:
+    for phase, (scheme, batch) in schemes.items():
         stated = TIMES.get(name if phase == "student-0" else f"{name} {phase}", {})
         expected = {place: stated.get(place, 1) for place in networks(scheme)}
         assert times_seen(scheme, batch) == expected, phase

@@ -60,13 +60,16 @@ def test_the_first_stage_is_the_reconstruction_alone_and_leaves_the_student_unto
     scheme = scheme_of(run, "paraphraser-0")
     assert isinstance(scheme, LossPretraining)
     calls = []
-    for name, network in (("student", scheme.students()["student"].model), ("teacher", scheme.teacher.tapped.model)):
+    for name, network in (
+        ("student", scheme.students()["student"].model),
+        ("teacher", scheme.teacher.feature_extractor.model),
+    ):
         network.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
     ((_, losses),) = scheme.turns(BATCH, 0)
     assert calls == ["teacher"]
     assert list(losses) == ["ft"]
     losses["ft"].backward()
-    loss, model = scheme.players["student"].terms["ft"].loss, scheme.teacher.tapped.model
+    loss, model = scheme.players["student"].terms["ft"].loss, scheme.teacher.feature_extractor.model
     feature = model.layer3(model.layer2(model.layer1(BATCH.inputs)))
     by_hand = (loss.decoder(loss.paraphraser(feature)) - feature).pow(2).mean()
     assert torch.allclose(losses["ft"], by_hand)
@@ -89,7 +92,7 @@ def test_the_second_stage_holds_the_paraphraser_that_the_first_has_trained(run):
     sum(losses.values()).backward()
     assert all(p.grad is None for p in (*loss.paraphraser.parameters(), *then.teacher.parameters()))
     assert all(p.grad is not None for p in (*loss.translator.parameters(), *then.students()["student"].parameters()))
-    teacher, student = then.teacher.tapped.model, then.students()["student"].model
+    teacher, student = then.teacher.feature_extractor.model, then.students()["student"].model
     teacher_feature, student_feature = (m.layer3(m.layer2(m.layer1(BATCH.inputs))) for m in (teacher, student))
     a, b = loss.translator(student_feature).flatten(1), loss.paraphraser(teacher_feature).flatten(1)
     by_hand = 500 * (a / a.norm(dim=1, keepdim=True) - b / b.norm(dim=1, keepdim=True)).abs().mean()

@@ -63,8 +63,8 @@ def epochs(run: tutelage.FinishedRun) -> dict[str, int]:
 
 def test_the_assistant_stands_between(runs):
     assistant, student = scheme_of(runs["takd"], "assistant-0"), scheme_of(runs["takd"], "student-0")
-    assert digest(assistant.teacher.tapped.model) == weights(runs["takd"], "teacher")
-    assert digest(student.teacher.tapped.model) == weights(runs["takd"], "assistant-0")
+    assert digest(assistant.teacher.feature_extractor.model) == weights(runs["takd"], "teacher")
+    assert digest(student.teacher.feature_extractor.model) == weights(runs["takd"], "assistant-0")
     assert runs["takd"].result["before"]["assistant"]["model"] == "cnn8"
 
 
@@ -72,7 +72,7 @@ def test_each_learns_from_all_that_are_larger(runs):
     run = runs["dgkd"]
     before = ["teacher"]
     for phase in ("larger-0", "middle-0", "smaller-0", "student-0"):
-        digests = [digest(member.tapped.model) for member in scheme_of(run, phase).teacher.member_teachers()]
+        digests = [digest(member.feature_extractor.model) for member in scheme_of(run, phase).teacher.member_teachers()]
         assert digests == [weights(run, name) for name in before]
         before.append(phase)
 
@@ -87,7 +87,7 @@ def test_the_dense_step_is_the_papers(runs):
     with torch.no_grad():
         student_log_probabilities = F.log_softmax(student(batch.inputs) / 5, 1)
         teacher_probabilities = [
-            F.softmax(m.tapped.model(batch.inputs) / 5, 1) for m in scheme.teacher.member_teachers()
+            F.softmax(m.feature_extractor.model(batch.inputs) / 5, 1) for m in scheme.teacher.member_teachers()
         ]
         each = [25 * F.kl_div(student_log_probabilities, p, reduction="batchmean") / 10 for p in teacher_probabilities]
     assert len(each) == 4
@@ -132,7 +132,7 @@ def test_dropping_leaves_a_teacher():
 
 def test_an_early_teacher_teaches_and_is_switched_off(runs):
     scheme = scheme_of(runs["eskd"], "student-0")
-    assert digest(scheme.teacher.tapped.model) == weights(runs["eskd"], "teacher", "epoch-1")
+    assert digest(scheme.teacher.feature_extractor.model) == weights(runs["eskd"], "teacher", "epoch-1")
     assert weights(runs["eskd"], "teacher", "epoch-1") != weights(runs["eskd"], "teacher")
 
 
@@ -156,7 +156,9 @@ def test_after_the_switch_only_the_labels_teach(name):
 
 def test_the_route_goes_through_the_teachers_snapshots(runs):
     run = runs["rco"]
-    teachers = [digest(scheme_of(run, f"{name}-0").teacher.tapped.model) for name in ("early", "middle", "student")]
+    teachers = [
+        digest(scheme_of(run, f"{name}-0").teacher.feature_extractor.model) for name in ("early", "middle", "student")
+    ]
     assert teachers == [weights(run, "teacher", "epoch-1"), weights(run, "teacher", "epoch-2"), weights(run, "teacher")]
     for name, before in (("middle", "early"), ("student", "middle")):
         assert digest(scheme_of(run, f"{name}-0").students()["student"].model) == weights(run, f"{before}-0")

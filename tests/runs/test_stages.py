@@ -109,10 +109,10 @@ def test_what_a_stage_left_teaches_and_goes_on(run):
         phase = next(p for p in made.phases() if p.name == f"student-{number}")
         scheme, _ = made.scheme(phase)
         assert digest(scheme.students()["student"].model) == weights(run, f"hint-{number}")
-        teachers = [member.tapped.model for member in scheme.teacher.member_teachers()]
+        teachers = [member.feature_extractor.model for member in scheme.teacher.member_teachers()]
         assert [digest(m) for m in teachers] == [weights(run, "teacher"), weights(run, f"large-{number}")]
         hint, _ = made.scheme(next(p for p in made.phases() if p.name == f"hint-{number}"))
-        assert digest(hint.teacher.tapped.model) == weights(run, f"large-{number}")
+        assert digest(hint.teacher.feature_extractor.model) == weights(run, f"large-{number}")
         assert digest(hint.students()["student"].model) != weights(run, f"hint-{number}")
 
 
@@ -125,7 +125,7 @@ def test_the_student_alone_teaches_each_seed_its_own(tmp_path):
     run = Run(check(yaml.safe_load((made.folder / "config.yaml").read_text())), None, made.folder)
     for number in range(2):
         scheme, _ = run.scheme(next(p for p in run.phases() if p.name == f"a-{number}"))
-        assert digest(scheme.teacher.tapped.model) == weights(made, f"baseline-{number}")
+        assert digest(scheme.teacher.feature_extractor.model) == weights(made, f"baseline-{number}")
 
 
 def test_without_a_truth_the_head_stays_as_it_was(run):
@@ -219,7 +219,7 @@ def test_a_network_is_kept_after_the_epochs_that_are_named(tmp_path):
     run = Run(check(yaml.safe_load((made.folder / "config.yaml").read_text())), None, made.folder)
     phases = {phase.name: phase for phase in run.phases()}
     first, student = (run.scheme(phases[name])[0] for name in ("first-0", "student-0"))
-    assert digest(first.teacher.tapped.model) == weights(made, "teacher", "epoch-1")
+    assert digest(first.teacher.feature_extractor.model) == weights(made, "teacher", "epoch-1")
     assert digest(student.students()["student"].model) == weights(made, "first-0", "epoch-2")
     rows = map(json.loads, (made.folder / "teacher" / "metrics.jsonl").read_text().splitlines())
     val = [row["val"]["accuracy"] for row in rows if row["kind"] == "epoch"]

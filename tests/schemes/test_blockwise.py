@@ -48,7 +48,7 @@ def stage_features(model: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
 def test_a_step_is_the_papers_by_hand():
     scheme = blockwise()
     calls: list[str] = []
-    student, teacher = scheme.students()["student"].model, scheme.teacher.tapped.model
+    student, teacher = scheme.students()["student"].model, scheme.teacher.feature_extractor.model
     for name, network in (("student", student), ("teacher", teacher)):
         network.register_forward_pre_hook(lambda *_, name=name: calls.append(name))
     ((_, losses),) = scheme.turns(BATCH, 0)
@@ -99,7 +99,7 @@ def test_what_is_compared_of_a_block_trains_that_block_alone(block, monkeypatch)
 
 def test_what_is_around_the_blocks_is_the_teachers_and_stays_so():
     scheme = blockwise()
-    student, teacher = scheme.students()["student"].model, scheme.teacher.tapped.model
+    student, teacher = scheme.students()["student"].model, scheme.teacher.feature_extractor.model
     before = {name: x.clone() for name, x in teacher.state_dict().items()}
     ((_, losses),) = scheme.turns(BATCH, 0)
     sum(losses.values()).backward()

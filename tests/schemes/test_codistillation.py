@@ -56,7 +56,9 @@ def test_the_copies_get_no_gradient_and_run_once_a_batch():
     scheme.wire(batch, 16)
     calls = dict.fromkeys(scheme.copies, 0)
     for name, teacher in scheme.copies.items():
-        teacher.tapped.model.register_forward_hook(lambda *_, name=name: calls.update({name: calls[name] + 1}))
+        teacher.feature_extractor.model.register_forward_hook(
+            lambda *_, name=name: calls.update({name: calls[name] + 1})
+        )
     for name, losses in scheme.turns(batch, 0):
         scheme.zero_grad()
         sum(losses.values()).backward()

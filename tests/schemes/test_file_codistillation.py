@@ -81,13 +81,13 @@ def test_with_a_lag_it_hears_what_was_left_a_round_before(tmp_path):
         scheme.wire(batch, 16)
     (copy,) = schemes["peer0"].copies.values()
     (copied,) = schemes["peer1"].copies.values()
-    begun = copy.tapped.model.fc.weight.clone()
+    begun = copy.feature_extractor.model.fc.weight.clone()
     weights_seen = []
     for step in range(5):
         for scheme in schemes.values():
             ((_, losses),) = scheme.turns(batch, step)
             sum(losses.values()).backward()
-        weights_seen.append(copy.tapped.model.fc.weight.clone())
+        weights_seen.append(copy.feature_extractor.model.fc.weight.clone())
         with torch.no_grad():
             schemes["peer1"].peers["peer1"].student.model.fc.weight.add_(1)
     assert torch.equal(weights_seen[3], begun)  # at round 1 those of round 0

@@ -285,7 +285,7 @@ def test_forwards_of_a_batch(name, student, teacher):
         def count(*_, who=who) -> None:
             calls[who] += 1
 
-        (network.tapped if who == "teacher" else network).register_forward_pre_hook(count)
+        (network.feature_extractor if who == "teacher" else network).register_forward_pre_hook(count)
     list(scheme.turns(batch, 0))
     assert calls == {"student": student, "teacher": teacher}
 

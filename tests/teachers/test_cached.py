@@ -160,7 +160,7 @@ def test_answers_that_are_no_numbers_or_too_large_are_refused_and_nothing_is_lef
         live = teacher_of("frozen", data)
         live.checked = True
         with torch.no_grad():
-            live.tapped.model.fc.bias[0] = value
+            live.feature_extractor.model.fc.bias[0] = value
         cached = Cached(live, data, plan_of(tmp_path / error.__name__, storage="fp16"))
         with pytest.raises(error, match=message):
             cached(next(data.batches("train", 8, views=3)))

@@ -35,7 +35,7 @@ def test_it_follows_the_formula():
             expected = dict(now)
         for name, value in now.items():
             expected[name] = decay * expected[name] + (1 - decay) * value
-    for name, value in teacher.teacher.tapped.model.state_dict().items():
+    for name, value in teacher.teacher.feature_extractor.model.state_dict().items():
         assert not value.is_floating_point() or torch.allclose(value, expected[name], atol=1e-6), name
 
 
@@ -66,7 +66,7 @@ def test_it_is_no_part_of_what_is_trained_and_trains():
     )
     before = digest(student)
     trained = fit(Offline(player, teacher), data, epochs=2)
-    assert before != digest(trained) != digest(teacher.teacher.tapped.model)
+    assert before != digest(trained) != digest(teacher.teacher.feature_extractor.model)
     assert teacher(Batch(torch.zeros(2, 1, 8, 8))).response.shape == (2, 10)
 
 

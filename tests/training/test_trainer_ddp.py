@@ -125,7 +125,7 @@ def test_a_teacher_that_answers_nan_stops_both_processes(tmp_path):
         torch.set_num_threads(1)
         made = scheme("digits", KD(), True)
         with torch.no_grad():
-            made.teacher.tapped.model.fc.bias[0] = torch.nan
+            made.teacher.feature_extractor.model.fc.bias[0] = torch.nan
         with pytest.raises(NotFinite):
             fit(made, digits(48), fabric=fabric, devices=2, batch_size=8)
         (tmp_path / str(fabric.global_rank)).touch()

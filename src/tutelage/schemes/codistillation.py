@@ -83,4 +83,4 @@ class Codistillation(Scheme):
 def load_copy(weights: Mapping[str, Tensor], teacher: nn.Module) -> None:
     """Load weights and statistics into a copy."""
     assert isinstance(teacher, Frozen)
-    teacher.tapped.model.load_state_dict(weights)
+    teacher.feature_extractor.model.load_state_dict(weights)

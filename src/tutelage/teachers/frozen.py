@@ -72,7 +72,7 @@ class Frozen(ConvertibleModule, Teacher):
         self.unfolded = [
             unwrap_compiled(model).requires_grad_(False)
         ]  # in a list, so that it isn't a submodule: when folded, a copy of it is run
-        self.tapped = FeatureExtractor(model)
+        self.feature_extractor = FeatureExtractor(model)
         self.task = task
         self.dtype = PRECISIONS[precision]
         self.folded = folded
@@ -103,21 +103,23 @@ class Frozen(ConvertibleModule, Teacher):
     def forward_student(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Return the network's outputs, with a gradient to those of its parameters that require one."""
         inputs = self.adapt_inputs(batch).inputs
-        if tuple(layers) != self.tapped.layers or (self.folded and self.tapped.model is self.unfolded[0]):
+        if tuple(layers) != self.feature_extractor.layers or (
+            self.folded and self.feature_extractor.model is self.unfolded[0]
+        ):
             self._capture(layers, inputs)
         with self._autocast(inputs):
-            teacher_outputs = self.tapped(inputs)
+            teacher_outputs = self.feature_extractor(inputs)
         if not self.checked:
             self._check_finite(teacher_outputs)
         return Outputs(self.task.response(teacher_outputs.response, batch), teacher_outputs.features, self.metadata)
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
-        self.tapped.close()
+        self.feature_extractor.close()
         model = self.unfolded[0]
         if self.folded:
             model = _sharing_tensors(model)
             fold_batch_norms(model, inputs, layers)
-        self.tapped = FeatureExtractor(model, layers).eval()
+        self.feature_extractor = FeatureExtractor(model, layers).eval()
 
     def _autocast(self, inputs: Inputs) -> AbstractContextManager[Any]:
         device = (inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))).device
@@ -126,7 +128,7 @@ class Frozen(ConvertibleModule, Teacher):
 
     def convert(self, conversion: Conversion, recurse: bool = True) -> None:
         """Convert the unfolded network too."""
-        if self.tapped.model is not self.unfolded[0]:
+        if self.feature_extractor.model is not self.unfolded[0]:
             convert(self.unfolded[0], conversion, recurse)
         super().convert(conversion, recurse)
 
@@ -137,7 +139,8 @@ class Frozen(ConvertibleModule, Teacher):
             [x.isfinite().all() for x in (teacher_outputs.response, *teacher_outputs.features.values())]
         ).all():
             raise NotFinite(
-                f"the teacher {type(self.tapped.model).__name__} outputs NaN or infinite numbers; check its weights, "
+                f"the teacher {type(self.feature_extractor.model).__name__} outputs NaN or infinite numbers; check "
+                "its weights, "
                 "and that its images are normalised as in its training (tutelage check)."
             )
 
