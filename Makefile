@@ -30,7 +30,7 @@ install: $(VENV)/.run   ## install the package and its command in .venv
 demo: $(VENV)/.run      ## train a teacher, a small student without it and the same student with it, and write the report
 	@$(BIN)/tutelage distill examples/demo.yaml
 
-test: check unit docs   ## run the linter, the type checker and the tests, and build the documentation
+test: check unit        ## lint, types and tests; one of them builds the site, strictly
 
 check: lint types       ## run the linter and the type checker
 
