@@ -46,13 +46,13 @@ class FinishedRun:
 
     folder: Path
     result: dict[str, Any]
-    given: nn.Module | None = None
+    student_module: nn.Module | None = None
     """The student, if it was passed as an object."""
 
     @property
     def student(self) -> nn.Module:
         """The distilled student, in eval mode."""
-        return serialization.load(self.folder, copy.deepcopy(self.given))
+        return serialization.load(self.folder, copy.deepcopy(self.student_module))
 
     @property
     def report(self) -> Path:

@@ -77,6 +77,7 @@ def test_a_stage_has_one_too():
         ({"teacher": [{"model": "cnn8", "mean": [0.5]}, "cnn8"]}, "teacher cnn8: .*expected both"),
         ({"teacher": [{"model": "cnn8", "ahead": 1}, {"model": "cnn8", "ahead": 2}]}, "ahead is one number"),
         ({"teacher": [{"model": "cnn8", "classes": ["0"]}, "cnn8"]}, "classes of each teacher in the list, or of none"),
+        ({"teacher": [{"name": "moving_average"}, {"name": "moving_average"}]}, "it needs a model"),
         ({"student": {"weights": "a.pt"}}, "student=.*needs a model"),
         ({"student": {"model": "cnn2", "epochs": 3}}, "unknown key of a student 'epochs'"),
         ({"method": "dml", "peers": ["cnn2", {"model": "cnn2", "lr": 3}]}, "unknown key of a student 'lr'"),

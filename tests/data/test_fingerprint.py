@@ -7,7 +7,7 @@ import torch
 
 import tutelage
 from tutelage.data import load
-from tutelage.data.preparation import made as prepared
+from tutelage.data.preparation import prepare_data as prepared
 from tutelage.errors import CheckpointError, ConfigError
 
 

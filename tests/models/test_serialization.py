@@ -74,7 +74,7 @@ class Flat(Plain):
 
 def test_views_of_one_storage_are_written_and_read(tmp_path):
     path, model = tmp_path / "flat.safetensors", Flat()
-    serialization.save(path, model, serialization.card_of("object:Flat", digits()))
+    serialization.save(path, model, serialization.make_card("object:Flat", digits()))
     assert digest(serialization.load(path, Flat())) == digest(model)
 
 

@@ -107,7 +107,7 @@ def test_a_learned_weight_moves_only_while_its_term_is_there() -> None:
 
     class Noting(Callback):
         def on_epoch_end(self, event: object) -> None:
-            values.append(scheme.terms()["student/"].named()["kd"].weight.s.item())
+            values.append(scheme.terms()["student/"].named_terms()["kd"].weight.s.item())
 
     trained(scheme, Noting())
     without, with_kd, *after = values

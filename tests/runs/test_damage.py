@@ -18,7 +18,7 @@ import tutelage
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
 from tutelage.training.callbacks import Callback
 from tutelage.utils import checksums, tensor_file
-from tutelage.utils.files import write_text
+from tutelage.utils.files import sha256_of_bytes, sha256_of_file, write_text
 
 WORDS = {
     "student": "cnn2", "teacher": "cnn4", "data": "digits", "limit": 96, "epochs": 2, "teacher_epochs": 1,
@@ -191,7 +191,7 @@ def test_sums_are_those_that_sha256sum_checks(whole):
     for folder in (whole, whole / "teacher", whole / "student-0"):
         for line in (folder / checksums.NAME).read_text().splitlines():
             digest, name = line.split("  ")
-            assert checksums.sha256(folder / name) == digest
+            assert sha256_of_file(folder / name) == digest
 
 
 def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_a_file_is_replaced_without_a_moment_in_which_it_would_be_refused(tmp_pa
         checksums, "write_atomically", lambda path, write: checksums.verify(path)
     )  # killed before it is written
     checksums.write_recorded.__globals__["_write"](
-        tmp_path, [(checksums.sha256(file), file.name)], {file.name: checksums.sha256_of(b"new")}
+        tmp_path, [(sha256_of_file(file), file.name)], {file.name: sha256_of_bytes(b"new")}
     )
     checksums.verify(file)
     file.write_text("new")

@@ -62,7 +62,7 @@ def test_each_teaches_as_its_own_keys_say(run):
     student = next(phase for phase in again.plan.phases() if phase.role == "student")
     teacher = build_scheme(again.builder, student)[0].teacher
     assert isinstance(teacher, Ensemble)
-    first, second, third = teacher.teachers()
+    first, second, third = teacher.member_teachers()
     assert isinstance(first, Frozen)
     assert isinstance(third, Frozen)
     assert isinstance(second, PrefetchingTeacher)

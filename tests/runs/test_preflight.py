@@ -104,7 +104,7 @@ def test_pulls():
     (finding,) = preflight.pulls({"ce": 1.0, "kd": 500.0})
     assert finding.level == "warning"
     assert "the gradient norm of term kd is 500 times that of ce" in finding.what
-    assert "doesn't pull" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
+    assert "has no effect" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
     for norm in (math.nan, math.inf):
         findings = preflight.pulls({"ce": 1.0, "kd": norm})
         assert levels(findings) == ["error"]

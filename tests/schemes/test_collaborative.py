@@ -227,12 +227,12 @@ def test_the_terms_begin_with_what_an_earlier_stage_left():
             p.add_(1.0)
     state = {name: x.clone() for name, x in left.method_terms().state_dict().items()}
     networks = {f"peer{k}": Plain() for k in range(3)}
-    terms = Terms.from_method(CE() + 1.0 * MCL(), first=state)
+    terms = Terms.from_method(CE() + 1.0 * MCL(), initial_state=state)
     scheme, _, _ = wired(Collaborative(CollaborativePlayer(networks, terms, Classification()), DATA))
     assert state
     for name, value in scheme.method_terms().state_dict().items():
         assert torch.equal(value, state[name])
-    terms = Terms.from_method(CE() + 1.0 * MCL(), first={"fitnet.connectors.0.weight": torch.zeros(1)})
+    terms = Terms.from_method(CE() + 1.0 * MCL(), initial_state={"fitnet.connectors.0.weight": torch.zeros(1)})
     with pytest.raises(ConfigError, match="that stage leaves parts of fitnet, and here mcl has any"):
         wired(Collaborative(CollaborativePlayer(networks, terms, Classification()), DATA))
 

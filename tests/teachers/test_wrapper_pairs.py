@@ -18,12 +18,12 @@ from tutelage.errors import ConfigError
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.base import Teacher, TeacherWrapper
-from tutelage.teachers.cached import Cached, Plan
+from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen
 from tutelage.teachers.moving_average import MovingAverage
 from tutelage.teachers.prefetching import PrefetchingTeacher
-from tutelage.teachers.projected import Projected, project
+from tutelage.teachers.projected import Projected, project_feature
 from tutelage.teachers.random_member import RandomMember
 from tutelage.teachers.specialists import Specialists
 
@@ -87,15 +87,15 @@ def projected(make: Make, folder: Path) -> Known:
     inner = make(1)
 
     def narrow(outputs: Outputs) -> Outputs:
-        features = {layer: project(x, 3) for layer, x in outputs.features.items()}
-        return Outputs(outputs.response, features, members=[narrow(member) for member in outputs.members])
+        features = {layer: project_feature(x, 3) for layer, x in outputs.features.items()}
+        return Outputs(outputs.response, features, member_outputs=[narrow(member) for member in outputs.member_outputs])
 
     return replace(inner, teacher=Projected(inner.teacher, 3), expected=lambda batch: narrow(inner.expected(batch)))
 
 
 def cached(make: Make, folder: Path) -> Known:
     inner = make(1)
-    plan = Plan(Path(tempfile.mkdtemp(dir=folder)) / "cache", storage="exact", views=2, batch_size=16)
+    plan = CachePlan(Path(tempfile.mkdtemp(dir=folder)) / "cache", storage="exact", views=2, batch_size=16)
     return replace(inner, teacher=Cached(inner.teacher, DATA, plan))
 
 
@@ -109,7 +109,7 @@ def delegating(wrap: Callable[[Teacher], Teacher]) -> Callable[[Make, Path], Kno
 
 def joined(response: torch.Tensor, members: Sequence[Outputs]) -> Outputs:
     features = {f"{m}.{layer}": x for m, member in enumerate(members) for layer, x in member.features.items()}
-    return Outputs(response, features, members=list(members))
+    return Outputs(response, features, member_outputs=list(members))
 
 
 def group(teacher: Teacher, members: Sequence[Known], expected: Callable[[list[Outputs]], Outputs]) -> Known:
@@ -188,7 +188,7 @@ def batches(epoch: int = 0):
 def prepared(known: Known) -> Known:
     """The teacher as a scheme prepares it."""
     known.teacher.profile(next(batches()))
-    known.teacher.prepare_for(known.layers, members=True)
+    known.teacher.prepare_for(known.layers, member_outputs=True)
     return known
 
 
@@ -208,7 +208,7 @@ def test_outputs_are_those_by_hand(outer: str, inner: str, tmp_path: Path) -> No
     """Batch by batch, read ahead as the trainer does; the members' outputs too."""
     known = prepared(build(outer, inner, tmp_path))
     for epoch in (0, 1):
-        with closing(known.teacher.lookahead(batches(epoch), known.layers)) as coming:
+        with closing(known.teacher.prefetch(batches(epoch), known.layers)) as coming:
             for batch in coming:
                 actual, expected = known.teacher(batch, known.layers), known.expected(batch)
                 assert_equal(actual, expected)
@@ -229,7 +229,7 @@ def test_a_batch_without_a_view_gets_its_own_outputs(outer: str, inner: str, tmp
 def test_threads_end_with_an_epoch_that_fails(outer: str, inner: str, tmp_path: Path) -> None:
     """A cache needs no reading ahead; the members of a group don't read ahead."""
     known = prepared(build(outer, inner, tmp_path))
-    coming = known.teacher.lookahead(batches(), known.layers)
+    coming = known.teacher.prefetch(batches(), known.layers)
     next(coming)
     assert bool(teacher_threads()) == (outer in AHEAD or (outer in ("user", "projected") and inner in AHEAD))
     coming.close()
@@ -255,7 +255,7 @@ def test_the_profile_is_that_of_the_outputs(outer: str, inner: str, tmp_path: Pa
 @every_pair
 def test_members_are_those_of_the_wrapped(outer: str, inner: str, tmp_path: Path) -> None:
     known = build(outer, inner, tmp_path)
-    assert len(known.teacher.teachers()) == known.members
+    assert len(known.teacher.member_teachers()) == known.members
 
 
 @every_pair

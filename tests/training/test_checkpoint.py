@@ -106,6 +106,6 @@ def test_nan_is_never_the_best(higher: bool):
     kept = []
     for value in (math.nan, worse, math.nan, worse, better, math.nan):
         if progress.is_better(value, higher):
-            progress.note_best(value)
+            progress.set_best(value)
             kept.append(value)
     assert kept[1:] == [worse, better]

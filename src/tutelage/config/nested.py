@@ -30,7 +30,7 @@ def flattened(keys: Keys, known: Collection[str]) -> dict[str, Any]:
         if _is_nested(keys.get(role)):
             spec = _checked(role, keys[role], known)
             result = _with(result, {role: spec["model"]} | _prefixed(role, spec))
-    if isinstance(keys.get("teacher"), list) and any(map(_is_nested, keys["teacher"])):
+    if isinstance(keys.get("teacher"), list) and any(isinstance(item, Mapping) for item in keys["teacher"]):
         result = _with(result, _joined([_checked("teacher", _spec(item), known) for item in keys["teacher"]]))
     if isinstance(keys.get("peers"), list):
         result["peers"] = [

@@ -208,7 +208,7 @@ class Config(RunSettings):
         if "method" not in overrides and any(
             not registry.is_known("losses", spec["name"]) for spec in specs(self.method)
         ):
-            objects["method"] = self.method  # it was objects as an object, which no name finds
+            objects["method"] = self.method  # it was passed as an object, which no name finds
         try:
             return type(self)(**(keys | dict.fromkeys(objects))).model_copy(update=objects)
         except ValidationError as error:

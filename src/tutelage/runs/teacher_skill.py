@@ -56,7 +56,7 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
         return [
             Finding(
                 "error",
-                f"teacher={_names(config)} would teach with an describe_untrained_layers classifier: {new}",
+                f"teacher={_names(config)} would teach with an untrained classifier: {new}",
                 mend,
             )
         ]

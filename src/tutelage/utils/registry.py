@@ -180,7 +180,7 @@ def plugins(package: str) -> dict[str, Plugin]:
 
 
 def is_known(package: str, name: str) -> bool:
-    """Return whether the catalogue is_known an entry of that name."""
+    """Return whether the catalogue has an entry of that name."""
     entries = catalogue(package)
     return name in entries or any(_plain(known) == _plain(name) for known in entries)
 
