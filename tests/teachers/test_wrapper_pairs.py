@@ -212,8 +212,8 @@ def test_outputs_are_those_by_hand(outer: str, inner: str, tmp_path: Path) -> No
             for batch in coming:
                 actual, expected = known.teacher(batch, known.layers), known.expected(batch)
                 assert_equal(actual, expected)
-                assert len(actual.members) == len(expected.members)
-                for member, by_hand in zip(actual.members, expected.members, strict=True):
+                assert len(actual.member_outputs) == len(expected.member_outputs)
+                for member, by_hand in zip(actual.member_outputs, expected.member_outputs, strict=True):
                     assert_equal(member, by_hand)
         assert teacher_threads() == []
 
@@ -246,7 +246,7 @@ def test_the_profile_is_that_of_the_outputs(outer: str, inner: str, tmp_path: Pa
     for layer in known.layers:
         feature = profile.feature(layer)
         torch.testing.assert_close(feature, expected[layer][: len(feature)])
-    assert len(profile.members) == len(expected.members)
+    assert len(profile.member_profiles) == len(expected.member_outputs)
     known.teacher.prepare_for(known.layers)
     metadata = known.teacher(batch, known.layers).metadata
     torch.testing.assert_close(metadata, profile.metadata, rtol=0, atol=0)
@@ -279,7 +279,7 @@ def test_to_reaches_every_network(outer: str, inner: str, tmp_path: Path) -> Non
 @every_pair
 def test_a_frozen_one_has_no_state_and_the_identity_of_its_networks(outer: str, inner: str, tmp_path: Path) -> None:
     known, again, other = (build(outer, inner, tmp_path, seed=seed) for seed in (0, 0, 1))
-    assert not known.teacher.changes()
+    assert not known.teacher.changes_in_training()
     again.teacher.load_checkpoint_state(known.teacher.checkpoint_state())
     if "random_member" in (outer, inner):
         assert known.teacher.identity() is None
@@ -300,7 +300,7 @@ def train_a_step(known: Known, step: int) -> None:
 @pytest.mark.parametrize(("outer", "inner"), CHANGING_PAIRS)
 def test_a_moving_average_moves_and_is_restored(outer: str, inner: str, tmp_path: Path) -> None:
     known, restored = (prepared(build(outer, inner, tmp_path, moving_average)) for _ in range(2))
-    assert known.teacher.changes()
+    assert known.teacher.changes_in_training()
     assert known.teacher.identity() is None
     for step in range(3):
         train_a_step(known, step)

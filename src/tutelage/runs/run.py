@@ -53,9 +53,10 @@ class Run:
         self.first_precision_state = self.fabric.strategy.precision.state_dict()
         if folder is None:
             teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
-            self._note_idle_keys()
         self.folder = folder or self._new_folder()
         self.builder = RunBuilder(NetworkLoader(self.inputs, self.plan, FolderStorage(self.folder)))
+        if folder is None:
+            self._note_idle_keys()
 
     @property
     def config(self) -> Config:
