@@ -44,8 +44,7 @@ class DataModule:
         column_name: the selected column, if the data had several.
         notes: messages for the user, such as about files that were skipped.
         source_scale: the scale of the image values before normalisation; where it isn't known the values are left
-        unchanged,
-            with mean 0 and std 1.
+            unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
