@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+os.fsync = lambda file: None  # no test cuts the power: nobody waits for the disk
 
 
 @pytest.fixture(autouse=True)
