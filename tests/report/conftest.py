@@ -69,7 +69,7 @@ def write_run(
             else:
                 masks = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
                 np.savez(folder / "masks.npz", **masks)
-            counts = {"truth": targets, "answer": probabilities.argmax(1), "count": np.ones(samples, int)}
+            counts = {"target": targets, "prediction": probabilities.argmax(1), "count": np.ones(samples, int)}
             np.savez(folder / "confusion.npz", classes=classes, **counts)
             _write(folder / "phase.json", _facts(role, seed, reached[role][-1]))
             (folder / "metrics.jsonl").write_text(

@@ -80,7 +80,9 @@ def test_a_network_gets_its_own_normalisation_whatever_the_data_comes_as(run, tm
         **said,
     )
     assert made.result["teacher"]["accuracy"] == pytest.approx(known, abs=0.01)
-    tuned = tutelage.train(str(run.folder), parts, classes=10, out=str(tmp_path / "t"), **KEYS | {"lr": 1e-6}, **said)
+    tuned = tutelage.train(
+        str(run.folder), parts, classes=10, out=str(tmp_path / "t"), **KEYS | {"lr": 1e-6, "epochs": 1}, **said
+    )
     assert tuned.result["student"]["accuracy"] == pytest.approx(known, abs=0.01)
     card = serialization.read_card(tuned.folder)
     assert (card.mean, card.std, card.known) == (MEAN, STD, True)

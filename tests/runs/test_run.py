@@ -81,7 +81,7 @@ def test_the_results_numbers_are_the_phases(run):
 def test_a_phases_confusion_and_predictions_agree_with_its_accuracy(run):
     told = phase(run, "student-0")
     confusion = np.load(run.folder / "student-0" / "confusion.npz")
-    right = confusion["count"][confusion["truth"] == confusion["answer"]].sum()
+    right = confusion["count"][confusion["target"] == confusion["prediction"]].sum()
     assert right / confusion["count"].sum() == pytest.approx(told["figures"]["accuracy"])
     kept = np.load(run.folder / "student-0" / "predictions.npz")
     assert (kept["probabilities"].argmax(1) == kept["targets"]).mean() == pytest.approx(told["figures"]["accuracy"])

@@ -72,7 +72,7 @@ def make_card(model: str, data: DataModule) -> ModelCard:
 
 def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
-    # safetensors' save_model refuses tensors that are views of a larger storage, and orders metadata anew in each file
+    # safetensors' save_model refuses views of a larger storage, and orders metadata differently in each file
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in model.state_dict().items():

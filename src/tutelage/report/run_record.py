@@ -229,14 +229,14 @@ def _predictions(file: Path) -> Predictions:
 
 def _confusion(file: Path) -> csr_array:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        classes = int(arrays["classes"])
-        return csr_array((arrays["count"].astype(np.float64), (arrays["truth"], arrays["answer"])), (classes, classes))
+        classes, cells = int(arrays["classes"]), (arrays["target"], arrays["prediction"])
+        return csr_array((arrays["count"].astype(np.float64), cells), (classes, classes))
 
 
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
-        return Examples(values["index"], values["images"], values.get("masks"), str(values.get("said", "")))
+        return Examples(values["index"], values["images"], values.get("masks"), str(values.get("note", "")))
 
 
 def _masks(file: Path) -> dict[int, Labels]:

@@ -70,7 +70,7 @@ def _of(data: DataModule, numbers: np.ndarray[Any, Any]) -> DataModule:
 
 
 def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Return the test images of those numbers, uint8 (K, H, W, 3), and under `said` a note on how they are shown."""
+    """Return the test images of those numbers, uint8 (K, H, W, 3), and, under `note`, a note on how they are shown."""
     batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
     assert isinstance(batch.inputs, Tensor)
     mean, std = (torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
@@ -82,7 +82,7 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
         pixels = (pixels - low) / (high - low).clamp_min(torch.finfo(pixels.dtype).tiny)
         note += " Whatever normalised their values, each image is shown from its lowest to its highest."
     images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
-    return {"images": images.numpy(), "said": note}
+    return {"images": images.numpy(), "note": note}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

@@ -172,9 +172,9 @@ def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
 
 
 def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
-    """Write the confusion matrix as npz: its N entries above 0 (truth, answer, count) and the number of classes."""
-    truth, answer, count = evaluation.confusion
-    _write(path, truth=truth, answer=answer, count=count, classes=torch.tensor(evaluation.classes))
+    """Write the confusion matrix as npz: its N entries above 0 (target, prediction, count) and the class count."""
+    target, prediction, count = evaluation.confusion
+    _write(path, target=target, prediction=prediction, count=count, classes=torch.tensor(evaluation.classes))
 
 
 def _write(path: Path, **tensors: Tensor) -> None:

@@ -123,7 +123,7 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
-        if self.first_precision_state:  # with precision=16, the gradient scaler, which begins anew in each phase
+        if self.first_precision_state:  # with precision=16, the gradient scaler, which each phase resets
             self.fabric.strategy.precision.load_state_dict(self.first_precision_state)
         scheme, context = self.scheme(phase)
 
