@@ -317,7 +317,7 @@ def test_members_keep_their_own_answers_in_the_cache(tmp_path: Path) -> None:
     [
         ({"teacher": ["cnn2", "cnn2"]}, "label columns digit, parity, five; expected a model or run folder for each"),
         ({"method": "aver"}, "these know different classes"),
-        ({"method": "kd", "ensemble": "probabilities"}, "the teachers know different classes"),
+        ({"method": "kd", "ensemble": "probabilities"}, "the teachers were trained on different classes"),
         ({"method": "kd", "column": "paryti"}, "did you mean 'parity'"),
         ({"method": "kd", "data": "digits", "column": "parity"}, "its samples have a single label"),
         ({"method": "kd", "labels_per_class": 2}, "requires a single class per sample"),

@@ -149,8 +149,14 @@ def staged(first: dict[str, Any], **then: Any) -> dict[str, Any]:
         ),
         (staged({"method": "kd"}), "leaves parts of no term"),
         (staged({"method": "ft", "patience": 2}), r"those of its last epoch: let it keep the last \(keep=last\)"),
-        (staged({}, term_weights="stage:teacher"), "only what the terms of an earlier stage have"),
-        (staged({}, term_weights="stage:first@1"), "only what the terms of an earlier stage have"),
+        (
+            staged({}, term_weights="stage:teacher"),
+            "the terms can only begin with the state of an earlier stage's terms",
+        ),
+        (
+            staged({}, term_weights="stage:first@1"),
+            "the terms can only begin with the state of an earlier stage's terms",
+        ),
         (staged({}, term_weights="stage:frist"), "unknown stage 'frist': did you mean 'first'"),
         ({"term_weights": "stage:first"}, "unknown stage 'first'"),
         ({"term_weights": "parts.safetensors"}, "term_weights='parts.safetensors'"),

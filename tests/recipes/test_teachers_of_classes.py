@@ -133,7 +133,7 @@ def test_a_size_that_is_asked_for_wins(runs: list[str]) -> None:
         ({"classes": [0, 1, "x"]}, "unknown class of digits 'x'"),
         ({"method": "aver"}, "AVER compares with several teachers class by class"),
         ({"method": [{"name": "camkd_feature"}]}, "CAMKDFeature compares with several teachers class by class"),
-        ({"ensemble": "random"}, "ensemble=random: the teachers know different classes"),
+        ({"ensemble": "random"}, "ensemble=random: the teachers were trained on different classes"),
         ({"method": "uhc", "stages": [{"name": "a", "classes": [0, 1]}]}, "classes is the run's"),
     ],
 )

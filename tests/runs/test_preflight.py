@@ -103,7 +103,7 @@ def test_pulls():
     (finding,) = preflight.pulls({"ce": 1.0, "kd": 500.0})
     assert finding.level == "warning"
     assert "the gradient norm of term kd is 500 times that of ce" in finding.what
-    assert "doesn't pull" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
+    assert "has no effect on the student" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
 
 
 def played(terms: Terms) -> Offline:

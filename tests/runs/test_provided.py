@@ -188,8 +188,8 @@ def test_an_image_folder_takes_its_own_classes(tmp_path):
 # other kinds than can be meant
 
 WRONG = [
-    ({"student": 42}, r"student=42 \(int\): expected a model's name, a run folder, or a torch.nn.Module, made"),
-    ({"student": Plain}, r"student=<class .*Plain.*: expected .* made"),
+    ({"student": 42}, r"student=42 \(int\): expected a model's name, a run folder, or a torch.nn.Module object"),
+    ({"student": Plain}, r"student=<class .*Plain.*: expected .* object"),
     ({"student": ["cnn2"]}, "student=a list of 1"),
     ({"student": torch.zeros(2)}, "student=a float32 tensor"),
     ({"teacher": 4.5}, r"teacher=4.5 \(float\): expected"),

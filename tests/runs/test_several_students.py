@@ -79,8 +79,8 @@ def test_the_teacher_answers_a_batch_once() -> None:
     [
         ({"students": [{"methd": "kd"}]}, "unknown key of an additional student 'methd': did you mean 'method'"),
         ({"students": [{"method": "kdd"}]}, "unknown method 'kdd'"),
-        ({"students": [{"method": "dkd"}], "keep": "best"}, "students: only with"),
-        ({"students": [{"method": "dkd"}], "teacher": "moving_average"}, "students: only with"),
+        ({"students": [{"method": "dkd"}], "keep": "best"}, "students: they need"),
+        ({"students": [{"method": "dkd"}], "teacher": "moving_average"}, "students: they need"),
     ],
 )
 def test_faulty_students_are_refused(keys: dict[str, Any], message: str) -> None:

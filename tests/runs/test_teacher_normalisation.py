@@ -109,7 +109,7 @@ def test_a_teacher_that_says_its_own_is_not_told_otherwise(several, tmp_path):
     run = tutelage.train("cnn2", limit=64, epochs=1, device="cpu", out=str(tmp_path / "big"))
     card = serialization.card(run.folder)
     named = [str(run.folder), "cnn2"] if several else str(run.folder)
-    with pytest.raises(ConfigError, match=r"says itself that its images are normalised by \(.*: leave both out"):
+    with pytest.raises(ConfigError, match=r"comes with another normalisation, \(.*: leave both out"):
         teacher_of(KEYS | SAID | {"teacher": named})
     same = {"teacher_mean": list(card.mean), "teacher_std": list(card.std)}
     assert teacher_of(KEYS | same | {"teacher": named})[0] is not None

@@ -135,7 +135,7 @@ def test_peers_are_divided_too(tmp_path):
     [
         (Term(KD(), {"name": "uncertainty"}), r"terms\.kd\.weight\.s: a number alone"),
         (Term(KD(), {"name": "gradient_ratio"}), "goes by gradient norms"),
-        (CATKD(), "asks for the student's classifier"),
+        (CATKD(), "requires the student's classifier"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(method, message):

@@ -100,7 +100,7 @@ class NetworkLoader:
         if network.mean is not None and network.known and (network.mean, network.std) != (mean, std):
             raise ConfigError(
                 f"teacher_mean={mean}, teacher_std={std}: {config.teacher} comes with another normalisation, "
-                f" {network.mean} and {network.std}: leave both out."
+                f"{network.mean} and {network.std}: leave both out."
             )
         normalised = replace(network, mean=mean, std=std, known=True)
         data = normalised.with_normalisation_of(self.data)
