@@ -20,11 +20,11 @@ from tutelage.objective.spec import term_spec
 from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs
-from tutelage.runs.arguments import RunKeys, alone_for_test, apart, apart_data, refuse_kinds
+from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, separate_data, separate_objects
 from tutelage.runs.data import load_data
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
-from tutelage.runs.phase import answer_of_one, evaluate_split, refuse_other
+from tutelage.runs.phase import evaluate_split, refuse_other_classes, respond_to_one
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
 from tutelage.utils import checksums
@@ -102,7 +102,7 @@ def distill(
         ['baseline', 'student', 'teacher']
     """
     more: dict[str, Any] = {**keys}
-    provided, overrides = apart(student, teacher, data, method, callbacks, more)
+    provided, overrides = separate_objects(student, teacher, data, method, callbacks, more)
     config = check(overrides | more)
     if provided.method is not None:
         config.method = [term_spec(term) for term in Terms.from_method(provided.method).named_terms().values()]
@@ -178,9 +178,9 @@ def resume(
         >>> tutelage.resume(run.folder, epochs=2).folder == run.folder
         True
     """
-    refuse_kinds(folder=folder)
+    refuse_wrong_types(folder=folder)
     rest: dict[str, Any] = {**keys}
-    provided, overrides = apart(student, teacher, "" if data is None else data, method, callbacks, rest)
+    provided, overrides = separate_objects(student, teacher, "" if data is None else data, method, callbacks, rest)
     changes = {key: value for key, value in overrides.items() if value not in (None, "")}
     with _with_progress(provided, 0, progress) as watched:
         return open_run(
@@ -205,7 +205,7 @@ def build_cache(
     Raises: ConfigError if the teacher isn't trained yet; CacheError if the folder holds another cache.
     """
     more: dict[str, Any] = {**keys}
-    provided, overrides = apart(student, teacher, data, method, (), more)
+    provided, overrides = separate_objects(student, teacher, data, method, (), more)
     yield from cache_build.build(check({"cache": True} | overrides | more), provided, engine)
 
 
@@ -228,7 +228,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         >>> tutelage.evaluate(run.folder).values["accuracy"] == run.result["student"]["accuracy"]
         True
     """
-    refuse_kinds(model=model, **({} if data is None else {"data": data}))
+    refuse_wrong_types(model=model, **({} if data is None else {"data": data}))
     network = serialization.load(model) if isinstance(model, str | Path) else model
     card = getattr(network, "card", None)
     if data is None and not isinstance(card, serialization.ModelCard):
@@ -239,7 +239,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data = card.data
-    provided, overrides = apart_data(alone_for_test(data), keys)
+    provided, overrides = separate_data(as_test_split(data), keys)
     for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
@@ -256,7 +256,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     task = task_of(loaded)
-    refuse_other(answer_of_one(network, loaded, task), loaded, task, type(network).__name__)
+    refuse_other_classes(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 
 

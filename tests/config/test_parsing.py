@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutelage.config import parsing
-from tutelage.config.schema import Config, check, kinds, read
+from tutelage.config.schema import Config, check, key_types, read
 from tutelage.errors import ConfigError
 
 
 def word(text: str) -> Any:
-    return next(iter(parsing.pairs([text], kinds()).values()))
+    return next(iter(parsing.parse_pairs([text], key_types()).values()))
 
 
 def in_file(tmp_path: Path, text: str) -> dict[str, Any]:
     (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
-    return parsing.file(tmp_path / "run.yaml", kinds())
+    return parsing.read_file(tmp_path / "run.yaml", key_types())
 
 
 TEXTS = [
@@ -212,7 +212,7 @@ def test_what_is_dumped_reads_as_it_was(values):
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         file.write(parsing.dump({"all": values}))
         file.flush()
-        again = parsing.file(Path(file.name), {})
+        again = parsing.read_file(Path(file.name), {})
     assert again == {"all": values}
     assert repr(again) == repr({"all": values})  # 1 is not 1.0, nor True
 

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from tutelage import recipes
-from tutelage.config.schema import Config, check, read, specs
+from tutelage.config.schema import Config, check, read, term_specs
 from tutelage.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def test_what_is_dumped_reads_as_it_was(tmp_path):
     ],
 )
 def test_methods_are_sums(method, expected):
-    assert specs(method) == expected
+    assert term_specs(method) == expected
 
 
 @pytest.mark.parametrize("method", ["kd*2", "kd-at", "+kd", "1.2.3*kd", "", ["kd", {"weight": 1}]])

@@ -11,7 +11,7 @@ from small import digest, digits, fit, net
 
 import tutelage
 from tutelage import recipes
-from tutelage.config.schema import check, specs
+from tutelage.config.schema import check, term_specs
 from tutelage.errors import ConfigError
 from tutelage.losses.multi_teacher.aekd import AEKD
 from tutelage.losses.multi_teacher.aver import AVER
@@ -73,7 +73,7 @@ def test_the_teachers_are_trained_first_and_named(tmp_path: Path, name: str) -> 
 def test_the_users_teachers_win(name: str) -> None:
     config = check({"method": name, "teacher": ["cnn4", "cnn2"]})
     assert config.teacher == ["cnn4", "cnn2"]
-    assert specs(config.method) == specs(recipes.load(name)["method"])
+    assert term_specs(config.method) == term_specs(recipes.load(name)["method"])
 
 
 @pytest.mark.parametrize("name", SEVERAL)

@@ -68,7 +68,7 @@ def test_the_command_has_only_keys_that_differ(case):
     line = rerun_command(schema.read(words=[*CASES[case], "out=elsewhere"]).model_dump())
     arguments = dict(argument.split("=", 1) for argument in shlex.split(line)[2:])
     for key in arguments:
-        others = {name: schema.pairs([f"{name}={text}"])[name] for name, text in arguments.items() if name != key}
+        others = {name: schema.parse_pairs([f"{name}={text}"])[name] for name, text in arguments.items() if name != key}
         with contextlib.suppress(schema.ConfigError):  # the key is required
             assert schema.check(others) != schema.read(words=CASES[case]), f"{key} isn't needed"
     assert len(arguments) <= len(CASES[case]) + 1

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 
 from tutelage.report import write
 from tutelage.report.components import Unit, escape_breakable
-from tutelage.runs.examples import in_turn
+from tutelage.runs.examples import interleave_classes
 
 NAMES = {
     "short": "class {}",
@@ -169,7 +169,7 @@ def test_a_pretrained_teacher_has_no_training_time(complete_run):
 
 def test_examples_are_of_every_class_in_turn():
     classes = np.array([0, 0, 0, 0, 1, 1, 3])
-    assert in_turn(np.arange(7) + 10, classes).tolist() == [10, 14, 16, 11, 15, 12, 13]
+    assert interleave_classes(np.arange(7) + 10, classes).tolist() == [10, 14, 16, 11, 15, 12, 13]
 
 
 def test_masks_are_shown_with_their_images(make_run, tmp_path, browser):

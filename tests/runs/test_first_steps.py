@@ -43,7 +43,7 @@ def after_backward(weight: float):
     ],
 )
 def test_the_size_of_the_first_gradients_is_judged(weight, said, level, words):
-    (finding,) = first_steps.sizes(after_backward(weight), TrainerSettings(**said))
+    (finding,) = first_steps.check_gradient_sizes(after_backward(weight), TrainerSettings(**said))
     assert finding.level == level
     assert words in finding.what
 
@@ -51,7 +51,7 @@ def test_the_size_of_the_first_gradients_is_judged(weight, said, level, words):
 def test_a_look_at_the_sizes_leaves_the_gradients_as_they_are():
     scheme = after_backward(3.0)
     before = [p.grad.clone() for p in scheme.parameters() if p.grad is not None]
-    first_steps.sizes(scheme, TrainerSettings())
+    first_steps.check_gradient_sizes(scheme, TrainerSettings())
     after = [p.grad for p in scheme.parameters() if p.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -59,7 +59,7 @@ def test_a_look_at_the_sizes_leaves_the_gradients_as_they_are():
 def test_real_steps_say_where_the_losses_went_and_write_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run(check(WORDS), folder=Path())
-    (finding,) = first_steps.take(run, 7)
+    (finding,) = first_steps.take_first_steps(run, 7)
     assert finding.level == "ok"
     assert "in 7 real steps the sum of the losses went from" in finding.what
     assert not list(tmp_path.iterdir())
@@ -67,7 +67,7 @@ def test_real_steps_say_where_the_losses_went_and_write_nothing(tmp_path, monkey
 
 def test_real_steps_may_be_more_than_the_training_has():
     run = Run(check(WORDS | {"epochs": 1}), folder=Path())
-    (finding,) = first_steps.take(run, 1000)
+    (finding,) = first_steps.take_first_steps(run, 1000)
     assert "in 4 real steps" in finding.what
 
 
@@ -84,5 +84,5 @@ def test_the_steps_leave_the_given_student_as_it_was():
     given = Provided(student=net())
     before = [p.detach().clone() for p in given.student.parameters()]
     run = Run(check(WORDS | {"student": "object:Plain"}), given, folder=Path())
-    first_steps.take(run, 3)
+    first_steps.take_first_steps(run, 3)
     assert all(torch.equal(a, b) for a, b in zip(before, given.student.parameters(), strict=True))

@@ -9,7 +9,7 @@ from small import streets
 from typer.testing import CliRunner
 
 from tutelage.cli import app
-from tutelage.config.methods import way
+from tutelage.config.methods import method_support
 from tutelage.config.schema import check
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.recipes import has
@@ -42,7 +42,7 @@ def segmentation(tmp_path_factory):
 
 def ways_to_run(name, segmentation):
     """Configurations, one of which should run this loss as it is said to."""
-    words = {"method": [{"name": name, **OPTIONS.get(name, {})}]} | BESIDE[way(LOSSES[name])]
+    words = {"method": [{"name": name, **OPTIONS.get(name, {})}]} | BESIDE[method_support(LOSSES[name])]
     yield from (DIGITS | pair | words for pair in PAIRS)
     yield segmentation | words
 

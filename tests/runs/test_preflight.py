@@ -49,15 +49,15 @@ def test_settings(settings, expected, words):
 
 def test_batches():
     data = digits(32)
-    assert levels(preflight.batches(data, 16)) == ["ok"]
-    assert levels(preflight.batches(data, 33)) == ["warning"]
+    assert levels(preflight.check_batches(data, 16)) == ["ok"]
+    assert levels(preflight.check_batches(data, 33)) == ["warning"]
 
 
 def test_classes():
     data = digits(32)
-    assert levels(preflight.classes(data)) == ["ok"]
+    assert levels(preflight.check_classes(data)) == ["ok"]
     few = data.train.take((data.train.labels != 3).nonzero()[:, 0])
-    (finding,) = preflight.classes(replace(data, train=few))
+    (finding,) = preflight.check_classes(replace(data, train=few))
     assert (finding.level, finding.what) == ("warning", "no training samples of 3")
 
 
@@ -73,40 +73,40 @@ def test_classes():
     ],
 )
 def test_skill(accuracy, shares, expected):
-    assert levels(teacher_skill.skill(accuracy, torch.tensor(shares))) == [expected]
+    assert levels(teacher_skill.judge_accuracy(accuracy, torch.tensor(shares))) == [expected]
 
 
 def test_normalisation():
     same = teacher()
     converted = Frozen(net("cnn2"), Classification(), [2.0], [0.1])
-    assert preflight.normalisation(same, True)[0].what.endswith("the same normalisation")
-    assert preflight.normalisation(converted, True)[0].what.endswith("converted")
-    assert levels(preflight.normalisation(same, False)) == ["warning"]
+    assert preflight.check_normalisation(same, True)[0].what.endswith("the same normalisation")
+    assert preflight.check_normalisation(converted, True)[0].what.endswith("converted")
+    assert levels(preflight.check_normalisation(same, False)) == ["warning"]
 
 
 def test_answers():
-    assert levels(preflight.answers(torch.randn(4, 3))) == ["ok"]
-    assert levels(preflight.answers(torch.tensor([[1.0, float("nan")], [0.0, 1.0]]))) == ["error"]
-    assert levels(preflight.answers(torch.ones(4, 3))) == ["error"]
-    assert "25%" in preflight.answers(torch.tensor([[1.0, float("inf")], [0.0, 1.0]]))[0].what
+    assert levels(preflight.check_outputs(torch.randn(4, 3))) == ["ok"]
+    assert levels(preflight.check_outputs(torch.tensor([[1.0, float("nan")], [0.0, 1.0]]))) == ["error"]
+    assert levels(preflight.check_outputs(torch.ones(4, 3))) == ["error"]
+    assert "25%" in preflight.check_outputs(torch.tensor([[1.0, float("inf")], [0.0, 1.0]]))[0].what
 
 
 def test_stillness():
     still = teacher()
-    assert levels(preflight.stillness(still)) == ["ok"]
+    assert levels(preflight.check_frozen(still)) == ["ok"]
     next(still.parameters()).requires_grad_(True)
     next(m for m in still.modules() if isinstance(m, nn.BatchNorm2d)).training = True
-    assert levels(preflight.stillness(still)) == ["error", "error"]
+    assert levels(preflight.check_frozen(still)) == ["error", "error"]
 
 
 def test_pulls():
-    assert levels(preflight.pulls({"ce": 1.0, "kd": 50.0})) == ["ok"]
-    (finding,) = preflight.pulls({"ce": 1.0, "kd": 500.0})
+    assert levels(preflight.check_gradient_norms({"ce": 1.0, "kd": 50.0})) == ["ok"]
+    (finding,) = preflight.check_gradient_norms({"ce": 1.0, "kd": 500.0})
     assert finding.level == "warning"
     assert "the gradient norm of term kd is 500 times that of ce" in finding.what
-    assert "has no effect" in preflight.pulls({"ce": 1.0, "kd": 0.0})[0].what
+    assert "has no effect" in preflight.check_gradient_norms({"ce": 1.0, "kd": 0.0})[0].what
     for norm in (math.nan, math.inf):
-        findings = preflight.pulls({"ce": 1.0, "kd": norm})
+        findings = preflight.check_gradient_norms({"ce": 1.0, "kd": norm})
         assert levels(findings) == ["error"]
         assert f"term kd has a gradient of norm {norm}" in findings[0].what
 
@@ -122,8 +122,8 @@ def played(terms: Terms) -> Offline:
 
 
 def test_gradients():
-    assert levels(preflight.gradients(played(Terms.from_method(KD())))) == ["ok"]
-    (finding,) = preflight.gradients(played(Terms.from_method(FitNet())))
+    assert levels(preflight.check_gradients(played(Terms.from_method(KD())))) == ["ok"]
+    (finding,) = preflight.check_gradients(played(Terms.from_method(FitNet())))
     assert finding.level == "warning"
     assert "fc.weight" in finding.what
 
@@ -132,13 +132,13 @@ def test_a_connector_without_gradient():
     scheme = played(Terms.from_method([FitNet(), KD()]))
     for parameter in scheme.players["student"].terms["fitnet"].connectors.parameters():
         parameter.grad = None
-    (finding,) = preflight.gradients(scheme)
+    (finding,) = preflight.check_gradients(scheme)
     assert finding.level == "error"
     assert "terms.fitnet.connectors.0.conv.weight" in finding.what
 
 
 def test_refusal_has_a_finding_a_line():
-    assert levels(preflight.refusal(ModelError("one\ntwo"))) == ["error", "error"]
+    assert levels(preflight.refusal_findings(ModelError("one\ntwo"))) == ["error", "error"]
 
 
 def quick(**keys) -> Config:
@@ -180,14 +180,14 @@ def test_a_constant_teacher_is_found_before_its_accuracy():
         for parameter in dead.parameters():
             parameter.zero_()
     batch = next(iter(digits(16).batches("train", 8)))
-    assert levels(preflight.answers(dead(batch).response)) == ["error"]
+    assert levels(preflight.check_outputs(dead(batch).response)) == ["error"]
 
 
 def test_classes_of_samples_without_labels_are_not_judged():
     data = digits(16)
     unknown = InMemorySplit(data.train.images, data.train.targets)
     unknown.labels = None
-    assert preflight.classes(replace(data, train=unknown)) == []
+    assert preflight.check_classes(replace(data, train=unknown)) == []
 
 
 def test_check_evaluates_as_the_run_will(monkeypatch):

@@ -13,7 +13,7 @@ import yaml
 from small import Rows
 
 import tutelage
-from tutelage.config.schema import Config, later
+from tutelage.config.schema import Config, resumable_keys
 from tutelage.errors import CheckpointError, ConfigError, Interrupted, TutelageError
 from tutelage.training.callbacks import Callback
 
@@ -182,7 +182,7 @@ def test_what_cannot_change_any_more_is_refused_by_name(finished, key, how):
         tutelage.resume(finished, **({key: PAST[key]} if how == "in Python" else {}))
     if key != "scheme":  # which contradicts the teacher
         assert f"{key}={PAST[key]!r}: the run was begun with {key}={was!r}" in str(caught.value)
-        assert ", ".join(later()) in str(caught.value)
+        assert ", ".join(resumable_keys()) in str(caught.value)
     assert contents(finished) == before
 
 
@@ -269,9 +269,9 @@ def test_a_kill_while_a_change_is_recorded_loses_nothing(stopped, monkeypatch):
 
 
 def test_keys_that_may_change_are_marked_where_they_are_declared():
-    assert {"epochs", "lr", "device", "workers", "log", "log_every", "checkpoint_every"} <= set(later())
-    assert not set(PAST) & set(later())
-    assert set(later()) < Config.model_fields.keys()
+    assert {"epochs", "lr", "device", "workers", "log", "log_every", "checkpoint_every"} <= set(resumable_keys())
+    assert not set(PAST) & set(resumable_keys())
+    assert set(resumable_keys()) < Config.model_fields.keys()
 
 
 def test_who_is_stopped_is_told_how_to_go_on(tmp_path, monkeypatch):

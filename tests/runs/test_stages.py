@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 import tutelage
 from tutelage.cli import app
-from tutelage.config.schema import MAY_NAME_STAGE, RUN_WIDE, check, marked
-from tutelage.config.stages import StageReference, epochs_of_weights, faults, parse_stage_ref
+from tutelage.config.schema import MAY_NAME_STAGE, RUN_WIDE, check, keys_with_mark
+from tutelage.config.stages import StageReference, epochs_of_weights, find_faults, parse_stage_ref
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.models import serialization
 from tutelage.runs import inputs, preflight
@@ -317,7 +317,7 @@ def test_without_stages_nothing_of_them_can_be_named(tmp_path):
 def test_all_faults_are_told_at_once():
     run = {"teacher": "cnn8", "student": "cnn2", "epochs": 2, "teacher_epochs": None}
     stages = [{"name": "a", "teacher": "stage:b", "data": "digits"}, {"name": "a"}]
-    assert len(faults(stages, run, marked(RUN_WIDE), marked(MAY_NAME_STAGE))) == 3
+    assert len(find_faults(stages, run, keys_with_mark(RUN_WIDE), keys_with_mark(MAY_NAME_STAGE))) == 3
     assert parse_stage_ref("stage:a@12") == StageReference("a", 12)
 
 

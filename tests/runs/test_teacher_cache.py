@@ -8,7 +8,7 @@ import torch
 from small import digits, net
 
 from tutelage.config.schema import check
-from tutelage.runs.teacher_cache import cached
+from tutelage.runs.teacher_cache import with_cache
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.cached import Cached
 from tutelage.teachers.frozen import Frozen
@@ -19,7 +19,7 @@ def test_the_members_of_a_random_teacher_are_cached_in_a_new_teacher(tmp_path: P
     live = [Frozen(net(seed=k), Classification()) for k in range(2)]
     teacher = RandomMember(live, seed=3, epochs=2)
     config = check({"cache": str(tmp_path / "cache")})
-    result = cached(teacher, digits(32), config, config, torch.device("cpu"))
+    result = with_cache(teacher, digits(32), config, config, torch.device("cpu"))
     assert teacher.member_teachers() == live
     assert isinstance(result, RandomMember)
     assert (result.seed, result.epochs) == (3, 2)

@@ -136,9 +136,9 @@ def test_a_student_that_answers_something_else_is_refused(answers):
 
 
 def test_a_teacher_worse_than_a_linear_classifier_is_warned_of():
-    assert [x.level for x in teacher_skill.beside_linear(0.3, 0.8)] == ["warning"]
-    assert teacher_skill.beside_linear(0.8, 0.3) == []
-    assert teacher_skill.linear(digits(400)) > 0.7
+    assert [x.level for x in teacher_skill.compare_with_linear(0.3, 0.8)] == ["warning"]
+    assert teacher_skill.compare_with_linear(0.8, 0.3) == []
+    assert teacher_skill.linear_accuracy(digits(400)) > 0.7
 
 
 def test_a_result_says_whether_the_teacher_is_worse(tmp_path):

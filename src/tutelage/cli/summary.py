@@ -9,7 +9,7 @@ from tutelage.config.schema import Config
 from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
-from tutelage.runs.summary import interval, roles, sentences
+from tutelage.runs.summary import describe_result, interval, roles
 from tutelage.utils.console import format_duration, format_number, print_lines, print_table
 
 
@@ -34,7 +34,7 @@ def print_summary(run: FinishedRun) -> None:
         rows = [(name, *(f"{values[c]:.4f}" for c in columns)) for name, values in by_model.items()]
         print_table("", (f"{result['metric']} of each label", *columns), rows)
     print_lines("", *_cost(result))
-    if verdict := list(sentences(result)):
+    if verdict := list(describe_result(result)):
         print_lines("", *verdict)
     print_lines(
         "",

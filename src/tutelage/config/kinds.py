@@ -32,4 +32,4 @@ class ExtraStudent(TypedDict, total=False):
     seed: Annotated[int, Field(ge=0, le=2**31)]
 
 
-FURTHER: Mapping[str, Any] = get_type_hints(ExtraStudent, include_extras=True)
+EXTRA_STUDENT_KEYS: Mapping[str, Any] = get_type_hints(ExtraStudent, include_extras=True)

@@ -14,7 +14,7 @@ from tutelage.utils import registry
 TERM = re.compile(r"\s*(?:([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*\*)?\s*([A-Za-z][\w-]*)\s*")
 
 
-def specs(method: Method) -> list[Spec]:
+def term_specs(method: Method) -> list[Spec]:
     """Return a method's terms as `{name, weight, …}`: from "dkd", "kd+0.5*at", one such mapping, or a list.
 
     Raises: ConfigError if the text isn't such a sum.
@@ -31,7 +31,7 @@ def specs(method: Method) -> list[Spec]:
     terms: list[Spec] = []
     for part in [method] if isinstance(method, Mapping) else method:
         if isinstance(part, str):
-            terms += specs(part)
+            terms += term_specs(part)
         elif not isinstance(part.get("name"), str):
             raise ConfigError(f"term {part}: it needs a name, such as {{name: at, weight: 0.5}}.")
         else:
@@ -45,7 +45,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
     Raises: ConfigError that lists all faults.
     """
     terms = list(method_specs)
-    problems = [near_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
+    problems = [unknown_method(spec["name"]) for spec in terms if not registry.is_known("losses", spec["name"])]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     entries = [registry.find_entry("losses", spec["name"]) for spec in terms]
@@ -64,7 +64,7 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
         Terms.from_method(terms)
 
 
-def way(entry: registry.CatalogueEntry) -> str:
+def method_support(entry: registry.CatalogueEntry) -> str:
     """Return "yes" if runs take this loss as a method, or else the keys that it needs, or "no: " and its purpose."""
     if entry.only_for:
         return f"no: {entry.only_for}"
@@ -74,7 +74,7 @@ def way(entry: registry.CatalogueEntry) -> str:
     return next((keys[side] for side in entry.list_inputs), "yes")
 
 
-def near_method(name: str) -> str:
+def unknown_method(name: str) -> str:
     """Return the error message for an unknown method, with near names."""
     known = [*registry.catalogue("losses"), *recipes.names()]
     return unknown("method", name, known, "tutelage list losses` and `tutelage list recipes")

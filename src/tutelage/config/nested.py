@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError, unknown
 Keys = Mapping[str, Any]
 
 
-def flattened(keys: Keys, known: Collection[str]) -> dict[str, Any]:
+def flatten_networks(keys: Keys, known: Collection[str]) -> dict[str, Any]:
     """Return the keys with a nested teacher or student as `teacher`, `teacher_…` and `student`, `student_…`.
 
     A list of teachers keeps mappings with the keys that differ; keys with equal values become `teacher_…`, and
@@ -39,7 +39,7 @@ def flattened(keys: Keys, known: Collection[str]) -> dict[str, Any]:
         ]
     if isinstance(keys.get("stages"), list):
         result["stages"] = [
-            flattened(stage, known) if isinstance(stage, Mapping) else stage for stage in keys["stages"]
+            flatten_networks(stage, known) if isinstance(stage, Mapping) else stage for stage in keys["stages"]
         ]
     return result
 

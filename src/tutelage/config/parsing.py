@@ -69,7 +69,7 @@ def dump(values: Mapping[str, Any]) -> str:
     return yaml.dump(dict(values), Dumper=Dumper, sort_keys=False, allow_unicode=True)
 
 
-def file(path: Path, kinds: Kinds) -> dict[str, Any]:
+def read_file(path: Path, kinds: Kinds) -> dict[str, Any]:
     """Return the keys and values of a YAML file.
 
     Raises: ConfigError if it can't be read, or isn't YAML of keys and values, each key once.
@@ -98,7 +98,7 @@ def _text(path: Path) -> str:
         raise ConfigError(f"isn't valid YAML: {error}.") from error
 
 
-def pairs(arguments: Sequence[str], kinds: Kinds) -> dict[str, Any]:
+def parse_pairs(arguments: Sequence[str], kinds: Kinds) -> dict[str, Any]:
     """Return `key=value` arguments as keys and values; of two with one key the later wins.
 
     Raises: ConfigError that lists the arguments that aren't such pairs.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tutelage.config.kinds import FURTHER, ExtraStudent, Method, NetworkList, Scheme, Spec, TeacherSpec
+from tutelage.config.kinds import EXTRA_STUDENT_KEYS, ExtraStudent, Method, NetworkList, Scheme, Spec, TeacherSpec
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
     ChangesOnResume,
@@ -65,7 +65,7 @@ class RunSettings(TrainerSettings):
     task: RunWide[str] = Field("auto", description="task; auto: the data's own (tutelage list tasks)")
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
-    students: Annotated[list[Annotated[ExtraStudent, EntryTypes(FURTHER)]], InBaseline([])] = Field(
+    students: Annotated[list[Annotated[ExtraStudent, EntryTypes(EXTRA_STUDENT_KEYS)]], InBaseline([])] = Field(
         [],
         max_length=64,
         description="additional students on the same batches and teacher outputs: a list of {name, student, method, "

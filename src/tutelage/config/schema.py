@@ -10,10 +10,10 @@ from pydantic import ValidationError, field_validator
 
 from tutelage import recipes
 from tutelage.config import parsing, stages
-from tutelage.config.kinds import FURTHER, ExtraStudent, Spec
-from tutelage.config.methods import refuse_terms, specs
+from tutelage.config.kinds import EXTRA_STUDENT_KEYS, ExtraStudent, Spec
+from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, options_of, refuse_options, scheme_trait
-from tutelage.config.nested import flattened
+from tutelage.config.nested import flatten_networks
 from tutelage.config.run_settings import RunSettings
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
@@ -51,9 +51,9 @@ class Config(RunSettings):
     def _known_keys_of_students(cls, students: Any) -> Any:
         students_list = students if isinstance(students, list | tuple) else []
         unknown_keys = [
-            key for spec in students_list if isinstance(spec, Mapping) for key in spec if key not in FURTHER
+            key for spec in students_list if isinstance(spec, Mapping) for key in spec if key not in EXTRA_STUDENT_KEYS
         ]
-        problems = [unknown("key of an additional student", str(key), FURTHER) for key in unknown_keys]
+        problems = [unknown("key of an additional student", str(key), EXTRA_STUDENT_KEYS) for key in unknown_keys]
         if problems:
             raise ValueError("\n".join(problems))
         return students
@@ -61,7 +61,7 @@ class Config(RunSettings):
     @field_validator("students")
     @classmethod
     def _known_losses_of_students(cls, students: list[ExtraStudent]) -> list[ExtraStudent]:
-        refuse_terms(spec for student in students for spec in specs(student.get("method")))
+        refuse_terms(spec for student in students for spec in term_specs(student.get("method")))
         return students
 
     @field_validator("task")
@@ -95,7 +95,7 @@ class Config(RunSettings):
     @field_validator("method")
     @classmethod
     def _known_losses(cls, method: Any) -> Any:
-        refuse_terms(specs(method))
+        refuse_terms(term_specs(method))
         return method
 
     def _follow(self) -> None:
@@ -137,7 +137,9 @@ class Config(RunSettings):
 
     def _contradictions_of_training(self) -> Iterator[str]:
         yield from self._contradictions_of_teacher()
-        late = [s for s in specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs]
+        late = [
+            s for s in term_specs(self.method) if isinstance(s.get("warmup"), int | float) and s["warmup"] > self.epochs
+        ]
         if late:
             yield (
                 f"warmup={late[0]['warmup']} of {late[0]['name']} is longer than epochs={self.epochs}, so its weight "
@@ -156,7 +158,7 @@ class Config(RunSettings):
             yield f"teacher={self.teacher!r} with scheme={self.scheme_name}: its students have no teacher, leave it out"
         if self.sharded and self.teacher_follows:
             yield "teacher=moving_average needs the student's whole weights: use strategy=ddp"
-        needy = any(registry.find_entry("losses", spec["name"]).needs_teacher for spec in specs(self.method))
+        needy = any(registry.find_entry("losses", spec["name"]).needs_teacher for spec in term_specs(self.method))
         if self.scheme_name == OFFLINE and self.teacher is None and needy:
             yield (
                 f"method={self.method!r} needs a teacher in scheme={OFFLINE}: name one (teacher=…), or use "
@@ -179,7 +181,9 @@ class Config(RunSettings):
 
     def _contradictions_of_stages(self) -> Iterator[str]:
         """Check the stages' names and references, then each one's keys by the same schema."""
-        problems = stages.faults(self.stages, self.model_dump(), marked(RUN_WIDE), marked(MAY_NAME_STAGE))
+        problems = stages.find_faults(
+            self.stages, self.model_dump(), keys_with_mark(RUN_WIDE), keys_with_mark(MAY_NAME_STAGE)
+        )
         yield from problems
         trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
         for name, overrides in trainings:
@@ -193,7 +197,7 @@ class Config(RunSettings):
 
         Raises: ConfigError that names the training.
         """
-        overrides = flattened(overrides, type(self).model_fields)
+        overrides = flatten_networks(overrides, type(self).model_fields)
         keys = self.model_dump() | {"stages": []} | overrides
         name = name_of(keys["scheme"])
         if registry.is_known("schemes", name) and not scheme_trait(name, "has_peers"):
@@ -206,7 +210,7 @@ class Config(RunSettings):
             keys |= {key: overrides.get(key) for key in ("teacher_mean", "teacher_std")}
         objects = {}
         if "method" not in overrides and any(
-            not registry.is_known("losses", spec["name"]) for spec in specs(self.method)
+            not registry.is_known("losses", spec["name"]) for spec in term_specs(self.method)
         ):
             objects["method"] = self.method  # it was passed as an object, which no name finds
         try:
@@ -304,29 +308,29 @@ def read(file: str | Path | None = None, words: Sequence[str] = (), **values: An
 
     Raises: ConfigError that lists all faults.
     """
-    overrides = parsing.file(Path(file), kinds()) if file is not None else {}
-    return check(overrides | pairs(words) | values)
+    overrides = parsing.read_file(Path(file), key_types()) if file is not None else {}
+    return check(overrides | parse_pairs(words) | values)
 
 
-def pairs(words: Sequence[str]) -> dict[str, Any]:
+def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
     """Return `key=value` arguments as keys and values, each read by its key's type.
 
     Raises: ConfigError that lists the arguments that aren't such pairs.
     """
-    return parsing.pairs(words, kinds())
+    return parsing.parse_pairs(words, key_types())
 
 
-def kinds() -> dict[str, Any]:
+def key_types() -> dict[str, Any]:
     """Return the type of each key."""
     return {key: field.annotation for key, field in Config.model_fields.items()}
 
 
-def later() -> list[str]:
+def resumable_keys() -> list[str]:
     """Return the keys that may change when a run is resumed."""
-    return marked(CHANGES_ON_RESUME)
+    return keys_with_mark(CHANGES_ON_RESUME)
 
 
-def marked(mark: str) -> list[str]:
+def keys_with_mark(mark: str) -> list[str]:
     """Return the keys whose annotation has a mark of `tutelage.utils.key_types`."""
     return [key for key, field in Config.model_fields.items() if mark in field.metadata]
 
@@ -344,7 +348,7 @@ def check(overrides: Mapping[str, Any]) -> Config:
 
     Raises: ConfigError that lists all faults.
     """
-    overrides = flattened(overrides, Config.model_fields)
+    overrides = flatten_networks(overrides, Config.model_fields)
     if isinstance(overrides.get("method"), str) and recipes.has(overrides["method"]):
         overrides = {k: v for k, v in overrides.items() if k != "method"} | {
             "recipe": recipes.stem(overrides["method"])

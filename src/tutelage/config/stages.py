@@ -54,7 +54,9 @@ def stage_refs(overrides: Overrides) -> Iterator[tuple[str, str]]:
             yield from ((key, str(name)) for name in names if is_stage(name))
 
 
-def faults(stages: Sequence[Overrides], run: Overrides, run_wide: Sequence[str], naming: Sequence[str]) -> list[str]:
+def find_faults(
+    stages: Sequence[Overrides], run: Overrides, run_wide: Sequence[str], naming: Sequence[str]
+) -> list[str]:
     """Return the faults of the stages' names and references, a sentence each.
 
     run: the run's keys. run_wide: the keys that a stage can't set. naming: the keys that may name an earlier stage.

@@ -54,7 +54,7 @@ def _reproduces(keys: Mapping[str, Any], expected: Any) -> bool:
 
 def _text(name: str, value: Any) -> str:
     """Format a value so that the command line reads it back, with the fewest quotes."""
-    from tutelage.config.schema import pairs
+    from tutelage.config.schema import parse_pairs
 
     flow = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=math.inf)
     texts = [value] if isinstance(value, str) and value.isprintable() else []
@@ -62,7 +62,7 @@ def _text(name: str, value: Any) -> str:
     valid = []
     for text in texts:
         try:
-            valid += [text] * (pairs([f"{name}={text}"]) == {name: value})
+            valid += [text] * (parse_pairs([f"{name}={text}"]) == {name: value})
         except TutelageError:  # it isn't YAML
             continue
     if not valid:

@@ -33,14 +33,14 @@ class RunKeys(Keys, total=False):
     fields: tuple[Field, Field] | None
 
 
-def apart(
+def separate_objects(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
 ) -> tuple[Provided, dict[str, Any]]:
     """Return the objects among the arguments, and keys for the rest; options of the data are removed from `keys`."""
     optional = {"student": student, "teacher": teacher, "method": method}
-    refuse_kinds(data=data, callbacks=callbacks, **{name: x for name, x in optional.items() if x is not None})
+    refuse_wrong_types(data=data, callbacks=callbacks, **{name: x for name, x in optional.items() if x is not None})
     method = list(method) if isinstance(method, tuple) else method
-    provided, data_keys = apart_data(data, keys)
+    provided, data_keys = separate_data(data, keys)
     objects: dict[str, Any] = {"callbacks": tuple(callbacks)}
     overrides: dict[str, Any] = {"method": method, **data_keys}
     for role, value in (("student", student), ("teacher", teacher)):
@@ -63,17 +63,17 @@ def _names(value: Any) -> Any:
     return value if isinstance(value, Mapping) else str(value)
 
 
-def apart_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
+def separate_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
     """Return data that was passed as an object, and the keys that its name and its loaders set."""
     if isinstance(data, str):
         return Provided(), {"data": data}
     if not isinstance(data, DataModule):
-        options = {k: keys.pop(k) for k in OF_DATASETS if k in keys}
+        options = {k: keys.pop(k) for k in DATASET_OPTIONS if k in keys}
         data = DatasetSource(_splits(data), **options)
     return Provided(data=data), {"data": data.name, **data.loader_keys}
 
 
-def alone_for_test(data: Any) -> Any:
+def as_test_split(data: Any) -> Any:
     """Return a single Dataset as a test split; a name, a Data, a tuple, a list or a mapping unchanged."""
     if data is None or isinstance(data, str | DataModule | tuple | list | Mapping):
         return data
@@ -85,15 +85,15 @@ def _splits(data: Any) -> dict[str, Any]:
     if isinstance(data, Mapping):
         splits = {"val" if split == "validation" else str(split): part for split, part in data.items()}
     else:
-        samples = isinstance(data, list) and len(data) > max(PARTS)  # a list of samples is a Dataset
+        samples = isinstance(data, list) and len(data) > max(SPLITS)  # a list of samples is a Dataset
         parts = tuple(data) if isinstance(data, tuple | list) and not samples else (data,)
-        splits = dict(zip(PARTS.get(len(parts), ()), parts, strict=False))
+        splits = dict(zip(SPLITS.get(len(parts), ()), parts, strict=False))
     if not splits or not splits.keys() <= {"train", "val", "test"}:
         raise ConfigError(f"data={describe_value(data)}: expected {ARGUMENTS['data'][1]}.")
     return {split: part for split, part in splits.items() if part is not None}
 
 
-def refuse_kinds(**provided: Any) -> None:
+def refuse_wrong_types(**provided: Any) -> None:
     """Refuse arguments of a wrong type, all at once."""
     arguments = [(name, value, ARGUMENTS[name]) for name, value in provided.items()]
     faults = [
@@ -118,10 +118,10 @@ def _is_part(item: Any) -> bool:
     return isinstance(item, Loss | LossSum | Term)
 
 
-OF_DATASETS = ("classes", "mean", "std", "normalised", "fields")
+DATASET_OPTIONS = ("classes", "mean", "std", "normalised", "fields")
 """The options of Datasets."""
 
-PARTS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
+SPLITS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
 """The splits of a tuple of Datasets, by its length."""
 
 ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tutelage.config.methods import specs
+from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
 from tutelage.objective.terms import Terms
 from tutelage.runs.networks import NetworkLoader
@@ -33,4 +33,4 @@ class RunBuilder:
         provided, task_loss = self.inputs.provided.method, self.inputs.task.task_loss() if add_task_loss else None
         if provided is not None and config.method == self.inputs.config.method:
             return Terms.from_method(copy.deepcopy(provided), task_loss, first)  # phases and peers share nothing
-        return Terms.from_method(specs(config.method), task_loss, first)
+        return Terms.from_method(term_specs(config.method), task_loss, first)

@@ -56,7 +56,7 @@ def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached
             f"teacher={config.teacher} isn't trained yet: train it (`tutelage train`), and give its run folder; "
             "or set teacher_epochs=0 to use it as it is."
         )
-    teacher_skill.refuse(run.inputs, run.plan, run.dry_run())
+    teacher_skill.refuse_poor_teacher(run.inputs, run.plan, run.dry_run())
     seed_everything(config.seed)  # as the training does
     student = next(phase for phase in run.plan.phases() if phase.role == "student")
     scheme, context = build_scheme(run.builder, student)

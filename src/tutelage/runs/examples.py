@@ -49,10 +49,10 @@ def _differing(folder: Path) -> np.ndarray[Any, Any]:
     except OSError:
         return np.zeros(0, np.int64)
     differ = student["probabilities"].argmax(1) != teacher["probabilities"].argmax(1)
-    return in_turn(student["index"][differ], student["targets"][differ])[:EXAMPLES]
+    return interleave_classes(student["index"][differ], student["targets"][differ])[:EXAMPLES]
 
 
-def in_turn(numbers: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def interleave_classes(numbers: np.ndarray[Any, Any], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return the first of each class, then the second of each, and so on."""
     turn = np.zeros(len(classes), np.int64)
     for c in np.unique(classes):

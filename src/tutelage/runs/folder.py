@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tutelage.config.methods import specs
+from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.utils import checksums
 from tutelage.utils.files import write_text
 
 
-def make(path: Path, texts: Mapping[str, str]) -> None:
+def make_run_folder(path: Path, texts: Mapping[str, str]) -> None:
     """Make a run folder with the files `texts`, by name; it appears with all of them or not at all.
 
     Raises: ConfigError if the path exists already; TutelageError if it can't be made.
@@ -37,10 +37,10 @@ def make(path: Path, texts: Mapping[str, str]) -> None:
         ) from error
 
 
-def free(config: Config) -> Path:
+def next_free_folder(config: Config) -> Path:
     """Return the next free runs/DATA-METHOD-N."""
     data = Path(config.data.partition(":")[2] or config.data).stem or "data"
-    method = config.recipe or "+".join(spec["name"] for spec in specs(config.method)) or "train"
+    method = config.recipe or "+".join(spec["name"] for spec in term_specs(config.method)) or "train"
     return next(p for p in _numbered(f"runs/{data}-{method}") if not p.exists())
 
 

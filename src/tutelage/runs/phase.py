@@ -68,7 +68,7 @@ def write_phase_folder(
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else scheme.method_terms()
-    has_classes = answers_classes(student, data, task)
+    has_classes = outputs_classes(student, data, task)
     evaluation = evaluate_split(student, data, task, "test", batch_size) if has_classes else None
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
@@ -139,7 +139,7 @@ def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str,
     return evaluate(as_network(network), batches, task, classes, keep=keep)
 
 
-def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
+def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     """Return the response to one sample of the test split."""
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
@@ -147,12 +147,12 @@ def answer_of_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
         return task.response(compute_response(model, batch.inputs), batch)
 
 
-def answers_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
+def outputs_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
     """Return whether a network outputs the data's classes, with a trained classifier."""
-    return task.fits(answer_of_one(network, data, task), len(data.classes)) and not describe_untrained_layers(network)
+    return task.fits(respond_to_one(network, data, task), len(data.classes)) and not describe_untrained_layers(network)
 
 
-def refuse_other(response: Tensor, data: DataModule, task: Task, who: str) -> None:
+def refuse_other_classes(response: Tensor, data: DataModule, task: Task, who: str) -> None:
     """Refuse a network whose response isn't of the data's classes.
 
     Raises: ModelError.

@@ -71,7 +71,7 @@ class RunPlan:
         if not several:
             overrides = _teacher_overrides(config)
             return [Phase("teacher", "teacher", config.seed, 0, overrides)] if trained[0] else []
-        columns = column_of_each(config.teacher_names, self.data)
+        columns = column_of_each_teacher(config.teacher_names, self.data)
         return [
             Phase(
                 f"teacher{i}",
@@ -179,7 +179,7 @@ def _refuse_teacher_keys(config: Config, run: Config, is_trained: bool) -> None:
         )
 
 
-def column_of_each(teachers: Sequence[str], data: DataModule) -> list[str | None]:
+def column_of_each_teacher(teachers: Sequence[str], data: DataModule) -> list[str | None]:
     """Return the label column that each of several teachers teaches; None: the data's only one.
 
     Raises: ConfigError if there are columns, and not a model or run folder for each.

@@ -29,7 +29,7 @@ from tutelage.training.evaluation import evaluate
 from tutelage.training.gradient_norms import gradient_norms
 from tutelage.training.optimizers import USUAL_RATES, resolve_settings
 
-APART = 100.0
+MAX_NORM_RATIO = 100.0
 """The ratio of two terms' gradient norms above which the smaller term has no effect."""
 
 
@@ -49,7 +49,7 @@ def settings(config: TrainerSettings, student: nn.Module) -> list[Finding]:
     return findings or [Finding("ok", f"lr={lr:g} for {name} over {config.epochs} epochs")]
 
 
-def batches(data: DataModule, batch_size: int) -> list[Finding]:
+def check_batches(data: DataModule, batch_size: int) -> list[Finding]:
     """Check that an epoch has more than one batch."""
     if batch_size > len(data.train):
         fault = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
@@ -57,7 +57,7 @@ def batches(data: DataModule, batch_size: int) -> list[Finding]:
     return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
 
 
-def classes(data: DataModule) -> list[Finding]:
+def check_classes(data: DataModule) -> list[Finding]:
     """Check that each class has training samples."""
     if data.train.labels is None:
         return []
@@ -69,7 +69,7 @@ def classes(data: DataModule) -> list[Finding]:
     return [Finding("ok", f"each class has {int(counts.min())} training samples or more")]
 
 
-def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
+def check_normalisation(teacher: Teacher, known: bool) -> list[Finding]:
     """Check that the teacher's images are normalised as in its training; known: whether that normalisation is known."""
     if not known:
         fault = "the normalisation of the teacher's training images isn't known; it gets them as the student does"
@@ -85,7 +85,7 @@ def normalisation(teacher: Teacher, known: bool) -> list[Finding]:
     return [Finding("ok", "teacher and student expect the same normalisation")]
 
 
-def answers(response: Tensor) -> list[Finding]:
+def check_outputs(response: Tensor) -> list[Finding]:
     """Check that a teacher's outputs are finite and differ between samples."""
     if not response.isfinite().all():
         share = 1 - response.isfinite().float().mean().item()
@@ -95,7 +95,7 @@ def answers(response: Tensor) -> list[Finding]:
     return [Finding("ok", "the teacher's outputs are finite")]
 
 
-def stillness(teacher: Teacher) -> list[Finding]:
+def check_frozen(teacher: Teacher) -> list[Finding]:
     """Check that the teacher is in eval mode and its parameters require no gradient."""
     training = [name or "itself" for name, m in teacher.named_modules() if m.training]
     free = [name for name, p in teacher.named_parameters() if p.requires_grad]
@@ -108,7 +108,7 @@ def stillness(teacher: Teacher) -> list[Finding]:
     return findings or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
 
 
-def pulls(norms: Mapping[str, float]) -> list[Finding]:
+def check_gradient_norms(norms: Mapping[str, float]) -> list[Finding]:
     """Check that the gradient norms of the weighted terms at the student are comparable."""
     findings = [
         Finding("warning", f"term {name} has no effect on the student: its gradient is 0", "raise its weight.")
@@ -121,7 +121,7 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
         if not math.isfinite(norm)
     ]
     positive = {name: norm for name, norm in norms.items() if 0 < norm < math.inf}
-    if positive and max(positive.values()) > APART * min(positive.values()):
+    if positive and max(positive.values()) > MAX_NORM_RATIO * min(positive.values()):
         strong, weak = max(positive, key=positive.__getitem__), min(positive, key=positive.__getitem__)
         ratio = positive[strong] / positive[weak]
         fault = f"the gradient norm of term {strong} is {ratio:.0f} times that of {weak}"
@@ -129,7 +129,7 @@ def pulls(norms: Mapping[str, float]) -> list[Finding]:
     return findings or [Finding("ok", "the terms' gradient norms are within a factor of 100")]
 
 
-def gradients(scheme: Scheme) -> list[Finding]:
+def check_gradients(scheme: Scheme) -> list[Finding]:
     """Check that all trainable parameters got a gradient in the last backward."""
     idle: dict[bool, list[str]] = {True: [], False: []}
     for player in scheme.players.values():
@@ -146,7 +146,7 @@ def gradients(scheme: Scheme) -> list[Finding]:
     return findings or [Finding("ok", "all trainable parameters get a gradient")]
 
 
-def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
+def check_evaluation(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
     """Check that each student can be evaluated on validation and test data: on a batch of each."""
     for split in ("val", "test"):
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
@@ -155,7 +155,7 @@ def evaluations(run: Run, scheme: Scheme, data: DataModule) -> list[Finding]:
     return [Finding("ok", "the students' outputs can be evaluated")]
 
 
-def refusal(error: TutelageError) -> list[Finding]:
+def refusal_findings(error: TutelageError) -> list[Finding]:
     """Return an error for each line of a refusal of the run."""
     return [Finding("error", line) for line in str(error).splitlines()]
 
@@ -187,13 +187,15 @@ def check(config: Config, steps: int = 0) -> Trial:
     """
     run = Run(config, folder=Path())  # with a folder given, it makes none
     notes = [Finding("warning", note) for note in run.inputs.data.notes]
-    trial = Trial(run.inputs.data, [*notes, *batches(run.inputs.data, config.batch_size), *classes(run.inputs.data)])
+    trial = Trial(
+        run.inputs.data, [*notes, *check_batches(run.inputs.data, config.batch_size), *check_classes(run.inputs.data)]
+    )
     try:
         _try(run, trial)
         if steps:
-            trial.findings += first_steps.take(run, steps)
+            trial.findings += first_steps.take_first_steps(run, steps)
     except TutelageError as error:
-        trial.findings += refusal(error)
+        trial.findings += refusal_findings(error)
     return trial
 
 
@@ -222,9 +224,11 @@ def _try(run: Run, trial: Trial) -> None:
     trial.norms = {display_name(name): norm for name, norm in norms.items()}
     _step(scheme, batch, trial)
     trial.findings += (
-        pulls(trial.norms) + gradients(scheme) + first_steps.sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
+        check_gradient_norms(trial.norms)
+        + check_gradients(scheme)
+        + first_steps.check_gradient_sizes(scheme, run.plan.config_for(run.plan.phases()[-1]))
     )
-    trial.findings += evaluations(run, scheme, data)
+    trial.findings += check_evaluation(run, scheme, data)
     if trial.teacher is not None:
         trial.cacheable = not trial.teacher.changes_in_training()
         trial.teaching = forward_seconds(trial.teacher, data, run.config)
@@ -233,12 +237,12 @@ def _try(run: Run, trial: Trial) -> None:
 
 
 def _of_teacher(run: Run, scheme: Scheme, teacher: Teacher, data: DataModule, batch: Batch) -> list[Finding]:
-    findings = stillness(teacher) + answers(teacher(batch).response)
+    findings = check_frozen(teacher) + check_outputs(teacher(batch).response)
     config = run.plan.config_for(run.plan.phases()[-1])
     if config.catalogue_teacher is not None:
         return findings
-    findings += normalisation(teacher, teacher_skill.is_trained(run.plan, config) or _are_known(run, config))
-    return findings + teacher_skill.judged(run.inputs, run.plan, scheme, data)
+    findings += check_normalisation(teacher, teacher_skill.is_trained(run.plan, config) or _are_known(run, config))
+    return findings + teacher_skill.judge_teacher(run.inputs, run.plan, scheme, data)
 
 
 def _are_known(run: Run, config: Config) -> bool:

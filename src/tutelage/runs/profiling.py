@@ -64,7 +64,7 @@ def macs(network: nn.Module, data: DataModule) -> int:
     return counter.get_total_flops() // 2
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Reset the peak of memory, where that is possible: on a GPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

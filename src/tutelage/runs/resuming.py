@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tutelage.config import parsing, stages
-from tutelage.config.schema import Config, check, kinds, later
+from tutelage.config.schema import Config, check, key_types, resumable_keys
 from tutelage.data.loading import is_name
 from tutelage.errors import CheckpointError, ConfigError, shown
 from tutelage.runs.inputs import Provided
 from tutelage.runs.networks import join_first
-from tutelage.runs.run import GOING_ON, Run
+from tutelage.runs.run import RESUMABLE_ROLES, Run
 from tutelage.training.events import Message
 from tutelage.utils import checksums
 
@@ -59,7 +59,7 @@ def _recorded(folder: Path, changes: Mapping[str, Any]) -> tuple[Config, dict[st
                 f"{folder} is no run folder: there is no {folder / name}; give the folder of a run that was begun."
             )
     try:
-        loaded = parsing.file(folder / "config.yaml", kinds())
+        loaded = parsing.read_file(folder / "config.yaml", key_types())
         record = dict(json.loads(checksums.read_verified(folder / "environment.json")))
         record["data"], record["config"]["epochs"]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -83,10 +83,10 @@ def _changed(before: Mapping[str, Any], config: Config) -> dict[str, tuple[Any, 
     now = json.loads(json.dumps(config.model_dump()))
     changed = {key: (before.get(key), value) for key, value in now.items() if before.get(key) != value}
     faults = [
-        f"{key}={shown(repr(new))}: the run was begun with {key}={shown(repr(old))}, and only {', '.join(later())} may "
-        "change when it goes on; put it back, or begin a new run."
+        f"{key}={shown(repr(new))}: the run was begun with {key}={shown(repr(old))}, and only "
+        f"{', '.join(resumable_keys())} may change when it goes on; put it back, or begin a new run."
         for key, (old, new) in changed.items()
-        if key not in later()
+        if key not in resumable_keys()
     ]
     if "epochs" in changed and changed["epochs"][1] < changed["epochs"][0]:
         old, new = changed["epochs"]
@@ -134,7 +134,7 @@ def _record(run: Run, record: dict[str, Any], changed: Mapping[str, tuple[Any, A
     checksums.write_recorded(run.folder / "config.yaml", parsing.dump(run.config.model_dump()))
     now = record | {"config": run.config.model_dump(), "changes": changes}
     checksums.write_recorded(run.folder / "environment.json", json.dumps(now, indent=1))
-    trained_before = [name for name in done if name.partition("-")[0] in GOING_ON]
+    trained_before = [name for name in done if name.partition("-")[0] in RESUMABLE_ROLES]
     if "lr" in changed and trained_before:
         message = f"lr={run.config.lr} from here on: {', '.join(trained_before)} was trained with {changed['lr'][0]}."
         for callback in run.inputs.provided.callbacks:

@@ -21,12 +21,12 @@ from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.dry_run import DryRun, dry_run
-from tutelage.runs.folder import free, make
+from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
 from tutelage.runs.plan import RunPlan
-from tutelage.runs.profiling import forget_peak
+from tutelage.runs.profiling import reset_peak_memory
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
 from tutelage.runs.storage import FolderStorage
 from tutelage.schemes.base import Scheme
@@ -40,7 +40,7 @@ from tutelage.utils import checksums
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-GOING_ON = ("baseline", "student")
+RESUMABLE_ROLES = ("baseline", "student")
 """Roles of phases that get more epochs when a run gets more; a teacher or a stage that is done stays as it is."""
 
 
@@ -52,7 +52,7 @@ class Run:
         self.plan = RunPlan(self.inputs)
         self.first_precision_state = self.fabric.strategy.precision.state_dict()
         if folder is None:
-            teacher_skill.refuse(self.inputs, self.plan, self.dry_run())
+            teacher_skill.refuse_poor_teacher(self.inputs, self.plan, self.dry_run())
         self.folder = folder or self._new_folder()
         self.builder = RunBuilder(NetworkLoader(self.inputs, self.plan, FolderStorage(self.folder)))
         if folder is None:
@@ -91,11 +91,11 @@ class Run:
     # the folder
 
     def _new_folder(self) -> Path:
-        path = Path(self.config.out) if self.config.out else free(self.config)
+        path = Path(self.config.out) if self.config.out else next_free_folder(self.config)
         if self.fabric.is_global_zero:
             config = parsing.dump(self.config.model_dump())
             surroundings = environment.describe(self.fabric, self.inputs.data) | {"config": self.config.model_dump()}
-            make(path, {"config.yaml": config, "environment.json": json.dumps(surroundings, indent=1)})
+            make_run_folder(path, {"config.yaml": config, "environment.json": json.dumps(surroundings, indent=1)})
         return Path(self.fabric.broadcast(str(path)))
 
     # the phases
@@ -115,7 +115,7 @@ class Run:
     def is_done(self, phase: Phase) -> bool:
         """Return whether a phase is trained for all its epochs, including any that were added since."""
         file = self.folder / phase.name / "phase.json"
-        if not file.exists() or phase.role not in GOING_ON:
+        if not file.exists() or phase.role not in RESUMABLE_ROLES:
             return file.exists()
         return bool(read_phase(file).get("planned", 0) >= self.plan.settings(phase).epochs)
 
@@ -133,7 +133,7 @@ class Run:
                 save_network(folder / f"epoch-{epoch}.safetensors", first.model, name, context.data)
 
         trainer = Trainer(settings, context.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
-        forget_peak(self.fabric.device)
+        reset_peak_memory(self.fabric.device)
         try:
             students = trainer.fit(scheme, context.data)
         except Interrupted as error:
@@ -147,7 +147,7 @@ class Run:
             write_phase_folder(
                 phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
             )
-            checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in GOING_ON else 0)
+            checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in RESUMABLE_ROLES else 0)
         self.fabric.barrier()
 
     def _callbacks(self, phase: Phase) -> list[Callback]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from tutelage.cache.codecs import get_codec
 from tutelage.config.kinds import ExtraStudent
-from tutelage.config.methods import specs
+from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import split_off
@@ -21,7 +21,7 @@ from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import Phase
-from tutelage.runs.teacher_cache import cached, refuse_changing
+from tutelage.runs.teacher_cache import refuse_changing, with_cache
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings
 from tutelage.tasks.base import Task
@@ -127,7 +127,9 @@ class RunSchemeContext:
                     "logits of its own here; use fp16 or int8."
                 )
             settings, device = self.builder.plan.settings(self.phase), self.inputs.fabric.device
-            teacher = self.builder.storage.cached(teacher, lambda live: cached(live, data, config, settings, device))
+            teacher = self.builder.storage.cached(
+                teacher, lambda live: with_cache(live, data, config, settings, device)
+            )
         return with_prefetch(teacher, config.teacher_ahead, config.teacher_device)
 
     def extra_students(self) -> dict[str, Player]:
@@ -137,7 +139,9 @@ class RunSchemeContext:
             seed = spec.get("seed", self.phase.seed)
             network = self._network(spec.get("student", self.config.student), name, None, seed)
             terms = (
-                Terms.from_method(specs(spec["method"]), self.task.task_loss()) if "method" in spec else self.terms()
+                Terms.from_method(term_specs(spec["method"]), self.task.task_loss())
+                if "method" in spec
+                else self.terms()
             )
             result[name] = Player(network, terms, self.task)
         if result:
@@ -152,7 +156,7 @@ def extra_students(config: Config) -> dict[str, ExtraStudent]:
     """
     result: dict[str, ExtraStudent] = {}
     for spec in config.students:
-        method = "+".join(term["name"] for term in specs(spec.get("method", config.method)))
+        method = "+".join(term["name"] for term in term_specs(spec.get("method", config.method)))
         parts = [spec.get("student"), method, spec.get("seed")]
         name = re.sub(r"[^\w-]+", "-", str(spec.get("name") or "-".join(str(x) for x in parts if x is not None)))
         if name in ("student", *result):

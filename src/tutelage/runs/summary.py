@@ -24,7 +24,7 @@ def roles(result: Mapping[str, Any]) -> dict[str, str]:
     return {role: names.get(role, "teacher" if role == "teacher" else "student") for role in ORDER if result[role]}
 
 
-def sentences(result: Mapping[str, Any]) -> Iterator[str]:
+def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
     """Yield the verdict, its caveats, and a warning if the teacher is worse than the student alone."""
     if gain := result["gain"]:
         yield _verdict(result, gain)
@@ -78,7 +78,7 @@ def html(folder: object, report: object, result: Mapping[str, Any]) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(model)}</td><td>{value:.4f}</td></tr>"
         for name, model, value in _scores(result)
     )
-    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in sentences(result))
+    paragraphs = "".join(f"<p>{escape(text)}</p>" for text in describe_result(result))
     head = f"<tr><th></th><th>model</th><th>{escape(result['metric'])}</th></tr>"
     link = f'<p><a href="{escape(str(report))}">report</a> in {escape(str(folder))}</p>'
     return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>{paragraphs}{link}"

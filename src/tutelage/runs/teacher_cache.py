@@ -29,7 +29,7 @@ def refuse_changing(teacher: Teacher) -> None:
         require_identity(member)
 
 
-def cached(
+def with_cache(
     teacher: Teacher, data: DataModule, config: Config, settings: TrainerSettings, device: torch.device
 ) -> Teacher:
     """Return the teacher with its outputs on disk, in the folder that `cache` names or in one named by its key.
@@ -40,7 +40,7 @@ def cached(
         members = []
         for m, member in enumerate(teacher.member_teachers()):
             folder = f"{config.cache}/{m}" if isinstance(config.cache, str) else True
-            members.append(cached(member, data, config.model_copy(update={"cache": folder}), settings, device))
+            members.append(with_cache(member, data, config.model_copy(update={"cache": folder}), settings, device))
         return RandomMember(members, teacher.seed, teacher.epochs)
     plan = CachePlan(
         folder=Path(config.cache) if isinstance(config.cache, str) else FOLDER,

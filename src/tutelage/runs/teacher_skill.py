@@ -18,33 +18,33 @@ from tutelage.errors import ConfigError
 from tutelage.runs.dry_run import DryRun
 from tutelage.runs.finding import Finding
 from tutelage.runs.inputs import RunInputs
-from tutelage.runs.phase import answers_classes, evaluate_split
+from tutelage.runs.phase import evaluate_split, outputs_classes
 from tutelage.runs.plan import RunPlan
 from tutelage.schemes.base import Scheme
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import describe_untrained_layers
 
-LOOKED_AT = 2000
+EVALUATED_SAMPLES = 2000
 """The number of validation samples on which the teacher is evaluated."""
 
 PIXELS = 16
 """The side of the linear classifier's images."""
 
 
-def refuse(inputs: RunInputs, plan: RunPlan, trial: DryRun) -> None:
+def refuse_poor_teacher(inputs: RunInputs, plan: RunPlan, trial: DryRun) -> None:
     """Refuse a teacher that came trained and can't teach; send a warning if it is doubtful.
 
     Raises: ConfigError for the errors of `check`: its classifier is new, or `teacher_weights` names its weights and its
         accuracy is at chance.
     """
-    for finding in judged(inputs, plan, trial.scheme, trial.data):
+    for finding in judge_teacher(inputs, plan, trial.scheme, trial.data):
         if finding.level == "error":
             raise ConfigError(f"{finding.what}; {finding.mend}")
         if finding.level != "ok":
             inputs.note(f"{finding.what}; {finding.mend}", "warning")
 
 
-def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -> list[Finding]:
+def judge_teacher(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -> list[Finding]:
     """Judge the teacher's accuracy on the data; a teacher that follows the student isn't judged."""
     teacher: Teacher | None = getattr(scheme, "teacher", None)
     config = plan.config_for(plan.phases()[-1])
@@ -62,7 +62,7 @@ def judged(inputs: RunInputs, plan: RunPlan, scheme: Scheme, data: DataModule) -
         ]
     if is_trained(plan, config):
         return [Finding("ok", "the teacher is trained on this data first")]
-    if not answers_classes(teacher, data, inputs.task):
+    if not outputs_classes(teacher, data, inputs.task):
         return [Finding("ok", "the teacher teaches by its features alone; its outputs aren't of these classes")]
     findings = list(_measured(inputs, teacher, data))
     certain = needs_responses and inputs.config.teacher_weights is not None  # a run or a module may be meant as it is
@@ -87,19 +87,21 @@ def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator
     )
     shares = torch.bincount(evaluation.confusion[0], evaluation.confusion[2], len(data.classes)).float()
     for name, span in zip(data.columns, column_slices([*data.columns.values()]), strict=True):
-        yield from skill(evaluation.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}")
+        yield from judge_accuracy(
+            evaluation.values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}"
+        )
     if not data.columns and "accuracy" in evaluation.values:  # a task may measure something else
-        yield from skill(evaluation.values["accuracy"], shares / shares.sum())
+        yield from judge_accuracy(evaluation.values["accuracy"], shares / shares.sum())
     if data.task == "classification":
-        yield from beside_linear(evaluation.values["accuracy"], linear(data))
+        yield from compare_with_linear(evaluation.values["accuracy"], linear_accuracy(data))
 
 
 def _part(samples: Split) -> Split:
     """Return at most `LOOKED_AT` samples, evenly spread."""
-    return samples.take(torch.linspace(0, len(samples) - 1, min(LOOKED_AT, len(samples))).long())
+    return samples.take(torch.linspace(0, len(samples) - 1, min(EVALUATED_SAMPLES, len(samples))).long())
 
 
-def skill(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
+def judge_accuracy(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
     """Compare a trained teacher's accuracy (0…1) with chance and with the most frequent class.
 
     shares: (C,) each class's share of the samples. where: the label column in words, if there are several.
@@ -116,7 +118,7 @@ def skill(accuracy: float, shares: Tensor, where: str = "") -> list[Finding]:
     return [Finding("ok", what)]
 
 
-def beside_linear(accuracy: float, least: float) -> list[Finding]:
+def compare_with_linear(accuracy: float, least: float) -> list[Finding]:
     """Compare a teacher's accuracy with that of a linear classifier, which any student would reach alone."""
     if accuracy >= least:
         return []
@@ -124,7 +126,7 @@ def beside_linear(accuracy: float, least: float) -> list[Finding]:
     return [Finding("warning", what, "the student alone will be better: train it longer, or use a better one.")]
 
 
-def linear(data: DataModule) -> float:
+def linear_accuracy(data: DataModule) -> float:
     """Return the validation accuracy of a linear classifier of small images, fitted by ridge regression."""
     from sklearn.linear_model import RidgeClassifier
 

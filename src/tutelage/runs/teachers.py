@@ -13,7 +13,7 @@ from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.networks import NetworkLoader
-from tutelage.runs.plan import column_of_each
+from tutelage.runs.plan import column_of_each_teacher
 from tutelage.teachers.base import Teacher, TeacherContext
 from tutelage.teachers.ensemble import Ensemble
 from tutelage.teachers.frozen import Frozen, refuse_precision
@@ -58,7 +58,7 @@ class TeacherFactory:
     def members(self, config: Config, number: int) -> list[LoadedNetwork]:
         """Return the networks of several teachers; with label columns, each one's classes are those of its column."""
         result = []
-        columns = column_of_each(config.teacher_names, self.data)
+        columns = column_of_each_teacher(config.teacher_names, self.data)
         for i, (teacher, column) in enumerate(zip(config.each_teacher(), columns, strict=True)):
             factory = TeacherFactory(self.networks.for_column(column))
             network = self.networks.with_teacher_normalisation(factory.member(i, teacher, number), teacher)

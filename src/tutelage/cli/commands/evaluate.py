@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tutelage.cli.arguments import Arguments
-from tutelage.config.schema import pairs
+from tutelage.config.schema import parse_pairs
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +25,7 @@ def evaluate(
 
       tutelage evaluate runs/photos/student.safetensors data=folder:more_photos
     """
-    keys = pairs(arguments or [])
+    keys = parse_pairs(arguments or [])
     from tutelage import api
     from tutelage.utils.console import print_table
 

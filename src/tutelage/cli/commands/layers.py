@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tutelage.config.parsing import pairs
+from tutelage.config.parsing import parse_pairs
 from tutelage.errors import ConfigError
 from tutelage.utils.key_types import NameOrPath, Size, parse_size
 from tutelage.utils.validation import describe_faults
@@ -84,7 +84,7 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
 
     Raises: ConfigError that lists every fault.
     """
-    values = pairs(arguments, {key: field.annotation for key, field in LayersKeys.model_fields.items()})
+    values = parse_pairs(arguments, {key: field.annotation for key, field in LayersKeys.model_fields.items()})
     if wrong := [key for key in values if key not in LayersKeys.model_fields]:
         raise ConfigError(f"{', '.join(wrong)}: expected data=, size=, channels= or classes=.")
     try:

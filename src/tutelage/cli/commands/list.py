@@ -14,13 +14,13 @@ Rows = tuple[Sequence[str], list[tuple[str, ...]]]
 
 
 def _parts(package: str) -> Rows:
-    from tutelage.config.methods import way
+    from tutelage.config.methods import method_support
     from tutelage.utils.registry import catalogue
 
     entries = catalogue(package).values()
     if package == "losses":
         columns = "name", "kind", "summary", "paper", "verified against", "method=NAME"
-        return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–", way(e)) for e in entries]
+        return columns, [(e.name, e.group, e.summary, e.paper, e.backing or "–", method_support(e)) for e in entries]
     if package == "policies":
         return ("name", "kind", "summary", "paper"), [(e.name, e.group, e.summary, e.paper) for e in entries]
     return ("name", "summary"), [(e.name, e.summary) for e in entries]

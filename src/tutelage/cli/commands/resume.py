@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from tutelage.cli.arguments import TextCommand
-from tutelage.config.schema import later, pairs
+from tutelage.config.schema import parse_pairs, resumable_keys
 
 app = typer.Typer(add_completion=False)
 
 HELP = f"""Resume a stopped or killed run; continue a finished run with more epochs, or rewrite its result and report.
 
-These keys may change; a change takes effect from the resumed step on and is recorded: {", ".join(later())}. With more
-epochs, the student alone and the student taught are both trained further, for the same number of epochs; a trained
-teacher stays unchanged.
+These keys may change; a change takes effect from the resumed step on and is recorded: {", ".join(resumable_keys())}.
+With more epochs, the student alone and the student taught are both trained further, for the same number of epochs; a
+trained teacher stays unchanged.
 
 Examples:
 
@@ -34,7 +34,7 @@ def resume(
     ] = None,
 ) -> None:
     """Finish the run with a progress display, then print the summary."""
-    changes = pairs(arguments or [])
+    changes = parse_pairs(arguments or [])
     from tutelage.api import open_run
     from tutelage.cli.summary import print_summary
     from tutelage.runs import resuming

@@ -78,5 +78,5 @@ def _traits(entry: registry.CatalogueEntry, loss: Any) -> list[str]:
         + f"; requires of the batch: {inputs}",
         *([f"connector: {loss.connector}"] if loss.connector else []),
         *([f"ignores: {', '.join(loss.ignores)}"] if loss.ignores else []),
-        f"method={entry.name}: {methods.way(entry)}; in Python: {loss.__name__}()",
+        f"method={entry.name}: {methods.method_support(entry)}; in Python: {loss.__name__}()",
     ]
