@@ -132,7 +132,7 @@ def test_one_batch_names_what_its_files_define():
         for part in name.split(".")
     }
     fields = {"inputs", "targets", "index", "epoch", "response", "features"}
-    values = {"None", "offline", "cnn32", "cnn2", "kd", "at", "ce"}
+    values = {"None", "offline", "cnn32", "cnn2", "kd", "at", "ce", "student", "tutelage", "ConfigError"}
     assert names - fields - values - defined == set()
 
 
