@@ -131,7 +131,7 @@ def test_one_batch_names_what_its_files_define():
         if not re.search(r"\.(json|jsonl|npz|html|safetensors)$", name)
         for part in name.split(".")
     }
-    fields = {"inputs", "targets", "index", "epoch", "response", "features"}
+    fields = {"inputs", "targets", "index", "epoch", "response", "features", "TrainerSettings"}
     values = {"None", "offline", "cnn32", "cnn2", "kd", "at", "ce", "student", "tutelage", "ConfigError"}
     assert names - fields - values - defined == set()
 
