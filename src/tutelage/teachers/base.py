@@ -11,7 +11,7 @@ from torch import nn
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
-from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.model_profile import ModelProfile, response_profile
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.base import Task
 from tutelage.utils.options import CheckedArguments
@@ -64,9 +64,9 @@ class Teacher(CheckedArguments, nn.Module):
             layers: the layers whose features are returned with the response.
         """
 
-    @abstractmethod
     def profile(self, batch: Batch) -> ModelProfile:
-        """Return the profile of the teacher on an example batch: its layers, stages and features."""
+        """Return the profile of the teacher on an example batch: here its response, without layers."""
+        return response_profile(self(batch).response)
 
     def member_teachers(self) -> list[Teacher]:
         """Return the members of an ensemble; empty for a single teacher."""
