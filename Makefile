@@ -30,7 +30,7 @@ install: $(VENV)/.run   ## the package and its command, in .venv
 demo: $(VENV)/.run      ## a teacher, a small student alone, the same student taught, and the report
 	@$(BIN)/tutelage distill examples/demo.yaml
 
-test: check unit docs   ## lint, types, tests, and the docs' examples
+test: check unit        ## lint, types, tests; these build the site strictly and run the docs' examples
 
 check: lint types       ## lint and types
 
