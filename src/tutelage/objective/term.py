@@ -175,7 +175,7 @@ class Term(CheckedArguments, nn.Module):
     ) -> Tensor:
         """Return the weighted mean of the loss; features of several layer pairs are added.
 
-        truth: the sum of the terms that need no teacher, for weights that depend on it.
+        task_loss: the sum of the terms that need no teacher, for weights that depend on it.
         Raises: ConfigError if its layers or learned parts aren't there yet.
         """
         if self.wiring is None:

@@ -50,7 +50,7 @@ class Terms(nn.ModuleDict):
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
-        truth: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
+        task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
         supervised loss itself. initial_state: the state from which terms start, as in the constructor.
         Raises: ConfigError that lists the faults of all terms.
         """
@@ -172,7 +172,7 @@ class Terms(nn.ModuleDict):
         mask: Tensor | None = None,
         supervised: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Return each term's weighted scalar; truths: the supervised terms', if they are computed already."""
+        """Return each term's weighted scalar; supervised: those of the supervised terms, if they are known already."""
         terms = self.named_terms()
         supervised = (
             self.supervised_terms(student_outputs, teacher_outputs, batch, mask) if supervised is None else supervised
