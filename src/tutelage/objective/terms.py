@@ -50,8 +50,12 @@ class Terms(nn.ModuleDict):
     ) -> Terms:
         """Return the terms of a loss, a sum of losses or a list.
 
-        task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the method has a
-        supervised loss itself. initial_state: the state from which terms start, as in the constructor.
+        Args:
+            method: the method.
+            task_loss: the task's loss, which is added with the weight that the method's paper gives it, unless the
+                method has a supervised loss itself.
+            initial_state: the state from which terms start, as in the constructor.
+
         Raises: ConfigError that lists the faults of all terms.
         """
         terms = terms_from_method(method)
