@@ -71,7 +71,7 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the peak of memory in MB: on a GPU since `forget_peak`, else of the process since it began."""
+    """Return the peak of memory in MB: on a GPU since `reset_peak_memory`, else of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 2**20)

@@ -97,7 +97,7 @@ def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> Iterator
 
 
 def _part(samples: Split) -> Split:
-    """Return at most `LOOKED_AT` samples, evenly spread."""
+    """Return at most `EVALUATED_SAMPLES` samples, evenly spread."""
     return samples.take(torch.linspace(0, len(samples) - 1, min(EVALUATED_SAMPLES, len(samples))).long())
 
 

@@ -95,7 +95,7 @@ class Scheme(CheckedArguments, nn.Module):
 
     players: nn.ModuleDict
     batching: Mapping[str, Any] = {}
-    """The composition of training batches: the arguments `order`, `each` and `copies` of DataModule.batches."""
+    """The composition of training batches: `sampling`, `group_size` and `num_views` of DataModule.batches."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
     has_peers: ClassVar[bool] = False

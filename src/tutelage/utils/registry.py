@@ -181,8 +181,7 @@ def plugins(package: str) -> dict[str, Plugin]:
 
 def is_known(package: str, name: str) -> bool:
     """Return whether the catalogue has an entry of that name."""
-    entries = catalogue(package)
-    return name in entries or any(_plain(known) == _plain(name) for known in entries)
+    return _lookup(package, name) is not None
 
 
 def find_entry(package: str, name: str) -> CatalogueEntry:
@@ -190,10 +189,12 @@ def find_entry(package: str, name: str) -> CatalogueEntry:
 
     Raises: ConfigError with near names.
     """
+    if (entry := _lookup(package, name)) is None:
+        raise ConfigError(unknown(KINDS[package], name, catalogue(package), f"tutelage list {package}"))
+    return entry
+
+
+def _lookup(package: str, name: str) -> CatalogueEntry | None:
     entries = catalogue(package)
-    if name in entries:
-        return entries[name]
-    for entry in entries.values():
-        if _plain(entry.name) == _plain(name):
-            return entry
-    raise ConfigError(unknown(KINDS[package], name, entries, f"tutelage list {package}"))
+    near = (entry for known, entry in entries.items() if _plain(known) == _plain(name))
+    return entries.get(name) or next(near, None)
