@@ -73,8 +73,9 @@ def test_what_goes_wrong_in_an_actor_is_said(ray):
         "    train.classes = ['even', 'odd']\n    return train, test\n"
     )
     Path("owner").write_text(str(os.getpid()))
+    keys = KEYS | {"data": "python:mine:noise", "limit": 16, "views": 1}
     with pytest.raises(DataError, match="no pixels here"):
-        list(api.build_cache(**KEYS | {"data": "python:mine:noise", "limit": 16}, cache="torn", engine="ray"))
+        list(api.build_cache(**keys, cache="torn", engine="ray"))
 
 
 def test_an_actor_without_the_shared_folder_says_so():
