@@ -16,6 +16,7 @@ from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
 from tutelage.data.splits import InMemorySplit
 from tutelage.errors import DataError, plain
+from tutelage.structures import Inputs
 
 NAMES = {
     "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, rows, volumes; classes or values"
@@ -39,52 +40,88 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     modality, uint8 or floats of any scale.
     y: (N,) integers from 0, one class each; with `columns`, the names of K labels, (N, K), -1 or -100 for a missing
     label, and class names in classes_NAME; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
+    With `inputs`, the names of several inputs of each sample: arrays NAME_train … in place of x_train, each with its
+    modality in modality_NAME if its shape doesn't tell it; models get the first, unless they choose (student_inputs).
     groups_train …: (N,) integers; samples of one group must be in one split.
     """
     path = to_path(where)
     arrays = _arrays(path)
-    for key in ("x_train", "y_train"):
+    names = [str(name) for name in arrays["inputs"].flatten()] if "inputs" in arrays else ["x"]
+    for key in (*(f"{name}_train" for name in names), "y_train"):
         if key not in arrays:
             raise DataError(
-                f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train."
+                f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save {names[0]}_train and "
+                "y_train."
             )
-    modality = _modality(arrays)
-    inputs = {s: _inputs(path, f"x_{s}", arrays[f"x_{s}"], modality, arrays) for s in SPLITS if f"x_{s}" in arrays}
-    shape = inputs["train"].shape[1:]
-    for split, x in inputs.items():
-        if x.shape[1:] != shape:
-            raise DataError(
-                f"{plain(path)}: {modality}s of train are {tuple(shape)}, of {split} {tuple(x.shape[1:])}: expected "
-                "one shape."
-            )
+    by_field = {name: _field(path, name, arrays) for name in names}
+    modality, shape = _modality(names[0], arrays), tuple(by_field[names[0]]["train"].shape[1:])
+    inputs = {split: _joined(by_field, split) for split in by_field[names[0]]}
     augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
     if size is not None and modality != "image":
         raise DataError(f"{plain(path)}: size={size}: only images can be resized, and these are {modality}s.")
-    form: dict[str, Any] = {"size": size or tuple(shape[1:]), "augment": augment}
+    fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names[:50]}
+    form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
+    more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
     if arrays["y_train"].dtype.kind == "f" or "values" in arrays:
-        names = _value_names(path, arrays)
-        targets = {s: _values(path, f"y_{s}", arrays, len(names)) for s in inputs}
+        value_names = _value_names(path, arrays)
+        targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
-        return SourceData(
-            "regression", (), splits=splits, target="values", value_names=names, modality=modality, **form
-        )
+        return SourceData("regression", (), splits=splits, target="values", value_names=value_names, **form, **more)
     class_names = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
     classes = () if class_names else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
     sizes = [len(names) for names in class_names.values()] or [len(classes)]
     splits = _splits(path, arrays, inputs, {s: _class_labels(path, arrays, s, sizes) for s in inputs})
     if class_names:
-        return replace(multi_task_data(class_names, splits=splits, **form), modality=modality)
-    return SourceData("classification", classes, splits=splits, modality=modality, **form)
+        return replace(multi_task_data(class_names, splits=splits, **form), **more)
+    return SourceData("classification", classes, splits=splits, **form, **more)
 
 
-def _modality(arrays: dict[str, Array]) -> str:
-    """Return the modality that the file names, or the one that the shape of x tells.
+def _field(path: Path, name: str, arrays: dict[str, Array]) -> dict[str, Tensor]:
+    """Return one input of each split.
+
+    Raises: DataError if the splits' samples differ in shape.
+    """
+    modality = _modality(name, arrays)
+    inputs = {
+        s: _inputs(path, f"{name}_{s}", arrays[f"{name}_{s}"], modality, arrays)
+        for s in SPLITS
+        if f"{name}_{s}" in arrays
+    }
+    for split, x in inputs.items():
+        if x.shape[1:] != inputs["train"].shape[1:]:
+            raise DataError(
+                f"{plain(path)}: {modality}s of train are {tuple(inputs['train'].shape[1:])}, of {split} "
+                f"{tuple(x.shape[1:])}: expected one shape."
+            )
+    return inputs
+
+
+def _joined(by_field: Mapping[str, Mapping[str, Tensor]], split: str) -> Inputs:
+    """Return a split's inputs: a tensor, or several by name.
+
+    Raises: DataError if an input lacks the split, or has another number of samples.
+    """
+    inputs = {name: splits.get(split) for name, splits in by_field.items()}
+    present = {name: x for name, x in inputs.items() if x is not None}
+    lengths = {name: len(x) for name, x in present.items()}
+    if len(present) < len(inputs) or len({*lengths.values()}) > 1:
+        missing = ", ".join(f"{name}_{split}" for name in inputs if name not in present)
+        raise DataError(
+            f"npz: {f'there is no {missing}' if missing else f'{split} has {lengths} samples'}: expected all inputs of "
+            "each sample."
+        )
+    return present if len(present) > 1 else next(iter(present.values()))
+
+
+def _modality(name: str, arrays: dict[str, Array]) -> str:
+    """Return the modality that the file names, or the one that the shape of an input tells.
 
     Raises: ConfigError for an unknown name.
     """
-    if "modality" in arrays:
-        return modalities.find(str(arrays["modality"])).name
-    return {2: "table", 5: "volume"}.get(arrays["x_train"].ndim, "image")
+    key = "modality" if name == "x" else f"modality_{name}"
+    if key in arrays:
+        return modalities.find(str(arrays[key])).name
+    return {2: "table", 5: "volume"}.get(arrays[f"{name}_train"].ndim, "image")
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -176,17 +213,18 @@ def _values(path: Path, key: str, arrays: dict[str, Array], count: int) -> Tenso
 
 
 def _splits(
-    path: Path, arrays: dict[str, Array], inputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]
+    path: Path, arrays: dict[str, Array], inputs: Mapping[str, Inputs], targets: Mapping[str, Tensor]
 ) -> dict[str, InMemorySplit]:
     """Return the splits, with their groups if there are any."""
     splits = {}
     for split, x in inputs.items():
         y, groups = targets[split], arrays.get(f"groups_{split}")
-        if len(x) != len(y):
+        count = len(x) if isinstance(x, Tensor) else len(next(iter(x.values())))
+        if count != len(y):
             raise DataError(
-                f"{plain(path)}: {len(x)} samples in x_{split}, {len(y)} targets in y_{split}: expected as many."
+                f"{plain(path)}: {count} samples in x_{split}, {len(y)} targets in y_{split}: expected as many."
             )
-        if groups is not None and (groups.shape != (len(x),) or groups.dtype.kind not in "iu"):
+        if groups is not None and (groups.shape != (count,) or groups.dtype.kind not in "iu"):
             raise DataError(f"{plain(path)}: groups_{split} is {groups.dtype} {groups.shape}: expected integers (N,).")
         numbers = None if groups is None else torch.from_numpy(groups.astype(np.int64))
         splits[split] = InMemorySplit(x, y, groups=numbers)
@@ -195,7 +233,8 @@ def _splits(
 
 def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Array]) -> Tensor:
     """Convert inputs to (N, C, …), uint8 or float32."""
-    if modality == "image" and "modality" not in arrays:
+    name = key.rpartition("_")[0]
+    if modality == "image" and ("modality" if name == "x" else f"modality_{name}") not in arrays:
         return _images(path, key, x)
     dimensions = 2 + modalities.find(modality).positions
     if x.ndim != dimensions or 0 in x.shape:
