@@ -13,7 +13,7 @@ import torch
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import load_into, read_weights
-from tutelage.models.providers import SOURCES, creation_error
+from tutelage.models.providers import SOURCES, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
@@ -43,22 +43,23 @@ def create(
     *,
     classes: int,
     channels: int = 3,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     pretrained: bool | None = None,
     task: str = "classification",
     weights: str | Path | None = None,
 ) -> LoadedModel:
     """Create the model of that name, for `classes` outputs.
 
-    Random weights are a function of torch's seed. If `size` is given, the model is run once on an image of that size,
+    Random weights are a function of torch's seed. If `size` is given, the model is run once on an input of that size,
     unless it is your own.
 
     Args:
         name: a built-in network (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
             `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
         classes: number of outputs.
-        channels: of the images.
-        size: height and width of the images.
+        channels: of the inputs; the columns of a table.
+        size: the length of each dimension of the inputs: () for rows of a table, (T,) for series, (H, W) for images,
+            (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
         task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
@@ -108,6 +109,8 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
         if model is not None:
+            refuse_other_inputs(name, family.dimensions, request)
+        if model is not None:
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
@@ -127,15 +130,15 @@ def hint_at_libraries(name: str) -> str:
 
 
 def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
-    """Run the model once on an image of the requested size.
+    """Run the model once on an input of the requested size.
 
     Raises: ModelError if it fails, or returns another number of classes.
     """
     assert request.size is not None
-    training, image = loaded.model.training, torch.zeros(1, request.channels, *request.size)
+    training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)
     try:
         with torch.no_grad():
-            response = compute_response(loaded.model.eval(), image)
+            response = compute_response(loaded.model.eval(), example)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise creation_error(loaded.name, request, error) from error
     finally:
