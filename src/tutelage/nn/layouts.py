@@ -1,4 +1,4 @@
-"""The layouts of features of a series: its map (B, C, T), or tokens (B, N, C), told apart by the model's modules."""
+"""The layouts of features of a series: its map (B, C, T), or tokens (B, N, C); the model's modules decide."""
 
 from __future__ import annotations
 

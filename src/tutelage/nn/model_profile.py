@@ -45,7 +45,7 @@ class LayerInfo:
 
     @property
     def is_map(self) -> bool:
-        """Whether it is a map (C, T), (C, H, W) or (C, D, H, W)."""
+        """True for a map (C, T), (C, H, W) or (C, D, H, W)."""
         return self.is_series or len(self.shape) in (3, 4)
 
     @property
