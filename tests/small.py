@@ -41,7 +41,17 @@ def scenes(count: int = 16, side: int = 8, labelled: float = 0.7) -> DataModule:
     targets[torch.rand(count, side, side, generator=generator) > share] = 255
     part = InMemorySplit(images, targets)
     return DataModule(
-        "scenes", "segmentation", ("a", "b", "c"), 3, (side, side), (0.5,) * 3, (0.3,) * 3, part, part, part
+        "scenes",
+        "segmentation",
+        ("a", "b", "c"),
+        3,
+        (side, side),
+        (0.5,) * 3,
+        (0.3,) * 3,
+        part,
+        part,
+        part,
+        target="mask",
     )
 
 
@@ -135,3 +145,19 @@ class Rows(Callback):
 
     def of(self, kind: str) -> list[dict]:
         return [row for row in self.rows if row["kind"] == kind]
+
+
+class Crash(Exception):
+    """Raised by `CrashAt`."""
+
+
+class CrashAt(Callback):
+    """Fails at a training's event of this number, counted over the whole run."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def on_event(self, event: Event) -> None:
+        self.count += 1
+        if self.count > self.number:
+            raise Crash

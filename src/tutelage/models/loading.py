@@ -132,7 +132,7 @@ def hint_at_libraries(name: str) -> str:
 def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
     """Run the model once on an input of the requested size.
 
-    Raises: ModelError if it fails, or returns another number of classes.
+    Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
     training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)

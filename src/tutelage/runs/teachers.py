@@ -130,6 +130,8 @@ class TeacherFactory:
             "size": parse_size(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
         }
+        if data.values is not None and network.values not in (None, data.values):
+            options["rescale"] = data.values.conversion_from(network.values)
         teacher_data = self.networks.with_normalisation_of(network, data)
         if (teacher_data.mean, teacher_data.std) == (data.mean, data.std):
             return Frozen(network.model, self.task, **options)

@@ -38,8 +38,11 @@ class Frozen(ConvertibleModule, Teacher):
         precision: "32", or "bf16" or "16" to run the network under autocast if the device computes natively in that
             type; the response is float32.
         folded: fold batch norms into the layers before them, which is exact up to rounding; `model` isn't changed.
-        size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized.
+        size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized. Other
+            inputs have no size to choose.
         untrained: a description of the layers that are untrained; empty if there are none.
+        rescale: factors and summands per output, if the network's estimates are scaled in another way than the batch's
+            targets.
 
     Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
     an unknown precision.
@@ -63,6 +66,7 @@ class Frozen(ConvertibleModule, Teacher):
         folded: bool = False,
         size: int | tuple[int, int] | None = None,
         untrained: str = "",
+        rescale: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
@@ -80,8 +84,10 @@ class Frozen(ConvertibleModule, Teacher):
         self.untrained = untrained
         self.checked = False
         self.metadata: dict[str, Any] = {}
-        self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
-        self.register_buffer("shift", None if shift is None else torch.tensor(shift).view(1, -1, 1, 1))
+        self.rescale: Tensor | None
+        self.register_buffer("rescale", None if rescale is None else torch.tensor(rescale))
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        self.register_buffer("shift", None if shift is None else torch.tensor(shift))
         self.eval()
 
     def adapt_inputs(self, batch: Batch) -> Batch:
@@ -90,7 +96,8 @@ class Frozen(ConvertibleModule, Teacher):
         if not isinstance(x, Tensor):
             return batch
         if self.scale is not None and self.shift is not None:
-            x = x * self.scale + self.shift
+            shape = (-1, *(1 for _ in x.shape[2:]))
+            x = x * self.scale.view(shape) + self.shift.view(shape)
         if self.size is not None:
             x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
         return replace(batch, inputs=x)
@@ -111,7 +118,11 @@ class Frozen(ConvertibleModule, Teacher):
             teacher_outputs = self.feature_extractor(inputs)
         if not self.checked:
             self._check_finite(teacher_outputs)
-        return Outputs(self.task.response(teacher_outputs.response, batch), teacher_outputs.features, self.metadata)
+        response = self._rescaled(self.task.response(teacher_outputs.response, batch))
+        return Outputs(response, teacher_outputs.features, self.metadata)
+
+    def _rescaled(self, response: Tensor) -> Tensor:
+        return response if self.rescale is None else response * self.rescale[0] + self.rescale[1]
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.feature_extractor.close()
@@ -150,7 +161,7 @@ class Frozen(ConvertibleModule, Teacher):
         for name, tensor in sorted(self.unfolded[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        scale_and_shift = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
+        scale_and_shift = [None if x is None else x.tolist() for x in (self.scale, self.shift)]
         return {
             "network": hashlib.sha256(repr(self.unfolded[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),
@@ -159,6 +170,7 @@ class Frozen(ConvertibleModule, Teacher):
             "precision": str(self.dtype),
             "folded": self.folded,
             **({} if self.size is None else {"size": self.size}),
+            **({} if self.rescale is None else {"rescale": self.rescale.tolist()}),
         }
 
     def profile(self, batch: Batch) -> ModelProfile:
@@ -168,7 +180,7 @@ class Frozen(ConvertibleModule, Teacher):
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
-        return replace(profile, response=self.task.response(profile.response, batch))
+        return replace(profile, response=self._rescaled(self.task.response(profile.response, batch)))
 
 
 def describe_untrained_layers(teacher: nn.Module) -> str:
