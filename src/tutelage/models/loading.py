@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,12 @@ def families() -> Iterator[type[ZooNetwork]]:
             if isinstance(family, type) and issubclass(family, ZooNetwork) and family.__module__ == module.__name__
             if family is not ZooNetwork
         )
+
+
+def input_dimensions(name: str) -> int:
+    """Return the number of dimensions of the inputs of that network, besides the channels; 2 if it isn't built-in."""
+    fitting = (family for family in families() if re.fullmatch(family.pattern, name.replace("-", "_")))
+    return next((family.dimensions for family in fitting), 2)
 
 
 def available() -> dict[str, str]:
