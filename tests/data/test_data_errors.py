@@ -58,7 +58,7 @@ def test_python_that_raises_or_returns_something_else(tmp_path, monkeypatch):
         ({"x_train": None}, "no array 'x_train'"),
         ({"y_train": None}, "no array 'y_train'"),
         ({"y_test": None}, "has x_test but no y_test"),
-        ({"x_train": np.zeros((40, 8, 8, 5), np.uint8)}, r"shape \(40, 8, 8, 5\)"),
+        ({"x_train": np.zeros((40, 8, 8, 9), np.uint8)}, r"shape \(40, 8, 8, 9\)"),
         ({"x_train": np.zeros((40, 3, 8, 3), np.uint8)}, "expected"),
         ({"x_train": np.zeros((40, 8), np.uint8)}, r"x_test has shape \(12, 8, 8, 3\): expected \(N, C\) for table"),
         ({"x_train": np.zeros((40, 0, 8, 3), np.uint8)}, "expected"),

@@ -33,7 +33,7 @@ def test_arrays_of_any_dimensions_are_data(tmp_path, modality):
     batch = next(data.batches("train", 1000, train=False))
     assert batch.inputs.shape[1:] == SHAPES[modality]
     assert batch.inputs.movedim(1, 0).flatten(1).mean(1).abs().max() < 0.05
-    assert data.example(2).shape == (2, *SHAPES[modality])
+    assert data.example(2).inputs.shape == (2, *SHAPES[modality])
     assert len(data.classes) == 3
 
 

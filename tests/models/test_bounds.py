@@ -21,6 +21,7 @@ KEYS = {"teacher": "cnn2", "student": "cnn2", "limit": 64, "device": "cpu", "tea
     [
         "resnet20000000", "resnet2006", "resnet1202x512", "resnet20x2000", "cnn99999", "cnn1999", "seg99999", "seg1000",
         "wrn_4_99999", "wrn_40_1000", "wrn_99994_1", "shufflenetv2_9999x", "vgg9999999", "resnet" + "9" * 200,
+        "conv1d-2001-4", "conv3d-8-2000", "mlp-2001", "mlp" + "-8" * 2001, "mlp-2000" + "-2000" * 99,
     ],
 )  # fmt: skip
 def test_networks_larger_than_anybody_wants_are_refused(name):

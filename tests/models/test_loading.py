@@ -128,7 +128,7 @@ def test_torchvision_segmentation():
 
 
 def test_an_image_too_small_is_refused_when_the_model_is_made():
-    with pytest.raises(ModelError, match=r"torchvision:alexnet can't be made for .* inputs of 32×32: .*too small"):
+    with pytest.raises(ModelError, match=r"torchvision:alexnet can't be made for .* images of 32×32: .*too small"):
         create("torchvision:alexnet", classes=5, size=(32, 32))
 
 

@@ -17,6 +17,9 @@ PARAMETERS = {
     "mobilenetv2_half": 812_836, "shufflenetv1": 949_258, "shufflenetv2": 1_355_528,
 }  # fmt: skip
 
+OTHERS = {"conv1d-3-8": (40,), "conv3d-3-4": (9, 8, 10), "mlp-16-8": (), "mlp-16-8-plain": ()}
+"""Networks for other inputs than images, with a size of these."""
+
 SMALL = ("resnet8", "resnet14x2", "wrn-16-1", "vgg8", "mobilenetv2_half", "shufflenetv1", "shufflenetv2_0.5x", "cnn4")
 
 
@@ -28,7 +31,7 @@ def test_sizes_are_the_published_ones(name):
 
 
 def test_every_family_is_tried_here():
-    tried = {type(create(name, classes=2).model) for name in SMALL}
+    tried = {type(create(name, classes=2).model) for name in (*SMALL, *OTHERS)}
     assert tried == {family for family in families() if family.task == "classification"}
 
 
@@ -41,6 +44,37 @@ def test_any_image_gives_a_class_vector(name, channels, side):
     response.square().sum().backward()
     silent = [key for key, parameter in model.named_parameters() if parameter.grad is None]
     assert not silent
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("channels", [1, 5])
+def test_series_voxels_and_rows_give_a_class_vector(name, channels):
+    model = create(name, classes=7, channels=channels, size=OTHERS[name]).model
+    response = model(torch.randn(2, channels, *OTHERS[name]))
+    assert response.shape == (2, 7)
+    response.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("conv1d-3-8", (8, 8), "a network for series, and the inputs are images of 8×8: use resnet20"),
+        ("cnn4", (40,), "a network for images, and the inputs are series of 40: use conv1d-3-16"),
+        ("resnet8", (), "a network for images, and the inputs are rows of a table: use mlp-64-64"),
+        ("mlp-8", (4, 4, 4), "a network for rows of a table, and the inputs are voxels of 4×4×4: use conv3d-3-8"),
+        ("timm:resnet18", (40,), "a network for images, and the inputs are series of 40"),
+        ("torchvision:resnet18", (2, 2, 2), "a network for images, and the inputs are voxels of 2×2×2"),
+    ],
+)
+def test_inputs_of_another_kind_are_refused(name, size, words):
+    with pytest.raises(ConfigError, match=words):
+        create(name, classes=4, size=size)
+
+
+def test_a_perceptron_takes_rows_only():
+    with pytest.raises(ModelError, match=r"takes rows \(B, columns\), got \(2, 3, 3\)"):
+        create("mlp-8", classes=4).model(torch.randn(2, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +103,7 @@ def test_stages_are_the_benchmarks(name, shapes):
     assert all(torch.equal(output, copy) for output, copy in seen)
 
 
-@pytest.mark.parametrize("name", [*SMALL, "seg8"])
+@pytest.mark.parametrize("name", [*SMALL, *OTHERS, "seg8"])
 def test_nothing_works_in_place(name):
     model = create(name, classes=4, task="segmentation" if name == "seg8" else "classification").model
     assert not any(getattr(module, "inplace", False) for module in model.modules())
@@ -112,7 +146,7 @@ def test_convolutions_begin_as_he_says():
     assert all((m.weight == 1).all() and (m.bias == 0).all() for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-@pytest.mark.parametrize("name", [*SMALL, "seg8"])
+@pytest.mark.parametrize("name", [*SMALL, *OTHERS, "seg8"])
 def test_weights_are_a_function_of_the_seed(name):
     task = "segmentation" if name == "seg8" else "classification"
 
@@ -134,6 +168,9 @@ def test_weights_are_a_function_of_the_seed(name):
         ("vgg12", "8, 11, 13, 16, 19, got 12"),
         ("shufflenetv2_3x", "0.5, 1, 1.5, 2, got 3"),
         ("cnn0", "cnn0: expected a width of 1 or more"),
+        ("conv1d-9-4", "conv1d-9-4: expected a depth from 1 to 8 and a width of 1 or more"),
+        ("conv3d-0-4", "expected a depth from 1 to 8"),
+        ("mlp-8-0", "mlp-8-0: expected widths of 1 or more"),
     ],
 )
 def test_depths_and_widths_that_do_not_exist(name, words):

@@ -113,7 +113,7 @@ def test_refuses_forms_that_do_not_match(maker: connectors.ConnectorFactory) -> 
     with pytest.raises(ConfigError, match=r"\(3, 16, 6\) to the teacher's \(3, 5, 4, 4\): expected two maps"):
         build_connector(maker, *maps((16, 6), (5, 4, 4)))
     with pytest.raises(ConfigError, match=r"isn't a vector"):
-        build_connector(Linear, *maps((2, 3, 4, 5), (5,)))
+        build_connector(Linear, *maps((2, 3, 4, 5, 6), (5,)))
 
 
 @pytest.mark.parametrize("grid", [Grid(7, 7), Grid(14, 14, 1), Grid(14, 14, 5), Grid(3, 8), Grid(8, 3, 2)])
@@ -137,10 +137,26 @@ def test_maps_and_vectors_are_unchanged() -> None:
     assert as_vector(as_vector(s)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("count", [16, 17, 90])
-def test_a_grid_is_never_guessed(count: int) -> None:
-    with pytest.raises(ConfigError, match="name the layer as LAYER:map"):
-        as_map(torch.randn(1, count, 3))
+@pytest.mark.parametrize("sizes", [(7,), (7, 6), (7, 6, 5)])
+def test_maps_of_every_dimension_are_unchanged(sizes: tuple[int, ...]) -> None:
+    feature = torch.randn(2, 3, *sizes)
+    assert as_map(feature) is feature
+
+
+@pytest.mark.parametrize("name", ["regressor", "conv1x1"])
+@pytest.mark.parametrize("teacher", [8, 4, 16, 5, 1, 12, 9])
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_connects_series_and_voxels(name: str, teacher: int, dimensions: int) -> None:
+    s, t = maps((3, *[8] * dimensions), (5, *[teacher] * dimensions))
+    connector = build_connector(name, s, t)
+    assert connector(s).shape == t.shape
+    assert type(connector.conv).__name__ in (f"Conv{dimensions}d", f"ConvTranspose{dimensions}d")
+
+
+def test_linear_averages_voxels_and_the_tokens_of_a_series() -> None:
+    s, t = torch.randn(4, 3, 2, 2, 2), torch.randn(4, 7, 5)
+    assert build_connector("linear", s, t)(s).shape == (4, 5)
+    torch.testing.assert_close(as_vector(s), s.flatten(2).mean(2))
 
 
 @pytest.mark.parametrize("grid", [Grid(4, 4), Grid(2, 8), Grid(4, 4, 2), Grid(9, 9, 1)])

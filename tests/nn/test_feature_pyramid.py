@@ -72,15 +72,22 @@ def test_any_sizes_and_every_parameter_learns(shapes):
     assert all(p.grad is not None for p in pyramid.parameters())
 
 
-@pytest.mark.parametrize(("shape", "message"), [((2, 6), "isn't a map"), ((2, 17, 6), "name the layer as LAYER:map")])
-def test_a_feature_that_is_not_a_map_is_refused(shape, message):
-    with pytest.raises(ConfigError, match=message):
-        FeaturePyramid([torch.randn(shape)] * 2, 5)
+def test_a_feature_that_is_not_a_map_is_refused():
+    with pytest.raises(ConfigError, match="isn't a map"):
+        FeaturePyramid([torch.randn(2, 6)] * 2, classes=3)
+
+
+@pytest.mark.parametrize("sizes", [(8,), (4, 4, 4)])
+def test_refines_series_and_voxels(sizes):
+    features = [torch.randn(2, 4, *sizes), torch.randn(2, 6, *[side // 2 for side in sizes])]
+    refined, logits = FeaturePyramid(features, classes=3)(features)
+    assert [x.shape[2:] for x in refined] == [x.shape[2:] for x in features]
+    assert logits.shape == (2, 3)
 
 
 def test_weights_that_fall_below_zero_count_nothing():
     torch.manual_seed(0)
-    fuse, (a, b) = WeightedFusion(2, 3, 1), torch.randn(2, 4, 3, 5, 5)
+    fuse, (a, b) = WeightedFusion(2, 2, 3, 1), torch.randn(2, 4, 3, 5, 5)
     with torch.no_grad():
         fuse.weight.copy_(torch.tensor([3.0, -3.0]))
     torch.testing.assert_close(fuse(a, b), fuse(a, 100 * b))

@@ -42,7 +42,10 @@ class Loss(DataclassModule):
     - `compares`: "response", "stages" (each pair of stages in turn), "review" (all pairs of stages at once, as lists),
       "hint" (one pair, in the middle), "last" (the last pair of stages), or "embedding" (the classifier's input);
       `layers=auto` chooses the layers by it.
-    - `feature_format`: "map" (B, C, H, W), "vector" (B, D), or "" (features as the layers give them).
+    - `feature_format`: "map" (B, C, …), "vector" (B, D), or "" (features as the layers give them; a series' map
+      (B, C, T) as tokens (B, T, C)).
+    - `map_dimensions`: the numbers of dimensions that its maps may have: 1 (B, C, T), 2 (B, C, H, W), 3 (B, C, D, H,
+      W).
     - `flattens`: whether a loss of vectors flattens the maps and tokens of named layers; those of `auto` are averaged.
     - `connector`: the connector that makes the student's feature fit the teacher's, unless the term names another.
     - `list_inputs`: the sides ("student", "teacher") that are lists: of peers, exits or several teachers. A loss of
@@ -75,6 +78,7 @@ class Loss(DataclassModule):
     paper: ClassVar[str] = ""
     compares: ClassVar[str] = "response"
     feature_format: ClassVar[str] = ""
+    map_dimensions: ClassVar[tuple[int, ...]] = (1, 2, 3)
     flattens: ClassVar[bool] = False
     connector: ClassVar[str] = ""
     list_inputs: ClassVar[tuple[str, ...]] = ()
@@ -127,7 +131,7 @@ class Response(Loss):
 
 
 class Feature(Loss):
-    """Abstract: compares features of paired layers, as maps (B, C, H, W)."""
+    """Abstract: compares features of paired layers, as maps (B, C, …) of one, two or three dimensions."""
 
     compares = "stages"
     feature_format = "map"

@@ -9,6 +9,11 @@ from torch import nn
 FILE = "give a file of weights (teacher_weights=FILE, student_weights=FILE)"
 """The mend if published weights are unavailable."""
 
+INPUTS = {0: "rows of a table", 1: "series", 2: "images", 3: "voxels"}
+"""The inputs by the number of their dimensions besides the channels."""
+NETWORKS = {0: "mlp-64-64", 1: "conv1d-3-16", 2: "resnet20", 3: "conv3d-3-8"}
+"""A network by name for each of them."""
+
 
 @dataclass(frozen=True)
 class ModelRequest:
@@ -25,6 +30,14 @@ class ModelRequest:
     def loads_published(self, by_name: bool) -> bool:
         """Return True if published weights are requested; by_name: whether the name names some."""
         return by_name if self.pretrained is None else self.pretrained
+
+    @property
+    def inputs(self) -> str:
+        """The inputs in words, such as `images of 32×32`; empty if their size isn't known."""
+        if self.size is None:
+            return ""
+        kind = INPUTS.get(len(self.size), f"inputs of {len(self.size)} dimensions,")
+        return f"{kind} of {'×'.join(map(str, self.size))}" if self.size else kind
 
     @property
     def is_dense(self) -> bool:

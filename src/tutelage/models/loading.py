@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import pkgutil
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import load_into, read_weights
-from tutelage.models.providers import SOURCES, creation_error
+from tutelage.models.providers import SOURCES, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
 from tutelage.utils import registry
@@ -30,6 +31,12 @@ def families() -> Iterator[type[ZooNetwork]]:
             if isinstance(family, type) and issubclass(family, ZooNetwork) and family.__module__ == module.__name__
             if family is not ZooNetwork
         )
+
+
+def input_dimensions(name: str) -> int:
+    """Return the number of dimensions of the inputs of that network, besides the channels; 2 if it isn't built-in."""
+    fitting = (family for family in families() if re.fullmatch(family.pattern, name.replace("-", "_")))
+    return next((family.dimensions for family in fitting), 2)
 
 
 def available() -> dict[str, str]:
@@ -58,7 +65,8 @@ def create(
             `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
         classes: number of outputs.
         channels: of the inputs; the columns of a table.
-        size: the lengths of the inputs after the channels: height and width of images, () for table rows.
+        size: the length of each dimension of the inputs: () for rows of a table, (T,) for series, (H, W) for images,
+            (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
         task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
@@ -78,11 +86,6 @@ def create(
     source, colon, path = name.partition(":")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
-    if colon and source != "python" and size is not None and len(size) != 2:
-        raise ConfigError(
-            f"{name} takes images, and the inputs have {channels} channels of the size {size}: use a network for such "
-            "inputs (tutelage list models), or python:MODULE:CALLABLE."
-        )
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
@@ -112,6 +115,8 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
             raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
+        if model is not None:
+            refuse_other_inputs(name, family.dimensions, request)
         if model is not None:
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"

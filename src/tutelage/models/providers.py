@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
-from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.models.base import FILE, INPUTS, NETWORKS, LoadedModel, ModelRequest
 from tutelage.models.pretrained import download_error, is_reachable, load_into, offline_unless_reachable
 
 
@@ -23,6 +23,7 @@ def from_timm(request: ModelRequest) -> LoadedModel:
     """A classifier of timm; a tag, as in timm:resnet50.a1_in1k, loads these published weights."""
     library = import_required("timm", "pip install 'tutelage[timm]'")
     refuse_dense("timm", request)
+    refuse_other_inputs(f"timm:{request.name}", 2, request)
     name = request.name
     architecture, _, tag = name.partition(".")
     if not library.is_model(architecture):
@@ -55,6 +56,7 @@ def from_torchvision(request: ModelRequest) -> LoadedModel:
     """A model of torchvision, for classification or segmentation; torchvision:resnet50:DEFAULT loads these weights."""
     from torchvision import models
 
+    refuse_other_inputs(f"torchvision:{request.name}", 2, request)
     name, _, tag = request.name.partition(":")
     names = models.list_models(module=models.segmentation if request.is_dense else models)
     if name not in names:
@@ -111,6 +113,7 @@ def from_hugging_face(request: ModelRequest) -> LoadedModel:
     """An image classifier of Hugging Face transformers: a folder, or the id of a model."""
     library = import_required("transformers", "pip install 'tutelage[transformers]'")
     refuse_dense("hf", request)
+    refuse_other_inputs(f"hf:{request.name}", 2, request)
     name = request.name
     published = request.loads_published(True)
     try:
@@ -132,7 +135,7 @@ def from_hub(library: Any, config: Any, request: ModelRequest, download: bool) -
     trained_on, config.num_channels = getattr(config, "num_channels", 3), request.channels
     if not download:
         if request.size is not None and hasattr(config, "image_size"):
-            config.image_size = request.size[0] if request.size[0] == request.size[1] else request.size
+            config.image_size = request.size[0] if len(set(request.size)) == 1 else request.size
         return LoadedModel(auto.from_config(config, trust_remote_code=False).float(), name)
     model, report = auto.from_pretrained(
         name, config=config, ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=False
@@ -240,6 +243,18 @@ def refuse_dense(source: str, request: ModelRequest) -> None:
         )
 
 
+def refuse_other_inputs(name: str, dimensions: int, request: ModelRequest) -> None:
+    """Reject a network for inputs of another number of dimensions than the requested ones.
+
+    Raises: ConfigError that names networks for them.
+    """
+    if request.size is not None and len(request.size) != dimensions:
+        raise ConfigError(
+            f"{name} is a network for {INPUTS[dimensions]}, and the inputs are {request.inputs}: use "
+            f"{NETWORKS.get(len(request.size), 'python:MODULE:CALLABLE')}."
+        )
+
+
 def not_found(source: str, kind: str, name: str, names: Iterable[str], how: str) -> str:
     """Return the message for a name that a library doesn't have; how: the call that lists the names."""
     near = get_close_matches(name, list(names), n=3)
@@ -256,7 +271,7 @@ def new_head_note(name: str, old_classes: int, request: ModelRequest) -> str:
 def creation_error(name: str, request: ModelRequest, error: Exception) -> ModelError:
     """Return the library's own error, with the requested classes, channels and size."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    size = "" if not request.size else f", inputs of {'×'.join(map(str, request.size))}"
+    size = "" if request.size is None else f", {request.inputs}"
     return ModelError(
         f"{name} can't be made for {request.classes} classes, {request.channels} channels{size}: {reason}"
     )

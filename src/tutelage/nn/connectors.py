@@ -15,7 +15,16 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, unknown
 from tutelage.nn.blocks import BatchNorm
-from tutelage.nn.token_grid import GRID_SYNTAX, Grid
+from tutelage.nn.maps import (
+    adaptive_avg_pool,
+    average_positions,
+    conv,
+    conv_transpose,
+    dimensions_of,
+    interpolate,
+    is_pointwise,
+)
+from tutelage.nn.token_grid import Grid
 
 ConnectorFactory = Callable[[Tensor, Tensor], nn.Module]
 """A callable that builds a connector from an example student feature and an example teacher feature."""
@@ -26,7 +35,7 @@ def build_connector(connector: str | ConnectorFactory, student: Tensor, teacher:
 
     Args:
         connector: A name (`regressor`, `conv1x1`, `linear`, `identity`), or a callable (student, teacher) → module.
-        student: An example of the student's feature, (B, C, H, W), (B, N, C) or (B, C).
+        student: An example of the student's feature: a map (B, C, …), tokens (B, N, C) or a vector (B, C).
         teacher: An example of the teacher's feature, in one of these shapes.
 
     Raises: ConfigError if the name is unknown or the connector can't map one shape to the other.
@@ -46,34 +55,33 @@ def require_known(connector: str) -> str:
 
 
 def as_map(feature: Tensor, grid: Grid | None = None) -> Tensor:
-    """Convert tokens (B, N, C) to a map (B, C, H, W) of the grid's patches; maps are returned unchanged.
+    """Convert tokens (B, N, C) to a map (B, C, H, W) of the grid's patches.
 
-    Raises: ConfigError if tokens come without a grid or don't match it in number, or if the feature is a vector.
+    Without a grid, maps (B, C, …) are returned unchanged: a layer named in form "map" gives such.
+    Raises: ConfigError if tokens don't match the grid in number, or if the feature is no map.
     """
-    if feature.dim() == 4:
-        return feature
-    if feature.dim() != 3:
-        raise ConfigError(f"a feature {format_shape(feature)} isn't a map: expected (B, C, H, W) or tokens (B, N, C).")
-    if grid is None:
+    if feature.dim() == 3 and grid is not None:
+        return grid.map(feature)
+    if feature.dim() not in (3, 4, 5):
         raise ConfigError(
-            f"tokens {format_shape(feature)} aren't a map: name the layer as LAYER:map, which uses the grid that the "
-            f"network declares, or as {GRID_SYNTAX}."
+            f"a feature {format_shape(feature)} isn't a map: expected (B, C, T), (B, C, H, W) or (B, C, D, H, W)."
         )
-    return grid.map(feature)
+    return feature
 
 
 def as_vector(feature: Tensor) -> Tensor:
-    """Average a map (B, C, H, W) or tokens (B, N, C) over all positions to (B, C); vectors are returned unchanged.
+    """Average a map or tokens (B, N, C) over all positions to (B, C); vectors are returned unchanged.
 
+    The map of a series is averaged as tokens (B, T, C), to which `:patches` at the end of a layer's name converts it.
     Raises: ConfigError if the feature has another number of dimensions.
     """
-    if feature.dim() == 4:
-        return feature.mean((2, 3))
+    if feature.dim() in (4, 5):
+        return average_positions(feature)
     if feature.dim() == 3:
         return feature.mean(1)
     if feature.dim() == 2:
         return feature
-    raise ConfigError(f"a feature {format_shape(feature)} isn't a vector: expected (B, C), (B, C, H, W) or (B, N, C).")
+    raise ConfigError(f"a feature {format_shape(feature)} isn't a vector: expected (B, C), a map or tokens (B, N, C).")
 
 
 class Regressor(nn.Module):
@@ -81,11 +89,12 @@ class Regressor(nn.Module):
 
     The convolution is 1×1 for equal sizes, 3×3 of stride 2 from twice the size, transposed 4×4 of stride 2 from half
     the size, and of kernel size 1 + s − t (at most 7) from a slightly larger size; otherwise the map is resized before
-    a 1×1 convolution. Vectors (B, D) go through a linear layer instead.
+    a 1×1 convolution. Maps of one and three dimensions have convolutions of as many. Vectors (B, D) go through a linear
+    layer instead.
 
     Args:
-        student: An example of the student's feature, (B, C, H, W) or (B, D).
-        teacher: An example of the teacher's feature, (B, C', H', W') or (B, D').
+        student: An example of the student's feature, (B, C, …) or (B, D).
+        teacher: An example of the teacher's feature, (B, C', …) or (B, D').
         use_relu: Whether a ReLU follows the batch norm.
     """
 
@@ -97,25 +106,25 @@ class Regressor(nn.Module):
         self.size = teacher.shape[2:]
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C', H', W'), or (B, D) → (B, D')."""
-        if isinstance(self.conv, nn.Conv2d) and self.conv.kernel_size == (1, 1):
+        """(B, C, …) → (B, C', …) of the teacher's size, or (B, D) → (B, D')."""
+        if is_pointwise(self.conv):
             feature = resize(feature, self.size)
         feature = self.bn(self.conv(feature))
         return F.relu(feature) if self.use_relu else feature
 
 
 class Conv1x1(nn.Module):
-    """A 1×1 convolution and batch norm on the map, average-pooled or bilinearly resized to the teacher's size."""
+    """A 1×1 convolution and batch norm on the map, average-pooled or linearly resized to the teacher's size."""
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
         super().__init__()
         require_maps("conv1x1", student, teacher)
-        self.conv = nn.Conv2d(student.shape[1], teacher.shape[1], 1, bias=False)
+        self.conv = conv(dimensions_of(student), student.shape[1], teacher.shape[1], bias=False)
         self.bn = BatchNorm(teacher.shape[1])
         self.size = teacher.shape[2:]
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) → (B, C', H', W')."""
+        """(B, C, …) → (B, C', …) of the teacher's size."""
         return self.bn(self.conv(resize(feature, self.size)))
 
 
@@ -127,7 +136,7 @@ class Linear(nn.Module):
         self.linear = nn.Linear(as_vector(student).shape[1], as_vector(teacher).shape[1])
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, D), (B, D, H, W) or (B, N, D) → (B, D')."""
+        """(B, D), a map (B, D, …) or tokens (B, N, D) → (B, D')."""
         return self.linear(as_vector(feature))
 
 
@@ -145,30 +154,30 @@ def build_convolution(student: Tensor, teacher: Tensor) -> nn.Module:
         return nn.Linear(student.shape[1], teacher.shape[1])
     require_maps("regressor", student, teacher)
     sides = list(zip(student.shape[2:], teacher.shape[2:], strict=True))
-    channels = student.shape[1], teacher.shape[1]
+    like = dimensions_of(student), student.shape[1], teacher.shape[1]
     if all(s == 2 * t for s, t in sides):
-        return nn.Conv2d(*channels, 3, stride=2, padding=1)
+        return conv(*like, 3, stride=2, padding=1)
     if all(2 * s == t for s, t in sides):
-        return nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
+        return conv_transpose(*like, 4, stride=2, padding=1)
     if all(0 <= s - t < 7 for s, t in sides):
-        return nn.Conv2d(*channels, kernel_size=(1 + sides[0][0] - sides[0][1], 1 + sides[1][0] - sides[1][1]))
-    return nn.Conv2d(*channels, 1)
+        return conv(*like, tuple(1 + s - t for s, t in sides))
+    return conv(*like)
 
 
 def resize(feature: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Resize a map: by average pooling if no side grows, otherwise bilinearly."""
+    """Resize a map: by average pooling if no side grows, otherwise linearly."""
     if feature.shape[2:] == size:
         return feature
     if all(side >= target for side, target in zip(feature.shape[2:], size, strict=True)):
-        return F.adaptive_avg_pool2d(feature, (size[0], size[1]))
-    return F.interpolate(feature, size, mode="bilinear", align_corners=False)
+        return adaptive_avg_pool(feature, size)
+    return interpolate(feature, size)
 
 
 def head_logits(features: Sequence[Tensor], heads: Sequence[tuple[Tensor, Tensor]]) -> list[Tensor]:
     """Apply one linear classifier to each feature as a vector, and return the logits, (B, K) each.
 
     Args:
-        features: Features (B, D), (B, D, H, W) or (B, N, D).
+        features: Features as `as_vector` takes them.
         heads: For each feature, the weight (K, D) and the bias (K,) of its classifier.
 
     Raises: ConfigError if a feature's width differs from its classifier's input width.
@@ -184,12 +193,13 @@ def head_logits(features: Sequence[Tensor], heads: Sequence[tuple[Tensor, Tensor
 
 
 def require_maps(name: str, student: Tensor, teacher: Tensor) -> None:
-    """Raise ConfigError unless both features are maps (B, C, H, W)."""
-    if not student.dim() == teacher.dim() == 4:
+    """Raise ConfigError unless both features are maps of one number of dimensions."""
+    if student.dim() != teacher.dim() or student.dim() not in (3, 4, 5):
         raise ConfigError(
             f"connector {name!r} from the student's {format_shape(student)} to the teacher's "
             f"{format_shape(teacher)}: expected "
-            "two maps (B, C, H, W); turn tokens into maps (form 'map'), or use connector 'linear' between vectors."
+            "two maps of as many dimensions; turn tokens into maps (form 'map'), or use connector 'linear' between "
+            "vectors."
         )
 
 

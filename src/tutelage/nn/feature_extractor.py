@@ -24,7 +24,7 @@ from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 class FeatureExtractor(nn.Module):
     """A model whose forward returns Outputs: its response and the features of the named layers.
 
-    Half-precision tensors are returned in float32, and channels-last maps (B, H, W, C) as (B, C, H, W).
+    Half-precision tensors are returned in float32, and channels-last maps (B, …, H, W, C) as (B, C, …, H, W).
 
     Args:
         model: Any network; the hooks are removed by `close`. A compiled one is replaced by the model that was compiled.
@@ -95,8 +95,8 @@ class FeatureExtractor(nn.Module):
         return to_float32(self._channels_first(feature))
 
     def _channels_first(self, x: Tensor) -> Tensor:
-        """Permute a channels-last map (B, H, W, C) to (B, C, H, W)."""
-        return x.permute(0, 3, 1, 2) if is_channels_last(x.shape[1:], self.norm_widths) else x
+        """Permute a channels-last map, (B, H, W, C) or (B, D, H, W, C), to (B, C, …)."""
+        return x.movedim(-1, 1) if is_channels_last(x.shape[1:], self.norm_widths) else x
 
     def close(self) -> nn.Module:
         """Remove the hooks and return the wrapped model."""
@@ -127,8 +127,8 @@ def layer_norm_widths(model: nn.Module) -> set[int]:
 
 
 def is_channels_last(shape: Sequence[int], widths: set[int]) -> bool:
-    """Return whether a map's shape without the batch is (H, W, C), as in Swin: C is then the width of a LayerNorm."""
-    return len(shape) == 3 and shape[-1] in widths and shape[0] not in widths
+    """Return whether a map's shape without the batch is (…, H, W, C), as in Swin: C is the width of a LayerNorm."""
+    return len(shape) in (3, 4) and shape[-1] in widths and shape[0] not in widths
 
 
 def to_float32(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ It is used in training only and isn't exported with the network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from tutelage.nn.blocks import BatchNorm, conv_bn
 from tutelage.nn.connectors import as_map
+from tutelage.nn.maps import adaptive_max_pool, average_positions, conv, dimensions_of
 
 EPS = 1e-6
 
@@ -27,7 +29,7 @@ class FeaturePyramid(nn.Module):
     layers like lat.
 
     Args:
-        features: An example of the features, two or more, shallow to deep: maps (B, C_l, H_l, W_l).
+        features: An example of the features, two or more, shallow to deep: maps (B, C_l, …).
         classes: The number of logits.
         width: The factor of the channels of each level.
         depth: The number of separable convolutions in each `WeightedFusion`.
@@ -39,24 +41,30 @@ class FeaturePyramid(nn.Module):
     def __init__(self, features: Sequence[Tensor], classes: int, width: int = 2, depth: int = 2) -> None:
         super().__init__()
         maps = [as_map(feature) for feature in features]
-        channels = [x.shape[1] for x in maps]
+        dimensions, channels = dimensions_of(maps[0]), [x.shape[1] for x in maps]
+        block, fusion = partial(_conv_bn_relu, dimensions), partial(WeightedFusion, dimensions)
         widths = [width * c for c in channels]
-        self.lateral = nn.ModuleList(_conv_bn_relu(c, w) for c, w in zip(channels, widths, strict=True))
-        self.lateral_back = nn.ModuleList(_conv_bn_relu(c, w) for c, w in zip(channels[1:], widths[1:], strict=True))
-        self.up = nn.ModuleList(_conv_bn_relu(deep, shallow) for shallow, deep in pairwise(widths))
-        self.down = nn.ModuleList(_conv_bn_relu(shallow, deep) for shallow, deep in pairwise(widths))
-        self.fuse = nn.ModuleList(WeightedFusion(2, w, depth) for w in widths[:-1])
+        self.lateral = nn.ModuleList(block(c, w) for c, w in zip(channels, widths, strict=True))
+        self.lateral_back = nn.ModuleList(
+            _conv_bn_relu(dimensions, c, w) for c, w in zip(channels[1:], widths[1:], strict=True)
+        )
+        self.up = nn.ModuleList(block(deep, shallow) for shallow, deep in pairwise(widths))
+        self.down = nn.ModuleList(block(shallow, deep) for shallow, deep in pairwise(widths))
+        self.fuse = nn.ModuleList(fusion(2, w, depth) for w in widths[:-1])
         self.fuse_back = nn.ModuleList(
-            [*(WeightedFusion(3, w, depth) for w in widths[1:-1]), WeightedFusion(2, widths[-1], depth)]
+            [
+                *(fusion(3, w, depth) for w in widths[1:-1]),
+                fusion(2, widths[-1], depth),
+            ]
         )
         self.fc = nn.Linear(widths[-1], classes)
         self.to(maps[0])
 
     def forward(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Maps (B, C_l, H_l, W_l) → the refined maps (B, width·C_l, H_l, W_l) and the logits (B, classes)."""
+        """Maps (B, C_l, …) → the refined maps (B, width·C_l, …) and the logits (B, classes)."""
         maps = [as_map(feature) for feature in features]
         refined = self._refine_upwards(maps, self._fuse_downwards(maps))
-        return refined, self.fc(refined[-1].mean((2, 3)))
+        return refined, self.fc(average_positions(refined[-1]))
 
     def _fuse_downwards(self, maps: list[Tensor]) -> list[Tensor]:
         """Compute P_1 … P_{L−1}, from deep to shallow, and return them shallow to deep."""
@@ -74,7 +82,7 @@ class FeaturePyramid(nn.Module):
         for x, lateral, level, down, fuse in zip(
             maps[1:], self.lateral_back, middle, self.down, self.fuse_back, strict=True
         ):
-            pooled = F.adaptive_max_pool2d(refined[-1], (x.shape[2], x.shape[3]))
+            pooled = adaptive_max_pool(refined[-1], x.shape[2:])
             refined.append(fuse(lateral(x), *level, down(pooled)))
         return refined
 
@@ -85,32 +93,33 @@ class WeightedFusion(nn.Module):
     conv: `depth` depthwise separable 3×3 convolutions with batch norm, with ReLU between them. Initially w = 1.
 
     Args:
+        dimensions: The number of the maps' dimensions.
         count: The number of maps.
         channels: The number of channels of each map.
         depth: The number of convolutions.
     """
 
-    def __init__(self, count: int, channels: int, depth: int) -> None:
+    def __init__(self, dimensions: int, count: int, channels: int, depth: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(count))
-        self.convs = nn.ModuleList(_separable(channels) for _ in range(depth))
+        self.convs = nn.ModuleList(_separable(dimensions, channels) for _ in range(depth))
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """Maps (B, C, H, W) → their fused map (B, C, H, W)."""
+        """Maps (B, C, …) → their fused map (B, C, …)."""
         weight = F.relu(self.weight)
         x = torch.stack([w * x for w, x in zip(weight / (weight.sum() + EPS), maps, strict=True)]).sum(0)
-        for conv in self.convs:
-            x = F.relu(conv(x))
+        for separable in self.convs:
+            x = F.relu(separable(x))
         return x
 
 
-def _conv_bn_relu(channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(conv_bn(channels, out_channels), nn.ReLU())
+def _conv_bn_relu(dimensions: int, channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(conv_bn(dimensions, channels, out_channels), nn.ReLU())
 
 
-def _separable(channels: int) -> nn.Sequential:
+def _separable(dimensions: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False),
-        nn.Conv2d(channels, channels, 1, bias=False),
+        conv(dimensions, channels, channels, 3, padding=1, groups=channels, bias=False),
+        conv(dimensions, channels, channels, bias=False),
         BatchNorm(channels),
     )

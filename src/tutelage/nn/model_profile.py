@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import combinations, count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ModelError
+from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.feature_extractor import (
     FeatureExtractor,
     apply_model,
@@ -21,14 +22,18 @@ from tutelage.nn.feature_extractor import (
     layer_norm_widths,
     run_once,
 )
-from tutelage.nn.token_grid import with_form
+from tutelage.nn.layouts import is_series
+from tutelage.nn.token_grid import is_series_feature, split_layer_name, with_form
 from tutelage.structures import Batch, Inputs
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """A module that ran: name, class, output shape without the batch, depth (order of finishing, 0…1), calls, stage."""
+    """A module that ran: name, class, output shape without the batch, depth (order of finishing, 0…1), calls, stage.
+
+    is_series: whether a shape of two dimensions is the map (C, T) of a series; if not it is tokens (N, C).
+    """
 
     name: str
     kind: str
@@ -36,11 +41,22 @@ class LayerInfo:
     depth: float
     calls: int = 1
     stage: int | None = None
+    is_series: bool = False
+
+    @property
+    def is_map(self) -> bool:
+        """True for a map (C, T), (C, H, W) or (C, D, H, W)."""
+        return self.is_series or len(self.shape) in (3, 4)
+
+    @property
+    def dimensions(self) -> int:
+        """The number of dimensions of its map; tokens are taken as the patches of an image."""
+        return len(self.shape) - 1 if self.is_map else 2
 
     @property
     def grid(self) -> int:
         """The number of positions of its map, or of its tokens."""
-        return math.prod(self.shape[1:]) if len(self.shape) == 3 else self.shape[0]
+        return math.prod(self.shape[1:]) if self.is_map else self.shape[0]
 
     def __str__(self) -> str:
         return f"{self.name} {self.shape}"
@@ -51,9 +67,10 @@ class ModelProfile:
     """A model run on one example: its response, its layers, its stages, its embedding, and any layer's feature.
 
     model, inputs: what was run, the inputs being the example's first two samples. feature: returns the feature of a
-    layer on these. is_trainable: whether a gradient from a layer's feature, or from the response if the name is empty,
-    reaches anything trainable. metadata: facts of the model that losses may require. member_profiles: the profiles of
-    several models whose outputs are joined.
+    layer on these. is_series: whether a layer's feature is the map (B, C, T) of a series. is_trainable: whether a
+    gradient from a layer's feature, or from the response if the name is empty, reaches anything trainable.
+    metadata: facts of the model that losses may require. member_profiles: the profiles of several models whose outputs
+    are joined.
     """
 
     model: nn.Module
@@ -64,12 +81,27 @@ class ModelProfile:
     embedding: str
     metadata: dict[str, Any]
     feature: Callable[[str], Tensor]
+    is_series: Callable[[str], bool]
     is_trainable: Callable[[str], bool]
     member_profiles: Sequence[ModelProfile] = ()
 
     def name_with_form(self, layer: str, form: str) -> str:
-        """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens."""
-        return with_form(layer, form) if self.feature(layer).dim() == 3 else layer
+        """Return the layer's name, in that form (`tutelage.nn.token_grid`) if its feature is tokens.
+
+        form: "map", "patches", or "" for the feature as it is. The map of a series (B, C, T) has a name in form
+        "patches" unless a map is requested, so that every other feature of three dimensions is tokens.
+        Raises: ConfigError if a map is requested of a name in form "patches".
+        """
+        feature = self.feature(layer)
+        if feature.dim() != 3:
+            return layer
+        if form == "map" and split_layer_name(layer)[1] == "patches":
+            raise ConfigError(
+                f"layer {layer!r} is tokens {tuple(feature.shape)}, and a map is compared: name it without :patches."
+            )
+        if self.is_series(layer):
+            return layer if form == "map" else with_form(layer, "patches")
+        return with_form(layer, form) if form else layer
 
     def with_response(self, response: Tensor) -> ModelProfile:
         """Return the profile of one model of the same layers with this response."""
@@ -103,12 +135,18 @@ def profile_model(model: nn.Module, batch: Batch) -> ModelProfile:
         embedding,
         _metadata(model, embedding),
         feature=partial(_feature, model, inputs),
+        is_series=cache(partial(_is_series, model, inputs)),
         is_trainable=partial(_learns, model, inputs),
     )
 
 
 def _feature(model: nn.Module, inputs: Inputs, layer: str) -> Tensor:
     return run_once(model, inputs, [layer])[layer]
+
+
+def _is_series(model: nn.Module, inputs: Inputs, layer: str) -> bool:
+    name = split_layer_name(layer)[0]
+    return is_series_feature(_feature(model, inputs, name), name, model)
 
 
 def _learns(model: nn.Module, inputs: Inputs, layer: str) -> bool:
@@ -132,7 +170,7 @@ def _metadata(model: nn.Module, embedding: str) -> dict[str, Any]:
 
 
 def _last_stage(stages: Sequence[LayerInfo]) -> str:
-    """The name of the last stage, without prefix tokens; empty if there is none."""
+    """The name of the last stage, as tokens without prefix if it has two dimensions; empty if there is none."""
     if not stages:
         return ""
     return with_form(stages[-1].name, "patches") if len(stages[-1].shape) == 2 else stages[-1].name
@@ -165,13 +203,23 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
             _channels_first(tuple(out.shape[1:]), widths),
             (i + 1) / len(outputs),
             calls[name],
+            is_series=is_series(model, name, tuple(out.shape[1:])),
         )
         for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
     intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
-    stages = {x.name: stage for stage, x in enumerate(_stages([x for x in layers if x.name in intact], blocks))}
-    return [LayerInfo(x.name, x.kind, x.shape, x.depth, x.calls, stages.get(x.name)) for x in layers]
+    candidates = _with_dimensions_of(inputs, [x for x in layers if x.name in intact and x.calls == 1])
+    stages = {x.name: stage for stage, x in enumerate(_stages(candidates, blocks))}
+    return [replace(x, stage=stages.get(x.name)) for x in layers]
+
+
+def _with_dimensions_of(inputs: Inputs, layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Leave out maps of another number of dimensions than the inputs, or than most maps if none has as many."""
+    own = {x.dim() - 2 for x in ([inputs] if isinstance(inputs, Tensor) else inputs.values())}
+    counts = Counter(x.dimensions for x in layers if x.is_map)
+    kept = own & counts.keys() or {dimensions for dimensions, _ in counts.most_common(1)}
+    return [x for x in layers if not x.is_map or x.dimensions in kept]
 
 
 def _visit_outputs(model: nn.Module, inputs: Inputs, visit: Callable[[str, nn.Module, object], None]) -> None:
@@ -219,13 +267,13 @@ def parent_names(name: str) -> set[str]:
 
 
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
-    return (shape[2], shape[0], shape[1]) if is_channels_last(shape, widths) else shape
+    return (shape[-1], *shape[:-1]) if is_channels_last(shape, widths) else shape
 
 
 def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:
     """The last layer of each resolution; for a single resolution (ViT), four blocks evenly spaced by depth."""
-    maps = [x for x in layers if len(x.shape) == 3 and x.calls == 1 and x.grid > 1]
-    tokens = [x for x in layers if len(x.shape) == 2 and x.calls == 1 and x.grid > 1]
+    maps = [x for x in layers if x.is_map and x.grid > 1]
+    tokens = [x for x in layers if not x.is_map and len(x.shape) == 2 and x.grid > 1]
     grids: dict[int, list[LayerInfo]] = {}
     for x in maps:
         if x.grid <= min(grids, default=x.grid):  # a decoder's growing resolutions begin no new stage
@@ -283,7 +331,8 @@ def pair_stages(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> l
     """Pair two models' stages in order, so that resolutions and relative depths agree best.
 
     Each stage of the model with fewer stages is paired with one of the other model: of all increasing assignments, the
-    one with the smallest Σ |log₂(grid/grid')|/2 + |depth − depth'|.
+    one with the smallest Σ |log₂(grid/grid')|/d + |depth − depth'|, d the number of the maps' dimensions. Where the two
+    differ in d, a side grid^(1/d) counts relative to the model's first stage.
     Raises: ModelError if a model has no stage.
     """
     for side, stages in (("student", student), ("teacher", teacher)):
@@ -292,10 +341,18 @@ def pair_stages(student: Sequence[LayerInfo], teacher: Sequence[LayerInfo]) -> l
     fewer, more = sorted((student, teacher), key=len)
 
     def cost(pairs: Sequence[tuple[LayerInfo, LayerInfo]]) -> float:
-        return sum(abs(math.log2(a.grid / b.grid)) / 2 + abs(a.depth - b.depth) for a, b in pairs)
+        return sum(_resolution_gap(a, b, fewer[0], more[0]) + abs(a.depth - b.depth) for a, b in pairs)
 
     best = min((list(zip(fewer, chosen, strict=True)) for chosen in combinations(more, len(fewer))), key=cost)
     return best if fewer is student else [(b, a) for a, b in best]
+
+
+def _resolution_gap(a: LayerInfo, b: LayerInfo, first_a: LayerInfo, first_b: LayerInfo) -> float:
+    """The ratio of two stages' sides, as a power of 2; first_a, first_b: the first stages of the two models."""
+    if a.dimensions == b.dimensions:
+        return abs(math.log2(a.grid / b.grid)) / a.dimensions
+    sides = (math.log2(x.grid / first.grid) / x.dimensions for x, first in ((a, first_a), (b, first_b)))
+    return abs(next(sides) - next(sides))
 
 
 def response_profile(response: Tensor) -> ModelProfile:
@@ -305,4 +362,15 @@ def response_profile(response: Tensor) -> ModelProfile:
         raise ModelError(f"layer {layer!r}: this teacher has no layers; use a method that compares logits alone.")
 
     model, inputs = nn.Identity(), torch.empty(0)
-    return ModelProfile(model, inputs, response, [], [], "", {}, feature=no_feature, is_trainable=lambda layer: False)
+    return ModelProfile(
+        model,
+        inputs,
+        response,
+        [],
+        [],
+        "",
+        {},
+        feature=no_feature,
+        is_series=lambda layer: False,
+        is_trainable=lambda layer: False,
+    )

@@ -52,7 +52,7 @@ class Tail(nn.Module):
         for name in self.trunk:
             if len(ends[name]) == self.trunk[name]:
                 model.get_submodule(name).requires_grad_(False)
-        self._check(feature.permute(0, 3, 1, 2) if self.channels_last else feature, response)
+        self._check(feature.movedim(-1, 1) if self.channels_last else feature, response)
 
     def _check(self, feature: Tensor, expected: Tensor) -> None:
         with eval_no_grad(self):
@@ -64,9 +64,9 @@ class Tail(nn.Module):
             )
 
     def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, H, W) or tokens (B, N, C) → the response."""
+        """A map (B, C, …) or tokens (B, N, C) → the response."""
         zeros = _zeros(self.shapes, feature)
-        feature = feature.permute(0, 2, 3, 1) if self.channels_last else feature
+        feature = feature.movedim(1, -1) if self.channels_last else feature
         recording = {self.model.get_submodule(name): list(outputs) for name, outputs in zeros["outputs"].items()}
         recording[self.model.get_submodule(self.layer)] = [feature]
         with replay_outputs(recording):

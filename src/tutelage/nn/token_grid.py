@@ -2,7 +2,7 @@
 
 A suffix of a layer's name converts its tokens: `NAME:map` to a map (B, C, H, W) and `NAME:patches` to the patches
 (B, N, C), by the grid that the network declares for its images; `NAME:HxW+P` to a map of H × W patches after P prefix
-tokens.
+tokens. The map of a series (B, C, T) is such a map already, and `NAME:patches` is its positions as tokens (B, T, C).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
+from tutelage.nn.layouts import is_series
 from tutelage.structures import Inputs
 
 GRID_PATTERN = re.compile(r"(\d+)x(\d+)(?:\+(\d+))?")
@@ -69,19 +70,21 @@ def with_form(layer: str, form: str) -> str:
 
 
 def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs) -> Tensor:
-    """Convert a feature (B, N, C) to the form that its layer's name ends with; other shapes are returned unchanged.
+    """Convert a feature (B, N, C), or (B, C, T) of a series, to the form that its layer's name ends with.
+
+    Other shapes are returned unchanged.
 
     Raises: ConfigError if the grid is unknown or doesn't match the number of tokens.
     """
     name, form = split_layer_name(layer)
     explicit = GRID_PATTERN.fullmatch(form)
-    if feature.dim() != 3:
+    if feature.dim() != 3 or (form and is_series_feature(feature, layer, model)):
         if explicit:
             raise ConfigError(
                 f"layer {name!r} outputs {tuple(feature.shape)}, and {form} is a grid of tokens (B, N, C): expected "
                 f"tokens; name the layer without :{form}."
             )
-        return feature
+        return feature.mT if feature.dim() == 3 and form == "patches" else feature
     if not form:
         return feature
     grid = Grid(*(int(n or 0) for n in explicit.groups())) if explicit else declared_grid(model, inputs)
@@ -96,6 +99,12 @@ def convert_tokens(feature: Tensor, layer: str, model: nn.Module, inputs: Inputs
         return grid.patches(feature) if form == "patches" else grid.map(feature)
     except ConfigError as error:
         raise ConfigError(f"layer {name!r}: {error}") from error
+
+
+def is_series_feature(feature: Tensor, layer: str, model: nn.Module) -> bool:
+    """Return whether the feature of a layer, before any conversion, is the map (B, C, T) of a series."""
+    of_input = split_layer_name(layer)[0].endswith(":in")
+    return is_series(model, module_name(layer), tuple(feature.shape[1:]), of_input)
 
 
 def declared_grid(model: nn.Module, inputs: Inputs) -> Grid | None:

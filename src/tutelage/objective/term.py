@@ -237,7 +237,7 @@ class Term(CheckedArguments, nn.Module):
         if "teacher_head_logits" not in self.loss_inputs[self.loss]:
             return {}
         heads = [available["heads"][int(layer.partition(".")[0])] for layer in wiring.teacher_layers]
-        return {"teacher_head_logits": connectors.head_logits(features, heads)}
+        return {"teacher_head_logits": connectors.head_logits([wiring.to_vector(x) for x in features], heads)}
 
     def _side(self, side: str, outputs: ModelProfile | Outputs) -> Any:
         """Return a side's response, or the list of its members' if the loss takes such."""

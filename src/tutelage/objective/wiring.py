@@ -11,6 +11,7 @@ from torch import Tensor
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Dense, Loss
 from tutelage.nn import connectors
+from tutelage.nn.maps import average_positions
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective import multitask
 from tutelage.objective.pairing import RequestedLayers, describe_layer, pair_layers
@@ -57,6 +58,11 @@ class Wiring:
             return connectors.as_map(feature)
         return connectors.as_vector(feature) if self.feature_format == "vector" else feature
 
+    def to_vector(self, feature: Tensor) -> Tensor:
+        """Return a feature that is in the loss's form averaged over positions, (B, C)."""
+        is_map = self.feature_format == "map" and feature.dim() > 2
+        return average_positions(feature) if is_map else connectors.as_vector(feature)
+
 
 def wire(
     loss: Loss,
@@ -97,7 +103,10 @@ def wire(
 def _wire_layers(
     loss: Loss, request: WiringRequest, student: ModelProfile, teacher: ModelProfile, columns: tuple[int, ...]
 ) -> Wiring:
-    """Pair the layers, and name the form in which their tokens are to be captured."""
+    """Pair the layers, and name the form in which their tokens are to be captured.
+
+    Raises: ConfigError if the loss can't compare maps of their numbers of dimensions.
+    """
     own_kind = request.compares == loss.compares
     flattened = loss.flattens and any(request.layers.values())
     feature_format = "" if loss.feature_format == "vector" and (flattened or not own_kind) else loss.feature_format
@@ -106,9 +115,11 @@ def _wire_layers(
     else:
         form = "patches" if feature_format == "vector" or request.connector == "linear" else ""
     pairs = [
-        (student.name_with_form(s, form), teacher.name_with_form(t, form)) if form else (s, t)
+        (student.name_with_form(s, form), teacher.name_with_form(t, form))
         for s, t in pair_layers(loss, request.compares, request.layers, student, teacher)
     ]
+    if form == "map":
+        refuse_dimensions(loss, [(student.feature(s), teacher.feature(t)) for s, t in pairs])
     return Wiring(
         request.compares,
         request.connector,
@@ -118,6 +129,26 @@ def _wire_layers(
         tuple((describe_layer(student, s), describe_layer(teacher, t)) for s, t in pairs),
         columns,
     )
+
+
+def refuse_dimensions(loss: Loss, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    """Refuse maps of a number of dimensions that a loss isn't for, and pairs of different numbers.
+
+    Raises: ConfigError that names the shapes.
+    """
+    name, known = type(loss).__name__, " or ".join(map(str, loss.map_dimensions))
+    for student, teacher in pairs:
+        shapes = f"{connectors.format_shape(student)} and the teacher's {connectors.format_shape(teacher)}"
+        if student.dim() != teacher.dim() and min(student.dim(), teacher.dim()) > 2:
+            raise ConfigError(
+                f"{name} compares maps position by position: the student's {shapes} have different numbers of "
+                "dimensions; use a loss of vectors, such as rkd, crd or pad, which averages over positions."
+            )
+        if student.dim() > 2 and student.dim() - 2 not in loss.map_dimensions:
+            raise ConfigError(
+                f"{name} compares maps of {known} dimensions, and the student's {shapes} have {student.dim() - 2}; "
+                "use another loss, such as fitnet or at."
+            )
 
 
 TEACHER_OUTPUTS = "teacher outputs"

@@ -17,6 +17,7 @@ import torch
 from tutelage import errors
 from tutelage.config.schema import Config, check
 from tutelage.errors import CacheError, ConfigError, TutelageError, unknown
+from tutelage.nn.memory_format import use_memory_format
 from tutelage.runs import teacher_skill
 from tutelage.runs.inputs import Provided
 from tutelage.runs.run import Run
@@ -66,7 +67,7 @@ def teachers_of(config: Config, provided: Provided | None = None) -> list[Cached
     result = teacher.member_teachers() if isinstance(teacher, RandomMember) else [teacher]
     scheme.to(run.fabric.device)
     if config.channels_last and not config.sharded:
-        scheme.to(memory_format=torch.channels_last)  # as in training, for bitwise identical outputs
+        use_memory_format(scheme, torch.channels_last)  # as in training, for bitwise identical outputs
     scheme.wire(next(data.batches("train", 8, device=run.fabric.device)), len(data.train))
     return [member for member in result if isinstance(member, Cached)]
 

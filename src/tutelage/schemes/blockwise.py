@@ -171,6 +171,6 @@ def replaced_outputs(model: nn.Module, features: Mapping[str, Tensor]) -> Iterat
 
 def _replace_output(feature: Tensor, widths: set[int], module: nn.Module, args: Any, out: Any) -> Any:
     original = out[0] if isinstance(out, tuple | list) else out
-    replacement = feature.permute(0, 2, 3, 1) if is_channels_last(original.shape[1:], widths) else feature
+    replacement = feature.movedim(1, -1) if is_channels_last(original.shape[1:], widths) else feature
     replacement = replacement.to(original.dtype, copy=True)  # the next module may write in place
     return type(out)([replacement, *out[1:]]) if isinstance(out, tuple | list) else replacement

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import format_shape
 from tutelage.nn.feature_extractor import to_float32
+from tutelage.nn.maps import LINEAR_MODES, average_positions, dimensions_of
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
@@ -104,7 +105,8 @@ class DenseVotesPlayer(CheckedArguments, Player):
         """Run one forward; return the weighted terms, with the supervised terms of the auxiliary classifiers added."""
         student_outputs = self.forward_student(batch)
         maps = [student_outputs[layer] for layer in self.layers]
-        head_outputs = [Outputs(to_float32(head(x.mean((2, 3))))) for head, x in zip(self.heads, maps, strict=False)]
+        vectors = [average_positions(x) for x in maps]
+        head_outputs = [Outputs(to_float32(head(x))) for head, x in zip(self.heads, vectors, strict=False)]
         batch_with_votes = replace(batch, extras=batch.extras | {"votes": self.votes(maps, student_outputs.response)})
         losses = self.compare(student_outputs, None, batch_with_votes)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
@@ -121,7 +123,8 @@ class DenseVotesPlayer(CheckedArguments, Player):
         counts = torch.zeros_like(response, dtype=torch.float32)  # half precision counts to 256
         for x, classify in zip(maps, [*self.heads, *last_head], strict=True):
             if self.enlarge > 1:
-                x = F.interpolate(x, scale_factor=float(self.enlarge), mode="bilinear", align_corners=False)
+                mode = LINEAR_MODES[dimensions_of(x)]
+                x = F.interpolate(x, scale_factor=float(self.enlarge), mode=mode, align_corners=False)
             predicted = classify(x.flatten(2).transpose(1, 2)).argmax(2)
             counts.scatter_add_(1, predicted, torch.ones_like(predicted, dtype=counts.dtype))
         return counts
@@ -130,7 +133,7 @@ class DenseVotesPlayer(CheckedArguments, Player):
 def classifier_of_mean(profile: ModelProfile, feature: Tensor) -> str:
     """Return the name of the model's linear classifier if its input is the feature's mean over positions, else ""."""
     name, at, _ = profile.embedding.partition(":in")
-    classifier_input, mean = profile.feature(profile.embedding), feature.mean((2, 3))
+    classifier_input, mean = profile.feature(profile.embedding), average_positions(feature)
     same = (
         bool(at)
         and classifier_input.shape == mean.shape

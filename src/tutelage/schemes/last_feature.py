@@ -50,4 +50,4 @@ class LastFeaturePlayer(IntermediateFeaturePlayer):
 
     def pooled(self, feature: Tensor) -> Tensor:
         """Return the maximum of each channel over positions, (B, D)."""
-        return feature if feature.dim() == 2 else as_map(feature).amax((2, 3))
+        return feature if feature.dim() == 2 else as_map(feature).flatten(2).amax(2)

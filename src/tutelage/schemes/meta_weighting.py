@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from tutelage.errors import ConfigError
-from tutelage.nn.connectors import as_vector
+from tutelage.nn.connectors import as_map
+from tutelage.nn.maps import average_positions
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Turn, unwrap
 from tutelage.schemes.lookahead import LookaheadStudent, Rate, detach_except
@@ -103,4 +104,4 @@ class MetaWeighted(Offline):
         return replace(batch, extras=batch.extras | weights)
 
     def _vectors(self, teacher_outputs: Outputs) -> list[Tensor]:
-        return [as_vector(teacher_outputs[layer]) for layer in self.weighted_layers]
+        return [average_positions(as_map(teacher_outputs[layer])) for layer in self.weighted_layers]

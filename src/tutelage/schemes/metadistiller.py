@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.nn.connectors import as_map, resize
 from tutelage.nn.feature_extractor import eval_no_grad
+from tutelage.nn.maps import average_positions, conv, dimensions_of
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.player import AuxiliaryPlayer
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
@@ -155,7 +156,7 @@ class Generator(AuxiliaryPlayer):
 
     def build(self, features: list[Tensor], classes: int) -> None:
         """Create the modules from an example of the features, shallow to deep."""
-        self.lateral = nn.ModuleList(nn.Conv2d(x.shape[1], WIDTH, 1) for x in features)
+        self.lateral = nn.ModuleList(conv(dimensions_of(x), x.shape[1], WIDTH) for x in features)
         self.fc = nn.ModuleList(nn.Linear(WIDTH, classes) for _ in features)
         self.to(features[0])
 
@@ -166,7 +167,7 @@ class Generator(AuxiliaryPlayer):
         for lateral, fc, feature in reversed(list(zip(self.lateral, self.fc, features, strict=True))):
             level = lateral(as_map(feature))
             above = level if above is None else level + resize(above, level.shape[2:])
-            targets.append(fc(F.relu(above).mean((2, 3))))
+            targets.append(fc(average_positions(F.relu(above))))
         return targets[::-1]
 
     @torch.no_grad()

@@ -129,10 +129,11 @@ def sum_by_name(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 def with_exits(profile: ModelProfile, features: Mapping[str, Tensor]) -> ModelProfile:
     """Return a model's profile with the exits' features among its layers."""
-    exits = [LayerInfo(name, "Head", tuple(x.shape[1:]), 1.0) for name, x in features.items()]
+    exits = [LayerInfo(name, "Head", tuple(x.shape[1:]), 1.0, is_series=x.dim() == 3) for name, x in features.items()]
     return replace(
         profile,
         layers=[*profile.layers, *exits],
         feature=lambda layer: features[layer] if layer in features else profile.feature(layer),
+        is_series=lambda layer: features[layer].dim() == 3 if layer in features else profile.is_series(layer),
         is_trainable=lambda layer: True,  # the exits are trained with the student
     )

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from tutelage.errors import ConfigError, ModelError
 from tutelage.nn.connectors import Conv1x1, as_map
 from tutelage.nn.feature_extractor import eval_no_grad, to_float32
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.objective.player import AuxiliaryPlayer, Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, peer_names, unwrap
@@ -107,12 +108,12 @@ class Critics(AuxiliaryPlayer):
 
     def build(self, names: Iterable[str], example: Tensor) -> None:
         """Create critics for maps of the example's shape."""
-        channels = example.shape[1]
+        dimensions, channels = dimensions_of(example), example.shape[1]
         for name in names:
             self.critics[name] = nn.Sequential(
-                nn.Conv2d(channels, channels, 3, padding=1),
+                conv(dimensions, channels, channels, 3, padding=1),
                 nn.LeakyReLU(0.2),
-                nn.Conv2d(channels, 1, 3, padding=1),
+                conv(dimensions, channels, 1, 3, padding=1),
                 nn.Sigmoid(),
             ).to(example)
 

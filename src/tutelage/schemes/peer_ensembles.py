@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.nn.blocks import BatchNorm
 from tutelage.nn.connectors import as_map, as_vector, resize
+from tutelage.nn.maps import average_positions, conv, dimensions_of
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.structures import Outputs
 
@@ -162,22 +163,24 @@ class FeatureFusion(PeerEnsemble):
         """Create both convolutions and the classifier."""
         (self.layer,) = layers
         maps = self.maps(outputs)
+        dimensions = dimensions_of(maps[0])
         channels, out = sum(x.shape[1] for x in maps), max(x.shape[1] for x in maps)
         self.fuse = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False), BatchNorm(channels), nn.ReLU(),
-            nn.Conv2d(channels, out, 1, bias=False), BatchNorm(out), nn.ReLU(),
+            conv(dimensions, channels, channels, 3, padding=1, groups=channels, bias=False),
+            BatchNorm(channels), nn.ReLU(),
+            conv(dimensions, channels, out, bias=False), BatchNorm(out), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Linear(out, outputs[0].response.shape[1])
 
     def maps(self, outputs: Sequence[Outputs]) -> list[Tensor]:
         """Return the last maps, pooled to the size of the smallest."""
         maps = [as_map(x[self.layer]) for x in outputs]
-        height, width = (min(x.shape[side] for x in maps) for side in (2, 3))
-        return [resize(x, (height, width)) for x in maps]
+        size = tuple(min(sides) for sides in zip(*(x.shape[2:] for x in maps), strict=True))
+        return [resize(x, size) for x in maps]
 
     def group_comparison(self, outputs: list[Outputs]) -> tuple[Outputs, Outputs | None]:
         """Return the group, and the logits of the classifier of the fused maps."""
-        fused = self.classifier(self.fuse(torch.cat(self.maps(outputs), dim=1)).mean((2, 3)))
+        fused = self.classifier(average_positions(self.fuse(torch.cat(self.maps(outputs), dim=1))))
         return Outputs(outputs[0].response, member_outputs=outputs), Outputs(fused)
 
 

@@ -125,7 +125,7 @@ def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: 
     """Return the profile of a pyramid on a model: its stages are the model's, refined."""
     features = {f"refined{k}": x for k, x in enumerate(refined)}
     stages = [
-        LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k)
+        LayerInfo(name, "Pyramid", tuple(x.shape[1:]), stage.depth, stage=k, is_series=x.dim() == 3)
         for k, (stage, (name, x)) in enumerate(zip(profile.stages, features.items(), strict=True))
     ]
 
@@ -142,6 +142,7 @@ def refined_profile(profile: ModelProfile, refined: Sequence[Tensor], response: 
         embedding=stages[-1].name,
         metadata={},
         feature=feature,
+        is_series=lambda layer: feature(layer).dim() == 3,
         is_trainable=lambda layer: True,  # the pyramid is trained with the student
         member_profiles=(),
     )

@@ -122,6 +122,10 @@ def join_profiles(profiles: Sequence[ModelProfile], response: Tensor) -> ModelPr
         member, _, name = layer.partition(".")
         return profiles[int(member)].feature(name)
 
+    def is_series(layer: str) -> bool:
+        member, _, name = layer.partition(".")
+        return profiles[int(member)].is_series(name)
+
     heads = [profile.metadata.get("head") for profile in profiles]
     return replace(
         profiles[0],
@@ -131,6 +135,7 @@ def join_profiles(profiles: Sequence[ModelProfile], response: Tensor) -> ModelPr
         embedding=f"0.{profiles[0].embedding}",
         metadata={} if None in heads else {"heads": heads},
         feature=feature,
+        is_series=is_series,
         is_trainable=lambda layer: False,  # teachers aren't trained
         member_profiles=profiles,
     )

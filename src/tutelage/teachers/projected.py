@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
+from tutelage.nn.token_grid import split_layer_name
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher, TeacherWrapper
 from tutelage.utils.options import Width
@@ -39,6 +40,7 @@ class Projected(TeacherWrapper):
                 "teacher_width."
             )
         self.width = width
+        self.is_series: Callable[[str], bool] = lambda layer: False
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -50,18 +52,23 @@ class Projected(TeacherWrapper):
         """Return the response, and the projected features."""
         return self._project_outputs(self.teacher(batch, layers))
 
-    def _project_outputs(self, teacher_outputs: Outputs) -> Outputs:
-        features = {layer: project_feature(x, self.width) for layer, x in teacher_outputs.features.items()}
+    def _project_outputs(self, teacher_outputs: Outputs, prefix: str = "") -> Outputs:
+        features = {
+            layer: project_feature(x, self.width, _is_series_map(self.is_series, f"{prefix}{layer}", x))
+            for layer, x in teacher_outputs.features.items()
+        }
         return Outputs(
             teacher_outputs.response,
             features,
             _without_heads(teacher_outputs.metadata),
-            [self._project_outputs(x) for x in teacher_outputs.member_outputs],
+            [self._project_outputs(x, f"{prefix}{m}.") for m, x in enumerate(teacher_outputs.member_outputs)],
         )
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the wrapped teacher's profile, with its features projected and without its classifier."""
-        return project_profile(self.teacher.profile(batch), self.width)
+        profile = self.teacher.profile(batch)
+        self.is_series = profile.is_series
+        return project_profile(profile, self.width)
 
     def identity(self) -> dict[str, Any] | None:
         """Return the wrapped teacher's identity, and the width."""
@@ -71,10 +78,15 @@ class Projected(TeacherWrapper):
 
 def project_profile(profile: ModelProfile, width: int) -> ModelProfile:
     """Return the profile with its features projected and without its classifier."""
+
+    def feature(layer: str) -> Tensor:
+        x = profile.feature(layer)
+        return project_feature(x, width, _is_series_map(profile.is_series, layer, x))
+
     return replace(
         profile,
         metadata=_without_heads(profile.metadata),
-        feature=lambda layer: project_feature(profile.feature(layer), width),
+        feature=feature,
         member_profiles=[project_profile(member, width) for member in profile.member_profiles],
     )
 
@@ -84,9 +96,17 @@ def _without_heads(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if name not in ("head", "heads")}
 
 
-def project_feature(feature: Tensor, width: int) -> Tensor:
-    """Project a map (B, C, H, W), tokens (B, N, C) or vectors (B, C) to at most `width` channels."""
-    dim = 2 if feature.dim() == 3 else 1
+def _is_series_map(is_series: Callable[[str], bool], layer: str, feature: Tensor) -> bool:
+    """Return whether the feature is the map of a series, and not its positions as tokens."""
+    return feature.dim() == 3 and split_layer_name(layer)[1] != "patches" and is_series(layer)
+
+
+def project_feature(feature: Tensor, width: int, is_series: bool = False) -> Tensor:
+    """Project a map (B, C, …), tokens (B, N, C) or vectors (B, C) to at most `width` channels.
+
+    is_series: whether a feature of three dimensions is the map (B, C, T) of a series.
+    """
+    dim = 2 if feature.dim() == 3 and not is_series else 1
     channels = feature.shape[dim]
     if channels <= width:
         return feature

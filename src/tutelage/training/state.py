@@ -17,6 +17,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
 from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.nn.feature_extractor import FeatureExtractor
+from tutelage.nn.memory_format import use_memory_format
 from tutelage.objective.player import refuse_single_sample
 from tutelage.schemes.base import Scheme
 from tutelage.settings import TrainerSettings, refuse_accumulation
@@ -203,7 +204,7 @@ def prepare(
 def _wire(scheme: Scheme, example: Batch, batches: TrainingBatches) -> None:
     scheme.to(batches.fabric.device)
     if batches.memory_format is not None:
-        scheme.to(memory_format=batches.memory_format)
+        use_memory_format(scheme, batches.memory_format)
     scheme.wire(example, len(batches.data.train))
     scheme.to(batches.fabric.device)
     scheme.train()

@@ -20,13 +20,15 @@ DEFAULTS = {"channels": 3, "classes": 10}
 
 
 class LayersKeys(BaseModel):
-    """The keys of `tutelage layers`: the data, or the shape of the images and the number of classes."""
+    """The keys of `tutelage layers`: the data, or the shape of the inputs and the number of classes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     data: NameOrPath | None = Field(None, description="data, as in a run")
-    size: Size | None = Field(None, description="side of the images in pixels, or HEIGHTxWIDTH")
-    channels: int | None = Field(None, ge=1, le=65_536, description="channels of the images")
+    size: Size | None = Field(
+        None, description="side of the images in pixels, or HEIGHTxWIDTH; length of series, side of voxels"
+    )
+    channels: int | None = Field(None, ge=1, le=65_536, description="channels of the inputs; columns of a table")
     classes: int | None = Field(None, ge=1, le=10**6, description="number of classes of the network")
 
 
@@ -36,7 +38,7 @@ def layers(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[data=…] [size=…] [channels=…] [classes=…]", help="The shape of the images, and the classes."
+            metavar="[data=…] [size=…] [channels=…] [classes=…]", help="The shape of the inputs, and the classes."
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="List every module, not only stages and blocks.")] = False,
@@ -97,6 +99,7 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...
     """Create or load the network; return it and the shape (C, …) of its inputs."""
     from tutelage import models
     from tutelage.models import serialization
+    from tutelage.models.loading import input_dimensions
 
     keys = _keys(arguments)
     if serialization.is_run(model):
@@ -104,7 +107,9 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...
         card: serialization.ModelCard = network.card  # type: ignore[assignment]
         return network, (card.channels, *card.size)
     size = keys.get("size", 224 if ":" in model else 32)
-    options = {"size": parse_size(size)} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
+    dimensions = input_dimensions(model)
+    sides = parse_size(size) if dimensions == 2 or not isinstance(size, int) else (size,) * dimensions
+    options = {"size": sides} | {key: keys.get(key, value) for key, value in DEFAULTS.items()}
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data

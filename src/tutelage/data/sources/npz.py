@@ -237,6 +237,8 @@ def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Arr
     if modality == "image" and ("modality" if name == "x" else f"modality_{name}") not in arrays:
         return _images(path, key, x)
     dimensions = 2 + modalities.find(modality).positions
+    if modality == "series" and x.ndim == 2:
+        x = x[:, None]
     if x.ndim != dimensions or 0 in x.shape:
         form = ", ".join("NCDHW"[:dimensions] if modality != "series" else "NCT")
         raise DataError(f"{plain(path)}: {key} has shape {x.shape}: expected ({form}) for {modality} data.")
@@ -254,10 +256,12 @@ def _images(path: Path, key: str, x: Array) -> Tensor:
     if x.ndim == 3:
         x = x[:, None]
     first, last = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 4 and x.shape[3] in (1, 3)
+    if x.ndim == 4 and not first and not last:  # many channels: fewer than the image is high or wide
+        first, last = x.shape[1] < min(x.shape[2:]), x.shape[3] < min(x.shape[1:3])
     if first == last or 0 in x.shape:
         raise DataError(
-            f"{plain(path)}: {key} has shape {x.shape}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; "
-            'for other channels (N, C, H, W) and an array modality="image".'
+            f"{plain(path)}: {key} has shape {x.shape}: expected images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 "
+            "or 3, or less than H and W; for other inputs save an array `modality`: series, volume or table."
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected uint8, or floats in [0, 1].")

@@ -14,6 +14,7 @@ from tutelage.losses.functional.feature_maps import labels_at, pool_to_smaller
 from tutelage.losses.functional.memory_banks import ClassQueues, similarity_kl
 from tutelage.losses.functional.tokens import scale_to_masked_mean
 from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.maps import avg_pool, conv, dimensions_of
 from tutelage.utils.options import Count, NonNegative, Temperature, Width
 
 
@@ -81,10 +82,10 @@ class CIRKDMemory(Feature):
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]
         self.project_head = nn.Sequential(
-            nn.Conv2d(student.shape[1], channels, 1, bias=False),
+            conv(dimensions_of(student), student.shape[1], channels, bias=False),
             BatchNorm(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 1, bias=False),
+            conv(dimensions_of(student), channels, channels, bias=False),
         ).to(student)
         self.pixels = ClassQueues(self.num_classes, self.pixel_memory, teacher)
         self.regions = ClassQueues(self.num_classes, self.region_memory, teacher)
@@ -136,13 +137,13 @@ class CIRKDMemory(Feature):
 
 
 def positions(x: Tensor) -> Tensor:
-    """Return the unit vectors at the positions, (B, C, H, W) → (B·H·W, C)."""
-    return F.normalize(x, dim=1).movedim(1, -1).flatten(0, 2)
+    """Return the unit vectors at the positions, (B, C, …) → (B·N, C)."""
+    return F.normalize(x, dim=1).movedim(1, -1).flatten(0, -2)
 
 
 def across_images(x: Tensor) -> Tensor:
     """Return the cosines of each position with each position of each image, (B·H·W, B, H·W)."""
     if min(x.shape[2:]) >= 256:
-        x = F.avg_pool2d(x, 4)
+        x = avg_pool(x, 4)
     f = positions(x)
     return (f @ f.T).unflatten(1, (len(x), -1))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
 from tutelage.losses.feature.at import attention
+from tutelage.nn.maps import adaptive_avg_pool, avg_pool
 from tutelage.utils.options import NonNegative
 
 
@@ -45,19 +46,19 @@ class DSD(Feature):
         csd = (class_similarity(student[-1]) - class_similarity(teacher[-1])).pow(2)
         losses = {"csd": self.csd_weight * csd}
         if len(student) > 1:
-            size = min(x.shape[2] for x in student + teacher), min(x.shape[3] for x in student + teacher)
+            size = tuple(min(sides) for sides in zip(*(x.shape[2:] for x in student + teacher), strict=True))
             losses["psd"] = self.psd_weight * (residuals(student, size) - residuals(teacher, size)).pow(2)
         return losses
 
 
-def residuals(layers: list[Tensor], size: tuple[int, int]) -> Tensor:
+def residuals(layers: list[Tensor], size: tuple[int, ...]) -> Tensor:
     """Return the normalised change in attention between every two layers, (pairs, B, H·W)."""
-    maps = [attention(F.adaptive_avg_pool2d(layer, size)) for layer in layers]
+    maps = [attention(adaptive_avg_pool(layer, size)) for layer in layers]
     return torch.stack([F.normalize(b - a, dim=1) for a, b in combinations(maps, 2)])
 
 
 def class_similarity(scores: Tensor) -> Tensor:
     """Return the products of the classes' distributions over positions, (B, K, H, W) → (B, K, K)."""
-    maps = F.avg_pool2d(scores, 2, ceil_mode=True).flatten(2)
+    maps = avg_pool(scores, 2, ceil_mode=True).flatten(2)
     maps = (maps / 4).softmax(2)
     return maps @ maps.mT

@@ -39,11 +39,11 @@ class IFVD(Feature):
         return (self.similarity(student, targets) - self.similarity(teacher, targets)).pow(2)
 
     def similarity(self, feature: Tensor, targets: Tensor) -> Tensor:
-        """Return the cosine of each position with its prototype, (B, H, W)."""
+        """Return the cosine of each position with its prototype, (B, …)."""
         labels = labels_at(feature, targets)
         known = (labels >= 0) & (labels < self.num_classes)
         member = F.one_hot(labels.where(known, self.num_classes), self.num_classes + 1)[..., :-1]
-        member = member.flatten(1, 2).to(feature.dtype)  # (B, H·W, K)
+        member = member.flatten(1, -2).to(feature.dtype)  # (B, N, K)
         means = feature.flatten(2) @ member / (member.sum(1, keepdim=True) + 1e-6)
         prototype = (means @ member.mT).unflatten(2, feature.shape[2:])
         return F.cosine_similarity(feature, prototype.where(known[:, None], feature), dim=1)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, require_same_shape
+from tutelage.nn.maps import interpolate
 
 
 class PKD(Feature):
@@ -31,15 +31,16 @@ class PKD(Feature):
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         if student.shape[2:] != teacher.shape[2:]:
             if self.resize_student:
-                student = F.interpolate(student, teacher.shape[2:], mode="bilinear")
+                student = interpolate(student, teacher.shape[2:])
             else:
-                teacher = F.interpolate(teacher, student.shape[2:], mode="bilinear")
+                teacher = interpolate(teacher, student.shape[2:])
         require_same_shape(self, student, teacher)
         return (standard(student) - standard(teacher)).pow(2) / 2
 
 
 def standard(x: Tensor) -> Tensor:
     """Standardise each channel of (B, C, H, W) to mean 0 and (unbiased) deviation 1."""
+    others = (0, *range(2, x.dim()))
     is_single = x.numel() == x.shape[1]
-    deviation = x.std((0, 2, 3), keepdim=True, correction=0 if is_single else 1)
-    return (x - x.mean((0, 2, 3), keepdim=True)) / (deviation + 1e-6)
+    deviation = x.std(others, keepdim=True, correction=0 if is_single else 1)
+    return (x - x.mean(others, keepdim=True)) / (deviation + 1e-6)

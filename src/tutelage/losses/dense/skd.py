@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import pool_to_smaller
+from tutelage.nn.maps import max_pool
 from tutelage.utils.options import Positive, Width
 
 
@@ -38,7 +38,7 @@ class SKDPairwise(Feature):
     def affinity(self, x: Tensor) -> Tensor:
         """Return the cosines between patches, (B, C, H, W) → (B, n, n)."""
         patch = [self.patch if self.scale is None else max(int(side * self.scale), 1) for side in x.shape[2:]]
-        nodes = F.max_pool2d(x, patch, patch, ceil_mode=True).flatten(2)
+        nodes = max_pool(x, patch, stride=patch, ceil_mode=True).flatten(2)
         norm = nodes.norm(dim=1, keepdim=True)
         nodes = nodes / ((norm.detach() if self.detach_norm else norm) + 1e-8)
         return nodes.mT @ nodes

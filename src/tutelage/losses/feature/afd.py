@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 
 from tutelage.losses.base import Feature, require_same_shape
+from tutelage.nn.maps import average_positions, conv, dimensions_of
 from tutelage.utils.options import Positive
 
 
@@ -32,15 +33,16 @@ class AFD(Feature):
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
         channels = teacher.shape[1]
         hidden = max(int(channels * self.ratio), 1)
-        layers = nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1)
+        dimensions = dimensions_of(teacher)
+        layers = conv(dimensions, channels, hidden), nn.ReLU(), conv(dimensions, hidden, channels)
         self.attention = nn.Sequential(*layers).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         require_same_shape(self, student, teacher)
-        rho = F.normalize(self.attention(teacher.mean((2, 3), keepdim=True)).sigmoid().flatten(1), p=1, dim=1)
-        return (rho * (unit_channels(student) - unit_channels(teacher)).pow(2).mean((2, 3))).sum(1)
+        rho = F.normalize(self.attention(average_positions(teacher, keepdim=True)).sigmoid().flatten(1), p=1, dim=1)
+        return (rho * average_positions((unit_channels(student) - unit_channels(teacher)).pow(2))).sum(1)
 
 
 def unit_channels(feature: Tensor) -> Tensor:
-    """Scale each channel of (B, C, H, W) to unit length over positions."""
-    return feature / (vector_norm(feature, dim=(2, 3), keepdim=True) + 1e-6)
+    """Scale each channel of (B, C, …) to unit length over positions."""
+    return feature / (vector_norm(feature, dim=tuple(range(2, feature.dim())), keepdim=True) + 1e-6)

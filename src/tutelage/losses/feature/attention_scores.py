@@ -7,6 +7,7 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_same_shape
 from tutelage.losses.functional.tokens import scale_to_masked_mean
 from tutelage.utils.options import Number
@@ -79,6 +80,11 @@ class AttentionCE(Feature):
 
 def combine_heads(scores: Tensor, heads: str) -> Tensor:
     """Return scores (B, H, N, N) unchanged, or with their heads reduced to one."""
+    if scores.dim() != 4:
+        raise ConfigError(
+            f"attention scores {tuple(scores.shape)}: expected (B, heads, tokens, tokens), from before the softmax; "
+            "name layers that output them."
+        )
     if heads == "each":
         return scores
     return scores.mean(1, keepdim=True) if heads == "mean" else scores.sum(1, keepdim=True)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_same_shape
 from tutelage.nn.blocks import conv_bn
+from tutelage.nn.maps import conv, dimensions_of, max_pool
 from tutelage.utils.options import Positive
 
 
@@ -33,10 +34,10 @@ class CanKD(Feature):
     ratio: Positive = 2.0
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        channels = teacher.shape[1]
+        dimensions, channels = dimensions_of(teacher), teacher.shape[1]
         inner = max(int(channels / self.ratio), 1)
-        self.query, self.key, self.value = (nn.Conv2d(channels, inner, 1).to(student) for _ in range(3))
-        self.out = conv_bn(inner, channels).to(student)
+        self.query, self.key, self.value = (conv(dimensions, channels, inner).to(student) for _ in range(3))
+        self.out = conv_bn(dimensions, inner, channels).to(student)
         for parameter in self.out[1].parameters():
             nn.init.zeros_(parameter)
 
@@ -47,7 +48,7 @@ class CanKD(Feature):
     def attend(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the attention output at each position of the student's map, (B, C, H, W)."""
         window = [min(2, side) for side in teacher.shape[2:]]
-        key, value = (F.max_pool2d(project(teacher), window).flatten(2) for project in (self.key, self.value))
+        key, value = (max_pool(project(teacher), window).flatten(2) for project in (self.key, self.value))
         attention = self.query(student).flatten(2).mT @ key / key.shape[2]
         return self.out((value @ attention.mT).unflatten(2, student.shape[2:]))
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, require_same_shape
+from tutelage.nn.maps import adaptive_avg_pool, apply_pointwise
 from tutelage.utils.options import Width
 
 
@@ -55,6 +56,6 @@ class CATKD(Feature):
 
     def activation(self, feature: Tensor, head: tuple[Tensor, Tensor | None]) -> Tensor:
         """Return the class activation maps, (B, C, H, W) → (B, K, r, r); pooling first is equivalent, and cheaper."""
-        pooled = F.adaptive_avg_pool2d(feature, self.resolution)
-        maps = F.conv2d(pooled, head[0][:, :, None, None])
+        pooled = adaptive_avg_pool(feature, self.resolution)
+        maps = apply_pointwise(pooled, head[0])
         return F.normalize(maps.flatten(2), dim=2).view_as(maps) if self.normalised else maps

@@ -78,9 +78,12 @@ def successive(loss: Feature, features: list[Tensor]) -> Iterator[tuple[Tensor, 
             f"{type(loss).__name__} compares a layer with the next: got {len(features)} layers, name two or more."
         )
     for x, y in pairwise(features):
-        if x.dim() == 4:
+        if x.dim() > 3:
             x, y = pool_to_smaller(x, y)
-        yield as_tokens(x), as_tokens(y)
+        x, y = as_tokens(x), as_tokens(y)
+        if x.shape[1] != y.shape[1]:  # the stages of a series
+            x, y = (z.mT for z in pool_to_smaller(x.mT, y.mT))
+        yield x, y
 
 
 def flow(x: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_same_shape
 from tutelage.losses.functional.feature_maps import pool_to_smaller
+from tutelage.nn.maps import conv, conv_transpose, dimensions_of
 from tutelage.utils.options import NonNegative, Power, PowerOrZero
 
 
@@ -52,11 +55,12 @@ class FT(Feature):
             return
         channels = teacher.shape[1]
         factors = max(int(channels * self.rate), 1)
+        forward, back = (partial(kind, dimensions_of(teacher)) for kind in (conv, conv_transpose))
         if self.trains != "paraphraser":
-            self.translator = convolutions(nn.Conv2d, student.shape[1], student.shape[1], factors, factors).to(student)
-        self.paraphraser = convolutions(nn.Conv2d, channels, channels, factors, factors).to(student)
+            self.translator = convolutions(forward, student.shape[1], student.shape[1], factors, factors).to(student)
+        self.paraphraser = convolutions(forward, channels, channels, factors, factors).to(student)
         if self.trains != "translator":
-            self.decoder = convolutions(nn.ConvTranspose2d, factors, factors, channels, channels).to(student)
+            self.decoder = convolutions(back, factors, factors, channels, channels).to(student)
         self.paraphraser.requires_grad_(self.trains != "translator")
 
     def forward(self, student: Tensor, teacher: Tensor) -> dict[str, Tensor]:
@@ -81,6 +85,6 @@ class FT(Feature):
         return F.normalize((factor.pow(self.power).mean(1) if self.power else factor).flatten(1), dim=1)
 
 
-def convolutions(kind: type[nn.Conv2d] | type[nn.ConvTranspose2d], *channels: int) -> nn.Sequential:
-    """Build 3×3 convolutions of constant size through these numbers of channels, each with a leaky ReLU."""
+def convolutions(kind: Callable[..., nn.Module], *channels: int) -> nn.Sequential:
+    """Build convolutions of size 3 of constant size through these numbers of channels, each with a leaky ReLU."""
     return nn.Sequential(*(x for c, d in pairwise(channels) for x in (kind(c, d, 3, padding=1), nn.LeakyReLU(0.1))))

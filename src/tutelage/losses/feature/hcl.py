@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Feature, require_same_shape
+from tutelage.losses.functional.distances import mean_by_sample
+from tutelage.nn.maps import adaptive_avg_pool
 
 
 class HCL(Feature):
@@ -29,10 +30,10 @@ class HCL(Feature):
 
 
 def hierarchical_context(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return HCL of one pair of maps (B, C, H, W), (B,)."""
+    """Return HCL of one pair of maps (B, C, …), (B,)."""
     difference = student - teacher
     sizes = [size for size in (4, 2, 1) if size < student.shape[2]]
-    levels = [difference, *(F.adaptive_avg_pool2d(difference, size) for size in sizes)]
+    levels = [difference, *(adaptive_avg_pool(difference, size) for size in sizes)]
     weights = [0.5**k for k in range(len(levels))]
-    squares = [weight * level.pow(2).mean((1, 2, 3)) for weight, level in zip(weights, levels, strict=True)]
+    squares = [weight * mean_by_sample(level.pow(2)) for weight, level in zip(weights, levels, strict=True)]
     return sum(squares[1:], squares[0]) / sum(weights)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tutelage.losses.base import Feature
 from tutelage.nn.blocks import conv_bn
+from tutelage.nn.maps import dimensions_of
 
 
 class ICKD(Feature):
@@ -30,7 +31,7 @@ class ICKD(Feature):
     normalised: bool = True
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.embed = conv_bn(student.shape[1], teacher.shape[1]).to(student)
+        self.embed = conv_bn(dimensions_of(student), student.shape[1], teacher.shape[1]).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         return (self.correlation(self.embed(student)) - self.correlation(teacher)).pow(2).sum(2)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
+from tutelage.nn.maps import average_positions, conv, dimensions_of, interpolate
 
 
 class L2TWW(Feature):
@@ -49,7 +49,7 @@ class L2TWW(Feature):
         values = []
         for i, s in enumerate(student):
             for j, t in enumerate(teacher):
-                errors = (self.regressors[f"{i}_{j}"](s) - resized_like(t, s)).pow(2).mean((2, 3))
+                errors = average_positions((self.regressors[f"{i}_{j}"](s) - resized_like(t, s)).pow(2))
                 values.append(pair_weights[:, i, j] * (channel_weights[j][:, i] * errors).sum(1))
         return torch.stack(values).sum(0)
 
@@ -57,11 +57,15 @@ class L2TWW(Feature):
 def regressors(student: list[Tensor], teacher: list[Tensor]) -> nn.ModuleDict:
     """Build a 1×1 convolution from each of the student's layers to each of the teacher's."""
     return nn.ModuleDict(
-        {f"{i}_{j}": nn.Conv2d(s.shape[1], t.shape[1], 1) for i, s in enumerate(student) for j, t in enumerate(teacher)}
+        {
+            f"{i}_{j}": conv(dimensions_of(s), s.shape[1], t.shape[1])
+            for i, s in enumerate(student)
+            for j, t in enumerate(teacher)
+        }
     ).to(student[0])
 
 
 def resized_like(teacher: Tensor, student: Tensor) -> Tensor:
     """Resize the teacher's map to the student's size."""
     size = student.shape[2:]
-    return teacher if teacher.shape[2:] == size else F.interpolate(teacher, size, mode="bilinear")
+    return teacher if teacher.shape[2:] == size else interpolate(teacher, size)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import cosines
-from tutelage.losses.functional.tokens import as_tokens
+from tutelage.losses.functional.tokens import map_as_tokens
 from tutelage.utils.options import Count, NonNegative
 
 
@@ -47,7 +47,7 @@ class Manifold(Feature):
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
         require_equal_counts(self, student, teacher)
-        pairs = [[as_tokens(x) for x in pool_to_smaller(s, t)] for s, t in zip(student, teacher, strict=True)]
+        pairs = [[map_as_tokens(x) for x in pool_to_smaller(s, t)] for s, t in zip(student, teacher, strict=True)]
         return {
             "intra": self.intra_weight * torch.stack([mismatch(s, t) for s, t in pairs]),
             "inter": self.inter_weight

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
+from tutelage.losses.functional.distances import sum_by_sample
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_relu_conv
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import FractionBelowOne
 
 
@@ -37,15 +39,15 @@ class MGD(Feature):
     mask: Literal["channels", "positions"] = "channels"
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        channels = student.shape[1], teacher.shape[1]
-        self.align = (nn.Identity() if channels[0] == channels[1] else nn.Conv2d(*channels, 1)).to(student)
-        self.generation = conv_relu_conv(channels[1]).to(student)
+        dimensions, channels = dimensions_of(student), (student.shape[1], teacher.shape[1])
+        self.align = (nn.Identity() if channels[0] == channels[1] else conv(dimensions, *channels)).to(student)
+        self.generation = conv_relu_conv(dimensions, channels[1]).to(student)
 
     def forward(self, student: Tensor, teacher: Tensor, *, rand: Tensor | None = None) -> Tensor:
         student, teacher = pool_to_smaller(student, teacher)
         student = self.align(student)
         if rand is None:
             batch, channels, *size = student.shape
-            shape = (batch, channels, 1, 1) if self.mask == "channels" else (batch, 1, *size)
+            shape = (batch, channels, *[1] * len(size)) if self.mask == "channels" else (batch, 1, *size)
             rand = torch.rand(shape, device=student.device)
-        return (self.generation(student * (rand >= self.masked)) - teacher).pow(2).sum((1, 2, 3))
+        return sum_by_sample((self.generation(student * (rand >= self.masked)) - teacher).pow(2))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import max_pool_to_smaller
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import SmallCount
 
 
@@ -32,7 +33,9 @@ class NORM(Feature):
     segments: SmallCount = 8
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.expand = nn.Conv2d(student.shape[1], self.segments * teacher.shape[1], 1, bias=False).to(student)
+        self.expand = conv(dimensions_of(student), student.shape[1], self.segments * teacher.shape[1], bias=False).to(
+            student
+        )
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         expanded, teacher = max_pool_to_smaller(self.expand(student), teacher)

@@ -13,6 +13,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Response, require_same_shape
 from tutelage.losses.functional.target_class import target_mask
 from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.maps import conv, dimensions_of, global_pool
 from tutelage.utils.options import Positive, Temperature, Width
 
 
@@ -74,7 +75,10 @@ class OFAKD(Feature):
 
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         width, last = max(student[-1].shape[1], teacher[-1].shape[1]), len(student) - 1
-        heads = (exit_head(x.shape[1], width, last - depth, self.classes) for depth, x in enumerate(student))
+        heads = (
+            exit_head(dimensions_of(x), x.shape[1], width, last - depth, self.classes)
+            for depth, x in enumerate(student)
+        )
         self.heads = nn.ModuleList(heads).to(student[0])
 
     def forward(
@@ -97,19 +101,21 @@ def enhanced_ce(student: Tensor, teacher: Tensor, targets: Tensor, power: float,
     return -(enhanced * F.log_softmax(student / temperature, dim=1)).sum(1)
 
 
-def exit_head(channels: int, width: int, halvings: int, classes: int) -> nn.Sequential:
+def exit_head(dimensions: int, channels: int, width: int, halvings: int, classes: int) -> nn.Sequential:
     """Build a head that halves a map's size `halvings` times, to `width` channels, and returns logits."""
     widths = [*(channels * 2**k for k in range(halvings)), width]
-    steps = [layer for pair in pairwise(widths) for layer in halving_block(*pair)] or [nn.Conv2d(channels, width, 1)]
-    return nn.Sequential(*steps, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, classes))
+    steps = [layer for pair in pairwise(widths) for layer in halving_block(dimensions, *pair)] or [
+        conv(dimensions, channels, width)
+    ]
+    return nn.Sequential(*steps, global_pool(dimensions), nn.Flatten(), nn.Linear(width, classes))
 
 
-def halving_block(channels: int, out_channels: int) -> list[nn.Module]:
+def halving_block(dimensions: int, channels: int, out_channels: int) -> list[nn.Module]:
     """Build two separable convolutions, the first of stride 2."""
-    return [*separable(channels, channels, 2), *separable(channels, out_channels, 1)]
+    return [*separable(dimensions, channels, channels, 2), *separable(dimensions, channels, out_channels, 1)]
 
 
-def separable(channels: int, out_channels: int, stride: int) -> list[nn.Module]:
+def separable(dimensions: int, channels: int, out_channels: int, stride: int) -> list[nn.Module]:
     """Build a depthwise and a pointwise convolution with batch norm and ReLU."""
-    depthwise = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False)
-    return [depthwise, nn.Conv2d(channels, out_channels, 1, bias=False), BatchNorm(out_channels), nn.ReLU()]
+    depthwise = conv(dimensions, channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False)
+    return [depthwise, conv(dimensions, channels, out_channels, bias=False), BatchNorm(out_channels), nn.ReLU()]

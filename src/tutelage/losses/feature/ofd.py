@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts
+from tutelage.losses.functional.distances import sum_by_sample
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
+from tutelage.nn.maps import dimensions_of
 
 
 class OFD(Feature):
@@ -35,7 +37,8 @@ class OFD(Feature):
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
-        self.connectors = nn.ModuleList(conv_bn(s.shape[1], t.shape[1]) for s, t in pairs).to(student[0])
+        connectors = (conv_bn(dimensions_of(s), s.shape[1], t.shape[1]) for s, t in pairs)
+        self.connectors = nn.ModuleList(connectors).to(student[0])
 
     def forward(
         self,
@@ -52,9 +55,9 @@ class OFD(Feature):
             margins = [expected_negative(w, b) for w, b in zip(teacher_bn_weight, teacher_bn_bias, strict=True)]
         losses = []
         for stage, (connect, s, t, m) in enumerate(zip(self.connectors, student, teacher, margins, strict=True), 1):
-            x, t = pool_to_smaller(connect(s), torch.maximum(t, m[:, None, None]))
+            x, t = pool_to_smaller(connect(s), torch.maximum(t, m[(..., *[None] * dimensions_of(t))]))
             counts = (x > t) | (t > 0)
-            losses.append(0.5 ** (len(student) - stage) * ((x - t).pow(2) * counts).sum((1, 2, 3)))
+            losses.append(0.5 ** (len(student) - stage) * sum_by_sample((x - t).pow(2) * counts))
         return torch.stack(losses).sum(0)
 
 
@@ -69,4 +72,5 @@ def expected_negative(weight: Tensor, bias: Tensor) -> Tensor:
 
 def mean_negative(feature: Tensor) -> Tensor:
     """Return the mean of each channel's negative responses, 0 if it has none, (B, C, H, W) → (C,)."""
-    return feature.clamp_max(0).sum((0, 2, 3)) / (feature < 0).sum((0, 2, 3)).clamp_min(1)
+    others = (0, *range(2, feature.dim()))
+    return feature.clamp_max(0).sum(others) / (feature < 0).sum(others).clamp_min(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.feature.hcl import hierarchical_context
 from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import Width
 
 
@@ -33,7 +36,7 @@ class ReviewKD(Feature):
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         require_equal_counts(self, student, teacher)
         self.abfs = nn.ModuleList(
-            AttentionFusion(s.shape[1], self.mid_channels, t.shape[1], fuses=stage < len(student))
+            AttentionFusion(dimensions_of(s), s.shape[1], self.mid_channels, t.shape[1], fuses=stage < len(student))
             for stage, (s, t) in enumerate(zip(student, teacher, strict=True), start=1)
         ).to(student[0])
 
@@ -41,7 +44,7 @@ class ReviewKD(Feature):
         require_equal_counts(self, student, teacher)
         reviewed, losses = None, []
         for abf, s, t in reversed(list(zip(self.abfs, student, teacher, strict=True))):
-            out, reviewed = abf(s, reviewed, t.shape[-2:])
+            out, reviewed = abf(s, reviewed, t.shape[2:])
             losses.append(hierarchical_context(out, t))
         return torch.stack(losses).sum(0)
 
@@ -49,23 +52,23 @@ class ReviewKD(Feature):
 class AttentionFusion(nn.Module):
     """Attention-based fusion (ABF) of a stage with the review of the deeper: x·z₀ + y·z₁, z = sigmoid(conv([x, y]))."""
 
-    def __init__(self, channels: int, mid_channels: int, out_channels: int, fuses: bool) -> None:
+    def __init__(self, dimensions: int, channels: int, mid_channels: int, out_channels: int, fuses: bool) -> None:
         super().__init__()
-        reduce = nn.Conv2d(channels, mid_channels, 1, bias=False)
-        expand = nn.Conv2d(mid_channels, out_channels, 3, padding=1, bias=False)
+        reduce = conv(dimensions, channels, mid_channels, bias=False)
+        expand = conv(dimensions, mid_channels, out_channels, 3, padding=1, bias=False)
         self.conv1 = nn.Sequential(reduce, BatchNorm(mid_channels))
         self.conv2 = nn.Sequential(expand, BatchNorm(out_channels))
-        self.att_conv = nn.Sequential(nn.Conv2d(2 * mid_channels, 2, 1), nn.Sigmoid()) if fuses else None
-        for conv in (reduce, expand):
-            nn.init.kaiming_uniform_(conv.weight, a=1)
+        self.att_conv = nn.Sequential(conv(dimensions, 2 * mid_channels, 2), nn.Sigmoid()) if fuses else None
+        for layer in (reduce, expand):
+            nn.init.kaiming_uniform_(cast(Tensor, layer.weight), a=1)
 
     def forward(self, x: Tensor, deeper: Tensor | None, size: torch.Size) -> tuple[Tensor, Tensor]:
         """Return the map to compare with the teacher's of that size, and the review for the next shallower stage."""
         x = self.conv1(x)
         if self.att_conv is not None and deeper is not None:
-            y = F.interpolate(deeper, x.shape[-2:], mode="nearest")
+            y = F.interpolate(deeper, x.shape[2:], mode="nearest")
             z = self.att_conv(torch.cat([x, y], dim=1))
             x = x * z[:, :1] + y * z[:, 1:]
-        if x.shape[-2:] != size:
+        if x.shape[2:] != size:
             x = F.interpolate(x, size, mode="nearest")
         return self.conv2(x), x

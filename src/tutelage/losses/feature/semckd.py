@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
+from tutelage.losses.functional.distances import mean_by_sample
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import SmallCount, Temperature, Width
 
 
@@ -45,7 +47,7 @@ class SemCKD(Feature):
         self.keys = nn.ModuleList(mlp(self.batch_size, dim) for _ in teacher).to(student[0])
         self.projectors = nn.ModuleDict(
             {
-                f"{i}_{j}": projector(s.shape[1], t.shape[1])
+                f"{i}_{j}": projector(dimensions_of(s), s.shape[1], t.shape[1])
                 for i, s in enumerate(student)
                 for j, t in enumerate(teacher)
             }
@@ -62,7 +64,7 @@ class SemCKD(Feature):
         return (alpha * torch.stack(errors, dim=1)).sum(2).mean(1)
 
     def embed(self, mlp: nn.Module, feature: Tensor) -> Tensor:
-        """Embed the similarities within the batch, (B, C, H, W) → (B, batch_size / factor)."""
+        """Embed the similarities within the batch, (B, C, …) → (B, batch_size / factor)."""
         flat = feature.flatten(1)
         if len(flat) > self.batch_size:
             raise ConfigError(
@@ -76,17 +78,17 @@ def mlp(dim: int, out_dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(dim, 2 * out_dim), nn.ReLU(), nn.Linear(2 * out_dim, out_dim))
 
 
-def projector(channels: int, out_channels: int) -> nn.Sequential:
+def projector(dimensions: int, channels: int, out_channels: int) -> nn.Sequential:
     """Build a bottleneck from the student's channels to the teacher's, through twice as many."""
     width = 2 * out_channels
     return nn.Sequential(
-        nn.Conv2d(channels, width, 1, bias=False), BatchNorm(width), nn.ReLU(),
-        nn.Conv2d(width, width, 3, padding=1, bias=False), BatchNorm(width), nn.ReLU(),
-        nn.Conv2d(width, out_channels, 1, bias=False),
+        conv(dimensions, channels, width, bias=False), BatchNorm(width), nn.ReLU(),
+        conv(dimensions, width, width, 3, padding=1, bias=False), BatchNorm(width), nn.ReLU(),
+        conv(dimensions, width, out_channels, bias=False),
     )  # fmt: skip
 
 
 def error(project: nn.Module, student: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean square between a projected map and the teacher's, (B,)."""
     student, teacher = pool_to_smaller(student, teacher)
-    return (project(student) - teacher).pow(2).mean((1, 2, 3))
+    return mean_by_sample((project(student) - teacher).pow(2))

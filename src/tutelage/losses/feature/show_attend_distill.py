@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.nn.blocks import BatchNorm
+from tutelage.nn.maps import adaptive_avg_pool, average_positions
 from tutelage.utils.options import Width
 
 
@@ -51,11 +53,17 @@ class ShowAttendDistill(Feature):
 
     def attention(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         """Return the weight of each pair of layers, (B, teacher's, student's)."""
-        query = torch.stack([embed(t.mean((2, 3))) for embed, t in zip(self.queries, teacher, strict=True)], dim=1)
-        key = torch.stack([embed(s.mean((2, 3))) for embed, s in zip(self.keys, student, strict=True)], dim=1).relu()
+        query = embedded(self.queries, teacher)
+        key = embedded(self.keys, student).relu()
         key = self.bilinear(key.flatten(0, 1)).unflatten(0, key.shape[:2]).unflatten(2, (len(teacher), self.dim))
         logits = torch.einsum("btd,bstd->bts", query, key) + self.teacher_places @ self.student_places.T
         return (logits / math.sqrt(self.dim)).softmax(2)
+
+
+def embedded(embeddings: Iterable[nn.Module], layers: list[Tensor]) -> Tensor:
+    """Return the embeddings of the layers' means over positions, (B, layers, d)."""
+    pairs = zip(embeddings, layers, strict=True)
+    return torch.stack([embed(average_positions(x)) for embed, x in pairs], dim=1)
 
 
 def linear_bn(dim: int, out_dim: int) -> nn.Sequential:
@@ -66,5 +74,5 @@ def linear_bn(dim: int, out_dim: int) -> nn.Sequential:
 def distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Return the mean square between the normalised energies of two maps, (B,)."""
     s, t = (x.pow(2).mean(1, keepdim=True) for x in (student, teacher))
-    s = F.adaptive_avg_pool2d(s, (t.shape[2], t.shape[3]))
+    s = adaptive_avg_pool(s, t.shape[2:])
     return (F.normalize(s.flatten(1), dim=1) - F.normalize(t.flatten(1), dim=1)).pow(2).mean(1)

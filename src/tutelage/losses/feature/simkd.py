@@ -9,6 +9,7 @@ from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature
 from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.nn.blocks import conv_bn
+from tutelage.nn.maps import average_positions, dimensions_of
 from tutelage.utils.options import SmallCount
 
 
@@ -40,11 +41,11 @@ class SimKD(Feature):
             raise ConfigError(
                 f"SimKD(factor={self.factor}): the teacher has {channels} channels; use a smaller factor."
             )
-        self.size = teacher.shape[-2:]
+        dimensions, self.size = dimensions_of(student), teacher.shape[2:]
         self.transfer = nn.Sequential(
-            *conv_bn(student.shape[1], width), nn.ReLU(),
-            *conv_bn(width, width, 3), nn.ReLU(),
-            *conv_bn(width, channels), nn.ReLU(),
+            *conv_bn(dimensions, student.shape[1], width), nn.ReLU(),
+            *conv_bn(dimensions, width, width, 3), nn.ReLU(),
+            *conv_bn(dimensions, width, channels), nn.ReLU(),
         ).to(student)  # fmt: skip
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -59,4 +60,4 @@ class SimKD(Feature):
             head: the weight (K, C') and bias (K,) of the teacher's classifier.
         """
         student, _ = pool_to_smaller(student, student.new_empty(1, 1, *self.size))
-        return F.linear(self.transfer(student).mean((2, 3)), *head)
+        return F.linear(average_positions(self.transfer(student)), *head)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from tutelage.losses.base import Feature
 from tutelage.nn.blocks import conv_bn
+from tutelage.nn.maps import average_positions, dimensions_of
 from tutelage.utils.options import NonNegative
 
 
@@ -29,11 +30,12 @@ class SRRL(Feature):
     response_weight: NonNegative = 1.0
 
     def build(self, student: Tensor, teacher: Tensor, samples: int) -> None:
-        self.embed = nn.Sequential(*conv_bn(student.shape[1], teacher.shape[1]), nn.ReLU()).to(student)
+        embed = conv_bn(dimensions_of(student), student.shape[1], teacher.shape[1])
+        self.embed = nn.Sequential(*embed, nn.ReLU()).to(student)
 
     def forward(
         self, student: Tensor, teacher: Tensor, *, head: tuple[Tensor, Tensor], teacher_response: Tensor | None = None
     ) -> dict[str, Tensor]:
-        x, t = self.embed(student).mean((2, 3)), teacher.mean((2, 3))
+        x, t = average_positions(self.embed(student)), average_positions(teacher)
         z = F.linear(t, *head) if teacher_response is None else teacher_response
         return {"feature": (x - t).pow(2), "response": self.response_weight * (F.linear(x, *head) - z).pow(2)}

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, require_equal_counts
+from tutelage.losses.functional.distances import mean_by_sample
 from tutelage.losses.functional.feature_maps import pool_to_smaller
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import FractionAboveZero, Positive
 
 
@@ -41,9 +43,9 @@ class VID(Feature):
     def build(self, student: list[Tensor], teacher: list[Tensor], samples: int) -> None:
         require_equal_counts(self, student, teacher)
         pairs = zip(student, teacher, strict=True)
-        self.gaussians = nn.ModuleList(Gaussian(s.shape[1], t.shape[1], self.variance, self.eps) for s, t in pairs).to(
-            student[0]
-        )
+        self.gaussians = nn.ModuleList(
+            Gaussian(dimensions_of(s), s.shape[1], t.shape[1], self.variance, self.eps) for s, t in pairs
+        ).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:
         require_equal_counts(self, student, teacher)
@@ -54,17 +56,17 @@ class VID(Feature):
 class Gaussian(nn.Module):
     """A Gaussian of the teacher's map given the student's: a mean for each element, a variance for each channel."""
 
-    def __init__(self, channels: int, out_channels: int, variance: float, eps: float) -> None:
+    def __init__(self, dimensions: int, channels: int, out_channels: int, variance: float, eps: float) -> None:
         super().__init__()
         self.regressor = nn.Sequential(
-            nn.Conv2d(channels, out_channels, 1, bias=False), nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 1, bias=False), nn.ReLU(),
-            nn.Conv2d(out_channels, out_channels, 1, bias=False),
+            conv(dimensions, channels, out_channels, bias=False), nn.ReLU(),
+            conv(dimensions, out_channels, out_channels, bias=False), nn.ReLU(),
+            conv(dimensions, out_channels, out_channels, bias=False),
         )  # fmt: skip
         self.log_scale = nn.Parameter(torch.full((out_channels,), math.log(math.expm1(variance - eps))))
         self.eps = eps
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return the negative log-likelihood of the teacher's map without its constant, (B,)."""
-        variance = (F.softplus(self.log_scale) + self.eps)[:, None, None]
-        return ((self.regressor(student) - teacher).pow(2) / variance + variance.log()).mean((1, 2, 3)) / 2
+        variance = (F.softplus(self.log_scale) + self.eps)[(..., *[None] * dimensions_of(teacher))]
+        return mean_by_sample((self.regressor(student) - teacher).pow(2) / variance + variance.log()) / 2

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
-from tutelage.losses.functional.tokens import as_tokens
+from tutelage.losses.functional.tokens import map_as_tokens
 from tutelage.nn.blocks import conv_relu_conv
+from tutelage.nn.maps import dimensions_of
 from tutelage.utils.options import NonNegative, OpenFraction
 
 
@@ -47,12 +48,12 @@ class ViTKD(Feature):
         widths = [(s.shape[1], t.shape[1]) for s, t in zip(student, teacher, strict=True)]
         self.align = nn.ModuleList(nn.Identity() if s == t else nn.Linear(s, t) for s, t in widths).to(student[0])
         self.mask_token = nn.Parameter(student[0].new_zeros(1, 1, widths[-1][1]))
-        self.generation = conv_relu_conv(widths[-1][1]).to(student[0])
+        self.generation = conv_relu_conv(dimensions_of(student[-1]), widths[-1][1]).to(student[0])
 
     def forward(self, student: list[Tensor], teacher: list[Tensor], *, rand: Tensor | None = None) -> dict[str, Tensor]:
         require_equal_counts(self, student, teacher)
-        aligned = [align(as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
-        teacher_tokens = [as_tokens(t) for t in teacher]
+        aligned = [align(map_as_tokens(s)) for align, s in zip(self.align, student, strict=True)]
+        teacher_tokens = [map_as_tokens(t) for t in teacher]
         for s, t in zip(aligned, teacher_tokens, strict=True):
             require_same_shape(self, s, t)
         mimic = sum(
@@ -70,5 +71,5 @@ class ViTKD(Feature):
         rand = torch.rand(student.shape[:2], device=student.device) if rand is None else rand
         hidden = (rand.argsort(1).argsort(1) >= int(tokens * (1 - self.masked)))[:, :, None]
         visible = torch.where(hidden, self.mask_token, student)
-        generated = as_tokens(self.generation(visible.mT.unflatten(2, size)))
+        generated = map_as_tokens(self.generation(visible.mT.unflatten(2, size)))
         return self.beta / self.masked * ((generated - teacher).pow(2) * hidden).sum((1, 2))

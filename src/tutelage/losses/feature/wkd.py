@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,8 +46,9 @@ class WKDF(Feature):
     def cells(self, x: Tensor) -> Iterator[Tensor]:
         """Yield the grid's cells of a map, with the bounds of adaptive pooling."""
         bounds = [[(k * n // self.grid, -(-(k + 1) * n // self.grid)) for k in range(self.grid)] for n in x.shape[2:]]
-        for (top, bottom), (left, right) in product(*bounds):
-            yield x[:, :, top:bottom, left:right]
+        for cell in product(*bounds):
+            positions: list[Any] = [slice(*bound) for bound in cell]
+            yield x[(..., *positions)]
 
     def distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return L of one cell, (B,)."""

@@ -8,36 +8,37 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
+from tutelage.nn.maps import adaptive_avg_pool, adaptive_max_pool, max_pool
 
 
 def pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
+    """Average-pool the larger of two maps (B, C, …) to the size of the smaller."""
     return tuple(pool_to_smallest((student, teacher)))  # type: ignore[return-value]
 
 
 def pool_to_smallest(maps: Sequence[Tensor]) -> list[Tensor]:
-    """Average-pool maps (B, C, H, W) to the smallest height and width among them."""
-    size = min(x.shape[-2] for x in maps), min(x.shape[-1] for x in maps)
-    return [x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size) for x in maps]
+    """Average-pool maps (B, C, …) to the smallest of each side among them."""
+    size = tuple(min(sides) for sides in zip(*(x.shape[2:] for x in maps), strict=True))
+    return [x if x.shape[2:] == size else adaptive_avg_pool(x, size) for x in maps]
 
 
 def max_pool_to_smaller(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Max-pool the larger of two maps (B, C, H, W) to the size of the smaller."""
+    """Max-pool the larger of two maps (B, C, …) to the size of the smaller."""
     size = [min(lengths) for lengths in zip(student.shape[2:], teacher.shape[2:], strict=True)]
     return tuple(  # type: ignore[return-value]
-        F.adaptive_max_pool2d(
-            F.max_pool2d(x, [length // target for length, target in zip(x.shape[2:], size, strict=True)]), size
+        adaptive_max_pool(
+            max_pool(x, [length // target for length, target in zip(x.shape[2:], size, strict=True)]), size
         )
         for x in (student, teacher)
     )
 
 
 def labels_at(feature: Tensor, targets: Tensor) -> Tensor:
-    """Return the class numbers (B, H, W) at the positions of a map (B, C, H, W), by nearest neighbour.
+    """Return the class numbers (B, …) at the positions of a map (B, C, …), by nearest neighbour.
 
     Raises: ConfigError if the targets aren't maps of class numbers.
     """
-    if targets.is_floating_point() or targets.dim() != 3 or len(targets) != len(feature):
+    if targets.is_floating_point() or targets.dim() != feature.dim() - 1 or len(targets) != len(feature):
         raise ConfigError(
             f"{targets.dtype} targets {tuple(targets.shape)} for maps {tuple(feature.shape)}: expected class numbers "
             f"({len(feature)}, height, width); use this loss for segmentation."

@@ -6,10 +6,18 @@ from torch import Tensor
 
 
 def as_tokens(feature: Tensor) -> Tensor:
-    """Return tokens (B, N, D) unchanged, a map (B, D, H, W) as (B, H·W, D), and a vector (B, D) as (B, 1, D)."""
+    """Return tokens (B, N, D) unchanged, a map (B, D, H, W) as (B, H·W, D), and a vector (B, D) as (B, 1, D).
+
+    The map of a series has three dimensions, and is one of tokens (B, T, D) where a loss takes both.
+    """
     if feature.dim() == 2:
         return feature.unsqueeze(1)
-    return feature.flatten(2).mT if feature.dim() == 4 else feature
+    return map_as_tokens(feature) if feature.dim() > 3 else feature
+
+
+def map_as_tokens(feature: Tensor) -> Tensor:
+    """Return the positions of a map as tokens, (B, D, …) → (B, N, D)."""
+    return feature.flatten(2).mT
 
 
 def scale_to_masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:

@@ -14,6 +14,7 @@ from tutelage.losses.functional.feature_maps import pool_to_smaller
 from tutelage.losses.functional.pairwise import gram
 from tutelage.losses.multi_teacher.ka import mean_square
 from tutelage.nn.blocks import BatchNorm, conv_bn
+from tutelage.nn.maps import conv, dimensions_of
 from tutelage.utils.options import Positives, Width
 
 SIGMAS = (0.001, 0.01, 0.05, 0.1, 0.2, 1.0, 2.0)
@@ -80,17 +81,17 @@ class CFL(Feature):
 
     def build(self, student: Sequence[Tensor], teacher: Sequence[Tensor], samples: int) -> None:
         require_equal_counts(self, list(student), list(teacher))
-        channels = student[0].shape[1]
+        dimensions, channels = dimensions_of(student[0]), student[0].shape[1]
         dim = max(channels // 4, 1) if self.dim is None else self.dim
-        self.adapt = nn.Sequential(nn.Conv2d(channels, dim, 1), BatchNorm(dim), nn.ReLU())
+        self.adapt = nn.Sequential(conv(dimensions, channels, dim), BatchNorm(dim), nn.ReLU())
         self.adapts = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(t.shape[1], dim, 1), BatchNorm(dim), nn.ReLU()) for t in teacher
+            nn.Sequential(conv(dimensions, t.shape[1], dim), BatchNorm(dim), nn.ReLU()) for t in teacher
         )
         self.returns = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(dim, dim, 1), BatchNorm(dim), nn.ReLU(), nn.Conv2d(dim, t.shape[1], 1))
+            nn.Sequential(conv(dimensions, dim, dim), BatchNorm(dim), nn.ReLU(), conv(dimensions, dim, t.shape[1]))
             for t in teacher
         )
-        self.common = nn.Sequential(Residual(dim), Residual(dim))
+        self.common = nn.Sequential(Residual(dimensions, dim), Residual(dimensions, dim))
         self.to(student[0])
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -104,14 +105,15 @@ class CFL(Feature):
 
 
 class Residual(nn.Module):
-    """A residual block of two 3×3 convolutions with batch norm, ReLU after the first and after the sum."""
+    """A residual block of two convolutions of size 3 with batch norm, ReLU after the first and after the sum."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, dimensions: int, channels: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(*conv_bn(channels, channels, 3), nn.ReLU(), *conv_bn(channels, channels, 3))
+        like = dimensions, channels, channels
+        self.convs = nn.Sequential(*conv_bn(*like, 3), nn.ReLU(), *conv_bn(*like, 3))
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
+        """Map (B, C, …) to the same shape."""
         return (feature + self.convs(feature)).relu()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tutelage.losses.base import Feature, require_equal_counts
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.losses.functional.feature_maps import pool_to_smaller, pool_to_smallest
+from tutelage.nn.maps import conv, dimensions_of
 
 
 class KA(Feature):
@@ -53,9 +54,10 @@ class KA(Feature):
             else:
                 group.append(i)
         sizes = [(sum(teacher[i].shape[1] for i in group), student[group[0]].shape[1]) for group in self.groups]
-        self.encoders = nn.ModuleList(nn.Conv2d(width, code, 1) for width, code in sizes).to(student[0])
-        self.aligners = nn.ModuleList(nn.Conv2d(code, code, 1) for _, code in sizes).to(student[0])
-        self.decoders = nn.ModuleList(nn.Conv2d(code, width, 1) for width, code in sizes).to(student[0])
+        dimensions = dimensions_of(student[0])
+        self.encoders = nn.ModuleList(conv(dimensions, width, code) for width, code in sizes).to(student[0])
+        self.aligners = nn.ModuleList(conv(dimensions, code, code) for _, code in sizes).to(student[0])
+        self.decoders = nn.ModuleList(conv(dimensions, code, width) for width, code in sizes).to(student[0])
 
     def forward(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> dict[str, Tensor]:
         reconstruction, match = [], []

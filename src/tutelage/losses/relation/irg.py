@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Feature, Relation
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.losses.functional.pairwise import squared_distances
+from tutelage.nn.maps import adaptive_avg_pool
 
 
 class IRGEdge(Relation):
@@ -70,6 +71,14 @@ def transformations(layers: list[Tensor]) -> Tensor:
 
 def change(x: Tensor, y: Tensor) -> Tensor:
     """Return ‖x − y‖² of each sample of two maps, average-pooled to the smaller of each dimension."""
-    channels, height, width = (min(sizes) for sizes in zip(x.shape[1:], y.shape[1:], strict=True))
-    x, y = (F.adaptive_avg_pool3d(z, (channels, height, width)) for z in (x, y))
+    sizes = [min(pair) for pair in zip(x.shape[1:], y.shape[1:], strict=True)]
+    x, y = (pool_channels_too(z, sizes) for z in (x, y))
     return squared_distance(x, y).clamp_min(1e-12)
+
+
+def pool_channels_too(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Average-pool (B, C, …) to these numbers of channels and positions."""
+    if x.dim() < 5:  # channels are pooled as one more dimension
+        return adaptive_avg_pool(x[:, None], sizes)[:, 0]
+    x = adaptive_avg_pool(x, sizes[1:])
+    return adaptive_avg_pool(x.flatten(2).mT, sizes[:1]).mT.unflatten(2, x.shape[2:])

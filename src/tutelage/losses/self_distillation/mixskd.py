@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.losses.base import Feature, require_equal_counts, require_same_shape
+from tutelage.nn.maps import average_positions
 from tutelage.utils.options import Width
 
 
@@ -47,7 +48,7 @@ class MixSKDDiscriminator(Feature):
         require_equal_counts(self, student, teacher)
         losses = []
         for discriminator, s, t in zip(self.discriminators, student, teacher, strict=True):
-            mixed, mixture = (discriminator(self._with_reversal(x).mean((2, 3))).squeeze(1) for x in (s, t))
+            mixed, mixture = (discriminator(average_positions(self._with_reversal(x))).squeeze(1) for x in (s, t))
             losses.append(-(F.logsigmoid(mixed) + F.logsigmoid(-mixture)) / 2)
         return torch.stack(losses).sum(0)
 

@@ -23,7 +23,8 @@ class ZooNetwork(nn.Module):
 
     pattern: the regular expression of its names, whose named groups are constructor arguments. name_form: the pattern
     in readable form. examples: names used in the literature. namesakes: names better known for a larger network. task:
-    the task of its output; classification by default.
+    the task of its output; classification by default. dimensions: those of its inputs: 0 for rows (B, C), 1 for series
+    (B, C, T), 2 for images, 3 for voxels.
     """
 
     pattern: ClassVar[str]
@@ -31,6 +32,7 @@ class ZooNetwork(nn.Module):
     examples: ClassVar[tuple[str, ...]]
     namesakes: ClassVar[tuple[str, ...]] = ()
     task: ClassVar[str] = "classification"
+    dimensions: ClassVar[int] = 2
 
     @classmethod
     def from_name(cls, name: str, classes: int, channels: int = 3) -> Self | None:
@@ -41,14 +43,20 @@ class ZooNetwork(nn.Module):
         match = re.fullmatch(cls.pattern, name.replace("-", "_"))
         if match is None:
             return None
-        args: dict[str, Any] = {key: parse_number(text) for key, text in match.groupdict().items() if text is not None}
-        depth, width = args.get("depth", 1), args.get("width", 1)
+        args = cls.parse(match.groupdict())
+        widths = args.get("widths", (args.get("width", 1),))
+        depth, width = args.get("depth", len(widths)), max(widths)
         if max(depth, width) > LARGEST or (depth * width**2 > USUAL and cls._is_huge(classes, channels, **args)):
             raise ConfigError(
                 f"{shown(name)}: the network is too large; expected numbers up to {LARGEST:,} and at most "
                 f"{PARAMETERS:,} parameters, such as {', '.join(cls.examples[:3])}."
             )
         return cls(classes, channels, **args)
+
+    @classmethod
+    def parse(cls, groups: dict[str, str | None]) -> dict[str, Any]:
+        """Return the constructor's arguments in the named groups of a name."""
+        return {key: parse_number(text) for key, text in groups.items() if text is not None}
 
     @classmethod
     def _is_huge(cls, classes: int, channels: int, **args: Any) -> bool:
@@ -67,7 +75,7 @@ def parse_number(text: str) -> int | float:
 def init_kaiming(model: nn.Module) -> None:
     """Initialise the convolutions by He's normal distribution, by fan-out; their biases become 0."""
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
