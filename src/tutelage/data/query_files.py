@@ -183,14 +183,9 @@ def documents_of_arrays(name: str, arrays: Mapping[str, Array]) -> QueryDocument
     features, grades = arrays["x"].astype(np.float32), arrays["y"].astype(np.float32)
     if len(features) != len(grades):
         raise DataError(f"{name}: {len(features)} rows in x and {len(grades)} in y, expected as many.")
-    _refuse_row(name, "x", ~np.isfinite(features).all(1), features, "finite numbers")
-    _refuse_row(
-        name,
-        "y",
-        np.logical_not((grades >= 0) & (grades <= HIGHEST_GRADE)),
-        grades,
-        f"grades from 0 to {HIGHEST_GRADE}",
-    )
+    _refuse_rows(name, "x", np.flatnonzero(~np.isfinite(features).all(1)), features, "finite numbers")
+    out_of_range = np.flatnonzero(~((grades >= 0) & (grades <= HIGHEST_GRADE)))
+    _refuse_rows(name, "y", out_of_range, grades, f"grades from 0 to {HIGHEST_GRADE}")
     return QueryDocuments(features, grades, _queries(name, arrays, len(grades)))
 
 
@@ -198,14 +193,14 @@ def _queries(name: str, arrays: Mapping[str, Array], count: int) -> Array:
     """Return each document's query number."""
     if "group" in arrays:
         group = arrays["group"].astype(np.int64)
-        _refuse_row(name, "group", group < 1, group, "one document or more in every query")
+        _refuse_rows(name, "group", np.flatnonzero(group < 1), group, "one document or more in every query")
         if group.sum() != count:
             raise DataError(f"{name}: the queries in group have {group.sum():,} documents, x has {count:,}.")
         return np.repeat(np.arange(len(group)), group)
     queries = arrays["qid"].astype(np.int64)
     if len(queries) != count:
         raise DataError(f"{name}: {len(queries)} numbers in qid and {count} rows in x, expected as many.")
-    _refuse_row(name, "qid", queries < 0, queries, "query numbers, 0 or more")
+    _refuse_rows(name, "qid", np.flatnonzero(queries < 0), queries, "query numbers, 0 or more")
     if (row := _scattered(queries)) is not None:
         raise DataError(
             f"{name}: row {row} of qid: the query {queries[row]} comes again after others: keep the documents of a "
@@ -214,8 +209,7 @@ def _queries(name: str, arrays: Mapping[str, Array], count: int) -> Array:
     return queries
 
 
-def _refuse_row(name: str, key: str, wrong: Array, array: Array, expected: str) -> None:
-    rows = np.flatnonzero(wrong)
+def _refuse_rows(name: str, key: str, rows: Array, array: Array, expected: str) -> None:
     if len(rows):
         value = array[rows[0]]
         if value.ndim:

@@ -50,9 +50,9 @@ class RankingDistillation(Response):
     ) -> dict[str, Tensor]:
         mask = None
         if teacher is not None:
-            student, teacher, mask = lists_of_scores(student, teacher, mask, groups)
-        if mask is not None:
-            teacher = teacher.masked_fill(~mask, lowest_score(teacher))
+            student, teacher, mask = lists_of_scores(student, teacher, None, groups)
+            if mask is not None:
+                teacher = teacher.masked_fill(~mask, lowest_score(teacher))
         candidates = sort_by_teacher(student, teacher)[:, : self.top]
         weight = self.weights(candidates.detach(), sampled_scores, self.num_items or student.shape[1])
         if mask is not None:  # items that don't exist are last

@@ -46,9 +46,9 @@ class RRD(Response):
     ) -> Tensor:
         mask = None
         if teacher is not None:
-            student, teacher, mask = lists_of_scores(student, teacher, mask, groups)
-        if mask is not None:
-            student, teacher = (x.masked_fill(~mask, lowest_score(x)) for x in (student, teacher))
+            student, teacher, mask = lists_of_scores(student, teacher, None, groups)
+            if mask is not None:
+                student, teacher = (x.masked_fill(~mask, lowest_score(x)) for x in (student, teacher))
         scores = sort_by_teacher(student, teacher)
         interesting = scores.shape[1]
         if uninteresting_scores is None:
