@@ -12,7 +12,15 @@ from torch import Tensor
 from torchmetrics.functional import retrieval
 
 from tutelage.errors import ConfigError
-from tutelage.tasks.ranking_metrics import NDCG, AveragePrecision, HitRate, RankingMetrics, Recall, ReciprocalRank
+from tutelage.tasks.ranking_metrics import (
+    NDCG,
+    AveragePrecision,
+    HitRate,
+    RandomOrder,
+    RankingMetrics,
+    Recall,
+    ReciprocalRank,
+)
 
 Split = tuple[Tensor, Tensor, Tensor]
 
@@ -156,3 +164,11 @@ def test_metrics_start_anew_after_a_reset() -> None:
 def test_options_out_of_range(make: object) -> None:
     with pytest.raises(ConfigError):
         make()  # type: ignore[operator]
+
+
+def test_random_order_is_the_mean_over_orders() -> None:
+    relevance, groups = torch.tensor([3, 1, 0, 0, 2]), torch.zeros(5, dtype=torch.int64)
+    orders = [torch.randperm(5).float() for _ in range(3000)]
+    expected = np.mean([ndcg_score([2.0 ** relevance.numpy() - 1], [s.numpy()], k=2) for s in orders])
+    value = measured((torch.arange(5.0), relevance, groups), random=RandomOrder(NDCG(2)))["random"].item()
+    assert value == pytest.approx(expected, abs=0.02)

@@ -30,12 +30,14 @@ TIME_COLUMNS = ("time", "timestamp")
 class QueryDocuments:
     """Documents with features and grades, each query's next to each other.
 
-    features: (N, D) float32. grades: (N,) float32, 0 … HIGHEST_GRADE. queries: (N,) int64, each document's query.
+    features: (N, D) float32. grades: (N,) float32, 0 … HIGHEST_GRADE. queries: (N,) int64, each document's query. named:
+    whether these are the file's numbers, so that a number means the same query in other files.
     """
 
     features: Array
     grades: Array
     queries: Array
+    named: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def _letor_error(path: Path, reason: str) -> DataError:
             return DataError(f"{plain(path)}, row {row}: {fault}.")
         seen[fields[1]] = None
     return DataError(f"{plain(path)}: {reason if seen else 'has no documents'}; expected {DOCUMENT}.")
+
+
+def row_of_query(path: Path, query: int) -> int:
+    """Return the number of the first row of a text file that has a document of the query."""
+    return next(row for row, document in _rows(path) if int(document.split()[1].removeprefix("qid:")) == query)
 
 
 DOCUMENT = "rows `grade qid:QUERY FEATURE:VALUE …`"
@@ -186,7 +193,7 @@ def documents_of_arrays(name: str, arrays: Mapping[str, Array]) -> QueryDocument
     _refuse_rows(name, "x", np.flatnonzero(~np.isfinite(features).all(1)), features, "finite numbers")
     out_of_range = np.flatnonzero(~((grades >= 0) & (grades <= HIGHEST_GRADE)))
     _refuse_rows(name, "y", out_of_range, grades, f"grades from 0 to {HIGHEST_GRADE}")
-    return QueryDocuments(features, grades, _queries(name, arrays, len(grades)))
+    return QueryDocuments(features, grades, _queries(name, arrays, len(grades)), named="group" not in arrays)
 
 
 def _queries(name: str, arrays: Mapping[str, Array], count: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -145,6 +145,17 @@ class HitRate(CheckedArguments):
         return (Recall(self.k)(queries) > 0).double()
 
 
+@dataclass(frozen=True)
+class RandomOrder:
+    """The NDCG to be expected of documents in random order: that of equal scores."""
+
+    measure: NDCG = field(default_factory=NDCG)
+
+    def __call__(self, queries: RankedQueries) -> Tensor:
+        """Return the expected figure of each query, (Q,)."""
+        return self.measure(replace(queries, tie=queries.query))
+
+
 MEASURES: Mapping[str, Measure] = {
     "ndcg@5": NDCG(5),
     "ndcg@10": NDCG(10),
@@ -152,6 +163,7 @@ MEASURES: Mapping[str, Measure] = {
     "mrr": ReciprocalRank(),
     "recall@10": Recall(10),
     "hit_rate@10": HitRate(10),
+    "random_ndcg@10": RandomOrder(NDCG(10)),
 }
 """The measures of a ranking, by name."""
 
