@@ -204,6 +204,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.multi_task import MultiTask as MultiTask
+from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation
 from tutelage.teachers.cached import Cached as Cached

@@ -30,8 +30,8 @@ TIME_COLUMNS = ("time", "timestamp")
 class QueryDocuments:
     """Documents with features and grades, each query's next to each other.
 
-    features: (N, D) float32. grades: (N,) float32, 0 … HIGHEST_GRADE. queries: (N,) int64, each document's query. named:
-    whether these are the file's numbers, so that a number means the same query in other files.
+    features: (N, D) float32. grades: (N,) float32, 0 … HIGHEST_GRADE. queries: (N,) int64, each document's query.
+    named: whether these are the file's numbers, so that a number means the same query in other files.
     """
 
     features: Array

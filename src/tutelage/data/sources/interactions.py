@@ -27,9 +27,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     if size is not None:
         raise ConfigError(f"data interactions:{plain(path)}: size={size}: interactions have no size; leave it out.")
     events = read_interactions(path)
-    splits = candidate_queries(
-        events, history=HISTORY, train_negatives=TRAIN_NEGATIVES, test_negatives=TEST_NEGATIVES
-    )
+    splits = candidate_queries(events, history=HISTORY, train_negatives=TRAIN_NEGATIVES, test_negatives=TEST_NEGATIVES)
     users, items = len(events.user_names), len(events.item_names)
     if not len(splits["test"]) or len(splits["test"].groups.unique()) == len(splits["test"]):  # type: ignore[union-attr]
         raise DataError(

@@ -16,7 +16,7 @@ from tutelage.data.query_files import QueryDocuments, read_letor, read_query_arr
 from tutelage.errors import ConfigError, DataError, plain
 
 NAMES = {
-    "letor:PATH": "documents of queries: a file of rows `grade qid:QUERY FEATURE:VALUE …`, or .npz with x, y and group; "
+    "letor:PATH": "documents of queries: a file of rows `grade qid:QUERY FEATURE:VALUE …`, or .npz with x, y, group; "
     "or a folder with such files named train, vali and test"
 }
 
@@ -109,7 +109,9 @@ def _columns(paths: Mapping[str, Path], documents: Mapping[str, QueryDocuments])
 
 def _split(path: Path, documents: QueryDocuments, columns: list[int]) -> GradedSplit:
     if not (documents.grades > 0).any():
-        raise DataError(f"{plain(path)}: all grades are 0, so there is nothing to rank: grade relevant documents above.")
+        raise DataError(
+            f"{plain(path)}: all grades are 0, so there is nothing to rank: grade relevant documents above."
+        )
     missing = columns[-1] + 1 - documents.features.shape[1]
     features = np.pad(documents.features, ((0, 0), (0, max(0, missing))))[:, columns]
     groups = torch.from_numpy(documents.queries)

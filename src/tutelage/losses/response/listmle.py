@@ -32,6 +32,7 @@ class ListMLE(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     data_dependent_size = True
+    response_kinds = ("classes", "scores")
 
     eps: Fraction = 0.0
 

@@ -27,6 +27,7 @@ class MarginMSE(Response):
     name = "margin_mse"
     paper = "Hofstätter, Althammer, Schröder, Sertkan, Hanbury. 2020. arXiv:2010.02666"
     data_dependent_size = True
+    response_kinds = ("scores",)
     maskable = False
     ignores = ("swapped sides",)
 

@@ -31,6 +31,7 @@ class RankingDistillation(Response):
     paper = "Tang, Wang. KDD 2018. arXiv:1809.07428"
     zero_at_equal = False
     data_dependent_size = True
+    response_kinds = ("classes", "scores")
 
     top: Count = 10
     alpha: NonNegative = 1.0

@@ -30,6 +30,7 @@ class RankingSoftmax(Response):
     zero_at_equal = False
     maskable = False
     data_dependent_size = True
+    response_kinds = ("scores",)
     compiles = False
 
     @classmethod

@@ -28,6 +28,7 @@ class RankNet(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     data_dependent_size = True
+    response_kinds = ("classes", "scores")
 
     def forward(
         self, student: Tensor, teacher: Tensor, *, mask: Tensor | None = None, groups: Tensor | None = None

@@ -33,6 +33,7 @@ class RRD(Response):
     zero_at_equal = False
     ignores = ("shift of logits",)
     data_dependent_size = True
+    response_kinds = ("classes", "scores")
 
     top: Count = 40
 
