@@ -26,7 +26,7 @@ class GradedSplit(InMemorySplit):
 
     @property
     def values(self) -> None:
-        """None: grades aren't values to estimate."""
+        """No values: grades aren't estimated, but ordered."""
         return None
 
 

@@ -127,8 +127,6 @@ def _document_fault(fields: Sequence[str]) -> str:
         return f"no query after the grade: expected {DOCUMENT}"
     if not (query.isascii() and query.isdigit() and int(query) < 2**63):
         return f"the query {_quoted(query)}, expected a whole number, 0 or more"
-    if len(fields) == 2:
-        return "no features: expected FEATURE:VALUE after the query"
     last = -1
     for field in fields[2:]:
         name, colon, value = field.partition(":")
