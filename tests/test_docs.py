@@ -48,6 +48,18 @@ def make_streets():
     Path("streets/classes.json").write_text('["road", "tree", "car"]')
 
 
+def make_queries():
+    rng = np.random.default_rng(0)
+    Path("web").mkdir()
+    for name, queries in (("train", range(20)), ("vali", range(20, 24)), ("test", range(24, 30))):
+        grades = [(query, grade) for query in queries for grade in rng.integers(0, 4, 6)]
+        rows = [f"{grade} qid:{query} 1:{grade + rng.normal():.4f} 2:{rng.normal():.4f}\n" for query, grade in grades]
+        Path(f"web/{name}.txt").write_text("".join(rows))
+    events = [(user, item, time) for user in range(8) for time, item in enumerate(rng.permutation(20)[:6])]
+    events += [(0, item, 9) for item in range(20) if item not in {i for _, i, _ in events}]
+    Path("log.csv").write_text("user,item,time\n" + "".join(f"u{u},i{i},{t}\n" for u, i, t in events))
+
+
 def make_modules():
     Path("my_data.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n\n\ndef noise():\n"
@@ -66,7 +78,7 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_modules):
+    for make in (make_photos, make_streets, make_queries, make_modules):
         make()
     for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")

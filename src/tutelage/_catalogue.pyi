@@ -30,6 +30,7 @@ from tutelage.losses.feature.attention_scores import AttentionCE as AttentionCE
 from tutelage.losses.feature.attention_scores import AttentionMSE as AttentionMSE
 from tutelage.losses.feature.cankd import CanKD as CanKD
 from tutelage.losses.feature.catkd import CATKD as CATKD
+from tutelage.losses.feature.de import DE as DE
 from tutelage.losses.feature.distpro import DistPro as DistPro
 from tutelage.losses.feature.fitnet import FitNet as FitNet
 from tutelage.losses.feature.fsp import FSP as FSP
@@ -124,10 +125,12 @@ from tutelage.losses.response.listmle import ListMLE as ListMLE
 from tutelage.losses.response.listnet import ListNet as ListNet
 from tutelage.losses.response.logit_mse import LogitMSE as LogitMSE
 from tutelage.losses.response.lwf import LwF as LwF
+from tutelage.losses.response.margin_mse import MarginMSE as MarginMSE
 from tutelage.losses.response.mlkd import MLKD as MLKD
 from tutelage.losses.response.nkd import NKD as NKD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing as OnlineLabelSmoothing
 from tutelage.losses.response.ranking_distillation import RankingDistillation as RankingDistillation
+from tutelage.losses.response.ranking_softmax import RankingSoftmax as RankingSoftmax
 from tutelage.losses.response.ranknet import RankNet as RankNet
 from tutelage.losses.response.rrd import RRD as RRD
 from tutelage.losses.response.tgeo_kd import TGeoKD as TGeoKD
@@ -201,6 +204,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.multi_task import MultiTask as MultiTask
+from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation
 from tutelage.teachers.cached import Cached as Cached

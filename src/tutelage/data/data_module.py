@@ -17,6 +17,7 @@ from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_pe
 from tutelage.data.input_fields import InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
+from tutelage.data.query_order import query_batches, query_steps
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.value_targets import ValueTargets
@@ -49,7 +50,7 @@ class DataModule:
             unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
-        target: the kind of targets: "label", "labels" (one in each column), "mask" or "values".
+        target: the kind of targets: "label", "labels" (one in each column), "mask", "values" or "grades".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options of its source that it was loaded with (target, group, drop).
@@ -171,15 +172,11 @@ class DataModule:
         self._check(split, batch_size, epoch, start, workers, rank, world, views)
         samples: Split = getattr(self, split)
         train = split == "train" if train is None else train
-        epoch_index = partial(
-            epoch_batches,
-            len(samples),
-            batch_size,
-            seed=seed,
-            shuffle=train,
-            rank=rank,
-            world=world,
-            weights=samples.weights,
+        order: dict[str, Any] = {"seed": seed, "shuffle": train, "rank": rank, "world": world}
+        epoch_index = (
+            partial(query_batches, samples.groups, batch_size, **order)
+            if samples.whole_groups and samples.groups is not None
+            else partial(epoch_batches, len(samples), batch_size, weights=samples.weights, **order)
         )
         batches = epoch_index(epoch=epoch)
         before = epoch_index(epoch=epoch - 1)[-1] if sampling == "overlapping" and len(samples) else None
@@ -302,6 +299,8 @@ class DataModule:
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
         _at_least(1, batch_size=batch_size, world=world)
+        if self.train.whole_groups and self.train.groups is not None:
+            return query_steps(self.train.groups, batch_size, world)
         return steps_per_epoch(len(self.train), batch_size, world)
 
     @cached_property

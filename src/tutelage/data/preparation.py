@@ -133,7 +133,9 @@ def subsample(name: str, train: Split, limit: int | None, labels_per_class: int 
                 f"the sample, which {name!r} doesn't have; give a Dataset the attribute `targets`."
             )
         train = train.take(sample_per_class(train.labels, labels_per_class, seed))
-    if limit is not None and limit < len(train):
+    if limit is not None and limit < len(train) and train.whole_groups and train.groups is not None:
+        train = train.take(split_groups(name, "train", train.groups, limit, seed)[1])
+    elif limit is not None and limit < len(train):
         train = train.take(stratified_order(train, seed)[:limit].sort().values)
     return train
 
@@ -236,7 +238,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target != "values":
+    if len(source.classes) < 2 and source.target not in ("values", "grades"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     train, validation, test = fill_missing_splits(name, source, val, seed)
     for number, column in enumerate(source.columns):

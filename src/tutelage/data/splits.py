@@ -40,13 +40,15 @@ class Split(ABC):
     """Abstract: inputs (C, …), uint8 or float32, with targets if there are any, numbered from 0.
 
     labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. groups: (N,) int64,
-    each sample's group (its query, its speaker …), if there are groups. is_random: whether
-    reading a sample involves randomness in addition to the data's augmentation. can_crop: whether reading can crop a
-    sample at random. content: whether the fingerprint covers the contents of files, or only their names and sizes.
+    each sample's group (its query, its speaker …), if there are groups. whole_groups: whether a batch has whole groups,
+    as rankings require. is_random: whether reading a sample involves randomness in addition to the data's augmentation.
+    can_crop: whether reading can crop a sample at random. content: whether the fingerprint covers the contents of
+    files, or only their names and sizes.
     """
 
     labels: Tensor | None
     groups: Tensor | None = None
+    whole_groups: bool = False
     is_random: bool = False
     can_crop: bool = False
     content: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -105,12 +106,14 @@ def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) ->
     assert targets is not None
     if mask is not None:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
-    return torch.stack([_sum(task_loss, *labelled) for labelled in split_columns(response, targets, batch.columns)])
+    required = {name: batch.extras[name] for name in task_loss.required_inputs() if name in batch.extras}
+    parts = split_columns(response, targets, batch.columns)
+    return torch.stack([_sum(task_loss, *labelled, required) for labelled in parts])
 
 
-def _sum(task_loss: Loss, response: Tensor, targets: Tensor) -> Tensor:
+def _sum(task_loss: Loss, response: Tensor, targets: Tensor, required: Mapping[str, Any]) -> Tensor:
     count = len(targets)
-    loss = mean(task_loss(response, None, targets=targets)) if count else response.new_zeros(())
+    loss = mean(task_loss(response, None, targets=targets, **required)) if count else response.new_zeros(())
     return torch.stack([loss * count, loss.new_tensor(float(count))])
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.losses.base import Response
-from tutelage.losses.functional.ranking import sort_by_teacher
+from tutelage.losses.functional.ranking import lists_of_scores, lowest_score, sort_by_teacher
 from tutelage.utils.options import Count, CountOrZero, NonNegative, Positive
 
 
@@ -21,7 +21,8 @@ class RankingDistillation(Response):
 
     Shapes: student, teacher (B, N, …) scores; the teacher's first `top` items count; without a teacher, the student's
     scores must already be in its order. sampled_scores (B, S, …), positive_scores (B, P, …), negative_scores (B, Q, …)
-    are the student's. num_items=0 means N. Each part is (B, …).
+    are the student's. num_items=0 means N. Each part is (B, …). If each sample is an item, (B,) or (B, 1), and groups
+    (B,) are passed, each group is a list, whose w_k are those of the items that exist; the part is (Q,).
     Paper: Tang, Wang. KDD 2018. arXiv:1809.07428.
     Raises: ConfigError if `top` or λ isn't above 0.
     """
@@ -29,6 +30,8 @@ class RankingDistillation(Response):
     name = "ranking_distillation"
     paper = "Tang, Wang. KDD 2018. arXiv:1809.07428"
     zero_at_equal = False
+    data_dependent_size = True
+    response_kinds = ("classes", "scores")
 
     top: Count = 10
     alpha: NonNegative = 1.0
@@ -44,9 +47,18 @@ class RankingDistillation(Response):
         sampled_scores: Tensor | None = None,
         positive_scores: Tensor | None = None,
         negative_scores: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> dict[str, Tensor]:
+        mask = None
+        if teacher is not None:
+            student, teacher, mask = lists_of_scores(student, teacher, None, groups)
+            if mask is not None:
+                teacher = teacher.masked_fill(~mask, lowest_score(teacher))
         candidates = sort_by_teacher(student, teacher)[:, : self.top]
         weight = self.weights(candidates.detach(), sampled_scores, self.num_items or student.shape[1])
+        if mask is not None:  # items that don't exist are last
+            weight = weight * mask[:, : self.top]
+            weight = weight / weight.sum(1, keepdim=True)
         parts = {"candidates": self.alpha * (weight * F.softplus(-candidates)).sum(1)}
         if positive_scores is not None:
             parts["positive"] = F.softplus(-positive_scores).sum(1)
