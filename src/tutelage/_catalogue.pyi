@@ -93,6 +93,7 @@ from tutelage.losses.relation.irg import IRGEdge as IRGEdge
 from tutelage.losses.relation.irg import IRGTransformation as IRGTransformation
 from tutelage.losses.relation.lightly_queue import LightlyQueue as LightlyQueue
 from tutelage.losses.relation.lsp import LSP as LSP
+from tutelage.losses.relation.metric_learning import MetricLearning as MetricLearning
 from tutelage.losses.relation.minilm import MiniLMRelation as MiniLMRelation
 from tutelage.losses.relation.pkt import PKT as PKT
 from tutelage.losses.relation.relative_teacher import AbsoluteTeacher as AbsoluteTeacher
