@@ -77,15 +77,18 @@ class MetricLearning(Relation):
                 "the data's classes."
             )
 
+        if self.kind in PAIR_LOSSES:
+            self.loss = self._library_loss()
+
     @classmethod
     def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
         """Return six embeddings of two classes."""
         return torch.randn(6, 5), None, {"targets": torch.arange(6) % 2}
 
     def build(self, student: Tensor, teacher: Tensor | None, samples: int) -> None:
-        sizes = {"num_classes": self.classes, "embedding_size": student.shape[1]} if self.kind in PROXY_LOSSES else {}
-        reducer = import_library().reducers.DoNothingReducer()
-        self.loss = self._library_class()(**sizes, **self.settings, reducer=reducer).to(in_single(student))
+        if self.kind in PROXY_LOSSES:
+            sizes = {"num_classes": self.classes, "embedding_size": student.shape[1]}
+            self.loss = self._library_loss(**sizes).to(in_single(student))
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> LossValues:
         if student.dim() != 2 or targets.dim() != 1:
@@ -99,6 +102,9 @@ class MetricLearning(Relation):
 
     def _library_class(self) -> Any:
         return getattr(import_library().losses, (PAIR_LOSSES | PROXY_LOSSES)[self.kind])
+
+    def _library_loss(self, **sizes: int) -> Any:
+        return self._library_class()(**sizes, **self.settings, reducer=import_library().reducers.DoNothingReducer())
 
     def _values(self, part: Mapping[str, Any], student: Tensor) -> Tensor:
         """Return values whose mean is the library's; none where the batch has no pairs."""
