@@ -201,6 +201,7 @@ from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation

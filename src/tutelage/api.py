@@ -217,7 +217,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     Args:
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
-        keys: size, classes, column, task and batch_size, and the options of Datasets.
+        keys: size, classes, column, task, split and batch_size, and the options of Datasets.
 
     Example:
         >>> import tempfile, tutelage
@@ -240,7 +240,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data = card.data
     provided, overrides = separate_data(as_test_split(data), keys)
-    for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
+    for key in keys.keys() - {"size", "classes", "column", "task", "split", "batch_size"}:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
@@ -255,7 +255,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
             )
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
-    task = task_of(loaded)
+    task = task_of(loaded, config)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 

@@ -86,20 +86,26 @@ def split_by_class(data: DataModule, test: Sequence[str] | None, val: float, see
         val: the fraction of the other classes that are for validation.
         seed: chooses the validation classes.
 
-    Raises: ConfigError if a name isn't a class; DataError if there are too few classes, or no known labels.
+    Raises: ConfigError if a name isn't a class; DataError if there are too few classes, no known labels, or groups.
     """
     if any(getattr(data, split).labels is None for split in SPLITS):
         raise DataError(
             f"data {data.name!r}: a split by class requires a single class per sample that is known without reading "
             "the sample; give a Dataset the attribute `targets`."
         )
+    if any(getattr(data, split).groups is not None for split in SPLITS):
+        raise DataError(
+            f"data {data.name!r}: its samples are in groups that no two splits share, so they can't be split by class: "
+            "leave group out, or set split=samples."
+        )
     if test is None and not shared_classes(data):
         return data
     names = dict(zip(SPLITS, choose_classes(data, test, val, seed), strict=True))
     order = tuple(name for split in SPLITS for name in names[split])
     samples = JoinedSplit([getattr(data, split) for split in SPLITS])
-    changes = {split: ClassSubset(samples, class_numbers(data.classes, order, names[split])) for split in SPLITS}
-    return replace(data, classes=order, **changes)
+    numbers = [class_numbers(data.classes, order, names[split]) for split in SPLITS]
+    train, validation, test_samples = (ClassSubset(samples, number) for number in numbers)
+    return replace(data, classes=order, train=train, val=validation, test=test_samples)
 
 
 def shared_classes(data: DataModule) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class MetricLearning(Relation):
     paper = "Musgrave, Belongie, Lim. arXiv:2008.09164 (PyTorch Metric Learning)"
     compares = "response"
     needs_teacher = False
-    class_dim = None
+    response_kinds = ("embedding",)
     data_dependent_size = True
     zero_at_equal = False
     ignores = ("scale of each sample", "rotation")
