@@ -9,6 +9,7 @@ from tutelage.config.named_parts import name_of
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
+from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 from tutelage.utils import registry
@@ -42,13 +43,20 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             f"task={name_of(config.task)} is for targets of the kind {target!r}, and those of {data.name} are "
             f"{data.target!r}: choose another task or other data."
         )
-    return replace(data, task=name_of(config.task)) if target else data
+    if not target:
+        return data
+    return replace(data, task=name_of(config.task), source_options={**data.source_options, "task": config.task})
 
 
 def _target_of_task(config: Config) -> str:
     """Return the kind of targets of any data that the task is for; empty if the data must name the task itself."""
     name = name_of(config.task)
     return "" if name == "auto" else str(registry.find_entry("tasks", name).load().target)
+
+
+def with_teacher_views(data: DataModule, config: Config) -> DataModule:
+    """Return the data, whose batches have the views of the configuration's teachers that see other inputs."""
+    return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()])
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
