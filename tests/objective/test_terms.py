@@ -11,10 +11,12 @@ from tutelage.losses.base import Feature, LossSum, Response
 from tutelage.losses.dense.cwd import CWD
 from tutelage.losses.feature.at import AT
 from tutelage.losses.feature.fitnet import FitNet
+from tutelage.losses.relation.metric_learning import MetricLearning
 from tutelage.losses.relation.rkd import RKDDistance
 from tutelage.losses.response.ce import CE
 from tutelage.losses.response.dkd import DKD
 from tutelage.losses.response.kd import KD
+from tutelage.losses.response.logit_mse import LogitMSE
 from tutelage.objective.player import Player
 from tutelage.objective.reduction import mean
 from tutelage.objective.spec import term_from_spec, term_spec
@@ -333,3 +335,16 @@ def test_a_term_can_be_said_and_made_again():
     assert (again.loss.p, again.weight, again.warmup, again.request.connector) == (1, 2.0, 3.0, "conv1x1")
     assert again.request.layers == term.request.layers
     assert {"name": "kd", "weight": 0.9, "warmup": 0.0, "temperature": 4.0}.items() <= term_spec(Term(KD())).items()
+
+
+def test_losses_of_embeddings_compare_responses_that_are_embeddings_but_named_layers_stay():
+    terms = Terms.from_method(
+        [Term(RKDDistance()), Term(RKDDistance(), student="fc", teacher="fc"), Term(LogitMSE()), Term(AT())]
+    )
+    terms.fit_kind("embedding")
+    assert [term.request.compares for term in terms.named_terms().values()] == [
+        "response", "embedding", "response", "stages",
+    ]  # fmt: skip
+    pytest.importorskip("pytorch_metric_learning")
+    with pytest.raises(ConfigError, match="MetricLearning compares embedding, and this task's outputs are classes"):
+        Terms.from_method(MetricLearning()).fit_kind("classes")

@@ -53,7 +53,8 @@ class DataModule:
         target: the kind of targets: "label", "labels" (one in each column), "mask", "values" or "grades".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
-        source_options: the options of its source that it was loaded with (target, group, drop).
+        source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
+            class, and those of a task that it didn't name.
         fields: of samples with several inputs, an `InputField` for each by name; the first is read.
         input_name, channel_numbers, view, others, full: set by `data.input_views`: the field and the channels that are
             read, the names that were chosen, other views that batches have too, and the data before the choice.

@@ -47,6 +47,7 @@ def load(
     augment: str | None = None,
     task: str | None = None,
     classes: Sequence[str] | None = None,
+    split: str | Sequence[str] = "samples",
     fingerprint: str = "names",
     **source_options: Any,
 ) -> DataModule:
@@ -62,6 +63,8 @@ def load(
         augment: training augmentation, as in DataModule (None: what suits the data).
         task: the task that the data must be for.
         classes: keep only the samples of these classes, in all splits.
+        split: "samples"; "classes": train, val and test have no class in common (`data.class_split`); or the names of
+            the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
             two splits may share), drop (columns that are no inputs); None or empty: not set.
@@ -91,11 +94,13 @@ def load(
         labels_per_class=labels_per_class,
         augment=augment,
         classes=classes,
+        split=split,
         fingerprint=fingerprint,
     )
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
-    return replace(data, source_options=source_options)
+    of_split = {} if split == "samples" else {"split": split, "val": val, "seed": seed}
+    return replace(data, source_options=source_options | of_split)
 
 
 def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
