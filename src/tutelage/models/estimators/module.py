@@ -125,8 +125,7 @@ class FittedEstimator(ConvertibleModule):
             x = x.double()
         if x.dtype in (torch.float16, torch.bfloat16):
             x = x.float()
-        centred = (x.double() - self.get_buffer("mean")).to(x.dtype)
-        scaled = (centred.double() / self.get_buffer("scale")).to(x.dtype)
+        scaled = (x - self.get_buffer("mean").to(x.dtype)) / self.get_buffer("scale").to(x.dtype)
         outputs: Tensor = self.core(scaled.to(getattr(torch, self.facts.dtype)))
         return outputs
 

@@ -23,7 +23,7 @@ def sample_between(x: Tensor, count: int, seed: int = 0, neighbours: int = NEIGH
     from sklearn.neighbors import NearestNeighbors
 
     generator = torch.Generator().manual_seed(seed)
-    standardised = (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
+    standardised = (x - x.mean(0)) / x.std(0, correction=0).clamp_min(1e-12)
     search = NearestNeighbors(n_neighbors=min(neighbours + 1, len(x))).fit(standardised.double().numpy())
     first = torch.randint(len(x), (count,), generator=generator)
     nearest = torch.from_numpy(search.kneighbors(standardised[first].double().numpy(), return_distance=False))
