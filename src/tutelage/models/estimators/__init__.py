@@ -12,8 +12,18 @@
 """
 
 from tutelage.models.estimators.files import load, save
-from tutelage.models.estimators.fitting import fit_boosting, fit_linear, fit_tree
+from tutelage.models.estimators.fitting import fit_boosting, fit_forest, fit_linear, fit_tree
 from tutelage.models.estimators.module import EstimatorCard, FittedEstimator
 from tutelage.models.estimators.sklearn_forms import from_sklearn
 
-__all__ = ["EstimatorCard", "FittedEstimator", "fit_boosting", "fit_linear", "fit_tree", "from_sklearn", "load", "save"]
+__all__ = [
+    "EstimatorCard",
+    "FittedEstimator",
+    "fit_boosting",
+    "fit_forest",
+    "fit_linear",
+    "fit_tree",
+    "from_sklearn",
+    "load",
+    "save",
+]

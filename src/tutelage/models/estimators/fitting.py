@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tutelage.errors import ConfigError
 from tutelage.models.estimators.module import EstimatorCard, FittedEstimator
-from tutelage.models.estimators.sklearn_forms import from_sklearn, single_tree
+from tutelage.models.estimators.sklearn_forms import averaged_trees, from_sklearn
 
 LEAST = 1e-9
 """The smallest weight of a class in a sample's soft label, so that every class is in the training samples."""
@@ -100,7 +100,42 @@ def fit_tree(
     tree.fit(_array(x), soft.numpy())
     link = "probabilities" if names else "values"
     card = EstimatorCard(link, "sklearn.DecisionTreeRegressor", _columns(x, columns), names, "float32")
-    return FittedEstimator(single_tree(tree), card)
+    return FittedEstimator(averaged_trees([tree]), card)
+
+
+def fit_forest(
+    x: Tensor,
+    teacher_outputs: Tensor | None,
+    targets: Tensor | None,
+    alpha: float = 0.9,
+    *,
+    trees: int = 100,
+    depth: int = 64,
+    min_leaf: int = 1,
+    temperature: float = 1.0,
+    classes: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+) -> FittedEstimator:
+    """Return a random forest of trees as `fit_tree` fits them, each to a bootstrap sample and a part of the columns.
+
+    Args:
+        x: (N, F).
+        teacher_outputs, targets, alpha, temperature: as in `soft_targets`.
+        trees: the number of trees, whose outputs are averaged.
+        depth, min_leaf, classes, columns, seed: as in `fit_tree`.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    names = class_names(teacher_outputs, targets, classes)
+    soft = soft_targets(teacher_outputs, targets, alpha, len(names), temperature).numpy()
+    forest = RandomForestRegressor(
+        trees, max_depth=depth, min_samples_leaf=min_leaf, max_features="sqrt" if names else 1 / 3, random_state=seed
+    )
+    forest.fit(_array(x), soft[:, 0] if soft.shape[1] == 1 else soft)
+    link = "probabilities" if names else "values"
+    card = EstimatorCard(link, "sklearn.RandomForestRegressor", _columns(x, columns), names, "float32")
+    return FittedEstimator(averaged_trees(forest.estimators_), card)
 
 
 def fit_boosting(

@@ -34,6 +34,8 @@ class OtherEstimator(nn.Module):
         self.classes = tuple(str(label) for label in getattr(estimator, "classes_", ()))
         if self.classes and not hasattr(estimator, "predict_proba"):
             raise ModelError(f"{type(estimator).__name__} has no predict_proba: expected a classifier that has one.")
+        names = getattr(estimator, "feature_names_in_", [f"x{k}" for k in range(estimator.n_features_in_)])
+        self.columns = tuple(str(name) for name in names)
         self.estimator = estimator
 
     def predict(self, x: Tensor) -> Tensor:

@@ -86,10 +86,10 @@ def _linear(estimator: Any) -> Fitted:
     return LinearCore(weight, bias), link, "float64"
 
 
-def single_tree(tree: Any) -> TreesCore:
-    """Return the core of one of scikit-learn's fitted decision trees."""
-    nodes = _nodes(tree.tree_)
-    return joined([nodes], np.zeros(nodes["value"].shape[1]))
+def averaged_trees(trees: Sequence[Any]) -> TreesCore:
+    """Return the core whose output is the mean of scikit-learn's fitted decision trees."""
+    parts = [_nodes(tree.tree_) for tree in trees]
+    return joined(parts, np.zeros(parts[0]["value"].shape[1]), divisor=len(parts))
 
 
 def _single(estimator: Any) -> Fitted:
@@ -104,9 +104,7 @@ def _averaged(estimator: Any, trees: Sequence[Any]) -> Fitted:
     classifies = hasattr(estimator, "classes_")
     if classifies and estimator.n_outputs_ > 1:
         raise ModelError(f"a classifier of {estimator.n_outputs_} outputs has no form of its own: expected one.")
-    parts = [_nodes(tree.tree_) for tree in trees]
-    outputs = parts[0]["value"].shape[1]
-    return joined(parts, np.zeros(outputs), divisor=len(parts)), "probabilities" if classifies else "values", "float32"
+    return averaged_trees(trees), "probabilities" if classifies else "values", "float32"
 
 
 def _boosted(estimator: Any) -> Fitted:
