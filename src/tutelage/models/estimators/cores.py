@@ -82,14 +82,19 @@ class TreesCore(EstimatorCore):
 
     def leaves(self, x: Tensor) -> Tensor:
         """Return the number of the node (B, T) in which each sample ends in each tree."""
-        node = self.get_buffer("roots").expand(len(x), -1)
-        feature, threshold = self.get_buffer("feature"), self.get_parameter("threshold")
+        roots, feature, threshold = self.get_buffer("roots"), self.get_buffer("feature"), self.get_parameter("threshold")
         left, right, missing_left = (self.get_buffer(name) for name in ("left", "right", "missing_left"))
+        ends = roots.repeat(len(x))
+        pending = torch.arange(len(ends), device=x.device)  # of all pairs of a sample and a tree, those not in a leaf
+        node = ends
         for _ in range(self.depth):
-            value = x.gather(1, feature[node])
+            inner = left[node] != node
+            pending, node = pending[inner], node[inner]
+            value = x[pending // len(roots), feature[node]]
             goes_left = torch.where(value.isnan(), missing_left[node], value.double() <= threshold[node])
             node = torch.where(goes_left, left[node], right[node])
-        return node
+            ends[pending] = node
+        return ends.view(len(x), -1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the raw outputs; the trees are added one after the other, as scikit-learn adds them."""
