@@ -41,7 +41,17 @@ def scenes(count: int = 16, side: int = 8, labelled: float = 0.7) -> DataModule:
     targets[torch.rand(count, side, side, generator=generator) > share] = 255
     part = InMemorySplit(images, targets)
     return DataModule(
-        "scenes", "segmentation", ("a", "b", "c"), 3, (side, side), (0.5,) * 3, (0.3,) * 3, part, part, part
+        "scenes",
+        "segmentation",
+        ("a", "b", "c"),
+        3,
+        (side, side),
+        (0.5,) * 3,
+        (0.3,) * 3,
+        part,
+        part,
+        part,
+        target="mask",
     )
 
 

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import tutelage
 from tutelage import cli
 from tutelage.errors import ConfigError
-from tutelage.report import write
 from tutelage.runs import progress
+from tutelage.runs.reporting import write_report as write
 from tutelage.training.callbacks import JsonLines, Logger, to_tag
 from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
 from tutelage.utils import console

@@ -81,8 +81,13 @@ from tutelage.losses.online.okddip import OKDDip as OKDDip
 from tutelage.losses.online.one import ONE as ONE
 from tutelage.losses.regression.attentive_imitation import AttentiveImitation as AttentiveImitation
 from tutelage.losses.regression.fpd import FPD as FPD
+from tutelage.losses.regression.huber import Huber as Huber
+from tutelage.losses.regression.mae import MAE as MAE
+from tutelage.losses.regression.mse import MSE as MSE
+from tutelage.losses.regression.output_huber import OutputHuber as OutputHuber
 from tutelage.losses.regression.output_l1 import OutputL1 as OutputL1
 from tutelage.losses.regression.teacher_bounded_regression import TeacherBoundedRegression as TeacherBoundedRegression
+from tutelage.losses.regression.uncertainty_weighted import UncertaintyWeighted as UncertaintyWeighted
 from tutelage.losses.relation.cc import CC as CC
 from tutelage.losses.relation.cc import CCNeighbours as CCNeighbours
 from tutelage.losses.relation.compress import CompRess as CompRess
@@ -196,6 +201,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.multi_task import MultiTask as MultiTask
+from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation
 from tutelage.teachers.cached import Cached as Cached
 from tutelage.teachers.ensemble import Ensemble as Ensemble

@@ -24,7 +24,7 @@ from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, 
 from tutelage.runs.data import load_data
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
-from tutelage.runs.phase import evaluate_split, refuse_other_classes, respond_to_one
+from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one
 from tutelage.training.callbacks import Callback
 from tutelage.training.evaluation import EvaluationResult
 from tutelage.utils import checksums
@@ -256,7 +256,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         loaded = loaded if "size" in keys else replace(loaded, size=card.size)
     task = task_of(loaded)
-    refuse_other_classes(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
+    refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 
 

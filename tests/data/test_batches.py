@@ -47,7 +47,7 @@ def test_normalised_by_its_own_mean_and_deviation(small):
     x = torch.cat([b.inputs for b in small.batches("train", 7, train=False)])
     assert x.mean((0, 2, 3)).abs().max() < 1e-5
     assert (x.std((0, 2, 3), unbiased=False) - 1).abs().max() < 1e-5
-    raw = small.train.images[small.train.rows[0]] / 255
+    raw = small.train.inputs[small.train.rows[0]] / 255
     other = replace(small, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 2.0))
     want = (raw - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor([0.5, 0.5, 2.0]).view(3, 1, 1)
     assert torch.allclose(next(other.batches("train", 1, train=False)).inputs[0], want, atol=1e-6)
@@ -117,7 +117,7 @@ def test_augment_shift_does_not_flip_and_none_does_nothing(small):
 def test_image_and_mask_move_together(tmp_path, made):
     data = load(f"segmentation:{made.camvid(tmp_path / 's')}")
     data = replace(data, mean=(0.0,) * 3, std=(1.0,) * 3)
-    data.train.images = data.train.targets[:, None].expand(-1, 3, -1, -1).contiguous()
+    data.train.inputs = data.train.targets[:, None].expand(-1, 3, -1, -1).contiguous()
     moved = [b for e in range(4) for b in data.batches("train", 4, epoch=e)]
     assert any((b.targets == 255).any() for b in moved)
     for batch in moved:

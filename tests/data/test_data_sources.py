@@ -27,7 +27,7 @@ def test_digits():
     splits = [numbers(getattr(data, s)) for s in ("train", "val", "test")]
     assert [len(s) for s in splits] == [1294, 144, 359]
     assert len(set.union(*splits)) == 1797
-    assert data.train.images.max() == 255
+    assert data.train.inputs.max() == 255
     share = torch.bincount(data.test.labels) / 359
     assert (share - torch.bincount(data.train.labels) / 1294).abs().max() < 0.01
 
@@ -99,7 +99,7 @@ def test_folder_in_splits(tmp_path, made, val):
     assert (data.classes, data.size, data.channels, data.augment) == (("cat", "dog"), (12, 12), 3, "crop-flip")
     assert isinstance(data.train, InMemorySplit)
     with Image.open(tmp_path / "train" / "dog" / "0.png") as image:
-        assert data.train.images[3].equal(torch.from_numpy(np.array(image)).permute(2, 0, 1))
+        assert data.train.inputs[3].equal(torch.from_numpy(np.array(image)).permute(2, 0, 1))
 
 
 def test_folder_without_splits_is_parted_by_class(tmp_path, made):
@@ -114,7 +114,7 @@ def test_grey_and_mixed_folders(tmp_path, made):
     Image.new("P", (12, 12), 3).save(grey / "cat" / "1.png")
     mixed = load(f"folder:{grey}")
     assert mixed.channels == 3
-    assert mixed.train.images[0].float().mean((1, 2)).tolist() == [255, 0, 0]
+    assert mixed.train.inputs[0].float().mean((1, 2)).tolist() == [255, 0, 0]
 
 
 def test_small_images_of_several_sizes_are_resized_to_the_largest(tmp_path, made):
@@ -173,7 +173,7 @@ def test_mnist_files(tmp_path, name, title):
     data = load(f"{name}:{tmp_path}")
     assert (len(data.train), len(data.val), len(data.test)) == (27, 3, 30)
     assert (data.channels, data.size, len(data.classes)) == (1, (28, 28), 10)
-    assert data.test.images[4, 0].equal(torch.from_numpy(x[4]))
+    assert data.test.inputs[4, 0].equal(torch.from_numpy(x[4]))
 
 
 def _cifar(folder, file, content):
@@ -198,7 +198,7 @@ def test_cifar_files(tmp_path, monkeypatch, name, title, key):
     monkeypatch.setattr(kind, "meta", {**kind.meta, "filename": meta[0], "md5": meta[1]})
     data = load(f"{name}:{tmp_path}")
     assert (data.classes, data.size, data.channels, data.augment) == (("a", "b"), (32, 32), 3, "crop-flip")
-    assert data.test.images[5].equal(torch.from_numpy(x[5]).view(3, 32, 32))
+    assert data.test.inputs[5].equal(torch.from_numpy(x[5]).view(3, 32, 32))
 
 
 def test_segmentation_as_camvid_has_it(tmp_path, made):

@@ -128,7 +128,7 @@ def test_torchvision_segmentation():
 
 
 def test_an_image_too_small_is_refused_when_the_model_is_made():
-    with pytest.raises(ModelError, match=r"torchvision:alexnet can't be made for .* images of 32×32: .*too small"):
+    with pytest.raises(ModelError, match=r"torchvision:alexnet can't be made for .* inputs of 32×32: .*too small"):
         create("torchvision:alexnet", classes=5, size=(32, 32))
 
 
@@ -201,7 +201,7 @@ def test_hugging_face_folder(tmp_path):
     assert "trained for 7 classes, not 5" in made.untrained[0]
     fresh = create(f"hf:{tmp_path / 'vit'}", classes=5, channels=1, size=(16, 16), pretrained=False)
     assert (fresh.pretrained, fresh.mean) == (False, None)
-    with pytest.raises(ModelError, match="images of 64×64"):
+    with pytest.raises(ModelError, match="inputs of 64×64"):
         create(f"hf:{tmp_path / 'vit'}", classes=5, size=(64, 64))
 
 

@@ -146,7 +146,7 @@ class Own(nn.Sequential):
 def test_a_module_keeps_a_method_of_that_name(tmp_path):
     path = tmp_path / "student.safetensors"
     serialization.save(
-        path, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), serialization.make_card("object:Own", digits())
+        path, nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), serialization.make_card("object:Own", digits(), 10)
     )
     model = serialization.load(path, Own(nn.Flatten(), nn.Linear(64, 10)))
     assert model.preprocess(3) == 3

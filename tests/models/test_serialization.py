@@ -13,7 +13,7 @@ from tutelage.models import serialization
 @pytest.fixture
 def file(tmp_path):
     path = tmp_path / "student.safetensors"
-    serialization.save(path, net("cnn4", 5), serialization.make_card("cnn4", digits()))
+    serialization.save(path, net("cnn4", 5), serialization.make_card("cnn4", digits(), 10))
     return path
 
 
@@ -34,7 +34,7 @@ def test_loading_draws_no_random_number(file):
 
 def test_a_given_network_is_loaded_into_the_same_kind(tmp_path):
     path = tmp_path / "mine.safetensors"
-    serialization.save(path, Plain(), serialization.make_card("object:Plain", digits()))
+    serialization.save(path, Plain(), serialization.make_card("object:Plain", digits(), 10))
     with pytest.raises(
         ModelError, match=r"holds Plain, which was passed as an object: pass it as load\(path, model=…\)"
     ):
@@ -56,7 +56,7 @@ class Tied(Plain):
 
 def test_tied_weights_are_written_once_and_tied_again(tmp_path):
     path, model = tmp_path / "tied.safetensors", Tied()
-    serialization.save(path, model, serialization.make_card("object:Tied", digits()))
+    serialization.save(path, model, serialization.make_card("object:Tied", digits(), 10))
     again = serialization.load(path, Tied())
     assert again.again.weight is again.fc.weight
     assert digest(again) == digest(model)
@@ -74,7 +74,7 @@ class Flat(Plain):
 
 def test_views_of_one_storage_are_written_and_read(tmp_path):
     path, model = tmp_path / "flat.safetensors", Flat()
-    serialization.save(path, model, serialization.make_card("object:Flat", digits()))
+    serialization.save(path, model, serialization.make_card("object:Flat", digits(), 10))
     assert digest(serialization.load(path, Flat())) == digest(model)
 
 

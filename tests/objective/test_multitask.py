@@ -29,6 +29,7 @@ from tutelage.recipes import load as recipe
 from tutelage.schemes.offline import Offline
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.confusion import confusion_matrix
 from tutelage.tasks.multi_task import MultiTask
 from tutelage.teachers.cached import Cached, CachePlan
 from tutelage.teachers.frozen import Frozen
@@ -162,11 +163,11 @@ def test_figures_are_of_each_column_and_their_mean() -> None:
     assert found.values["accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     by_hand = [F.cross_entropy(said[:3, :3], truth[:3, 0]), F.cross_entropy(said[:2, 3:], truth[:2, 1])]
     assert found.values["loss"] == pytest.approx(float(sum(by_hand)) / 2, rel=1e-6)
-    confusion = found.matrix()
+    confusion = confusion_matrix(found.tables["confusion"], 5)
     assert confusion[:3, :3].tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
     assert confusion[3:, 3:].tolist() == [[1, 0], [1, 0]]
     assert confusion.sum() == 5
-    assert found.probabilities is None
+    assert not found.predictions
 
 
 # data

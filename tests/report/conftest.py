@@ -69,8 +69,8 @@ def write_run(
             else:
                 masks = {"index": np.arange(3) * 5, "masks": random.integers(0, classes, (3, 12, 16)).astype(np.uint16)}
                 np.savez(folder / "masks.npz", **masks)
-            counts = {"target": targets, "prediction": probabilities.argmax(1), "count": np.ones(samples, int)}
-            np.savez(folder / "confusion.npz", classes=classes, **counts)
+            confusion = np.stack([targets, probabilities.argmax(1), np.ones(samples, int)])
+            np.savez(folder / "tables.npz", confusion=confusion)
             _write(folder / "phase.json", _facts(role, seed, reached[role][-1]))
             (folder / "metrics.jsonl").write_text(
                 "".join(f"{json.dumps(line)}\n" for line in _metrics(random, role, reached[role][-1])), "utf-8"

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tutelage.report import write
 from tutelage.report.components import Unit, escape_breakable
 from tutelage.runs.examples import interleave_classes
+from tutelage.runs.reporting import write_report as write
 
 NAMES = {
     "short": "class {}",

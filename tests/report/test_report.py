@@ -11,12 +11,15 @@ import pytest
 from playwright.sync_api import Browser
 
 from tutelage.errors import CheckpointError
-from tutelage.report import write
 from tutelage.report.components import format_count, format_decimal, format_duration
-from tutelage.report.html import SECTIONS
+from tutelage.report.html import AFTER, BEFORE
 from tutelage.report.run_record import read
 from tutelage.report.summary_sections import verdict
 from tutelage.report.svg_charts import Axis
+from tutelage.runs.reporting import write_report as write
+from tutelage.tasks.classification import Classification
+
+SECTIONS = [*BEFORE, *Classification.report_sections(), *AFTER]
 
 
 def headings(page: Path) -> list[str]:
@@ -48,7 +51,7 @@ def test_opens_in_a_browser_without_other_files(complete_run: Path, browser: Bro
 
     assert page.locator(".verdict p").is_visible()
     assert page.locator(".verdict p").text_content() == sentence
-    assert page.locator("h2:visible").all_text_contents() == list(SECTIONS)
+    assert page.locator("h2:visible").all_text_contents() == SECTIONS
     assert (paper() < 384) == (scheme == "dark")
     page.get_by_role("button", name="Switch between light and dark").click()
     assert (paper() < 384) == (scheme == "light"), "the switch changes the scheme"
@@ -199,7 +202,7 @@ def test_invalid_facts_cost_at_most_two_sections(complete_run: Path, facts: dict
 def test_a_torn_last_line_of_the_metrics_is_skipped(complete_run: Path):
     file = complete_run / "student-0" / "metrics.jsonl"
     file.write_text(file.read_text("utf-8") + '{"kind": "step", "los', "utf-8")
-    assert headings(write(complete_run)) == list(SECTIONS)
+    assert headings(write(complete_run)) == SECTIONS
 
 
 def test_predictions_are_matched_by_sample(complete_run: Path):

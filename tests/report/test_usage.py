@@ -56,7 +56,7 @@ def test_the_program_runs(kind, tmp_path, capsys):
     size = (run.folder / "student.safetensors").stat().st_size
     assert f"{size / 1000:.3g}\xa0kB" in section
     assert run.result["student"]["latency_ms"] > 0
-    assert re.search(r"latency of one image</dt><dd>[\d.]+\xa0m?s \(cpu, 1 thread\)", section)
+    assert re.search(r"latency of one sample</dt><dd>[\d.]+\xa0m?s \(cpu, 1 thread\)", section)
 
 
 def test_a_network_passed_as_an_object_must_be_passed_again(tmp_path):

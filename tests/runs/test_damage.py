@@ -101,7 +101,7 @@ OF_A_RUN = [
     "config.yaml", "environment.json", "result.json", "student.safetensors", "examples.npz", "report.html",
     checksums.NAME,
     *(f"student-0/{name}" for name in ("phase.json", "model.safetensors", "predictions.npz", "metrics.jsonl")),
-    "student-0/confusion.npz", f"student-0/{checksums.NAME}", "teacher/model.safetensors", "baseline-0/phase.json",
+    "student-0/tables.npz", f"student-0/{checksums.NAME}", "teacher/model.safetensors", "baseline-0/phase.json",
 ]  # fmt: skip
 
 

@@ -185,7 +185,7 @@ def test_a_constant_teacher_is_found_before_its_accuracy():
 
 def test_classes_of_samples_without_labels_are_not_judged():
     data = digits(16)
-    unknown = InMemorySplit(data.train.images, data.train.targets)
+    unknown = InMemorySplit(data.train.inputs, data.train.targets)
     unknown.labels = None
     assert preflight.check_classes(replace(data, train=unknown)) == []
 

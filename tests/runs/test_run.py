@@ -48,7 +48,7 @@ def phase(run: tutelage.FinishedRun, name: str) -> dict:
 def test_the_folder_holds_all_that_it_should(run):
     found = {str(p.relative_to(run.folder)) for p in run.folder.rglob("*") if p.is_file()}
     phases = ("teacher", "baseline-0", "student-0", "baseline-1", "student-1")
-    files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz", "confusion.npz", "SHA256SUMS")
+    files = ("metrics.jsonl", "phase.json", "model.safetensors", "predictions.npz", "tables.npz", "SHA256SUMS")
     expected = {"SHA256SUMS"} | {f"{p}/{f}" for p in phases for f in files}
     kept = {str(p.relative_to(run.folder)) for p in run.folder.glob("*-?/checkpoints/*")}
     assert len(kept) == 2 * 4  # the last of each student, alone and taught, from which more epochs go on
@@ -80,9 +80,8 @@ def test_the_results_numbers_are_the_phases(run):
 
 def test_a_phases_confusion_and_predictions_agree_with_its_accuracy(run):
     told = phase(run, "student-0")
-    confusion = np.load(run.folder / "student-0" / "confusion.npz")
-    right = confusion["count"][confusion["target"] == confusion["prediction"]].sum()
-    assert right / confusion["count"].sum() == pytest.approx(told["figures"]["accuracy"])
+    targets, predictions, counts = np.load(run.folder / "student-0" / "tables.npz")["confusion"]
+    assert counts[targets == predictions].sum() / counts.sum() == pytest.approx(told["figures"]["accuracy"])
     kept = np.load(run.folder / "student-0" / "predictions.npz")
     assert (kept["probabilities"].argmax(1) == kept["targets"]).mean() == pytest.approx(told["figures"]["accuracy"])
     assert [term["name"] for term in told["terms"]] == ["ce", "kd"]

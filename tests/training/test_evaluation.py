@@ -13,6 +13,7 @@ from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.structures import Batch
 from tutelage.tasks.classification import Classification
+from tutelage.tasks.confusion import confusion_matrix
 from tutelage.training.evaluation import evaluate
 
 
@@ -29,13 +30,13 @@ def test_figures_are_those_counted_by_hand():
     answers = logits.argmax(1)
     assert figures.values["accuracy"] == pytest.approx((answers == batch.targets).float().mean().item())
     assert figures.values["loss"] == pytest.approx(F.cross_entropy(logits, batch.targets).item(), rel=1e-5)
-    confusion = figures.matrix()
+    confusion = confusion_matrix(figures.tables["confusion"], 10)
     for truth in range(10):
         for answer in range(10):
             assert confusion[truth, answer] == ((batch.targets == truth) & (answers == answer)).sum()
-    assert torch.equal(figures.index, batch.index)
-    assert torch.equal(figures.targets, batch.targets)
-    assert torch.allclose(figures.probabilities, logits.softmax(1), atol=1e-6)
+    assert torch.equal(figures.predictions["index"], batch.index)
+    assert torch.equal(figures.predictions["targets"], batch.targets)
+    assert torch.allclose(figures.predictions["probabilities"], logits.softmax(1), atol=1e-6)
 
 
 def test_unlabelled_pixels_do_not_count_and_the_batch_size_does_not_matter():
@@ -46,8 +47,8 @@ def test_unlabelled_pixels_do_not_count_and_the_batch_size_does_not_matter():
     for size in (100, 3):
         figures = found(model, data, size)
         assert figures.values["loss"] == pytest.approx(loss, rel=1e-5)
-        assert figures.confusion[2].sum() == (batch.targets != 255).sum()
-    assert figures.probabilities is None
+        assert figures.tables["confusion"][2].sum() == (batch.targets != 255).sum()
+    assert not figures.predictions
 
 
 def test_evaluating_changes_nothing():
@@ -98,9 +99,9 @@ def test_a_confusion_of_many_classes_is_as_large_as_what_was_confused():
     count = 21_000
     batches = [Batch(torch.randn(16, count), torch.randint(count, (16,)), torch.arange(16)) for _ in range(3)]
     figures = evaluate(nn.Identity(), batches, Classification(), count)
-    assert figures.confusion.shape[0] == 3
-    assert figures.confusion[2].sum() == 48
-    assert figures.confusion.numel() <= 3 * 48
+    assert figures.tables["confusion"].shape[0] == 3
+    assert figures.tables["confusion"][2].sum() == 48
+    assert figures.tables["confusion"].numel() <= 3 * 48
 
 
 @pytest.mark.parametrize("batch_size", [8, 24])
@@ -121,5 +122,5 @@ def test_a_runs_figures_are_of_batches_of_its_size(tmp_path, batch_size):
 def test_a_module_that_answers_otherwise_has_no_figures(channels, grid):
     network = nn.Conv2d(1, channels, 8) if not grid else nn.Conv2d(1, channels, 3)
     network = network if grid else nn.Sequential(network, nn.Flatten())
-    with pytest.raises(ModelError, match=rf"outputs \(1, {channels}.* expected 10 classes for each image"):
+    with pytest.raises(ModelError, match=rf"outputs \(1, {channels}.* expected 10 classes for each sample"):
         tutelage.evaluate(network, "digits")

@@ -224,7 +224,7 @@ class Course:
         from tutelage.training.evaluation import EvaluationResult
 
         self.weights.append(digest(model))
-        return EvaluationResult({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0}, torch.zeros(3, 0), 10)
+        return EvaluationResult({"accuracy": self.values[len(self.weights) - 1], "loss": 0.0})
 
 
 def test_the_best_on_validation_is_kept_and_patience_ends_the_training(monkeypatch):

@@ -10,7 +10,7 @@ from tutelage.runs.inputs import Provided
 from tutelage.runs.progress import ProgressDisplay
 from tutelage.runs.run import Run
 from tutelage.runs.summary import describe_result, interval, roles
-from tutelage.utils.console import format_duration, format_number, print_lines, print_table
+from tutelage.utils.console import format_duration, format_metric, format_number, print_lines, print_table
 
 
 def run(config: Config) -> None:
@@ -31,7 +31,7 @@ def print_summary(run: FinishedRun) -> None:
     print_table("", ("", "model", result["metric"], "95 % interval", "parameters", "MACs", "training"), rows)
     if columns := result["data"].get("columns"):
         by_model = {name: role["columns"] for name, role in (teacher | students).items() if role["columns"]}
-        rows = [(name, *(f"{values[c]:.4f}" for c in columns)) for name, values in by_model.items()]
+        rows = [(name, *(format_metric(values[c]) for c in columns)) for name, values in by_model.items()]
         print_table("", (f"{result['metric']} of each label", *columns), rows)
     print_lines("", *_cost(result))
     if verdict := list(describe_result(result)):
@@ -48,7 +48,7 @@ def _row(name: str, summary: dict[str, Any], metric: str) -> tuple[str, ...]:
     return (
         name,
         summary["model"],
-        "–" if summary.get(metric) is None else f"{summary[metric]:.4f}",
+        "–" if summary.get(metric) is None else format_metric(summary[metric]),
         interval(summary["interval"]) or "– (one seed)",
         format_number(summary["parameters"]),
         format_number(summary["macs"]),

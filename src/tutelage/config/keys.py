@@ -83,6 +83,12 @@ class Keys(TypedDict, total=False):
     """trainings before the student's: a list of {name, …keys}; `student` has the keys of its own"""
     column: str | None
     """the only label column to train on, of data with several; None: all"""
+    target: str | list[str] | None
+    """columns of a table to estimate, one or a list (data=csv:FILE)"""
+    group: str | None
+    """column of a table whose equal values mark samples that no two splits may share"""
+    drop: list[str]
+    """columns of a table that are no inputs"""
     task: str
     """task; auto: the data's own (tutelage list tasks)"""
     seeds: int

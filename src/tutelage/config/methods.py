@@ -65,11 +65,16 @@ def refuse_terms(method_specs: Iterable[Spec]) -> None:
 
 
 def method_support(entry: registry.CatalogueEntry) -> str:
-    """Return "yes" if runs take this loss as a method, or else the keys that it needs, or "no: " and its purpose."""
+    """Return "yes" if runs take this loss as a method, or else the keys or the outputs ("values") that it needs.
+
+    For a loss that runs don't take, return "no: " and its purpose.
+    """
     if entry.only_for:
         return f"no: {entry.only_for}"
     if recipes.has(entry.name):  # which brings teachers and scheme
         return "yes"
+    if entry.response_kinds and "classes" not in entry.response_kinds:
+        return f"for {' or '.join(entry.response_kinds)}"
     keys = {"student": "scheme=together", "teacher": "teacher=[a,b]"}
     return next((keys[side] for side in entry.list_inputs), "yes")
 

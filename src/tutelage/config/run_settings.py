@@ -62,6 +62,13 @@ class RunSettings(TrainerSettings):
     column: RunWide[Name | None] = Field(
         None, description="the only label column to train on, of data with several; None: all"
     )
+    target: RunWide[Name | list[Name] | None] = Field(
+        None, description="columns of a table to estimate, one or a list (data=csv:FILE)"
+    )
+    group: RunWide[Name | None] = Field(
+        None, description="column of a table whose equal values mark samples that no two splits may share"
+    )
+    drop: RunWide[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
     task: RunWide[str] = Field("auto", description="task; auto: the data's own (tutelage list tasks)")
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")

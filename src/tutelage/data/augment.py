@@ -90,6 +90,24 @@ def crop_flip(
     return F.pad(x, (pad,) * 4, value=fill).flatten(2).gather(2, where.expand(B, C, H * W)).view(B, C, H, W)
 
 
+def shift(x: Tensor, index: Tensor, seed: int, view: int, most: int) -> Tensor:
+    """Shift every position dimension by -most … most places at random, filling with 0: (B, C, …) -> same.
+
+    Each dimension gets a draw of its own at the sample's address.
+    """
+    dimensions = range(2, x.dim())
+    places = to_integers(random_bits(seed, index, view, len(dimensions)), 2 * most + 1)
+    padded = F.pad(x, (most, most) * len(dimensions))
+    for number, dim in enumerate(dimensions):
+        window = places[:, number, None] + torch.arange(x.shape[dim], device=x.device)
+        shape = [1] * padded.dim()
+        shape[0], shape[dim] = window.shape
+        sizes = list(padded.shape)
+        sizes[dim] = x.shape[dim]
+        padded = padded.gather(dim, window.view(shape).expand(sizes))
+    return padded
+
+
 def random_crop_box(seed: int, number: int, view: int, height: int, width: int) -> tuple[int, int, int, int, bool]:
     """Return a random resized crop of one photo: (top, left, height, width, flip).
 

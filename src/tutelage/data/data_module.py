@@ -10,15 +10,15 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data import alter
-from tutelage.data.augment import crop_flip
+from tutelage.data import alter, modalities
 from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_per_epoch
+from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
-from tutelage.data.splits import IGNORE, Split, ViewSeed
+from tutelage.data.splits import Split, ViewSeed
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
 from tutelage.structures import Batch
 
@@ -31,12 +31,13 @@ class DataModule:
 
     Args:
         name: the name it was loaded by.
-        task: "classification", "segmentation" or "multi_task".
-        classes: class names; those of several label columns one column after the other.
-        channels: channels of the images that models get.
-        size: height and width of the images that models get.
-        mean, std: per channel, of images in [0, 1]. They normalise the inputs; those that a pre-trained model expects
-            may replace them.
+        task: the name of its task: "classification", "segmentation", "regression" …
+        classes: class names; those of several label columns one column after the other; () without classes.
+        channels: channels of the inputs that models get; a table's columns.
+        size: the lengths of the inputs after the channels: an image's height and width, a series's length, () for
+            table rows.
+        mean, std: per channel, of images in [0, 1], or of other inputs' values. They normalise the inputs; those that a
+            pre-trained model expects may replace them.
         train, val, test: the splits.
         augment: training augmentation: "none", "shift" (pad and crop), "crop-flip" (also flip left-right) or
             "resized-crop" (photos: random resized crop and flip), and the policies of data/alter.py, joined by "+".
@@ -46,6 +47,10 @@ class DataModule:
         source_scale: the scale of the image values before normalisation; where it isn't known the values are left
             unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
+        modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
+        target: the kind of targets: "label", "labels" (one in each column), "mask" or "values".
+        values: of values, their names and scale.
+        input_names: the names of the inputs' channels, such as a table's columns, if they have any.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -61,7 +66,7 @@ class DataModule:
     task: str
     classes: tuple[str, ...]
     channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     train: Split
@@ -73,6 +78,10 @@ class DataModule:
     notes: tuple[str, ...] = ()
     source_scale: SourceScale = PIXELS
     loader_keys: Mapping[str, int] = field(default_factory=dict)
+    modality: str = "image"
+    target: str = "label"
+    values: ValueTargets | None = None
+    input_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -86,10 +95,16 @@ class DataModule:
                 f"data {self.name!r}: mean={self.mean}, std={self.std}: expected {self.channels} numbers each, "
                 f"one per channel, std above 0."
             )
+        if len(self.size) != self.kind.positions:
+            raise ConfigError(
+                f"data {self.name!r}: size={self.size}: expected {self.kind.positions} lengths, as {self.modality} "
+                "data has."
+            )
         policies = alter.parse_augment(self.augment)
+        self.kind.refuse_augment(self.name, policies)
         for policy in policies:
             alter.check_importable(policy)
-        if self.task == "segmentation":
+        if self.target == "mask":
             alter.refuse_moving(self.name, policies)
         if "resized-crop" in policies and not self.train.can_crop:
             raise ConfigError(
@@ -119,8 +134,9 @@ class DataModule:
     ) -> Iterator[Batch]:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
-        A batch has inputs (B, C, H, W) float32, normalised; targets (B,) int64, or (B, H, W) with 255 at unlabelled
-        pixels; and index (B,) int64, the sample numbers in the split.
+        A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
+        at unlabelled pixels, or scaled values (B, T) float32; index (B,) int64, the sample numbers in the split; and,
+        if the samples have groups, `extras["groups"]` (B,) int64.
 
         Args:
             split: "train", "val" or "test".
@@ -246,6 +262,15 @@ class DataModule:
             "normalised=(mean, std) (normalised by these), or normalised=True (leave them unchanged)."
         )
 
+    @property
+    def kind(self) -> Modality:
+        """The inputs' modality."""
+        return modalities.find(self.modality)
+
+    def example(self, samples: int = 1) -> Tensor:
+        """Return inputs of zeros, (samples, C, …), to measure networks with."""
+        return self.kind.example(self.channels, self.size, samples)
+
     @cached_property
     def _augmentations(self) -> set[str]:
         return {*alter.parse_augment(self.augment)}
@@ -269,6 +294,7 @@ class DataModule:
     def fingerprint(self) -> str:
         """The sha256 of the data's identity: classes, pixels and targets (files: their names, sizes and targets)."""
         identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
+        identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _check(
@@ -300,27 +326,16 @@ class DataModule:
         workers: int,
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
+            groups = {} if samples.groups is None else {"groups": samples.groups[index].to(device)}
             index, x, y = index.to(device), x.to(device), y.to(device)
-            if train and self._augmentations & {"shift", "crop-flip"}:
-                x, y = self._crop_flip(x, y, index, augmentation)
-            x, y = self._resize(normalise(x, self.mean, self.std, self.source_scale), y)
-            yield Batch(x, y, index, columns=tuple(self.columns.values())).to(device, memory_format)
-
-    def _crop_flip(self, x: Tensor, y: Tensor, index: Tensor, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
-        """Shift images and masks by up to an eighth of their shorter side (the usual 4 of 32 pixels), and flip them."""
-        pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in self._augmentations
-        x = crop_flip(x, index, augmentation.seed, augmentation.view, pad, flip=flip)
-        if self.task == "segmentation":
-            y = crop_flip(y[:, None], index, augmentation.seed, augmentation.view, pad, flip=flip, fill=IGNORE)[:, 0]
-        return x, y
-
-    def _resize(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        if x.shape[-2:] == self.size:
-            return x, y
-        x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
-        if self.task == "segmentation":
-            y = F.interpolate(y[:, None].float(), self.size, mode="nearest-exact")[:, 0].long()
-        return x, y
+            mask = y if self.target == "mask" else None
+            if train:
+                x, mask = self.kind.augment(x, mask, index, augmentation, self._augmentations)
+            x, mask = self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+            y = y if self.values is None else self.values.scale(y)
+            columns = tuple(self.columns.values())
+            batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups)
+            yield batch.to(device, memory_format)
 
 
 def concatenate_parts(parts: Sequence[Batch]) -> Batch:
@@ -328,7 +343,9 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     targets = [part.targets for part in parts if part.targets is not None]
     index = [part.index for part in parts if part.index is not None]
     inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
-    extras = {"parts": tuple(map(len, parts))}
+    extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
+    if "groups" in parts[0].extras:
+        extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
     return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras)
 
 

@@ -127,7 +127,9 @@ class DatasetSource:
             samples.probe()
         pixels = are_pixels(image_and_target(splits["train"].raw_item(0, ViewSeed()), self.fields)[0])
         scale = Scale.from_first_image(first, pixels, self.mean, self.std, self.normalised)
-        return SourceData(task, classes, size or (first.shape[1], first.shape[2]), "none", splits, scale=scale)
+        size = size or (first.shape[1], first.shape[2])
+        target = "mask" if task == "segmentation" else "label"
+        return SourceData(task, classes, size, "none", splits, scale=scale, target=target)
 
 
 class MapStyleSplit(LazySplit):

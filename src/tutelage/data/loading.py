@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 from tutelage.data import sources
 from tutelage.data.data_module import DataModule
@@ -45,6 +47,7 @@ def load(
     task: str | None = None,
     classes: Sequence[str] | None = None,
     fingerprint: str = "names",
+    **source_options: Any,
 ) -> DataModule:
     """Load data by name: "digits", "folder:photos", "npz:my.npz" … (`available()` lists them).
 
@@ -59,6 +62,8 @@ def load(
         task: the task that the data must be for.
         classes: keep only the samples of these classes, in all splits.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
+        source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
+            two splits may share), drop (columns that are no inputs); None or empty: not set.
 
     Raises: ConfigError for an unknown name or an option out of range; DataError for data that can't be read or used.
 
@@ -73,7 +78,7 @@ def load(
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    source_data = source.find(kind, where, height_and_width(size))
+    source_data = source.find(kind, where, height_and_width(size), **_options_of(source, name, source_options))
     data = prepare_data(
         name,
         source_data,
@@ -89,6 +94,19 @@ def load(
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     return data
+
+
+def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that are set.
+
+    Raises: ConfigError if the source has no such option.
+    """
+    known = [p.name for p in inspect.signature(source.find).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    given = {key: value for key, value in options.items() if value}
+    if other := [key for key in given if key not in known]:
+        allowed = f"it takes {', '.join(known)}" if known else "it has no such options"
+        raise ConfigError(f"data {name!r}: {', '.join(f'{key}=…' for key in other)}: {allowed}.")
+    return given
 
 
 def _suggest(name: str) -> str:

@@ -10,11 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tutelage.data import modalities
 from tutelage.data.alter import with_crop
 from tutelage.data.batch_sampler import sample_per_class, stratified_permutation
 from tutelage.data.data_module import DataModule
+from tutelage.data.grouping import refuse_shared_groups, split_groups
+from tutelage.data.modalities.base import Modality
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils.key_types import parse_size
 
@@ -27,25 +31,33 @@ TEST = 0.2
 
 @dataclass
 class SourceData:
-    """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user."""
+    """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user.
+
+    modality, target: as in DataModule. value_names: the names of the values, for a regression. input_names: of the
+    inputs' channels, such as a table's columns.
+    """
 
     task: str
     classes: tuple[str, ...]
-    size: tuple[int, int]
+    size: tuple[int, ...]
     augment: str
     splits: Mapping[str, Split]
     scale: Scale = field(default_factory=Scale)
     columns: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    modality: str = "image"
+    target: str = "label"
+    value_names: Sequence[str] = ()
+    input_names: Sequence[str] = ()
 
 
 def multi_task_data(
-    class_names: Mapping[str, Sequence[str]], size: tuple[int, int], augment: str, splits: Mapping[str, Split]
+    class_names: Mapping[str, Sequence[str]], size: tuple[int, ...], augment: str, splits: Mapping[str, Split]
 ) -> SourceData:
     """Return the data of samples with several labels; class_names: each label column's class names, in order."""
     classes = tuple(f"{column}={name}" for column, names in class_names.items() for name in names)
     columns = {column: len(names) for column, names in class_names.items()}
-    return SourceData("multi_task", classes, size, augment, splits, columns=columns)
+    return SourceData("multi_task", classes, size, augment, splits, columns=columns, target="labels")
 
 
 def read_class_lists(path: Path) -> list[list[str]]:
@@ -75,11 +87,12 @@ def fill_missing_splits(name: str, source: SourceData, val: float, seed: int) ->
         train, test = split_off(name, "test", train, TEST, 0)
     if validation is None:
         train, validation = split_off(name, "val", train, val, seed)
+    refuse_shared_groups(name, {"train": train, "val": validation, "test": test})
     return train, validation, test
 
 
 def split_off(name: str, split: str, samples: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Split the samples into the rest and a fraction, with the classes in the same proportions.
+    """Split the samples into the rest and a fraction, with the classes in the same proportions, or by whole groups.
 
     Raises: DataError if there are too few samples.
     """
@@ -88,6 +101,9 @@ def split_off(name: str, split: str, samples: Split, fraction: float, seed: int)
         raise DataError(
             f"data {name!r}: {len(samples)} sample(s) can't be split into train and {split}: provide more samples."
         )
+    if samples.groups is not None:
+        rest, rows = split_groups(name, split, samples.groups, count, seed)
+        return samples.take(rest), samples.take(rows)
     order = stratified_order(samples, seed)
     return samples.take(order[count:].sort().values), samples.take(order[:count].sort().values)
 
@@ -140,8 +156,12 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     return replace(data, classes=tuple(names), train=train, val=validation, test=test)
 
 
-def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and standard deviation per channel of images in [0, 1].
+def channel_mean_std(
+    samples: Split, limit: int = 500, kind: Modality | None = None
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and standard deviation per channel, of bytes as fractions of 255; of a constant channel, 1.
+
+    kind: the inputs' modality (None: images).
 
     limit: number of evenly spaced samples that are used if they are read from files.
     """
@@ -154,7 +174,7 @@ def channel_mean_std(samples: Split, limit: int = 500) -> tuple[tuple[float, ...
         pixels, total, squares = pixels + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
     mean = total / pixels
     std = (squares / pixels - mean.square()).clamp(min=0).sqrt()
-    std = torch.where(std > 1e-6 * top, std, top)
+    std = torch.where(std > (kind or modalities.find("image")).variation_floor(mean, top), std, top)
     return tuple((mean / top).tolist()), tuple((std / top).tolist())
 
 
@@ -212,7 +232,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2:
+    if len(source.classes) < 2 and source.target != "values":
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     train, validation, test = fill_missing_splits(name, source, val, seed)
     for number, column in enumerate(source.columns):
@@ -222,7 +242,9 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
                     f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
                 )
     scale = source.scale
-    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train)
+    kind = modalities.find(source.modality)
+    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train, kind=kind)
+    values = None if train.values is None else ValueTargets.measure(name, source.value_names, train.values)
     return DataModule(
         name=name,
         task=source.task,
@@ -238,4 +260,8 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         columns=source.columns,
         notes=tuple(source.notes),
         source_scale=scale.source_scale,
+        modality=source.modality,
+        target=source.target,
+        values=values,
+        input_names=tuple(source.input_names),
     )

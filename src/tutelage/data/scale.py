@@ -78,13 +78,14 @@ class Scale:
 
 
 def normalise(x: Tensor, mean: Numbers, std: Numbers, source_scale: SourceScale = PIXELS) -> Tensor:
-    """Return (pixel - mean) / std as float32.
+    """Return (pixel - mean) / std as float32, per channel: (B, C, …) -> same.
 
     Pixels are x/top, with top = 255 for uint8 and 1 for float; floats normalised by `source_scale` are converted first.
     """
     top = 1.0 if x.is_floating_point() else 255.0
     statistics = source_scale.mean or (0.0,), source_scale.std or (1.0,)
-    mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(-1, 1, 1) for v in (mean, std, *statistics))
+    shape = (-1, *(1 for _ in x.shape[2:]))
+    mean_, std_, shift, scale = (torch.tensor(v, device=x.device).view(shape) for v in (mean, std, *statistics))
     return (x.float() * (scale / (top * std_))).sub_((mean_ - shift) / std_)
 
 

@@ -35,14 +35,16 @@ class ViewSeed:
 
 
 class Split(ABC):
-    """Abstract: images (C, H, W), uint8 or float32, with targets, numbered from 0.
+    """Abstract: inputs (C, …), uint8 or float32, with targets if there are any, numbered from 0.
 
-    labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. is_random: whether
+    labels: (N,) int64, each sample's class, if it is known without reading the samples; else None. groups: (N,) int64,
+    each sample's group (its query, its speaker …), if there are groups. is_random: whether
     reading a sample involves randomness in addition to the data's augmentation. can_crop: whether reading can crop a
     sample at random. content: whether the fingerprint covers the contents of files, or only their names and sizes.
     """
 
     labels: Tensor | None
+    groups: Tensor | None = None
     is_random: bool = False
     can_crop: bool = False
     content: bool = False
@@ -66,8 +68,13 @@ class Split(ABC):
 
     @property
     def strata(self) -> Tensor | None:
-        """Group numbers (N,) int64 for stratified subsets; None if they aren't known."""
+        """Stratum numbers (N,) int64 for stratified subsets; None if they aren't known."""
         return self.labels
+
+    @property
+    def values(self) -> Tensor | None:
+        """The values (N, T) to estimate, if they are known without reading the samples."""
+        return None
 
     def fingerprinted_by(self, content: bool) -> Self:
         """Return the same samples, whose fingerprint covers the contents of files or only their names and sizes."""
@@ -83,7 +90,7 @@ class Split(ABC):
     def read(
         self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over batches of sample numbers, yielding images (B, C, H, W) and targets (B, …)."""
+        """Iterate over batches of sample numbers, yielding inputs (B, C, …) and targets (B, …)."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -91,39 +98,48 @@ class Split(ABC):
 
 
 class InMemorySplit(Split):
-    """Images (N, C, H, W) and targets in memory: classes (N,), label columns (N, K) or masks (N, H, W).
+    """Inputs (N, C, …) and targets in memory.
 
-    rows: the rows in use (None: all).
+    targets: classes (N,), label columns (N, K) or masks (N, H, W), of integers; or values (N, T), of floats.
+    rows: the rows in use (None: all). groups: (N,) the group of each row.
     """
 
-    def __init__(self, images: Tensor, targets: Tensor, rows: Tensor | None = None) -> None:
-        self.images, self.targets = images, targets
-        self.rows = torch.arange(len(images)) if rows is None else rows
+    def __init__(
+        self, inputs: Tensor, targets: Tensor, rows: Tensor | None = None, groups: Tensor | None = None
+    ) -> None:
+        self.inputs, self.targets, self.all_groups = inputs, targets, groups
+        self.rows = torch.arange(len(inputs)) if rows is None else rows
         self.labels = targets[self.rows].long() if targets.dim() == 1 else None
+        self.groups = None if groups is None else groups[self.rows]
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """The height and width of the stored images."""
-        return self.images.shape[2], self.images.shape[3]
+    def image_size(self) -> tuple[int, int] | None:
+        """The height and width of the stored images; None for other inputs."""
+        return (self.inputs.shape[2], self.inputs.shape[3]) if self.inputs.dim() == 4 else None
 
     @property
     def strata(self) -> Tensor | None:
         """The classes; for label columns, the number of each sample's combination of labels."""
-        if self.targets.dim() != 2:
+        if self.targets.dim() != 2 or self.targets.is_floating_point():
             return self.labels
         return self.targets[self.rows].unique(dim=0, return_inverse=True)[1]
 
+    @property
+    def values(self) -> Tensor | None:
+        """The rows' targets, if they are values."""
+        return self.targets[self.rows] if self.targets.is_floating_point() else None
+
     def column(self, number: int) -> InMemorySplit:
-        """Select a column's labels; the images are shared."""
+        """Select a column's labels; the inputs are shared."""
         targets = self.targets[:, number]
-        return InMemorySplit(self.images, targets, self.rows[targets[self.rows] >= 0])
+        return InMemorySplit(self.inputs, targets, self.rows[targets[self.rows] >= 0], self.all_groups)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, rows: Tensor) -> Self:
         """Select rows; the memory is shared."""
-        return type(self)(self.images, self.targets, self.rows[rows])
+        return type(self)(self.inputs, self.targets, self.rows[rows], self.all_groups)
 
     def read(
         self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
@@ -131,17 +147,19 @@ class InMemorySplit(Split):
         """Yield copies of the rows with the view's policies applied; `workers` has no effect."""
         for batch in batches:
             rows = self.rows[batch]
-            images = self.images[rows]
+            inputs, targets = self.inputs[rows], self.targets[rows]
             if augmentation.policies:
-                images = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(images, batch, strict=True)])
-            yield images, self.targets[rows].long()
+                inputs = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(inputs, batch, strict=True)])
+            yield inputs, targets if targets.is_floating_point() else targets.long()
 
     def fingerprint(self) -> str:
-        """Hash every pixel and target."""
-        digest = hashlib.sha256(str(tuple(self.images.shape[1:])).encode())
-        for images, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
-            digest.update(images.numpy().data)
+        """Hash every input value, target and group."""
+        digest = hashlib.sha256(str(tuple(self.inputs.shape[1:])).encode())
+        for inputs, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
+            digest.update(inputs.numpy().data)
             digest.update(targets.numpy().data)
+        if self.groups is not None:
+            digest.update(self.groups.numpy().data)
         return digest.hexdigest()
 
 

@@ -58,6 +58,7 @@ class Loss(DataclassModule):
     - `ignores`: transformations of a side that don't change it, at its defaults: some of `INVARIANCES`.
     - `permutation_invariant`: whether the order of the samples doesn't matter; False also for a loss that draws random
       numbers per sample.
+    - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any.
     - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.
@@ -85,6 +86,7 @@ class Loss(DataclassModule):
     zero_at_equal: ClassVar[bool] = True
     ignores: ClassVar[tuple[str, ...]] = ()
     permutation_invariant: ClassVar[bool] = True
+    response_kinds: ClassVar[tuple[str, ...]] = ("classes",)
     only_for: ClassVar[str] = ""
     compiles: ClassVar[bool] = True
     default_weight: ClassVar[float] = 1.0

@@ -17,7 +17,7 @@ class ModelRequest:
     name: str
     classes: int
     channels: int
-    size: tuple[int, int] | None
+    size: tuple[int, ...] | None
     task: str
     pretrained: bool | None
     local: bool

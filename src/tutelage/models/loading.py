@@ -43,22 +43,22 @@ def create(
     *,
     classes: int,
     channels: int = 3,
-    size: tuple[int, int] | None = None,
+    size: tuple[int, ...] | None = None,
     pretrained: bool | None = None,
     task: str = "classification",
     weights: str | Path | None = None,
 ) -> LoadedModel:
     """Create the model of that name, for `classes` outputs.
 
-    Random weights are a function of torch's seed. If `size` is given, the model is run once on an image of that size,
+    Random weights are a function of torch's seed. If `size` is given, the model is run once on an input of that size,
     unless it is your own.
 
     Args:
         name: a built-in network (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
             `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
         classes: number of outputs.
-        channels: of the images.
-        size: height and width of the images.
+        channels: of the inputs; the columns of a table.
+        size: the lengths of the inputs after the channels: height and width of images, () for table rows.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
         task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
@@ -78,6 +78,11 @@ def create(
     source, colon, path = name.partition(":")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
+    if colon and source != "python" and size is not None and len(size) != 2:
+        raise ConfigError(
+            f"{name} takes images, and the inputs have {channels} channels of the size {size}: use a network for such "
+            "inputs (tutelage list models), or python:MODULE:CALLABLE."
+        )
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
@@ -127,15 +132,15 @@ def hint_at_libraries(name: str) -> str:
 
 
 def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
-    """Run the model once on an image of the requested size.
+    """Run the model once on an input of the requested size.
 
-    Raises: ModelError if it fails, or returns another number of classes.
+    Raises: ModelError if it fails, or returns another number of outputs.
     """
     assert request.size is not None
-    training, image = loaded.model.training, torch.zeros(1, request.channels, *request.size)
+    training, example = loaded.model.training, torch.zeros(1, request.channels, *request.size)
     try:
         with torch.no_grad():
-            response = compute_response(loaded.model.eval(), image)
+            response = compute_response(loaded.model.eval(), example)
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         raise creation_error(loaded.name, request, error) from error
     finally:

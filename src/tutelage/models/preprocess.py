@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -52,10 +53,8 @@ class Preprocess:
             from torchvision.transforms import functional as TF
 
             x = TF.resize(x, list(self.side), antialias=True)
-        x = normalise(x, self.mean, self.std)
-        if x.shape[1:] == self.size:
-            return x
-        return F.interpolate(x[None], self.size, mode="bilinear", antialias=True)[0]
+        x = normalise(x[None], self.mean, self.std)
+        return x[0] if x.shape[2:] == self.size else F.interpolate(x, self.size, mode="bilinear", antialias=True)[0]
 
     def _pixels(self, picture: Any) -> Tensor:
         """Return (C, H, W); for a photo, its centre."""
@@ -77,3 +76,30 @@ def _image(x: Any) -> Tensor:
         return to_image(x)
     except DataError as error:
         raise DataError(f"preprocess: the image {error}") from error
+
+
+@dataclass(frozen=True)
+class Standardise:
+    """Converts values that aren't images, (C, …) of one sample, to the network's input: (x - mean) / std per channel.
+
+    Args:
+        shape: of the values and of the tensor, (C, …).
+        mean, std: per channel.
+    """
+
+    shape: tuple[int, ...]
+    mean: Numbers
+    std: Numbers
+
+    def __call__(self, values: Any) -> Tensor:
+        """Convert a tensor, array or list of numbers.
+
+        Raises: DataError for another shape, or values that aren't numbers.
+        """
+        try:
+            x = torch.as_tensor(values, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"preprocess: got {describe_value(values)}: expected numbers ({error}).") from error
+        if tuple(x.shape) != self.shape:
+            raise DataError(f"preprocess: got the shape {tuple(x.shape)}: expected {self.shape}.")
+        return normalise(x[None], self.mean, self.std)[0]

@@ -256,7 +256,7 @@ def new_head_note(name: str, old_classes: int, request: ModelRequest) -> str:
 def creation_error(name: str, request: ModelRequest, error: Exception) -> ModelError:
     """Return the library's own error, with the requested classes, channels and size."""
     reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    size = "" if request.size is None else f", images of {request.size[0]}×{request.size[1]}"
+    size = "" if not request.size else f", inputs of {'×'.join(map(str, request.size))}"
     return ModelError(
         f"{name} can't be made for {request.classes} classes, {request.channels} channels{size}: {reason}"
     )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.data.data_module import DataModule
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import CheckpointError, ModelError
-from tutelage.models.preprocess import Preprocess
+from tutelage.models.preprocess import Preprocess, Standardise
 from tutelage.utils import checksums, tensor_file
 from tutelage.utils.files import write_atomically
 
@@ -27,37 +28,52 @@ class ModelCard:
     Args:
         model: the model's name.
         task, classes, channels, size, mean, std, data: those of the data that it was trained on.
+        outputs: the number of its outputs.
         columns: of data with several label columns, each column's number of classes.
         column: the only column it was trained on.
         known: whether mean and std refer to pixels in [0, 1]; if not, its images were floats, left unchanged.
         side: the height and width to which its images were brought before normalisation.
         centred: whether by cropping the centre, as photos are.
+        modality: the kind of its inputs.
+        values: of a regression, the names, means and standard deviations of its targets, which scale its outputs.
     """
 
     model: str
     task: str
     classes: tuple[str, ...]
     channels: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     data: str
+    outputs: int
     columns: dict[str, int] = field(default_factory=dict)
     column: str = ""
     known: bool = True
     side: tuple[int, int] | None = None
     centred: bool = False
+    modality: str = "image"
+    values: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
-    def preprocess(self) -> Preprocess:
-        """The preprocessing that converts an image to the network's input, identical to evaluation's."""
-        return Preprocess(self.channels, self.size, self.mean, self.std, self.known, self.side, self.centred)
+    def preprocess(self) -> Callable[[Any], Tensor]:
+        """The preprocessing that converts an input of this kind to the network's, identical to evaluation's."""
+        if self.modality == "image":
+            size = self.size[0], self.size[1]
+            return Preprocess(self.channels, size, self.mean, self.std, self.known, self.side, self.centred)
+        return Standardise((self.channels, *self.size), self.mean, self.std)
+
+    def restore(self, outputs: Tensor) -> Tensor:
+        """Return a regression's outputs (B, T) in the units of its targets."""
+        means, stds = zip(*self.values.values(), strict=True)
+        return ValueTargets(tuple(self.values), means, stds).restore(outputs)
 
 
-def make_card(model: str, data: DataModule) -> ModelCard:
-    """Return the card of a model trained on this data."""
-    of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name
-    centred = data.test.can_crop and data.task != "segmentation"
+def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
+    """Return the card of a model with so many outputs, trained on this data."""
+    of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name, outputs
+    centred = data.test.can_crop and data.target != "mask"
+    values = data.values
     return ModelCard(
         model,
         data.task,
@@ -67,6 +83,8 @@ def make_card(model: str, data: DataModule) -> ModelCard:
         data.source_scale.known,
         data.test.image_size,
         centred,
+        data.modality,
+        {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),
     )
 
 
@@ -137,7 +155,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             model = models.create(
                 model_card.model,
-                classes=len(model_card.classes),
+                classes=model_card.outputs,
                 channels=model_card.channels,
                 size=model_card.size,
                 pretrained=False,

@@ -145,6 +145,20 @@ class Terms(nn.ModuleDict):
             )
         self.load_initial_state()
 
+    def refuse_kind(self, kind: str) -> None:
+        """Refuse losses of responses that are for other outputs than this kind (`Task.response_kind`).
+
+        Raises: ConfigError that names the kinds that the loss is for.
+        """
+        for name, term in self.named_terms().items():
+            kinds = term.loss.response_kinds
+            compares_responses = term.request.compares == "response" and not any(term.request.layers.values())
+            if compares_responses and kinds and kind not in kinds:
+                raise ConfigError(
+                    f"term {name!r}: {type(term.loss).__name__} compares {' or '.join(kinds)}, and this task's outputs "
+                    f"are {kind}: use a loss for these (logit_mse and output_l1 are for any), or one of features."
+                )
+
     def load_initial_state(self) -> None:
         """Load the tensors of `initial_state`, if there is one, that have the same names.
 

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tutelage.report import prediction_sections, summary_sections, training_sections, usage
+from tutelage.report import summary_sections, training_sections, usage
 from tutelage.report.components import MissingDataError, Section, escape_breakable, escape_text
-from tutelage.report.run_record import RunRecord, read
+from tutelage.report.run_record import RunRecord
 from tutelage.utils.files import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SECTIONS: dict[str, Callable[[RunRecord], Section]] = {
+Builders = Mapping[str, Callable[[RunRecord], Section]]
+"""Builders of sections, by title."""
+
+BEFORE: Builders = {
     "Result": summary_sections.result,
     "What was done": summary_sections.description,
     "Learning curves": training_sections.curves,
     "Losses and gradients": training_sections.losses,
-    "Agreement with the teacher": prediction_sections.teacher_agreement,
-    "Calibration": prediction_sections.calibration,
-    "Gain by class": prediction_sections.classes,
-    "Confusions": prediction_sections.confusions,
-    "Where teacher and student differ": prediction_sections.examples,
+}
+"""The sections before those of the task."""
+
+AFTER: Builders = {
     "Costs": summary_sections.costs,
     "Configuration and environment": summary_sections.settings,
     "Use the student": usage.usage,
@@ -33,23 +35,24 @@ SECTIONS: dict[str, Callable[[RunRecord], Section]] = {
 LAST = "Use the student"
 
 
-def write(run: Path) -> Path:
-    """Write `run/report.html` from the files of a run folder; sections with missing files are left out with a note.
+def write(run: RunRecord, task_sections: Builders) -> Path:
+    """Write `report.html` into a run folder; sections with missing files are left out with a note.
 
     Args:
-        run: The folder of a finished run.
+        run: The finished run, as `run_record.read` reads it.
+        task_sections: The builders of the task's own sections (`Task.report_sections`).
 
     Returns:
         The path of the report.
 
-    Raises: CheckpointError if the folder or its result.json is missing or torn; TutelageError if it can't be written.
+    Raises: TutelageError if it can't be written.
     """
-    page = Path(run) / "report.html"
-    write_text(page, render(read(Path(run))))
+    page = run.path / "report.html"
+    write_text(page, render(run, task_sections))
     return page
 
 
-def render(run: RunRecord) -> str:
+def render(run: RunRecord, task_sections: Builders) -> str:
     """Render the page; the same run gives the same text."""
     has_teacher = run.summary("teacher") or run.phases_with_role("teacher")
     tone, badge, sentence = summary_sections.verdict(run)
@@ -65,7 +68,7 @@ def render(run: RunRecord) -> str:
             tone=tone,
             badge=badge,
             sentence=sentence,
-            sections=_sections(run),
+            sections=_sections(run, {**BEFORE, **task_sections, **AFTER}),
             version=run.environment.get("tutelage"),
         )
     )
@@ -88,10 +91,10 @@ def _templates() -> Environment:
     return templates
 
 
-def _sections(run: RunRecord) -> list[Section]:
+def _sections(run: RunRecord, builders: Builders) -> list[Section]:
     """Build the sections; those that can't be built are named in a section of notes before the last one."""
     sections, missing = [], []
-    for title, build in SECTIONS.items():
+    for title, build in builders.items():
         try:
             sections.append(build(run))
         except MissingDataError as error:

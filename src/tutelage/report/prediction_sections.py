@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tutelage.report.components import (
     format_percent,
     mean,
 )
-from tutelage.report.masks import encode_png, masks
+from tutelage.report.masks import encode_png
 from tutelage.report.metrics import (
     Array,
     agreement,
@@ -35,7 +36,7 @@ from tutelage.report.metrics import (
     recall,
     reliability,
 )
-from tutelage.report.run_record import ROLES, Predictions, RunRecord
+from tutelage.report.run_record import ROLES, RunRecord
 from tutelage.report.svg_charts import draw_bars, draw_confusion, draw_reliability, draw_stacked_bars
 
 CLASSES, PAIRS, EXAMPLES, PIXELS, LONG = 20, 15, 15, 96, 18
@@ -48,9 +49,27 @@ STYLES = {
 AGREEMENT_ROWS = ("Same class", "KL(teacher ‖ student), nats", *(name.capitalize() for name in STYLES))
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """A classifier's predictions on the test split: index (N,), targets (N,), probabilities (N, C)."""
+
+    index: Any
+    targets: Any
+    probabilities: Any
+
+    def __post_init__(self) -> None:
+        if self.probabilities.ndim != 2:
+            raise MissingDataError(f"probabilities have the shape {self.probabilities.shape}")
+        outside = (self.targets < 0) | (self.targets >= self.probabilities.shape[1])
+        if outside.any():
+            raise MissingDataError(f"{int(outside.sum())} targets aren't class numbers")
+
+
 def predictions_of(run: RunRecord, role: str) -> list[Predictions]:
     """Return the predictions of a role, one per seed."""
-    return [phase.predictions for phase in run.phases_with_role(role) if phase.predictions is not None]
+    arrays = [phase.predictions for phase in run.phases_with_role(role)]
+    known = [x for x in arrays if {"targets", "probabilities"} <= {*x}]
+    return [Predictions(x["index"], x["targets"], x["probabilities"]) for x in known]
 
 
 def align_samples(a: Predictions, b: Predictions) -> tuple[Array, Array, Any]:
@@ -127,20 +146,28 @@ def calibration(run: RunRecord) -> Section:
 
 
 def confusion(run: RunRecord, role: str) -> csr_array | None:
-    """Return the mean confusion matrix of a role over its seeds."""
-    tables = [phase.confusion for phase in run.phases_with_role(role)]
-    known = [table for table in tables if table is not None]
-    return sum(known[1:], known[0]) / len(known) if known else None
+    """Return the mean confusion matrix (C, C) of a role over its seeds; rows are true classes."""
+    count = len(run.data.get("classes") or [])
+    counts = [phase.tables["confusion"] for phase in run.phases_with_role(role) if "confusion" in phase.tables]
+    tables = [csr_array((x[2].astype(np.float64), (x[0], x[1])), (count, count)) for x in counts]
+    return sum(tables[1:], tables[0]) / len(tables) if tables else None
 
 
 def classes(run: RunRecord) -> Section:
-    """Compare the student alone and taught by class."""
+    """Compare the accuracy of the student alone and taught by class."""
+    return _gain_by_class(run, recall, "accuracy")
+
+
+def gain_in_iou(run: RunRecord) -> Section:
+    """Compare the intersection over union of the student alone and taught by class."""
+    return _gain_by_class(run, iou, "IoU")
+
+
+def _gain_by_class(run: RunRecord, measure: Callable[[csr_array], Array], name: str) -> Section:
+    """Compare a measure of the student alone and taught by class."""
     baseline, taught = confusion(run, "baseline"), confusion(run, "student")
     if baseline is None or taught is None:
-        raise MissingDataError("it needs confusion.npz of the student alone and of the student taught")
-    is_segmentation = run.result.get("task") == "segmentation"
-    measure: Callable[[csr_array], Array] = iou if is_segmentation else recall
-    name = "IoU" if is_segmentation else "accuracy"
+        raise MissingDataError("it needs tables.npz of the student alone and of the student taught")
     before, after = measure(baseline), measure(taught)
     gains = after - before
     known = [i for i in range(len(gains)) if np.isfinite(gains[i])]
@@ -170,7 +197,7 @@ def confusions(run: RunRecord) -> Section:
     """Show the most frequent confusions, and their changes between the student alone and taught."""
     role = next((r for r in ("student", "baseline", "teacher") if confusion(run, r) is not None), None)
     if role is None:
-        raise MissingDataError("no phase has a confusion.npz")
+        raise MissingDataError("no phase has a tables.npz with a confusion")
     table = confusion(run, role)
     assert table is not None
     label, wrong = run.label(role), error_rates(table)
@@ -209,9 +236,7 @@ def confusions(run: RunRecord) -> Section:
 
 
 def examples(run: RunRecord) -> Section:
-    """Show test images whose predictions differ between teacher and student; masks for segmentation."""
-    if run.result.get("task") == "segmentation":
-        return masks(run)
+    """Show test images whose predictions differ between teacher and student."""
     if run.examples is None:
         raise MissingDataError("the folder has no examples.npz")
     models = [(role, run.label(role), predictions_of(run, role)[0]) for role in ROLES if predictions_of(run, role)]

@@ -11,24 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 import yaml
-from scipy.sparse import csr_array
 
 from tutelage.errors import CheckpointError
 from tutelage.report.components import Unit, is_number
-from tutelage.report.metrics import Array, Labels
+from tutelage.report.metrics import Labels
 from tutelage.utils import checksums
 
 T = TypeVar("T")
 ROLES = ("teacher", "baseline", "student")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """A model's predictions on the test split: index (N,), targets (N,), probabilities (N, C)."""
-
-    index: Labels
-    targets: Labels
-    probabilities: Array
 
 
 @dataclass(frozen=True)
@@ -46,16 +36,18 @@ class Examples:
 
 @dataclass(frozen=True)
 class PhaseRecord:
-    """One training in a run: phase.json, the lines of metrics.jsonl, and predictions and masks by sample, if any."""
+    """One training in a run: phase.json, the lines of metrics.jsonl, and its arrays by name, if any.
+
+    predictions: the task's, by sample, in the order of `index`. tables: the task's. masks: the predicted, by sample.
+    """
 
     folder: str
     role: str
     info: dict[str, Any]
     metrics: list[dict[str, Any]]
-    predictions: Predictions | None
+    predictions: dict[str, Any] = field(default_factory=dict)
     masks: dict[int, Labels] = field(default_factory=dict)
-    confusion: csr_array | None = None
-    """(C, C); the rows are true classes."""
+    tables: dict[str, Any] = field(default_factory=dict)
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """Return the metrics of a kind: "step", "norms" or "epoch"."""
@@ -69,7 +61,7 @@ class PhaseRecord:
 
 @dataclass
 class RunRecord:
-    """A run folder in memory; `notes` lists the files that couldn't be read."""
+    """A run folder in memory; `notes` lists the files that couldn't be read; `command` repeats the run, if one does."""
 
     path: Path
     result: dict[str, Any]
@@ -78,6 +70,7 @@ class RunRecord:
     phases: list[PhaseRecord] = field(default_factory=list)
     examples: Examples | None = None
     notes: list[str] = field(default_factory=list)
+    command: str | None = None
 
     def phases_with_role(self, role: str) -> list[PhaseRecord]:
         """Return the phases of a role: "teacher", "baseline" or "student"."""
@@ -169,9 +162,9 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
         str(facts.get("role")),
         facts,
         metrics,
-        _try(run, folder / "predictions.npz", _predictions, Predictions),
+        _try(run, folder / "predictions.npz", _arrays, dict) or {},
         _try(run, folder / "masks.npz", _masks, dict) or {},
-        _try(run, folder / "confusion.npz", _confusion, csr_array),
+        _try(run, folder / "tables.npz", _arrays, dict) or {},
     )
 
 
@@ -208,29 +201,19 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _predictions(file: Path) -> Predictions:
+def _arrays(file: Path) -> dict[str, Any]:
+    """Read arrays by name; those of samples have `index` and are put in its order."""
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        predictions = Predictions(arrays["index"], arrays["targets"], arrays["probabilities"])
-    if (
-        not len(predictions.index) == len(predictions.targets) == len(predictions.probabilities)
-        or predictions.probabilities.ndim != 2
-    ):
-        raise ValueError(
-            f"index, targets and probabilities differ in length: probabilities {predictions.probabilities.shape}"
-        )
-    if not len(predictions.index):
-        raise ValueError("it has no samples")
-    outside = (predictions.targets < 0) | (predictions.targets >= predictions.probabilities.shape[1])
-    if outside.any() or not np.isfinite(predictions.probabilities).all():
-        raise ValueError(f"{int(outside.sum())} targets aren't class numbers, or a probability isn't finite")
-    order = np.argsort(predictions.index, kind="stable")
-    return Predictions(predictions.index[order], predictions.targets[order], predictions.probabilities[order])
-
-
-def _confusion(file: Path) -> csr_array:
-    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-        classes, cells = int(arrays["classes"]), (arrays["target"], arrays["prediction"])
-        return csr_array((arrays["count"].astype(np.float64), cells), (classes, classes))
+        values = dict(arrays)
+    if "index" not in values:
+        return values
+    lengths = {name: len(x) for name, x in values.items()}
+    if len({*lengths.values()}) > 1 or not len(values["index"]):
+        raise ValueError(f"its arrays differ in length, or are empty: {lengths}")
+    if not all(np.isfinite(x).all() for x in values.values()):
+        raise ValueError("a number isn't finite")
+    order = np.argsort(values["index"], kind="stable")
+    return {name: x[order] for name, x in values.items()}
 
 
 def _examples(file: Path) -> Examples:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tutelage.report.again import FIRST_KEYS, rerun_command
 from tutelage.report.components import (
     NB,
     Block,
@@ -35,6 +34,9 @@ from tutelage.report.svg_charts import ChartRow, draw_intervals
 from tutelage.utils.intervals import interval_caveat, is_worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
+
+FIRST_KEYS = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
+"""The keys of the configuration that are listed first."""
 
 
 def student_name(run: RunRecord) -> str:
@@ -263,9 +265,8 @@ def description(run: RunRecord) -> Section:
     pairs = facts.get("pairs") or []
     if pairs:
         blocks.append(Table("Compared layers", ["Student", "Teacher"], [list(pair) for pair in pairs]))
-    repeat = rerun_command(run.config)
-    if repeat:
-        blocks.append(Code("Run it again", repeat))
+    if run.command:
+        blocks.append(Code("Run it again", run.command))
     if not blocks:
         raise MissingDataError("the folder has neither config.yaml nor a phase with terms")
     return Section("What was done", "", blocks)

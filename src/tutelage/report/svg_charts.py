@@ -165,6 +165,18 @@ def _clipped(bounds: tuple[float, float], within: tuple[float, float]) -> tuple[
     return low, high
 
 
+def draw_scatter(about: str, style: str, points: Sequence[Point], *, x: str, y: str) -> Markup:
+    """Draw points (x, y) of one unit in a CSS class, and the diagonal on which both are equal."""
+    values = [value for point in points for value in point]
+    across, up = axis_over(values, LEFT, RIGHT), axis_over(values, BOTTOM, TOP)
+    low, high = across.low, across.high
+    drawn = [_rule("line level", across(low), up(low), across(high), up(high))]
+    drawn += [
+        _dot("dot faint", across(a), up(b), 2.0, f"{x} {format_tick(a)}: {y} {format_tick(b)}") for a, b in points
+    ]
+    return _svg(about, WIDTH, HEIGHT, [_grid(across, up, x, format_tick), _group(style, y, drawn)])
+
+
 def draw_bars(about: str, values: Sequence[tuple[str, float]], value_text: Callable[[float], str]) -> Markup:
     """Draw a signed horizontal bar for each (label, value)."""
     height = 28.0

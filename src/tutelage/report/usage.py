@@ -15,11 +15,6 @@ from tutelage.report.components import (
 )
 from tutelage.report.run_record import RunRecord
 
-PRINT_LINES = {
-    "classification": "print(model.card.classes[int(outputs[0].argmax())], float(outputs[0].softmax(0).max()))",
-    "segmentation": "mask = outputs.argmax(1)  # a class of model.card.classes per pixel",
-}
-
 
 def usage(run: RunRecord) -> Section:
     """Build the section with code that runs the student, its latency and its file."""
@@ -39,7 +34,7 @@ def usage(run: RunRecord) -> Section:
     if is_number(summary.get("latency_ms")):
         facts.append(
             (
-                "latency of one image",
+                "latency of one sample",
                 f"{format_duration(summary['latency_ms'] / 1000)} ({environment.get('device', '–')}{threads})",
             )
         )
@@ -48,19 +43,22 @@ def usage(run: RunRecord) -> Section:
 
 
 def usage_code(run: RunRecord) -> str:
-    """Return Python code that loads the student and runs it on an image."""
+    """Return Python code that loads the student and runs it on a sample."""
     name = str(run.config.get("student"))
     argument = f", model={name.partition(':')[2]}(…)" if name.startswith("object:") else ""
-    shape = ", ".join(map(str, (run.data.get("channels", 3), *(run.data.get("size") or (224, 224)))))
+    shape = ", ".join(map(str, (run.data.get("channels", 3), *run.data.get("size", (224, 224)))))
+    is_image = run.data.get("modality", "image") == "image"
+    forms = "image: a path, a PIL image, bytes, or floats from 0 to 1" if is_image else "sample, a tensor of this shape"
+    done = "resized, cropped and normalised" if is_image else "normalised"
     lines = [
         "import torch",
         "import tutelage",
         "",
         f"model = tutelage.load({str(run.path)!r}{argument})  # in eval mode",
-        f"image = torch.rand({shape})  # replace it by your image: a path, a PIL image, bytes, or floats from 0 to 1",
-        "images = model.card.preprocess(image)[None]  # resized, cropped and normalised as in evaluation",
+        f"sample = torch.rand({shape})  # replace it by your {forms}",
+        f"inputs = model.card.preprocess(sample)[None]  # {done} as in evaluation",
         "with torch.inference_mode():",
-        "    outputs = model(images)",
-        PRINT_LINES.get(str(run.result.get("task")), "print(outputs.shape)  # logits of model.card.classes"),
+        "    outputs = model(inputs)",
+        str(run.result.get("usage", "print(outputs.shape)")),
     ]
     return "\n".join(lines)

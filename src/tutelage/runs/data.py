@@ -9,6 +9,9 @@ from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 
+SOURCE_OPTIONS = ("target", "group", "drop")
+"""The keys that only some sources of data have."""
+
 
 def load_data(config: Config, provided: DataModule | DatasetSource | None = None) -> DataModule:
     """Return the data that a configuration names or that was passed in its place; only one label column if it sets one.
@@ -36,6 +39,7 @@ def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> Data
     options = {key: getattr(config, key) for key in keys}
     task = None if config.task == "auto" or config.column else config.task
     if provided is None:
+        options |= {key: getattr(config, key) for key in SOURCE_OPTIONS}
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)
     if isinstance(provided, DatasetSource):
         return provided.data(size=height_and_width(config.size), task=task, **options)

@@ -13,7 +13,7 @@ from tutelage.objective.player import refuse_single_sample
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
-from tutelage.runs.phase import Phase, refuse_other_classes
+from tutelage.runs.phase import Phase, refuse_other_outputs
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
 from tutelage.runs.storage import DryStorage
@@ -85,12 +85,12 @@ def _first_batch(scheme: Scheme, context: RunSchemeContext, samples: int) -> Bat
 
 
 def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> None:
-    """Refuse a student whose outputs aren't of the data's classes."""
+    """Refuse a student whose outputs don't fit the task and its data."""
     builder = context.run_builder
     data, task, student_name = builder.inputs.data, builder.inputs.task, builder.inputs.config.student
     for name, student in scheme.students().items():
         response = task.response(run_once(student.model, batch.inputs).response, batch)
-        refuse_other_classes(response, data, task, f"student={context.names.get(name, student_name)}")
+        refuse_other_outputs(response, data, task, f"student={context.names.get(name, student_name)}")
 
 
 def take_turns(scheme: Scheme, batch: Batch) -> None:

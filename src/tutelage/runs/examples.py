@@ -20,13 +20,15 @@ EXAMPLES, MASKS = 24, 6
 
 
 def write(folder: Path, data: DataModule) -> None:
-    """Write examples.npz: samples where the student's and the teacher's predictions differ, or those with masks."""
-    if data.task == "segmentation":
+    """Write examples.npz: images where the student's and the teacher's predictions differ, or those with masks."""
+    if data.modality != "image":
+        return
+    if data.target == "mask":
         numbers = _spread_out(len(data.test))
         batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
         assert isinstance(batch.targets, Tensor)
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), masks=_small(batch.targets))
-    elif data.task == "classification":
+    elif data.target == "label":
         numbers = _differing(folder)
         if len(numbers):
             _keep(folder / "examples.npz", index=numbers, **_images(data, numbers))

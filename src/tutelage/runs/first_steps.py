@@ -11,7 +11,6 @@ from torch.nn.utils import clip_grad_norm_
 
 from tutelage.errors import NotFinite
 from tutelage.runs.builder import RunBuilder
-from tutelage.runs.finding import Finding, Level
 from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.run import Run
 from tutelage.runs.scheme_context import build_scheme
@@ -22,6 +21,7 @@ from tutelage.training.callbacks import Callback
 from tutelage.training.events import StepEnd
 from tutelage.training.optimizers import resolve_settings
 from tutelage.training.trainer import Trainer
+from tutelage.utils.finding import Finding, Level
 
 LONG_STEP = 0.5
 """A step that moves weights by this fraction of their norm tends to end in NaN."""

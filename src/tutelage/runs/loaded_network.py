@@ -24,7 +24,7 @@ class LoadedNetwork:
     model: nn.Module
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     classes: tuple[str, ...] | None = None
     known: bool = True
     untrained: str = ""

@@ -52,7 +52,7 @@ class NetworkLoader:
             weights: a file of weights, or `stage:NAME`; None: those that belong to the name.
             provided: a module that is copied in place of making one.
             number: the number of the seed, which chooses among a stage's networks.
-            size: the size of the network's images; None: the data's.
+            size: the size of the network's inputs; None: the data's.
             classes: the classes that the network predicts; None: the data's.
         """
         class_names = tuple(self.data.classes if classes is None else classes)
@@ -66,7 +66,7 @@ class NetworkLoader:
         refuse_folder(name)
         created = models.create(
             name,
-            classes=len(class_names),
+            classes=self.inputs.task.outputs(self.data) if classes is None else len(classes),
             channels=self.data.channels,
             size=parse_size(size) if size else self.data.size,
             pretrained=self.config.pretrained,
@@ -138,6 +138,9 @@ class NetworkLoader:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
+        if self.data.values is not None and (*card.values,) != self.data.values.names:
+            names = ", ".join(card.values) or "no values"
+            raise ConfigError(f"{path} estimates {names}, {self.data.name} has {', '.join(self.data.values.names)}.")
         return LoadedNetwork.from_card(model)
 
     def _from_stage(self, reference: stages.StageReference, number: int) -> LoadedNetwork:

@@ -31,7 +31,7 @@ from tutelage.utils.files import write_atomically
 from tutelage.utils.registry import catalogue_name
 
 KEPT = 2**27
-"""Probabilities, of all samples and classes, that are kept: half a gigabyte."""
+"""Predictions, of all samples and outputs, that are kept: half a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -62,22 +62,20 @@ def write_phase_folder(
 ) -> None:
     """Evaluate on the test split and write the phase's folder; phase.json is written last and marks it as done.
 
-    names: the students' models; the first one's also for those that aren't named. A network that doesn't answer the
-    data's classes has no figures.
+    names: the students' models; the first one's also for those that aren't named. A network whose outputs don't fit the
+    task has no figures.
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else scheme.method_terms()
-    has_classes = outputs_classes(student, data, task)
-    evaluation = evaluate_split(student, data, task, "test", batch_size) if has_classes else None
+    evaluation = evaluate_split(student, data, task, "test", batch_size) if fits_task(student, data, task) else None
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            save_network(folder / file, network, names.get(peer, name), data)
+            save_network(folder / file, network, names.get(peer, name), data, task)
     if evaluation is not None:
-        write_predictions(folder / "predictions.npz", evaluation)
-        write_confusion(folder / "confusion.npz", evaluation)
-        if data.task == "segmentation":
+        _write_arrays(folder, evaluation)
+        if data.target == "mask":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
     others = {
         other: {
@@ -118,9 +116,10 @@ def read_phase(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is torn ({error}); delete it and resume the run.") from error
 
 
-def save_network(path: Path, network: nn.Module, name: str, data: DataModule) -> None:
+def save_network(path: Path, network: nn.Module, name: str, data: DataModule, task: Task) -> None:
     """Write a network that was trained on this data; name: its model's."""
-    serialization.save(path, network, serialization.make_card(_buildable(name, network), data))
+    card = serialization.make_card(_buildable(name, network), data, task.outputs(data))
+    serialization.save(path, network, card)
 
 
 def _buildable(name: str, network: nn.Module) -> str:
@@ -133,10 +132,10 @@ def _buildable(name: str, network: nn.Module) -> str:
 
 def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str, batch_size: int) -> EvaluationResult:
     """Return the metrics on a split, with predictions unless there are too many to keep."""
-    parameter, classes = next(network.parameters(), torch.zeros(())), len(data.classes)
+    parameter, outputs = next(network.parameters(), torch.zeros(())), task.outputs(data)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
-    keep = len(getattr(data, split)) * classes <= KEPT
-    return evaluate(as_network(network), batches, task, classes, keep=keep)
+    keep = len(getattr(data, split)) * outputs <= KEPT
+    return evaluate(as_network(network), batches, task, outputs, keep=keep)
 
 
 def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
@@ -147,37 +146,34 @@ def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
         return task.response(compute_response(model, batch.inputs), batch)
 
 
-def outputs_classes(network: nn.Module, data: DataModule, task: Task) -> bool:
-    """Return whether a network outputs the data's classes, with a trained classifier."""
-    return task.fits(respond_to_one(network, data, task), len(data.classes)) and not describe_untrained_layers(network)
+def fits_task(network: nn.Module, data: DataModule, task: Task) -> bool:
+    """Return whether a network's outputs fit the task and its data, with a trained classifier."""
+    fits = task.fits(respond_to_one(network, data, task), task.outputs(data))
+    return fits and not describe_untrained_layers(network)
 
 
-def refuse_other_classes(response: Tensor, data: DataModule, task: Task, who: str) -> None:
-    """Refuse a network whose response isn't of the data's classes.
+def refuse_other_outputs(response: Tensor, data: DataModule, task: Task, who: str) -> None:
+    """Refuse a network whose response doesn't fit the task and its data.
 
     Raises: ModelError.
     """
-    if not task.fits(response, len(data.classes)):
+    outputs = task.outputs(data)
+    if not task.fits(response, outputs):
         raise ModelError(
-            f"{who} outputs {tuple(response.shape)} for {len(response)} images, expected {len(data.classes)} classes "
-            f"for each {'pixel' if task.positions else 'image'}, as {data.name} has."
+            f"{who} outputs {tuple(response.shape)} for {len(response)} samples, expected "
+            f"{task.describe_outputs(outputs)}, as {data.name} has."
         )
 
 
-def write_predictions(path: Path, evaluation: EvaluationResult) -> None:
-    """Write index, targets and probabilities as npz, if there are any."""
-    if evaluation.probabilities is None or evaluation.targets is None or evaluation.index is None:
-        return
-    _write(path, index=evaluation.index, targets=evaluation.targets, probabilities=evaluation.probabilities)
+def _write_arrays(folder: Path, evaluation: EvaluationResult) -> None:
+    """Write predictions and tables, if there are any."""
+    for name, tensors in (("predictions", evaluation.predictions), ("tables", evaluation.tables)):
+        if tensors:
+            _write(folder / f"{name}.npz", tensors)
 
 
-def write_confusion(path: Path, evaluation: EvaluationResult) -> None:
-    """Write the confusion matrix as npz: its N entries above 0 (target, prediction, count) and the class count."""
-    target, prediction, count = evaluation.confusion
-    _write(path, target=target, prediction=prediction, count=count, classes=torch.tensor(evaluation.classes))
-
-
-def _write(path: Path, **tensors: Tensor) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors as npz."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {name: x.numpy() for name, x in tensors.items()}
     np.savez_compressed(buffer, **arrays)

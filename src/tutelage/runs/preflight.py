@@ -17,7 +17,6 @@ from tutelage.errors import TutelageError
 from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.objective.terms import Terms
 from tutelage.runs import first_steps, teacher_skill
-from tutelage.runs.finding import Finding
 from tutelage.runs.profiling import forward_seconds, macs, peak_memory
 from tutelage.runs.run import Run
 from tutelage.schemes.base import Scheme, display_name, unwrap
@@ -28,6 +27,7 @@ from tutelage.teachers.frozen import Frozen
 from tutelage.training.evaluation import evaluate
 from tutelage.training.gradient_norms import gradient_norms
 from tutelage.training.optimizers import USUAL_RATES, resolve_settings
+from tutelage.utils.finding import Finding, list_first
 
 MAX_NORM_RATIO = 100.0
 """The ratio of two terms' gradient norms above which the smaller term has no effect."""
@@ -55,18 +55,6 @@ def check_batches(data: DataModule, batch_size: int) -> list[Finding]:
         fault = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
         return [Finding("warning", fault, "use a smaller batch_size.")]
     return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
-
-
-def check_classes(data: DataModule) -> list[Finding]:
-    """Check that each class has training samples."""
-    if data.train.labels is None:
-        return []
-    counts = torch.bincount(data.train.labels, minlength=len(data.classes))
-    empty = [name for name, count in zip(data.classes, counts.tolist(), strict=True) if not count]
-    if empty:
-        mend = "add some, leave the classes out of the data, or raise limit."
-        return [Finding("warning", f"no training samples of {_few(empty)}", mend)]
-    return [Finding("ok", f"each class has {int(counts.min())} training samples or more")]
 
 
 def check_normalisation(teacher: Teacher, known: bool) -> list[Finding]:
@@ -101,10 +89,12 @@ def check_frozen(teacher: Teacher) -> list[Finding]:
     free = [name for name, p in teacher.named_parameters() if p.requires_grad]
     findings = []
     if training:
-        findings.append(Finding("error", f"the teacher's {_few(training)} is in train mode", "call teacher.eval()."))
+        findings.append(
+            Finding("error", f"the teacher's {list_first(training)} is in train mode", "call teacher.eval().")
+        )
     if free:
         mend = "call teacher.requires_grad_(False)."
-        findings.append(Finding("error", f"the teacher's {_few(free)} would get gradients", mend))
+        findings.append(Finding("error", f"the teacher's {list_first(free)} would get gradients", mend))
     return findings or [Finding("ok", "the teacher is frozen: eval mode, no gradients")]
 
 
@@ -139,10 +129,10 @@ def check_gradients(scheme: Scheme) -> list[Finding]:
     findings = []
     if idle[True]:
         mend = "does the loss use the connector? Name other layers or another connector."
-        findings.append(Finding("error", f"no gradient reaches {_few(idle[True])}", mend))
+        findings.append(Finding("error", f"no gradient reaches {list_first(idle[True])}", mend))
     if idle[False]:
         mend = "freeze them, or add a term that reaches them, such as ce."
-        findings.append(Finding("warning", f"no gradient reaches the student's {_few(idle[False])}", mend))
+        findings.append(Finding("warning", f"no gradient reaches the student's {list_first(idle[False])}", mend))
     return findings or [Finding("ok", "all trainable parameters get a gradient")]
 
 
@@ -151,7 +141,7 @@ def check_evaluation(run: Run, scheme: Scheme, data: DataModule) -> list[Finding
     for split in ("val", "test"):
         batch = next(data.batches(split, run.config.batch_size, train=False, device=run.fabric.device))
         for student in scheme.students().values():
-            evaluate(student, [batch], run.inputs.task, len(data.classes))
+            evaluate(student, [batch], run.inputs.task, run.inputs.task.outputs(data))
     return [Finding("ok", "the students' outputs can be evaluated")]
 
 
@@ -188,7 +178,8 @@ def check(config: Config, steps: int = 0) -> Trial:
     run = Run(config, folder=Path())  # with a folder given, it makes none
     notes = [Finding("warning", note) for note in run.inputs.data.notes]
     trial = Trial(
-        run.inputs.data, [*notes, *check_batches(run.inputs.data, config.batch_size), *check_classes(run.inputs.data)]
+        run.inputs.data,
+        [*notes, *check_batches(run.inputs.data, config.batch_size), *run.inputs.task.check_data(run.inputs.data)],
     )
     try:
         _try(run, trial)
@@ -276,7 +267,3 @@ def _estimate(run: Run, trial: Trial) -> float:
     return sum(
         steps * run.plan.config_for(phase).epochs * cost.get(phase.role, trial.step) for phase in run.plan.phases()
     )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

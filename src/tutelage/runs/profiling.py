@@ -41,7 +41,7 @@ def as_network(network: nn.Module) -> nn.Module:
 
 def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
     """Return the milliseconds of one sample's forward: the median over some passes, without the first two."""
-    x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
+    x = data.example().to(device_of(network))
     times: list[float] = []
     network, begun = as_network(network).eval(), time.perf_counter()
     with torch.no_grad():
@@ -58,7 +58,7 @@ def macs(network: nn.Module, data: DataModule) -> int:
     """Return the multiply–accumulates of one sample's forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    x = torch.zeros(1, data.channels, *data.size, device=device_of(network))
+    x = data.example().to(device_of(network))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         as_network(network).eval()(x)
     return counter.get_total_flops() // 2

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from tutelage.errors import plain
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import EpochEnd, Message, StepEnd, TrainBegin, TrainEnd
-from tutelage.utils.console import console, format_duration
+from tutelage.utils.console import console, format_duration, format_metric
 
 LINES = 8
 """Plain lines a phase."""
@@ -85,7 +85,8 @@ class ProgressDisplay(Callback):
 
     def on_epoch_end(self, event: EpochEnd) -> None:
         """Show the validation metrics; off a terminal, print a line now and then."""
-        self.figures = "  ".join(f"{name} {value:.4f}" for name, value in event.val.items() if name != "loss")
+        metrics = {name: value for name, value in event.val.items() if name != "loss"}
+        self.figures = "  ".join(f"{name} {format_metric(value)}" for name, value in metrics.items())
         self._show(event.epoch)
         every = max(self.epochs // LINES, 1)
         if not self.live and event.epoch % every == 0 and event.epoch < self.epochs:

@@ -23,6 +23,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
         "task": data.task,
         "metric": task.metric,
         "higher_is_better": task.higher_is_better,
+        "usage": task.usage,
         "data": {
             "name": data.name,
             "train": len(data.train),
@@ -32,6 +33,8 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
             "channels": data.channels,
             "size": list(data.size),
             "columns": dict(data.columns),
+            "modality": data.modality,
+            "values": [] if data.values is None else list(data.values.names),
         },
     }
     for role in ("teacher", "baseline", "student"):

@@ -27,6 +27,7 @@ from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase, read_phase, save_network, write_phase_folder
 from tutelage.runs.plan import RunPlan
 from tutelage.runs.profiling import reset_peak_memory
+from tutelage.runs.reporting import write_report
 from tutelage.runs.scheme_context import RunSchemeContext, build_scheme
 from tutelage.runs.storage import FolderStorage
 from tutelage.schemes.base import Scheme
@@ -130,7 +131,7 @@ class Run:
         def snapshot(epoch: int, networks: Mapping[str, FeatureExtractor]) -> None:
             if self.fabric.is_global_zero:
                 first, name = next(iter(networks.values())), next(iter(context.names.values()))
-                save_network(folder / f"epoch-{epoch}.safetensors", first.model, name, context.data)
+                save_network(folder / f"epoch-{epoch}.safetensors", first.model, name, context.data, context.task)
 
         trainer = Trainer(settings, context.task, folder / "checkpoints", self._callbacks(phase), self.fabric, snapshot)
         reset_peak_memory(self.fabric.device)
@@ -165,9 +166,7 @@ class Run:
         if self.plan.has_teacher() and not self.plan.teacher_is_trained() and self.config.catalogue_teacher is None:
             self._measure_teacher()
         results.write(self.folder, self.config, self.inputs.data, self.inputs.task)
-        from tutelage import report
-
-        report.write(self.folder)
+        write_report(self.folder)
 
     def _measure_teacher(self) -> None:
         """Evaluate a teacher that came trained, and write its folder."""

@@ -119,7 +119,7 @@ class RunSchemeContext:
         if teacher is not None and config.teacher_width:
             teacher = Projected(teacher, config.teacher_width)
         if teacher is not None and config.cache:
-            get_codec(config.cache_storage, len(data.classes))
+            get_codec(config.cache_storage, self.task.outputs(data))
             refuse_changing(teacher)
             if data.columns and config.cache_storage.startswith("top"):
                 raise ConfigError(

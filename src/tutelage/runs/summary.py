@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tutelage.errors import plain
+from tutelage.utils.console import format_metric
 from tutelage.utils.intervals import interval_caveat, is_worse
 
 ORDER = ("teacher", "baseline", "student")
@@ -31,24 +32,26 @@ def describe_result(result: Mapping[str, Any]) -> Iterator[str]:
         if caveat := interval_caveat(gain["values"]):
             yield f"{caveat[0].upper()}{caveat[1:]}: seeds=5."
     teacher, baseline = ((result[role] or {}).get(result["metric"]) for role in ("teacher", "baseline"))
-    if is_worse(teacher, baseline, result["higher_is_better"]):
+    if teacher is not None and baseline is not None and is_worse(teacher, baseline, result["higher_is_better"]):
+        against = f"{format_metric(teacher)} against {format_metric(baseline)}"
         yield (
-            f"warning: the teacher is worse than the student trained alone ({result['metric']} {teacher:.4f} against "
-            f"{baseline:.4f}): train it longer (teacher_epochs), or use a better one."
+            f"warning: the teacher is worse than the student trained alone ({result['metric']} {against}): train it "
+            "longer (teacher_epochs), or use a better one."
         )
 
 
 def _verdict(result: Mapping[str, Any], gain: Mapping[str, Any]) -> str:
     """Return the verdict, with the gain and its interval, or the reason why there is none."""
     if gain["interval"] is None:
-        return f"Undecided whether teaching helped: gain {gain['mean']:+.4f} from one seed; seeds=5 gives an interval."
+        mean = format_metric(gain["mean"], "+")
+        return f"Undecided whether teaching helped: gain {mean} from one seed; seeds=5 gives an interval."
     where = f"95 % interval {interval(gain['interval'], '+')} over {len(gain['values'])} seeds"
-    return f"{VERDICTS[gain['verdict']]}: {result['metric']} {gain['mean']:+.4f} ({where})."
+    return f"{VERDICTS[gain['verdict']]}: {result['metric']} {format_metric(gain['mean'], '+')} ({where})."
 
 
 def interval(bounds: list[float] | None, sign: str = "") -> str:
     """Return "low … high"; empty if there is no interval."""
-    return "" if bounds is None else f"{bounds[0]:{sign}.4f} … {bounds[1]:{sign}.4f}"
+    return "" if bounds is None else f"{format_metric(bounds[0], sign)} … {format_metric(bounds[1], sign)}"
 
 
 def _scores(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
@@ -66,16 +69,16 @@ def escape(text: str) -> str:
 
 def line(folder: object, result: Mapping[str, Any]) -> str:
     """Return a line with the folder, each role's metric and the verdict."""
-    metrics = ", ".join(f"{name} {value:.4f}" for name, _, value in _scores(result))
+    metrics = ", ".join(f"{name} {format_metric(value)}" for name, _, value in _scores(result))
     gain = result["gain"]
-    verdict = f"; {gain['verdict']}, {gain['mean']:+.4f}" if gain else ""
+    verdict = f"; {gain['verdict']}, {format_metric(gain['mean'], '+')}" if gain else ""
     return f"FinishedRun({str(folder)!r}: {result['metric']}: {metrics}{verdict})"
 
 
 def html(folder: object, report: object, result: Mapping[str, Any]) -> str:
     """Return the result as an HTML table, with its sentences and a link to the report."""
     rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(model)}</td><td>{value:.4f}</td></tr>"
+        f"<tr><th>{escape(name)}</th><td>{escape(model)}</td><td>{format_metric(value)}</td></tr>"
         for name, model, value in _scores(result)
     )
     paragraphs = "".join(f"<p>{escape(text)}</p>" for text in describe_result(result))

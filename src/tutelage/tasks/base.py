@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
 from tutelage.losses.base import Loss
+from tutelage.report.components import Section
+from tutelage.report.run_record import RunRecord
 from tutelage.structures import Batch
+from tutelage.utils.finding import Finding
+
+Sections = Mapping[str, Callable[[RunRecord], Section]]
+"""Builders of sections of the report, by title."""
 
 
 class Task(ABC):
@@ -18,39 +25,78 @@ class Task(ABC):
     Attributes:
         metric: the name of the decisive metric among those of `metrics`.
         higher_is_better: True if a higher value of it is better.
-        positions: the number of dimensions of a response other than samples and classes.
+        positions: the number of dimensions of a response other than samples and outputs.
+        response_kind: what a response's numbers are: "classes" (one logit per class, of which one is right), "labels"
+            (independent logits), "values" (estimates), "scores" (one per document) or "embedding"; a loss of responses
+            is for some of these (`Loss.response_kinds`).
+        usage: the line of Python, for the report, that prints `outputs` of the loaded `model`.
     """
 
     metric: ClassVar[str]
     higher_is_better: ClassVar[bool] = True
     positions: ClassVar[int] = 0
+    response_kind: ClassVar[str] = "classes"
+    usage: ClassVar[str] = "print(outputs.shape)"
 
     @classmethod
     def from_data(cls, data: DataModule) -> Self:
         """Build the task for this data."""
         return cls()
 
+    def outputs(self, data: DataModule) -> int:
+        """Return the number of outputs that a network made by name gets: here one per class."""
+        return len(data.classes)
+
+    def describe_outputs(self, outputs: int) -> str:
+        """Return the required outputs in words, for messages."""
+        return f"{outputs} classes for each {'pixel' if self.positions else 'sample'}"
+
     @abstractmethod
     def task_loss(self) -> Loss:
         """Return the supervised loss of the task."""
 
     @abstractmethod
-    def metrics(self, classes: int, shared: bool = False) -> Any:
-        """Return a torchmetrics.MetricCollection over (response, targets), kept on the device; has `confusion` (3, N).
+    def metrics(self, outputs: int, shared: bool = False) -> Any:
+        """Return a torchmetrics.MetricCollection over (response, targets), kept on the device.
+
+        Its scalars are metrics; its other tensors are tables, such as a confusion matrix.
 
         Args:
-            classes: the number of classes.
+            outputs: the number of outputs.
             shared: True if each process evaluates a part of the data, and the metrics are those of all parts.
         """
+
+    def update(self, metrics: Any, response: Tensor, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+        metrics.update(response, batch.targets)
+
+    def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the predictions for a batch's samples, as arrays (B, …) by name, to be stored; empty if none are."""
+        return {}
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:
         """Return the response that losses compare, from the model's response."""
         return response
 
-    def fits(self, response: Tensor, classes: int) -> bool:
-        """Return True if the response has this number of classes, and the task's dimensions."""
-        return response.dim() == 2 + self.positions and response.shape[1] == classes
+    def fits(self, response: Tensor, outputs: int) -> bool:
+        """Return True if the response has this number of outputs, and the task's dimensions."""
+        return response.dim() == 2 + self.positions and response.shape[1] == outputs
 
     def mask(self, batch: Batch) -> Tensor | None:
         """Return a mask that is True at the positions that count, or None if all do."""
         return None
+
+    def check_data(self, data: DataModule) -> list[Finding]:
+        """Check the data for the usual mistakes, for `tutelage check`."""
+        return []
+
+    def judge_teacher(
+        self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
+    ) -> list[Finding]:
+        """Judge a trained teacher by its metrics on validation samples: is it better than chance?"""
+        return []
+
+    @classmethod
+    def report_sections(cls) -> Sections:
+        """Return the task's own sections of the report, which stand between the training's and the costs."""
+        return {}

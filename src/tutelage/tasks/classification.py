@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
+from tutelage.data.data_module import DataModule
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
-from tutelage.tasks.base import Task
+from tutelage.report import prediction_sections
+from tutelage.structures import Batch
+from tutelage.tasks import class_checks
+from tutelage.tasks.base import Sections, Task
+from tutelage.utils.finding import Finding
+
+CLASS_SECTIONS: Sections = {
+    "Gain by class": prediction_sections.classes,
+    "Confusions": prediction_sections.confusions,
+    "Where teacher and student differ": prediction_sections.examples,
+}
+"""The report's sections for tasks with a confusion matrix."""
 
 
 class Classification(Task):
@@ -16,14 +31,40 @@ class Classification(Task):
     """
 
     metric = "accuracy"
+    usage = "print(model.card.classes[int(outputs[0].argmax())], float(outputs[0].softmax(0).max()))"
 
     def task_loss(self) -> Loss:
         """Return cross-entropy."""
         return CE()
 
-    def metrics(self, classes: int, shared: bool = False) -> Any:
+    def metrics(self, outputs: int, shared: bool = False) -> Any:
         """Return accuracy, and the confusion counts with targets first."""
-        return accuracy_and_confusion(classes, shared)
+        return accuracy_and_confusion(outputs, shared)
+
+    def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Return the targets (B,) and the probabilities (B, C)."""
+        assert batch.targets is not None
+        return {"targets": batch.targets, "probabilities": response.softmax(1)}
+
+    def check_data(self, data: DataModule) -> list[Finding]:
+        """Check that each class has training samples."""
+        return class_checks.check_classes(data)
+
+    def judge_teacher(
+        self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
+    ) -> list[Finding]:
+        """Compare the accuracy with chance, the most frequent class and a linear classifier."""
+        linear = class_checks.compare_with_linear(values["accuracy"], class_checks.linear_accuracy(data))
+        return [*class_checks.judge_by_shares(values, tables, data), *linear]
+
+    @classmethod
+    def report_sections(cls) -> Sections:
+        """Return the sections of agreement, calibration, classes, confusions and examples."""
+        return {
+            "Agreement with the teacher": prediction_sections.teacher_agreement,
+            "Calibration": prediction_sections.calibration,
+            **CLASS_SECTIONS,
+        }
 
 
 def accuracy_and_confusion(classes: int, shared: bool, ignore_index: int | None = None) -> Any:

@@ -43,3 +43,10 @@ class Confusion(Metric):
         """Return targets, predictions and counts, (3, N); with several processes, a pair may occur once per process."""
         pairs = dim_zero_cat(self.pairs)
         return torch.stack([pairs // self.classes, pairs % self.classes, dim_zero_cat(self.counts)])
+
+
+def confusion_matrix(counts: Tensor, classes: int) -> Tensor:
+    """Return confusion counts (3, N) as a matrix (C, C), with targets in rows."""
+    targets, predictions, times = counts
+    matrix = times.new_zeros(classes, classes)
+    return matrix.index_put_((targets, predictions), times, accumulate=True)

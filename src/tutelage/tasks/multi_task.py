@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+from torch import Tensor
+
 from tutelage.data.data_module import DataModule
+from tutelage.data.multitask_targets import column_slices
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
-from tutelage.tasks.base import Task
+from tutelage.tasks import class_checks
+from tutelage.tasks.base import Sections, Task
+from tutelage.tasks.classification import CLASS_SECTIONS
+from tutelage.utils.finding import Finding
 
 
 class MultiTask(Task):
@@ -36,8 +42,26 @@ class MultiTask(Task):
         """Return cross-entropy, which is applied to each column."""
         return CE()
 
-    def metrics(self, classes: int, shared: bool = False) -> Any:
+    def metrics(self, outputs: int, shared: bool = False) -> Any:
         """Return accuracy, accuracy/NAME of each column, and confusion counts, in which columns share no classes."""
         from tutelage.tasks.multitask_metrics import MultiTaskMetrics
 
         return MultiTaskMetrics(self.columns, shared)
+
+    def judge_teacher(
+        self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
+    ) -> list[Finding]:
+        """Compare the accuracy in each label column with chance and its most frequent class."""
+        shares = class_checks.class_shares(tables["confusion"], data)
+        return [
+            finding
+            for name, span in zip(self.columns, column_slices([*self.columns.values()]), strict=True)
+            for finding in class_checks.judge_accuracy(
+                values[f"accuracy/{name}"], shares[span] / shares[span].sum(), f" in {name}"
+            )
+        ]
+
+    @classmethod
+    def report_sections(cls) -> Sections:
+        """Return the sections of classes and confusions."""
+        return CLASS_SECTIONS

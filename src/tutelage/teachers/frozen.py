@@ -38,7 +38,8 @@ class Frozen(ConvertibleModule, Teacher):
         precision: "32", or "bf16" or "16" to run the network under autocast if the device computes natively in that
             type; the response is float32.
         folded: fold batch norms into the layers before them, which is exact up to rounding; `model` isn't changed.
-        size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized.
+        size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized. Other
+            inputs have no size to choose.
         untrained: a description of the layers that are untrained; empty if there are none.
 
     Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
@@ -80,8 +81,8 @@ class Frozen(ConvertibleModule, Teacher):
         self.untrained = untrained
         self.checked = False
         self.metadata: dict[str, Any] = {}
-        self.register_buffer("scale", None if scale is None else torch.tensor(scale).view(1, -1, 1, 1))
-        self.register_buffer("shift", None if shift is None else torch.tensor(shift).view(1, -1, 1, 1))
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        self.register_buffer("shift", None if shift is None else torch.tensor(shift))
         self.eval()
 
     def adapt_inputs(self, batch: Batch) -> Batch:
@@ -90,7 +91,8 @@ class Frozen(ConvertibleModule, Teacher):
         if not isinstance(x, Tensor):
             return batch
         if self.scale is not None and self.shift is not None:
-            x = x * self.scale + self.shift
+            shape = (-1, *(1 for _ in x.shape[2:]))
+            x = x * self.scale.view(shape) + self.shift.view(shape)
         if self.size is not None:
             x = F.interpolate(x, self.size, mode="bilinear", antialias=True)
         return replace(batch, inputs=x)
@@ -150,7 +152,7 @@ class Frozen(ConvertibleModule, Teacher):
         for name, tensor in sorted(self.unfolded[0].state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        scale_and_shift = [None if x is None else x.flatten().tolist() for x in (self.scale, self.shift)]
+        scale_and_shift = [None if x is None else x.tolist() for x in (self.scale, self.shift)]
         return {
             "network": hashlib.sha256(repr(self.unfolded[0]).encode()).hexdigest(),
             "weights": digest.hexdigest(),

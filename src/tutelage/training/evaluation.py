@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tutelage.data.multitask_targets import split_columns
@@ -22,34 +21,22 @@ from tutelage.tasks.base import Task
 
 @dataclass
 class EvaluationResult:
-    """The metrics of a network on a split, its confusion counts, and its predictions if they were kept.
+    """The metrics of a network on a split, its tables, and its predictions if they were kept.
 
     Args:
         values: the metrics by name (accuracy, loss …).
-        confusion: (3, N), each pair of target and prediction that occurs, and its count; `matrix()` is the same as a
-            (C, C).
-        classes: the number of classes C.
-        probabilities: (N, C), if kept.
-        targets: (N,), if kept.
-        index: (N,), each sample's index in the split, if kept.
+        tables: the task's tables by name, such as the counts of each pair of target and prediction (`confusion`).
+        predictions: the task's predictions, arrays (N, …) by name, with each sample's number in the split as `index`;
+            empty if the task has none or they weren't kept.
     """
 
     values: dict[str, float]
-    confusion: Tensor
-    classes: int
-    probabilities: Tensor | None = None
-    targets: Tensor | None = None
-    index: Tensor | None = None
-
-    def matrix(self) -> Tensor:
-        """Return the confusion matrix (C, C), with targets in rows."""
-        targets, predictions, counts = self.confusion
-        matrix = counts.new_zeros(self.classes, self.classes)
-        return matrix.index_put_((targets, predictions), counts, accumulate=True)
+    tables: dict[str, Tensor] = field(default_factory=dict)
+    predictions: dict[str, Tensor] = field(default_factory=dict)
 
 
 def evaluate(
-    model: nn.Module, batches: Iterable[Batch], task: Task, classes: int, *, keep: bool = False, shared: bool = False
+    model: nn.Module, batches: Iterable[Batch], task: Task, outputs: int, *, keep: bool = False, shared: bool = False
 ) -> EvaluationResult:
     """Evaluate a network on a split in eval mode.
 
@@ -57,40 +44,40 @@ def evaluate(
         model: the network.
         batches: the split's batches; with `shared`, those of this process.
         task: the task, whose metrics and loss are computed.
-        classes: the number of classes.
-        keep: whether to keep every sample's probabilities (for tasks with one label per sample).
+        outputs: the number of the network's outputs (`Task.outputs`).
+        keep: whether to keep the task's predictions for every sample.
         shared: whether each process has a part of the split; the metrics are of the whole split.
 
     Raises:
         DataError: there is no batch.
         NotFinite: an output isn't finite.
     """
-    metrics, task_loss = task.metrics(classes, shared), task.task_loss()
-    kept: list[tuple[Tensor, Tensor, Tensor]] = []
+    metrics, task_loss = task.metrics(outputs, shared), task.task_loss()
+    kept: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     with eval_no_grad(model):
         for batch in batches:
             if not losses:
                 metrics = metrics.to(_device(batch))
             response = task.response(compute_response_in_halves(model, batch), batch).float()
-            metrics.update(response, batch.targets)
+            task.update(metrics, response, batch)
             losses.append(_task_losses(task_loss, response, batch, task))
-            keep = keep and response.dim() == 2 and not batch.columns
-            if keep and batch.targets is not None and batch.index is not None:
-                kept.append((F.softmax(response, dim=1).cpu(), batch.targets.cpu(), batch.index.cpu()))
+            if keep and batch.index is not None and (predictions := task.predictions(response, batch)):
+                kept.append({name: x.cpu() for name, x in {"index": batch.index, **predictions}.items()})
     if not losses:
         raise DataError("there is no sample to evaluate on; give a split that isn't empty.")
-    values = metrics.compute()
-    confusion = values.pop("confusion").cpu()
+    computed = metrics.compute()
+    tables = {name: x.cpu() for name, x in computed.items() if x.dim()}
+    values = {name: x for name, x in computed.items() if not x.dim()}
     totals = torch.stack(losses).sum(0)
     if shared:
         dist.all_reduce(totals)
     values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
-    metrics = {name: float(value) for name, value in values.items()}
-    if not all(map(math.isfinite, metrics.values())):
-        raise NotFinite(f"the network's outputs are not finite numbers ({metrics}): check its training and its inputs.")
-    parts = [torch.cat(part) for part in zip(*kept, strict=True)] if kept else [None, None, None]
-    return EvaluationResult(metrics, confusion, classes, *parts)
+    numbers = {name: float(value) for name, value in values.items()}
+    if not all(map(math.isfinite, numbers.values())):
+        raise NotFinite(f"the network's outputs are not finite numbers ({numbers}): check its training and its inputs.")
+    names = kept[0] if kept else ()
+    return EvaluationResult(numbers, tables, {name: torch.cat([part[name] for part in kept]) for name in names})
 
 
 def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:

@@ -262,7 +262,7 @@ class Trainer:
         name, student = next(iter(networks.items()))
         samples, shared = batches.validation(progress.epoch), batches.validation_is_shared
         with self.fabric.autocast():
-            evaluation = evaluate(student, samples, task, len(batches.data.classes), shared=shared)
+            evaluation = evaluate(student, samples, task, task.outputs(batches.data), shared=shared)
         self._notify(EpochEnd(progress.step, progress.epoch + 1, evaluation.values, name))
         value = evaluation.values[task.metric]
         if progress.is_better(value, task.higher_is_better):

@@ -13,6 +13,9 @@ from rich.text import Text
 
 from tutelage.errors import plain
 
+SIGNIFICANT = 100.0
+"""The size of a metric from which it is shown with six significant digits, in place of four decimals."""
+
 DEFAULT_WIDTH = 180
 """Columns if the output is no terminal."""
 
@@ -68,3 +71,8 @@ def format_duration(seconds: float | None) -> str:
     if seconds < 90:
         return f"{seconds:.3g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_metric(value: float, sign: str = "") -> str:
+    """Format a metric or a difference of metrics: 0.8137, 57858.1; sign: "+" for an explicit sign."""
+    return f"{value:{sign}.4f}" if abs(value) < SIGNIFICANT else f"{value:{sign}.6g}"

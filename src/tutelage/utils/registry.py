@@ -27,8 +27,8 @@ KINDS = {"losses": "loss", "teachers": "teacher", "schemes": "scheme", "tasks": 
 class CatalogueEntry:
     """One class of a catalogue: its module, the first line of its docstring, and its paper.
 
-    A loss has in addition `backing`, the reference for its values and gradients, and its class's list_inputs, only_for
-    and needs_teacher; a teacher has follows_student.
+    A loss has in addition `backing`, the reference for its values and gradients, and its class's list_inputs, only_for,
+    response_kinds and needs_teacher; a teacher has follows_student.
     """
 
     name: str
@@ -41,6 +41,7 @@ class CatalogueEntry:
     backing: str = ""
     list_inputs: tuple[str, ...] = ()
     only_for: str = ""
+    response_kinds: tuple[str, ...] = ("classes",)
     needs_teacher: bool = True
     follows_student: bool = False
 
@@ -110,7 +111,8 @@ def _entry(kind: str, module: str, group: str, node: ast.ClassDef) -> CatalogueE
     doc = ast.get_docstring(node) or ""
     name = _literal(node, "name") or to_catalogue_name(node.name)
     texts = doc.partition("\n")[0], _literal(node, "paper"), _backing(kind, module, doc)
-    traits = _literal(node, "list_inputs", ()), _literal(node, "only_for"), _literal(node, "needs_teacher", True)
+    kinds = _literal(node, "response_kinds", ("classes",))
+    traits = _literal(node, "list_inputs", ()), _literal(node, "only_for"), kinds, _literal(node, "needs_teacher", True)
     follows = bool(_literal(node, "follows_student", False))
     return CatalogueEntry(name, kind, group, module, node.name, *texts, *traits, follows)
 

@@ -10,6 +10,7 @@ from tutelage.cli.arguments import Arguments, KeyValueCommand, read_config
 from tutelage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from tutelage.data.data_module import DataModule
     from tutelage.runs.preflight import Trial
 
 app = typer.Typer(add_completion=False)
@@ -65,13 +66,17 @@ def _print_data(trial: Trial) -> None:
     data = trial.data
     print_lines(
         f"data {data.name}: {len(data.train):,} training, {len(data.val):,} validation, {len(data.test):,} test "
-        f"samples; {len(data.classes)} classes; {data.channels} × {data.size[0]} × {data.size[1]}; "
+        f"samples; {_outputs(data)}; {data.kind.describe(data.channels, data.size)}; "
         f"augment {data.augment}; mean {_decimals(data.mean)}, std {_decimals(data.std)}"
     )
 
 
+def _outputs(data: DataModule) -> str:
+    return f"{len(data.classes)} classes" if data.values is None else f"values of {', '.join(data.values.names)}"
+
+
 def _decimals(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
+    return ", ".join(f"{value:.3f}" for value in values[:4]) + (" …" if len(values) > 4 else "")
 
 
 def _print_networks(trial: Trial) -> None:
@@ -80,7 +85,7 @@ def _print_networks(trial: Trial) -> None:
     for name, network in (("student", trial.student), ("teacher", trial.teacher)):
         if network is not None:
             parameters = sum(p.numel() for p in network.parameters())
-            macs = f", {format_number(trial.macs[name])} MACs per image" if name in trial.macs else ""
+            macs = f", {format_number(trial.macs[name])} MACs per sample" if name in trial.macs else ""
             print_lines(f"{name}: {format_number(parameters)} parameters{macs}")
 
 

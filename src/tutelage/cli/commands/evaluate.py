@@ -27,7 +27,7 @@ def evaluate(
     """
     keys = parse_pairs(arguments or [])
     from tutelage import api
-    from tutelage.utils.console import print_table
+    from tutelage.utils.console import format_metric, print_table
 
     result = api.evaluate(model, **keys)
-    print_table("", ("metric", "value"), [(name, f"{value:.4f}") for name, value in result.values.items()])
+    print_table("", ("metric", "value"), [(name, format_metric(value)) for name, value in result.values.items()])

@@ -93,8 +93,8 @@ def _keys(arguments: list[str]) -> dict[str, Any]:
         raise ConfigError(describe_faults(error, LayersKeys.model_fields, values)) from error
 
 
-def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int, int]]:
-    """Create or load the network; return it and the shape (C, H, W) of its images."""
+def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...]]:
+    """Create or load the network; return it and the shape (C, …) of its inputs."""
     from tutelage import models
     from tutelage.models import serialization
 
@@ -108,8 +108,10 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, int
     if "data" in keys:
         from tutelage.config.schema import check
         from tutelage.runs.data import load_data
+        from tutelage.runs.inputs import task_of
 
         data = load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
-        options = {"size": data.size, "channels": data.channels, "classes": len(data.classes), "task": data.task}
+        outputs = task_of(data).outputs(data)
+        options = {"size": data.size, "channels": data.channels, "classes": outputs, "task": data.task}
     loaded = models.create(model, pretrained=False, **options)
     return loaded.model, (options["channels"], *options["size"])

@@ -16,7 +16,7 @@ def report(run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder o
 
     Example: tutelage report runs/digits-kd-1
     """
-    from tutelage import report as reports
+    from tutelage.runs.reporting import write_report
     from tutelage.utils.console import print_lines
 
-    print_lines(str(reports.write(run)))
+    print_lines(str(write_report(run)))

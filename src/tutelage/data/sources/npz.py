@@ -41,11 +41,11 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     classes = () if class_names else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
     sizes = [len(names) for names in class_names.values()] or [len(classes)]
     splits = {s: _split(path, arrays, s, sizes) for s in SPLITS if f"x_{s}" in arrays}
-    shape = splits["train"].images.shape[1:]
+    shape = splits["train"].inputs.shape[1:]
     for split, samples in splits.items():
-        if samples.images.shape[1:] != shape:
+        if samples.inputs.shape[1:] != shape:
             raise DataError(
-                f"{plain(path)}: images of train are {tuple(shape)}, of {split} {tuple(samples.images.shape[1:])}: "
+                f"{plain(path)}: images of train are {tuple(shape)}, of {split} {tuple(samples.inputs.shape[1:])}: "
                 "expected one shape."
             )
     augment = "shift" if shape[0] == 1 else "crop-flip"

@@ -60,7 +60,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     }
     splits = {split: f.stored(headers.largest) for split, f in files.items()} if small else files
     notes = describe_skipped(f"segmentation:{where}", [listing for both in listings.values() for listing in both])
-    return SourceData("segmentation", legend.classes, shape, "crop-flip", splits, notes=notes)
+    return SourceData("segmentation", legend.classes, shape, "crop-flip", splits, notes=notes, target="mask")
 
 
 def _splits(root: Path) -> dict[str, tuple[Path, Path]]:

@@ -27,7 +27,7 @@ class AttentiveImitation(Response):
 
     name = "attentive_imitation"
     paper = "Saputra, de Gusmão, Almalioglu, Markham, Trigoni. ICCV 2019. arXiv:1908.00858"
-    only_for = "regression"
+    response_kinds = ("values",)
     maskable = False
     zero_at_equal = False
     task_loss_weight = 0.0

@@ -24,7 +24,7 @@ class FPD(Loss):
     """
 
     paper = "Zhang, Zhu, Ye. CVPR 2019. arXiv:1811.05419"
-    only_for = "regression"
+    only_for = "heat maps"
     compares = "response"
     zero_at_equal = False
     task_loss_weight = 0.0

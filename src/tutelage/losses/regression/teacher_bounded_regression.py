@@ -26,7 +26,7 @@ class TeacherBoundedRegression(Response):
 
     name = "teacher_bounded_regression"
     paper = "Chen, Choi, Yu, Han, Chandraker. NIPS 2017"
-    only_for = "regression"
+    response_kinds = ("values",)
     maskable = False
     zero_at_equal = False
     task_loss_weight = 0.0

@@ -22,6 +22,7 @@ class LogitMSE(Response):
 
     name = "logit_mse"
     paper = "Ba, Caruana. NIPS 2014. arXiv:1312.6184"
+    response_kinds = ()
     ignores = ("swapped sides",)
 
     temperature: Temperature = 1.0

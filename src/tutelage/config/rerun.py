@@ -11,9 +11,7 @@ from typing import Any
 import yaml
 
 from tutelage.errors import TutelageError
-
-FIRST_KEYS = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
-"""The keys that the command lists first."""
+from tutelage.report.summary_sections import FIRST_KEYS
 
 
 def rerun_command(config: Mapping[str, Any]) -> str | None:

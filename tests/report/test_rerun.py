@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from tutelage import cli
 from tutelage.config import schema
-from tutelage.report import write
-from tutelage.report.again import rerun_command
+from tutelage.config.rerun import rerun_command
+from tutelage.runs.reporting import write_report as write
 
 TERMS = "method=[{name: kd, weight: 0.9, temperature: 2.0}, {name: at, weight: 1.0e-05}]"
 STAGES = "stages=[{name: first, student: cnn4, method: null, teacher: null}, {name: student, teacher: 'stage:first'}]"

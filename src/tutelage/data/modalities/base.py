@@ -1,0 +1,61 @@
+"""The base class of modalities: kinds of input fields, and how their items are augmented and sized."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Collection
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tutelage.data.splits import ViewSeed
+from tutelage.errors import ConfigError
+
+
+class Modality(ABC):
+    """Abstract: a kind of input, tensors (B, C, …) with `positions` dimensions after the channels.
+
+    Attributes:
+        name: its name.
+        positions: the number of dimensions after the channels, whose lengths are the size.
+        crops: the names of the augmentations that move a sample's values.
+        takes_policies: whether the policies of data/alter.py apply.
+    """
+
+    name: ClassVar[str]
+    positions: ClassVar[int]
+    crops: ClassVar[tuple[str, ...]] = ("none",)
+    takes_policies: ClassVar[bool] = False
+
+    def refuse_augment(self, data: str, words: Collection[str]) -> None:
+        """Refuse augmentations that aren't defined for this modality; functions of the user's are.
+
+        Raises: ConfigError.
+        """
+        other = [word for word in words if word not in self.crops and not word.startswith("python:")]
+        if other and not self.takes_policies:
+            allowed = ", ".join((*self.crops, "python:MODULE:FUNCTION"))
+            raise ConfigError(f"data {data!r}: augment={'+'.join(other)} isn't for {self.name} data: use {allowed}.")
+
+    def augment(
+        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Augment inputs (B, C, …), and the mask (B, …) that moves with them, at the samples' addresses."""
+        return x, mask
+
+    def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Bring inputs and mask to that size."""
+        return x, mask
+
+    def variation_floor(self, mean: Tensor, top: float) -> Tensor:
+        """Return the standard deviation per channel, of raw values, below which a channel is constant."""
+        return 1e-7 * mean.abs()
+
+    def describe(self, channels: int, size: tuple[int, ...]) -> str:
+        """Return the shape of a sample in words."""
+        return " × ".join(map(str, (channels, *size)))
+
+    def example(self, channels: int, size: tuple[int, ...], samples: int = 1) -> Tensor:
+        """Return an input of zeros, to measure networks with."""
+        return torch.zeros(samples, channels, *size)

@@ -1,0 +1,48 @@
+"""Images (C, H, W), with masks that move with them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tutelage.data.alter import CROPS
+from tutelage.data.augment import crop_flip
+from tutelage.data.modalities.base import Modality
+from tutelage.data.splits import IGNORE, ViewSeed
+
+
+class Image(Modality):
+    """Images, uint8 or floats; photos are cropped at random where they are read (augment=resized-crop)."""
+
+    name = "image"
+    positions = 2
+    crops = CROPS
+    takes_policies = True
+
+    def augment(
+        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Shift images and masks by up to an eighth of their shorter side (the usual 4 of 32 pixels), and flip them."""
+        if not {"shift", "crop-flip"} & {*words}:
+            return x, mask
+        pad, flip = min(x.shape[-2:]) // 8, "crop-flip" in words
+        x = crop_flip(x, index, view.seed, view.view, pad, flip=flip)
+        if mask is not None:
+            mask = crop_flip(mask[:, None], index, view.seed, view.view, pad, flip=flip, fill=IGNORE)[:, 0]
+        return x, mask
+
+    def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+        """Resize images bilinearly, and masks to the nearest class."""
+        if x.shape[-2:] == size:
+            return x, mask
+        x = F.interpolate(x, size, mode="bilinear", antialias=True)
+        if mask is not None:
+            mask = F.interpolate(mask[:, None].float(), size, mode="nearest-exact")[:, 0].long()
+        return x, mask
+
+    def variation_floor(self, mean: Tensor, top: float) -> Tensor:
+        """Return a millionth of the range of pixels."""
+        return torch.full_like(mean, 1e-6 * top)

@@ -1,0 +1,36 @@
+"""The squared error of estimates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tutelage.losses.base import Response, require_same_shape
+
+
+class MSE(Response):
+    r"""Match the targets by the squared difference; it needs no teacher.
+
+    L = (s − y)², one value per estimate.
+
+    Shapes: student (B, T, …) estimates, targets of the same shape, of a floating type; returns that shape.
+    Paper: the task loss of regression.
+    Raises: ConfigError if the shapes differ.
+    """
+
+    paper = "the task loss of regression"
+    response_kinds = ("values",)
+    needs_teacher = False
+    zero_at_equal = False
+    maskable = False
+    task_loss_weight = 0.0
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
+        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
+
+    def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
+        require_same_shape(self, student, targets)
+        return (student - targets).square()
