@@ -51,6 +51,7 @@ class DataModule:
         target: the kind of targets: "label", "labels" (one in each column), "mask" or "values".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
+        encoding: the encoding of a table's columns, as JSON, if they were encoded.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -82,6 +83,7 @@ class DataModule:
     target: str = "label"
     values: ValueTargets | None = None
     input_names: tuple[str, ...] = ()
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0

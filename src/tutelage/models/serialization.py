@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.data.data_module import DataModule
+from tutelage.data.scale import normalise
+from tutelage.data.table_encoding import TableEncoding
+from tutelage.data.table_files import read_table
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models.preprocess import Preprocess, Standardise
@@ -36,6 +39,7 @@ class ModelCard:
         centred: whether by cropping the centre, as photos are.
         modality: the kind of its inputs.
         values: of a regression, the names, means and standard deviations of its targets, which scale its outputs.
+        encoding: of a table, the encoding of its columns, as JSON.
     """
 
     model: str
@@ -54,6 +58,7 @@ class ModelCard:
     centred: bool = False
     modality: str = "image"
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    encoding: str = ""
 
     @property
     def preprocess(self) -> Callable[[Any], Tensor]:
@@ -62,6 +67,16 @@ class ModelCard:
             size = self.size[0], self.size[1]
             return Preprocess(self.channels, size, self.mean, self.std, self.known, self.side, self.centred)
         return Standardise((self.channels, *self.size), self.mean, self.std)
+
+    def read_table(self, path: str | Path) -> Tensor:
+        """Read the rows (N, C) of a CSV or Parquet file as the network's inputs, encoded and normalised as in training.
+
+        Raises: DataError if the file lacks a column or has other cells; ModelError if the network isn't for tables.
+        """
+        if not self.encoding:
+            raise ModelError(f"{self.model} was trained on {self.data}, which is no table with named columns.")
+        rows = TableEncoding.from_json(self.encoding).encode(read_table(Path(path)))
+        return normalise(rows, self.mean, self.std)
 
     def restore(self, outputs: Tensor) -> Tensor:
         """Return a regression's outputs (B, T) in the units of its targets."""
@@ -85,6 +100,7 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
         centred,
         data.modality,
         {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),
+        data.encoding,
     )
 
 

@@ -82,7 +82,11 @@ class TreesCore(EstimatorCore):
 
     def leaves(self, x: Tensor) -> Tensor:
         """Return the number of the node (B, T) in which each sample ends in each tree."""
-        roots, feature, threshold = self.get_buffer("roots"), self.get_buffer("feature"), self.get_parameter("threshold")
+        roots, feature, threshold = (
+            self.get_buffer("roots"),
+            self.get_buffer("feature"),
+            self.get_parameter("threshold"),
+        )
         left, right, missing_left = (self.get_buffer(name) for name in ("left", "right", "missing_left"))
         ends = roots.repeat(len(x))
         pending = torch.arange(len(ends), device=x.device)  # of all pairs of a sample and a tree, those not in a leaf
