@@ -19,6 +19,7 @@ from tutelage.data.table_encoding import TableEncoding
 from tutelage.data.table_files import read_table
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import CheckpointError, ModelError
+from tutelage.models.estimators import FittedEstimator, files, kinds
 from tutelage.models.preprocess import Preprocess, Standardise
 from tutelage.utils import checksums, tensor_file
 from tutelage.utils.files import write_atomically
@@ -106,6 +107,10 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
 
 def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
+    if isinstance(model, FittedEstimator):
+        content = files.encode(model, {"tutelage": json.dumps(asdict(card))})
+        write_atomically(path, lambda file: file.write(content))
+        return
     # safetensors' save_model refuses views of a larger storage, and orders metadata differently in each file
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
@@ -162,6 +167,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """
     path = _weights_file(path)
     model_card = read_card(path)
+    if kinds.is_fitted(model_card.model):
+        return _with_card(files.load(path), model_card)
     weights = load_tensors(path)
     if model is None:
         if model_card.model.startswith("object:"):
@@ -187,6 +194,11 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         raise CheckpointError(
             f"{path} doesn't fit {model_card.model}: missing {absent[:3]}, unexpected {unexpected[:3]}."
         )
+    return _with_card(model, model_card)
+
+
+def _with_card(model: nn.Module, model_card: ModelCard) -> nn.Module:
+    """Return a loaded network with its card and its preprocessing, in eval mode."""
     model.card = model_card  # type: ignore[assignment]
     if not hasattr(model, "preprocess"):
         model.preprocess = model_card.preprocess  # type: ignore[assignment]

@@ -11,6 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ModelError
 from tutelage.models import serialization
+from tutelage.models.estimators.adapted import AdaptedEstimator
 
 
 @dataclass
@@ -33,6 +34,8 @@ class LoadedNetwork:
         if isinstance(self.model, ScriptModule):
             raise ModelError("features can't be captured in a scripted network: give the module that it was made from.")
         parameters = list(self.model.parameters())
+        if isinstance(self.model, AdaptedEstimator):  # some have no tensors
+            return
         if not parameters or any(isinstance(p, UninitializedParameter) for p in parameters):
             fault = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
             raise ModelError(

@@ -17,6 +17,10 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.scale import check_statistics
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
+from tutelage.models.estimators import FittedEstimator, kinds
+from tutelage.models.estimators.adapted import ESTIMATOR, adapt
+from tutelage.models.estimators.first_fit import first_fit
+from tutelage.models.estimators.other import OtherEstimator, load_estimator
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.plan import RunPlan
@@ -59,6 +63,13 @@ class NetworkLoader:
         for reference in (weights, name):
             if stages.is_stage(reference):
                 return self._from_stage(stages.parse_stage_ref(str(reference)), number)
+        if kinds.is_fitted(name):
+            classifies = self.inputs.task.response_kind == "classes"
+            return self._in_own_units(first_fit(str(name), self.data, classifies), class_names)
+        if isinstance(name, str) and name.startswith(ESTIMATOR):
+            return self._estimator(load_estimator(name.removeprefix(ESTIMATOR)), class_names)
+        if isinstance(provided, FittedEstimator | OtherEstimator):
+            return self._estimator(copy.deepcopy(provided), class_names)
         if provided is not None:
             return self._from_module(copy.deepcopy(provided))
         if serialization.is_run(name):
@@ -112,6 +123,17 @@ class NetworkLoader:
                 "values: set normalised=(mean, std) of the data, or leave both out."
             )
         return normalised
+
+    def _estimator(self, estimator: FittedEstimator | OtherEstimator, classes: tuple[str, ...]) -> LoadedNetwork:
+        """Return a fitted estimator as a network for this data."""
+        values, columns = self.data.values, self.data.input_names or [f"x{k}" for k in range(self.data.channels)]
+        mean, std = ((), ()) if values is None else (values.mean, values.std)
+        return self._in_own_units(adapt(estimator, columns, classes, mean, std), classes)
+
+    def _in_own_units(self, model: nn.Module, classes: tuple[str, ...]) -> LoadedNetwork:
+        """Return a model that gets its inputs in their own units."""
+        channels = self.data.channels
+        return LoadedNetwork(model, (0.0,) * channels, (1.0,) * channels, classes=classes)
 
     def _from_module(self, model: nn.Module) -> LoadedNetwork:
         """Wrap a provided module, with what its card records if it was loaded from a run."""

@@ -11,6 +11,9 @@ from tutelage.errors import ConfigError, shown
 from tutelage.models.estimators.module import FittedEstimator
 from tutelage.models.estimators.other import OtherEstimator
 
+ESTIMATOR = "sklearn:"
+"""The beginning of the name of a teacher that is an estimator's file."""
+
 
 class AdaptedEstimator(nn.Module):
     """An estimator whose inputs are chosen from a table's, and whose outputs are ordered and scaled.

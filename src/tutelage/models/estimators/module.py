@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tutelage.errors import ModelError
-from tutelage.models.estimators.cores import EstimatorCore
+from tutelage.models.estimators.cores import EstimatorCore, LinearCore, TreesCore
 from tutelage.utils.compat import Conversion, ConvertibleModule
 
 FLOOR = 1e-7
@@ -137,3 +137,19 @@ class FittedEstimator(ConvertibleModule):
         """Return the logarithms of the probabilities (B, C), or the values (B, K), in float32."""
         link = LOGITS.get(self.facts.link, LINKS[self.facts.link])
         return link(self.raw(x)).float()
+
+
+def rescaled(estimator: FittedEstimator, mean: Sequence[float], std: Sequence[float]) -> FittedEstimator:
+    """Return a regressor whose values are those of another, times std, plus mean.
+
+    Raises: ModelError for an estimator whose outputs aren't its core's.
+    """
+    if estimator.facts.link != "values":
+        raise ModelError(f"an estimator with link {estimator.facts.link!r} can't be rescaled: expected values.")
+    arrays, factor, summand = estimator.core.arrays(), torch.tensor(std).double(), torch.tensor(mean).double()
+    if isinstance(estimator.core, LinearCore):
+        core: LinearCore | TreesCore = LinearCore(arrays["weight"] * factor[:, None], arrays["bias"] * factor + summand)
+    else:
+        scaled = {"value": arrays["value"] * factor, "base": arrays["base"] * factor + summand * arrays["divisor"]}
+        core = TreesCore(**(arrays | scaled))
+    return FittedEstimator(core, estimator.facts, estimator.get_buffer("mean"), estimator.get_buffer("scale"))
