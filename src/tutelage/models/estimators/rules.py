@@ -11,10 +11,10 @@ from tutelage.models.estimators.cores import LinearCore
 from tutelage.models.estimators.module import LINKS, FittedEstimator
 from tutelage.models.estimators.quality import single
 
-WIDTH, HEIGHT = 132.0, 44.0
+WIDTH, HEIGHT = 176.0, 40.0
 """The size of a node."""
 
-GAP, DROP = 10.0, 34.0
+GAP, STEP = 8.0, 44.0
 """The space between two leaves, and between two levels."""
 
 LINES = 500
@@ -123,24 +123,22 @@ def _used_columns(estimator: FittedEstimator) -> list[str]:
 
 
 def draw_tree(tree: FittedEstimator, levels: int = 4) -> Markup:
-    """Return a drawing of the first levels of a single tree, in the colour of the text around it.
+    """Return a drawing of the first levels of a single tree, from left to right, in the colour of the text around it.
 
     Raises: ConfigError if it isn't a single tree.
     """
     parts: list[str] = []
-    root = tree_nodes(tree, levels)
-    across, depth = _place(root, 0, 0.0, parts)
-    width, height = across - GAP, depth * (HEIGHT + DROP) + HEIGHT
-    label = escape(f"A tree of {name(tree.facts.source)}; samples go left if the condition holds")
+    end, depth = _place(tree_nodes(tree, levels), 0, 0.0, parts)
+    width, height = depth * (WIDTH + STEP) + WIDTH, end - GAP
     return Markup(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-2 -2 {width + 4:.0f} {height + 4:.0f}" '
-        f'width="{width + 4:.0f}" role="img" aria-label="{label}" font-family="sans-serif" font-size="12" '
-        f'fill="currentColor" stroke="none">{"".join(parts)}</svg>'
+        f'width="{width + 4:.0f}" role="img" aria-label="A tree; the upper branch if the condition holds" '
+        f'font-family="sans-serif" font-size="12" fill="currentColor" stroke="none">{"".join(parts)}</svg>'
     )
 
 
 def _place(node: TreeNode, level: int, start: float, parts: list[str]) -> tuple[float, int]:
-    """Draw a node above those below it; return where the next may start, and the deepest level.
+    """Draw a node before those below it; return where the next may start, and the deepest level.
 
     The node is drawn in the middle of the space of those below, so an edge begins and ends at a middle.
     """
@@ -150,25 +148,25 @@ def _place(node: TreeNode, level: int, start: float, parts: list[str]) -> tuple[
         end, depth = _place(below, level + 1, begin, parts)
         deepest = max(deepest, depth)
         middles.append((begin + end - GAP) / 2)
-    end = max(end, start + WIDTH + GAP)
-    middle, top = (start + end - GAP) / 2, level * (HEIGHT + DROP)
+    end = max(end, start + HEIGHT + GAP)
+    left, middle = level * (WIDTH + STEP), (start + end - GAP) / 2
     for target, word in zip(middles, ("yes", "no"), strict=False):
-        x, y = (middle + target) / 2, top + HEIGHT + DROP / 2
+        x, right = left + WIDTH, left + WIDTH + STEP
         parts.append(
-            f'<path d="M{middle:.1f} {top + HEIGHT:.1f}L{target:.1f} {top + HEIGHT + DROP:.1f}" stroke="currentColor" '
-            f'stroke-opacity=".5" fill="none"/><text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{word}</text>'
+            f'<path d="M{x:.1f} {middle:.1f}L{right:.1f} {target:.1f}" stroke="currentColor" stroke-opacity=".5" '
+            f'fill="none"/><text x="{right - 4:.1f}" y="{target - 6:.1f}" text-anchor="end" font-size="11">{word}</text>'
         )
     opacity = 0.06 if node.below else 0.06 + 0.25 * node.strength
     full = f"{node.title}, {node.details}"
     parts.append(
-        f'<g><title>{escape(full)}</title><rect x="{middle - WIDTH / 2:.1f}" y="{top:.1f}" width="{WIDTH:.0f}" '
+        f'<g><title>{escape(full)}</title><rect x="{left:.1f}" y="{middle - HEIGHT / 2:.1f}" width="{WIDTH:.0f}" '
         f'height="{HEIGHT:.0f}" rx="5" fill-opacity="{opacity:.2f}" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<text x="{middle:.1f}" y="{top + 18:.1f}" text-anchor="middle">{escape(_short(node.title))}</text>'
-        f'<text x="{middle:.1f}" y="{top + 35:.1f}" text-anchor="middle" fill-opacity=".7">'
+        f'<text x="{left + WIDTH / 2:.1f}" y="{middle - 3:.1f}" text-anchor="middle">{escape(_short(node.title))}</text>'
+        f'<text x="{left + WIDTH / 2:.1f}" y="{middle + 13:.1f}" text-anchor="middle" fill-opacity=".7">'
         f"{escape(_short(node.details))}</text></g>"
     )
     return end, deepest
 
 
-def _short(text: str, letters: int = 20) -> str:
+def _short(text: str, letters: int = 28) -> str:
     return text if len(text) <= letters else f"{text[: letters - 1]}…"
