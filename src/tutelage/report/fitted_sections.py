@@ -73,9 +73,7 @@ def _rules(run: RunRecord, phase: PhaseRecord) -> list[Block]:
         student = rescaled(student, values.mean, values.std)
     blocks: list[Block] = [Code("The rules, also in rules.txt", rules.write_rules(student))]
     if quality.size(student).get("trees") == 1:
-        caption = (
-            "The first levels. A sample takes the upper branch if the condition holds; the shares are of the samples."
-        )
+        caption = "The first levels. A sample takes the upper branch if the condition holds."
         blocks.insert(0, WideFigure("The tree", rules.draw_tree(student), caption))
     return blocks
 
@@ -86,8 +84,8 @@ def _stability(stability: dict[str, Any]) -> Block:
             split["place"],
             rules.name(str(split["column"])),
             format_percent(split["share"]),
-            f"{split['middle']:.4g}",
-            f"{split['low']:.4g} … {split['high']:.4g}",
+            rules.number_text(split["middle"]),
+            f"{rules.number_text(split['low'])} … {rules.number_text(split['high'])}",
         ]
         for split in stability["splits"]
     ]

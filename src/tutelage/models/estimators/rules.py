@@ -46,7 +46,7 @@ def tree_nodes(tree: FittedEstimator, levels: int = 64) -> TreeNode:
         title, strength = _answer(outputs[number], tree.facts.classes)
         if left[number] == number:
             return TreeNode(title, f"{share[number]:.1%}", share[number], strength)
-        split = f"{name(tree.facts.columns[feature[number]])} ≤ {threshold[number]:.4g}"
+        split = f"{name(tree.facts.columns[feature[number]])} ≤ {number_text(threshold[number])}"
         below = (node(left[number], level + 1), node(right[number], level + 1)) if level < levels else ()
         return TreeNode(split, f"{share[number]:.1%} · {title}", share[number], strength, below)
 
@@ -58,10 +58,15 @@ def name(text: str) -> str:
     return shown(plain(text))
 
 
+def number_text(value: float) -> str:
+    """Return a number with four digits, and large ones without an exponent."""
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
 def _answer(outputs: list[float], classes: tuple[str, ...]) -> tuple[str, float]:
     """Return a node's answer, and its strength between 0 and 1."""
     if not classes:
-        return ", ".join(f"{value:.4g}" for value in outputs), 0.5
+        return ", ".join(map(number_text, outputs)), 0.5
     best = max(range(len(outputs)), key=outputs.__getitem__)
     return f"{name(classes[best])} {outputs[best]:.0%}", outputs[best]
 
@@ -103,9 +108,9 @@ def _weights(estimator: FittedEstimator) -> list[str]:
     outputs = estimator.facts.classes if len(weight) > 1 else estimator.facts.classes[1:]
     lines = []
     for k, row in enumerate(weight):
-        lines.append(f"{name(outputs[k]) if outputs else 'value'} = {bias[k]:.4g}")
+        lines.append(f"{name(outputs[k]) if outputs else 'value'} = {number_text(bias[k])}")
         for w, column in sorted(zip(row, estimator.facts.columns, strict=True), key=lambda pair: -abs(pair[0])):
-            lines.append(f"  {'+' if w >= 0 else '−'} {abs(w):.4g} · {name(column)} (standardised)")
+            lines.append(f"  {'+' if w >= 0 else '−'} {number_text(abs(w))} · {name(column)} (standardised)")
     return lines
 
 
@@ -150,19 +155,20 @@ def _place(node: TreeNode, level: int, start: float, parts: list[str]) -> tuple[
         middles.append((begin + end - GAP) / 2)
     end = max(end, start + HEIGHT + GAP)
     left, middle = level * (WIDTH + STEP), (start + end - GAP) / 2
+    centre = left + WIDTH / 2
     for target, word in zip(middles, ("yes", "no"), strict=False):
         x, right = left + WIDTH, left + WIDTH + STEP
         parts.append(
             f'<path d="M{x:.1f} {middle:.1f}L{right:.1f} {target:.1f}" stroke="currentColor" stroke-opacity=".5" '
-            f'fill="none"/><text x="{right - 4:.1f}" y="{target - 6:.1f}" text-anchor="end" font-size="11">{word}</text>'
+            f'fill="none"/><text x="{right - 4:.1f}" y="{target - 6:.1f}" text-anchor="end">{word}</text>'
         )
     opacity = 0.06 if node.below else 0.06 + 0.25 * node.strength
     full = f"{node.title}, {node.details}"
     parts.append(
         f'<g><title>{escape(full)}</title><rect x="{left:.1f}" y="{middle - HEIGHT / 2:.1f}" width="{WIDTH:.0f}" '
         f'height="{HEIGHT:.0f}" rx="5" fill-opacity="{opacity:.2f}" stroke="currentColor" stroke-opacity=".4"/>'
-        f'<text x="{left + WIDTH / 2:.1f}" y="{middle - 3:.1f}" text-anchor="middle">{escape(_short(node.title))}</text>'
-        f'<text x="{left + WIDTH / 2:.1f}" y="{middle + 13:.1f}" text-anchor="middle" fill-opacity=".7">'
+        f'<text x="{centre:.1f}" y="{middle - 3:.1f}" text-anchor="middle">{escape(_short(node.title))}</text>'
+        f'<text x="{centre:.1f}" y="{middle + 13:.1f}" text-anchor="middle" fill-opacity=".7">'
         f"{escape(_short(node.details))}</text></g>"
     )
     return end, deepest
