@@ -17,8 +17,10 @@ from tutelage.config.schema import check
 from tutelage.errors import CheckpointError, ConfigError
 from tutelage.models.estimators import FittedEstimator, from_sklearn, save
 from tutelage.models.estimators.other import OtherEstimator, save_other
+from tutelage.runs.fitted import Samples
 from tutelage.runs.preflight import check as preflight
 from tutelage.runs.run import Run
+from tutelage.training.callbacks import Callback
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +209,31 @@ def test_names_in_tables_are_shown_safely(tmp_path):
     assert "<b>x</b>" not in text
     assert "\x1b" not in text
     assert "\x1b" not in (run.folder / "student-0" / "tree.svg").read_text()
+
+
+def test_equal_seeds_are_noted(file, tmp_path):
+    messages = []
+
+    class Listener(Callback):
+        def on_event(self, event):
+            messages.append(str(event))
+
+    distil(file, tmp_path, "tree:depth=2", "linear", seeds=2, callbacks=[Listener()])
+    assert [m for m in messages if "fitted without random numbers" in m]
+
+
+def test_a_run_folder_of_other_inputs_is_refused(file, tmp_path):
+    keys = {"progress": False, "device": "cpu", "target": "kind"}
+    run = tutelage.train("forest:trees=3", f"csv:{file}", drop=["price"], out=str(tmp_path / "teacher"), **keys)
+    taught = distil(file, tmp_path, "tree:depth=2", str(run.folder), "kind")
+    assert taught.result["teacher"]["accuracy"] == pytest.approx(run.result["student"]["accuracy"])
+    with pytest.raises(ConfigError, match=r"differing: age|takes \d+ channels"):
+        distil(file, tmp_path / "other", "tree:depth=2", str(run.folder), "kind", drop=["age"])
+
+
+def test_pseudo_samples_are_resampled_with_their_origin():
+    x, origin = torch.arange(5.0)[:, None], torch.tensor([0, 1, 2, 0, 2])
+    samples = Samples(x, torch.arange(5), x, origin)
+    drawn = samples.resampled(torch.tensor([2, 2, 0]))
+    assert drawn.targets.tolist() == [0, 2, 2, 3, 4, 4]
+    assert drawn.x[:, 0].tolist() == drawn.taught[:, 0].tolist() == [0, 2, 2, 3, 4, 4]

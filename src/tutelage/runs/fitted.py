@@ -38,15 +38,20 @@ class Samples:
         x: (N, F), in the columns' own units.
         targets: (N,) classes or (N, T) scaled values.
         taught: the teacher's response to each; None without a teacher.
+        origin: (N,), the number of the training sample from which each comes: of a training sample its own.
     """
 
     x: Tensor
     targets: Tensor
     taught: Tensor | None
+    origin: Tensor
 
-    def take(self, rows: Tensor) -> Samples:
-        """Return the samples of these numbers."""
-        return Samples(self.x[rows], self.targets[rows], None if self.taught is None else self.taught[rows])
+    def resampled(self, rows: Tensor) -> Samples:
+        """Return the samples that come from these training samples, as often as each is among them."""
+        counts = torch.bincount(rows, minlength=int(self.origin.max()) + 1)
+        kept = torch.arange(len(self.x)).repeat_interleave(counts[self.origin])
+        taught = None if self.taught is None else self.taught[kept]
+        return Samples(self.x[kept], self.targets[kept], taught, self.origin[kept])
 
 
 class Fitting:
@@ -71,12 +76,17 @@ class Fitting:
         if self.teacher is not None:
             self.teacher.to(builder.inputs.fabric.device)
 
+    @property
+    def is_certain(self) -> bool:
+        """True if the fit draws no random numbers, except for ties."""
+        return not self.model.pseudo and not isinstance(self.model, kinds.ForestModel)
+
     def samples(self, split: str, limit: int | None = None) -> Samples:
         """Return the samples of a split, in order."""
         batches = list(self._batches(self.data, split, limit))
         own = torch.cat([batch.inputs for batch in self._batches(unnormalised(self.data), split, limit)])
         taught = None if self.teacher is None else torch.cat([respond(self.teacher, batch) for batch in batches])
-        return Samples(own, torch.cat([batch.targets for batch in batches]), taught)
+        return Samples(own, torch.cat([batch.targets for batch in batches]), taught, torch.arange(len(own)))
 
     def _batches(self, data: DataModule, split: str, limit: int | None) -> Iterator[Any]:
         size = 4 * self.config.batch_size
@@ -86,27 +96,27 @@ class Fitting:
             yield batch
 
     def fit(self, samples: Samples) -> FittedEstimator:
-        """Return the model that is fitted to samples, and to pseudo-samples that the teacher labels."""
+        """Return the model that is fitted to samples."""
         names: dict[str, Any] = {
             "classes": self.data.classes if self.task.response_kind == "classes" else (),
             "columns": self.data.input_names or tuple(f"x{k}" for k in range(self.data.channels)),
             "seed": self.phase.seed % 2**32,
         }
-        if self.model.pseudo and self.teacher is not None:
-            samples = self._with_pseudo_samples(samples)
         return self.model.fit(samples.x, samples.taught, samples.targets, **names)
 
-    def _with_pseudo_samples(self, samples: Samples) -> Samples:
-        """Return samples with pseudo-samples between them, whose targets aren't known."""
-        assert self.teacher is not None
-        assert samples.taught is not None
-        x = sample_between(samples.x, self.model.pseudo, self.phase.seed)
+    def training_samples(self, limit: int | None = None) -> Samples:
+        """Return the training samples and pseudo-samples between them, whose targets only the teacher knows."""
+        samples = self.samples("train", limit)
+        if not self.model.pseudo or self.teacher is None or samples.taught is None:
+            return samples
+        x, origin = sample_between(samples.x, self.model.pseudo, self.phase.seed)
         inputs = normalise(x, self.data.mean, self.data.std, self.data.source_scale)
         taught = torch.cat([respond(self.teacher, Batch(part)) for part in inputs.split(4 * self.config.batch_size)])
         shape = (len(x), *samples.targets.shape[1:])
         unknown = torch.full(shape, torch.nan if samples.targets.is_floating_point() else -1)
         targets = torch.cat([samples.targets, unknown.to(samples.targets.dtype)])
-        return Samples(torch.cat([samples.x, x]), targets, torch.cat([samples.taught, taught]))
+        taught = torch.cat([samples.taught, taught])
+        return Samples(torch.cat([samples.x, x]), targets, taught, torch.cat([samples.origin, origin]))
 
     def describe(self, student: FittedEstimator, train: Samples) -> dict[str, Any]:
         """Return the facts about a fitted student for phase.json."""
@@ -115,14 +125,16 @@ class Fitting:
         if test.taught is not None:
             facts["fidelity"] = quality.fidelity(student, test.x, test.taught)
         if isinstance(student.core, TreesCore) and student.core.tree_count == 1:
-            splits = quality.stability(lambda rows: self.fit(train.take(rows)), len(train.x), seed=self.phase.seed)
+            splits = quality.stability(
+                lambda rows: self.fit(train.resampled(rows)), len(self.data.train), seed=self.phase.seed
+            )
             facts["stability"] = {"resamples": quality.RESAMPLES, "splits": [asdict(split) for split in splits]}
         return facts
 
     def run(self, folder: Path) -> None:
         """Fit the model and write the phase's folder, with its rules."""
         began = time.perf_counter()
-        train = self.samples("train")
+        train = self.training_samples()
         student = self.fit(train).eval()
         seconds = time.perf_counter() - began
         data, size = unnormalised(self.data), self.config.batch_size
@@ -174,11 +186,18 @@ def respond(teacher: Teacher, batch: Batch) -> Tensor:
 def try_fit(builder: RunBuilder, phase: Phase) -> None:
     """Fit a phase's model to a few samples, so that a mistake is found before anything is trained.
 
+    A student without random numbers gets a note if the run has several seeds.
+
     Raises: TutelageError, as the fit does.
     """
     try:
         fitting = Fitting(builder, phase)
-        fitting.fit(fitting.samples("train", TRIAL))
+        fitting.fit(fitting.training_samples(TRIAL))
+        if phase.role == "student" and builder.inputs.config.seeds > 1 and fitting.is_certain:
+            builder.inputs.note(
+                f"{fitting.name} is fitted without random numbers: all seeds of this run are equal, and their interval "
+                "is empty; set seeds=1, and compare runs with other values of seed, which choose the samples."
+            )
     except TutelageError:
         raise
     except ValueError as error:  # scikit-learn's refusals

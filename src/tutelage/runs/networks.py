@@ -15,6 +15,7 @@ from tutelage.config import stages
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.scale import check_statistics
+from tutelage.data.table_encoding import TableEncoding
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
 from tutelage.models.estimators import FittedEstimator, kinds
@@ -160,10 +161,28 @@ class NetworkLoader:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
+        self._refuse_other_inputs(path, card)
         if self.data.values is not None and (*card.values,) != self.data.values.names:
             names = ", ".join(card.values) or "no values"
             raise ConfigError(f"{path} estimates {names}, {self.data.name} has {', '.join(self.data.values.names)}.")
         return LoadedNetwork.from_card(model)
+
+    def _refuse_other_inputs(self, path: str, card: serialization.ModelCard) -> None:
+        """Refuse a network of a table whose columns are encoded as other inputs.
+
+        Raises: ConfigError.
+        """
+        if not card.encoding or not self.data.encoding:
+            return
+        inputs = TableEncoding.from_json(card.encoding).inputs
+        if inputs != self.data.input_names:
+            known = self.data.input_names
+            differing = [name for name in (*inputs, *known) if (name in inputs) != (name in known)] or ["the order"]
+            raise ConfigError(
+                f"{path} was trained on the inputs {join_first(inputs)}, and {self.data.name} has {join_first(known)} "
+                f"(differing: {join_first(differing)}): use the same columns, and the same seed if a category or a "
+                "missing cell is so rare that some training splits lack it."
+            )
 
     def _from_stage(self, reference: stages.StageReference, number: int) -> LoadedNetwork:
         """Load the network that an earlier phase of this run trained."""

@@ -135,14 +135,15 @@ def test_a_certain_split_is_stable_and_a_tie_is_not():
 def test_pseudo_samples_lie_between_neighbours():
     x, _ = table(load_iris)
     x = torch.cat([x, (torch.arange(len(x)) % 3)[:, None].float()], 1)
-    pseudo = sample_between(x, 500, seed=1)
+    pseudo, origin = sample_between(x, 500, seed=1)
+    assert torch.equal(pseudo[:, 4], x[origin, 4])
     assert pseudo.shape == (500, 5)
     assert (pseudo.amin(0) >= x.amin(0)).all()
     assert (pseudo.amax(0) <= x.amax(0)).all()
     assert set(pseudo[:, 4].tolist()) == {0.0, 1.0, 2.0}
     assert len(pseudo[:, 0].unique()) > len(x[:, 0].unique())
-    assert torch.equal(pseudo, sample_between(x, 500, seed=1))
-    assert sample_between(x[:1], 3).equal(x[:1].expand(3, -1))
+    assert torch.equal(pseudo, sample_between(x, 500, seed=1)[0])
+    assert sample_between(x[:1], 3)[0].equal(x[:1].expand(3, -1))
 
 
 NAMES = ["<script>alert(1)</script>", "a\x1b[31m\nb", "x" * 300, "a&\"'"]

@@ -85,3 +85,14 @@ def test_other_estimators_are_adapted():
     x, y = load_iris(return_X_y=True)
     adapted = adapt(wrap(GaussianNB().fit(x, y)), ["a", "b", "c", "d"], ["2", "1", "0"])
     assert (2 - adapted(torch.tensor(x)).argmax(1) == torch.tensor(y)).double().mean() > 0.9
+
+
+def test_the_representation_tells_estimators_apart():
+    x, y = load_iris(return_X_y=True)
+    first, second = (repr(wrap(GaussianNB(var_smoothing=v).fit(x, y))) for v in (1e-9, 1e-3))
+    assert first != second
+    assert first == repr(wrap(GaussianNB().fit(x, y)))
+    d, v = load_diabetes(return_X_y=True)
+    forest = from_sklearn(RandomForestRegressor(2, random_state=0).fit(d, v))
+    columns = [f"x{k}" for k in range(10)]
+    assert repr(adapt(forest, columns, [], [1.0], [2.0])) != repr(adapt(forest, columns, [], [1.0], [3.0]))

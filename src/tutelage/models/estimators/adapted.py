@@ -39,6 +39,10 @@ class AdaptedEstimator(nn.Module):
         self.register_buffer("outputs", torch.tensor(outputs))
         self.mean, self.std = tuple(mean), tuple(std)
 
+    def extra_repr(self) -> str:
+        """Return the scale of the outputs, of which a cache's identity is a function."""
+        return f"mean={self.mean}, std={self.std}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the response (B, K)."""
         output = self.estimator(x[:, self.get_buffer("inputs")])[:, self.get_buffer("outputs")]

@@ -129,6 +129,10 @@ class FittedEstimator(ConvertibleModule):
         outputs: Tensor = self.core(scaled.to(getattr(torch, self.facts.dtype)))
         return outputs
 
+    def extra_repr(self) -> str:
+        """Return the facts of which the outputs are a function, besides the tensors."""
+        return f"{self.facts.source}, {self.facts.link}, {self.facts.dtype}"
+
     def predict(self, x: Tensor) -> Tensor:
         """Return the probabilities (B, C) or values (B, K), in float64."""
         return LINKS[self.facts.link](self.raw(x))

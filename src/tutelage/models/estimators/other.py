@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,11 @@ class OtherEstimator(nn.Module):
         names = getattr(estimator, "feature_names_in_", [f"x{k}" for k in range(estimator.n_features_in_)])
         self.columns = tuple(str(name) for name in names)
         self.estimator = estimator
+
+    def extra_repr(self) -> str:
+        """Return the class and a digest of the estimator, of which a cache's identity is a function."""
+        digest = hashlib.sha256(pickle.dumps(self.estimator)).hexdigest()[:16]  # it is written, never read
+        return f"{type(self.estimator).__name__}, {digest}"
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the probabilities (B, C) or values (B, K), in float64.
