@@ -145,3 +145,19 @@ class Rows(Callback):
 
     def of(self, kind: str) -> list[dict]:
         return [row for row in self.rows if row["kind"] == kind]
+
+
+class Crash(Exception):
+    """Raised by `CrashAt`."""
+
+
+class CrashAt(Callback):
+    """Fails at a training's event of this number, counted over the whole run."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.count = number, 0
+
+    def on_event(self, event: Event) -> None:
+        self.count += 1
+        if self.count > self.number:
+            raise Crash

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from tutelage.config.schema import check
+from tutelage.data.input_views import view_inputs
 from tutelage.data.loading import is_name
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
@@ -21,7 +22,7 @@ from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs
 from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, separate_data, separate_objects
-from tutelage.runs.data import load_data
+from tutelage.runs.data import SOURCE_OPTIONS, load_data
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one
@@ -68,7 +69,7 @@ class FinishedRun:
 
 
 def distill(
-    student: str | nn.Module | None = None,
+    student: str | Mapping[str, Any] | nn.Module | None = None,
     teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
@@ -79,7 +80,8 @@ def distill(
     """Distil a teacher into a student: train the teacher if needed, the student alone and with it, and compare.
 
     Args:
-        student: a name (`tutelage list models`), a run folder, or a module; data="digits" has a default.
+        student: a name (`tutelage list models`), a run folder, a module, or a mapping {model: …, inputs: …};
+            data="digits" has a default.
         teacher: the same, a mapping or a list of them.
         data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such:
             train, (train, test), (train, val, test), or a dict by split; with Datasets, `classes`, `mean`, `std`,
@@ -189,7 +191,7 @@ def resume(
 
 
 def build_cache(
-    student: str | nn.Module | None = None,
+    student: str | Mapping[str, Any] | nn.Module | None = None,
     teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
@@ -217,7 +219,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     Args:
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
-        keys: size, classes, column, task and batch_size, and the options of Datasets.
+        keys: size, classes, column, task, batch_size, the options of tables (target, group, drop) and of Datasets.
 
     Example:
         >>> import tempfile, tutelage
@@ -238,14 +240,17 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     if data is None and isinstance(card, serialization.ModelCard):
         if not is_name(card.data):
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
-        data = card.data
+        data, keys = card.data, card.source_options | keys
     provided, overrides = separate_data(as_test_split(data), keys)
-    for key in keys.keys() - {"size", "classes", "column", "task", "batch_size"}:
+    for key in keys.keys() - {"size", "classes", "column", "task", "batch_size", *SOURCE_OPTIONS}:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
+        loaded = view_inputs(loaded, card.inputs or None)
+        if list(card.values) != list(loaded.values.names if loaded.values else ()):
+            raise ConfigError(f"{model} estimates {', '.join(card.values) or 'no values'}: set target to the same.")
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
             model_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
             raise ConfigError(
@@ -254,7 +259,8 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
                 f"{loaded.channels}; evaluate it on data of the same classes in the same order."
             )
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
-        loaded = loaded if "size" in keys else replace(loaded, size=card.size)
+        size = loaded.size if "size" in keys else card.size
+        loaded = replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
     task = task_of(loaded)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)

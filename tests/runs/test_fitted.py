@@ -237,3 +237,13 @@ def test_pseudo_samples_are_resampled_with_their_origin():
     drawn = samples.resampled(torch.tensor([2, 2, 0]))
     assert drawn.targets.tolist() == [0, 2, 2, 3, 4, 4]
     assert drawn.x[:, 0].tolist() == drawn.taught[:, 0].tolist() == [0, 2, 2, 3, 4, 4]
+
+
+def test_teacher_and_student_have_inputs_of_their_own(file, tmp_path):
+    few = {"model": "tree:depth=2", "inputs": ["age", "town=north"]}
+    run = distil(file, tmp_path, few, "boosting:trees=10", "kind")
+    assert run.student.facts.columns == ("age", "town=north")
+    assert run.student.card.read_table(file).shape == (240, 2)
+    more = {"model": "tree:depth=2,pseudo=5", "inputs": ["age"]}
+    with pytest.raises(ConfigError, match="pseudo=5 needs a teacher of the same inputs"):
+        distil(file, tmp_path / "other", more, {"model": "boosting:trees=5", "inputs": ["age", "income"]}, "kind")

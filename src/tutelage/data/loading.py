@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -78,8 +79,9 @@ def load(
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    options = _options_of(source, name, {**source_options, "task": task})
-    source_data = source.find(kind, where, height_and_width(size), **options)
+    source_options = _options_of(source, name, {**source_options, "task": task})
+    source_data = source.find(kind, where, height_and_width(size), **source_options)
+    source_options.pop("task", None)
     data = prepare_data(
         name,
         source_data,
@@ -94,7 +96,7 @@ def load(
     )
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
-    return data
+    return replace(data, source_options=source_options)
 
 
 def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,12 @@ class ValueTargets:
         mean, std = (torch.tensor(x, dtype=torch.float64, device=values.device) for x in (self.mean, self.std))
         return ((values.double() - mean) / std).float()
 
+    def conversion_from(self, other: ValueTargets) -> tuple[list[float], list[float]]:
+        """Return factors and summands that convert values scaled by `other` to this scale."""
+        factors = [other_std / std for other_std, std in zip(other.std, self.std, strict=True)]
+        offsets = zip(other.mean, self.mean, self.std, strict=True)
+        return factors, [(other_mean - mean) / std for other_mean, mean, std in offsets]
+
     def restore(self, scaled: Tensor) -> Tensor:
         """Return scaled values (B, T) in their own units, as float64."""
         mean, std = (torch.tensor(x, dtype=torch.float64, device=scaled.device) for x in (self.mean, self.std))

@@ -39,6 +39,8 @@ class ModelCard:
         side: the height and width to which its images were brought before normalisation.
         centred: whether by cropping the centre, as photos are.
         modality: the kind of its inputs.
+        source_options: the options that its data was loaded with.
+        inputs: the field, or the channels, of its data that it gets; () for the first field, whole.
         values: of a regression, the names, means and standard deviations of its targets, which scale its outputs.
         encoding: of a table, the encoding of its columns, as JSON.
     """
@@ -59,6 +61,8 @@ class ModelCard:
     centred: bool = False
     modality: str = "image"
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    source_options: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     encoding: str = ""
 
     @property
@@ -76,13 +80,30 @@ class ModelCard:
         """
         if not self.encoding:
             raise ModelError(f"{self.model} was trained on {self.data}, which is no table with named columns.")
-        rows = TableEncoding.from_json(self.encoding).encode(read_table(Path(path)))
+        encoding = TableEncoding.from_json(self.encoding)
+        rows = encoding.encode(read_table(Path(path)))
+        if self.inputs:
+            rows = rows[:, [encoding.inputs.index(name) for name in self.inputs]]
         return normalise(rows, self.mean, self.std)
 
-    def restore(self, outputs: Tensor) -> Tensor:
-        """Return a regression's outputs (B, T) in the units of its targets."""
+    @property
+    def value_targets(self) -> ValueTargets | None:
+        """The names and scale of a regression's values; None for another task."""
+        if not self.values:
+            return None
         means, stds = zip(*self.values.values(), strict=True)
-        return ValueTargets(tuple(self.values), means, stds).restore(outputs)
+        return ValueTargets(tuple(self.values), means, stds)
+
+    def restore(self, outputs: Tensor) -> Tensor:
+        """Return a regression's outputs (B, T) in the units of its targets.
+
+        Raises: ModelError if it estimates no values.
+        """
+        if (values := self.value_targets) is None:
+            raise ModelError(
+                f"{self.model} was trained for {self.task} and estimates no values: use its outputs as they are."
+            )
+        return values.restore(outputs)
 
 
 def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
@@ -101,6 +122,8 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
         centred,
         data.modality,
         {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),
+        dict(data.source_options),
+        data.view,
         data.encoding,
     )
 

@@ -21,6 +21,7 @@ from tutelage.models.estimators.first_fit import TRIAL, unnormalised
 from tutelage.models.estimators.module import FittedEstimator, rescaled
 from tutelage.models.estimators.pseudo_data import sample_between
 from tutelage.runs.builder import RunBuilder
+from tutelage.runs.data import with_teacher_views
 from tutelage.runs.phase import Phase, evaluate_split, write_phase_folder
 from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
@@ -61,9 +62,10 @@ class Fitting:
     """
 
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
-        self.builder, self.phase = builder, phase
-        self.config = builder.plan.config_for(phase)
-        self.data, self.task = builder.inputs.data_with(self.config), builder.inputs.task
+        self.config, self.phase = builder.plan.config_for(phase), phase
+        self.builder = builder.for_view(self.config.student_inputs, self.config.student_size)
+        inputs = self.builder.inputs
+        self.data, self.task = with_teacher_views(inputs.data_with(self.config), self.config), inputs.task
         self.name = str(self.config.student)
         self.model = kinds.parse(self.name)
         refuse_idle_keys(self.config, builder.inputs.config, phase)
@@ -72,7 +74,11 @@ class Fitting:
                 f"{self.name} is for classes or values of tables' rows, and {self.data.name} is data for "
                 f"{self.data.task} of the modality {self.data.modality!r}: name a network."
             )
-        self.teacher = builder.teachers.teacher(self.config, phase.number, self.data)
+        if self.model.pseudo and self.data.others:
+            raise ConfigError(
+                f"{self.name}: pseudo={self.model.pseudo} needs a teacher of the same inputs: leave it out."
+            )
+        self.teacher = self.builder.teachers.teacher(self.config, phase.number, self.data)
         if self.teacher is not None:
             self.teacher.to(builder.inputs.fabric.device)
 

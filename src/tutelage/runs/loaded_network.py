@@ -9,6 +9,7 @@ from torch.jit import ScriptModule
 from torch.nn.parameter import UninitializedParameter
 
 from tutelage.data.data_module import DataModule
+from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ModelError
 from tutelage.models import serialization
 from tutelage.models.estimators.adapted import AdaptedEstimator
@@ -19,6 +20,7 @@ class LoadedNetwork:
     """A network, the images that it expects, and the classes that it knows; None: as the data has them.
 
     known: whether mean and std are of pixels in [0, 1]; if not, the network expects floats as its own data had them.
+    values: the scale of the values that it estimates, if it was trained on others than the data's.
     untrained: a sentence that names the layers that are newly initialised although the network came trained.
     """
 
@@ -29,6 +31,7 @@ class LoadedNetwork:
     classes: tuple[str, ...] | None = None
     known: bool = True
     untrained: str = ""
+    values: ValueTargets | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.model, ScriptModule):
@@ -54,4 +57,4 @@ class LoadedNetwork:
     def from_card(cls, model: nn.Module) -> LoadedNetwork:
         """Return a saved network with what its card records."""
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
-        return cls(model, card.mean, card.std, card.size, card.classes, card.known)
+        return cls(model, card.mean, card.std, card.size, card.classes, card.known, values=card.value_targets)

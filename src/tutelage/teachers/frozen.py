@@ -41,6 +41,9 @@ class Frozen(ConvertibleModule, Teacher):
         size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized. Other
             inputs have no size to choose.
         untrained: a description of the layers that are untrained; empty if there are none.
+        view: the name of the batch's view that the network gets (`Batch.views`); empty: the inputs.
+        rescale: factors and summands per output, if the network's estimates are scaled in another way than the batch's
+            targets.
 
     Raises: NotFinite if the outputs for the first batch aren't finite (later ones show in the losses); ConfigError for
     an unknown precision.
@@ -64,6 +67,8 @@ class Frozen(ConvertibleModule, Teacher):
         folded: bool = False,
         size: int | tuple[int, int] | None = None,
         untrained: str = "",
+        view: str = "",
+        rescale: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if precision not in PRECISIONS:
@@ -79,15 +84,18 @@ class Frozen(ConvertibleModule, Teacher):
         self.folded = folded
         self.size = size
         self.untrained = untrained
+        self.view = view
         self.checked = False
         self.metadata: dict[str, Any] = {}
+        self.rescale: Tensor | None
+        self.register_buffer("rescale", None if rescale is None else torch.tensor(rescale))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         self.register_buffer("shift", None if shift is None else torch.tensor(shift))
         self.eval()
 
     def adapt_inputs(self, batch: Batch) -> Batch:
         """Return the batch normalised and resized for this network."""
-        x = batch.inputs
+        x = batch.views[self.view] if self.view else batch.inputs
         if not isinstance(x, Tensor):
             return batch
         if self.scale is not None and self.shift is not None:
@@ -113,7 +121,11 @@ class Frozen(ConvertibleModule, Teacher):
             teacher_outputs = self.feature_extractor(inputs)
         if not self.checked:
             self._check_finite(teacher_outputs)
-        return Outputs(self.task.response(teacher_outputs.response, batch), teacher_outputs.features, self.metadata)
+        response = self._rescaled(self.task.response(teacher_outputs.response, batch))
+        return Outputs(response, teacher_outputs.features, self.metadata)
+
+    def _rescaled(self, response: Tensor) -> Tensor:
+        return response if self.rescale is None else response * self.rescale[0] + self.rescale[1]
 
     def _capture(self, layers: Sequence[str], inputs: Inputs) -> None:
         self.feature_extractor.close()
@@ -161,6 +173,8 @@ class Frozen(ConvertibleModule, Teacher):
             "precision": str(self.dtype),
             "folded": self.folded,
             **({} if self.size is None else {"size": self.size}),
+            **({"view": self.view} if self.view else {}),
+            **({} if self.rescale is None else {"rescale": self.rescale.tolist()}),
         }
 
     def profile(self, batch: Batch) -> ModelProfile:
@@ -170,7 +184,7 @@ class Frozen(ConvertibleModule, Teacher):
         except ModelError as error:
             raise ModelError(f"teacher: {error}") from error
         self.metadata = profile.metadata
-        return replace(profile, response=self.task.response(profile.response, batch))
+        return replace(profile, response=self._rescaled(self.task.response(profile.response, batch)))
 
 
 def describe_untrained_layers(teacher: nn.Module) -> str:

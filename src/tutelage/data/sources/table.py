@@ -125,8 +125,7 @@ def _refuse_values(name: str, target: str, classes: Sequence[str], labels: Seque
 def _encode(table: DataTable, inputs: Sequence[str], train: Split, val: Split, test: Split) -> EncodedSplits:
     """Return the splits of row numbers as splits of encoded rows; the encoding is fitted to those of train."""
     splits = [split for split in (train, val, test) if isinstance(split, InMemorySplit)]
-    rows = [split.inputs[split.rows][:, 0].tolist() for split in splits]
-    encoding, notes = fit_encoding(table, inputs, rows[0])
+    encoding, notes = fit_encoding(table, inputs, splits[0].rows.tolist())
     x = encoding.encode(table)
     encoded = [InMemorySplit(x, split.targets, split.rows, split.all_groups) for split in splits]
     return EncodedSplits(encoded[0], encoded[1], encoded[2], encoding.inputs, encoding.to_json(), tuple(notes))
