@@ -60,6 +60,12 @@ def make_queries():
     Path("log.csv").write_text("user,item,time\n" + "".join(f"u{u},i{i},{t}\n" for u, i, t in events))
 
 
+def make_tables():
+    rows = [f"{i % 17},{'' if i % 11 == 0 else i % 7},{('north', 'south')[i * i % 5 > 1]}" for i in range(200)]
+    lines = [f"{row},{100 + 3 * (i % 17) * (i % 7)}" for i, row in enumerate(rows)]
+    Path("houses.csv").write_text("\n".join(["age,rooms,town,price", *lines]))
+
+
 def make_modules():
     Path("my_data.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n\n\ndef noise():\n"
@@ -78,7 +84,7 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_queries, make_modules):
+    for make in (make_photos, make_streets, make_queries, make_tables, make_modules):
         make()
     for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")

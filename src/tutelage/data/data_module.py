@@ -58,6 +58,7 @@ class DataModule:
         fields: of samples with several inputs, an `InputField` for each by name; the first is read.
         input_name, channel_numbers, view, others, full: set by `data.input_views`: the field and the channels that are
             read, the names that were chosen, other views that batches have too, and the data before the choice.
+        encoding: the encoding of a table's columns, as JSON, if they were encoded.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -96,6 +97,7 @@ class DataModule:
     view: tuple[str, ...] = ()
     others: Mapping[str, DataModule] = field(default_factory=dict)
     full: DataModule | None = None
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0

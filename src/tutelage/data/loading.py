@@ -82,8 +82,9 @@ def load(
     if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
         raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
     source = next(source for source in _sources() if patterns[kind] in source.NAMES)
-    source_options = _options_of(source, name, source_options)
+    source_options = _options_of(source, name, {**source_options, "task": task})
     source_data = source.find(kind, where, height_and_width(size), **source_options)
+    source_options.pop("task", None)
     data = prepare_data(
         name,
         source_data,
@@ -109,9 +110,9 @@ def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> di
     Raises: ConfigError if the source has no such option.
     """
     known = [p.name for p in inspect.signature(source.find).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    given = {key: value for key, value in options.items() if value}
+    given = {key: value for key, value in options.items() if value and (key != "task" or key in known)}
     if other := [key for key in given if key not in known]:
-        allowed = f"it takes {', '.join(known)}" if known else "it has no such options"
+        allowed = f"it takes {', '.join(k for k in known if k != 'task')}" if known else "it has no such options"
         raise ConfigError(f"data {name!r}: {', '.join(f'{key}=…' for key in other)}: {allowed}.")
     return given
 

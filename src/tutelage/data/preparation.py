@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -31,13 +31,29 @@ TEST = 0.2
 """The fraction of train that becomes the test split if there is none; the same samples for any seed."""
 
 
+@dataclass(frozen=True)
+class EncodedSplits:
+    """Splits whose inputs were encoded by statistics of train.
+
+    input_names: the names of the inputs' channels. encoding: its description, as JSON. notes: messages for the user.
+    """
+
+    train: Split
+    val: Split
+    test: Split
+    input_names: tuple[str, ...]
+    encoding: str
+    notes: tuple[str, ...] = ()
+
+
 @dataclass
 class SourceData:
     """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user.
 
     modality, target: as in DataModule. value_names: the names of the values, for a regression. input_names: of the
     inputs' channels, such as a table's columns. fields: of samples with several inputs, the modality and size of each;
-    the first is what `modality` and `size` describe.
+    the first is what `modality` and `size` describe. encode: makes the inputs of train, val and test, if that needs
+    statistics of train.
     """
 
     task: str
@@ -53,6 +69,7 @@ class SourceData:
     value_names: Sequence[str] = ()
     input_names: Sequence[str] = ()
     fields: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    encode: Callable[[Split, Split, Split], EncodedSplits] | None = None
 
 
 def multi_task_data(
@@ -251,6 +268,9 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
                 raise DataError(
                     f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
                 )
+    encoded = None if source.encode is None else source.encode(train, validation, test)
+    if encoded is not None:
+        train, validation, test = encoded.train, encoded.val, encoded.test
     scale = source.scale
     kind = modalities.find(source.modality)
     fields = {name: _measured_field(train, name, *form) for name, form in source.fields.items()}
@@ -271,12 +291,13 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         test=test,
         augment=source.augment,
         columns=source.columns,
-        notes=tuple(source.notes),
+        notes=(*source.notes, *(encoded.notes if encoded else ())),
         source_scale=scale.source_scale,
         modality=source.modality,
         target=source.target,
         values=values,
-        input_names=tuple(source.input_names),
+        input_names=encoded.input_names if encoded else tuple(source.input_names),
+        encoding=encoded.encoding if encoded else "",
         fields=fields,
     )
 

@@ -13,6 +13,7 @@ import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.models.estimators import kinds
 from tutelage.models.pretrained import load_into, read_weights
 from tutelage.models.providers import SOURCES, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
@@ -42,7 +43,8 @@ def input_dimensions(name: str) -> int:
 def available() -> dict[str, str]:
     """Return the names, or forms of names (D a depth, W a width, K a factor), that `create` accepts, with summaries."""
     built_in = {family.name_form: (family.__doc__ or "").partition("\n")[0] for family in families()}
-    return built_in | {form: (make.__doc__ or "").partition("\n")[0] for form, make in SOURCES.values()}
+    fitted = {f"{name}[:OPTIONS]": (kind.__doc__ or "").partition("\n")[0] for name, kind in kinds.KINDS.items()}
+    return built_in | fitted | {form: (make.__doc__ or "").partition("\n")[0] for form, make in SOURCES.values()}
 
 
 def create(
@@ -84,6 +86,8 @@ def create(
     if classes < 1 or channels < 1:
         raise ConfigError(f"classes={classes}, channels={channels}: expected 1 or more of each.")
     source, colon, path = name.partition(":")
+    if kinds.is_fitted(name):
+        raise ConfigError(f"{name} is fitted to data, not made: name it as a run's student or teacher.")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
     request = ModelRequest(

@@ -14,8 +14,12 @@ from torch import Tensor, nn
 
 from tutelage import models
 from tutelage.data.data_module import DataModule
+from tutelage.data.scale import normalise
+from tutelage.data.table_encoding import TableEncoding
+from tutelage.data.table_files import read_table
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import CheckpointError, ModelError
+from tutelage.models.estimators import FittedEstimator, files, kinds
 from tutelage.models.preprocess import Preprocess, Standardise
 from tutelage.utils import checksums, tensor_file
 from tutelage.utils.files import write_atomically
@@ -38,6 +42,7 @@ class ModelCard:
         source_options: the options that its data was loaded with.
         inputs: the field, or the channels, of its data that it gets; () for the first field, whole.
         values: of a regression, the names, means and standard deviations of its targets, which scale its outputs.
+        encoding: of a table, the encoding of its columns, as JSON.
     """
 
     model: str
@@ -58,6 +63,7 @@ class ModelCard:
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     source_options: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    encoding: str = ""
 
     @property
     def preprocess(self) -> Callable[[Any], Tensor]:
@@ -66,6 +72,19 @@ class ModelCard:
             size = self.size[0], self.size[1]
             return Preprocess(self.channels, size, self.mean, self.std, self.known, self.side, self.centred)
         return Standardise((self.channels, *self.size), self.mean, self.std)
+
+    def read_table(self, path: str | Path) -> Tensor:
+        """Read the rows (N, C) of a CSV or Parquet file as the network's inputs, encoded and normalised as in training.
+
+        Raises: DataError if the file lacks a column or has other cells; ModelError if the network isn't for tables.
+        """
+        if not self.encoding:
+            raise ModelError(f"{self.model} was trained on {self.data}, which is no table with named columns.")
+        encoding = TableEncoding.from_json(self.encoding)
+        rows = encoding.encode(read_table(Path(path)))
+        if self.inputs:
+            rows = rows[:, [encoding.inputs.index(name) for name in self.inputs]]
+        return normalise(rows, self.mean, self.std)
 
     @property
     def value_targets(self) -> ValueTargets | None:
@@ -105,11 +124,16 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
         {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),
         dict(data.source_options),
         data.view,
+        data.encoding,
     )
 
 
 def save(path: Path, model: nn.Module, card: ModelCard) -> None:
     """Write the network; tied tensors are written once, and tied again when loaded."""
+    if isinstance(model, FittedEstimator):
+        content = files.encode(model, {"tutelage": json.dumps(asdict(card))})
+        write_atomically(path, lambda file: file.write(content))
+        return
     # safetensors' save_model refuses views of a larger storage, and orders metadata differently in each file
     seen: dict[int, str] = {}
     weights: dict[str, torch.Tensor] = {}
@@ -166,6 +190,8 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     """
     path = _weights_file(path)
     model_card = read_card(path)
+    if kinds.is_fitted(model_card.model):
+        return _with_card(files.load(path), model_card)
     weights = load_tensors(path)
     if model is None:
         if model_card.model.startswith("object:"):
@@ -191,6 +217,11 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         raise CheckpointError(
             f"{path} doesn't fit {model_card.model}: missing {absent[:3]}, unexpected {unexpected[:3]}."
         )
+    return _with_card(model, model_card)
+
+
+def _with_card(model: nn.Module, model_card: ModelCard) -> nn.Module:
+    """Return a loaded network with its card and its preprocessing, in eval mode."""
     model.card = model_card  # type: ignore[assignment]
     if not hasattr(model, "preprocess"):
         model.preprocess = model_card.preprocess  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.items import Field, describe_value
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossSum
+from tutelage.models.estimators.other import wrap
 from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.runs.inputs import Provided
@@ -37,6 +38,8 @@ def separate_objects(
     student: Any, teacher: Any, data: Any, method: Any, callbacks: Sequence[Callback], keys: dict[str, Any]
 ) -> tuple[Provided, dict[str, Any]]:
     """Return the objects among the arguments, and keys for the rest; options of the data are removed from `keys`."""
+    if not isinstance(teacher, nn.Module) and hasattr(teacher, "predict"):
+        teacher = wrap(teacher)
     optional = {"student": student, "teacher": teacher, "method": method}
     refuse_wrong_types(data=data, callbacks=callbacks, **{name: x for name, x in optional.items() if x is not None})
     method = list(method) if isinstance(method, tuple) else method

@@ -11,6 +11,7 @@ from tutelage.errors import ConfigError, ModelError, NotFinite
 from tutelage.nn.feature_extractor import run_once
 from tutelage.objective.player import refuse_single_sample
 from tutelage.runs.builder import RunBuilder
+from tutelage.runs.fitted import try_fit
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.phase import Phase, refuse_other_outputs
@@ -33,8 +34,10 @@ class DryRun:
     batch: Batch
 
 
-def dry_run(inputs: RunInputs, plan: RunPlan, samples: int = 8) -> DryRun:
+def dry_run(inputs: RunInputs, plan: RunPlan, samples: int = 8) -> DryRun | None:
     """Build and wire each phase's scheme on `samples` samples, with each teacher as it is before its training.
+
+    Returns: the student's scheme; None if it is fitted in one go.
 
     Raises: ConfigError, ModelError or NotFinite, each with the mend.
     """
@@ -44,6 +47,10 @@ def dry_run(inputs: RunInputs, plan: RunPlan, samples: int = 8) -> DryRun:
     try:
         for phase in plan.phases():
             plan.settings(phase)
+            if plan.is_fitted(phase):
+                if phase.number == 0:
+                    try_fit(builder, phase)
+                continue
             has_terms = phase.role in ("stage", "student") or inputs.config.teacher_scheme is not None
             if phase.number == 0 and has_terms:
                 wired = _try_phase(builder, storage, phase, samples)
@@ -53,7 +60,6 @@ def dry_run(inputs: RunInputs, plan: RunPlan, samples: int = 8) -> DryRun:
     except (ConfigError, ModelError) as error:
         stage = f"stage {phase.name[:-2]}: " if phase is not None and phase.role == "stage" else ""
         raise type(error)(f"{stage}{error}") from error
-    assert wired is not None, "a run has a student"
     return wired
 
 

@@ -12,6 +12,7 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ModelError
 from tutelage.models import serialization
+from tutelage.models.estimators.adapted import AdaptedEstimator
 
 
 @dataclass
@@ -36,6 +37,8 @@ class LoadedNetwork:
         if isinstance(self.model, ScriptModule):
             raise ModelError("features can't be captured in a scripted network: give the module that it was made from.")
         parameters = list(self.model.parameters())
+        if isinstance(self.model, AdaptedEstimator):  # some have no tensors
+            return
         if not parameters or any(isinstance(p, UninitializedParameter) for p in parameters):
             fault = "has no parameters" if not parameters else "has parameters without a shape (a lazy layer)"
             raise ModelError(

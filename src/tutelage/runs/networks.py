@@ -15,8 +15,13 @@ from tutelage.config import stages
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.scale import check_statistics
+from tutelage.data.table_encoding import TableEncoding
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
+from tutelage.models.estimators import FittedEstimator, kinds
+from tutelage.models.estimators.adapted import ESTIMATOR, adapt
+from tutelage.models.estimators.first_fit import first_fit
+from tutelage.models.estimators.other import OtherEstimator, load_estimator
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.plan import RunPlan
@@ -64,6 +69,13 @@ class NetworkLoader:
         for reference in (weights, name):
             if stages.is_stage(reference):
                 return self._from_stage(stages.parse_stage_ref(str(reference)), number)
+        if kinds.is_fitted(name):
+            classifies = self.inputs.task.response_kind == "classes"
+            return self._in_own_units(first_fit(str(name), self.data, classifies), class_names)
+        if isinstance(name, str) and name.startswith(ESTIMATOR):
+            return self._estimator(load_estimator(name.removeprefix(ESTIMATOR)), class_names)
+        if isinstance(provided, FittedEstimator | OtherEstimator):
+            return self._estimator(copy.deepcopy(provided), class_names)
         if provided is not None:
             return self._from_module(copy.deepcopy(provided))
         if serialization.is_run(name):
@@ -118,6 +130,17 @@ class NetworkLoader:
             )
         return normalised
 
+    def _estimator(self, estimator: FittedEstimator | OtherEstimator, classes: tuple[str, ...]) -> LoadedNetwork:
+        """Return a fitted estimator as a network for this data."""
+        values, columns = self.data.values, self.data.input_names or [f"x{k}" for k in range(self.data.channels)]
+        mean, std = ((), ()) if values is None else (values.mean, values.std)
+        return self._in_own_units(adapt(estimator, columns, classes, mean, std), classes)
+
+    def _in_own_units(self, model: nn.Module, classes: tuple[str, ...]) -> LoadedNetwork:
+        """Return a model that gets its inputs in their own units."""
+        channels = self.data.channels
+        return LoadedNetwork(model, (0.0,) * channels, (1.0,) * channels, classes=classes)
+
     def _from_module(self, model: nn.Module) -> LoadedNetwork:
         """Wrap a provided module, with what its card records if it was loaded from a run."""
         card = getattr(model, "card", None)
@@ -143,10 +166,28 @@ class NetworkLoader:
             )
         if card.channels != self.data.channels:
             raise ConfigError(f"{path} takes {card.channels} channels, {self.data.name} has {self.data.channels}.")
+        self._refuse_other_inputs(path, card)
         if self.data.values is not None and (*card.values,) != self.data.values.names:
             names = ", ".join(card.values) or "no values"
             raise ConfigError(f"{path} estimates {names}, {self.data.name} has {', '.join(self.data.values.names)}.")
         return LoadedNetwork.from_card(model)
+
+    def _refuse_other_inputs(self, path: str, card: serialization.ModelCard) -> None:
+        """Refuse a network of a table whose columns are encoded as other inputs.
+
+        Raises: ConfigError.
+        """
+        if not card.encoding or not self.data.encoding:
+            return
+        inputs = TableEncoding.from_json(card.encoding).inputs
+        if inputs != self.data.input_names:
+            known = self.data.input_names
+            differing = [name for name in (*inputs, *known) if (name in inputs) != (name in known)] or ["the order"]
+            raise ConfigError(
+                f"{path} was trained on the inputs {join_first(inputs)}, and {self.data.name} has {join_first(known)} "
+                f"(differing: {join_first(differing)}): use the same columns, and the same seed if a category or a "
+                "missing cell is so rare that some training splits lack it."
+            )
 
     def _from_stage(self, reference: stages.StageReference, number: int) -> LoadedNetwork:
         """Load the network that an earlier phase of this run trained."""

@@ -59,11 +59,12 @@ def write_phase_folder(
     task: Task,
     names: Mapping[str, str],
     batch_size: int,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Evaluate on the test split and write the phase's folder; phase.json is written last and marks it as done.
 
     names: the students' models; the first one's also for those that aren't named. A network whose outputs don't fit the
-    task has no figures.
+    task has no figures. more: further entries of phase.json.
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
@@ -100,6 +101,7 @@ def write_phase_folder(
         **({"others": others} if others else {}),
         **(_training(trainer, scheme, data) if trainer is not None else {}),
         **({"terms": describe_terms(terms), "pairs": _pairs(terms)} if terms else {}),
+        **(more or {}),
     }
     checksums.record(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
     checksums.write_recorded(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))

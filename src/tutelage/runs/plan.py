@@ -12,6 +12,8 @@ from tutelage.data.data_module import DataModule
 from tutelage.data.preparation import select_classes
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
+from tutelage.models.estimators import kinds
+from tutelage.models.estimators.adapted import ESTIMATOR
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.phase import Phase
 from tutelage.settings import TrainerSettings
@@ -129,6 +131,10 @@ class RunPlan:
             stages.parse_stage_ref(name).stage for name in names
         }
 
+    def is_fitted(self, phase: Phase) -> bool:
+        """Return whether a phase's model is fitted in one go, not trained by steps."""
+        return kinds.is_fitted(self.config_for(phase).student)
+
     def has_teacher(self) -> bool:
         """Return whether the run has a teacher."""
         return self.config.teacher is not None or self.inputs.provided.teacher is not None
@@ -142,9 +148,13 @@ class RunPlan:
     def is_trained(self, config: Config) -> bool:
         """Return whether this configuration's only teacher is first trained in this run."""
         name, epochs = config.teacher, config.teacher_epochs
+        if kinds.is_fitted(name):
+            return True
         if not isinstance(name, str) or config.catalogue_teacher is not None or stages.is_stage(name):
             return False
-        return not serialization.is_run(name) and config.teacher_weights is None if epochs is None else epochs > 0
+        if epochs is not None:
+            return epochs > 0
+        return not (serialization.is_run(name) or name.startswith(ESTIMATOR)) and config.teacher_weights is None
 
 
 def _teacher_overrides(config: Config) -> Spec:

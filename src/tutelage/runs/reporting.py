@@ -7,9 +7,12 @@ from pathlib import Path
 
 from tutelage import report
 from tutelage.config.rerun import rerun_command
-from tutelage.report import run_record
+from tutelage.report import fitted_sections, run_record
 from tutelage.tasks.base import Sections
 from tutelage.utils import registry
+
+FITTED: Sections = {"Rules and fidelity": fitted_sections.fitted}
+"""The section of a student that was fitted in one go."""
 
 
 def write_report(folder: str | Path) -> Path:
@@ -18,7 +21,8 @@ def write_report(folder: str | Path) -> Path:
     Raises: CheckpointError if the folder or its result.json is missing or torn; TutelageError if it can't be written.
     """
     run = run_record.read(Path(folder))
-    return report.write(replace(run, command=rerun_command(run.config)), task_sections(str(run.result.get("task"))))
+    sections = {**task_sections(str(run.result.get("task"))), **(FITTED if fitted_sections.is_fitted(run) else {})}
+    return report.write(replace(run, command=rerun_command(run.config)), sections)
 
 
 def task_sections(name: str) -> Sections:

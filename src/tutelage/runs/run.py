@@ -22,6 +22,7 @@ from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
 from tutelage.runs.data import with_teacher_views
 from tutelage.runs.dry_run import DryRun, dry_run
+from tutelage.runs.fitted import Fitting
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
 from tutelage.runs.networks import NetworkLoader
@@ -78,7 +79,7 @@ class Run:
         """Build a phase's scheme; return it with the context that it was made from."""
         return build_scheme(self.builder, phase)
 
-    def dry_run(self, samples: int = 8) -> DryRun:
+    def dry_run(self, samples: int = 8) -> DryRun | None:
         """Build and wire all phases on a few samples; refuse what can't work."""
         return dry_run(self.inputs, self.plan, samples)
 
@@ -117,7 +118,7 @@ class Run:
     def is_done(self, phase: Phase) -> bool:
         """Return whether a phase is trained for all its epochs, including any that were added since."""
         file = self.folder / phase.name / "phase.json"
-        if not file.exists() or phase.role not in RESUMABLE_ROLES:
+        if not file.exists() or phase.role not in RESUMABLE_ROLES or self.plan.is_fitted(phase):
             return file.exists()
         return bool(read_phase(file).get("planned", 0) >= self.plan.settings(phase).epochs)
 
@@ -125,6 +126,9 @@ class Run:
         """Train one phase and write its folder."""
         settings, folder = self.plan.settings(phase), self.folder / phase.name
         seed_everything(phase.seed)
+        if self.plan.is_fitted(phase):
+            self._fit_at_once(phase)
+            return
         if self.first_precision_state:  # with precision=16, the gradient scaler, which each phase resets
             self.fabric.strategy.precision.load_state_dict(self.first_precision_state)
         scheme, context = self.scheme(phase)
@@ -150,6 +154,14 @@ class Run:
                 phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
             )
             checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in RESUMABLE_ROLES else 0)
+        self.fabric.barrier()
+
+    def _fit_at_once(self, phase: Phase) -> None:
+        """Fit a model that isn't trained by steps, on the first process, and write its folder."""
+        for callback in self.inputs.provided.callbacks:
+            callback.on_phase_begin(phase.name, len(self.phases()))
+        if self.fabric.is_global_zero:
+            Fitting(self.builder, phase).run(self.folder / phase.name)
         self.fabric.barrier()
 
     def _callbacks(self, phase: Phase) -> list[Callback]:

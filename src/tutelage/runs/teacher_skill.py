@@ -19,12 +19,14 @@ from tutelage.teachers.frozen import describe_untrained_layers
 from tutelage.utils.finding import Finding
 
 
-def refuse_poor_teacher(inputs: RunInputs, plan: RunPlan, trial: DryRun) -> None:
+def refuse_poor_teacher(inputs: RunInputs, plan: RunPlan, trial: DryRun | None) -> None:
     """Refuse a teacher that came trained and can't teach; send a warning if it is doubtful.
 
     Raises: ConfigError for the errors of `check`: its classifier is new, or `teacher_weights` names its weights and its
         accuracy is at chance.
     """
+    if trial is None:  # the student is fitted
+        return
     for finding in judge_teacher(inputs, plan, trial.scheme, trial.data):
         if finding.level == "error":
             raise ConfigError(f"{finding.what}; {finding.mend}")

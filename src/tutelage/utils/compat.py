@@ -120,3 +120,13 @@ def with_start_method(strategy: type[Any], start: str) -> type[Any]:
         self._launcher = _MultiProcessingLauncher(self, start_method=start)  # type: ignore[arg-type]
 
     return type(strategy.__name__, (strategy,), {"_configure_launcher": configure_launcher})
+
+
+def initial_prediction(estimator: Any, x: Any) -> Any:
+    """Return the raw prediction (1, K) of scikit-learn's fitted gradient boosting before its first tree."""
+    return estimator._raw_predict_init(x)  # scikit-learn 1.9: the public functions add the trees
+
+
+def histogram_boosting(estimator: Any) -> tuple[Any, list[list[Any]]]:
+    """Return the first prediction and the trees of each round of scikit-learn's fitted histogram gradient boosting."""
+    return estimator._baseline_prediction, estimator._predictors  # scikit-learn 1.9: no public attribute has them
