@@ -86,7 +86,8 @@ def somewhere(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for make in (make_photos, make_streets, make_queries, make_tables, make_modules):
         make()
-    for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
+    named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
+    for page, name in (named | {"regression": "privileged"}).items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
     whole, short = plan.RunPlan.settings, {"epochs": 1}
