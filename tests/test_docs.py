@@ -48,6 +48,12 @@ def make_streets():
     Path("streets/classes.json").write_text('["road", "tree", "car"]')
 
 
+def make_waves():
+    labels = np.arange(80) % 2
+    waves = np.random.default_rng(0).normal(size=(80, 2, 32)) + labels[:, None, None]
+    np.savez("waves.npz", x_train=waves, y_train=labels, modality="series")
+
+
 def make_modules():
     Path("my_data.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n\n\ndef noise():\n"
@@ -66,7 +72,7 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_modules):
+    for make in (make_photos, make_streets, make_waves, make_modules):
         make()
     for page, name in (("configuration", "study"), ("policies", "policies"), ("stages", "stages"), ("peers", "peers")):
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
