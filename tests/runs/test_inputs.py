@@ -1,4 +1,4 @@
-"""Series, voxels, rows of tables and images of many channels go through whole runs: trained, taught, cached, reported."""
+"""Series, voxels, rows of tables and images of many channels go through whole runs."""
 
 from __future__ import annotations
 
