@@ -124,7 +124,7 @@ def slug(method: str) -> str:
 
 def rows(args: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, Any]]:
     """Return a row per student and method: means, intervals, and the gains over the student alone, by seed."""
-    metric = results["teacher"]["metric"]
+    metric, higher = results["teacher"]["metric"], results["teacher"]["higher_is_better"]
     table = [row("teacher", args.teacher, [results["teacher"]["student"]], metric, [])]
     for student, method in product(args.students, ["alone", *args.methods]):
         failed = [r["failed"] for seed in range(args.seeds) if "failed" in (r := results[student, method, seed])]
@@ -134,16 +134,17 @@ def rows(args: argparse.Namespace, results: dict[Any, Any]) -> list[dict[str, An
         students = [results[student, method, seed]["student"] for seed in range(args.seeds)]
         alone = [results[student, "alone", seed]["student"] for seed in range(args.seeds)]
         gains = [distilled[metric] - baseline[metric] for distilled, baseline in zip(students, alone, strict=True)]
-        table.append(row(method, student, students, metric, [] if method == "alone" else gains))
+        table.append(row(method, student, students, metric, [] if method == "alone" else gains, higher))
     return table
 
 
-def row(role: str, model: str, results: list[dict[str, Any]], metric: str, gains: list[float]) -> dict[str, Any]:
-    """Return one row of the table."""
+def row(
+    role: str, model: str, results: list[dict[str, Any]], metric: str, gains: list[float], higher: bool = True
+) -> dict[str, Any]:
+    """Return one row of the table; higher: whether a higher metric is better."""
     values = [result[metric] for result in results]
-    gain = (
-        {"gain": fmean(gains), "gain_interval": confidence_interval(gains), "verdict": verdict(gains)} if gains else {}
-    )
+    interval = confidence_interval(gains)
+    gain = {"gain": fmean(gains), "gain_interval": interval, "verdict": verdict(gains, higher)} if gains else {}
     return {
         "model": model,
         "method": role,
@@ -159,9 +160,13 @@ def row(role: str, model: str, results: list[dict[str, Any]], metric: str, gains
 
 
 def markdown(table: list[dict[str, Any]], metric: str) -> str:
-    """Return the rows as a Markdown table, with metrics in percent."""
+    """Return the rows as a Markdown table, with metrics in percent if all are fractions."""
+    fractions = all(0 <= value <= 1 for r in table if "failed" not in r for value in r["values"]) and metric != "rmse"
+    number = percent if fractions else plain_number
+    units = (", %", ", points") if fractions else ("", "")
     lines = [
-        f"| model | method | {metric}, % | gain over alone, points | verdict | parameters | MACs | ms per step |",
+        f"| model | method | {metric}{units[0]} | gain over alone{units[1]} | verdict | parameters | MACs "
+        "| ms per step |",
         "|---|---|---:|---:|---|---:|---:|---:|",
     ]
     for r in table:
@@ -169,12 +174,17 @@ def markdown(table: list[dict[str, Any]], metric: str) -> str:
             reason = " ".join(r["failed"][0].split())
             lines.append(f"| {r['model']} | {r['method']} | {len(r['failed'])} runs failed: {reason} | | | | | |")
             continue
-        gain = percent(r["gain"], r["gain_interval"], "+") if "gain" in r else ""
+        gain = number(r["gain"], r["gain_interval"], "+") if "gain" in r else ""
         lines.append(
-            f"| {r['model']} | {r['method']} | {percent(r[metric], r['interval'])} | {gain} | {r.get('verdict', '')} "
-            f"| {r['parameters']:,} | {r['macs'] / 1e6:.2f} M | {r['step_ms']:.0f} |"
+            f"| {r['model']} | {r['method']} | {number(r[metric], r['interval'])} | {gain} | {r.get('verdict', '')} "
+            f"| {r['parameters']:,} | {r['macs'] / 1e6:.3g} M | {r['step_ms']:.3g} |"
         )
     return "\n".join(lines)
+
+
+def describe(data: dict[str, Any]) -> str:
+    """Return the outputs in words."""
+    return f"values of {', '.join(data['values'])}" if data["values"] else f"{len(data['classes'])} classes"
 
 
 def compact(table: list[dict[str, Any]], metadata: dict[str, Any]) -> str:
@@ -187,6 +197,12 @@ def percent(value: float, bounds: tuple[float, float] | None, sign: str = "") ->
     """Return a fraction in percent, ± half of its interval."""
     half = f" ± {50 * (bounds[1] - bounds[0]):.2f}" if bounds else ""
     return f"{100 * value:{sign}.2f}{half}"
+
+
+def plain_number(value: float, bounds: tuple[float, float] | None, sign: str = "") -> str:
+    """Return a number in its own unit, ± half of its interval."""
+    half = f" ± {(bounds[1] - bounds[0]) / 2:.3g}" if bounds else ""
+    return f"{value:{sign}.5g}{half}"
 
 
 def arguments() -> argparse.Namespace:
@@ -222,7 +238,7 @@ def main() -> None:
         [
             f"# {data['name']}",
             "",
-            f"{data['train']} training and {data['test']} test images, {len(data['classes'])} classes; "
+            f"{data['train']} training and {data['test']} test samples, {describe(data)}; "
             f"mean ± half of the 95 % interval over {args.seeds} seeds; last epoch; test split.",
             f"Each student has {args.epochs} epochs, the teacher {args.teacher_epochs or args.epochs}. "
             "Gains are paired by seed.",

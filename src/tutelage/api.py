@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from torch import nn
 
 from tutelage.config.schema import check
+from tutelage.data.input_views import view_inputs
 from tutelage.data.loading import is_name
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
@@ -68,7 +69,7 @@ class FinishedRun:
 
 
 def distill(
-    student: str | nn.Module | None = None,
+    student: str | Mapping[str, Any] | nn.Module | None = None,
     teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
@@ -79,7 +80,8 @@ def distill(
     """Distil a teacher into a student: train the teacher if needed, the student alone and with it, and compare.
 
     Args:
-        student: a name (`tutelage list models`), a run folder, or a module; data="digits" has a default.
+        student: a name (`tutelage list models`), a run folder, a module, or a mapping {model: …, inputs: …};
+            data="digits" has a default.
         teacher: the same, a mapping or a list of them.
         data: a name (`tutelage list data`), a Data, or map-style Datasets of (image, label) or DataLoaders of such:
             train, (train, test), (train, val, test), or a dict by split; with Datasets, `classes`, `mean`, `std`,
@@ -189,7 +191,7 @@ def resume(
 
 
 def build_cache(
-    student: str | nn.Module | None = None,
+    student: str | Mapping[str, Any] | nn.Module | None = None,
     teacher: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | nn.Module | None = None,
     data: Any = "digits",
     method: Any = "kd",
@@ -246,6 +248,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     loaded = load_data(config, provided.data)
     if isinstance(card, serialization.ModelCard):
         loaded = loaded.column(card.column) if card.column in loaded.columns else loaded
+        loaded = view_inputs(loaded, card.inputs or None)
         if list(card.values) != list(loaded.values.names if loaded.values else ()):
             raise ConfigError(f"{model} estimates {', '.join(card.values) or 'no values'}: set target to the same.")
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):

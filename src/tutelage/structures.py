@@ -38,6 +38,7 @@ class Batch:
         columns: the number of classes of each label column, if the targets are (B, K) with a column for each of K
             tasks; a response has the columns' logits side by side, and a target below 0 is unknown.
         extras: other inputs that a loss may require by keyword.
+        views: the same samples as models with other inputs see them, by name.
 
     Example:
         >>> import torch
@@ -54,6 +55,7 @@ class Batch:
     view: int | None = None
     columns: tuple[int, ...] = ()
     extras: dict[str, Any] = field(default_factory=dict)
+    views: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """Return the batch on a device; 4-D inputs in `memory_format` if given."""
@@ -63,8 +65,9 @@ class Batch:
 
         inputs = move(self.inputs, device)
         inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
+        views = {name: shape(x) for name, x in move(self.views, device).items()}
         targets, index, extras = (move(value, device) for value in (self.targets, self.index, self.extras))
-        return replace(self, inputs=inputs, targets=targets, index=index, extras=extras)
+        return replace(self, inputs=inputs, targets=targets, index=index, extras=extras, views=views)
 
     def available(self) -> dict[str, Any]:
         """Return the inputs that a loss may require by keyword, by name."""
@@ -84,8 +87,8 @@ class Batch:
             return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
 
         inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
-        extras = {name: of(value) for name, value in self.extras.items()}
-        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), extras=extras)
+        extras, views = ({name: of(x) for name, x in values.items()} for values in (self.extras, self.views))
+        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), extras=extras, views=views)
 
     def __len__(self) -> int:
         first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))

@@ -188,7 +188,10 @@ def test_an_image_folder_takes_its_own_classes(tmp_path):
 # other kinds than can be meant
 
 WRONG = [
-    ({"student": 42}, r"student=42 \(int\): expected a model's name, a run folder, or a torch.nn.Module object"),
+    (
+        {"student": 42},
+        r"student=42 \(int\): expected a model's name, a run folder, a torch.nn.Module object, or a mapping",
+    ),
     ({"student": Plain}, r"student=<class .*Plain.*: expected .* object"),
     ({"student": ["cnn2"]}, "student=a list of 1"),
     ({"student": torch.zeros(2)}, "student=a float32 tensor"),
@@ -257,7 +260,7 @@ def test_a_lone_dataset_is_evaluated_on_as_a_whole(tmp_path):
     made = tutelage.train("cnn2", (TRAIN, TEST), out=str(tmp_path / "r"), **KEYS)
     for whole in (TEST, DataLoader(TEST, batch_size=5)):
         figures = tutelage.evaluate(made.folder, whole)
-        assert len(figures.targets) == 12
+        assert len(figures.predictions["targets"]) == 12
         assert figures.values["accuracy"] == made.result["student"]["accuracy"]
 
 

@@ -124,6 +124,13 @@ class Keys(TypedDict, total=False):
     teacher_size: int | str | list[int] | None
     """side, or HEIGHTxWIDTH, to which the teacher's images are resized; None: a run folder's own, or the
     student's"""
+    teacher_inputs: str | list[str] | None
+    """what the teacher gets of samples with several inputs: an input, or a list of a table's columns; None: all
+    columns, or the first input"""
+    student_inputs: str | list[str] | None
+    """what the student gets, likewise"""
+    student_size: int | str | list[int] | None
+    """size of the student's images, if smaller than those of the data and the teacher"""
     teacher_device: str | None
     """the teacher's device, such as cuda:1; None: the student's"""
     student_weights: str | None

@@ -129,6 +129,15 @@ class RunSettings(TrainerSettings):
         description="side, or HEIGHTxWIDTH, to which the teacher's images are resized; None: a run folder's own, or "
         "the student's",
     )
+    teacher_inputs: Annotated[Name | list[Name] | None, InBaseline(None)] = Field(
+        None,
+        description="what the teacher gets of samples with several inputs: an input, or a list of a table's columns; "
+        "None: all columns, or the first input",
+    )
+    student_inputs: Name | list[Name] | None = Field(None, description="what the student gets, likewise")
+    student_size: Size | None = Field(
+        None, description="size of the student's images, if smaller than those of the data and the teacher"
+    )
     teacher_device: ChangesOnResume[FrozenOnly[str | None]] = Field(
         None, description="the teacher's device, such as cuda:1; None: the student's"
     )

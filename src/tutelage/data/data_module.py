@@ -14,13 +14,14 @@ from torch import Tensor
 
 from tutelage.data import alter, modalities
 from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_per_epoch
+from tutelage.data.input_fields import InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch
+from tutelage.structures import Batch, move
 
 SPLITS = ("train", "val", "test")
 
@@ -52,6 +53,9 @@ class DataModule:
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options of its source that it was loaded with (target, group, drop).
+        fields: of samples with several inputs, an `InputField` for each by name; the first is read.
+        input_name, channel_numbers, view, others, full: set by `data.input_views`: the field and the channels that are
+            read, the names that were chosen, other views that batches have too, and the data before the choice.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -84,6 +88,12 @@ class DataModule:
     values: ValueTargets | None = None
     input_names: tuple[str, ...] = ()
     source_options: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, InputField] = field(default_factory=dict)
+    input_name: str = ""
+    channel_numbers: tuple[int, ...] | None = None
+    view: tuple[str, ...] = ()
+    others: Mapping[str, DataModule] = field(default_factory=dict)
+    full: DataModule | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -269,9 +279,11 @@ class DataModule:
         """The inputs' modality."""
         return modalities.find(self.modality)
 
-    def example(self, samples: int = 1) -> Tensor:
-        """Return inputs of zeros, (samples, C, …), to measure networks with."""
-        return self.kind.example(self.channels, self.size, samples)
+    def example(self, samples: int = 1) -> Batch:
+        """Return a batch of zeros, inputs (samples, C, …), to measure networks with."""
+        shapes = {name: (other.kind, other.channels, other.size) for name, other in self.others.items()}
+        views = {name: kind.example(channels, size, samples) for name, (kind, channels, size) in shapes.items()}
+        return Batch(self.kind.example(self.channels, self.size, samples), views=views)
 
     @cached_property
     def _augmentations(self) -> set[str]:
@@ -285,7 +297,7 @@ class DataModule:
     @property
     def is_random(self) -> bool:
         """True if a training sample differs from view to view."""
-        return self.augment != "none" or self.train.is_random
+        return self.augment != "none" or self.train.is_random or any(x.is_random for x in self.others.values())
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
@@ -297,6 +309,7 @@ class DataModule:
         """The sha256 of the data's identity: classes, pixels and targets (files: their names, sizes and targets)."""
         identity = [self.task, self.classes, self.size, *(getattr(self, split).fingerprint() for split in SPLITS)]
         identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
+        identity += [self.view] if self.view else []
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def _check(
@@ -329,15 +342,28 @@ class DataModule:
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
             groups = {} if samples.groups is None else {"groups": samples.groups[index].to(device)}
-            index, x, y = index.to(device), x.to(device), y.to(device)
+            index, x, y = index.to(device), move(x, device), y.to(device)
             mask = y if self.target == "mask" else None
-            if train:
-                x, mask = self.kind.augment(x, mask, index, augmentation, self._augmentations)
-            x, mask = self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
+            address = (index, augmentation, train)
+            views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
+            x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None else self.values.scale(y)
             columns = tuple(self.columns.values())
-            batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups)
+            batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups, views=views)
             yield batch.to(device, memory_format)
+
+    def prepare_inputs(
+        self, raw: Tensor | Mapping[str, Tensor], mask: Tensor | None, index: Tensor, view: ViewSeed, train: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what this view reads of samples' raw inputs, augmented in training, normalised and sized.
+
+        Fields of one size are augmented alike, since the address of their random numbers is the sample's.
+        """
+        x = raw if isinstance(raw, Tensor) else raw[self.input_name or next(iter(raw))]
+        x = x if self.channel_numbers is None else x[:, list(self.channel_numbers)]
+        if train:
+            x, mask = self.kind.augment(x, mask, index, view, self._augmentations)
+        return self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
 
 
 def concatenate_parts(parts: Sequence[Batch]) -> Batch:
@@ -345,10 +371,13 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     targets = [part.targets for part in parts if part.targets is not None]
     index = [part.index for part in parts if part.index is not None]
     inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
+    views = {name: torch.cat([part.views[name] for part in parts]) for name in parts[0].views}
     extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
     if "groups" in parts[0].extras:
         extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
-    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras)
+    return Batch(
+        torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras, views=views
+    )
 
 
 def _at_least(minimum: int, **numbers: int) -> None:

@@ -15,6 +15,7 @@ from tutelage.data.alter import with_crop
 from tutelage.data.batch_sampler import sample_per_class, stratified_permutation
 from tutelage.data.data_module import DataModule
 from tutelage.data.grouping import refuse_shared_groups, split_groups
+from tutelage.data.input_fields import InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
@@ -34,7 +35,8 @@ class SourceData:
     """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user.
 
     modality, target: as in DataModule. value_names: the names of the values, for a regression. input_names: of the
-    inputs' channels, such as a table's columns.
+    inputs' channels, such as a table's columns. fields: of samples with several inputs, the modality and size of each;
+    the first is what `modality` and `size` describe.
     """
 
     task: str
@@ -49,6 +51,7 @@ class SourceData:
     target: str = "label"
     value_names: Sequence[str] = ()
     input_names: Sequence[str] = ()
+    fields: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
 
 
 def multi_task_data(
@@ -157,18 +160,19 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
 
 
 def channel_mean_std(
-    samples: Split, limit: int = 500, kind: Modality | None = None
+    samples: Split, limit: int = 500, kind: Modality | None = None, field_name: str | None = None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the mean and standard deviation per channel, of bytes as fractions of 255; of a constant channel, 1.
 
-    kind: the inputs' modality (None: images).
+    kind: the inputs' modality (None: images). field_name: the field, of samples with several.
 
     limit: number of evenly spaced samples that are used if they are read from files.
     """
     count = len(samples) if isinstance(samples, InMemorySplit) else min(limit, len(samples))
     order = torch.linspace(0, len(samples) - 1, count, dtype=torch.float64).long()
     pixels, total, squares, top = 0, torch.zeros(()), torch.zeros(()), 1.0
-    for images, _ in samples.read([order[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
+    for inputs, _ in samples.read([order[i : i + 50] for i in range(0, count, 50)], ViewSeed()):
+        images = inputs if field_name is None else inputs[field_name]
         top = 1.0 if images.is_floating_point() else 255.0
         x = images.double().movedim(1, 0).flatten(1)
         pixels, total, squares = pixels + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
@@ -243,7 +247,10 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
                 )
     scale = source.scale
     kind = modalities.find(source.modality)
-    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train, kind=kind)
+    fields = {name: _measured_field(train, name, *form) for name, form in source.fields.items()}
+    first = next(iter(fields.values()), None)
+    measured = channel_mean_std(train, kind=kind) if first is None else (first.mean, first.std)
+    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else measured
     values = None if train.values is None else ValueTargets.measure(name, source.value_names, train.values)
     return DataModule(
         name=name,
@@ -264,4 +271,10 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         target=source.target,
         values=values,
         input_names=tuple(source.input_names),
+        fields=fields,
     )
+
+
+def _measured_field(train: Split, name: str, modality: str, size: tuple[int, ...]) -> InputField:
+    mean, std = channel_mean_std(train, kind=modalities.find(modality), field_name=name)
+    return InputField(modality, len(mean), size, mean, std)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tutelage.data.alter import apply_policies
 from tutelage.errors import DataError
+from tutelage.structures import Inputs
 
 IGNORE = 255
 """The target of unlabelled pixels."""
@@ -87,10 +89,8 @@ class Split(ABC):
         raise DataError(f"{type(self).__name__}: its samples have no label columns; remove the column.")
 
     @abstractmethod
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over batches of sample numbers, yielding inputs (B, C, …) and targets (B, …)."""
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
+        """Iterate over batches of sample numbers, yielding inputs (B, C, …), by name if several, and targets (B, …)."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -98,24 +98,25 @@ class Split(ABC):
 
 
 class InMemorySplit(Split):
-    """Inputs (N, C, …) and targets in memory.
+    """Inputs (N, C, …), or several such by field, and targets in memory.
 
     targets: classes (N,), label columns (N, K) or masks (N, H, W), of integers; or values (N, T), of floats.
     rows: the rows in use (None: all). groups: (N,) the group of each row.
     """
 
     def __init__(
-        self, inputs: Tensor, targets: Tensor, rows: Tensor | None = None, groups: Tensor | None = None
+        self, inputs: Inputs, targets: Tensor, rows: Tensor | None = None, groups: Tensor | None = None
     ) -> None:
         self.inputs, self.targets, self.all_groups = inputs, targets, groups
-        self.rows = torch.arange(len(inputs)) if rows is None else rows
+        self.rows = torch.arange(len(targets)) if rows is None else rows
         self.labels = targets[self.rows].long() if targets.dim() == 1 else None
         self.groups = None if groups is None else groups[self.rows]
 
     @property
     def image_size(self) -> tuple[int, int] | None:
         """The height and width of the stored images; None for other inputs."""
-        return (self.inputs.shape[2], self.inputs.shape[3]) if self.inputs.dim() == 4 else None
+        x = self.inputs
+        return (x.shape[2], x.shape[3]) if isinstance(x, Tensor) and x.dim() == 4 else None
 
     @property
     def strata(self) -> Tensor | None:
@@ -141,26 +142,32 @@ class InMemorySplit(Split):
         """Select rows; the memory is shared."""
         return type(self)(self.inputs, self.targets, self.rows[rows], self.all_groups)
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
         """Yield copies of the rows with the view's policies applied; `workers` has no effect."""
         for batch in batches:
             rows = self.rows[batch]
-            inputs, targets = self.inputs[rows], self.targets[rows]
-            if augmentation.policies:
+            targets = self.targets[rows]
+            inputs = _map_inputs(self.inputs, partial(torch.index_select, dim=0, index=rows))
+            if augmentation.policies and isinstance(inputs, Tensor):
                 inputs = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(inputs, batch, strict=True)])
             yield inputs, targets if targets.is_floating_point() else targets.long()
 
     def fingerprint(self) -> str:
         """Hash every input value, target and group."""
-        digest = hashlib.sha256(str(tuple(self.inputs.shape[1:])).encode())
+        shapes: Any = _map_inputs(self.inputs, lambda x: tuple(x.shape[1:]))
+        digest = hashlib.sha256(str(shapes).encode())
         for inputs, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
-            digest.update(inputs.numpy().data)
+            for x in [inputs] if isinstance(inputs, Tensor) else inputs.values():
+                digest.update(x.numpy().data)
             digest.update(targets.numpy().data)
         if self.groups is not None:
             digest.update(self.groups.numpy().data)
         return digest.hexdigest()
+
+
+def _map_inputs(inputs: Inputs, change: Callable[[Tensor], Any]) -> Any:
+    """Return the change of the inputs, field by field if there are several."""
+    return change(inputs) if isinstance(inputs, Tensor) else {name: change(x) for name, x in inputs.items()}
 
 
 class ClassSubset(Split):
@@ -189,9 +196,7 @@ class ClassSubset(Split):
         """Select some of the samples."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
         """Yield images unchanged and targets with the new class numbers."""
         for images, targets in self.samples.read(batches, augmentation, workers):
             yield images, self.numbers[targets]

@@ -36,6 +36,7 @@ class ModelCard:
         centred: whether by cropping the centre, as photos are.
         modality: the kind of its inputs.
         source_options: the options that its data was loaded with.
+        inputs: the field, or the channels, of its data that it gets; () for the first field, whole.
         values: of a regression, the names, means and standard deviations of its targets, which scale its outputs.
     """
 
@@ -56,6 +57,7 @@ class ModelCard:
     modality: str = "image"
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     source_options: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
 
     @property
     def preprocess(self) -> Callable[[Any], Tensor]:
@@ -102,6 +104,7 @@ def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
         data.modality,
         {} if values is None else dict(zip(values.names, zip(values.mean, values.std, strict=True), strict=True)),
         dict(data.source_options),
+        data.view,
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
-from tutelage.structures import Inputs, Outputs, response_of
+from tutelage.structures import Batch, Inputs, Outputs, response_of
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -113,6 +113,12 @@ def apply_model(model: nn.Module, inputs: Inputs) -> Any:
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
     """Call the model and return its response, such as logits (B, C)."""
     return response_of(apply_model(model, inputs))
+
+
+def respond(model: nn.Module, batch: Batch) -> Tensor:
+    """Return a model's response to a batch; one that chooses its inputs from the batch has a method `respond`."""
+    choose = getattr(model, "respond", None)
+    return compute_response(model, batch.inputs) if choose is None else choose(batch)
 
 
 def layer_norm_widths(model: nn.Module) -> set[int]:

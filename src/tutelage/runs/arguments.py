@@ -125,7 +125,10 @@ SPLITS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}
 """The splits of a tuple of Datasets, by its length."""
 
 ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "student": (_is_network, "a model's name, a run folder, or a torch.nn.Module object"),
+    "student": (
+        lambda value: _is_network(value) or isinstance(value, Mapping),
+        "a model's name, a run folder, a torch.nn.Module object, or a mapping {model: …}",
+    ),
     "teacher": (
         lambda value: _is_network(value) or isinstance(value, Mapping) or _are_teachers(value),
         "a model's name, a run folder, a torch.nn.Module, a mapping {model: …} or {name: …}, or a list of names",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -12,6 +12,7 @@ from tutelage.config.schema import Config
 from tutelage.objective.terms import Terms
 from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.teachers import TeacherFactory
+from tutelage.utils.key_types import Size
 
 
 class RunBuilder:
@@ -24,6 +25,10 @@ class RunBuilder:
     def for_column(self, column: str | None) -> RunBuilder:
         """Return the builder for one label column of the data; None for all columns."""
         return RunBuilder(self.networks.for_column(column))
+
+    def for_view(self, inputs: str | Sequence[str] | None, size: Size | None = None) -> RunBuilder:
+        """Return the builder for a model that gets these inputs, at this size."""
+        return RunBuilder(self.networks.for_view(inputs, size))
 
     def terms(self, config: Config, add_task_loss: bool = True, first: Mapping[str, Tensor] | None = None) -> Terms:
         """Build a method's terms, with the task's loss in addition where `add_task_loss` and the method has none.

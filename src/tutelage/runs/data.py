@@ -6,6 +6,7 @@ from tutelage import data as datasets
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
+from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 
@@ -32,6 +33,11 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             "pass its Dataset."
         )
     return data if config.column is None else data.column(config.column)
+
+
+def with_teacher_views(data: DataModule, config: Config) -> DataModule:
+    """Return the data, whose batches have the views of the configuration's teachers that see other inputs."""
+    return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()])
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:

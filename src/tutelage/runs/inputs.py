@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,8 @@ from torch import nn
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
-from tutelage.data.preparation import select_classes
+from tutelage.data.input_views import same_view, view_inputs
+from tutelage.data.preparation import height_and_width, select_classes
 from tutelage.errors import ConfigError
 from tutelage.objective.spec import Method
 from tutelage.runs.data import load_data
@@ -19,6 +21,7 @@ from tutelage.training.callbacks import Callback
 from tutelage.training.events import Message
 from tutelage.training.fabric import make_fabric
 from tutelage.utils import registry
+from tutelage.utils.key_types import Size
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -70,6 +73,14 @@ class RunInputs:
         """Return the data with the classes of a phase's configuration."""
         same = config.classes is None or config.classes == self.config.classes
         return self.data if same else select_classes(self.data, config.classes or [])
+
+    def for_view(self, inputs: str | Sequence[str] | None, size: Size | None = None) -> RunInputs:
+        """Return the same inputs with the data as a model sees it that gets these inputs, at this size.
+
+        Raises: ConfigError for an unknown input.
+        """
+        data = view_inputs(self.data, inputs, None if size is None else height_and_width(size))
+        return self if same_view(data, self.data) else replace(self, data=data)
 
     def for_column(self, column: str | None) -> RunInputs:
         """Return the same inputs for one label column of the data; None for all columns."""

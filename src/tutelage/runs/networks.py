@@ -36,6 +36,11 @@ class NetworkLoader:
         inputs = self.inputs.for_column(column)
         return self if inputs is self.inputs else NetworkLoader(inputs, RunPlan(inputs), self.storage)
 
+    def for_view(self, inputs: str | Sequence[str] | None, size: Size | None = None) -> NetworkLoader:
+        """Return the loader for a model that gets these inputs, at this size; None: all, as the data has them."""
+        viewed = self.inputs.for_view(inputs, size)
+        return self if viewed is self.inputs else NetworkLoader(viewed, self.plan, self.storage)
+
     def network(
         self,
         name: Any,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tutelage.data.data_module import DataModule
 from tutelage.errors import CheckpointError, ModelError
 from tutelage.models import serialization
-from tutelage.nn.feature_extractor import compute_response, eval_no_grad
+from tutelage.nn.feature_extractor import eval_no_grad, respond
 from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
 from tutelage.runs import examples
@@ -143,7 +143,7 @@ def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:
     parameter, model = next(network.parameters(), torch.zeros(())), as_network(network)
     batch = next(data.batches("test", 1, train=False, device=parameter.device))
     with eval_no_grad(model):
-        return task.response(compute_response(model, batch.inputs), batch)
+        return task.response(respond(model, batch), batch)
 
 
 def fits_task(network: nn.Module, data: DataModule, task: Task) -> bool:

@@ -155,6 +155,8 @@ def _teacher_overrides(config: Config) -> Spec:
         "epochs": config.teacher_epochs or config.epochs,
         "lr": config.teacher_lr or config.lr,
         "scheme": config.teacher_scheme or "offline",
+        "student_inputs": config.teacher_inputs,
+        "student_size": None,
     }
 
 

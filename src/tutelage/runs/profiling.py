@@ -10,9 +10,10 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
+from tutelage.nn.feature_extractor import respond
 from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch, Outputs
 from tutelage.teachers.base import Teacher
@@ -24,7 +25,7 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 class _ResponseOf(nn.Module):
-    """Wraps a teacher as a module of inputs alone."""
+    """Wraps a teacher as a module that returns its response alone, to inputs or to a batch."""
 
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
@@ -32,6 +33,10 @@ class _ResponseOf(nn.Module):
 
     def forward(self, inputs: Any) -> Outputs:
         return self.teacher(Batch(inputs))
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response to a batch, of which the teacher may see another view."""
+        return self.teacher(batch).response
 
 
 def as_network(network: nn.Module) -> nn.Module:
@@ -41,15 +46,15 @@ def as_network(network: nn.Module) -> nn.Module:
 
 def latency(network: nn.Module, data: DataModule, passes: int = 20, seconds: float = 0.5) -> float:
     """Return the milliseconds of one sample's forward: the median over some passes, without the first two."""
-    x = data.example().to(device_of(network))
+    batch = data.example().to(device_of(network))
     times: list[float] = []
     network, begun = as_network(network).eval(), time.perf_counter()
     with torch.no_grad():
         while len(times) < 5 or (len(times) < passes and time.perf_counter() - begun < seconds):
             start = time.perf_counter()
-            network(x)
-            if x.is_cuda:
-                torch.cuda.synchronize(x.device)
+            respond(network, batch)
+            if device_of(network).type == "cuda":
+                torch.cuda.synchronize(device_of(network))
             times.append(1000 * (time.perf_counter() - start))
     return median(times[2:])
 
@@ -58,9 +63,9 @@ def macs(network: nn.Module, data: DataModule) -> int:
     """Return the multiply–accumulates of one sample's forward."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    x = data.example().to(device_of(network))
+    batch = data.example().to(device_of(network))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        as_network(network).eval()(x)
+        respond(as_network(network).eval(), batch)
     return counter.get_total_flops() // 2
 
 

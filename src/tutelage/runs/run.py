@@ -20,6 +20,7 @@ from tutelage.models import serialization
 from tutelage.nn.feature_extractor import FeatureExtractor
 from tutelage.runs import environment, results, teacher_skill
 from tutelage.runs.builder import RunBuilder
+from tutelage.runs.data import with_teacher_views
 from tutelage.runs.dry_run import DryRun, dry_run
 from tutelage.runs.folder import make_run_folder, next_free_folder
 from tutelage.runs.inputs import Provided, RunInputs
@@ -172,7 +173,9 @@ class Run:
         """Evaluate a teacher that came trained, and write its folder."""
         folder = self.folder / "teacher"
         if not (folder / "phase.json").exists():
-            teacher = self.builder.teachers.teacher(self.config, 0, self.inputs.data)
+            inputs = self.inputs.for_view(self.config.student_inputs, self.config.student_size)
+            data = with_teacher_views(inputs.data, self.config)
+            teacher = self.builder.teachers.teacher(self.config, 0, data)
             teacher = with_prefetch(teacher, self.config.teacher_ahead, self.config.teacher_device)
             assert teacher is not None
             teacher.to(self.fabric.device)
@@ -182,7 +185,7 @@ class Run:
                 {"teacher": teacher},
                 None,
                 None,
-                self.inputs.data,
+                data,
                 self.inputs.task,
                 {"teacher": " + ".join(self.config.teacher_names)},
                 self.config.batch_size,

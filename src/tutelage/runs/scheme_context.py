@@ -19,6 +19,7 @@ from tutelage.errors import ConfigError
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
 from tutelage.runs.builder import RunBuilder
+from tutelage.runs.data import with_teacher_views
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import Phase
 from tutelage.runs.teacher_cache import refuse_changing, with_cache
@@ -40,9 +41,10 @@ class RunSchemeContext:
 
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
         self.run_builder, self.phase = builder, phase
-        self.builder = builder.for_column(phase.overrides.get("column"))
-        self.inputs, self.networks, self.teachers = self.builder.inputs, self.builder.networks, self.builder.teachers
         self.config: Config = builder.plan.config_for(phase)
+        view = self.config.student_inputs, self.config.student_size
+        self.builder = builder.for_column(phase.overrides.get("column")).for_view(*view)
+        self.inputs, self.networks, self.teachers = self.builder.inputs, self.builder.networks, self.builder.teachers
         self.settings: TrainerSettings = self.config
         self.peers = len(self.config.each_peer)
         self.method = None if self.config.method == Config.model_fields["method"].default else self.config.method
@@ -59,9 +61,10 @@ class RunSchemeContext:
 
     @cached_property
     def data(self) -> DataModule:
-        """The run's data, normalised as the first network expects it."""
+        """The run's data, normalised as the first network expects it, with the views of teachers of other inputs."""
         assert self._first_network is not None, "a scheme builds its first network before it reads the data"
-        return self.networks.with_normalisation_of(self._first_network, self.inputs.data_with(self.config))
+        data = self.networks.with_normalisation_of(self._first_network, self.inputs.data_with(self.config))
+        return with_teacher_views(data, self.config)
 
     def hold_out(self, share: float) -> DataModule:
         """Take a stratified share of the training samples out of the data; return the data with those for training."""

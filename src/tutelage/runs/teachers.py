@@ -9,6 +9,7 @@ from torch import nn
 
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
+from tutelage.data.input_views import same_view, view_inputs, view_key
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.runs.loaded_network import LoadedNetwork
@@ -47,12 +48,13 @@ class TeacherFactory:
         if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
-            network = self.networks.load_phase(
+            network = self.networks.for_view(config.teacher_inputs).load_phase(
                 "teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights
             )
             return self.frozen(network, config, data)
         provided = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
-        network = self.networks.network(config.teacher, config.teacher_weights, provided, number, config.teacher_size)
+        loader = self.networks.for_view(config.teacher_inputs)
+        network = loader.network(config.teacher, config.teacher_weights, provided, number, config.teacher_size)
         return self.frozen(self.networks.with_teacher_normalisation(network, config), config, data)
 
     def members(self, config: Config, number: int) -> list[LoadedNetwork]:
@@ -60,9 +62,9 @@ class TeacherFactory:
         result = []
         columns = column_of_each_teacher(config.teacher_names, self.data)
         for i, (teacher, column) in enumerate(zip(config.each_teacher(), columns, strict=True)):
-            factory = TeacherFactory(self.networks.for_column(column))
+            factory = TeacherFactory(self.networks.for_column(column).for_view(teacher.teacher_inputs))
             network = self.networks.with_teacher_normalisation(factory.member(i, teacher, number), teacher)
-            if factory.inputs is not self.inputs:
+            if column is not None and column != self.data.column_name:
                 refuse_other_column(str(teacher.teacher), getattr(network.model, "card", None), factory.data)
                 network = replace(network, classes=tuple(f"{column}={c}" for c in factory.data.classes))
             result.append(network)
@@ -123,22 +125,25 @@ class TeacherFactory:
     def frozen(self, network: LoadedNetwork, config: Config, data: DataModule) -> Frozen:
         """Return a frozen teacher that gets its images normalised, and of the size, as it requires them."""
         refuse_precision(config.teacher_precision, config.teacher_device or str(self.inputs.fabric.device))
-        side, size = None if network.size == data.size else network.size, config.teacher_size
+        seen = view_inputs(data, config.teacher_inputs)
+        seen = data if same_view(seen, data) else seen
+        side, size = None if network.size == seen.size else network.size, config.teacher_size
         options: Any = {
             "precision": config.teacher_precision,
             "folded": config.teacher_fold,
             "size": parse_size(size) if isinstance(size, str) else size or side,
             "untrained": network.untrained,
+            "view": "" if seen is data else view_key(seen),
         }
         if data.values is not None and network.values not in (None, data.values):
             options["rescale"] = data.values.conversion_from(network.values)
-        teacher_data = self.networks.with_normalisation_of(network, data)
-        if (teacher_data.mean, teacher_data.std) == (data.mean, data.std):
+        teacher_data = self.networks.with_normalisation_of(network, seen)
+        if (teacher_data.mean, teacher_data.std) == (seen.mean, seen.std):
             return Frozen(network.model, self.task, **options)
-        scale = [s / t for s, t in zip(data.std, teacher_data.std, strict=True)]
+        scale = [s / t for s, t in zip(seen.std, teacher_data.std, strict=True)]
         shift = [
             (s_mean - t_mean) / t_std
-            for s_mean, t_mean, t_std in zip(data.mean, teacher_data.mean, teacher_data.std, strict=True)
+            for s_mean, t_mean, t_std in zip(seen.mean, teacher_data.mean, teacher_data.std, strict=True)
         ]
         return Frozen(network.model, self.task, scale, shift, **options)
 

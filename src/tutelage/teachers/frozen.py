@@ -41,6 +41,7 @@ class Frozen(ConvertibleModule, Teacher):
         size: the side, or height and width, in pixels to which images are resized bilinearly; None: not resized. Other
             inputs have no size to choose.
         untrained: a description of the layers that are untrained; empty if there are none.
+        view: the name of the batch's view that the network gets (`Batch.views`); empty: the inputs.
         rescale: factors and summands per output, if the network's estimates are scaled in another way than the batch's
             targets.
 
@@ -66,6 +67,7 @@ class Frozen(ConvertibleModule, Teacher):
         folded: bool = False,
         size: int | tuple[int, int] | None = None,
         untrained: str = "",
+        view: str = "",
         rescale: tuple[Sequence[float], Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
@@ -82,6 +84,7 @@ class Frozen(ConvertibleModule, Teacher):
         self.folded = folded
         self.size = size
         self.untrained = untrained
+        self.view = view
         self.checked = False
         self.metadata: dict[str, Any] = {}
         self.rescale: Tensor | None
@@ -92,7 +95,7 @@ class Frozen(ConvertibleModule, Teacher):
 
     def adapt_inputs(self, batch: Batch) -> Batch:
         """Return the batch normalised and resized for this network."""
-        x = batch.inputs
+        x = batch.views[self.view] if self.view else batch.inputs
         if not isinstance(x, Tensor):
             return batch
         if self.scale is not None and self.shift is not None:
@@ -170,6 +173,7 @@ class Frozen(ConvertibleModule, Teacher):
             "precision": str(self.dtype),
             "folded": self.folded,
             **({} if self.size is None else {"size": self.size}),
+            **({"view": self.view} if self.view else {}),
             **({} if self.rescale is None else {"rescale": self.rescale.tolist()}),
         }
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
 from tutelage.losses.base import Loss
-from tutelage.nn.feature_extractor import compute_response, eval_no_grad
+from tutelage.nn.feature_extractor import eval_no_grad, respond
 from tutelage.objective.reduction import mean
 from tutelage.structures import Batch
 from tutelage.tasks.base import Task
@@ -86,7 +86,7 @@ def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
     Raises: ModelError if one sample doesn't fit.
     """
     try:
-        return compute_response(model, batch.inputs)
+        return respond(model, batch)
     except torch.OutOfMemoryError as error:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error

@@ -28,13 +28,17 @@ class Modality(ABC):
     crops: ClassVar[tuple[str, ...]] = ("none",)
     takes_policies: ClassVar[bool] = False
 
+    def takes(self, word: str) -> bool:
+        """Return whether an augmentation is defined for this modality; functions of the user's are."""
+        return self.takes_policies or word in self.crops or word.startswith("python:")
+
     def refuse_augment(self, data: str, words: Collection[str]) -> None:
-        """Refuse augmentations that aren't defined for this modality; functions of the user's are.
+        """Refuse augmentations that aren't defined for this modality.
 
         Raises: ConfigError.
         """
-        other = [word for word in words if word not in self.crops and not word.startswith("python:")]
-        if other and not self.takes_policies:
+        other = [word for word in words if not self.takes(word)]
+        if other:
             allowed = ", ".join((*self.crops, "python:MODULE:FUNCTION"))
             raise ConfigError(f"data {data!r}: augment={'+'.join(other)} isn't for {self.name} data: use {allowed}.")
 

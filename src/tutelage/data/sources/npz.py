@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tutelage.data import modalities, multitask_targets
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
 from tutelage.data.splits import InMemorySplit
-from tutelage.errors import ConfigError, DataError, plain, unknown
+from tutelage.errors import DataError, plain
+from tutelage.structures import Inputs
 
 NAMES = {
-    "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, series, voxels or rows; `classes` "
-    "there or in classes.json"
+    "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, rows, volumes; classes or values"
 }
 
 SPLITS = ("train", "val", "test")
@@ -30,50 +33,95 @@ def suits(path: Path) -> bool:
 
 
 def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
-    """Load x, and y (N,) integers from 0.
+    """Load x and y of each split.
 
-    x are images (N, H, W), (N, H, W, C) or (N, C, H, W), uint8 or floats in [0, 1]; voxels (N, C, D, H, W) or rows of a
-    table (N, C) of any numbers; or what the array `modality` names: with "series" they are (N, C, T) or (N, T).
-    With `columns`, the names of K labels: y (N, K), -1 or -100 for a missing label, and class names in classes_NAME.
+    x: images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3, uint8 or floats in [0, 1]; table rows (N, F); volumes
+    (N, C, D, H, W); or, with an array `modality` that names it ("series", "image" of any channels …), (N, C, …) of that
+    modality, uint8 or floats of any scale; without C they have one channel.
+    y: (N,) integers from 0, one class each; with `columns`, the names of K labels, (N, K), -1 or -100 for a missing
+    label, and class names in classes_NAME; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
+    With `inputs`, the names of several inputs of each sample: arrays NAME_train … in place of x_train, each with its
+    modality in modality_NAME if its shape doesn't tell it; models get the first, unless they choose (student_inputs).
+    groups_train …: (N,) integers; samples of one group must be in one split.
     """
     path = to_path(where)
     arrays = _arrays(path)
-    for key in ("x_train", "y_train"):
+    names = [str(name) for name in arrays["inputs"].flatten()] if "inputs" in arrays else ["x"]
+    for key in (*(f"{name}_train" for name in names), "y_train"):
         if key not in arrays:
             raise DataError(
-                f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save x_train and y_train."
+                f"{plain(path)}: no array {key!r}, only {', '.join(arrays) or 'none'}: save {names[0]}_train and "
+                "y_train."
             )
+    by_field = {name: _field(path, name, arrays) for name in names}
+    modality, shape = _modality(names[0], arrays), tuple(by_field[names[0]]["train"].shape[1:])
+    inputs = {split: _joined(by_field, split) for split in by_field[names[0]]}
+    augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
+    if size is not None and modality != "image":
+        raise DataError(f"{plain(path)}: size={size}: only images are resized, and this is {modality} data.")
+    fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names[:50]}
+    form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
+    more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
+    if arrays["y_train"].dtype.kind == "f" or "values" in arrays:
+        value_names = _value_names(path, arrays)
+        targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
+        splits = _splits(path, arrays, inputs, targets)
+        return SourceData("regression", (), splits=splits, target="values", value_names=value_names, **form, **more)
     class_names = multitask_targets.column_class_names(path, arrays) if "columns" in arrays else {}
     classes = () if class_names else _classes(path, arrays, int(_labels(path, "y_train", arrays["y_train"]).max()) + 1)
     sizes = [len(names) for names in class_names.values()] or [len(classes)]
-    modality = _modality(path, arrays)
-    splits = {s: _split(path, arrays, s, sizes, modality) for s in SPLITS if f"x_{s}" in arrays}
-    shape = splits["train"].inputs.shape[1:]
-    for split, samples in splits.items():
-        if samples.inputs.shape[1:] != shape:
+    splits = _splits(path, arrays, inputs, {s: _class_labels(path, arrays, s, sizes) for s in inputs})
+    if class_names:
+        return replace(multi_task_data(class_names, splits=splits, **form), **more)
+    return SourceData("classification", classes, splits=splits, **form, **more)
+
+
+def _field(path: Path, name: str, arrays: dict[str, Array]) -> dict[str, Tensor]:
+    """Return one input of each split.
+
+    Raises: DataError if the splits' samples differ in shape.
+    """
+    modality = _modality(name, arrays)
+    inputs = {
+        s: _inputs(path, f"{name}_{s}", arrays[f"{name}_{s}"], modality, arrays)
+        for s in SPLITS
+        if f"{name}_{s}" in arrays
+    }
+    for split, x in inputs.items():
+        if x.shape[1:] != inputs["train"].shape[1:]:
             raise DataError(
-                f"{plain(path)}: samples of train are {tuple(shape)}, of {split} {tuple(samples.inputs.shape[1:])}: "
-                "expected one shape."
+                f"{plain(path)}: samples of train are {tuple(inputs['train'].shape[1:])}, of {split} "
+                f"{tuple(x.shape[1:])}: expected one shape."
             )
-    if size is not None and modality != "image":
-        raise ConfigError(f"data npz:{plain(path)}: size={size}: only images are resized, and this is {modality} data.")
-    augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
-    data = (
-        multi_task_data(class_names, size or tuple(shape[1:]), augment, splits)
-        if class_names
-        else SourceData("classification", classes, size or tuple(shape[1:]), augment, splits)
-    )
-    return replace(data, modality=modality)
+    return inputs
 
 
-def _modality(path: Path, arrays: dict[str, Array]) -> str:
-    """Return the kind of inputs: that of the array `modality`, or else the one that suits the dimensions of x_train."""
-    if "modality" not in arrays:
-        return {2: "table", 5: "volume"}.get(arrays["x_train"].ndim, "image")
-    name = str(arrays["modality"])
-    if name not in modalities.modalities():
-        raise DataError(f"{plain(path)}: {unknown('modality', name, modalities.modalities())}")
-    return name
+def _joined(by_field: Mapping[str, Mapping[str, Tensor]], split: str) -> Inputs:
+    """Return a split's inputs: a tensor, or several by name.
+
+    Raises: DataError if an input lacks the split, or has another number of samples.
+    """
+    inputs = {name: splits.get(split) for name, splits in by_field.items()}
+    present = {name: x for name, x in inputs.items() if x is not None}
+    lengths = {name: len(x) for name, x in present.items()}
+    if len(present) < len(inputs) or len({*lengths.values()}) > 1:
+        missing = ", ".join(f"{name}_{split}" for name in inputs if name not in present)
+        raise DataError(
+            f"npz: {f'there is no {missing}' if missing else f'{split} has {lengths} samples'}: expected all inputs of "
+            "each sample."
+        )
+    return present if len(present) > 1 else next(iter(present.values()))
+
+
+def _modality(name: str, arrays: dict[str, Array]) -> str:
+    """Return the modality that the file names, or the one that the shape of an input tells.
+
+    Raises: ConfigError for an unknown name.
+    """
+    key = "modality" if name == "x" else f"modality_{name}"
+    if key in arrays:
+        return modalities.find(str(arrays[key])).name
+    return {2: "table", 5: "volume"}.get(arrays[f"{name}_train"].ndim, "image")
 
 
 def _arrays(path: Path) -> dict[str, Array]:
@@ -104,7 +152,7 @@ def _classes(path: Path, arrays: dict[str, Array], count: int) -> tuple[str, ...
     return tuple(names)
 
 
-def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
+def _labels(path: Path, key: str, y: Array) -> Tensor:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y):
@@ -117,56 +165,101 @@ def _labels(path: Path, key: str, y: Array) -> torch.Tensor:
     return torch.from_numpy(y.astype(np.int64))
 
 
-def _split(path: Path, arrays: dict[str, Array], split: str, sizes: list[int], modality: str) -> InMemorySplit:
-    """Return one split's arrays; sizes: each label column's number of classes."""
-    if f"y_{split}" not in arrays:
-        raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
-    x, key = arrays[f"x_{split}"], f"y_{split}"
+def _class_labels(path: Path, arrays: dict[str, Array], split: str, sizes: list[int]) -> Tensor:
+    """Return one split's labels; sizes: each label column's number of classes."""
+    key = _target_key(path, arrays, split)
     y = (
         multitask_targets.column_labels(path, key, arrays[key])
         if "columns" in arrays
         else _labels(path, key, arrays[key])
     )
-    if len(x) != len(y):
-        raise DataError(f"{plain(path)}: {len(x)} inputs in x_{split}, {len(y)} labels in y_{split}: expected as many.")
     if y.dim() == 2 and y.shape[1] != len(sizes):
         raise DataError(f"{plain(path)}: {key} has {y.shape[1]} label columns, y_train {len(sizes)}: expected as many.")
     for top, classes in zip(y.view(len(y), -1).amax(0).tolist(), sizes, strict=True):
         if top >= classes:
             raise DataError(f"{plain(path)}: {key} has the label {top}, beyond the {classes} classes of train.")
-    if modality == "image":
-        return InMemorySplit(_images(path, f"x_{split}", x), y)
-    return InMemorySplit(_numbers(path, f"x_{split}", x, modality), y)
+    return y
 
 
-def _numbers(path: Path, key: str, x: Array, modality: str) -> torch.Tensor:
-    """Convert inputs that aren't images to (N, C, …), uint8 or float32; a missing dimension of channels is added."""
-    dimensions = modalities.find(modality).positions + 2
-    if x.ndim == dimensions - 1 > 1:
-        x = x[:, None]
+def _target_key(path: Path, arrays: dict[str, Array], split: str) -> str:
+    """Return the name of a split's targets."""
+    if f"y_{split}" not in arrays:
+        raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
+    return f"y_{split}"
+
+
+def _value_names(path: Path, arrays: dict[str, Array]) -> tuple[str, ...]:
+    """Return the names of the values to estimate."""
+    y = arrays["y_train"]
+    count = y.shape[1] if y.ndim == 2 else 1
+    if "values" not in arrays:
+        return ("y",) if count == 1 else tuple(f"y{number}" for number in range(count))
+    names = tuple(map(str, arrays["values"].flatten()))
+    if len(names) != count or len({*names}) < count:
+        raise DataError(f"{plain(path)}: values names {names}, and y_train has {count}: expected a name for each.")
+    return names
+
+
+def _values(path: Path, key: str, arrays: dict[str, Array], count: int) -> Tensor:
+    """Return one split's values to estimate, (N, T) float64."""
+    _target_key(path, arrays, key.removeprefix("y_"))
+    y = arrays[key].reshape(len(arrays[key]), -1) if arrays[key].ndim in (1, 2) else arrays[key]
+    if y.ndim != 2 or y.shape[1] != count or y.dtype.kind not in "iuf":
+        raise DataError(f"{plain(path)}: {key} is {y.dtype} of shape {y.shape}: expected numbers (N, {count}).")
+    if not np.isfinite(y).all():
+        row = int(np.flatnonzero(~np.isfinite(y).all(1))[0])
+        raise DataError(f"{plain(path)}: {key}, row {row}, is {y[row].tolist()}: expected finite numbers.")
+    return torch.from_numpy(y.astype(np.float64))
+
+
+def _splits(
+    path: Path, arrays: dict[str, Array], inputs: Mapping[str, Inputs], targets: Mapping[str, Tensor]
+) -> dict[str, InMemorySplit]:
+    """Return the splits, with their groups if there are any."""
+    splits = {}
+    for split, x in inputs.items():
+        y, groups = targets[split], arrays.get(f"groups_{split}")
+        count = len(x) if isinstance(x, Tensor) else len(next(iter(x.values())))
+        if count != len(y):
+            raise DataError(
+                f"{plain(path)}: {count} samples in x_{split}, {len(y)} targets in y_{split}: expected as many."
+            )
+        if groups is not None and (groups.shape != (count,) or groups.dtype.kind not in "iu"):
+            raise DataError(f"{plain(path)}: groups_{split} is {groups.dtype} {groups.shape}: expected integers (N,).")
+        numbers = None if groups is None else torch.from_numpy(groups.astype(np.int64))
+        splits[split] = InMemorySplit(x, y, groups=numbers)
+    return splits
+
+
+def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Array]) -> Tensor:
+    """Convert inputs to (N, C, …), uint8 or float32."""
+    name = key.rpartition("_")[0]
+    if modality == "image" and ("modality" if name == "x" else f"modality_{name}") not in arrays:
+        return _images(path, key, x)
+    dimensions = 2 + modalities.find(modality).positions
+    x = x[:, None] if x.ndim == dimensions - 1 > 1 else x
     if x.ndim != dimensions or 0 in x.shape:
-        raise DataError(
-            f"{plain(path)}: {key} has shape {x.shape}: expected {dimensions} dimensions for {modality} data, samples "
-            "and channels first."
-        )
-    if x.dtype.kind not in "biuf":
+        form = ", ".join("NCDHW"[:dimensions] if modality != "series" else "NCT")
+        raise DataError(f"{plain(path)}: {key} has shape {x.shape}: expected ({form}) for {modality} data.")
+    x = x.astype(np.uint8) if x.dtype.kind == "b" else x
+    if x.dtype.kind not in "iuf":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected numbers.")
-    if not np.isfinite(x).all():
-        raise DataError(f"{plain(path)}: {key} has NaN or infinite values: replace them.")
-    return torch.from_numpy(np.ascontiguousarray(x.astype(np.uint8 if x.dtype.kind == "b" else np.float32)))
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        row = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))[0])
+        raise DataError(f"{plain(path)}: {key}, row {row}, has NaN or infinite values: replace them.")
+    is_bytes = x.dtype == np.uint8 and modality != "table"
+    return torch.from_numpy(np.ascontiguousarray(x if is_bytes else x.astype(np.float32)))
 
 
-def _images(path: Path, key: str, x: Array) -> torch.Tensor:
+def _images(path: Path, key: str, x: Array) -> Tensor:
     """Convert images to (N, C, H, W), uint8 or float32."""
     if x.ndim == 3:
         x = x[:, None]
     first, last = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 4 and x.shape[3] in (1, 3)
-    if x.ndim == 4 and not first and not last:  # many channels: fewer than the image is high or wide
-        first, last = x.shape[1] < min(x.shape[2:]), x.shape[3] < min(x.shape[1:3])
     if first == last or 0 in x.shape:
         raise DataError(
-            f"{plain(path)}: {key} has shape {x.shape}: expected images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 "
-            "or 3, or less than H and W; for other inputs save an array `modality`: series, volume or table."
+            f"{plain(path)}: {key} has shape {x.shape}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; "
+            'for other channels (N, C, H, W) and an array modality="image".'
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected uint8, or floats in [0, 1].")

@@ -35,7 +35,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
             f"expected the published files {plain(path)}/{files}."
         ) from error
     splits = {"train": _stored(train), "test": _stored(test)}
-    height, width = splits["train"].inputs.shape[-2:]
+    height, width = splits["train"].image_size or (0, 0)
     return SourceData("classification", tuple(train.classes), size or (height, width), augment, splits)
 
 
