@@ -66,6 +66,12 @@ def make_tables():
     Path("houses.csv").write_text("\n".join(["age,rooms,town,price", *lines]))
 
 
+def make_waves():
+    labels = np.arange(80) % 2
+    waves = np.random.default_rng(0).normal(size=(80, 2, 32)) + labels[:, None, None]
+    np.savez("waves.npz", x_train=waves, y_train=labels, modality="series")
+
+
 def make_modules():
     Path("my_data.py").write_text(
         "import torch\nfrom torch.utils.data import TensorDataset\n\n\ndef noise():\n"
@@ -84,7 +90,7 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_queries, make_tables, make_modules):
+    for make in (make_photos, make_streets, make_queries, make_tables, make_waves, make_modules):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
     for page, name in (named | {"regression": "privileged"}).items():

@@ -201,7 +201,7 @@ def test_hugging_face_folder(tmp_path):
     assert "trained for 7 classes, not 5" in made.untrained[0]
     fresh = create(f"hf:{tmp_path / 'vit'}", classes=5, channels=1, size=(16, 16), pretrained=False)
     assert (fresh.pretrained, fresh.mean) == (False, None)
-    with pytest.raises(ModelError, match="inputs of 64×64"):
+    with pytest.raises(ModelError, match="images of 64×64"):
         create(f"hf:{tmp_path / 'vit'}", classes=5, size=(64, 64))
 
 

@@ -37,7 +37,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
 
     x: images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3, uint8 or floats in [0, 1]; table rows (N, F); volumes
     (N, C, D, H, W); or, with an array `modality` that names it ("series", "image" of any channels …), (N, C, …) of that
-    modality, uint8 or floats of any scale.
+    modality, uint8 or floats of any scale; without C they have one channel.
     y: (N,) integers from 0, one class each; with `columns`, the names of K labels, (N, K), -1 or -100 for a missing
     label, and class names in classes_NAME; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
     With `inputs`, the names of several inputs of each sample: arrays NAME_train … in place of x_train, each with its
@@ -58,7 +58,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     inputs = {split: _joined(by_field, split) for split in by_field[names[0]]}
     augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
     if size is not None and modality != "image":
-        raise DataError(f"{plain(path)}: size={size}: only images can be resized, and these are {modality}s.")
+        raise DataError(f"{plain(path)}: size={size}: only images are resized, and this is {modality} data.")
     fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names[:50]}
     form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
     more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
@@ -90,7 +90,7 @@ def _field(path: Path, name: str, arrays: dict[str, Array]) -> dict[str, Tensor]
     for split, x in inputs.items():
         if x.shape[1:] != inputs["train"].shape[1:]:
             raise DataError(
-                f"{plain(path)}: {modality}s of train are {tuple(inputs['train'].shape[1:])}, of {split} "
+                f"{plain(path)}: samples of train are {tuple(inputs['train'].shape[1:])}, of {split} "
                 f"{tuple(x.shape[1:])}: expected one shape."
             )
     return inputs
@@ -237,12 +237,12 @@ def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Arr
     if modality == "image" and ("modality" if name == "x" else f"modality_{name}") not in arrays:
         return _images(path, key, x)
     dimensions = 2 + modalities.find(modality).positions
-    if modality == "series" and x.ndim == 2:
-        x = x[:, None]
+    x = x[:, None] if x.ndim == dimensions - 1 > 1 else x
     if x.ndim != dimensions or 0 in x.shape:
         form = ", ".join("NCDHW"[:dimensions] if modality != "series" else "NCT")
         raise DataError(f"{plain(path)}: {key} has shape {x.shape}: expected ({form}) for {modality} data.")
-    if x.dtype != np.uint8 and x.dtype.kind not in "iuf":
+    x = x.astype(np.uint8) if x.dtype.kind == "b" else x
+    if x.dtype.kind not in "iuf":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected numbers.")
     if x.dtype.kind == "f" and not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))[0])
@@ -256,12 +256,10 @@ def _images(path: Path, key: str, x: Array) -> Tensor:
     if x.ndim == 3:
         x = x[:, None]
     first, last = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 4 and x.shape[3] in (1, 3)
-    if x.ndim == 4 and not first and not last:  # many channels: fewer than the image is high or wide
-        first, last = x.shape[1] < min(x.shape[2:]), x.shape[3] < min(x.shape[1:3])
     if first == last or 0 in x.shape:
         raise DataError(
-            f"{plain(path)}: {key} has shape {x.shape}: expected images (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 "
-            "or 3, or less than H and W; for other inputs save an array `modality`: series, volume or table."
+            f"{plain(path)}: {key} has shape {x.shape}: expected (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; "
+            'for other channels (N, C, H, W) and an array modality="image".'
         )
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise DataError(f"{plain(path)}: {key} is {x.dtype}: expected uint8, or floats in [0, 1].")
