@@ -188,7 +188,10 @@ def test_an_image_folder_takes_its_own_classes(tmp_path):
 # other kinds than can be meant
 
 WRONG = [
-    ({"student": 42}, r"student=42 \(int\): expected a model's name, a run folder, a torch.nn.Module object, or a mapping"),
+    (
+        {"student": 42},
+        r"student=42 \(int\): expected a model's name, a run folder, a torch.nn.Module object, or a mapping",
+    ),
     ({"student": Plain}, r"student=<class .*Plain.*: expected .* object"),
     ({"student": ["cnn2"]}, "student=a list of 1"),
     ({"student": torch.zeros(2)}, "student=a float32 tensor"),
