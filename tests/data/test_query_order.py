@@ -72,3 +72,12 @@ def test_no_documents_and_no_batch_size() -> None:
     assert query_batches(torch.zeros(0, dtype=torch.int64), 3) == []
     with pytest.raises(ConfigError, match="batch_size=0"):
         query_batches(torch.zeros(3, dtype=torch.int64), 0)
+
+
+def test_no_batch_has_a_single_document_if_that_can_be_avoided() -> None:
+    groups = torch.cat([torch.arange(30), torch.arange(30, 40).repeat_interleave(7)])
+    for batch_size in (7, 8, 20):
+        for epoch in range(10):
+            batches = query_batches(groups, batch_size, epoch=epoch)
+            assert all(1 < len(batch) <= batch_size for batch in batches)
+            assert sorted(torch.cat(batches).tolist()) == list(range(len(groups)))

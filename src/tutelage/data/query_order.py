@@ -24,7 +24,8 @@ def query_batches(
 
     A batch has whole queries of at most `batch_size` documents in total; a query of more is a batch by itself.
     Shuffled (training): queries in random order, in `query_steps` batches on every rank, the first batches being
-    repeated where needed. In order (evaluation): each query once over all ranks.
+    repeated where needed; no batch has a single document if that can be avoided. In order (evaluation): each query once
+    over all ranks.
 
     Args:
         groups: (N,) int64, each sample's query; its samples needn't be next to each other.
@@ -76,7 +77,19 @@ def _shuffled(order: Tensor, sizes: Tensor, batch_size: int) -> list[list[int]]:
         longest = max(range(len(batches)), key=lambda k: len(batches[k]))
         middle = len(batches[longest]) // 2
         batches[longest : longest + 1] = [batches[longest][:middle], batches[longest][middle:]]
+    _enlarge_single(batches, sizes.tolist())
     return batches
+
+
+def _enlarge_single(batches: list[list[int]], sizes: Sequence[int]) -> None:
+    """Move a query to each batch of a single document, on which batch normalisation fails, if one can be spared."""
+    for batch in batches:
+        if sum(sizes[query] for query in batch) == 1:
+            donor = max(batches, key=len)
+            smallest = min(donor, key=lambda query: sizes[query])
+            if len(donor) > 1 and sum(sizes[query] for query in donor) - sizes[smallest] > 1:
+                donor.remove(smallest)
+                batch.append(smallest)
 
 
 def _first_fit(order: Tensor, sizes: Sequence[int], batch_size: int) -> list[list[int]]:
