@@ -261,16 +261,14 @@ def prepare_data(
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
     if len(source.classes) < 2 and source.target not in ("values", "grades"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
-    train, validation, test = fill_missing_splits(name, source, val, seed)
+    encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
+    train, validation, test = encoded.train, encoded.val, encoded.test
     for number, column in enumerate(source.columns):
         for split, samples in {"train": train, "val": validation, "test": test}.items():
             if not len(samples.column(number)):
                 raise DataError(
                     f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
                 )
-    encoded = None if source.encode is None else source.encode(train, validation, test)
-    if encoded is not None:
-        train, validation, test = encoded.train, encoded.val, encoded.test
     scale = source.scale
     kind = modalities.find(source.modality)
     fields = {name: _measured_field(train, name, *form) for name, form in source.fields.items()}
@@ -291,15 +289,22 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         test=test,
         augment=source.augment,
         columns=source.columns,
-        notes=(*source.notes, *(encoded.notes if encoded else ())),
+        notes=(*source.notes, *encoded.notes),
         source_scale=scale.source_scale,
         modality=source.modality,
         target=source.target,
         values=values,
-        input_names=encoded.input_names if encoded else tuple(source.input_names),
-        encoding=encoded.encoding if encoded else "",
+        input_names=encoded.input_names,
+        encoding=encoded.encoding,
         fields=fields,
     )
+
+
+def _encoded(source: SourceData, train: Split, val: Split, test: Split) -> EncodedSplits:
+    """Return the splits with the inputs that models get: encoded by statistics of train, if the source does so."""
+    if source.encode is None:
+        return EncodedSplits(train, val, test, tuple(source.input_names), "")
+    return source.encode(train, val, test)
 
 
 def _measured_field(train: Split, name: str, modality: str, size: tuple[int, ...]) -> InputField:
