@@ -76,9 +76,9 @@ class JoinedSplit(Split):
 def split_by_class(data: DataModule, test: Sequence[str] | None, val: float, seed: int) -> DataModule:
     """Return the data with all samples of a class in one split, and the classes numbered split by split.
 
-    Splits that share no class stay as they are. Otherwise the samples of all splits are divided anew: by the classes of
-    the test split, which are a half, drawn at random but the same for any seed, unless they are named; then by a
-    fraction of the other classes for validation, which depends on the seed.
+    Splits that share no class stay as they are. Otherwise the samples of all splits are divided by the classes of the
+    test split, which are a half, drawn at random but the same for any seed, unless they are named; then by a fraction
+    of the other classes for validation, which depends on the seed.
 
     Args:
         data: the data.

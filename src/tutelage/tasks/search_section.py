@@ -17,7 +17,7 @@ METRICS = {"recall_at_1": "Recall at 1", "recall_at_5": "at 5", "recall_at_10": 
 LEAD = (
     "Each test sample is a query, all others are the gallery; means over seeds. A teacher's gallery spares computing a "
     "large collection again for the student, which then computes only queries: this requires a student whose vectors "
-    "are close to the teacher's own, as logit_mse brings them."
+    "are close to the teacher's own, which logit_mse teaches."
 )
 
 
