@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--housing", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/tables"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
     torch.set_num_threads(1)
     boosting = "boosting:trees=300,depth=6"
