@@ -244,7 +244,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for module in (heads, peer_ensembles, feature_pyramid):  # exits, gates and pyramids without their batch norms
             patch.setattr(module, "BatchNorm", lambda channels: nn.Identity())
-        patch.setattr(feature_pyramid, "conv_bn", lambda channels, to: nn.Conv2d(channels, to, 1))
+        patch.setattr(feature_pyramid, "conv_bn", lambda dimensions, channels, to: nn.Conv2d(channels, to, 1))
         for devices in (1, 2):
             train(folder / str(devices), devices)
         train(folder / "again", 2, failing=True)

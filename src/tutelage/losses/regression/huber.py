@@ -18,7 +18,7 @@ class Huber(Response):
     L = ½·e² if |e| ≤ δ, else δ·(|e| − ½·δ), e = s − y; targets are in units of their standard deviation.
 
     Shapes: student (B, T, …) estimates, targets of the same shape, of a floating type; returns that shape.
-    Paper: Huber. Annals of Mathematical Statistics 1964.
+    Paper: Huber. Annals of Mathematical Statistics 1964. No published numbers were compared.
     Raises: ConfigError if δ isn't above 0, or the shapes differ.
     """
 

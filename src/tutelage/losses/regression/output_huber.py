@@ -15,7 +15,7 @@ class OutputHuber(Response):
     L = ½·d² if |d| ≤ δ, else δ·(|d| − ½·δ), d = s − t, one value per output value.
 
     Shapes: student, teacher (B, …); returns (B, …).
-    Paper: Huber. Annals of Mathematical Statistics 1964.
+    Paper: Huber. Annals of Mathematical Statistics 1964. No published numbers were compared.
     Raises: ConfigError if δ isn't above 0, or the shapes differ.
     """
 

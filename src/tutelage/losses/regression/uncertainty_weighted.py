@@ -19,7 +19,7 @@ class UncertaintyWeighted(Response):
 
     Shapes: student (B, T, …) estimates, teacher a list of such; returns (B, T, …). Estimates are in units of the
     target's standard deviation, and so is τ.
-    Paper: weighting by Kendall, Gal. NIPS 2017. arXiv:1703.04977.
+    Paper: weighting by Kendall, Gal. NIPS 2017. arXiv:1703.04977. No published numbers were compared.
     Raises: ConfigError if τ isn't above 0, or the shapes differ.
     """
 
@@ -28,7 +28,6 @@ class UncertaintyWeighted(Response):
     response_kinds = ("values",)
     list_inputs = ("teacher",)
     maskable = False
-    zero_at_equal = False
 
     tau: Positive = 0.2
 
