@@ -140,7 +140,7 @@ BASE = {"teacher": "cnn2", "student": "cnn2", "limit": 64, "device": "cpu"}
 
 SPOKEN = [("teacher", "none"), ("clip", "none"), ("precision", 32), ("log", "tensorboard")]
 """Forms of other kinds that are meant to be taken."""
-NAMED = ("column", "classes", "teacher_classes")
+NAMED = ("column", "classes", "teacher_classes", "target", "group", "drop", "teacher_inputs", "student_inputs", "split")
 """Keys of names, which may be numbers."""
 
 

@@ -21,6 +21,8 @@ def network(path: Path, classes: tuple[str, ...] = DIGITS, scale: float = 1.0) -
         for parameter in model.parameters():
             parameter.mul_(scale)
     serialization.save(
-        path, model, serialization.ModelCard("cnn2", "classification", classes, 1, (8, 8), (0.3,), (0.4,), "digits")
+        path,
+        model,
+        serialization.ModelCard("cnn2", "classification", classes, 1, (8, 8), (0.3,), (0.4,), "digits", len(classes)),
     )
     return path

@@ -180,7 +180,7 @@ BAD = [
         "data=npz:my.npz",
         code=1,
         make=npz(y_train=np.arange(7) % 4),
-        texts=["40 images in x_train, 7 labels"],
+        texts=["40 samples in x_train, 7 targets"],
     ),
     distill(
         "npz of objects",

@@ -260,7 +260,7 @@ def test_check_writes_nothing(tutelage, tmp_path):
         "64 training",
         "10 classes",
         "496 parameters",
-        "3,536 MACs per image",
+        "3,536 MACs per sample",
         "ms per step",
         "% of it for the teacher",
         "% cheaper",

@@ -17,9 +17,10 @@ from tutelage.losses.feature.fitnet import FitNet
 from tutelage.losses.response.kd import KD
 from tutelage.objective.player import Player
 from tutelage.objective.terms import Terms
-from tutelage.runs import preflight, teacher_skill
+from tutelage.runs import preflight
 from tutelage.schemes.offline import Offline
 from tutelage.settings import TrainerSettings
+from tutelage.tasks import class_checks
 from tutelage.tasks.classification import Classification
 from tutelage.teachers.frozen import Frozen
 
@@ -55,9 +56,9 @@ def test_batches():
 
 def test_classes():
     data = digits(32)
-    assert levels(preflight.check_classes(data)) == ["ok"]
+    assert levels(class_checks.check_classes(data)) == ["ok"]
     few = data.train.take((data.train.labels != 3).nonzero()[:, 0])
-    (finding,) = preflight.check_classes(replace(data, train=few))
+    (finding,) = class_checks.check_classes(replace(data, train=few))
     assert (finding.level, finding.what) == ("warning", "no training samples of 3")
 
 
@@ -73,7 +74,7 @@ def test_classes():
     ],
 )
 def test_skill(accuracy, shares, expected):
-    assert levels(teacher_skill.judge_accuracy(accuracy, torch.tensor(shares))) == [expected]
+    assert levels(class_checks.judge_accuracy(accuracy, torch.tensor(shares))) == [expected]
 
 
 def test_normalisation():
@@ -187,7 +188,7 @@ def test_classes_of_samples_without_labels_are_not_judged():
     data = digits(16)
     unknown = InMemorySplit(data.train.inputs, data.train.targets)
     unknown.labels = None
-    assert preflight.check_classes(replace(data, train=unknown)) == []
+    assert class_checks.check_classes(replace(data, train=unknown)) == []
 
 
 def test_check_evaluates_as_the_run_will(monkeypatch):

@@ -15,7 +15,8 @@ from tutelage import models
 from tutelage.config.schema import check
 from tutelage.errors import ConfigError, ModelError, TutelageError
 from tutelage.models import serialization
-from tutelage.runs import preflight, teacher_skill
+from tutelage.runs import preflight
+from tutelage.tasks import class_checks
 
 QUICK = {"limit": 100, "epochs": 1, "device": "cpu", "student": "cnn2"}
 
@@ -63,7 +64,9 @@ def test_published_weights_of_other_classes_are_the_same_kind(tmp_path):
 def test_check_and_distill_judge_a_teacher_at_chance_alike(kind, tmp_path):
     """Refused where a file was said to hold its weights; else it may be meant, as in a study of bad teachers."""
     torch.save(net("cnn4").state_dict(), tmp_path / "random.pt")
-    serialization.save(tmp_path / "r" / "student.safetensors", net("cnn4"), serialization.make_card("cnn4", digits()))
+    serialization.save(
+        tmp_path / "r" / "student.safetensors", net("cnn4"), serialization.make_card("cnn4", digits(), 10)
+    )
     words = {
         "a file": {"teacher": "cnn4", "teacher_weights": str(tmp_path / "random.pt")},
         "a run": {"teacher": str(tmp_path / "r")},
@@ -136,9 +139,9 @@ def test_a_student_that_answers_something_else_is_refused(answers):
 
 
 def test_a_teacher_worse_than_a_linear_classifier_is_warned_of():
-    assert [x.level for x in teacher_skill.compare_with_linear(0.3, 0.8)] == ["warning"]
-    assert teacher_skill.compare_with_linear(0.8, 0.3) == []
-    assert teacher_skill.linear_accuracy(digits(400)) > 0.7
+    assert [x.level for x in class_checks.compare_with_linear(0.3, 0.8)] == ["warning"]
+    assert [*class_checks.compare_with_linear(0.8, 0.3)] == []
+    assert class_checks.linear_accuracy(digits(400)) > 0.7
 
 
 def test_a_result_says_whether_the_teacher_is_worse(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -263,18 +263,15 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test
-    for number, column in enumerate(source.columns):
-        for split, samples in {"train": train, "val": validation, "test": test}.items():
-            if not len(samples.column(number)):
-                raise DataError(
-                    f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
-                )
+    _refuse_unlabelled_columns(name, source.columns, {"train": train, "val": validation, "test": test})
     scale = source.scale
     kind = modalities.find(source.modality)
     fields = {name: _measured_field(train, name, *form) for name, form in source.fields.items()}
     first = next(iter(fields.values()), None)
-    measured = channel_mean_std(train, kind=kind) if first is None else (first.mean, first.std)
-    mean, std = (scale.mean, scale.std) if scale.mean and scale.std else measured
+    if scale.mean and scale.std:
+        mean, std = scale.mean, scale.std
+    else:
+        mean, std = channel_mean_std(train, kind=kind) if first is None else (first.mean, first.std)
     values = None if train.values is None else ValueTargets.measure(name, source.value_names, train.values)
     return DataModule(
         name=name,
@@ -298,6 +295,15 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         encoding=encoded.encoding,
         fields=fields,
     )
+
+
+def _refuse_unlabelled_columns(name: str, columns: Iterable[str], splits: Mapping[str, Split]) -> None:
+    for number, column in enumerate(columns):
+        for split, samples in splits.items():
+            if not len(samples.column(number)):
+                raise DataError(
+                    f"data {name!r}: no sample of {split} has a label in the column {column!r}: provide some."
+                )
 
 
 def _encoded(source: SourceData, train: Split, val: Split, test: Split) -> EncodedSplits:

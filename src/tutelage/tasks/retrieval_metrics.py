@@ -122,14 +122,14 @@ def search(
     totals = torch.zeros(len(ranks) + 1, dtype=torch.float64, device=labels.device)
     for chunk, similarities in similarity_chunks(queries, gallery, rows, similarity):
         similarities.scatter_(1, chunk[:, None], -torch.inf)
-        ranking = Ranking(similarities, labels == labels[chunk, None], depth)
+        ranking = SearchResults(similarities, labels == labels[chunk, None], depth)
         recalls = [1 - ranking.miss(min(rank, depth)) for rank in ranks]
         totals += torch.stack([*recalls, ranking.average_precision(right[chunk])]).sum(1).to(totals)
     names = [*(f"recall_at_{rank}" for rank in ranks), "map_at_r"]
     return dict(zip(names, totals.div(len(rows)).float(), strict=True))
 
 
-class Ranking:
+class SearchResults:
     """The first results of queries, in groups of equally similar ones.
 
     Args:

@@ -62,7 +62,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names[:50]}
     form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
     more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
-    if arrays["y_train"].dtype.kind == "f" or "values" in arrays:
+    if "columns" not in arrays and (arrays["y_train"].dtype.kind == "f" or "values" in arrays):
         value_names = _value_names(path, arrays)
         targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
