@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -22,13 +23,13 @@ def split_groups(name: str, split: str, groups: Tensor, count: int, seed: int) -
 
     Raises: DataError if there are fewer than two groups.
     """
-    members = groups.unique()
+    members, number = groups.unique(return_inverse=True)
     if len(members) < 2:
         raise DataError(f"data {name!r}: all samples are of one group, so no {split} split can be cut from train.")
-    order = members[torch.randperm(len(members), generator=torch.Generator().manual_seed(seed % 2**63))]
-    sizes = (groups == order[:, None]).sum(1).cumsum(0)
+    order = torch.randperm(len(members), generator=torch.Generator().manual_seed(seed % 2**63))
+    sizes = torch.bincount(number)[order].cumsum(0)
     taken = min(int((sizes < count).sum()) + 1, len(order) - 1)
-    inside = torch.isin(groups, order[:taken])
+    inside = torch.isin(number, order[:taken])
     return (~inside).nonzero()[:, 0], inside.nonzero()[:, 0]
 
 
@@ -37,12 +38,11 @@ def refuse_shared_groups(name: str, splits: Mapping[str, Split]) -> None:
 
     Raises: DataError.
     """
-    groups = {split: samples.groups for split, samples in splits.items() if samples.groups is not None}
-    for split, numbers in groups.items():
-        for other, others in groups.items():
-            shared = numbers[torch.isin(numbers, others)] if split < other else numbers[:0]
-            if len(shared):
-                raise DataError(
-                    f"data {name!r}: {len(shared.unique())} group(s) have samples in both {split} and {other}, whose "
-                    "metrics would be too good: keep each group in one split."
-                )
+    groups = {split: samples.groups for split, samples in sorted(splits.items()) if samples.groups is not None}
+    for (split, numbers), (other, others) in combinations(groups.items(), 2):
+        shared = numbers[torch.isin(numbers, others)]
+        if len(shared):
+            raise DataError(
+                f"data {name!r}: {len(shared.unique())} group(s) have samples in both {split} and {other}, whose "
+                "metrics would be too good: keep each group in one split."
+            )

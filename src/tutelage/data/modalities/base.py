@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tutelage.data.augment import shift
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
 
@@ -45,8 +46,11 @@ class Modality(ABC):
     def augment(
         self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
     ) -> tuple[Tensor, Tensor | None]:
-        """Augment inputs (B, C, …), and the mask (B, …) that moves with them, at the samples' addresses."""
-        return x, mask
+        """Augment inputs (B, C, …), and the mask (B, …) that moves with them, at the samples' addresses.
+
+        augment=shift moves all dimensions after the channels by up to an eighth of the shortest.
+        """
+        return (shift(x, index, view.seed, view.view, min(x.shape[2:]) // 8) if "shift" in words else x), mask
 
     def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Bring inputs and mask to that size."""

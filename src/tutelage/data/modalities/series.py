@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from torch import Tensor
-
-from tutelage.data.augment import shift
 from tutelage.data.modalities.base import Modality
-from tutelage.data.splits import ViewSeed
 
 
 class Series(Modality):
@@ -17,9 +11,3 @@ class Series(Modality):
     name = "series"
     positions = 1
     crops = ("none", "shift")
-
-    def augment(
-        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Shift the series in time."""
-        return (shift(x, index, view.seed, view.view, x.shape[-1] // 8) if "shift" in words else x), mask

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from torch import Tensor
-
-from tutelage.data.augment import shift
 from tutelage.data.modalities.base import Modality
-from tutelage.data.splits import ViewSeed
 
 
 class Volume(Modality):
@@ -17,9 +11,3 @@ class Volume(Modality):
     name = "volume"
     positions = 3
     crops = ("none", "shift")
-
-    def augment(
-        self, x: Tensor, mask: Tensor | None, index: Tensor, view: ViewSeed, words: Collection[str]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Shift the volumes."""
-        return (shift(x, index, view.seed, view.view, min(x.shape[2:]) // 8) if "shift" in words else x), mask

@@ -59,7 +59,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
     if size is not None and modality != "image":
         raise DataError(f"{plain(path)}: size={size}: only images are resized, and this is {modality} data.")
-    fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names[:50]}
+    fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names}
     form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
     more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
     if "columns" not in arrays and (arrays["y_train"].dtype.kind == "f" or "values" in arrays):
@@ -113,13 +113,17 @@ def _joined(by_field: Mapping[str, Mapping[str, Tensor]], split: str) -> Inputs:
     return present if len(present) > 1 else next(iter(present.values()))
 
 
+def _modality_key(name: str) -> str:
+    """Return the name of the array that names an input's modality."""
+    return "modality" if name == "x" else f"modality_{name}"
+
+
 def _modality(name: str, arrays: dict[str, Array]) -> str:
     """Return the modality that the file names, or the one that the shape of an input tells.
 
     Raises: ConfigError for an unknown name.
     """
-    key = "modality" if name == "x" else f"modality_{name}"
-    if key in arrays:
+    if (key := _modality_key(name)) in arrays:
         return modalities.find(str(arrays[key])).name
     return {2: "table", 5: "volume"}.get(arrays[f"{name}_train"].ndim, "image")
 
@@ -234,7 +238,7 @@ def _splits(
 def _inputs(path: Path, key: str, x: Array, modality: str, arrays: dict[str, Array]) -> Tensor:
     """Convert inputs to (N, C, …), uint8 or float32."""
     name = key.rpartition("_")[0]
-    if modality == "image" and ("modality" if name == "x" else f"modality_{name}") not in arrays:
+    if modality == "image" and _modality_key(name) not in arrays:
         return _images(path, key, x)
     dimensions = 2 + modalities.find(modality).positions
     x = x[:, None] if x.ndim == dimensions - 1 > 1 else x

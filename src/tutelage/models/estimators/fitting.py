@@ -98,9 +98,13 @@ def fit_tree(
     soft = soft_targets(teacher_outputs, targets, alpha, len(names), temperature)
     tree = DecisionTreeRegressor(max_depth=depth, min_samples_leaf=min_leaf, random_state=seed)
     tree.fit(_array(x), soft.numpy())
+    return _from_trees([tree], "DecisionTreeRegressor", names, _columns(x, columns))
+
+
+def _from_trees(trees: Sequence[Any], kind: str, names: tuple[str, ...], columns: tuple[str, ...]) -> FittedEstimator:
+    """Return fitted trees, whose outputs are averaged; kind: the name of scikit-learn's class."""
     link = "probabilities" if names else "values"
-    card = EstimatorCard(link, "sklearn.DecisionTreeRegressor", _columns(x, columns), names, "float32")
-    return FittedEstimator(averaged_trees([tree]), card)
+    return FittedEstimator(averaged_trees(trees), EstimatorCard(link, f"sklearn.{kind}", columns, names, "float32"))
 
 
 def fit_forest(
@@ -133,9 +137,7 @@ def fit_forest(
         trees, max_depth=depth, min_samples_leaf=min_leaf, max_features="sqrt" if names else 1 / 3, random_state=seed
     )
     forest.fit(_array(x), soft[:, 0] if soft.shape[1] == 1 else soft)
-    link = "probabilities" if names else "values"
-    card = EstimatorCard(link, "sklearn.RandomForestRegressor", _columns(x, columns), names, "float32")
-    return FittedEstimator(averaged_trees(forest.estimators_), card)
+    return _from_trees(forest.estimators_, "RandomForestRegressor", names, _columns(x, columns))
 
 
 def fit_boosting(
