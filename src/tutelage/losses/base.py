@@ -130,6 +130,17 @@ class Response(Loss):
     maskable = True
 
 
+class Estimates(Response):
+    """Abstract: compares estimated values, (B, T, …), with targets of the same shape, of a floating type."""
+
+    maskable = False
+
+    @classmethod
+    def example(cls) -> tuple[Any, Any, dict[str, Any]] | None:
+        """Return a batch of 6 samples with 4 values each."""
+        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
+
+
 class Feature(Loss):
     """Abstract: compares features of paired layers, as maps (B, C, …) of one, two or three dimensions."""
 

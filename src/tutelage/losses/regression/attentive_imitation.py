@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.base import Estimates, require_same_shape
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.utils.options import Fraction, Positive
 
 
-class AttentiveImitation(Response):
+class AttentiveImitation(Estimates):
     r"""Match the targets, and the teacher's estimate by more the closer it is to the targets.
 
     e = ‖t − y‖²,  Φ = 1 − e/η,  L = α·‖s − y‖² + (1 − α)·Φ·‖s − t‖²: the parts "truth" and "imitation".
@@ -28,16 +26,11 @@ class AttentiveImitation(Response):
     name = "attentive_imitation"
     paper = "Saputra, de Gusmão, Almalioglu, Markham, Trigoni. ICCV 2019. arXiv:1908.00858"
     response_kinds = ("values",)
-    maskable = False
     zero_at_equal = False
     task_loss_weight = 0.0
 
     alpha: Fraction = 0.5
     eta: Positive | None = None
-
-    @classmethod
-    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         require_same_shape(self, student, teacher)

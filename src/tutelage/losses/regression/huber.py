@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.base import Estimates, require_same_shape
 from tutelage.utils.options import Positive
 
 
-class Huber(Response):
+class Huber(Estimates):
     r"""Match the targets by a loss that is quadratic for small errors and linear for large ones; it needs no teacher.
 
     L = ½·e² if |e| ≤ δ, else δ·(|e| − ½·δ), e = s − y; targets are in units of their standard deviation.
@@ -26,14 +23,9 @@ class Huber(Response):
     response_kinds = ("values",)
     needs_teacher = False
     zero_at_equal = False
-    maskable = False
     task_loss_weight = 0.0
 
     delta: Positive = 1.0
-
-    @classmethod
-    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         require_same_shape(self, student, targets)

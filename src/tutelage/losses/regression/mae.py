@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.base import Estimates, require_same_shape
 
 
-class MAE(Response):
+class MAE(Estimates):
     r"""Match the targets by the absolute difference, which outliers affect less; it needs no teacher.
 
     L = |s − y|, one value per estimate.
@@ -24,12 +21,7 @@ class MAE(Response):
     response_kinds = ("values",)
     needs_teacher = False
     zero_at_equal = False
-    maskable = False
     task_loss_weight = 0.0
-
-    @classmethod
-    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor | None = None, *, targets: Tensor) -> Tensor:
         require_same_shape(self, student, targets)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.losses.base import Response, require_same_shape
+from tutelage.losses.base import Estimates, require_same_shape
 from tutelage.losses.functional.distances import squared_distance
 from tutelage.utils.options import NonNegative
 
 
-class TeacherBoundedRegression(Response):
+class TeacherBoundedRegression(Estimates):
     r"""Match the targets, with an additional loss where the student isn't better than the teacher by a margin.
 
     L = smooth L1(s, y) + ν·‖s − y‖²·1[‖s − y‖² + m > ‖t − y‖²]: the parts "truth" and "bounded".
@@ -27,16 +24,11 @@ class TeacherBoundedRegression(Response):
     name = "teacher_bounded_regression"
     paper = "Chen, Choi, Yu, Han, Chandraker. NIPS 2017"
     response_kinds = ("values",)
-    maskable = False
     zero_at_equal = False
     task_loss_weight = 0.0
 
     nu: NonNegative = 0.5
     margin: NonNegative = 0.0
-
-    @classmethod
-    def example(cls) -> tuple[Any, Any, dict[str, Any]]:
-        return torch.randn(6, 4), torch.randn(6, 4), {"targets": torch.randn(6, 4)}
 
     def forward(self, student: Tensor, teacher: Tensor, *, targets: Tensor) -> dict[str, Tensor]:
         require_same_shape(self, student, teacher)
