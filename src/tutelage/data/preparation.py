@@ -232,7 +232,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target != "values":
+    if len(source.classes) < 2 and source.target not in ("values", "label set"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     train, validation, test = fill_missing_splits(name, source, val, seed)
     for number, column in enumerate(source.columns):
@@ -244,7 +244,11 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
     scale = source.scale
     kind = modalities.find(source.modality)
     mean, std = (scale.mean, scale.std) if scale.mean and scale.std else channel_mean_std(train, kind=kind)
-    values = None if train.values is None else ValueTargets.measure(name, source.value_names, train.values)
+    values = (
+        None
+        if source.target != "values" or train.values is None
+        else ValueTargets.measure(name, source.value_names, train.values)
+    )
     return DataModule(
         name=name,
         task=source.task,

@@ -103,14 +103,19 @@ def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) ->
     """Return (K, 2): each label column's task loss, summed over the positions that count, and their number."""
     mask, targets = task.mask(batch), batch.targets
     assert targets is not None
-    if mask is not None:
+    if mask is not None and task_loss.maskable:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
     return torch.stack([_sum(task_loss, *labelled) for labelled in split_columns(response, targets, batch.columns)])
 
 
 def _sum(task_loss: Loss, response: Tensor, targets: Tensor) -> Tensor:
     count = len(targets)
-    loss = mean(task_loss(response, None, targets=targets)) if count else response.new_zeros(())
+    if not count:
+        return response.new_zeros(2)
+    values = task_loss(response, None, targets=targets)
+    loss = mean(values)
+    if task_loss.data_dependent_size and isinstance(values, Tensor):
+        count = values.numel()
     return torch.stack([loss * count, loss.new_tensor(float(count))])
 
 
