@@ -270,4 +270,7 @@ def test_python(tmp_path, monkeypatch):
 def test_all_names_are_listed():
     kinds = {pattern.partition(":")[0] for pattern in available()}
     vision = {"mnist", "fashion-mnist", "cifar10", "cifar100"}
-    assert kinds == {"digits", "digits-tasks", "folder", "npz", "segmentation", "python", "csv"} | vision
+    assert (
+        kinds
+        == {"digits", "digits-tasks", "folder", "npz", "segmentation", "python", "csv", "labelled-images"} | vision
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tutelage import data as datasets
 from tutelage.config.schema import Config
+from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.preparation import height_and_width, prepare_data
@@ -31,7 +32,8 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             f"batch_size={config.batch_size}, but the DataLoader of train has {batch_size}: set one of them, or "
             "pass its Dataset."
         )
-    return data if config.column is None else data.column(config.column)
+    data = data if config.column is None else data.column(config.column)
+    return balance(data) if config.balance else data
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:

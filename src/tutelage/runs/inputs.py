@@ -60,7 +60,7 @@ class RunInputs:
         fabric = make_fabric(config)
         if config.devices > 1:
             fabric.launch()
-        return cls(config, provided, data, task_of(data), fabric)
+        return cls(config, provided, data, task_of(data, config), fabric)
 
     def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""
@@ -76,16 +76,18 @@ class RunInputs:
         if column is None or column == self.data.column_name:
             return self
         data = self.data.column(column)
-        return replace(self, data=data, task=task_of(data))
+        return replace(self, data=data, task=task_of(data, self.config))
 
 
-def task_of(data: DataModule) -> Task:
-    """Return the task that the data names, made for that data.
+def task_of(data: DataModule, config: Config | None = None) -> Task:
+    """Return the task that the data names, made for that data, with a configuration's metric and class weights.
 
-    Raises: ConfigError if no task of that name is known.
+    Raises: ConfigError if no task of that name is known, or it has no such metric or weights.
     """
     task: Task = registry.find_entry("tasks", data.task).load().from_data(data)
-    return task
+    if config is not None and config.class_weights is not None:
+        task = task.weighted(config.class_weights, data)
+    return task if config is None or config.metric == "auto" else task.decided_by(config.metric)
 
 
 def notify(provided: Provided, message: str, kind: Literal["note", "warning"] = "note") -> None:

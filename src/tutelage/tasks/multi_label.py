@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.losses.response.bce import BCE
 from tutelage.report import label_sections
 from tutelage.structures import Batch
-from tutelage.tasks import label_checks
+from tutelage.tasks import class_weights, label_checks
 from tutelage.tasks.base import Sections, Task
 from tutelage.utils.finding import Finding
 
@@ -29,11 +30,18 @@ class MultiLabel(Task):
 
     name = "multi_label"
     metric = "map"
+    other_metrics: ClassVar[Mapping[str, bool]] = {"macro_f1": True, "micro_f1": True}
     response_kind = "labels"
     usage = "print([name for name, p in zip(model.card.classes, outputs[0].sigmoid().tolist()) if p >= 0.5])"
 
     def __init__(self, pos_weight: Sequence[float] = ()) -> None:
         self.pos_weight = tuple(pos_weight)
+
+    def weighted(self, way: str | Sequence[float], data: DataModule) -> Self:
+        """Return the task with weights from the labels' numbers of training samples with and without them."""
+        if data.train.values is None:
+            raise ConfigError(f"class_weights={way}: {data.name!r} doesn't have its labels before it reads samples.")
+        return type(self)(class_weights.weights_of_labels(way, data.train.values))
 
     def describe_outputs(self, outputs: int) -> str:
         """Return the required outputs in words."""
