@@ -26,12 +26,12 @@ RATIO = 50
 """The most frequent class's number of images, of the rarest's."""
 
 BASE: dict[str, Any] = {
-    "student": "cnn8", "batch_size": 32, "lr": 0.05, "device": "cpu", "log_every": 50, "keep": "last",
+    "student": "cnn4", "batch_size": 32, "lr": 0.05, "device": "cpu", "log_every": 50, "keep": "last",
 }  # fmt: skip
 
 STUDIES: dict[str, dict[str, Any]] = {
     "pairs": {
-        "keys": {"teacher": "resnet20", "size": "32x64", "augment": "crop-flip", "epochs": 12},
+        "keys": {"teacher": "cnn32", "size": "32x64", "augment": "crop-flip", "epochs": 10},
         "teacher_epochs": 20,
         "ways": {
             "bkd": {"method": "bkd"},
@@ -41,8 +41,8 @@ STUDIES: dict[str, dict[str, Any]] = {
         "figures": ("map", "macro_f1", "micro_f1"),
     },
     "imbalanced": {
-        "keys": {"teacher": "resnet20", "size": 32, "augment": "crop-flip", "epochs": 25},
-        "teacher_epochs": 40,
+        "keys": {"teacher": "cnn32", "size": 32, "augment": "crop-flip", "epochs": 16},
+        "teacher_epochs": 30,
         "ways": {
             "kd": {"method": "kd"},
             "kd, class_weights=balanced": {"method": "kd", "class_weights": "balanced", "baseline": True},

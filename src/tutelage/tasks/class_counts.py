@@ -31,8 +31,8 @@ class ClassCounts(Metric):
             self.add_state(name, torch.zeros(classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, response: Tensor, targets: Tensor) -> None:
-        """Count a batch of logits (B, C) and targets (B,)."""
-        predictions = response.argmax(1)
+        """Count a batch of logits (B, C, …) and targets (B, …)."""
+        predictions, targets = response.argmax(1).flatten(), targets.flatten()
         self.true = self.true + torch.bincount(targets, minlength=self.classes)
         self.predicted = self.predicted + torch.bincount(predictions, minlength=self.classes)
         self.right = self.right + torch.bincount(targets[targets == predictions], minlength=self.classes)
