@@ -15,7 +15,7 @@ from tutelage.errors import ConfigError
 
 
 class BalancedSplit(Split):
-    """The same samples, drawn with replacement: each class equally often, and a class's samples equally often.
+    """Samples that are drawn with replacement: each class equally often, and a class's samples equally often.
 
     samples: with labels.
     """
@@ -44,7 +44,7 @@ class BalancedSplit(Split):
         return type(self)(self.samples.fingerprinted_by(content))
 
     def take(self, rows: Tensor) -> Self:
-        """Select some of the samples, whose classes are balanced anew."""
+        """Select some of the samples; the weights are those of their own classes."""
         return type(self)(self.samples.take(rows))
 
     def read(
