@@ -111,6 +111,8 @@ from tutelage.losses.relation.seed import SEED as SEED
 from tutelage.losses.relation.sp import SP as SP
 from tutelage.losses.relation.sskd import SSKD as SSKD
 from tutelage.losses.response.annealing_kd import AnnealingKD as AnnealingKD
+from tutelage.losses.response.bce import BCE as BCE
+from tutelage.losses.response.bkd import BKD as BKD
 from tutelage.losses.response.ce import CE as CE
 from tutelage.losses.response.ctkd import CTKD as CTKD
 from tutelage.losses.response.deit import HardLabel as HardLabel
@@ -205,6 +207,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.embedding import Embedding as Embedding
+from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression

@@ -283,6 +283,7 @@ def test_all_names_are_listed():
             "parquet",
             "letor",
             "interactions",
+            "labelled-images",
         }
         | vision
     )

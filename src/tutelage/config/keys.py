@@ -91,6 +91,14 @@ class Keys(TypedDict, total=False):
     """columns of a table that are no inputs"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
+    metric: str
+    """metric that decides (keep=best, the verdict, the report): balanced_accuracy, macro_f1 … ; auto: the task's
+    own"""
+    class_weights: Literal["balanced", "effective"] | list[float] | None
+    """weights of classes in the task loss: balanced (inverse to their numbers of training samples), effective (to
+    their effective numbers), or a list; None: 1. Of labels, the weights of samples that have them"""
+    balance: bool
+    """draw the training samples of each class equally often, with replacement"""
     seeds: int
     """trainings of baseline and student, for intervals"""
     baseline: bool

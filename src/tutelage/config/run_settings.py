@@ -81,6 +81,23 @@ class RunSettings(TrainerSettings):
     task: RunWide[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )
+    metric: RunWide[str] = Field(
+        "auto",
+        description="metric that decides (keep=best, the verdict, the report): balanced_accuracy, macro_f1 … ; auto: "
+        "the task's own",
+    )
+    class_weights: RunWide[
+        Literal["balanced", "effective"]
+        | Annotated[list[Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=1)]
+        | None
+    ] = Field(
+        None,
+        description="weights of classes in the task loss: balanced (inverse to their numbers of training samples), "
+        "effective (to their effective numbers), or a list; None: 1. Of labels, the weights of samples that have them",
+    )
+    balance: RunWide[bool] = Field(
+        False, description="draw the training samples of each class equally often, with replacement"
+    )
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
     students: Annotated[list[Annotated[ExtraStudent, EntryTypes(EXTRA_STUDENT_KEYS)]], InBaseline([])] = Field(

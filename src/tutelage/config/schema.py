@@ -118,6 +118,8 @@ class Config(RunSettings):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
+        if self.teacher_classes is not None and self.class_weights is not None:
+            yield "class_weights are those of all classes, and teacher_classes trains on some: leave one of them out"
         if self.student is None:
             yield "no student: name one (student=resnet20; see tutelage list models)"
         elif self.stages:

@@ -50,7 +50,8 @@ class DataModule:
             unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
-        target: the kind of targets: "label", "labels" (one in each column), "mask", "values" or "grades".
+        target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
+            "mask", "values" or "grades".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
@@ -151,8 +152,9 @@ class DataModule:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
-        at unlabelled pixels, or scaled values (B, T) float32; index (B,) int64, the sample numbers in the split; and,
-        if the samples have groups, `extras["groups"]` (B,) int64.
+        at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), or scaled values (B, T)
+        float32; index (B,) int64, the sample numbers in the split; and, if the samples have groups, `extras["groups"]`
+        (B,) int64.
 
         Args:
             split: "train", "val" or "test".

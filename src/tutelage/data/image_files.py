@@ -21,7 +21,11 @@ MAX_ASPECT = 16
 
 
 class ImageFileSplit(LazySplit):
-    """Images read from files on demand, with their classes or masks."""
+    """Images read from files on demand, with their classes, masks, or targets (N, T) of floats.
+
+    Targets of floats (values, label sets) are of whole images, which are therefore resized and not cropped in
+    evaluation. groups: (N,) the group of each image.
+    """
 
     can_crop = True
 
@@ -33,9 +37,11 @@ class ImageFileSplit(LazySplit):
         *,
         labels: Tensor | None = None,
         masks: MaskFiles | None = None,
+        targets: Tensor | None = None,
+        groups: Tensor | None = None,
     ) -> None:
         self.paths, self.channels, self.size = tuple(paths), channels, size
-        self.labels, self.masks = labels, masks
+        self.labels, self.masks, self.targets, self.groups = labels, masks, targets, groups
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,12 +51,18 @@ class ImageFileSplit(LazySplit):
         """The height and width of all images."""
         return self.size
 
+    @property
+    def values(self) -> Tensor | None:
+        """The targets of floats."""
+        return self.targets
+
     def take(self, rows: Tensor) -> Self:
         """Select other files."""
         numbers = rows.tolist()
         masks = self.masks and MaskFiles(tuple(self.masks.paths[i] for i in numbers), self.masks.legend)
-        labels = None if self.labels is None else self.labels[rows]
-        selected = type(self)([self.paths[i] for i in numbers], self.channels, self.size, labels=labels, masks=masks)
+        columns = {"labels": self.labels, "targets": self.targets, "groups": self.groups}
+        chosen = {name: None if column is None else column[rows] for name, column in columns.items()}
+        selected = type(self)([self.paths[i] for i in numbers], self.channels, self.size, masks=masks, **chosen)
         selected.content = self.content
         return selected
 
@@ -62,9 +74,11 @@ class ImageFileSplit(LazySplit):
             *box, flip = random_crop_box(augmentation.seed, number, augmentation.view, picture.height, picture.width)  # type: ignore[assignment]
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
-        assert self.labels is not None
-        x = self._cropped(picture, box, flip) if augmentation.crop else centre_crop(picture, self.channels, self.size)
-        return to_tensor(x), self.labels[number]
+        targets = self.labels if self.targets is None else self.targets
+        assert targets is not None
+        if augmentation.crop or self.targets is not None:
+            return to_tensor(self._cropped(picture, box, flip)), targets[number]
+        return to_tensor(centre_crop(picture, self.channels, self.size)), targets[number]
 
     def fingerprint(self) -> str:
         """Hash the files' names, sizes and classes or masks; their contents only if `content` is set."""
@@ -74,6 +88,9 @@ class ImageFileSplit(LazySplit):
             digest.update(name.encode(errors="surrogateescape"))
             if self.content:
                 digest.update(_digest(path))
+        for column in (self.targets, self.groups):
+            if column is not None:
+                digest.update(column.numpy().data)
         if self.masks and self.masks.legend.mapped:
             digest.update(str(self.masks.legend.meaning).encode())
         return digest.hexdigest()
@@ -83,14 +100,15 @@ class ImageFileSplit(LazySplit):
         from torchvision.transforms import functional as TF
 
         images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
-        targets = torch.empty(len(self), *shape, dtype=torch.uint8) if self.labels is None else self.labels
+        known = self.labels if self.targets is None else self.targets
+        targets = torch.empty(len(self), *shape, dtype=torch.uint8) if known is None else known
         for number, path in enumerate(self.paths):
             picture = ImageFile(path)
             image, _ = picture.rgb_or_grey(self.channels)
             images[number] = TF.resize(to_tensor(image), list(shape), antialias=True)
             if self.masks is not None:
                 targets[number] = self._mask(number, picture)[0]
-        return InMemorySplit(images, targets)
+        return InMemorySplit(images, targets, groups=self.groups)
 
     def _with_mask(self, picture: ImageFile, number: int, box: Box, flip: bool) -> tuple[Tensor, Tensor]:
         from torchvision.transforms import functional as TF

@@ -259,7 +259,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target not in ("values", "grades"):
+    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test
@@ -272,7 +272,11 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
         mean, std = scale.mean, scale.std
     else:
         mean, std = channel_mean_std(train, kind=kind) if first is None else (first.mean, first.std)
-    values = None if train.values is None else ValueTargets.measure(name, source.value_names, train.values)
+    values = (
+        None
+        if source.target != "values" or train.values is None
+        else ValueTargets.measure(name, source.value_names, train.values)
+    )
     return DataModule(
         name=name,
         task=source.task,

@@ -109,7 +109,7 @@ class ModelCard:
 def make_card(model: str, data: DataModule, outputs: int) -> ModelCard:
     """Return the card of a model with so many outputs, trained on this data."""
     of_data = data.classes, data.channels, data.size, data.mean, data.std, data.name, outputs
-    centred = data.test.can_crop and data.target != "mask"
+    centred = data.test.can_crop and data.target in ("label", "labels")
     values = data.values
     return ModelCard(
         model,

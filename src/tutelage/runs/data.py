@@ -7,6 +7,7 @@ from dataclasses import replace
 from tutelage import data as datasets
 from tutelage.config.named_parts import name_of
 from tutelage.config.schema import Config
+from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import view_inputs, with_views
@@ -43,9 +44,9 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             f"task={name_of(config.task)} is for targets of the kind {target!r}, and those of {data.name} are "
             f"{data.target!r}: choose another task or other data."
         )
-    if not target:
-        return data
-    return replace(data, task=name_of(config.task), source_options={**data.source_options, "task": config.task})
+    if target:
+        data = replace(data, task=name_of(config.task), source_options={**data.source_options, "task": config.task})
+    return balance(data) if config.balance else data
 
 
 def _target_of_task(config: Config) -> str:

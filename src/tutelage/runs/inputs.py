@@ -94,10 +94,12 @@ class RunInputs:
 def task_of(data: DataModule, config: Config) -> Task:
     """Return the task that the data names, made for that data with the configuration's options.
 
-    Raises: ConfigError if no task of that name is known.
+    Raises: ConfigError if no task of that name is known, or it has no such metric or weights.
     """
     task: Task = registry.find_entry("tasks", data.task).load().from_data(data, **options_of(config.task))
-    return task
+    if config.class_weights is not None:
+        task = task.weighted(config.class_weights, data)
+    return task if config.metric == "auto" else task.decided_by(config.metric)
 
 
 def notify(provided: Provided, message: str, kind: Literal["note", "warning"] = "note") -> None:

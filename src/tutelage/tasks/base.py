@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
+from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss
 from tutelage.report.components import Section
 from tutelage.report.run_record import RunRecord
@@ -25,6 +27,7 @@ class Task(ABC):
     Attributes:
         metric: the name of the decisive metric among those of `metrics`.
         higher_is_better: True if a higher value of it is better.
+        other_metrics: the other metrics that may decide (`metric=`), each with whether a higher value is better.
         positions: the number of dimensions of a response other than samples and outputs.
         response_kind: what a response's numbers are: "classes" (one logit per class, of which one is right), "labels"
             (independent logits), "values" (estimates), "scores" (one per document) or "embedding"; a loss of responses
@@ -34,8 +37,9 @@ class Task(ABC):
         usage: the line of Python, for the report, that prints `outputs` of the loaded `model`.
     """
 
-    metric: ClassVar[str]
-    higher_is_better: ClassVar[bool] = True
+    metric: str
+    higher_is_better: bool = True
+    other_metrics: ClassVar[Mapping[str, bool]] = {}
     positions: ClassVar[int] = 0
     response_kind: ClassVar[str] = "classes"
     target: ClassVar[str] = ""
@@ -45,6 +49,25 @@ class Task(ABC):
     def from_data(cls, data: DataModule) -> Self:
         """Build the task for this data; further parameters are options: `task={name: …, …options}`."""
         return cls()
+
+    def decided_by(self, metric: str) -> Self:
+        """Return the same task with another decisive metric.
+
+        Raises: ConfigError if it isn't among those that may decide.
+        """
+        choices = {self.metric: self.higher_is_better, **self.other_metrics}
+        if metric not in choices:
+            raise ConfigError(unknown("metric", metric, choices))
+        task = copy.copy(self)
+        task.metric, task.higher_is_better = metric, choices[metric]
+        return task
+
+    def weighted(self, way: str | Sequence[float], data: DataModule) -> Self:
+        """Return the same task with weights of classes in its loss: "balanced", "effective", or the weights.
+
+        Raises: ConfigError if the task has no classes to weigh, or the data aren't known without reading them.
+        """
+        raise ConfigError(f"class_weights={way}: {type(self).__name__} has no weights of classes: leave it out.")
 
     def outputs(self, data: DataModule) -> int:
         """Return the number of outputs that a network made by name gets: here one per class."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
+from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.losses.response.ce import CE
 from tutelage.report import prediction_sections
 from tutelage.structures import Batch
-from tutelage.tasks import class_checks
+from tutelage.tasks import class_checks, class_weights
 from tutelage.tasks.base import Sections, Task
 from tutelage.utils.finding import Finding
 
@@ -28,18 +30,39 @@ class Classification(Task):
     """One class per sample: cross-entropy, and top-1 accuracy (a fraction, 0…1).
 
     Responses (B, C), targets (B,) int64.
+
+    Args:
+        class_weights: the weight of each class in the task loss; none: 1.
     """
 
     metric = "accuracy"
+    other_metrics: ClassVar[Mapping[str, bool]] = {"balanced_accuracy": True, "macro_f1": True}
     usage = "print(model.card.classes[int(outputs[0].argmax())], float(outputs[0].softmax(0).max()))"
+
+    def __init__(self, class_weights: Sequence[float] = ()) -> None:
+        self.class_weights = tuple(class_weights)
+
+    def weighted(self, way: str | Sequence[float], data: DataModule) -> Self:
+        """Return the task with weights from the classes' numbers of training samples."""
+        if data.train.labels is None:
+            raise ConfigError(
+                f"class_weights={way}: requires a single class per sample that is known without reading it, which "
+                f"{data.name!r} doesn't have; give a Dataset the attribute `targets`."
+            )
+        counts = torch.bincount(data.train.labels, minlength=len(data.classes))
+        return type(self)(class_weights.weights_of_classes(way, counts))
 
     def task_loss(self) -> Loss:
         """Return cross-entropy."""
-        return CE()
+        return CE(class_weights=self.class_weights)
 
     def metrics(self, outputs: int, shared: bool = False) -> Any:
-        """Return accuracy, and the confusion counts with targets first."""
-        return accuracy_and_confusion(outputs, shared)
+        """Return accuracy, balanced accuracy, macro F1, each class's recall, and confusion counts, targets first."""
+        from tutelage.tasks.class_counts import ClassCounts
+
+        metrics = accuracy_and_confusion(outputs, shared)
+        metrics.add_metrics({"classes": ClassCounts(outputs, sync_on_compute=shared)})
+        return metrics
 
     def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the targets (B,) and the probabilities (B, C)."""

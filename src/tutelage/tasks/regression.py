@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
@@ -30,6 +30,7 @@ class Regression(Task):
 
     metric = "rmse"
     higher_is_better = False
+    other_metrics: ClassVar[Mapping[str, bool]] = {"mae": False, "r2": True, "srcc": True, "plcc": True, "krcc": True}
     response_kind = "values"
     usage = "print(dict(zip(model.card.values, model.card.restore(outputs)[0].tolist())))  # in the targets' units"
 

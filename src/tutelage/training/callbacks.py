@@ -27,7 +27,7 @@ class Callback:
         ...     "cnn2", data="digits", limit=64, epochs=1, batch_size=32, callbacks=[Epochs()],
         ...     out=tempfile.mkdtemp() + "/run",
         ... )
-        epoch 1 ['accuracy', 'loss']
+        epoch 1 ['accuracy', 'balanced_accuracy', 'loss', 'macro_f1']
     """
 
     def on_event(self, event: Event) -> None:

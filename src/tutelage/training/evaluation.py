@@ -104,7 +104,7 @@ def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) ->
     """Return (K, 2): each label column's task loss, summed over the positions that count, and their number."""
     mask, targets = task.mask(batch), batch.targets
     assert targets is not None
-    if mask is not None:
+    if mask is not None and task_loss.maskable:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
     required = {name: batch.extras[name] for name in task_loss.required_inputs() if name in batch.extras}
     parts = split_columns(response, targets, batch.columns)
@@ -113,7 +113,12 @@ def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) ->
 
 def _sum(task_loss: Loss, response: Tensor, targets: Tensor, required: Mapping[str, Any]) -> Tensor:
     count = len(targets)
-    loss = mean(task_loss(response, None, targets=targets, **required)) if count else response.new_zeros(())
+    if not count:
+        return response.new_zeros(2)
+    values = task_loss(response, None, targets=targets, **required)
+    loss = mean(values)
+    if task_loss.data_dependent_size and isinstance(values, Tensor):
+        count = values.numel()
     return torch.stack([loss * count, loss.new_tensor(float(count))])
 
 

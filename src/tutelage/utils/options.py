@@ -47,6 +47,7 @@ Iterations = Annotated[int, Field(ge=1, le=10_000)]
 Positives = Annotated[Sequence[Positive], Field(min_length=1, max_length=64)]
 NonNegatives = Annotated[Sequence[NonNegative], Field(min_length=1, max_length=64)]
 Temperatures = Annotated[Sequence[Temperature], Field(min_length=1, max_length=64)]
+ClassWeights = Annotated[Sequence[NonNegative], Field(max_length=65_536)]
 
 # layers by name
 

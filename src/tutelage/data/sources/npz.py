@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data import modalities, multitask_targets
+from tutelage.data import label_sets, modalities, multitask_targets
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
 from tutelage.data.splits import InMemorySplit
@@ -19,7 +19,8 @@ from tutelage.errors import DataError, plain
 from tutelage.structures import Inputs
 
 NAMES = {
-    "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, rows, volumes; classes or values"
+    "npz:FILE": "arrays x_train, y_train (and x_val, y_val, x_test, y_test): images, rows, volumes; classes, "
+    "label sets or values"
 }
 
 SPLITS = ("train", "val", "test")
@@ -39,7 +40,8 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     (N, C, D, H, W); or, with an array `modality` that names it ("series", "image" of any channels …), (N, C, …) of that
     modality, uint8 or floats of any scale; without C they have one channel.
     y: (N,) integers from 0, one class each; with `columns`, the names of K labels, (N, K), -1 or -100 for a missing
-    label, and class names in classes_NAME; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
+    label, and class names in classes_NAME; with `label_names`, (N, C) of 1, 0 and -1: the independent labels of each
+    sample, -1 where it isn't known; floats (N,) or (N, T) are values to estimate, whose names `values` may give.
     With `inputs`, the names of several inputs of each sample: arrays NAME_train … in place of x_train, each with its
     modality in modality_NAME if its shape doesn't tell it; models get the first, unless they choose (student_inputs).
     groups_train …: (N,) integers; samples of one group must be in one split.
@@ -62,6 +64,11 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names}
     form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
     more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
+    if label_sets.NAMES_KEY in arrays:
+        labels = label_sets.read_names(path, arrays[label_sets.NAMES_KEY], np.atleast_2d(arrays["y_train"]).shape[1])
+        targets = {s: label_sets.read_targets(path, *_targets(path, arrays, s), labels) for s in inputs}
+        splits = _splits(path, arrays, inputs, targets)
+        return SourceData("multi_label", labels, splits=splits, target="label set", **form, **more)
     if "columns" not in arrays and (arrays["y_train"].dtype.kind == "f" or "values" in arrays):
         value_names = _value_names(path, arrays)
         targets = {s: _values(path, f"y_{s}", arrays, len(value_names)) for s in inputs}
@@ -190,6 +197,12 @@ def _target_key(path: Path, arrays: dict[str, Array], split: str) -> str:
     if f"y_{split}" not in arrays:
         raise DataError(f"{plain(path)}: has x_{split} but no y_{split}: save both.")
     return f"y_{split}"
+
+
+def _targets(path: Path, arrays: dict[str, Array], split: str) -> tuple[str, Array]:
+    """Return the name of a split's targets, and these."""
+    key = _target_key(path, arrays, split)
+    return key, arrays[key]
 
 
 def _value_names(path: Path, arrays: dict[str, Array]) -> tuple[str, ...]:
