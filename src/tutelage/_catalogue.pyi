@@ -98,6 +98,7 @@ from tutelage.losses.relation.irg import IRGEdge as IRGEdge
 from tutelage.losses.relation.irg import IRGTransformation as IRGTransformation
 from tutelage.losses.relation.lightly_queue import LightlyQueue as LightlyQueue
 from tutelage.losses.relation.lsp import LSP as LSP
+from tutelage.losses.relation.metric_learning import MetricLearning as MetricLearning
 from tutelage.losses.relation.minilm import MiniLMRelation as MiniLMRelation
 from tutelage.losses.relation.pkt import PKT as PKT
 from tutelage.losses.relation.relative_teacher import AbsoluteTeacher as AbsoluteTeacher
@@ -200,6 +201,7 @@ from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.regression import Regression as Regression
 from tutelage.tasks.segmentation import Segmentation as Segmentation

@@ -217,7 +217,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
     Args:
         model: a run folder, a saved network's file, or a module.
         data: as for `distill`, but a single Dataset is the test split; None: the run's own.
-        keys: size, classes, column, task, batch_size, the options of tables (target, group, drop) and of Datasets.
+        keys: size, classes, column, task, split, batch_size, options of tables (target, group, drop) and of Datasets.
 
     Example:
         >>> import tempfile, tutelage
@@ -240,7 +240,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
             raise ConfigError(f"evaluate: its data, {card.data!r}, was passed as an object: pass it again (data=…).")
         data, keys = card.data, card.source_options | keys
     provided, overrides = separate_data(as_test_split(data), keys)
-    for key in keys.keys() - {"size", "classes", "column", "task", "batch_size", *SOURCE_OPTIONS}:
+    for key in keys.keys() - {"size", "classes", "column", "task", "split", "batch_size", *SOURCE_OPTIONS}:
         raise ConfigError(f"evaluate: {key}=… changes no metric of the test split: leave it out.")
     config = check({"student": "cnn4", "teacher": "none", "method": None, **overrides, **keys})
     loaded = load_data(config, provided.data)
@@ -258,7 +258,7 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         size = loaded.size if "size" in keys else card.size
         loaded = replace(loaded, size=size, values=card.value_targets)  # the outputs are scaled as in its training
-    task = task_of(loaded)
+    task = task_of(loaded, config)
     refuse_other_outputs(respond_to_one(network, loaded, task), loaded, task, type(network).__name__)
     return evaluate_split(network, loaded, task, "test", config.batch_size)
 

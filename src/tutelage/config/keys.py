@@ -89,8 +89,8 @@ class Keys(TypedDict, total=False):
     """column of a table whose equal values mark samples that no two splits may share"""
     drop: list[str]
     """columns of a table that are no inputs"""
-    task: str
-    """task; auto: the data's own (tutelage list tasks)"""
+    task: str | dict[str, Any]
+    """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     seeds: int
     """trainings of baseline and student, for intervals"""
     baseline: bool
@@ -142,6 +142,9 @@ class Keys(TypedDict, total=False):
     """share of the training data for validation, if the data has no such split"""
     classes: list[str] | None
     """only the samples of these classes, as if there were no other"""
+    split: Literal["samples", "classes"] | list[str]
+    """how the data is split: by samples; by classes, which train, val and test then don't share; or the names of
+    the classes of test"""
     labels_per_class: int | None
     """number of training samples of each class; None: all"""
     limit: int | None

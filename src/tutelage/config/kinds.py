@@ -15,6 +15,7 @@ Layers = str | list[str]
 Term = Annotated[Spec, EntryTypes({"name": str, "student": Layers, "teacher": Layers, "connector": str})]
 Method = str | Term | list[str | Term] | None
 Scheme = str | Annotated[Spec, EntryTypes({"name": str})]
+TaskSpec = str | Annotated[Spec, EntryTypes({"name": str})]
 Network = Annotated[Spec, EntryTypes({"model": str, "weights": str, "device": str, "scheme": str})]
 """A network with options of its own: {model: …, weights: …}."""
 NetworkList = Annotated[list[NameOrPath | Network], Field(max_length=64)]

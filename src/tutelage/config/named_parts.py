@@ -22,8 +22,8 @@ def options_of(spec: str | Spec) -> dict[str, Any]:
     return {} if isinstance(spec, str) else {key: value for key, value in spec.items() if key != "name"}
 
 
-def refuse_options(package: str, spec: Spec, example: str) -> None:
-    """Refuse a name that the catalogue doesn't have, and options that its `from_context` doesn't take.
+def refuse_options(package: str, spec: Spec, example: str, maker: str = "from_context") -> None:
+    """Refuse a name that the catalogue doesn't have, and options that the class method `maker` doesn't take.
 
     Raises: ValueError that lists every fault.
     """
@@ -31,7 +31,7 @@ def refuse_options(package: str, spec: Spec, example: str) -> None:
     if not isinstance(name, str):
         raise ValueError(f"it needs a name, such as {example}")
     kind = registry.find_entry(package, name)
-    if faults := option_faults(f"{registry.KINDS[package]} {name}", kind.load().from_context, options_of(spec)):
+    if faults := option_faults(f"{registry.KINDS[package]} {name}", getattr(kind.load(), maker), options_of(spec)):
         raise ValueError("\n".join(faults))
 
 

@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tutelage.config.kinds import EXTRA_STUDENT_KEYS, ExtraStudent, Method, NetworkList, Scheme, Spec, TeacherSpec
+from tutelage.config.kinds import (
+    EXTRA_STUDENT_KEYS,
+    ExtraStudent,
+    Method,
+    NetworkList,
+    Scheme,
+    Spec,
+    TaskSpec,
+    TeacherSpec,
+)
 from tutelage.settings import TrainerSettings
 from tutelage.utils.key_types import (
     ChangesOnResume,
@@ -69,7 +78,9 @@ class RunSettings(TrainerSettings):
         None, description="column of a table whose equal values mark samples that no two splits may share"
     )
     drop: RunWide[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
-    task: RunWide[str] = Field("auto", description="task; auto: the data's own (tutelage list tasks)")
+    task: RunWide[TaskSpec] = Field(
+        "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
+    )
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
     students: Annotated[list[Annotated[ExtraStudent, EntryTypes(EXTRA_STUDENT_KEYS)]], InBaseline([])] = Field(
@@ -157,6 +168,11 @@ class RunSettings(TrainerSettings):
     )
     classes: RunWide[list[Name] | None] = Field(
         None, description="only the samples of these classes, as if there were no other"
+    )
+    split: RunWide[Literal["samples", "classes"] | list[Name]] = Field(
+        "samples",
+        description="how the data is split: by samples; by classes, which train, val and test then don't share; or the "
+        "names of the classes of test",
     )
     labels_per_class: RunWide[int | None] = Field(
         None, ge=1, le=10**9, description="number of training samples of each class; None: all"

@@ -66,8 +66,11 @@ class Config(RunSettings):
 
     @field_validator("task")
     @classmethod
-    def _known_task(cls, task: str) -> str:
-        return task if task == "auto" else registry.find_entry("tasks", task).name
+    def _known_task(cls, task: str | Spec) -> str | Spec:
+        if isinstance(task, str):
+            return task if task == "auto" else registry.find_entry("tasks", task).name
+        refuse_options("tasks", task, "{name: embedding}", maker="from_data")
+        return task | {"name": registry.find_entry("tasks", task["name"]).name}
 
     @field_validator("teacher")
     @classmethod

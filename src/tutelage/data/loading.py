@@ -47,6 +47,7 @@ def load(
     augment: str | None = None,
     task: str | None = None,
     classes: Sequence[str] | None = None,
+    split: str | Sequence[str] = "samples",
     fingerprint: str = "names",
     **source_options: Any,
 ) -> DataModule:
@@ -62,6 +63,8 @@ def load(
         augment: training augmentation, as in DataModule (None: what suits the data).
         task: the task that the data must be for.
         classes: keep only the samples of these classes, in all splits.
+        split: "samples"; "classes": train, val and test have no class in common (`data.class_split`); or the names of
+            the classes of test, which are in no other split.
         fingerprint: "names": files are identified by their names and sizes; "content": by their contents.
         source_options: options of some sources: target (the columns to estimate), group (the column of groups that no
             two splits may share), drop (columns that are no inputs); None or empty: not set.
@@ -91,6 +94,7 @@ def load(
         labels_per_class=labels_per_class,
         augment=augment,
         classes=classes,
+        split=split,
         fingerprint=fingerprint,
     )
     if task not in (None, data.task):

@@ -13,6 +13,7 @@ from torch import Tensor
 from tutelage.data import modalities
 from tutelage.data.alter import with_crop
 from tutelage.data.batch_sampler import sample_per_class, stratified_permutation
+from tutelage.data.class_split import split_by_class
 from tutelage.data.data_module import DataModule
 from tutelage.data.grouping import refuse_shared_groups, split_groups
 from tutelage.data.modalities.base import Modality
@@ -202,12 +203,13 @@ def prepare_data(
     labels_per_class: int | None = None,
     augment: str | None = None,
     classes: Sequence[str] | None = None,
+    split: str | Sequence[str] = "samples",
     fingerprint: str = "names",
     loader_keys: Mapping[str, int] | None = None,
 ) -> DataModule:
     """Return the DataModule of a source's data, or of a DataModule, with a run's options.
 
-    Mean and standard deviation are those of train before it is limited.
+    Mean and standard deviation are those of train before it is split by class or limited.
     Raises: ConfigError for options out of range or that don't fit; DataError if the data has too few classes or
     samples.
     """
@@ -228,6 +230,8 @@ def prepare_data(
         loader_keys=data.loader_keys if loader_keys is None else loader_keys,
     )
     selected = data if classes is None else select_classes(data, classes)
+    if split != "samples":
+        selected = split_by_class(selected, None if split == "classes" else split, val, seed)
     return replace(selected, train=subsample(name, selected.train, limit, labels_per_class, seed))
 
 

@@ -138,6 +138,7 @@ class Relation(Loss):
 
     compares = "embedding"
     feature_format = "vector"
+    class_dim = cast("int | None", None)  # unannotated, or it would be a field
 
 
 class Sequence(Loss):

@@ -51,7 +51,7 @@ class Player(nn.Module):
         """
         profile = profile_model(self.student.model, batch)
         profile = replace(profile, response=self.task.response(profile.response, batch))
-        self.terms.refuse_kind(self.task.response_kind)
+        self.terms.fit_kind(self.task.response_kind)
         self.terms.wire(profile, teacher, batch, samples, provides)
         self.terms.refuse_frozen(profile)
         self.metadata = profile.metadata

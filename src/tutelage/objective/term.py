@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -105,6 +106,11 @@ class Term(CheckedArguments, nn.Module):
                 self._build_policies(student, teacher, batch)
         else:
             self._build_features(self.wiring, student, teacher, batch, samples)
+
+    def compare_responses(self) -> None:
+        """Compare the responses where it would compare the embeddings before them; named layers stay."""
+        if self.request.compares == "embedding" and not any(self.request.layers.values()):
+            self.request = replace(self.request, compares="response")
 
     def _build_features(
         self, wiring: Wiring, student: ModelProfile, teacher: ModelProfile, batch: Batch, samples: int

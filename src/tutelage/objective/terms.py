@@ -145,14 +145,19 @@ class Terms(nn.ModuleDict):
             )
         self.load_initial_state()
 
-    def refuse_kind(self, kind: str) -> None:
-        """Refuse losses of responses that are for other outputs than this kind (`Task.response_kind`).
+    def fit_kind(self, kind: str) -> None:
+        """Fit the terms to responses of this kind (`Task.response_kind`).
+
+        Losses of embeddings compare the responses if these are embeddings; losses of responses that are for other kinds
+        are refused.
 
         Raises: ConfigError that names the kinds that the loss is for.
         """
         for name, term in self.named_terms().items():
+            if kind == "embedding":
+                term.compare_responses()
             kinds = term.loss.response_kinds
-            compares_responses = term.request.compares == "response" and not any(term.request.layers.values())
+            compares_responses = term.loss.compares == "response" and not any(term.request.layers.values())
             if compares_responses and kinds and kind not in kinds:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares {' or '.join(kinds)}, and this task's outputs "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tutelage import data as datasets
+from tutelage.config.named_parts import name_of
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
+from tutelage.utils import registry
 
 SOURCE_OPTIONS = ("target", "group", "drop")
 """The keys that only some sources of data have."""
@@ -31,13 +35,27 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             f"batch_size={config.batch_size}, but the DataLoader of train has {batch_size}: set one of them, or "
             "pass its Dataset."
         )
-    return data if config.column is None else data.column(config.column)
+    data = data if config.column is None else data.column(config.column)
+    target = _target_of_task(config)
+    if target not in ("", data.target):
+        raise ConfigError(
+            f"task={name_of(config.task)} is for targets of the kind {target!r}, and those of {data.name} are "
+            f"{data.target!r}: choose another task or other data."
+        )
+    return replace(data, task=name_of(config.task)) if target else data
+
+
+def _target_of_task(config: Config) -> str:
+    """Return the kind of targets of any data that the task is for; empty if the data must name the task itself."""
+    name = name_of(config.task)
+    return "" if name == "auto" else str(registry.find_entry("tasks", name).load().target)
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:
-    keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint")
+    keys = ("val", "seed", "limit", "labels_per_class", "augment", "fingerprint", "split")
     options = {key: getattr(config, key) for key in keys}
-    task = None if config.task == "auto" or config.column else config.task
+    name = name_of(config.task)
+    task = None if name == "auto" or config.column or _target_of_task(config) else name
     if provided is None:
         options |= {key: getattr(config, key) for key in SOURCE_OPTIONS}
         return datasets.load(config.data, size=config.size, classes=config.classes, task=task, **options)

@@ -50,6 +50,8 @@ def _differing(folder: Path) -> np.ndarray[Any, Any]:
         student, teacher = (np.load(folder / name / "predictions.npz") for name in ("student-0", "teacher"))
     except OSError:
         return np.zeros(0, np.int64)
+    if not all("probabilities" in arrays for arrays in (student, teacher)):
+        return np.zeros(0, np.int64)
     differ = student["probabilities"].argmax(1) != teacher["probabilities"].argmax(1)
     return interleave_classes(student["index"][differ], student["targets"][differ])[:EXAMPLES]
 

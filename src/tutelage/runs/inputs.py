@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import nn
 
+from tutelage.config.named_parts import name_of, options_of
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
@@ -54,13 +55,13 @@ class RunInputs:
         data = load_data(config, provided.data)
         for message in data.notes:
             notify(provided, message)
-        task = data.task if config.task == "auto" else config.task
-        if task != data.task:
-            raise ConfigError(f"task={config.task}, but {data.name} is data for {data.task}; leave task out.")
+        task = name_of(config.task)
+        if task not in ("auto", data.task):
+            raise ConfigError(f"task={task}, but {data.name} is data for {data.task}; leave task out.")
         fabric = make_fabric(config)
         if config.devices > 1:
             fabric.launch()
-        return cls(config, provided, data, task_of(data), fabric)
+        return cls(config, provided, data, task_of(data, config), fabric)
 
     def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""
@@ -76,15 +77,15 @@ class RunInputs:
         if column is None or column == self.data.column_name:
             return self
         data = self.data.column(column)
-        return replace(self, data=data, task=task_of(data))
+        return replace(self, data=data, task=task_of(data, self.config))
 
 
-def task_of(data: DataModule) -> Task:
-    """Return the task that the data names, made for that data.
+def task_of(data: DataModule, config: Config) -> Task:
+    """Return the task that the data names, made for that data with the configuration's options.
 
     Raises: ConfigError if no task of that name is known.
     """
-    task: Task = registry.find_entry("tasks", data.task).load().from_data(data)
+    task: Task = registry.find_entry("tasks", data.task).load().from_data(data, **options_of(config.task))
     return task
 
 

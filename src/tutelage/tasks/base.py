@@ -29,6 +29,8 @@ class Task(ABC):
         response_kind: what a response's numbers are: "classes" (one logit per class, of which one is right), "labels"
             (independent logits), "values" (estimates), "scores" (one per document) or "embedding"; a loss of responses
             is for some of these (`Loss.response_kinds`).
+        target: the kind of targets (`DataModule.target`) of any data that it is for, also of data that names another
+            task; empty if it is only for data that names it.
         usage: the line of Python, for the report, that prints `outputs` of the loaded `model`.
     """
 
@@ -36,11 +38,12 @@ class Task(ABC):
     higher_is_better: ClassVar[bool] = True
     positions: ClassVar[int] = 0
     response_kind: ClassVar[str] = "classes"
+    target: ClassVar[str] = ""
     usage: ClassVar[str] = "print(outputs.shape)"
 
     @classmethod
     def from_data(cls, data: DataModule) -> Self:
-        """Build the task for this data."""
+        """Build the task for this data; further parameters are options: `task={name: …, …options}`."""
         return cls()
 
     def outputs(self, data: DataModule) -> int:
@@ -54,6 +57,10 @@ class Task(ABC):
     @abstractmethod
     def task_loss(self) -> Loss:
         """Return the supervised loss of the task."""
+
+    def evaluation_loss(self) -> Loss:
+        """Return the loss whose mean over a split is the metric `loss`: the task loss, unless that learns something."""
+        return self.task_loss()
 
     @abstractmethod
     def metrics(self, outputs: int, shared: bool = False) -> Any:

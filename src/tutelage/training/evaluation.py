@@ -52,7 +52,7 @@ def evaluate(
         DataError: there is no batch.
         NotFinite: an output isn't finite.
     """
-    metrics, task_loss = task.metrics(outputs, shared), task.task_loss()
+    metrics, task_loss = task.metrics(outputs, shared), task.evaluation_loss()
     kept: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
     with eval_no_grad(model):

@@ -110,8 +110,9 @@ def _create(model: str, arguments: list[str]) -> tuple[nn.Module, tuple[int, ...
         from tutelage.runs.data import load_data
         from tutelage.runs.inputs import task_of
 
-        data = load_data(check({"student": "cnn2", "teacher": "none", "method": None} | keys))
-        outputs = task_of(data).outputs(data)
+        config = check({"student": "cnn2", "teacher": "none", "method": None} | keys)
+        data = load_data(config)
+        outputs = task_of(data, config).outputs(data)
         options = {"size": data.size, "channels": data.channels, "classes": outputs, "task": data.task}
     loaded = models.create(model, pretrained=False, **options)
     return loaded.model, (options["channels"], *options["size"])
