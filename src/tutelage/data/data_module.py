@@ -48,7 +48,7 @@ class DataModule:
             unchanged, with mean 0 and std 1.
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
-        target: the kind of targets: "label", "labels" (one in each column), "mask" or "values".
+        target: the kind of targets: "label", "labels" (one in each column), "mask", "values" or "none".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options of its source that it was loaded with (target, group, drop).
@@ -137,7 +137,7 @@ class DataModule:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
-        at unlabelled pixels, or scaled values (B, T) float32; index (B,) int64, the sample numbers in the split; and,
+        at unlabelled pixels, scaled values (B, T) float32, or None without labels; index (B,) int64, the sample numbers in the split; and,
         if the samples have groups, `extras["groups"]` (B,) int64.
 
         Args:
@@ -329,12 +329,12 @@ class DataModule:
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
             groups = {} if samples.groups is None else {"groups": samples.groups[index].to(device)}
-            index, x, y = index.to(device), x.to(device), y.to(device)
+            index, x, y = index.to(device), x.to(device), None if y is None else y.to(device)
             mask = y if self.target == "mask" else None
             if train:
                 x, mask = self.kind.augment(x, mask, index, augmentation, self._augmentations)
             x, mask = self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
-            y = y if self.values is None else self.values.scale(y)
+            y = y if self.values is None or y is None else self.values.scale(y)
             columns = tuple(self.columns.values())
             batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups)
             yield batch.to(device, memory_format)
@@ -348,7 +348,8 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
     if "groups" in parts[0].extras:
         extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
-    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras)
+    joined = torch.cat(targets) if targets else None
+    return Batch(torch.cat(inputs), joined, torch.cat(index), columns=parts[0].columns, extras=extras)
 
 
 def _at_least(minimum: int, **numbers: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.data.augment import random_crop_box
 from tutelage.data.decode import Box, ImageFile, LoadedImage, max_shrink, pil_edges, resize_box, to_tensor
 from tutelage.data.masks import MaskFiles
-from tutelage.data.splits import InMemorySplit, LazySplit, ViewSeed
+from tutelage.data.splits import InMemorySplit, LazySplit, Sample, ViewSeed
 from tutelage.errors import DataError, plain
 
 MAX_ASPECT = 16
@@ -21,7 +21,7 @@ MAX_ASPECT = 16
 
 
 class ImageFileSplit(LazySplit):
-    """Images read from files on demand, with their classes or masks."""
+    """Images read from files on demand, with their classes or masks, or without labels."""
 
     can_crop = True
 
@@ -54,7 +54,7 @@ class ImageFileSplit(LazySplit):
         selected.content = self.content
         return selected
 
-    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> Sample:
         """Decode an image and bring it to `size`: photos by cropping, images with masks by resizing both."""
         picture = ImageFile(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
@@ -62,9 +62,8 @@ class ImageFileSplit(LazySplit):
             *box, flip = random_crop_box(augmentation.seed, number, augmentation.view, picture.height, picture.width)  # type: ignore[assignment]
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
-        assert self.labels is not None
         x = self._cropped(picture, box, flip) if augmentation.crop else centre_crop(picture, self.channels, self.size)
-        return to_tensor(x), self.labels[number]
+        return to_tensor(x), None if self.labels is None else self.labels[number]
 
     def fingerprint(self) -> str:
         """Hash the files' names, sizes and classes or masks; their contents only if `content` is set."""
@@ -83,12 +82,12 @@ class ImageFileSplit(LazySplit):
         from torchvision.transforms import functional as TF
 
         images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
-        targets = torch.empty(len(self), *shape, dtype=torch.uint8) if self.labels is None else self.labels
+        targets = self.labels if self.masks is None else torch.empty(len(self), *shape, dtype=torch.uint8)
         for number, path in enumerate(self.paths):
             picture = ImageFile(path)
             image, _ = picture.rgb_or_grey(self.channels)
             images[number] = TF.resize(to_tensor(image), list(shape), antialias=True)
-            if self.masks is not None:
+            if self.masks is not None and targets is not None:
                 targets[number] = self._mask(number, picture)[0]
         return InMemorySplit(images, targets)
 

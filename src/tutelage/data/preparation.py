@@ -236,7 +236,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target != "values":
+    if len(source.classes) < 2 and source.target not in ("values", "none"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     train, validation, test = fill_missing_splits(name, source, val, seed)
     for number, column in enumerate(source.columns):
