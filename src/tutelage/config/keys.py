@@ -91,6 +91,8 @@ class Keys(TypedDict, total=False):
     """columns of a table that are no inputs"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
+    probe: str | None
+    """labelled data by which a backbone is judged that is trained on data without labels (k-NN, linear)"""
     seeds: int
     """trainings of baseline and student, for intervals"""
     baseline: bool

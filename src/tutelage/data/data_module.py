@@ -51,6 +51,7 @@ class DataModule:
         target: the kind of targets: "label", "labels" (one in each column), "mask", "values" or "none".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
+        probe: labelled data by which networks are judged that are trained on data without labels.
         source_options: the options of its source that it was loaded with (target, group, drop).
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
@@ -84,6 +85,7 @@ class DataModule:
     values: ValueTargets | None = None
     input_names: tuple[str, ...] = ()
     source_options: Mapping[str, Any] = field(default_factory=dict)
+    probe: DataModule | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0

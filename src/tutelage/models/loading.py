@@ -13,6 +13,7 @@ import torch
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.pretrained import load_into, read_weights
+from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.providers import SOURCES, creation_error
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
@@ -56,7 +57,7 @@ def create(
     Args:
         name: a built-in network (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
             `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
-        classes: number of outputs.
+        classes: number of outputs; 0: a network without a classifier, which outputs its pooled embedding.
         channels: of the inputs; the columns of a table.
         size: the lengths of the inputs after the channels: height and width of images, () for table rows.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
@@ -73,8 +74,8 @@ def create(
         >>> type(models.create("resnet8", classes=100).model).__name__
         'ResNet'
     """
-    if classes < 1 or channels < 1:
-        raise ConfigError(f"classes={classes}, channels={channels}: expected 1 or more of each.")
+    if classes < 0 or channels < 1:
+        raise ConfigError(f"classes={classes}, channels={channels}: expected 0 or more classes, 1 or more channels.")
     source, colon, path = name.partition(":")
     if colon and source not in SOURCES:
         raise ConfigError(unknown("source of models", source, SOURCES))
@@ -88,7 +89,9 @@ def create(
     )
     loaded = replace(SOURCES[source][1](request) if colon else create_built_in(request), name=name)
     if weights is not None:
-        loaded = load_into(loaded, read_weights(Path(weights)), classes, str(weights))
+        state = read_weights(Path(weights))
+        state = resize_positions(loaded.model, state) if source == "timm" else state
+        loaded = load_into(loaded, state, classes, str(weights))
     if size is not None and source != "python":
         try_once(loaded, request)
     return loaded
@@ -107,12 +110,13 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         fits = (family.task == "segmentation") == request.is_dense
         names += family.examples if fits else ()
         try:
-            model = family.from_name(name, request.classes, request.channels)
+            model = family.from_name(name, request.classes or 1, request.channels)
         except ConfigError as error:
             raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
         if model is not None:
+            model = model if request.classes else without_classifier(model, request)
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
@@ -145,7 +149,12 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
         raise creation_error(loaded.name, request, error) from error
     finally:
         loaded.model.train(training)
-    if response.dim() < 2 or response.shape[1] != request.classes:
+    if request.classes == 0 and response.dim() != 2:
+        raise ModelError(
+            f"{loaded.name} returns the shape {tuple(response.shape)}: expected one vector per image; use a network "
+            "that pools its features."
+        )
+    if response.dim() < 2 or response.shape[1] != (request.classes or response.shape[1]):
         raise ModelError(
             f"{loaded.name} returns the shape {tuple(response.shape)}: expected {request.classes} classes in "
             "dimension 1; "
