@@ -139,7 +139,8 @@ class DataModule:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
-        at unlabelled pixels, scaled values (B, T) float32, or None without labels; index (B,) int64, the sample numbers in the split; and,
+        at unlabelled pixels, scaled values (B, T) float32, or None without labels; index (B,) int64, the sample numbers
+        in the split; and,
         if the samples have groups, `extras["groups"]` (B,) int64.
 
         Args:

@@ -142,6 +142,8 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     Raises: ConfigError if a name isn't a class of the data or is repeated, if there is only one name, or if samples
     have no single class.
     """
+    if not data.classes:
+        raise ConfigError(f"classes={list(names)}: {data.name!r} has no single class per sample: remove classes.")
     faults = [unknown(f"class of {data.name}", name, data.classes) for name in names if name not in data.classes]
     if faults:
         raise ConfigError("\n".join(faults))

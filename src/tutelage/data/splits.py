@@ -91,9 +91,7 @@ class Split(ABC):
         raise DataError(f"{type(self).__name__}: its samples have no label columns; remove the column.")
 
     @abstractmethod
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[Sample]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Iterate over batches of sample numbers, yielding inputs (B, C, …) and targets (B, …)."""
 
     @abstractmethod
@@ -146,9 +144,7 @@ class InMemorySplit(Split):
         """Select rows; the memory is shared."""
         return type(self)(self.inputs, self.targets, self.rows[rows], self.all_groups)
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[Sample]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield copies of the rows with the view's policies applied; `workers` has no effect."""
         for batch in batches:
             rows = self.rows[batch]
@@ -195,9 +191,7 @@ class ClassSubset(Split):
         """Select some of the samples."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[Sample]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield images unchanged and targets with the new class numbers."""
         for images, targets in self.samples.read(batches, augmentation, workers):
             assert targets is not None
@@ -218,9 +212,7 @@ class LazySplit(Split):
         Raises: DataError if it can't be read.
         """
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[Sample]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Read item by item and stack; an item's DataError is raised here, also from a worker."""
         loader: Any = DataLoader(
             _Reader(self, augmentation),

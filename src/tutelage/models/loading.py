@@ -12,8 +12,8 @@ import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
-from tutelage.models.pretrained import load_into, read_weights
 from tutelage.models.headless import resize_positions, without_classifier
+from tutelage.models.pretrained import load_into, read_weights
 from tutelage.models.providers import SOURCES, creation_error
 from tutelage.models.zoo.base import ZooNetwork
 from tutelage.nn.feature_extractor import compute_response
@@ -116,11 +116,11 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         if model is not None and not fits:
             raise ConfigError(f"{name} is a network for {family.task}, not for {request.task}.")
         if model is not None:
-            model = model if request.classes else without_classifier(model, request)
+            network = model if request.classes else without_classifier(model, request)
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
-            return LoadedModel(model, name, notes=notes if namesake else [])
+            return LoadedModel(network, name, notes=notes if namesake else [])
     names += [form for form, _ in SOURCES.values()]
     raise ConfigError(unknown("model", name, names, "tutelage list models") + hint_at_libraries(name))
 

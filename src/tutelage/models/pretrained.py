@@ -113,7 +113,8 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
              for key in model_state if key in fitted and fitted[key].shape != model_state[key].shape]  # fmt: skip
     missing = [key for key in model_state if key not in fitted and not key.endswith("num_batches_tracked")]
     extra = [key for key in fitted if key not in model_state]
-    extra = [] if classes == 0 and is_classifier({key: fitted[key] for key in extra}) else extra
+    if classes == 0 and is_classifier({key: fitted[key] for key in extra}):  # of a network that has none
+        fitted, extra = {key: x for key, x in fitted.items() if key not in extra}, []
     faults = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}
     if any(faults.values()):
         lists = "; ".join(f"{fault}: {first_names(names)}" for fault, names in faults.items() if names)

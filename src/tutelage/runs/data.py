@@ -78,8 +78,8 @@ def _probe(config: Config, data: DataModule) -> DataModule | None:
     probe = datasets.load(config.probe, size=config.size, seed=config.seed)
     if probe.target != "label" or probe.channels != data.channels or probe.modality != data.modality:
         raise ConfigError(
-            f"probe={config.probe} has {probe.target!r} targets and {probe.channels} channels of {probe.modality} data: "
-            f"expected one class per sample and {data.channels} channels, as {data.name} has."
+            f"probe={config.probe} has {probe.target!r} targets and {probe.channels} channels of {probe.modality} "
+            f"data: expected one class per sample and {data.channels} channels, as {data.name} has."
         )
     return probe
 

@@ -63,7 +63,12 @@ class RunInputs:
         if config.devices > 1:
             fabric.launch()
         task = task_of(data, config)
-        return cls(without_task_loss(config, task, provided.teacher is not None), provided, data, task, fabric)
+        adapted = without_task_loss(config, task, provided.teacher is not None)
+        if adapted.method != config.method:
+            notify(
+                provided, f"method={adapted.method}: kd, the usual default, compares classes, and {data.name} has none."
+            )
+        return cls(adapted, provided, data, task, fabric)
 
     def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""

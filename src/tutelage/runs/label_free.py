@@ -28,8 +28,8 @@ def without_task_loss(config: Config, task: Task, has_teacher: bool) -> Config:
         )
     if config.teacher_epochs or config.teacher_scheme:
         raise ConfigError(
-            f"teacher_epochs={config.teacher_epochs}, teacher_scheme={config.teacher_scheme}: data without labels can't "
-            "train a teacher; remove them."
+            f"teacher_epochs={config.teacher_epochs}, teacher_scheme={config.teacher_scheme}: data without labels "
+            "can't train a teacher; remove them."
         )
     overrides = {"baseline": False, "teacher_epochs": 0}
     method = {"method": task.default_method} if config.method == Config.model_fields["method"].default else {}

@@ -16,6 +16,8 @@ from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.utils.finding import Finding
 
+UNTRAINED = "is it trained, with this normalisation? Give its weights (teacher_weights)."
+
 COLLAPSED = 0.01
 """The spread below which a network's vectors hardly differ between samples."""
 
@@ -45,7 +47,9 @@ class Backbone(Task):
         Raises: ConfigError if the data has labels.
         """
         if data.target != "none":
-            raise ConfigError(f"task=backbone is for data without labels, and {data.name} has some: use task=embedding.")
+            raise ConfigError(
+                f"task=backbone is for data without labels, and {data.name} has some: use task=embedding."
+            )
         return cls(data.probe is not None)
 
     def outputs(self, data: DataModule) -> int:
@@ -76,7 +80,7 @@ class Backbone(Task):
         metrics.update(response)
 
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
-        """Return the accuracy, on the probe's split, of k-NN and of a linear classifier that its train split teaches."""
+        """Return the accuracy of k-NN and of a linear classifier on the probe's split; its train split teaches them."""
         if data.probe is None:
             return {}
         from tutelage.tasks.probe_metrics import knn_accuracy, probe_accuracy
@@ -95,13 +99,13 @@ class Backbone(Task):
         """Check that the teacher's vectors differ between samples, and find neighbours of the same class."""
         what = f"the spread of the teacher's vectors is {values['spread']:.3f}; 1 is that of random directions"
         if values["spread"] < COLLAPSED:
-            return [Finding("error", what, "is it trained, with this normalisation? Give its weights (teacher_weights).")]
+            return [Finding("error", what, UNTRAINED)]
         if data.probe is None or data.probe.val.labels is None:
             return [Finding("ok", what)]
         chance = float(torch.bincount(data.probe.val.labels).max() / len(data.probe.val))
         what = f"the teacher's k-NN accuracy is {values['knn_accuracy']:.3f}; the most frequent class has {chance:.3f}"
         if values["knn_accuracy"] < min(1.2 * chance, (1 + chance) / 2):
-            return [Finding("error", what, "is it trained, with this normalisation? Give its weights (teacher_weights).")]
+            return [Finding("error", what, UNTRAINED)]
         return [Finding("ok", what)]
 
 

@@ -15,7 +15,7 @@ CHUNK = 1024
 
 
 class Spread(Metric):
-    """The mean standard deviation of the unit vectors' components, times √D: 1 in random directions, 0 if all are equal."""
+    """The mean standard deviation of the unit vectors' components, times √D: 1 in random directions, 0 if all equal."""
 
     full_state_update = False
 
@@ -49,7 +49,7 @@ def knn_accuracy(bank: Tensor, labels: Tensor, queries: Tensor, targets: Tensor,
 def vote_of_neighbours(
     bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = NEIGHBOURS, temperature: float = TEMPERATURE
 ) -> Tensor:
-    """Return the votes (Q, C) of the k nearest vectors of the bank by cosine, each weighted by exp(cosine / temperature).
+    """Return the votes (Q, C) of the bank's k nearest vectors, each weighted by exp((cosine − 1) / temperature).
 
     Wu, Xiong, Yu, Lin. CVPR 2018. arXiv:1805.01978; k and temperature as in DINO.
     """

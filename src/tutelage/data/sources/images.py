@@ -6,15 +6,26 @@ from pathlib import Path
 
 from tutelage.data.decode import read_headers
 from tutelage.data.image_files import ImageFileSplit
-from tutelage.data.listing import SPLITS, Listing, describe_duplicates, describe_skipped, list_images, refuse_shared
+from tutelage.data.items import UNLABELLED
+from tutelage.data.listing import (
+    SPLITS,
+    Listing,
+    describe_duplicates,
+    describe_skipped,
+    list_images,
+    refuse_shared,
+    subfolders,
+    to_path,
+)
 from tutelage.data.listing import images_directly_in as directly_in
-from tutelage.data.listing import subfolders, to_path
 from tutelage.data.preparation import SourceData
 from tutelage.data.sources.folder import PHOTO, SMALL
 from tutelage.data.splits import Split
 from tutelage.errors import DataError, plain
 
-NAMES = {"images:PATH": "images without labels, in folders of any depth; in train/, val/ and test/ if the data is split"}
+NAMES = {
+    "images:PATH": "images without labels, in folders of any depth; in train/, val/ and test/ if the data is split"
+}
 
 
 def suits(path: Path) -> bool:
@@ -41,7 +52,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
         files = ImageFileSplit(listing.paths, headers.channels, shape)
         splits[split] = files.stored(headers.largest) if small else files
     augment = "crop-flip" if small else "resized-crop"
-    return SourceData("backbone", (), shape, augment, splits, notes=_notes(where, [*listings.values()]), target="none")
+    return SourceData(UNLABELLED, (), shape, augment, splits, notes=_notes(where, [*listings.values()]), target="none")
 
 
 def _splits(root: Path) -> dict[str, Path]:
