@@ -73,7 +73,7 @@ def test_labelled_data_judges_teacher_and_student(files, tmp_path):
         assert {"knn_accuracy", "probe_accuracy", "spread"} <= figures.keys()
     assert result["teacher"]["knn_accuracy"] > 0.9  # the classes differ by their redness
     rows = [json.loads(line) for line in (run.folder / "student-0" / "metrics.jsonl").read_text().splitlines()]
-    assert all("knn_accuracy" in row["metrics"] for row in rows if row["kind"] == "epoch")
+    assert all("knn_accuracy" in row["val"] for row in rows if row["kind"] == "epoch")
 
 
 @pytest.mark.parametrize(
