@@ -5,7 +5,7 @@
 
 The folder's training images are used without their labels; the labels judge the backbones (k-NN, k = 20). The teacher
 is trained on them first. LightlyTrain runs as a program of its own, in the environment of PYTHON (pip install
-lightly-train); nothing of it is imported here. Results: results/label_free.md.
+lightly-train); nothing of it is imported here. Written to results/label_free_images.md.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from tutelage.training.trainer import Trainer
 BATCH, SIDE = 64, 64
 TEACHER, STUDENT = "resnet10t", "test_resnet"
 LR, EPOCHS, SHORT = 1e-3, 10, 2
-RESULTS = Path(__file__).parent / "results" / "label_free.md"
+RESULTS = Path(__file__).parent / "results" / "label_free_images.md"
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 LIGHTLY = """
@@ -222,7 +222,7 @@ def main() -> None:
         return
     text = table(compare(arguments.folder, arguments.lightly))
     print(text)
-    RESULTS.write_text((RESULTS.read_text().partition("| backbone")[0] if RESULTS.exists() else "") + text + "\n")
+    RESULTS.write_text(text + "\n")
 
 
 if __name__ == "__main__":
