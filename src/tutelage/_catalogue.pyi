@@ -49,6 +49,7 @@ from tutelage.losses.feature.ofa_kd import OFAKD as OFAKD
 from tutelage.losses.feature.ofa_kd import OFAResponse as OFAResponse
 from tutelage.losses.feature.ofd import OFD as OFD
 from tutelage.losses.feature.pad import PAD as PAD
+from tutelage.losses.feature.patch_cosine import PatchCosine as PatchCosine
 from tutelage.losses.feature.patient_kd import PatientKD as PatientKD
 from tutelage.losses.feature.reviewkd import ReviewKD as ReviewKD
 from tutelage.losses.feature.semckd import SemCKD as SemCKD
@@ -95,6 +96,9 @@ from tutelage.losses.relation.compress import CompRess as CompRess
 from tutelage.losses.relation.crd import CRD as CRD
 from tutelage.losses.relation.darkrank import HardDarkRank as HardDarkRank
 from tutelage.losses.relation.dino import DINO as DINO
+from tutelage.losses.relation.embedding_distance import EmbeddingCosine as EmbeddingCosine
+from tutelage.losses.relation.embedding_distance import EmbeddingL2 as EmbeddingL2
+from tutelage.losses.relation.embedding_distance import EmbeddingSmoothL1 as EmbeddingSmoothL1
 from tutelage.losses.relation.irg import IRGEdge as IRGEdge
 from tutelage.losses.relation.irg import IRGTransformation as IRGTransformation
 from tutelage.losses.relation.lightly_queue import LightlyQueue as LightlyQueue
@@ -205,6 +209,7 @@ from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidS
 from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
+from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel

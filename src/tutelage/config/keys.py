@@ -99,6 +99,8 @@ class Keys(TypedDict, total=False):
     their effective numbers), or a list; None: 1. Of labels, the weights of samples that have them"""
     balance: bool
     """draw the training samples of each class equally often, with replacement"""
+    probe: str | None
+    """labelled data by which a backbone is judged that is trained on data without labels (k-NN, linear)"""
     seeds: int
     """trainings of baseline and student, for intervals"""
     baseline: bool

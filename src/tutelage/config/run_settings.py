@@ -98,6 +98,10 @@ class RunSettings(TrainerSettings):
     balance: RunWide[bool] = Field(
         False, description="draw the training samples of each class equally often, with replacement"
     )
+    probe: RunWide[NameOrPath | None] = Field(
+        None,
+        description="labelled data by which a backbone is judged that is trained on data without labels (k-NN, linear)",
+    )
     seeds: RunWide[int] = Field(1, ge=1, le=1000, description="trainings of baseline and student, for intervals")
     baseline: RunWide[bool] = Field(True, description="also train the student alone, with the same budget")
     students: Annotated[list[Annotated[ExtraStudent, EntryTypes(EXTRA_STUDENT_KEYS)]], InBaseline([])] = Field(

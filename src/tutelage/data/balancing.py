@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
-from tutelage.data.splits import Split, ViewSeed
+from tutelage.data.splits import Sample, Split, ViewSeed
 from tutelage.errors import ConfigError
 
 
@@ -47,9 +47,7 @@ class BalancedSplit(Split):
         """Select some of the samples; the weights are those of their own classes."""
         return type(self)(self.samples.take(rows))
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield the samples."""
         return self.samples.read(batches, augmentation, workers)
 

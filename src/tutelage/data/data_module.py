@@ -51,7 +51,7 @@ class DataModule:
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
         target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
-            "mask", "values" or "grades".
+            "mask", "values", "grades" or "none".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
@@ -60,6 +60,7 @@ class DataModule:
         input_name, channel_numbers, view, others, full: set by `data.input_views`: the field and the channels that are
             read, the names that were chosen, other views that batches have too, and the data before the choice.
         encoding: the encoding of a table's columns, as JSON, if they were encoded.
+        probe: labelled data by which networks are judged that are trained on data without labels.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
     is unknown or doesn't fit.
@@ -99,6 +100,7 @@ class DataModule:
     others: Mapping[str, DataModule] = field(default_factory=dict)
     full: DataModule | None = None
     encoding: str = ""
+    probe: DataModule | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -152,9 +154,9 @@ class DataModule:
         """Iterate over the batches of one epoch from batch `start` on: a function of the arguments only.
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
-        at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), or scaled values (B, T)
-        float32; index (B,) int64, the sample numbers in the split; and, if the samples have groups, `extras["groups"]`
-        (B,) int64.
+        at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), scaled values (B, T)
+        float32, or None without labels; index (B,) int64, the sample numbers in the split; and, if the samples have
+        groups, `extras["groups"]` (B,) int64.
 
         Args:
             split: "train", "val" or "test".
@@ -346,12 +348,12 @@ class DataModule:
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
             groups = {} if samples.groups is None else {"groups": samples.groups[index].to(device)}
-            index, x, y = index.to(device), move(x, device), y.to(device)
+            index, x, y = index.to(device), move(x, device), None if y is None else y.to(device)
             mask = y if self.target == "mask" else None
             address = (index, augmentation, train)
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
             x, mask = self.prepare_inputs(x, mask, *address)
-            y = y if self.values is None else self.values.scale(y)
+            y = y if self.values is None or y is None else self.values.scale(y)
             columns = tuple(self.columns.values())
             batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups, views=views)
             yield batch.to(device, memory_format)
@@ -379,9 +381,8 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
     if "groups" in parts[0].extras:
         extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
-    return Batch(
-        torch.cat(inputs), torch.cat(targets), torch.cat(index), columns=parts[0].columns, extras=extras, views=views
-    )
+    joined = torch.cat(targets) if targets else None
+    return Batch(torch.cat(inputs), joined, torch.cat(index), columns=parts[0].columns, extras=extras, views=views)
 
 
 def _at_least(minimum: int, **numbers: int) -> None:

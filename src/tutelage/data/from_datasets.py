@@ -12,15 +12,24 @@ from torch import Tensor
 
 from tutelage.data.augment import seeded_generators
 from tutelage.data.data_module import DataModule
-from tutelage.data.items import Field, ItemReader, are_pixels, describe_value, image_and_target, refuse_fields
+from tutelage.data.items import (
+    UNLABELLED,
+    Field,
+    ItemReader,
+    are_pixels,
+    describe_value,
+    image_of,
+    is_image_alone,
+    refuse_fields,
+)
 from tutelage.data.loaders import LoaderSettings, loader_settings
 from tutelage.data.own_classes import class_names, target_labels
 from tutelage.data.preparation import VAL, SourceData, prepare_data
 from tutelage.data.scale import Scale
-from tutelage.data.splits import IGNORE, LazySplit, ViewSeed
+from tutelage.data.splits import IGNORE, LazySplit, Sample, ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
 
-TASKS = ("classification", "segmentation")
+TASKS = ("classification", "segmentation", UNLABELLED)
 PROBED = 64
 """Number of evenly spaced samples that are read and checked before training."""
 
@@ -32,7 +41,7 @@ def from_datasets(
     *,
     classes: int | Sequence[str] | None = None,
     name: str = "datasets",
-    task: str = "classification",
+    task: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None,
@@ -55,7 +64,7 @@ def from_datasets(
         classes: the class names, or their number; None: those of the Dataset. If the Dataset has class names, a subset
             of them selects these classes.
         name: the name in results and messages.
-        task: "classification" or "segmentation".
+        task: "classification", "segmentation", or "backbone" for images without labels (a Dataset that yields x alone).
         mean, std: per channel, of images in [0, 1], for normalisation; if absent they are measured on bytes, and floats
             are left unchanged.
         normalised: whether floats are already normalised (False: they are pixels in [0, 1]), or the (mean, std) that
@@ -111,9 +120,19 @@ class DatasetSource:
 
     def data(self, *, task: str | None = None, size: tuple[int, int] | None = None, **options: Any) -> DataModule:
         """Return the DataModule for a run's task, size and options."""
-        names, selected = class_names(self.sources["train"].dataset, self.classes, self.fields)
-        source_data = self.to_source_data(names, task or "classification", size)
+        names: tuple[str, ...] = ()
+        selected = None
+        task = task or (UNLABELLED if self._is_unlabelled() else "classification")
+        if task != UNLABELLED:
+            names, selected = class_names(self.sources["train"].dataset, self.classes, self.fields)
+        source_data = self.to_source_data(names, task, size)
         return prepare_data(self.name, source_data, classes=selected, loader_keys=self.loader_keys, **options)
+
+    def _is_unlabelled(self) -> bool:
+        """Return True if the first item of train is an image alone."""
+        train = self.sources["train"]
+        first = MapStyleSplit(train, ItemReader(UNLABELLED, (), self.fields), "train").raw_item(0, ViewSeed())
+        return self.classes is None and is_image_alone(first)
 
     def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """Read the first samples of each Dataset and return its splits, scale and size."""
@@ -125,10 +144,10 @@ class DatasetSource:
         for samples in splits.values():
             samples.like = first
             samples.probe()
-        pixels = are_pixels(image_and_target(splits["train"].raw_item(0, ViewSeed()), self.fields)[0])
+        pixels = are_pixels(image_of(splits["train"].raw_item(0, ViewSeed()), self.fields))
         scale = Scale.from_first_image(first, pixels, self.mean, self.std, self.normalised)
         size = size or (first.shape[1], first.shape[2])
-        target = "mask" if task == "segmentation" else "label"
+        target = {"segmentation": "mask", UNLABELLED: "none"}.get(task, "label")
         return SourceData(task, classes, size, "none", splits, scale=scale, target=target)
 
 
@@ -163,13 +182,13 @@ class MapStyleSplit(LazySplit):
         selected.content = self.content
         return selected
 
-    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> Sample:
         """Return the Dataset's item as checked tensors."""
         raw, row = self.raw_item(number, augmentation), int(self.rows[number])
         try:
             x, y = self.items.sample(raw)
             self._compare(x)
-            if self.labels is not None and y != self.labels[number]:
+            if self.labels is not None and y is not None and y != self.labels[number]:
                 raise DataError(
                     f"is of class {int(y)}, but of class {int(self.labels[number])} in the Dataset's targets: correct "
                     "them, or remove `targets`."
@@ -192,9 +211,14 @@ class MapStyleSplit(LazySplit):
     def probe(self) -> None:
         """Read some samples to find faults before training; set `labels` if the Dataset's `targets` agree with them."""
         probed, masks = self._evenly_spaced(), self.items.task == "segmentation"
+        if self.items.task == UNLABELLED:
+            for number in probed:
+                self.item(number, ViewSeed())
+            return
         with seeded_generators(0, 0, 0):  # a target_transform may draw
             candidates = [] if masks else target_labels(self.source.dataset, self.items.classes)
-        targets = [self.item(n, ViewSeed())[1] for n in (probed if candidates or masks else probed[:1])]
+        samples = [self.item(n, ViewSeed()) for n in (probed if candidates or masks else probed[:1])]
+        targets = [y for _, y in samples if y is not None]
         if masks and torch.cat([y.unique() for y in targets]).unique().tolist() == [0, IGNORE]:
             raise DataError(
                 f"{self.split}: the masks of {len(targets)} samples have only the values 0 and {IGNORE}, and {IGNORE} "
@@ -212,7 +236,8 @@ class MapStyleSplit(LazySplit):
         digest = hashlib.sha256(str(self.rows.tolist()).encode())
         for number in range(len(self)) if self.content else self._evenly_spaced():
             for value in self.item(number, ViewSeed()):
-                digest.update(value.contiguous().numpy().data)
+                if value is not None:
+                    digest.update(value.contiguous().numpy().data)
         if self.weights is not None:
             digest.update(self.weights.numpy().data)
         return digest.hexdigest()

@@ -13,7 +13,7 @@ from torch import Tensor
 from tutelage.data.augment import random_crop_box
 from tutelage.data.decode import Box, ImageFile, LoadedImage, max_shrink, pil_edges, resize_box, to_tensor
 from tutelage.data.masks import MaskFiles
-from tutelage.data.splits import InMemorySplit, LazySplit, ViewSeed
+from tutelage.data.splits import InMemorySplit, LazySplit, Sample, ViewSeed
 from tutelage.errors import DataError, plain
 
 MAX_ASPECT = 16
@@ -21,7 +21,7 @@ MAX_ASPECT = 16
 
 
 class ImageFileSplit(LazySplit):
-    """Images read from files on demand, with their classes, masks, or targets (N, T) of floats.
+    """Images read from files on demand, with their classes, masks, targets (N, T) of floats, or without labels.
 
     Targets of floats (values, label sets) are of whole images, which are therefore resized and not cropped in
     evaluation. groups: (N,) the group of each image.
@@ -66,7 +66,7 @@ class ImageFileSplit(LazySplit):
         selected.content = self.content
         return selected
 
-    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> Sample:
         """Decode an image and bring it to `size`: photos by cropping, images with masks by resizing both."""
         picture = ImageFile(self.paths[number])
         box, flip = (0, 0, picture.height, picture.width), False
@@ -75,10 +75,10 @@ class ImageFileSplit(LazySplit):
         if self.masks is not None:
             return self._with_mask(picture, number, box, flip)
         targets = self.labels if self.targets is None else self.targets
-        assert targets is not None
+        target = None if targets is None else targets[number]
         if augmentation.crop or self.targets is not None:
-            return to_tensor(self._cropped(picture, box, flip)), targets[number]
-        return to_tensor(centre_crop(picture, self.channels, self.size)), targets[number]
+            return to_tensor(self._cropped(picture, box, flip)), target
+        return to_tensor(centre_crop(picture, self.channels, self.size)), target
 
     def fingerprint(self) -> str:
         """Hash the files' names, sizes and classes or masks; their contents only if `content` is set."""
@@ -101,12 +101,12 @@ class ImageFileSplit(LazySplit):
 
         images = torch.empty(len(self), self.channels, *shape, dtype=torch.uint8)
         known = self.labels if self.targets is None else self.targets
-        targets = torch.empty(len(self), *shape, dtype=torch.uint8) if known is None else known
+        targets = known if self.masks is None else torch.empty(len(self), *shape, dtype=torch.uint8)
         for number, path in enumerate(self.paths):
             picture = ImageFile(path)
             image, _ = picture.rgb_or_grey(self.channels)
             images[number] = TF.resize(to_tensor(image), list(shape), antialias=True)
-            if self.masks is not None:
+            if self.masks is not None and targets is not None:
                 targets[number] = self._mask(number, picture)[0]
         return InMemorySplit(images, targets, groups=self.groups)
 

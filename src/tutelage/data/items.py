@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.decode import to_tensor
-from tutelage.data.splits import IGNORE
+from tutelage.data.splits import IGNORE, Sample
 from tutelage.errors import ConfigError, DataError
 
 IMAGES = ("image", "img", "pixel_values", "inputs", "input", "x")
@@ -20,6 +20,9 @@ TARGETS = ("label", "labels", "target", "targets", "mask", "y")
 """Names of fields whose meaning is unambiguous."""
 
 Field = str | int
+
+UNLABELLED = "backbone"
+"""The task of images without labels."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class ItemReader:
     classes: tuple[str, ...]
     fields: tuple[Field, Field] | None = None
 
-    def sample(self, item: Any) -> tuple[Tensor, Tensor]:
-        """Return the image (C, H, W), uint8 or float, and the target: the class, or a mask (H, W)."""
+    def sample(self, item: Any) -> Sample:
+        """Return the image (C, H, W), uint8 or float, and the target: the class, a mask (H, W), or None."""
+        if self.task == UNLABELLED:
+            return to_image(image_of(item, self.fields)), None
         x, y = image_and_target(item, self.fields)
         pixels = to_image(x)
         if self.task != "segmentation":
@@ -55,6 +60,23 @@ class ItemReader:
                 f"classes (0 to {len(self.classes) - 1})."
             )
         return y.long()
+
+
+def image_of(item: Any, fields: tuple[Field, Field] | None) -> Any:
+    """Return an item's image, whether it has a target or not."""
+    if is_image_alone(item):
+        names = [name for name in item if name in IMAGES] if isinstance(item, Mapping) else []
+        return item[names[0]] if names else item[0] if isinstance(item, tuple | list) else item
+    return image_and_target(item, fields)[0]
+
+
+def is_image_alone(item: Any) -> bool:
+    """Return True if an item is an image without a target: an image, a tuple of one, or a dict with no other field."""
+    if isinstance(item, Mapping):
+        return len(item) == 1 and next(iter(item)) in IMAGES
+    if isinstance(item, tuple | list):
+        return len(item) == 1 and is_image_alone(item[0])
+    return hasattr(item, "convert") or (isinstance(item, Tensor | np.ndarray) and item.ndim > 1)
 
 
 def image_and_target(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any, Any]:

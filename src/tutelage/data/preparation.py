@@ -164,6 +164,8 @@ def select_classes(data: DataModule, names: Sequence[str]) -> DataModule:
     Raises: ConfigError if a name isn't a class of the data or is repeated, if there is only one name, or if samples
     have no single class.
     """
+    if not data.classes:
+        raise ConfigError(f"classes={list(names)}: {data.name!r} has no single class per sample: remove classes.")
     faults = [unknown(f"class of {data.name}", name, data.classes) for name in names if name not in data.classes]
     if faults:
         raise ConfigError("\n".join(faults))
@@ -259,7 +261,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set"):
+    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set", "none"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test

@@ -36,6 +36,10 @@ class ViewSeed:
         return apply_policies(x, self.policies, (self.seed, number, self.view)) if self.policies else x
 
 
+Sample = tuple[Any, Tensor | None]
+"""Inputs and targets, of one sample or of a batch; None: without labels."""
+
+
 class Split(ABC):
     """Abstract: inputs (C, …), uint8 or float32, with targets if there are any, numbered from 0.
 
@@ -91,7 +95,7 @@ class Split(ABC):
         raise DataError(f"{type(self).__name__}: its samples have no label columns; remove the column.")
 
     @abstractmethod
-    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Iterate over batches of sample numbers, yielding inputs (B, C, …), by name if several, and targets (B, …)."""
 
     @abstractmethod
@@ -102,16 +106,17 @@ class Split(ABC):
 class InMemorySplit(Split):
     """Inputs (N, C, …), or several such by field, and targets in memory.
 
-    targets: classes (N,), label columns (N, K) or masks (N, H, W), of integers; or values (N, T), of floats.
+    targets: classes (N,), label columns (N, K) or masks (N, H, W), of integers; values (N, T), of floats; or None.
     rows: the rows in use (None: all). groups: (N,) the group of each row.
     """
 
     def __init__(
-        self, inputs: Inputs, targets: Tensor, rows: Tensor | None = None, groups: Tensor | None = None
+        self, inputs: Inputs, targets: Tensor | None, rows: Tensor | None = None, groups: Tensor | None = None
     ) -> None:
         self.inputs, self.targets, self.all_groups = inputs, targets, groups
-        self.rows = torch.arange(len(targets)) if rows is None else rows
-        self.labels = targets[self.rows].long() if targets.dim() == 1 else None
+        first = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+        self.rows = torch.arange(len(first)) if rows is None else rows
+        self.labels = targets[self.rows].long() if targets is not None and targets.dim() == 1 else None
         self.groups = None if groups is None else groups[self.rows]
 
     @property
@@ -123,17 +128,18 @@ class InMemorySplit(Split):
     @property
     def strata(self) -> Tensor | None:
         """The classes; for label columns, the number of each sample's combination of labels."""
-        if self.targets.dim() != 2 or self.targets.is_floating_point():
+        if self.targets is None or self.targets.dim() != 2 or self.targets.is_floating_point():
             return self.labels
         return self.targets[self.rows].unique(dim=0, return_inverse=True)[1]
 
     @property
     def values(self) -> Tensor | None:
         """The rows' targets, if they are values."""
-        return self.targets[self.rows] if self.targets.is_floating_point() else None
+        return self.targets[self.rows] if self.targets is not None and self.targets.is_floating_point() else None
 
     def column(self, number: int) -> InMemorySplit:
         """Select a column's labels; the inputs are shared."""
+        assert self.targets is not None
         targets = self.targets[:, number]
         return InMemorySplit(self.inputs, targets, self.rows[targets[self.rows] >= 0], self.all_groups)
 
@@ -144,15 +150,15 @@ class InMemorySplit(Split):
         """Select rows; the memory is shared."""
         return type(self)(self.inputs, self.targets, self.rows[rows], self.all_groups)
 
-    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield copies of the rows with the view's policies applied; `workers` has no effect."""
         for batch in batches:
             rows = self.rows[batch]
-            targets = self.targets[rows]
+            targets = None if self.targets is None else self.targets[rows]
             inputs = _map_inputs(self.inputs, partial(torch.index_select, dim=0, index=rows))
             if augmentation.policies and isinstance(inputs, Tensor):
                 inputs = torch.stack([augmentation.augment(x, int(n)) for x, n in zip(inputs, batch, strict=True)])
-            yield inputs, targets if targets.is_floating_point() else targets.long()
+            yield inputs, targets if targets is None or targets.is_floating_point() else targets.long()
 
     def fingerprint(self) -> str:
         """Hash every input value, target and group."""
@@ -161,7 +167,8 @@ class InMemorySplit(Split):
         for inputs, targets in self.read(list(torch.arange(len(self))[:, None]), ViewSeed()):
             for x in [inputs] if isinstance(inputs, Tensor) else inputs.values():
                 digest.update(x.numpy().data)
-            digest.update(targets.numpy().data)
+            if targets is not None:
+                digest.update(targets.numpy().data)
         if self.groups is not None:
             digest.update(self.groups.numpy().data)
         return digest.hexdigest()
@@ -198,9 +205,10 @@ class ClassSubset(Split):
         """Select some of the samples."""
         return type(self)(self.samples.take(rows), self.numbers)
 
-    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[tuple[Any, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield images unchanged and targets with the new class numbers."""
         for images, targets in self.samples.read(batches, augmentation, workers):
+            assert targets is not None
             yield images, self.numbers[targets]
 
     def fingerprint(self) -> str:
@@ -212,15 +220,13 @@ class LazySplit(Split):
     """Abstract: samples that are read one by one, optionally in worker processes."""
 
     @abstractmethod
-    def item(self, number: int, augmentation: ViewSeed) -> tuple[Tensor, Tensor]:
+    def item(self, number: int, augmentation: ViewSeed) -> Sample:
         """Return one image (C, H, W) with its target.
 
         Raises: DataError if it can't be read.
         """
 
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Read item by item and stack; an item's DataError is raised here, also from a worker."""
         loader: Any = DataLoader(
             _Reader(self, augmentation),
@@ -241,7 +247,7 @@ class _Reader(Dataset[Any]):
     def __init__(self, samples: LazySplit, augmentation: ViewSeed) -> None:
         self.samples, self.augmentation = samples, augmentation
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor] | DataError:
+    def __getitem__(self, number: int) -> Sample | DataError:
         try:
             x, y = self.samples.item(number, self.augmentation)
             return self.augmentation.augment(x, number), y
@@ -249,11 +255,12 @@ class _Reader(Dataset[Any]):
             return error
 
 
-def _stack(items: list[Any]) -> tuple[Tensor, Tensor] | DataError:
+def _stack(items: list[Any]) -> Sample | DataError:
     for item in items:
         if isinstance(item, DataError):
             return item
-    for shapes in ({tuple(x.shape) for x, _ in items}, {tuple(y.shape) for _, y in items}):
+    targets = [y for _, y in items if y is not None]
+    for shapes in ({tuple(x.shape) for x, _ in items}, {tuple(y.shape) for y in targets}):
         if len(shapes) > 1:
             return DataError(f"samples of different shapes {sorted(shapes)} in one batch: resize them to one size.")
-    return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
+    return torch.stack([x for x, _ in items]), torch.stack(targets) if targets else None

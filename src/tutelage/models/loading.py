@@ -14,6 +14,7 @@ import torch
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
 from tutelage.models.estimators import kinds
+from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.pretrained import load_into, read_weights
 from tutelage.models.providers import SOURCES, creation_error, refuse_other_inputs
 from tutelage.models.zoo.base import ZooNetwork
@@ -65,7 +66,7 @@ def create(
     Args:
         name: a built-in network (`resnet20`, see `available`), `timm:NAME[.TAG]`, `torchvision:NAME[:WEIGHTS]`,
             `hf:FOLDER_OR_ID` or `python:MODULE:CALLABLE`.
-        classes: number of outputs.
+        classes: number of outputs; 0: a network without a classifier, which outputs its pooled embedding.
         channels: of the inputs; the columns of a table.
         size: the length of each dimension of the inputs: () for rows of a table, (T,) for series, (H, W) for images,
             (D, H, W) for voxels.
@@ -83,8 +84,8 @@ def create(
         >>> type(models.create("resnet8", classes=100).model).__name__
         'ResNet'
     """
-    if classes < 1 or channels < 1:
-        raise ConfigError(f"classes={classes}, channels={channels}: expected 1 or more of each.")
+    if classes < 0 or channels < 1:
+        raise ConfigError(f"classes={classes}, channels={channels}: expected 0 or more classes, 1 or more channels.")
     source, colon, path = name.partition(":")
     if kinds.is_fitted(name):
         raise ConfigError(f"{name} is fitted to data, not made: name it as a run's student or teacher.")
@@ -95,7 +96,9 @@ def create(
     )
     loaded = replace(SOURCES[source][1](request) if colon else create_built_in(request), name=name)
     if weights is not None:
-        loaded = load_into(loaded, read_weights(Path(weights)), classes, str(weights))
+        state = read_weights(Path(weights))
+        state = resize_positions(loaded.model, state) if source == "timm" else state
+        loaded = load_into(loaded, state, classes, str(weights))
     if size is not None and source != "python":
         try_once(loaded, request)
     return loaded
@@ -114,7 +117,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         fits = (family.task == "segmentation") == request.is_dense
         names += family.examples if fits else ()
         try:
-            model = family.from_name(name, request.classes, request.channels)
+            model = family.from_name(name, request.classes or 1, request.channels)
         except ConfigError as error:
             raise ConfigError(f"{error}{hint_at_libraries(name)}") from error
         if model is not None and not fits:
@@ -122,10 +125,11 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         if model is not None:
             refuse_other_inputs(name, family.dimensions, request)
         if model is not None:
+            network = model if request.classes else without_classifier(model, request)
             namesake = name.replace("-", "_") in family.namesakes
             size = f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million parameters"
             notes = [f"{name} is the literature's network for small images ({size}).{hint_at_libraries(name)}"]
-            return LoadedModel(model, name, notes=notes if namesake else [])
+            return LoadedModel(network, name, notes=notes if namesake else [])
     names += [form for form, _ in SOURCES.values()]
     raise ConfigError(unknown("model", name, names, "tutelage list models") + hint_at_libraries(name))
 
@@ -154,7 +158,12 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
         raise creation_error(loaded.name, request, error) from error
     finally:
         loaded.model.train(training)
-    if response.dim() < 2 or response.shape[1] != request.classes:
+    if request.classes == 0 and response.dim() != 2:
+        raise ModelError(
+            f"{loaded.name} returns the shape {tuple(response.shape)}: expected one vector per image; use a network "
+            "that pools its features."
+        )
+    if response.dim() < 2 or response.shape[1] != (request.classes or response.shape[1]):
         raise ModelError(
             f"{loaded.name} returns the shape {tuple(response.shape)}: expected {request.classes} classes in "
             "dimension 1; "

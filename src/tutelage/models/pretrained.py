@@ -113,6 +113,8 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
              for key in model_state if key in fitted and fitted[key].shape != model_state[key].shape]  # fmt: skip
     missing = [key for key in model_state if key not in fitted and not key.endswith("num_batches_tracked")]
     extra = [key for key in fitted if key not in model_state]
+    if classes == 0 and is_classifier({key: fitted[key] for key in extra}):  # of a network that has none
+        fitted, extra = {key: x for key, x in fitted.items() if key not in extra}, []
     faults = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}
     if any(faults.values()):
         lists = "; ".join(f"{fault}: {first_names(names)}" for fault, names in faults.items() if names)
@@ -121,6 +123,12 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
                          "Is it the same architecture?")  # fmt: skip
     loaded.model.load_state_dict(model_state | fitted)
     return replace(loaded, pretrained=True, untrained=untrained, notes=notes)
+
+
+def is_classifier(tensors: Mapping[str, Tensor]) -> bool:
+    """Return True if these are the weight, and maybe the bias, of a single linear layer."""
+    modules = {name.rpartition(".")[0] for name in tensors}
+    return len(modules) == 1 and any(x.dim() == 2 for x in tensors.values()) and len(tensors) <= 2
 
 
 def is_head(value: Tensor, target: Tensor, classes: int) -> bool:

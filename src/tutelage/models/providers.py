@@ -16,6 +16,7 @@ from torch import nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.models.base import FILE, INPUTS, NETWORKS, LoadedModel, ModelRequest
+from tutelage.models.headless import without_classifier
 from tutelage.models.pretrained import download_error, is_reachable, load_into, offline_unless_reachable
 
 
@@ -46,7 +47,7 @@ def from_timm(request: ModelRequest) -> LoadedModel:
             loaded = LoadedModel(library.create_model(name, pretrained=download, **options), name, pretrained=download)
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise creation_error(f"timm:{name}", request, error) from error
-    new_head = download and config.num_classes != request.classes
+    new_head = download and request.classes > 0 and config.num_classes != request.classes
     untrained = [new_head_note(name, config.num_classes, request)] if new_head else []
     mean, std = normalisation(config.mean, config.std, request.channels) if published else (None, None)
     return replace(loaded, mean=mean, std=std, untrained=untrained)
@@ -64,11 +65,12 @@ def from_torchvision(request: ModelRequest) -> LoadedModel:
         raise ConfigError(not_found("torchvision", kind, name, names, "torchvision.models.list_models()"))
     backbone = {"weights_backbone": None} if request.is_dense else {}
     try:
-        model = models.get_model(name, weights=None, num_classes=request.classes, **backbone)
+        model = models.get_model(name, weights=None, num_classes=request.classes or 1000, **backbone)
     except (RuntimeError, ValueError, TypeError) as error:
         raise creation_error(f"torchvision:{name}", request, error) from error
     if request.channels != 3:
         replace_stem(model, request.channels)
+    model = model if request.classes else without_classifier(model, request)
     loaded = LoadedModel(model, name)
     if not request.loads_published(bool(tag)):
         return loaded
@@ -210,6 +212,23 @@ def _call(request: ModelRequest, function: Any) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"python:{request.name} returned {type(model).__name__}, expected a torch.nn.Module.")
     return model
+
+
+def published_name(name: str) -> str:
+    """Return the name of a network with the tag of its default published weights, unless it has one.
+
+    Raises: ConfigError if there are none.
+    """
+    source, _, path = name.partition(":")
+    if source == "hf" or (source == "timm" and "." in path) or (source == "torchvision" and ":" in path):
+        return name
+    if source == "torchvision":
+        return f"{name}:DEFAULT"
+    library = import_required("timm", "pip install 'tutelage[timm]'") if source == "timm" else None
+    tag = library.get_pretrained_cfg(path).tag if library is not None and library.is_model_pretrained(path) else ""
+    if not tag:
+        raise ConfigError(f"{name} has no published weights that could teach: {FILE}, or name a run folder.")
+    return f"{name}.{tag}"
 
 
 SOURCES: dict[str, tuple[str, Callable[[ModelRequest], LoadedModel]]] = {

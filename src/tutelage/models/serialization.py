@@ -246,6 +246,17 @@ def load_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path} is missing: the stage that writes it wasn't trained.") from error
 
 
+def encode_backbone(path: Path) -> bytes:
+    """Return a saved network as a safetensors file for other programs: the weights under the library's own names.
+
+    Its metadata are the model's name, and the size, mean and std of its images.
+    """
+    card = read_card(path)
+    numbers = {"size": card.size, "mean": card.mean, "std": card.std}
+    metadata = {"model": card.model, **{key: json.dumps(value) for key, value in numbers.items()}}
+    return tensor_file.encode_tensors(load_tensors(path), metadata)
+
+
 def _weights_file(path: str | Path) -> Path:
     path = Path(path)
     file = path / "student.safetensors" if path.is_dir() else path

@@ -101,16 +101,24 @@ class Term(CheckedArguments, nn.Module):
         self.wiring = wire(self.loss, policies, request or self.request, student, teacher, batch, provides)
         if teacher is None or self.wiring.compares == "response":
             response = None if teacher is None else self._side("teacher", teacher)
-            self.loss.build(self._side("student", student), response, samples)
+            student_response = self._side("student", student)
+            if response is not None and self.loss.compares == "embedding" and self.wiring.connector:
+                connector = connectors.build_connector(self.wiring.connector, student_response, response)
+                self.connectors = nn.ModuleList([connector])
+                student_response = connector(student_response).detach()
+            self.loss.build(student_response, response, samples)
             if teacher is not None and policies:
                 self._build_policies(student, teacher, batch)
         else:
             self._build_features(self.wiring, student, teacher, batch, samples)
 
-    def compare_responses(self) -> None:
-        """Compare the responses where it would compare the embeddings before them; named layers stay."""
+    def compare_responses(self, connector: str | connectors.ConnectorFactory = "") -> None:
+        """Compare the responses where it would compare the embeddings before them; named layers stay.
+
+        connector: maps the student's response to the teacher's.
+        """
         if self.request.compares == "embedding" and not any(self.request.layers.values()):
-            self.request = replace(self.request, compares="response")
+            self.request = replace(self.request, compares="response", connector=connector)
 
     def _build_features(
         self, wiring: Wiring, student: ModelProfile, teacher: ModelProfile, batch: Batch, samples: int
@@ -206,6 +214,7 @@ class Term(CheckedArguments, nn.Module):
         """Return the mean of the loss of the responses, at the positions of the mask."""
         loss_kwargs = self._loss_kwargs(available_inputs(batch, student_outputs, teacher_outputs))
         student = self._side("student", student_outputs)
+        student = self.connectors[0](student) if self.connectors else student
         teacher = None if teacher_outputs is None else self._side("teacher", teacher_outputs)
         if self.gather:
             student, teacher, loss_kwargs, mask = all_gather_samples(

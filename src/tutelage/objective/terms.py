@@ -148,14 +148,14 @@ class Terms(nn.ModuleDict):
     def fit_kind(self, kind: str) -> None:
         """Fit the terms to responses of this kind (`Task.response_kind`).
 
-        Losses of embeddings compare the responses if these are embeddings; losses of responses that are for other kinds
-        are refused.
+        Losses of embeddings compare the responses if these are embeddings or features; losses of responses that are for
+        other kinds are refused.
 
         Raises: ConfigError that names the kinds that the loss is for.
         """
         for name, term in self.named_terms().items():
-            if kind == "embedding":
-                term.compare_responses()
+            if kind in ("embedding", "features"):  # features have a size of their own in each network
+                term.compare_responses(term.request.connector if kind == "features" else "")
             kinds = term.loss.response_kinds
             compares_responses = term.loss.compares == "response" and not any(term.request.layers.values())
             if compares_responses and kinds and kind not in kinds:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tutelage import data as datasets
-from tutelage.config.named_parts import name_of
+from tutelage.config.named_parts import name_of, options_of
 from tutelage.config.schema import Config
 from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
@@ -38,6 +38,12 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
             "pass its Dataset."
         )
     data = data if config.column is None else data.column(config.column)
+    if config.balance:
+        data = balance(data)
+    if data.target == "none":
+        return replace(_for_backbones(data, config), probe=_probe(config, data))
+    if config.probe is not None:
+        raise ConfigError(f"probe={config.probe} is for data without labels, and {data.name} has some: remove it.")
     target = _target_of_task(config)
     if target not in ("", data.target):
         raise ConfigError(
@@ -46,7 +52,42 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
         )
     if target:
         data = replace(data, task=name_of(config.task), source_options={**data.source_options, "task": config.task})
-    return balance(data) if config.balance else data
+    return data
+
+
+def _for_backbones(data: DataModule, config: Config) -> DataModule:
+    """Return data without labels for the task that takes the configured one's place.
+
+    Raises: ConfigError if the configured task requires labels.
+    """
+    name = name_of(config.task)
+    if name in ("auto", data.task):
+        return data
+    task = registry.find_entry("tasks", name).load()
+    if not task.without_labels:
+        raise ConfigError(f"task={name} requires labels, and {data.name} has none: use task=embedding, or other data.")
+    if options := options_of(config.task):
+        raise ConfigError(
+            f"task={name}: {', '.join(options)}: data without labels has no task loss, and each network's vectors have "
+            "its own size: remove them."
+        )
+    return replace(data, task=task.without_labels)
+
+
+def _probe(config: Config, data: DataModule) -> DataModule | None:
+    """Return the labelled data of `probe`; None if there is none.
+
+    Raises: ConfigError if it isn't classified images of as many channels.
+    """
+    if config.probe is None:
+        return None
+    probe = datasets.load(config.probe, size=config.size, seed=config.seed)
+    if probe.target != "label" or probe.channels != data.channels or probe.modality != data.modality:
+        raise ConfigError(
+            f"probe={config.probe} has {probe.target!r} targets and {probe.channels} channels of {probe.modality} "
+            f"data: expected one class per sample and {data.channels} channels, as {data.name} has."
+        )
+    return probe
 
 
 def _target_of_task(config: Config) -> str:

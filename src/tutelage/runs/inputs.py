@@ -17,6 +17,7 @@ from tutelage.data.preparation import height_and_width, select_classes
 from tutelage.errors import ConfigError
 from tutelage.objective.spec import Method
 from tutelage.runs.data import load_data
+from tutelage.runs.label_free import without_task_loss
 from tutelage.tasks.base import Task
 from tutelage.training.callbacks import Callback
 from tutelage.training.events import Message
@@ -58,13 +59,19 @@ class RunInputs:
         data = load_data(config, provided.data)
         for message in data.notes:
             notify(provided, message)
-        task = name_of(config.task)
-        if task not in ("auto", data.task):
-            raise ConfigError(f"task={task}, but {data.name} is data for {data.task}; leave task out.")
+        task_name = name_of(config.task)
+        if task_name not in ("auto", data.task) and data.target != "none":
+            raise ConfigError(f"task={task_name}, but {data.name} is data for {data.task}; leave task out.")
         fabric = make_fabric(config)
         if config.devices > 1:
             fabric.launch()
-        return cls(config, provided, data, task_of(data, config), fabric)
+        task = task_of(data, config)
+        adapted = without_task_loss(config, task, provided.teacher is not None)
+        if adapted.method != config.method:
+            notify(
+                provided, f"method={adapted.method}: kd, the usual default, compares classes, and {data.name} has none."
+            )
+        return cls(adapted, provided, data, task, fabric)
 
     def note(self, message: str, kind: Literal["note", "warning"] = "note") -> None:
         """Send a message to the callbacks."""

@@ -18,10 +18,12 @@ from tutelage.data.scale import check_statistics
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
+from tutelage.models.base import ModelRequest
 from tutelage.models.estimators import FittedEstimator, kinds
 from tutelage.models.estimators.adapted import ESTIMATOR, adapt
 from tutelage.models.estimators.first_fit import first_fit
 from tutelage.models.estimators.other import OtherEstimator, load_estimator
+from tutelage.models.headless import without_classifier
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.plan import RunPlan
@@ -157,6 +159,9 @@ class NetworkLoader:
         """Load the network of a run folder; `known`: the classes that it must have been trained on, None: any."""
         model = serialization.load(path)
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
+        if self.data.target == "none" and card.outputs:  # its embedding teaches
+            request = ModelRequest(path, 0, card.channels, card.size, card.task, None, local=True)
+            return LoadedNetwork.from_card(without_classifier(model, request))
         if known is not None and card.classes != known:
             difference = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(

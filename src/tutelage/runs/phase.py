@@ -21,7 +21,7 @@ from tutelage.objective.terms import Terms
 from tutelage.policies.parsing import describe_policy
 from tutelage.runs import examples
 from tutelage.runs.profiling import as_network, forward_seconds, latency, macs, peak_memory
-from tutelage.schemes.base import Scheme
+from tutelage.schemes.base import Scheme, unwrap
 from tutelage.tasks.base import Task
 from tutelage.teachers.base import Teacher
 from tutelage.teachers.frozen import describe_untrained_layers
@@ -70,6 +70,8 @@ def write_phase_folder(
     student, name = next(iter(students.values())), next(iter(names.values()))
     terms = None if scheme is None else scheme.method_terms()
     evaluation = evaluate_split(student, data, task, "test", batch_size) if fits_task(student, data, task) else None
+    if evaluation is not None and scheme is not None and task.evaluation_loss() is None:
+        evaluation.values |= _evaluate_losses(scheme, data, batch_size, student)
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
@@ -137,7 +139,21 @@ def evaluate_split(network: nn.Module, data: DataModule, task: Task, split: str,
     parameter, outputs = next(network.parameters(), torch.zeros(())), task.outputs(data)
     batches = data.batches(split, batch_size, train=False, device=parameter.device)
     keep = len(getattr(data, split)) * outputs <= KEPT
-    return evaluate(as_network(network), batches, task, outputs, keep=keep)
+    result = evaluate(as_network(network), batches, task, outputs, keep=keep)
+    result.values |= task.measure(as_network(network), data, split, batch_size)
+    return result
+
+
+def _evaluate_losses(scheme: Scheme, data: DataModule, batch_size: int, student: nn.Module) -> dict[str, float]:
+    """Return the trained scheme's losses on the test split; the layers that its terms compare are captured again."""
+    device = next(student.parameters()).device
+    players = [unwrap(player) for player in scheme.players.values()]
+    for player in players:
+        player.set_captured_layers()
+    losses = scheme.evaluate_losses(data.batches("test", batch_size, train=False, device=device))
+    for player in players:
+        player.student.close()
+    return losses
 
 
 def respond_to_one(network: nn.Module, data: DataModule, task: Task) -> Tensor:

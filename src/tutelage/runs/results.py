@@ -53,7 +53,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
 def _summary(phases: list[dict[str, Any]], metric: str) -> dict[str, Any] | None:
     if not phases:
         return None
-    values = [p["figures"][metric] for p in phases if p["figures"]]  # none, of a teacher of other classes
+    values = [p["figures"][metric] for p in phases if metric in p["figures"]]  # none, of a teacher of other classes
     columns = [key for key in phases[0]["figures"] if key.startswith(f"{metric}/")]
     trained = [p for p in phases if "seconds" in p]
     return {

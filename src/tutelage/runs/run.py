@@ -176,6 +176,8 @@ class Run:
     def _conclude(self) -> None:
         first = self.folder / "student-0" / "model.safetensors"
         checksums.write_recorded(self.folder / "student.safetensors", first.read_bytes())
+        if self.inputs.task.task_loss() is None:
+            checksums.write_recorded(self.folder / "backbone.safetensors", serialization.encode_backbone(first))
         if self.plan.has_teacher() and not self.plan.teacher_is_trained() and self.config.catalogue_teacher is None:
             self._measure_teacher()
         results.write(self.folder, self.config, self.inputs.data, self.inputs.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -134,6 +134,13 @@ class Scheme(CheckedArguments, nn.Module):
 
     def after_step(self) -> None:
         """Update the scheme's own state; the trainer calls this after the turns of each batch."""
+
+    def evaluate_losses(self, batches: Iterable[Batch], fabric: Any = None) -> dict[str, float]:
+        """Return the first student's losses in evaluation, and their sum as `embedding_loss`; here none.
+
+        fabric: averages over the processes, if each has a part of the batches.
+        """
+        return {}
 
     def students(self) -> dict[str, FeatureExtractor]:
         """Return the networks that the run trains, by name."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from tutelage.nn.feature_extractor import eval_no_grad
 from tutelage.objective.player import Player
 from tutelage.schemes.base import Scheme, SchemeContext, Turn, unwrap
 from tutelage.structures import Batch
@@ -69,6 +71,26 @@ class Offline(Scheme):
         teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
         for name, player in self.players.items():
             yield name, player(batch, teacher_outputs)
+
+    def evaluate_losses(self, batches: Iterable[Batch], fabric: Any = None) -> dict[str, float]:
+        """Return the first student's mean losses on these batches in eval mode, and their sum."""
+        player: Player = unwrap(next(iter(self.players.values())))
+        rows: list[dict[str, Tensor]] = []
+        counts: list[int] = []
+        with eval_no_grad(player):
+            for batch in batches:
+                teacher_outputs = None if self.teacher is None else self.teacher(batch, self.layers)
+                rows.append(player(batch, teacher_outputs))
+                counts.append(len(batch))
+        sums = torch.stack([
+            torch.stack([values.float() for values in row.values()]) * count
+            for row, count in zip(rows, counts, strict=True)
+        ]).sum(0)  # fmt: skip
+        totals = torch.cat([sums, sums.new_tensor([float(sum(counts))])])
+        if fabric is not None:
+            totals = fabric.all_reduce(totals, reduce_op="sum")
+        means = dict(zip(rows[0], (totals[:-1] / totals[-1]).tolist(), strict=True))
+        return {f"{name}_loss": mean for name, mean in means.items()} | {"embedding_loss": sum(means.values())}
 
     def prefetch(self, batches: Generator[Batch]) -> Generator[Batch]:
         """Yield the batches, which the teacher may read ahead."""

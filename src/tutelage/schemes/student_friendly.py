@@ -63,7 +63,7 @@ class StudentFriendly(SelfTaught):
                 f"scheme=student_friendly has its own losses, so method={context.method!r} would have no effect: "
                 "remove method."
             )
-        terms = Terms.from_method([Term(context.task.task_loss(), 1.0), Term(KD(temperature), agreement)])
+        terms = Terms.from_method(Term(KD(temperature), agreement, task_loss_weight=1.0), context.task.task_loss())
         network = context.network()
         return cls(BranchedPlayer(network, terms, context.task, lambda: context.new_student(student), branches))
 

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError, unknown
@@ -34,6 +34,8 @@ class Task(ABC):
             is for some of these (`Loss.response_kinds`).
         target: the kind of targets (`DataModule.target`) of any data that it is for, also of data that names another
             task; empty if it is only for data that names it.
+        without_labels: the name of the task that takes this one's place for data without labels; empty: none does.
+        default_method: the method if the configuration has the default's; empty if that suits the task.
         usage: the line of Python, for the report, that prints `outputs` of the loaded `model`.
     """
 
@@ -43,6 +45,8 @@ class Task(ABC):
     positions: ClassVar[int] = 0
     response_kind: ClassVar[str] = "classes"
     target: ClassVar[str] = ""
+    without_labels: ClassVar[str] = ""
+    default_method: ClassVar[str] = ""
     usage: ClassVar[str] = "print(outputs.shape)"
 
     @classmethod
@@ -78,10 +82,10 @@ class Task(ABC):
         return f"{outputs} classes for each {'pixel' if self.positions else 'sample'}"
 
     @abstractmethod
-    def task_loss(self) -> Loss:
-        """Return the supervised loss of the task."""
+    def task_loss(self) -> Loss | None:
+        """Return the supervised loss of the task; None if only a teacher teaches."""
 
-    def evaluation_loss(self) -> Loss:
+    def evaluation_loss(self) -> Loss | None:
         """Return the loss whose mean over a split is the metric `loss`: the task loss, unless that learns something."""
         return self.task_loss()
 
@@ -102,6 +106,10 @@ class Task(ABC):
 
     def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Return the predictions for a batch's samples, as arrays (B, …) by name, to be stored; empty if none are."""
+        return {}
+
+    def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
+        """Return the metrics of a split's evaluation that need more than its responses and targets."""
         return {}
 
     def response(self, response: Tensor, batch: Batch) -> Tensor:

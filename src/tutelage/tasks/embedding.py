@@ -33,6 +33,7 @@ class Embedding(Task):
     metric = "recall_at_1"
     response_kind = "embedding"
     target = "label"
+    without_labels = "backbone"
     usage = "print(torch.nn.functional.normalize(outputs, dim=1) @ torch.nn.functional.normalize(outputs, dim=1).T)"
 
     def __init__(self, dim: int, loss: str, settings: Mapping[str, float], classes: int) -> None:

@@ -56,24 +56,27 @@ def evaluate(
     metrics, task_loss = task.metrics(outputs, shared), task.evaluation_loss()
     kept: list[dict[str, Tensor]] = []
     losses: list[Tensor] = []
+    is_empty = True
     with eval_no_grad(model):
         for batch in batches:
-            if not losses:
-                metrics = metrics.to(_device(batch))
+            if is_empty:
+                metrics, is_empty = metrics.to(_device(batch)), False
             response = task.response(compute_response_in_halves(model, batch), batch).float()
             task.update(metrics, response, batch)
-            losses.append(_task_losses(task_loss, response, batch, task))
+            if task_loss is not None:
+                losses.append(_task_losses(task_loss, response, batch, task))
             if keep and batch.index is not None and (predictions := task.predictions(response, batch)):
                 kept.append({name: x.cpu() for name, x in {"index": batch.index, **predictions}.items()})
-    if not losses:
+    if is_empty:
         raise DataError("there is no sample to evaluate on; give a split that isn't empty.")
     computed = metrics.compute()
     tables = {name: x.cpu() for name, x in computed.items() if x.dim()}
     values = {name: x for name, x in computed.items() if not x.dim()}
-    totals = torch.stack(losses).sum(0)
-    if shared:
-        dist.all_reduce(totals)
-    values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
+    if losses:
+        totals = torch.stack(losses).sum(0)
+        if shared:
+            dist.all_reduce(totals)
+        values["loss"] = (totals[:, 0] / totals[:, 1]).mean()
     numbers = {name: float(value) for name, value in values.items()}
     if not all(map(math.isfinite, numbers.values())):
         raise NotFinite(f"the network's outputs are not finite numbers ({numbers}): check its training and its inputs.")

@@ -262,9 +262,13 @@ class Trainer:
         name, student = next(iter(networks.items()))
         samples, shared = batches.validation(progress.epoch), batches.validation_is_shared
         with self.fabric.autocast():
-            evaluation = evaluate(student, samples, task, task.outputs(batches.data), shared=shared)
-        self._notify(EpochEnd(progress.step, progress.epoch + 1, evaluation.values, name))
-        value = evaluation.values[task.metric]
+            values = evaluate(student, samples, task, task.outputs(batches.data), shared=shared).values
+            values |= task.measure(student, batches.data, "val", self.settings.batch_size)
+            if task.evaluation_loss() is None:
+                samples = batches.validation(progress.epoch)
+                values |= state.scheme.evaluate_losses(samples, self.fabric if shared else None)
+        self._notify(EpochEnd(progress.step, progress.epoch + 1, values, name))
+        value = values[task.metric]
         if progress.is_better(value, task.higher_is_better):
             progress.set_best(value)
             if self.settings.keep == "best":

@@ -72,6 +72,8 @@ def _print_data(trial: Trial) -> None:
 
 
 def _outputs(data: DataModule) -> str:
+    if data.target == "none":
+        return "no labels"
     return f"{len(data.classes)} classes" if data.values is None else f"values of {', '.join(data.values.names)}"
 
 

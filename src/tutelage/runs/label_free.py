@@ -1,0 +1,47 @@
+"""The configuration of a run on data without labels, in which only a teacher that comes trained teaches."""
+
+from __future__ import annotations
+
+from tutelage.config.schema import Config
+from tutelage.config.stages import is_stage
+from tutelage.errors import ConfigError
+from tutelage.models import serialization
+from tutelage.models.providers import published_name
+from tutelage.tasks.base import Task
+from tutelage.utils.registry import is_known
+
+
+def without_task_loss(config: Config, task: Task, has_teacher: bool) -> Config:
+    """Return the configuration with the defaults of a task without a task loss; unchanged for other tasks.
+
+    There is no baseline, a teacher by name comes with its published weights, and the default method is the task's.
+    Raises: ConfigError if there is no teacher, it would have to be trained, or the scheme isn't offline.
+    """
+    if task.task_loss() is not None:
+        return config
+    if not has_teacher and config.teacher is None:
+        raise ConfigError(f"data={config.data} has no labels, so that only a teacher can teach: name one (teacher=…).")
+    if config.scheme_name != "offline" or config.teacher_follows:
+        raise ConfigError(
+            f"scheme={config.scheme_name}, teacher={config.teacher}: data without labels is for scheme=offline and a "
+            "teacher that comes trained."
+        )
+    if config.teacher_epochs or config.teacher_scheme:
+        raise ConfigError(
+            f"teacher_epochs={config.teacher_epochs}, teacher_scheme={config.teacher_scheme}: data without labels "
+            "can't train a teacher; remove them."
+        )
+    overrides = {"baseline": False, "teacher_epochs": 0}
+    method = {"method": task.default_method} if config.method == Config.model_fields["method"].default else {}
+    return config.model_copy(update=overrides | method | _teacher(config))
+
+
+def _teacher(config: Config) -> dict[str, str]:
+    """Return the teacher's name with the tag of its published weights, if it names none."""
+    name = config.teacher
+    is_model = isinstance(name, str) and not is_stage(name) and not serialization.is_run(name)
+    if not is_model or config.teacher_weights or config.pretrained is not None or is_known("teachers", str(name)):
+        return {}
+    if str(name).startswith(("object:", "python:")):
+        return {}
+    return {"teacher": published_name(str(name))}
