@@ -60,6 +60,11 @@ def make_queries():
     Path("log.csv").write_text("user,item,time\n" + "".join(f"u{u},i{i},{t}\n" for u, i, t in events))
 
 
+def make_labels():
+    rows = [f"{name}/{i}.png,{name};{('even', 'odd')[i % 2]}" for name in ("cat", "dog") for i in range(20)]
+    Path("photos/labels.csv").write_text("\n".join(["file,labels", *rows]))
+
+
 def make_tables():
     rows = [f"{i % 17},{'' if i % 11 == 0 else i % 7},{('north', 'south')[i * i % 5 > 1]}" for i in range(200)]
     lines = [f"{row},{100 + 3 * (i % 17) * (i % 7)}" for i, row in enumerate(rows)]
@@ -90,7 +95,7 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_queries, make_tables, make_waves, make_modules):
+    for make in (make_photos, make_streets, make_labels, make_queries, make_tables, make_waves, make_modules):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
     for page, name in (named | {"regression": "privileged"}).items():

@@ -136,6 +136,7 @@ from tutelage.losses.response.margin_mse import MarginMSE as MarginMSE
 from tutelage.losses.response.mlkd import MLKD as MLKD
 from tutelage.losses.response.nkd import NKD as NKD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing as OnlineLabelSmoothing
+from tutelage.losses.response.pseudo_label import PseudoLabel as PseudoLabel
 from tutelage.losses.response.ranking_distillation import RankingDistillation as RankingDistillation
 from tutelage.losses.response.ranking_softmax import RankingSoftmax as RankingSoftmax
 from tutelage.losses.response.ranknet import RankNet as RankNet

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tutelage.errors import ModelError
+from tutelage.errors import ConfigError, ModelError, unknown
+from tutelage.utils.stream_names import LABELLED, STREAMS
 
 Inputs = Tensor | dict[str, Tensor]
 
@@ -39,6 +40,8 @@ class Batch:
             tasks; a response has the columns' logits side by side, and a target below 0 is unknown.
         extras: other inputs that a loss may require by keyword.
         views: the same samples as models with other inputs see them, by name.
+        streams: the first sample, and the one after the last, of each stream of the training data, by name; empty if
+            there is one. Only "labelled" has targets.
 
     Example:
         >>> import torch
@@ -56,6 +59,7 @@ class Batch:
     columns: tuple[int, ...] = ()
     extras: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Tensor] = field(default_factory=dict)
+    streams: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """Return the batch on a device; 4-D inputs in `memory_format` if given."""
@@ -80,15 +84,26 @@ class Batch:
         }
         return {name: value for name, value in values.items() if value is not None}
 
+    def stream(self, name: str) -> Batch:
+        """Return the batch of a stream's samples.
+
+        Raises: ConfigError if there is no such stream.
+        """
+        if name not in self.streams:
+            raise ConfigError(unknown("stream", name, self.streams or STREAMS[:1], "data={labelled: …, unlabelled: …}"))
+        part = self.part(*self.streams[name])
+        return part if name == LABELLED else replace(part, targets=None)
+
     def part(self, start: int, stop: int) -> Batch:
-        """Return the batch of the samples from `start` to `stop`."""
+        """Return the batch of the samples from `start` to `stop`, without streams."""
 
         def of(value: Any) -> Any:
             return value[start:stop] if isinstance(value, Tensor) and value.dim() and len(value) == len(self) else value
 
         inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
         extras, views = ({name: of(x) for name, x in values.items()} for values in (self.extras, self.views))
-        return replace(self, inputs=inputs, targets=of(self.targets), index=of(self.index), extras=extras, views=views)
+        parts: dict[str, Any] = {"inputs": inputs, "targets": of(self.targets), "index": of(self.index)}
+        return replace(self, **parts, extras=extras, views=views, streams={})
 
     def __len__(self) -> int:
         first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))
@@ -127,6 +142,12 @@ class Outputs:
         """Return the outputs on a device."""
         members = [member.to(device) for member in self.member_outputs]
         return Outputs(move(self.response, device), move(self.features, device), move(self.metadata, device), members)
+
+    def part(self, span: slice) -> Outputs:
+        """Return the outputs for some of the samples."""
+        features = {name: x[span] for name, x in self.features.items()}
+        members = [member.part(span) for member in self.member_outputs]
+        return Outputs(self.response[span], features, self.metadata, members)
 
     def detach(self) -> Outputs:
         """Return the outputs detached from the graph."""

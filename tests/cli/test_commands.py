@@ -112,7 +112,7 @@ def test_evaluate_gives_the_metrics_of_the_run(tutelage, finished):
     result = json.loads((finished / "result.json").read_text())
     code, output = tutelage("evaluate", str(finished))
     assert code == 0
-    assert f"accuracy  {result['student']['accuracy']:.4f}" in output
+    assert f"accuracy           {result['student']['accuracy']:.4f}" in output
     _, of_file = tutelage("evaluate", str(finished / "student.safetensors"), "data=digits")
     assert of_file == output
 

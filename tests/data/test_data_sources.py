@@ -284,6 +284,7 @@ def test_all_names_are_listed():
             "letor",
             "interactions",
             "labelled-images",
+            "images",
         }
         | vision
     )

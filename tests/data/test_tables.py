@@ -45,7 +45,7 @@ def test_columns_are_inputs_and_targets(tmp_path):
         ('a,b,y\n"1,2,3\n' + GOOD, {}, "line 2: unexpected end of data"),
         ("a,y\n" + "".join(f"{i},7\n" for i in range(20)), {}, "the target y is 7 in all 14"),
         (GOOD, {"augment": "crop-flip"}, "augment=crop-flip isn't for table data"),
-        (GOOD, {"classes": ["a", "b"]}, "unknown class"),
+        (GOOD, {"classes": ["a", "b"]}, "has no single class per sample"),
         (GOOD, {"labels_per_class": 2}, "requires a single class per sample"),
     ],
 )  # fmt: skip

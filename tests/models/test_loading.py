@@ -84,9 +84,9 @@ def test_wrong_names(name, task, words):
         create(name, classes=4, task=task)
 
 
-@pytest.mark.parametrize("wrong", [{"classes": 0}, {"classes": 4, "channels": 0}])
+@pytest.mark.parametrize("wrong", [{"classes": -1}, {"classes": 4, "channels": 0}])
 def test_counts_below_one(wrong):
-    with pytest.raises(ConfigError, match=r"classes=\d, channels=\d: expected 1 or more of each"):
+    with pytest.raises(ConfigError, match=r"classes=-?\d, channels=\d: expected 0 or more classes, 1 or more channels"):
         create("resnet8", **wrong)
 
 

@@ -264,7 +264,7 @@ def test_rows_tell_what_happened():
     assert [row["step"] for row in rows.of("step")] == [3, 4, 6, 8]
     assert set(rows.of("step")[0]["losses"]) == set(rows.of("norms")[0]["norms"]) == {"ce", "kd", "at"}
     assert all(value > 0 for value in rows.of("norms")[0]["norms"].values())
-    assert set(rows.of("epoch")[0]["val"]) == {"accuracy", "loss"}
+    assert set(rows.of("epoch")[0]["val"]) == {"accuracy", "balanced_accuracy", "macro_f1", "loss"}
     assert rows.of("begin")[0]["steps"] == 4
 
 

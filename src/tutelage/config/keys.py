@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
-from tutelage.config.kinds import ExtraStudent
+from tutelage.config.kinds import ExtraStudent, StreamSpec
 
 
 class Keys(TypedDict, total=False):
@@ -73,6 +73,9 @@ class Keys(TypedDict, total=False):
     ensemble: Literal["logits", "probabilities", "random", "annealed"]
     """how the outputs of several teachers are combined: mean of logits or of probabilities, a random teacher for
     each batch, or one that moves from the first to the last (annealed)"""
+    streams: dict[Literal["unlabelled", "target"], StreamSpec]
+    """training data whose labels aren't used, beside the labelled of data: unlabelled and target (of another
+    domain, which is evaluated if it has labels), each {source: …, share: part of a batch}"""
     recipe: str | None
     """recipe that sets the defaults of other keys; method=RECIPE does the same"""
     scheme: str | dict[str, Any]

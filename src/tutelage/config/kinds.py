@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, Required, get_type_hints
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
@@ -32,5 +32,15 @@ class ExtraStudent(TypedDict, total=False):
     method: Method
     seed: Annotated[int, Field(ge=0, le=2**31)]
 
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+class StreamSpec(TypedDict, total=False):
+    """A further stream of training data: its data, and its part of each batch."""
+
+    source: Required[NameOrPath]
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
+StreamSpecs = dict[Literal["unlabelled", "target"], StreamSpec]
 
 EXTRA_STUDENT_KEYS: Mapping[str, Any] = get_type_hints(ExtraStudent, include_extras=True)

@@ -1,14 +1,16 @@
 """Networks as mappings: `teacher: {model: resnet56, epochs: 60}` in place of `teacher` and `teacher_epochs`.
 
-The same holds for `student`, and for the items of the lists `teacher` and `peers`.
+The same holds for `student`, and for the items of the lists `teacher` and `peers`; and `data: {labelled: …, …}` stands
+for `data` and `streams`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tutelage.errors import ConfigError, unknown
+from tutelage.utils.stream_names import LABELLED, STREAMS
 
 Keys = Mapping[str, Any]
 
@@ -26,6 +28,8 @@ def flatten_networks(keys: Keys, known: Collection[str]) -> dict[str, Any]:
     Raises: ConfigError for an unknown key, or one that is set twice.
     """
     result = {**keys}
+    if isinstance(keys.get("data"), Mapping):
+        result = _with_streams(result)
     for role in ("teacher", "student"):
         if _is_nested(keys.get(role)):
             spec = _checked(role, keys[role], known)
@@ -42,6 +46,45 @@ def flatten_networks(keys: Keys, known: Collection[str]) -> dict[str, Any]:
             flatten_networks(stage, known) if isinstance(stage, Mapping) else stage for stage in keys["stages"]
         ]
     return result
+
+
+def _with_streams(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return the keys with the streams of `data` as `data` and `streams`."""
+    specs = {
+        str(name): dict(spec) if isinstance(spec, Mapping) else {"source": spec} for name, spec in keys["data"].items()
+    }
+    if wrong := [name for name in specs if name not in STREAMS]:
+        raise ConfigError("\n".join(unknown("stream of data", name, STREAMS) for name in wrong))
+    if LABELLED not in specs or len(specs) < 2:
+        raise ConfigError(f"data={dict(keys['data'])}: expected labelled, and unlabelled or target too.")
+    if "streams" in keys:
+        raise ConfigError("streams is set twice, in data={…} and as streams: leave one out.")
+    shares = {name: spec.pop("share") for name, spec in specs.items() if "share" in spec}
+    labelled = specs.pop(LABELLED)
+    if wrong := [key for spec in (labelled, *specs.values()) for key in spec if key != "source"]:
+        raise ConfigError("\n".join(unknown("key of a stream", str(key), ["source", "share"]) for key in wrong))
+    if not isinstance(labelled.get("source"), str):
+        raise ConfigError(f"data={dict(keys['data'])}: labelled needs a source, such as {{source: digits}}.")
+    if shares:
+        shares = _all_shares(shares, [LABELLED, *specs])
+    for name, spec in specs.items():
+        spec |= {"share": shares[name]} if shares else {}
+    return keys | {"data": labelled["source"], "streams": specs}
+
+
+def _all_shares(shares: Keys, names: Sequence[str]) -> dict[str, Any]:
+    """Return a share for each name: what is left over, divided equally, for those without one.
+
+    Raises: ConfigError unless they are fractions that add up to 1.
+    """
+    others = [name for name in names if name not in shares]
+    numbers = all(isinstance(share, float | int) and 0 < share < 1 for share in shares.values())
+    total = sum(shares.values()) if numbers else 0.0
+    if not numbers or (total >= 1 if others else abs(total - 1) > 1e-6):
+        raise ConfigError(
+            f"share={dict(shares)}: expected fractions of a batch that add up to 1 over {', '.join(names)}."
+        )
+    return {**shares, **{name: (1 - total) / len(others) for name in others}}
 
 
 def _is_nested(network: Any) -> bool:

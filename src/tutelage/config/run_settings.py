@@ -13,6 +13,7 @@ from tutelage.config.kinds import (
     NetworkList,
     Scheme,
     Spec,
+    StreamSpecs,
     TaskSpec,
     TeacherSpec,
 )
@@ -48,7 +49,14 @@ class RunSettings(TrainerSettings):
         None, description="model name, run folder, or {model: …, weights: …}"
     )
     data: RunWide[NameOrPath] = Field(
-        "digits", description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data)"
+        "digits",
+        description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data); or {labelled: …, "
+        "unlabelled: …, target: …}, each a name or {source: …, share: …}, which sets streams too",
+    )
+    streams: RunWide[StreamSpecs] = Field(
+        {},
+        description="training data whose labels aren't used, beside the labelled of data: unlabelled and target (of "
+        "another domain, which is evaluated if it has labels), each {source: …, share: part of a batch}",
     )
     method: Annotated[Method, InBaseline(None)] = Field(
         "kd", description="loss, sum (kd+0.5*at), recipe, or list of terms"

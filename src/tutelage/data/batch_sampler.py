@@ -143,3 +143,13 @@ def sample_per_class(labels: Tensor, count: int, seed: int) -> Tensor:
     labels = labels[order]
     samples = [order[labels == label][:count] for label in range(int(labels.max()) + 1)]
     return torch.cat(samples).sort().values
+
+
+def at_least(minimum: int, **numbers: int) -> None:
+    """Refuse numbers below the minimum.
+
+    Raises: ConfigError that names one.
+    """
+    for name, value in numbers.items():
+        if value < minimum:
+            raise ConfigError(f"{name}={value}: expected {minimum} or more.")

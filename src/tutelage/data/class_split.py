@@ -2,75 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from tutelage.data.data_module import SPLITS, DataModule
-from tutelage.data.splits import ClassSubset, Split, ViewSeed
+from tutelage.data.joined_split import JoinedSplit
+from tutelage.data.splits import ClassSubset
 from tutelage.errors import ConfigError, DataError, unknown
 
 FEWEST = 2
 """The number of classes that each split requires."""
-
-
-class JoinedSplit(Split):
-    """The samples of several splits, one after the other; rows: (N,) the numbers of those in use (None: all)."""
-
-    def __init__(self, parts: Sequence[Split], rows: Tensor | None = None) -> None:
-        sizes = torch.tensor([len(part) for part in parts])
-        self.parts = parts
-        self.rows = torch.arange(int(sizes.sum())) if rows is None else rows
-        self.ends = sizes.cumsum(0)
-        self.starts = self.ends - sizes
-        labels = [part.labels for part in parts if part.labels is not None]
-        self.labels = torch.cat(labels)[self.rows] if len(labels) == len(parts) else None
-        self.is_random = any(part.is_random for part in parts)
-        self.can_crop = all(part.can_crop for part in parts)
-
-    @property
-    def image_size(self) -> tuple[int, int] | None:
-        """The first part's height and width."""
-        return self.parts[0].image_size
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def take(self, rows: Tensor) -> Self:
-        """Select some of the samples."""
-        return type(self)(self.parts, self.rows[rows])
-
-    def read(
-        self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the batches, put together from those of the parts."""
-        owners = [torch.bucketize(self.rows[batch], self.ends, right=True) for batch in batches]
-        streams = [
-            part.read(
-                [
-                    self.rows[batch][owner == number] - self.starts[number]
-                    for batch, owner in zip(batches, owners, strict=True)
-                    if (owner == number).any()
-                ],
-                augmentation,
-                workers,
-            )
-            for number, part in enumerate(self.parts)
-        ]
-        for owner in owners:
-            pieces = [next(streams[number]) for number in owner.unique().tolist()]
-            order = owner.argsort(stable=True).argsort()
-            inputs, targets = (torch.cat(piece)[order] for piece in zip(*pieces, strict=True))
-            yield inputs, targets
-
-    def fingerprint(self) -> str:
-        """Hash the parts' fingerprints and the rows."""
-        parts = [part.fingerprint() for part in self.parts]
-        return hashlib.sha256(f"{parts} {self.rows.tolist()}".encode()).hexdigest()
 
 
 def split_by_class(data: DataModule, test: Sequence[str] | None, val: float, seed: int) -> DataModule:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tutelage.data import alter, modalities
-from tutelage.data.batch_sampler import compose_batches, epoch_batches, steps_per_epoch
+from tutelage.data.batch_parts import concatenate_parts, concatenate_streams
+from tutelage.data.batch_sampler import at_least, compose_batches, epoch_batches, steps_per_epoch
 from tutelage.data.input_fields import InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
 from tutelage.data.query_order import query_batches, query_steps
 from tutelage.data.scale import PIXELS, Numbers, SourceScale, normalise
 from tutelage.data.splits import Split, ViewSeed
+from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
 from tutelage.structures import Batch, move
@@ -60,6 +63,7 @@ class DataModule:
         input_name, channel_numbers, view, others, full: set by `data.input_views`: the field and the channels that are
             read, the names that were chosen, other views that batches have too, and the data before the choice.
         encoding: the encoding of a table's columns, as JSON, if they were encoded.
+        streams: the parts of train, if others than labelled samples belong to it.
         probe: labelled data by which networks are judged that are trained on data without labels.
 
     Raises: ConfigError if mean and std don't fit the channels, the columns don't fit the classes, or the augmentation
@@ -101,6 +105,7 @@ class DataModule:
     full: DataModule | None = None
     encoding: str = ""
     probe: DataModule | None = None
+    streams: tuple[Stream, ...] = ()
 
     def __post_init__(self) -> None:
         expected = len(self.classes) if self.task == "multi_task" else 0
@@ -176,9 +181,19 @@ class DataModule:
 
         Raises: ConfigError for arguments out of range; DataError, naming the file, for an image that can't be read.
         """
-        self._check(split, batch_size, epoch, start, workers, rank, world, views)
+        if split not in SPLITS:
+            raise ConfigError(unknown("split", split, SPLITS))
+        at_least(1, batch_size=batch_size, world=world, views=1 if views is None else views)
+        at_least(0, epoch=epoch, start=start, workers=workers, rank=rank)
+        if rank >= world:
+            raise ConfigError(f"rank={rank}: expected a number below world={world}.")
         samples: Split = getattr(self, split)
         train = split == "train" if train is None else train
+        if train and split == "train" and self.streams:
+            self._refuse_composed(sampling, num_views)
+            rows = stream_laps(self.streams, batch_size, seed=seed, epoch=epoch, start=start, rank=rank, world=world)
+            address = (view_seed, epoch % views) if views else (seed, None)
+            return self._stream_batches(rows, address, (torch.device(device), memory_format, workers))
         order: dict[str, Any] = {"seed": seed, "shuffle": train, "rank": rank, "world": world}
         epoch_index = (
             partial(query_batches, samples.groups, batch_size, **order)
@@ -187,28 +202,17 @@ class DataModule:
         )
         batches = epoch_index(epoch=epoch)
         before = epoch_index(epoch=epoch - 1)[-1] if sampling == "overlapping" and len(samples) else None
-        parts = compose_batches(
-            batches,
-            sampling,
-            labels=samples.labels,
-            group_size=group_size,
-            num_views=num_views,
-            before=before,
-            seed=seed,
-            epoch=epoch,
-        )
+        companions: dict[str, Any] = {"labels": samples.labels, "group_size": group_size, "seed": seed, "epoch": epoch}
+        parts = compose_batches(batches, sampling, num_views=num_views, before=before, **companions)
         if train and views:
             seed, epoch = view_seed, epoch % views
             if split == "train" and len(parts) == 1:
                 return self.view_batches(batches[start:], epoch, seed, device, memory_format, workers)
+        place: Any = (train, torch.device(device), memory_format, workers)
         streams = []
         for number, part in enumerate(parts):
             augmentation = self._view_seed(seed, len(parts) * epoch + number) if train else ViewSeed()
-            streams.append(
-                self._load_batches(
-                    samples, part[start:], augmentation, train, torch.device(device), memory_format, workers
-                )
-            )
+            streams.append(self._load_batches(samples, part[start:], augmentation, *place))
         return streams[0] if len(streams) == 1 else map(concatenate_parts, zip(*streams, strict=True))
 
     def view_batches(
@@ -226,6 +230,32 @@ class DataModule:
             self.train, batches, augmentation, True, torch.device(device), memory_format, workers
         ):
             yield replace(batch, view=view)
+
+    def _refuse_composed(self, sampling: str, num_views: int) -> None:
+        if sampling != "shuffled" or num_views > 1:
+            raise ConfigError(
+                f"data {self.name!r} has the streams {', '.join(stream.name for stream in self.streams)}, and this "
+                "scheme makes up batches of its own: use another scheme, or labelled data alone."
+            )
+
+    def _stream_batches(
+        self, laps: list[list[Lap]], address: tuple[int, int | None], place: tuple[Any, ...]
+    ) -> Iterator[Batch]:
+        """Yield batches of a part from each stream.
+
+        address: the seed of the augmentation, and the view of all samples; None: another one in each pass.
+        """
+        seed, view = address
+        parts = [
+            chain.from_iterable(
+                self._load_batches(self.train, rows, self._view_seed(seed, lap if view is None else view), True, *place)
+                for lap, rows in of_stream
+            )
+            for of_stream in laps
+        ]
+        names = [stream.name for stream in self.streams]
+        for of_batch in zip(*parts, strict=True):
+            yield replace(concatenate_streams(dict(zip(names, of_batch, strict=True)), self.target), view=view)
 
     def column(self, name: str) -> DataModule:
         """Return the data with the labels of one column only, and the samples that have a label in it.
@@ -305,7 +335,9 @@ class DataModule:
 
     def steps(self, batch_size: int, world: int = 1) -> int:
         """Return the number of batches of a training epoch on each of `world` ranks."""
-        _at_least(1, batch_size=batch_size, world=world)
+        at_least(1, batch_size=batch_size, world=world)
+        if self.streams:
+            return stream_steps(self.streams, batch_size, world)
         if self.train.whole_groups and self.train.groups is not None:
             return query_steps(self.train.groups, batch_size, world)
         return steps_per_epoch(len(self.train), batch_size, world)
@@ -317,24 +349,6 @@ class DataModule:
         identity += [] if self.values is None else [self.values.names, self.values.mean, self.values.std]
         identity += [self.view] if self.view else []
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-
-    def _check(
-        self,
-        split: str,
-        batch_size: int,
-        epoch: int,
-        start: int,
-        workers: int,
-        rank: int,
-        world: int,
-        views: int | None,
-    ) -> None:
-        if split not in SPLITS:
-            raise ConfigError(unknown("split", split, SPLITS))
-        _at_least(1, batch_size=batch_size, world=world, views=1 if views is None else views)
-        _at_least(0, epoch=epoch, start=start, workers=workers, rank=rank)
-        if rank >= world:
-            raise ConfigError(f"rank={rank}: expected a number below world={world}.")
 
     def _load_batches(
         self,
@@ -370,22 +384,3 @@ class DataModule:
         if train:
             x, mask = self.kind.augment(x, mask, index, view, self._augmentations)
         return self.kind.resize(normalise(x, self.mean, self.std, self.source_scale), mask, self.size)
-
-
-def concatenate_parts(parts: Sequence[Batch]) -> Batch:
-    """Concatenate the batches of several parts into one, with the parts' sizes in `extras`."""
-    targets = [part.targets for part in parts if part.targets is not None]
-    index = [part.index for part in parts if part.index is not None]
-    inputs = [part.inputs for part in parts if isinstance(part.inputs, Tensor)]
-    views = {name: torch.cat([part.views[name] for part in parts]) for name in parts[0].views}
-    extras: dict[str, Any] = {"parts": tuple(map(len, parts))}
-    if "groups" in parts[0].extras:
-        extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
-    joined = torch.cat(targets) if targets else None
-    return Batch(torch.cat(inputs), joined, torch.cat(index), columns=parts[0].columns, extras=extras, views=views)
-
-
-def _at_least(minimum: int, **numbers: int) -> None:
-    for name, value in numbers.items():
-        if value < minimum:
-            raise ConfigError(f"{name}={value}: expected {minimum} or more.")

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tutelage.data import sources
-from tutelage.data.data_module import DataModule
+from tutelage.data.data_module import SPLITS, DataModule
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
@@ -75,13 +75,7 @@ def load(
     >>> digits.channels, digits.size, len(digits.classes)
     (1, (8, 8), 10)
     """
-    kind, colon, where = name.partition(":")
-    patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
-    if kind not in patterns:
-        raise ConfigError(unknown("data", plain(kind), patterns, "tutelage list data") + _suggest(name))
-    if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
-        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
-    source = next(source for source in _sources() if patterns[kind] in source.NAMES)
+    source, kind, where = _find(name)
     source_options = _options_of(source, name, {**source_options, "task": task})
     source_data = source.find(kind, where, height_and_width(size), **source_options)
     source_options.pop("task", None)
@@ -102,6 +96,33 @@ def load(
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     of_split = {} if split == "samples" else {"split": split, "val": val, "seed": seed}
     return replace(data, source_options=source_options | of_split)
+
+
+def load_unlabelled(name: str, size: tuple[int, int] | None = None, fingerprint: str = "names") -> DataModule:
+    """Load data by name whose labels aren't used: train has all samples of its source's training split.
+
+    Raises: as `load`; ConfigError for data that a function of one's own made.
+    """
+    source, kind, where = _find(name)
+    found = source.find(kind, where, size)
+    if isinstance(found, DataModule):
+        return prepare_data(name, found, size=size, fingerprint=fingerprint)
+    train = found.splits["train"]
+    return prepare_data(name, replace(found, splits=dict.fromkeys(SPLITS, train)), fingerprint=fingerprint)
+
+
+def _find(name: str) -> tuple[ModuleType, str, str]:
+    """Return the source of a name, and the two parts of the name.
+
+    Raises: ConfigError if there is none.
+    """
+    kind, colon, where = name.partition(":")
+    patterns = {pattern.partition(":")[0]: pattern for pattern in available()}
+    if kind not in patterns:
+        raise ConfigError(unknown("data", plain(kind), patterns, "tutelage list data") + _suggest(name))
+    if bool(where) != (":" in patterns[kind]) or bool(colon) != bool(where):
+        raise ConfigError(f"data {name!r}: expected {patterns[kind]!r}.{_suggest(name)}")
+    return next(source for source in _sources() if patterns[kind] in source.NAMES), kind, where
 
 
 def _options_of(source: ModuleType, name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Player(nn.Module):
     def compare(self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of both outputs, in float32 also under autocast."""
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            return self.terms(student_outputs, teacher_outputs, batch, self.task.mask(batch))
+            return self.terms(student_outputs, teacher_outputs, batch, self.task.stream_mask(batch))
 
     def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the modules that get an optimiser each, by name."""

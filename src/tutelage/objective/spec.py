@@ -17,7 +17,17 @@ from tutelage.utils.registry import catalogue_name, find_entry
 Method = Loss | LossSum | Term | Mapping[str, Any] | Iterable[Any] | str
 """A method: a loss or a term, its name or its description, a sum of losses, or a list of all these."""
 
-TERM_OPTIONS = ("weight", "student", "teacher", "connector", "warmup", "gather", "samples", "task_loss_weight")
+TERM_OPTIONS = (
+    "weight",
+    "student",
+    "teacher",
+    "connector",
+    "warmup",
+    "gather",
+    "samples",
+    "task_loss_weight",
+    "stream",
+)
 """The options of a term, in addition to its loss's."""
 
 PARSERS: dict[str, tuple[type, Callable[[Any], Any]]] = {
@@ -63,6 +73,7 @@ def term_spec(term: Term) -> dict[str, Any]:
     wiring = {
         "warmup": term.warmup,
         "gather": term.gather or None,
+        "stream": term.stream if term.stream != term.default_stream else None,
         "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
         "connector": term.request.connector if term.request.connector != term.loss.connector else None,
         **{side: names or None for side, names in term.request.layers.items()},

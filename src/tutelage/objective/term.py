@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tutelage.errors import ConfigError
+from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
@@ -24,6 +24,7 @@ from tutelage.structures import Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 from tutelage.utils.distributed import all_gather_samples, count_samples
 from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
+from tutelage.utils.stream_names import LABELLED, STREAMS
 
 
 class Term(CheckedArguments, nn.Module):
@@ -37,6 +38,8 @@ class Term(CheckedArguments, nn.Module):
     `tutelage.nn.connectors` or a callable (student example, teacher example) → module; None takes the loss's. gather:
     whether the loss gets the samples of all processes at once, for losses that compare samples with each other.
     task_loss_weight: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
+    stream: the only stream of the training data whose samples it compares (data={labelled: …, unlabelled: …}); None:
+    all, or the labelled one if the loss uses targets.
     A loss of responses compares layers if some are named; a dense one, the last maps if responses have no positions.
 
     Example:
@@ -58,6 +61,7 @@ class Term(CheckedArguments, nn.Module):
         temperature: Temperature | Schedule | Mapping[str, Any] | None = None,
         samples: SampleWeight | Mapping[str, Any] | None = None,
         task_loss_weight: NonNegative | None = None,
+        stream: str | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
@@ -71,6 +75,13 @@ class Term(CheckedArguments, nn.Module):
             part: (*part.required_inputs(), *part.required_inputs(optional=True))
             for part in (loss, *self.policies().values())
         }
+        if stream not in (None, *STREAMS):
+            raise ConfigError(unknown("stream", str(stream), STREAMS))
+        self.stream = self.default_stream if stream is None else stream
+        if self.stream != LABELLED and any("targets" in part.required_inputs() for part in self.loss_inputs):
+            raise ConfigError(
+                f"{type(loss).__name__} requires targets, and the stream {stream!r} has none: remove stream."
+            )
         self.request = WiringRequest(
             loss.compares,
             {"student": layer_list(student), "teacher": layer_list(teacher)},
@@ -155,6 +166,11 @@ class Term(CheckedArguments, nn.Module):
                 )
 
     @property
+    def default_stream(self) -> str | None:
+        """The stream that it compares if none is named: the labelled one if it uses targets, else None, all."""
+        return LABELLED if any("targets" in names for names in self.loss_inputs.values()) else None
+
+    @property
     def compares(self) -> str:
         """The kind of outputs that it compares."""
         return self.loss.compares if self.wiring is None else self.wiring.compares
@@ -197,6 +213,12 @@ class Term(CheckedArguments, nn.Module):
                 f"{type(self.loss).__name__} isn't wired yet, so its layers and learned parts aren't known: call "
                 "Terms.wire or Player.wire with an example first, or train it by a Trainer."
             )
+        if self.stream is not None and (batch.streams or self.stream != LABELLED):
+            of_stream = batch.stream(self.stream)
+            span = slice(*batch.streams[self.stream])
+            student_outputs = student_outputs.part(span)
+            teacher_outputs = None if teacher_outputs is None else teacher_outputs.part(span)
+            batch, mask = of_stream, None if mask is None else mask[span]
         if self.wiring.compares == "response":
             value = self._of_responses(student_outputs, teacher_outputs, batch, mask)
         elif teacher_outputs is None:

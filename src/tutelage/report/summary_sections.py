@@ -281,6 +281,10 @@ def _main_settings(run: RunRecord) -> list[Block]:
     if run.data:
         sizes = ", ".join(f"{run.data[split]} {split}" for split in ("train", "val", "test") if run.data.get(split))
         settings.append(("samples", sizes))
+        streams = [
+            f"{stream['count']} {stream['name']} ({stream['source']})" for stream in run.data.get("streams") or []
+        ]
+        settings += [("streams of train", ", ".join(streams))] if streams else []
     if run.result.get("chosen"):
         settings.append(("weights kept", str(run.result["chosen"])))
     return [PropertyList("Settings", settings)] if settings else []

@@ -21,6 +21,7 @@ from tutelage.objective.term import Term
 from tutelage.objective.terms import Terms
 from tutelage.runs.inputs import Provided
 from tutelage.training.callbacks import Callback
+from tutelage.utils.stream_names import LABELLED
 
 Numbers = Sequence[float]
 
@@ -70,10 +71,38 @@ def separate_data(data: Any, keys: dict[str, Any]) -> tuple[Provided, dict[str, 
     """Return data that was passed as an object, and the keys that its name and its loaders set."""
     if isinstance(data, str):
         return Provided(), {"data": data}
+    if isinstance(data, Mapping) and LABELLED in data:
+        return _separate_streams(data, keys)
     if not isinstance(data, DataModule):
         options = {k: keys.pop(k) for k in DATASET_OPTIONS if k in keys}
         data = DatasetSource(_splits(data), **options)
     return Provided(data=data), {"data": data.name, **data.loader_keys}
+
+
+def _separate_streams(data: Mapping[str, Any], keys: dict[str, Any]) -> tuple[Provided, dict[str, Any]]:
+    """Return the objects among the sources of streams, and the names of all."""
+    provided, streams, names = Provided(), {}, {}
+    for stream, spec in data.items():
+        spec = dict(spec) if isinstance(spec, Mapping) and "source" in spec else {"source": spec}
+        if stream == LABELLED and not isinstance(spec["source"], str):
+            provided, data_keys = separate_data(spec["source"], keys)
+            spec["source"] = data_keys.pop("data")
+            keys |= data_keys
+        elif not isinstance(spec["source"], str):
+            streams[stream] = _stream_data(stream, spec["source"])
+            spec["source"] = f"object:{streams[stream].name}"
+        names[stream] = spec
+    return replace(provided, streams=streams), {"data": names}
+
+
+def _stream_data(stream: str, source: Any) -> DataModule | DatasetSource:
+    """Return the data of a stream that was passed as an object; one Dataset of unlabelled samples isn't divided."""
+    if isinstance(source, DataModule):
+        return source
+    splits = _splits(source)
+    if loaders := [split for split, part in splits.items() if isinstance(part, DataLoader)]:
+        raise ConfigError(f"data: {stream} has a DataLoader for {', '.join(loaders)}: pass its Dataset, and set share.")
+    return DatasetSource(dict.fromkeys(SPLITS[3], splits["train"]) if stream == "unlabelled" else splits, name=stream)
 
 
 def as_test_split(data: Any) -> Any:
@@ -140,7 +169,7 @@ ARGUMENTS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: (
             isinstance(value, str | DataModule | IterableDataset | DataLoader) or hasattr(value, "__getitem__")
         ),
-        "a name (`tutelage list data`), a Data, or map-style Datasets (train, test)",
+        "a name (`tutelage list data`), a Data, map-style Datasets (train, test), or {labelled: …, unlabelled: …}",
     ),
     "method": (
         lambda value: isinstance(value, str | Loss | LossSum | Term | Terms | list | tuple | Mapping),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from tutelage import data as datasets
@@ -13,13 +14,18 @@ from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import view_inputs, with_views
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
+from tutelage.runs.streams import with_streams
 from tutelage.utils import registry
 
 SOURCE_OPTIONS = ("target", "group", "drop")
 """The keys that only some sources of data have."""
 
 
-def load_data(config: Config, provided: DataModule | DatasetSource | None = None) -> DataModule:
+def load_data(
+    config: Config,
+    provided: DataModule | DatasetSource | None = None,
+    streams: Mapping[str, DataModule | DatasetSource] | None = None,
+) -> DataModule:
     """Return the data that a configuration names or that was passed in its place; only one label column if it sets one.
 
     Raises: ConfigError if its limit can't hold a sample of each class, if there is no such column, or if the data that
@@ -52,7 +58,10 @@ def load_data(config: Config, provided: DataModule | DatasetSource | None = None
         )
     if target:
         data = replace(data, task=name_of(config.task), source_options={**data.source_options, "task": config.task})
-    return data
+    if not config.streams:
+        return data
+    unlimited = config.model_copy(update={"limit": None, "labels_per_class": None})
+    return with_streams(data, config, _loaded(unlimited, provided), streams or {})
 
 
 def _for_backbones(data: DataModule, config: Config) -> DataModule:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from torch import nn
@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Provided:
-    """Objects that were passed in Python in place of names: networks, data, terms; and additional callbacks."""
+    """Objects that were passed in Python in place of names: networks, data, its streams, terms; and callbacks."""
 
     teacher: nn.Module | None = None
     student: nn.Module | None = None
     data: DataModule | DatasetSource | None = None
+    streams: Mapping[str, DataModule | DatasetSource] = field(default_factory=dict)
     method: Method | None = None
     callbacks: tuple[Callback, ...] = ()
 
@@ -56,7 +57,7 @@ class RunInputs:
 
         Raises: ConfigError if the data is for another task than the configuration's.
         """
-        data = load_data(config, provided.data)
+        data = load_data(config, provided.data, provided.streams)
         for message in data.notes:
             notify(provided, message)
         task_name = name_of(config.task)

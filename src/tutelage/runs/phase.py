@@ -80,15 +80,7 @@ def write_phase_folder(
         _write_arrays(folder, evaluation)
         if data.target == "mask":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
-    others = {
-        other: {
-            "model": names.get(other, name),
-            "figures": evaluate_split(network, data, task, "test", batch_size).values,
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "macs": macs(network, data),
-        }
-        for other, network in list(students.items())[1:]
-    }
+    others = _others(students, names, data, task, batch_size)
     phase_json = {
         "name": phase.name,
         "role": phase.role,
@@ -107,6 +99,22 @@ def write_phase_folder(
     }
     checksums.record(folder, (file.name for file in folder.iterdir() if file.is_file() and file.name != checksums.NAME))
     checksums.write_recorded(folder / "phase.json", json.dumps(phase_json, indent=1, default=float))
+
+
+def _others(
+    students: Mapping[str, nn.Module], names: Mapping[str, str], data: DataModule, task: Task, batch_size: int
+) -> dict[str, dict[str, Any]]:
+    """Return the entries of the students after the first."""
+    first = next(iter(names.values()))
+    return {
+        other: {
+            "model": names.get(other, first),
+            "figures": evaluate_split(network, data, task, "test", batch_size).values,
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "macs": macs(network, data),
+        }
+        for other, network in list(students.items())[1:]
+    }
 
 
 def read_phase(path: Path) -> dict[str, Any]:

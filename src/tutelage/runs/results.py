@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -34,6 +35,7 @@ def write(folder: Path, config: Config, data: DataModule, task: Task) -> dict[st
             "size": list(data.size),
             "columns": dict(data.columns),
             "modality": data.modality,
+            "streams": [asdict(stream) for stream in data.streams],
             "values": [] if data.values is None else list(data.values.names),
         },
     }

@@ -34,6 +34,11 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
             raise ConfigError(
                 f"{folder}: its {role}, {name[7:]}, was given as an object: tutelage.resume(folder, {role}=…)."
             )
+    objects = {name for name, spec in config.streams.items() if spec["source"].startswith("object:")}
+    if missing := sorted(objects - provided.streams.keys()):
+        raise ConfigError(
+            f"{folder}: its {', '.join(missing)} data was given as an object: tutelage.resume(folder, data={{…}})."
+        )
     if provided.data is None and not is_name(config.data):
         raise ConfigError(
             f"{folder}: its data, {config.data!r}, was given as an object: tutelage.resume(folder, data=…)."

@@ -116,7 +116,7 @@ class CollaborativePlayer(nn.Module):
         outputs = self.forward_student(batch, inputs)
         ramp = self.rise.at(batch.epoch)
         with torch.autocast(outputs[0].response.device.type, enabled=False):
-            mask = self.task.mask(batch)
+            mask = self.task.stream_mask(batch)
             ramped = replace(batch, extras=batch.extras | {"mutual_ramp": ramp})
             group = self.ensemble.group_comparison(outputs)
             losses = self.group_terms(*group, ramped, mask) if self.group_terms else {}

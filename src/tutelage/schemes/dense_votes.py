@@ -112,7 +112,7 @@ class DenseVotesPlayer(CheckedArguments, Player):
         with torch.autocast(student_outputs.response.device.type, enabled=False):
             for name in self.supervised_names:
                 term = self.terms.named_terms()[name]
-                head_losses = [term(outputs, None, batch, self.task.mask(batch)) for outputs in head_outputs]
+                head_losses = [term(outputs, None, batch, self.task.stream_mask(batch)) for outputs in head_outputs]
                 losses[name] = losses[name] + self.head_weight * sum(head_losses)
         return losses
 

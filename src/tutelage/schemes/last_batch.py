@@ -77,7 +77,7 @@ class RepeatedBatchPlayer(Player):
         last = repeated_logits if last is None else last.to(repeated_logits)
         with torch.autocast(repeated_logits.device.type, enabled=False):
             all_outputs = Outputs(torch.cat([repeated_logits, new_logits]), metadata=self.metadata)
-            supervised = self.terms.supervised_terms(all_outputs, None, batch, self.task.mask(batch))
+            supervised = self.terms.supervised_terms(all_outputs, None, batch, self.task.stream_mask(batch))
             student_outputs = Outputs(repeated_logits, metadata=self.metadata)
             mask = self.task.mask(repeated_batch)
             losses = self.terms(student_outputs, Outputs(last.detach()), repeated_batch, mask, supervised)

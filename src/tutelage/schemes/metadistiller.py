@@ -133,7 +133,7 @@ class SoftTargetPlayer(MultiExitPlayer):
             for x in teacher_outputs([student_outputs[layer].detach() for layer in self.generator_layers])
         ]
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            mask = self.task.mask(batch)
+            mask = self.task.stream_mask(batch)
             members = [
                 Outputs(x.to(student_outputs.response), metadata=self.metadata)
                 for x in (*exits, student_outputs.response)

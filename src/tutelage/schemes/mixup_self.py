@@ -119,6 +119,10 @@ class MixupPlayer(MultiExitPlayer):
         """
         assert isinstance(batch.inputs, Tensor)
         assert batch.targets is not None
+        if batch.streams:
+            raise ConfigError(
+                "scheme=mixup_self mixes samples with their labels, and streams have samples without any."
+            )
         order = order.to(batch.inputs.device)
 
         def mix(x: Tensor) -> Tensor:
@@ -156,7 +160,7 @@ class MixupPlayer(MultiExitPlayer):
 
     def _supervised_losses(self, outputs: Sequence[Outputs], batch: Batch, factor: float = 1.0) -> dict[str, Tensor]:
         """Return `factor` times the terms that need no teacher, summed over several outputs."""
-        mask = self.task.mask(batch)
+        mask = self.task.stream_mask(batch)
         losses = sum_by_name([self.terms.supervised_terms(x, x.detach(), batch, mask) for x in outputs])
         return {name: factor * value for name, value in losses.items()}
 

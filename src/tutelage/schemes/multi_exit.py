@@ -112,7 +112,7 @@ class MultiExitPlayer(Player):
         exits = [head(outputs[layer]) for head, layer in zip(self.heads, self.exits, strict=True)]
         teacher_outputs = outputs.detach()
         with torch.autocast(outputs.response.device.type, enabled=False):
-            mask = self.task.mask(batch)
+            mask = self.task.stream_mask(batch)
             features = {f"exit{k}": to_float32(feature) for k, (feature, _) in enumerate(exits)}
             members = [Outputs(to_float32(logits), metadata=self.metadata) for _, logits in exits]
             supervised = sum_by_name(

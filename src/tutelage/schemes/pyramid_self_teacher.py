@@ -109,7 +109,7 @@ class PyramidPlayer(CheckedArguments, Player):
         student_outputs = self.forward_student(batch)
         refined, logits = self.pyramid([student_outputs[layer] for layer in self.layers])
         with torch.autocast(logits.device.type, enabled=False):
-            mask = self.task.mask(batch)
+            mask = self.task.stream_mask(batch)
             pyramid_outputs = Outputs(to_float32(logits), {f"refined{k}": to_float32(x) for k, x in enumerate(refined)})
             teacher_outputs = pyramid_outputs.detach()
             supervised = sum_by_name(

@@ -119,6 +119,7 @@ class BranchedPlayer(Player):
         ]
         losses = self.compare_with_each(student_outputs, branch_outputs, batch)
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            supervised = [self.terms.supervised_terms(x, None, batch, self.task.mask(batch)) for x in branch_outputs]
+            mask = self.task.stream_mask(batch)
+            supervised = [self.terms.supervised_terms(outputs, None, batch, mask) for outputs in branch_outputs]
         values = [value for terms in supervised for value in terms.values()]
         return losses | {"branches": self.weight * torch.stack(values).sum() / len(branch_outputs)}

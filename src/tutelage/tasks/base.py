@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
@@ -123,6 +124,18 @@ class Task(ABC):
     def mask(self, batch: Batch) -> Tensor | None:
         """Return a mask that is True at the positions that count, or None if all do."""
         return None
+
+    def stream_mask(self, batch: Batch) -> Tensor | None:
+        """Return the mask of a batch that may have several streams: all positions count of those without targets."""
+        if not batch.streams:
+            return self.mask(batch)
+        parts = [batch.stream(name) for name in batch.streams]
+        masks = [None if part.targets is None else self.mask(part) for part in parts]
+        known = next((mask for mask in masks if mask is not None), None)
+        if known is None:
+            return None
+        everywhere = [known.new_ones(len(part), *known.shape[1:]) for part in parts]
+        return torch.cat([ones if mask is None else mask for mask, ones in zip(masks, everywhere, strict=True)])
 
     def check_data(self, data: DataModule) -> list[Finding]:
         """Check the data for the usual mistakes, for `tutelage check`."""
