@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import tutelage
 from tutelage.cli import app
-from tutelage.config.schema import MAY_NAME_STAGE, RUN_WIDE, check, keys_with_mark
+from tutelage.config.schema import MAY_NAME_STAGE, OF_DATA, RUN_WIDE, check, keys_with_mark
 from tutelage.config.stages import StageReference, epochs_of_weights, find_faults, parse_stage_ref
 from tutelage.errors import ConfigError, TutelageError
 from tutelage.models import serialization
@@ -272,7 +272,7 @@ def stage(**words: Any) -> list[dict[str, Any]]:
         (stage(epocs=3), "stage b: unknown key 'epocs': did you mean epochs"),
         (stage(lr=-1), "stage b: lr=-1"),
         (stage(method="kdd"), "stage b: .*unknown method 'kdd'"),
-        (stage(data="digits"), "stage b: data is the run's"),
+        (stage(column="digit"), "stage b: column is the run's"),
         (stage(seeds=3), "stage b: seeds is the run's"),
         (stage(lr_warmup=5), "stage b: lr_warmup=5.0 takes all of epochs=2"),
         (stage(teacher="cnn4"), "stage b: teacher=cnn4 is this stage's own, and isn't trained"),
@@ -316,8 +316,8 @@ def test_without_stages_nothing_of_them_can_be_named(tmp_path):
 
 def test_all_faults_are_told_at_once():
     run = {"teacher": "cnn8", "student": "cnn2", "epochs": 2, "teacher_epochs": None}
-    stages = [{"name": "a", "teacher": "stage:b", "data": "digits"}, {"name": "a"}]
-    assert len(find_faults(stages, run, keys_with_mark(RUN_WIDE), keys_with_mark(MAY_NAME_STAGE))) == 3
+    stages = [{"name": "a", "teacher": "stage:b", "column": "digit"}, {"name": "a"}]
+    assert len(find_faults(stages, run, *map(keys_with_mark, (RUN_WIDE, OF_DATA, MAY_NAME_STAGE)))) == 3
     assert parse_stage_ref("stage:a@12") == StageReference("a", 12)
 
 

@@ -26,6 +26,7 @@ from tutelage.utils.key_types import (
     MayNameStage,
     Name,
     NameOrPath,
+    OfData,
     RunWide,
     Size,
 )
@@ -48,12 +49,12 @@ class RunSettings(TrainerSettings):
     student: Annotated[NameOrPath, EntryTypes({"model": str, "weights": str})] | None = Field(
         None, description="model name, run folder, or {model: …, weights: …}"
     )
-    data: RunWide[NameOrPath] = Field(
+    data: OfData[NameOrPath] = Field(
         "digits",
         description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data); or {labelled: …, "
         "unlabelled: …, target: …}, each a name or {source: …, share: …}, which sets streams too",
     )
-    streams: RunWide[StreamSpecs] = Field(
+    streams: OfData[StreamSpecs] = Field(
         {},
         description="training data whose labels aren't used, beside the labelled of data: unlabelled and target (of "
         "another domain, which is evaluated if it has labels), each {source: …, share: part of a batch}",
@@ -79,22 +80,22 @@ class RunSettings(TrainerSettings):
     column: RunWide[Name | None] = Field(
         None, description="the only label column to train on, of data with several; None: all"
     )
-    target: RunWide[Name | list[Name] | None] = Field(
+    target: OfData[Name | list[Name] | None] = Field(
         None, description="columns of a table to estimate, one or a list (data=csv:FILE)"
     )
-    group: RunWide[Name | None] = Field(
+    group: OfData[Name | None] = Field(
         None, description="column of a table whose equal values mark samples that no two splits may share"
     )
-    drop: RunWide[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
-    task: RunWide[TaskSpec] = Field(
+    drop: OfData[list[Name]] = Field([], max_length=1000, description="columns of a table that are no inputs")
+    task: OfData[TaskSpec] = Field(
         "auto", description="task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"
     )
-    metric: RunWide[str] = Field(
+    metric: OfData[str] = Field(
         "auto",
         description="metric that decides (keep=best, the verdict, the report): balanced_accuracy, macro_f1 … ; auto: "
         "the task's own",
     )
-    class_weights: RunWide[
+    class_weights: OfData[
         Literal["balanced", "effective"]
         | Annotated[list[Annotated[float, Field(ge=0, le=1e9)]], Field(min_length=1)]
         | None
@@ -103,7 +104,7 @@ class RunSettings(TrainerSettings):
         description="weights of classes in the task loss: balanced (inverse to their numbers of training samples), "
         "effective (to their effective numbers), or a list; None: 1. Of labels, the weights of samples that have them",
     )
-    balance: RunWide[bool] = Field(
+    balance: OfData[bool] = Field(
         False, description="draw the training samples of each class equally often, with replacement"
     )
     probe: RunWide[NameOrPath | None] = Field(
@@ -198,27 +199,25 @@ class RunSettings(TrainerSettings):
         pattern=r"^(exact|fp32|fp16|bf16|int8|top[1-9]\d{0,5})$",
         description="format of the cached response: exact, fp16, bf16, int8, or topK (top5, top20 …)",
     )
-    size: RunWide[Size | None] = Field(
+    size: OfData[Size | None] = Field(
         None, description="side of the images in pixels, or HEIGHTxWIDTH (180x240); None: the data's own, photos 224"
     )
     val: RunWide[float] = Field(
         0.1, gt=0, le=0.5, description="share of the training data for validation, if the data has no such split"
     )
-    classes: RunWide[list[Name] | None] = Field(
+    classes: OfData[list[Name] | None] = Field(
         None, description="only the samples of these classes, as if there were no other"
     )
-    split: RunWide[Literal["samples", "classes"] | list[Name]] = Field(
+    split: OfData[Literal["samples", "classes"] | list[Name]] = Field(
         "samples",
         description="how the data is split: by samples; by classes, which train, val and test then don't share; or the "
         "names of the classes of test",
     )
-    labels_per_class: RunWide[int | None] = Field(
+    labels_per_class: OfData[int | None] = Field(
         None, ge=1, le=10**9, description="number of training samples of each class; None: all"
     )
-    limit: RunWide[int | None] = Field(
-        None, ge=1, le=10**9, description="largest number of training samples; None: all"
-    )
-    augment: RunWide[str | None] = Field(
+    limit: OfData[int | None] = Field(None, ge=1, le=10**9, description="largest number of training samples; None: all")
+    augment: OfData[str | None] = Field(
         None,
         description="none, shift, crop-flip or resized-crop (None: as fits the data), and by + randaugment, "
         "autoaugment, trivialaugment, augmix, color-jitter, erasing, python:MODULE:FUNCTION",

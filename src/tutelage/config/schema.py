@@ -17,7 +17,7 @@ from tutelage.config.nested import flatten_networks
 from tutelage.config.run_settings import RunSettings
 from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
-from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_STAGE, RUN_WIDE, InBaseline
+from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_STAGE, OF_DATA, RUN_WIDE, InBaseline
 from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
 
 DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
@@ -187,7 +187,7 @@ class Config(RunSettings):
     def _contradictions_of_stages(self) -> Iterator[str]:
         """Check the stages' names and references, then each one's keys by the same schema."""
         problems = stages.find_faults(
-            self.stages, self.model_dump(), keys_with_mark(RUN_WIDE), keys_with_mark(MAY_NAME_STAGE)
+            self.stages, self.model_dump(), *map(keys_with_mark, (RUN_WIDE, OF_DATA, MAY_NAME_STAGE))
         )
         yield from problems
         trainings = [] if problems else [*self.stage_overrides().items(), (stages.LAST, self.student_overrides())]
@@ -203,7 +203,7 @@ class Config(RunSettings):
         Raises: ConfigError that names the training.
         """
         overrides = flatten_networks(overrides, type(self).model_fields)
-        keys = self.model_dump() | {"stages": []} | overrides
+        keys = self.model_dump() | {"stages": []} | ({"streams": {}} if "data" in overrides else {}) | overrides
         name = name_of(keys["scheme"])
         if registry.is_known("schemes", name) and not scheme_trait(name, "has_peers"):
             keys = {key: x for key, x in keys.items() if key in overrides or key != "peers"}

@@ -55,11 +55,16 @@ def stage_refs(overrides: Overrides) -> Iterator[tuple[str, str]]:
 
 
 def find_faults(
-    stages: Sequence[Overrides], run: Overrides, run_wide: Sequence[str], naming: Sequence[str]
+    stages: Sequence[Overrides],
+    run: Overrides,
+    run_wide: Sequence[str],
+    of_data: Sequence[str],
+    naming: Sequence[str],
 ) -> list[str]:
     """Return the faults of the stages' names and references, a sentence each.
 
-    run: the run's keys. run_wide: the keys that a stage can't set. naming: the keys that may name an earlier stage.
+    run: the run's keys. run_wide: the keys that a stage can't set. of_data: those that the last stage can't set.
+    naming: the keys that may name an earlier stage.
     """
     names = [str(stage.get("name")) for stage in stages]
     problems = [f"two stages are called {name!r}: give each a name of its own" for name in _twice(names)]
@@ -74,6 +79,9 @@ def find_faults(
         problems += [
             f"stage {names[i]}: {key} is the run's, the same for all stages" for key in stage if key in run_wide
         ]
+        if names[i] == LAST:
+            own = [key for key in stage if key in of_data]
+            problems += [f"stage {LAST}: {key} is the run's, whose data the student is trained on" for key in own]
         for key, name in stage_refs(stage):
             before = dict(zip(names[:i], stages, strict=False))
             fault = "" if key in naming else f"only {', '.join(naming[:-1])} and {naming[-1]} may name an earlier stage"

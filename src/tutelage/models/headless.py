@@ -33,7 +33,8 @@ def without_classifier(model: nn.Module, request: ModelRequest) -> nn.Module:
             handle.remove()
     names = [name for name, out in outputs if out.shape == response.shape and bool((out == response).all())]
     if not names:
-        raise ModelError(f"{request.name} has no linear classifier that could be removed: use a network of timm.")
+        name = request.name or type(model).__name__
+        raise ModelError(f"{name} has no linear classifier that could be removed: use a network of timm.")
     model.set_submodule(names[-1], nn.Identity())
     return model
 

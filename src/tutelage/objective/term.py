@@ -79,9 +79,7 @@ class Term(CheckedArguments, nn.Module):
             raise ConfigError(unknown("stream", str(stream), STREAMS))
         self.stream = self.default_stream if stream is None else stream
         if self.stream != LABELLED and any("targets" in part.required_inputs() for part in self.loss_inputs):
-            raise ConfigError(
-                f"{type(loss).__name__} requires targets, and the stream {stream!r} has none: remove stream."
-            )
+            raise ConfigError(f"stream={stream} has no targets, which {type(loss).__name__} requires: remove stream.")
         self.request = WiringRequest(
             loss.compares,
             {"student": layer_list(student), "teacher": layer_list(teacher)},

@@ -10,6 +10,7 @@ from torch import Tensor
 from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
 from tutelage.objective.terms import Terms
+from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
 from tutelage.runs.teachers import TeacherFactory
 from tutelage.utils.key_types import Size
@@ -21,6 +22,10 @@ class RunBuilder:
     def __init__(self, networks: NetworkLoader) -> None:
         self.networks, self.teachers = networks, TeacherFactory(networks)
         self.inputs, self.plan, self.storage = networks.inputs, networks.plan, networks.storage
+
+    def for_inputs(self, inputs: RunInputs) -> RunBuilder:
+        """Return the builder for other inputs, such as a stage's."""
+        return self if inputs is self.inputs else RunBuilder(self.networks.for_inputs(inputs))
 
     def for_column(self, column: str | None) -> RunBuilder:
         """Return the builder for one label column of the data; None for all columns."""

@@ -92,8 +92,7 @@ def _first_batch(scheme: Scheme, context: RunSchemeContext, samples: int) -> Bat
 
 def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> None:
     """Refuse a student whose outputs don't fit the task and its data."""
-    builder = context.run_builder
-    data, task, student_name = builder.inputs.data, builder.inputs.task, builder.inputs.config.student
+    data, task, student_name = context.inputs.data, context.inputs.task, context.config.student
     for name, student in scheme.students().items():
         response = task.response(run_once(student.model, batch.inputs).response, batch)
         refuse_other_outputs(response, data, task, f"student={context.names.get(name, student_name)}")

@@ -63,6 +63,7 @@ class Fitting:
 
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
         self.config, self.phase = builder.plan.config_for(phase), phase
+        builder = builder.for_inputs(builder.plan.inputs_for(phase))
         self.builder = builder.for_view(self.config.student_inputs, self.config.student_size)
         inputs = self.builder.inputs
         self.data, self.task = with_teacher_views(inputs.data_with(self.config), self.config), inputs.task

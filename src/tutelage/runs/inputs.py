@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from torch import nn
 
 from tutelage.config.named_parts import name_of, options_of
-from tutelage.config.schema import Config
+from tutelage.config.schema import Config, keys_with_mark
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import same_view, view_inputs
@@ -23,7 +23,7 @@ from tutelage.training.callbacks import Callback
 from tutelage.training.events import Message
 from tutelage.training.fabric import make_fabric
 from tutelage.utils import registry
-from tutelage.utils.key_types import Size
+from tutelage.utils.key_types import OF_DATA, Size
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -90,6 +90,20 @@ class RunInputs:
         """
         data = view_inputs(self.data, inputs, None if size is None else height_and_width(size))
         return self if same_view(data, self.data) else replace(self, data=data)
+
+    def for_stage(self, config: Config) -> RunInputs:
+        """Return the inputs of a stage with this configuration, whose data and task may differ from the run's.
+
+        Raises: ConfigError or DataError, as for a run's data.
+        """
+        changed = [key for key in keys_with_mark(OF_DATA) if getattr(config, key) != getattr(self.config, key)]
+        if not changed:
+            return self
+        provided = self.provided.data if config.data == self.config.data else None
+        data = load_data(config, provided, self.provided.streams)
+        for message in data.notes:
+            self.note(message)
+        return replace(self, data=data, task=task_of(data, config))
 
     def for_column(self, column: str | None) -> RunInputs:
         """Return the same inputs for one label column of the data; None for all columns."""

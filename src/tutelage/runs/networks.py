@@ -18,12 +18,13 @@ from tutelage.data.scale import check_statistics
 from tutelage.data.table_encoding import TableEncoding
 from tutelage.errors import ConfigError, unknown
 from tutelage.models import serialization
-from tutelage.models.base import ModelRequest
+from tutelage.models.base import LoadedModel, ModelRequest
 from tutelage.models.estimators import FittedEstimator, kinds
 from tutelage.models.estimators.adapted import ESTIMATOR, adapt
 from tutelage.models.estimators.first_fit import first_fit
 from tutelage.models.estimators.other import OtherEstimator, load_estimator
 from tutelage.models.headless import without_classifier
+from tutelage.models.pretrained import load_into
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.plan import RunPlan
@@ -37,6 +38,10 @@ class NetworkLoader:
     def __init__(self, inputs: RunInputs, plan: RunPlan, storage: RunStorage) -> None:
         self.inputs, self.plan, self.storage = inputs, plan, storage
         self.config, self.data = inputs.config, inputs.data
+
+    def for_inputs(self, inputs: RunInputs) -> NetworkLoader:
+        """Return the loader for other inputs, such as a stage's."""
+        return self if inputs is self.inputs else NetworkLoader(inputs, self.plan, self.storage)
 
     def for_column(self, column: str | None) -> NetworkLoader:
         """Return the loader for one label column of the data; None for all columns."""
@@ -68,9 +73,11 @@ class NetworkLoader:
             classes: the classes that the network predicts; None: the data's.
         """
         class_names = tuple(self.data.classes if classes is None else classes)
-        for reference in (weights, name):
-            if stages.is_stage(reference):
-                return self._from_stage(stages.parse_stage_ref(str(reference)), number)
+        if stages.is_stage(weights):
+            network = self._from_stage(stages.parse_stage_ref(str(weights)), number)
+            return self._with_classifier_for(network, name, class_names, str(weights))
+        if stages.is_stage(name):
+            return self.as_backbone(self._from_stage(stages.parse_stage_ref(name), number))
         if kinds.is_fitted(name):
             classifies = self.inputs.task.response_kind == "classes"
             return self._in_own_units(first_fit(str(name), self.data, classifies), class_names)
@@ -159,9 +166,8 @@ class NetworkLoader:
         """Load the network of a run folder; `known`: the classes that it must have been trained on, None: any."""
         model = serialization.load(path)
         card: serialization.ModelCard = model.card  # type: ignore[assignment]
-        if self.data.target == "none" and card.outputs:  # its embedding teaches
-            request = ModelRequest(path, 0, card.channels, card.size, card.task, None, local=True)
-            return LoadedNetwork.from_card(without_classifier(model, request))
+        if self.data.target == "none":
+            return self.as_backbone(LoadedNetwork.from_card(model))
         if known is not None and card.classes != known:
             difference = "in another order" if sorted(card.classes) == sorted(known) else "of other classes"
             raise ConfigError(
@@ -176,6 +182,14 @@ class NetworkLoader:
             names = ", ".join(card.values) or "no values"
             raise ConfigError(f"{path} estimates {names}, {self.data.name} has {', '.join(self.data.values.names)}.")
         return LoadedNetwork.from_card(model)
+
+    def as_backbone(self, network: LoadedNetwork) -> LoadedNetwork:
+        """Return the network without its classifier where the data has no labels: its embedding teaches."""
+        if self.data.target != "none" or not network.classes:
+            return network
+        size = network.size or self.data.size
+        request = ModelRequest("", 0, self.data.channels, size, self.data.task, None, local=True)
+        return replace(network, model=without_classifier(network.model, request), classes=())
 
     def _refuse_other_inputs(self, path: str, card: serialization.ModelCard) -> None:
         """Refuse a network of a table whose columns are encoded as other inputs.
@@ -204,11 +218,13 @@ class NetworkLoader:
                 raise ConfigError(
                     f"stage:teacher@{reference.epoch}: teacher={config.teacher} isn't trained in this run."
                 )
+            of_run = self.for_inputs(self.plan.inputs)
             if not self.plan.teacher_is_trained():
-                return self.with_teacher_normalisation(
-                    self.network(config.teacher, config.teacher_weights, provided.teacher), config
+                return of_run.with_teacher_normalisation(
+                    of_run.network(config.teacher, config.teacher_weights, provided.teacher), config
                 )
-            return self.load_phase("teacher", config.teacher, provided.teacher, config.teacher_weights, reference.epoch)
+            weights = config.teacher_weights
+            return of_run.load_phase("teacher", config.teacher, provided.teacher, weights, reference.epoch)
         overrides = config.stage_overrides()
         if config.stages and config.baseline:
             overrides[stages.BASELINE] = config.student_overrides()
@@ -216,7 +232,8 @@ class NetworkLoader:
             raise ConfigError(unknown("stage", reference.stage, ["teacher", *overrides]))
         name = overrides[reference.stage].get("student", config.student)
         module = provided.student if name == config.student else None
-        return self.load_phase(f"{reference.stage}-{number}", name, module, None, reference.epoch)
+        of_stage = self.for_inputs(self.plan.inputs_of_stage(reference.stage))
+        return of_stage.load_phase(f"{reference.stage}-{number}", name, module, None, reference.epoch)
 
     def load_phase(
         self,
@@ -231,6 +248,23 @@ class NetworkLoader:
         return self.storage.network(
             phase, epoch, provided, lambda: self.network(name, weights, provided, classes=classes)
         )
+
+    def _with_classifier_for(
+        self, network: LoadedNetwork, name: Any, classes: tuple[str, ...], reference: str
+    ) -> LoadedNetwork:
+        """Return a stage's network; if it was trained on other classes or channels, with new layers for these.
+
+        Raises: ModelError if its other weights don't fit the model of this name.
+        """
+        same_channels = network.mean is None or len(network.mean) == self.data.channels
+        if network.classes in (None, classes) and same_channels:
+            return network
+        fresh = self.network(name, None, self.inputs.provided.student if name == self.config.student else None)
+        loaded = load_into(LoadedModel(fresh.model, str(name)), network.model.state_dict(), len(classes), reference)
+        for message in (*loaded.untrained, *loaded.notes):
+            self.inputs.note(message)
+        own: dict[str, Any] = {"model": loaded.model, "classes": classes, "untrained": " ".join(loaded.untrained)}
+        return replace(network if same_channels else fresh, **own)
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """Return the state of the terms that an earlier stage left; None if no stage is named."""

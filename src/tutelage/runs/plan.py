@@ -24,6 +24,7 @@ class RunPlan:
 
     def __init__(self, inputs: RunInputs) -> None:
         self.inputs, self.config, self.data = inputs, inputs.config, inputs.data
+        self._of_stages: dict[str, RunInputs] = {}
 
     def phases(self) -> list[Phase]:
         """Return the trainings of the run, in order."""
@@ -102,11 +103,39 @@ class RunPlan:
             )
         return list(select_classes(self.data, config.teacher_classes[i]).classes)
 
+    def inputs_for(self, phase: Phase) -> RunInputs:
+        """Return the inputs of a phase: the run's, or those of a stage that changes its data or task.
+
+        Raises: ConfigError or DataError, as for a run's data.
+        """
+        if phase.role != "stage":
+            return self.inputs
+        name = phase.name.rpartition("-")[0]
+        if name not in self._of_stages:
+            self._of_stages[name] = self.inputs.for_stage(self.config.with_overrides(phase.overrides, phase.name))
+        return self._of_stages[name]
+
+    def inputs_of_stage(self, name: str) -> RunInputs:
+        """Return the inputs of the phases that train a stage, by its name; the run's for any other name."""
+        overrides = self.config.stage_overrides().get(name)
+        return self.inputs if overrides is None else self.inputs_for(Phase(f"{name}-0", "stage", 0, 0, overrides))
+
+    def stages_data(self) -> dict[str, str]:
+        """Return the fingerprint of the data of each stage that has other data than the run's, by its name."""
+        of_stages = {name: self.inputs_of_stage(name) for name in self.config.stage_overrides()}
+        return {name: inputs.data.fingerprint for name, inputs in of_stages.items() if inputs is not self.inputs}
+
     def config_for(self, phase: Phase) -> Config:
-        """Return the configuration of a phase.
+        """Return the configuration of a phase; without a task loss, the default method is the task's.
 
         Raises: ConfigError if the phase's keys and the run's contradict each other.
         """
+        config, task = self._config_for(phase), self.inputs_for(phase).task
+        if task.task_loss() is None and config.method == Config.model_fields["method"].default:
+            return config.model_copy(update={"method": task.default_method})
+        return config
+
+    def _config_for(self, phase: Phase) -> Config:
         if self.inputs.provided.method is None or "method" in phase.overrides:
             return self.config.with_overrides(phase.overrides, phase.name)
         config = self.config.with_overrides(
@@ -118,7 +147,7 @@ class RunPlan:
         """Return the trainer's settings for one phase."""
         config = self.config_for(phase)
         values = {key: getattr(config, key) for key in TrainerSettings.model_fields} | {"seed": phase.seed}
-        if not self.data.is_random:
+        if not self.inputs_for(phase).data.is_random:
             values["views"] = min(self.config.views or 1, 1) if self.config.cache else self.config.views
         return TrainerSettings(**values)
 

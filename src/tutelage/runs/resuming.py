@@ -45,6 +45,9 @@ def resume(path: str | Path, provided: Provided | None = None, changes: Mapping[
         )
     changed = _changed(record["config"], config)
     run = Run(config, provided, folder)
+    stages_data = run.plan.stages_data()
+    if others := [name for name, x in record.get("stages_data", {}).items() if stages_data.get(name, x) != x]:
+        raise CheckpointError(f"{folder}: the data of the stage {others[0]} has changed since the run was begun.")
     if record["data"] != run.inputs.data.fingerprint:
         raise CheckpointError(
             f"{folder} was begun on other data: {config.data} has changed since, or was given as an object; give the "

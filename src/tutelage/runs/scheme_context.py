@@ -42,6 +42,7 @@ class RunSchemeContext:
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
         self.run_builder, self.phase = builder, phase
         self.config: Config = builder.plan.config_for(phase)
+        builder = builder.for_inputs(builder.plan.inputs_for(phase))
         view = self.config.student_inputs, self.config.student_size
         self.builder = builder.for_column(phase.overrides.get("column")).for_view(*view)
         self.inputs, self.networks, self.teachers = self.builder.inputs, self.builder.networks, self.builder.teachers

@@ -48,10 +48,9 @@ class TeacherFactory:
         if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
             return None
         if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
-            network = self.networks.for_view(config.teacher_inputs).load_phase(
-                "teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights
-            )
-            return self.frozen(network, config, data)
+            of_run = self.networks.for_inputs(self.plan.inputs).for_view(config.teacher_inputs)
+            network = of_run.load_phase("teacher", config.teacher, self.inputs.provided.teacher, config.teacher_weights)
+            return self.frozen(self.networks.as_backbone(network), config, data)
         provided = self.inputs.provided.teacher if config.teacher == self.config.teacher else None
         loader = self.networks.for_view(config.teacher_inputs)
         network = loader.network(config.teacher, config.teacher_weights, provided, number, config.teacher_size)

@@ -120,9 +120,7 @@ class MixupPlayer(MultiExitPlayer):
         assert isinstance(batch.inputs, Tensor)
         assert batch.targets is not None
         if batch.streams:
-            raise ConfigError(
-                "scheme=mixup_self mixes samples with their labels, and streams have samples without any."
-            )
+            raise ConfigError("scheme=mixed mixes samples with their labels, and streams have samples without any.")
         order = order.to(batch.inputs.device)
 
         def mix(x: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ FROZEN_ONLY = "is for a frozen teacher"
 FrozenOnly = Annotated[T, FROZEN_ONLY]
 """Marks a key of a teacher that isn't trained in the phase."""
 RUN_WIDE = "is the same for all trainings of a run"
+OF_DATA = "chooses the data or its task, which stages before the student's may change"
+OfData = Annotated[T, OF_DATA]
 RunWide = Annotated[T, RUN_WIDE]
 """Marks a key that a stage can't set."""
 MAY_NAME_STAGE = "may name an earlier stage"

@@ -1,0 +1,66 @@
+"""Stages on data, classes, sizes and tasks of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from small import Crash, CrashAt
+
+import tutelage
+from tutelage.config.schema import check
+from tutelage.errors import CheckpointError, ConfigError
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_stage_may_have_other_data_classes_and_sizes(tmp_path, channels):
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, channels), np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=images, y_train=np.arange(60) % 3)
+    other = {"name": "first", "data": f"npz:{tmp_path}/a.npz", "teacher": "none", "method": None, "size": 10}
+    keys = {"data": "digits", "teacher": "cnn4", "student": "cnn2", "epochs": 1, "teacher_epochs": 1, "limit": 64}
+    stages = [other | {"limit": None, "augment": "none"}, {"name": "student", "student_weights": "stage:first"}]
+    run = tutelage.distill(**keys, stages=stages, out=str(tmp_path / "run"))
+    first = tutelage.load(run.folder / "first-0" / "model.safetensors")
+    student = tutelage.load(run.folder)
+    assert (len(first.card.classes), first.card.size) == (3, (10, 10))
+    assert (len(student.card.classes), student.card.size) == (10, (8, 8))
+    assert (student.card.mean == first.card.mean) == (channels == 1)  # its weights expect it
+
+
+def test_a_classifier_begins_with_a_backbone_of_unlabelled_images(tmp_path):
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)):
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+    keys = {"data": "digits", "teacher": "cnn4", "student": "cnn2", "epochs": 1, "teacher_epochs": 1, "limit": 64}
+    stages = [
+        {"name": "backbone", "data": f"images:{tmp_path}/images", "teacher": "stage:teacher", "limit": None},
+        {"name": "student", "student_weights": "stage:backbone"},
+    ]
+    run = tutelage.distill(**keys, stages=stages, out=str(tmp_path / "run"))
+    assert "embedding_cosine" in (run.folder / "backbone-0" / "metrics.jsonl").read_text()
+    assert "accuracy" in run.result["student"]
+
+
+def test_a_stage_on_other_data_is_resumed_and_its_data_kept(tmp_path):
+    y = np.arange(60) % 3
+    np.savez(tmp_path / "a.npz", x_train=np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8), y_train=y)
+    stage = {"name": "first", "data": f"npz:{tmp_path}/a.npz", "teacher": "none", "method": None, "limit": None}
+    keys = {"data": "digits", "teacher": "cnn4", "student": "cnn2", "epochs": 2, "teacher_epochs": 1, "limit": 64}
+    keys |= {"stages": [stage, {"name": "student", "student_weights": "stage:first"}], "batch_size": 16}
+    whole = tutelage.distill(**keys, out=str(tmp_path / "whole"))
+    with pytest.raises(Crash):
+        tutelage.distill(**keys, out=str(tmp_path / "stopped"), callbacks=[CrashAt(14)], log_every=1)
+    resumed = tutelage.resume(tmp_path / "stopped")
+    one, two = (load_file(run.folder / "student.safetensors") for run in (whole, resumed))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    np.savez(tmp_path / "a.npz", x_train=np.zeros((60, 8, 8), np.uint8) + y[:, None, None].astype(np.uint8), y_train=y)
+    with pytest.raises(CheckpointError, match="data of the stage first has changed"):
+        tutelage.resume(resumed.folder, epochs=3)
+
+
+@pytest.mark.parametrize("key", [{"data": "digits"}, {"size": 9}, {"task": "embedding"}, {"limit": 5}])
+def test_the_students_own_stage_is_on_the_runs_data(key):
+    with pytest.raises(ConfigError, match="is the run's, whose data the student is trained on"):
+        check({"stages": [{"name": "student", **key}]})
