@@ -154,3 +154,13 @@ def test_cached_and_resumed_runs_are_the_same(tmp_path):
     one, two, three = (load_file(folder / "student.safetensors") for folder in (whole, stopped, cached))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert all(torch.allclose(one[name], three[name], atol=1e-5) for name in one)
+
+
+def test_checks_and_weights_are_those_of_the_labelled_samples(tmp_path):
+    data = load_data(check(TINY | FEW))
+    assert len(data.labelled.train) == 40
+    assert torch.bincount(data.labelled.train.labels).tolist() == [4] * 10
+    teacher = tutelage.train("cnn4", data="digits", epochs=2, device="cpu", out=str(tmp_path / "teacher"))
+    keys = TINY | FEW | {"method": METHOD, "class_weights": "balanced", "out": str(tmp_path / "run")}
+    run = tutelage.distill(**keys | {"teacher": str(teacher.folder), "teacher_epochs": None})
+    assert run.result["student"]["accuracy"] > 0

@@ -309,6 +309,13 @@ class DataModule:
         )
 
     @property
+    def labelled(self) -> DataModule:
+        """The data whose training samples are the labelled stream's; the data itself if there are no others."""
+        if not self.streams:
+            return self
+        return replace(self, train=self.train.take(torch.arange(self.streams[0].count)), streams=())
+
+    @property
     def kind(self) -> Modality:
         """The inputs' modality."""
         return modalities.find(self.modality)

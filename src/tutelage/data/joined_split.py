@@ -26,10 +26,27 @@ class JoinedSplit(Split):
         self.rows = torch.arange(int(sizes.sum())) if rows is None else rows
         self.ends = sizes.cumsum(0)
         self.starts = self.ends - sizes
-        labels = [part.labels for part in parts if part.labels is not None]
-        self.labels = torch.cat(labels)[self.rows] if len(labels) == len(parts) else None
+        self.labels = self._of_parts([part.labels for part in parts])
         self.is_random = any(part.is_random for part in parts)
         self.can_crop = all(part.can_crop for part in parts)
+
+    @property
+    def values(self) -> Tensor | None:
+        """The targets of floats; None if some samples have none."""
+        return self._of_parts([part.values for part in self.parts])
+
+    def _of_parts(self, columns: Sequence[Tensor | None]) -> Tensor | None:
+        """Return the rows in use of the parts' columns; None if a part in use has none."""
+        owners = torch.bucketize(self.rows, self.ends, right=True)
+        used = [columns[number] for number in owners.unique().tolist()]
+        if not used or any(column is None for column in used):
+            return None
+        like = next(column for column in used if column is not None)
+        filled = [
+            like.new_zeros(len(part), *like.shape[1:]) if column is None else column
+            for part, column in zip(self.parts, columns, strict=True)
+        ]
+        return torch.cat(filled)[self.rows]
 
     @property
     def image_size(self) -> tuple[int, int] | None:

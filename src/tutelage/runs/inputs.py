@@ -118,9 +118,9 @@ def task_of(data: DataModule, config: Config) -> Task:
 
     Raises: ConfigError if no task of that name is known, or it has no such metric or weights.
     """
-    task: Task = registry.find_entry("tasks", data.task).load().from_data(data, **options_of(config.task))
+    task: Task = registry.find_entry("tasks", data.task).load().from_data(data.labelled, **options_of(config.task))
     if config.class_weights is not None:
-        task = task.weighted(config.class_weights, data)
+        task = task.weighted(config.class_weights, data.labelled)
     return task if config.metric == "auto" else task.decided_by(config.metric)
 
 

@@ -177,10 +177,8 @@ def check(config: Config, steps: int = 0) -> Trial:
     """
     run = Run(config, folder=Path())  # with a folder given, it makes none
     notes = [Finding("warning", note) for note in run.inputs.data.notes]
-    trial = Trial(
-        run.inputs.data,
-        [*notes, *check_batches(run.inputs.data, config.batch_size), *run.inputs.task.check_data(run.inputs.data)],
-    )
+    data, task = run.inputs.data, run.inputs.task
+    trial = Trial(data, [*notes, *check_batches(data, config.batch_size), *task.check_data(data.labelled)])
     try:
         _try(run, trial)
         if steps:

@@ -70,6 +70,10 @@ class RunSchemeContext:
     def hold_out(self, share: float) -> DataModule:
         """Take a stratified share of the training samples out of the data; return the data with those for training."""
         data = self.data
+        if data.streams:
+            raise ConfigError(
+                f"scheme={self.config.scheme_name} holds out training samples, which streams don't allow."
+            )
         remaining, held_out = split_off(data.name, "held-out samples", data.train, share, self.config.seed)
         self.data = replace(data, train=remaining)
         return replace(data, train=held_out)

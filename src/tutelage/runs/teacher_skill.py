@@ -73,4 +73,4 @@ def _measured(inputs: RunInputs, teacher: Teacher, data: DataModule) -> list[Fin
     """Judge the teacher by its metrics on a part of the validation split."""
     task, part = inputs.task, replace(data, val=spread_part(data.val))
     result = evaluate_split(teacher.to(inputs.fabric.device), part, task, "val", inputs.config.batch_size)
-    return task.judge_teacher(result.values, result.tables, data)
+    return task.judge_teacher(result.values, result.tables, data.labelled)
