@@ -60,6 +60,13 @@ def make_queries():
     Path("log.csv").write_text("user,item,time\n" + "".join(f"u{u},i{i},{t}\n" for u, i, t in events))
 
 
+def make_more():
+    Path("more").mkdir()
+    for i in range(20):
+        pixels = np.random.default_rng(i).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"more/{i}.png")
+
+
 def make_labels():
     rows = [f"{name}/{i}.png,{name};{('even', 'odd')[i % 2]}" for name in ("cat", "dog") for i in range(20)]
     Path("photos/labels.csv").write_text("\n".join(["file,labels", *rows]))
@@ -95,12 +102,23 @@ def somewhere(tmp_path, monkeypatch):
     """A folder with what the pages name, where each training has one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    for make in (make_photos, make_streets, make_labels, make_queries, make_tables, make_waves, make_modules):
+    for make in (
+        make_photos,
+        make_streets,
+        make_more,
+        make_labels,
+        make_queries,
+        make_tables,
+        make_waves,
+        make_modules,
+    ):
         make()
     named = {"configuration": "study", "policies": "policies", "stages": "stages", "peers": "peers"}
-    for page, name in (named | {"regression": "privileged"}).items():
+    for page, name in (named | {"regression": "privileged", "unlabelled": "streams"}).items():
         first = next(text for language, text in blocks(DOCS / f"{page}.md") if language == "yaml")
         Path(f"{name}.yaml").write_text(first)
+    *_, last = (text for language, text in blocks(DOCS / "stages.md") if language == "yaml")
+    Path("other-data.yaml").write_text(last)
     whole, short = plan.RunPlan.settings, {"epochs": 1}
     monkeypatch.setattr(plan.RunPlan, "settings", lambda self, phase: whole(self, phase).model_copy(update=short))
     yield tmp_path

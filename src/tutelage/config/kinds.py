@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from tutelage.utils.key_types import EntryTypes, Name, NameOrPath
+from tutelage.utils.stream_names import STREAMS
 
 Spec = dict[str, Any]
 Layers = str | list[str]
@@ -42,5 +43,9 @@ class StreamSpec(TypedDict, total=False):
 
 
 StreamSpecs = dict[Literal["unlabelled", "target"], StreamSpec]
+
+STREAM_ENTRY = str | Annotated[Spec, EntryTypes({"source": str})]
+DataName = Annotated[NameOrPath, EntryTypes(dict.fromkeys(STREAMS, STREAM_ENTRY))]
+"""The name of data; as a mapping, one for each stream."""
 
 EXTRA_STUDENT_KEYS: Mapping[str, Any] = get_type_hints(ExtraStudent, include_extras=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from tutelage.config.kinds import (
     EXTRA_STUDENT_KEYS,
+    DataName,
     ExtraStudent,
     Method,
     NetworkList,
@@ -49,7 +50,7 @@ class RunSettings(TrainerSettings):
     student: Annotated[NameOrPath, EntryTypes({"model": str, "weights": str})] | None = Field(
         None, description="model name, run folder, or {model: …, weights: …}"
     )
-    data: OfData[NameOrPath] = Field(
+    data: OfData[DataName] = Field(
         "digits",
         description="digits, folder:PATH, npz:FILE, cifar100:PATH … (tutelage list data); or {labelled: …, "
         "unlabelled: …, target: …}, each a name or {source: …, share: …}, which sets streams too",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ValidationError, field_validator
 
@@ -327,7 +327,8 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
 
 def key_types() -> dict[str, Any]:
     """Return the type of each key."""
-    return {key: field.annotation for key, field in Config.model_fields.items()}
+    fields = Config.model_fields.items()
+    return {key: Annotated[field.annotation, *field.metadata, None] for key, field in fields}  # one mark at least
 
 
 def resumable_keys() -> list[str]:
