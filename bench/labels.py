@@ -4,7 +4,7 @@
 
 EUROSAT has train/CLASS/*.jpg and test/CLASS/*.jpg. `pairs`: two images side by side, with the classes of both as
 labels. `imbalanced`: the training images of the classes thinned exponentially, the most frequent 50 times the rarest;
-the test images are as many of each class. Writes bench/results/labels.md; finished runs are read, not repeated.
+the test images are as many of each class, and the teacher is trained on balanced draws. Writes bench/results/labels.md; finished runs are read, not repeated.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "imbalanced": {
         "keys": {"teacher": "cnn32", "size": 32, "augment": "crop-flip", "epochs": 16},
         "teacher_epochs": 30,
+        "teacher_keys": {"balance": True},
         "ways": {
             "kd": {"method": "kd"},
             "kd, class_weights=balanced": {"method": "kd", "class_weights": "balanced", "baseline": True},
@@ -114,7 +115,9 @@ def run(study: str, source: Path, out: Path, seeds: int) -> dict[str, list[dict[
     teacher = out / study / "teacher"
     if not (teacher / "result.json").exists():
         alone = {key: value for key, value in keys.items() if key not in ("teacher", "student", "epochs")}
-        tutelage.train(keys["teacher"], **alone, epochs=plan["teacher_epochs"], out=str(teacher))
+        tutelage.train(
+            keys["teacher"], **alone | plan.get("teacher_keys", {}), epochs=plan["teacher_epochs"], out=str(teacher)
+        )
     results = {"teacher": figures_of(teacher, "student", study) or figures_of(teacher, "baseline", study)}
     for number, (way, options) in enumerate(plan["ways"].items()):
         folder = out / study / f"way{number}"
