@@ -4,7 +4,8 @@
 
 EUROSAT has train/CLASS/*.jpg and test/CLASS/*.jpg. `pairs`: two images side by side, with the classes of both as
 labels. `imbalanced`: the training images of the classes thinned exponentially, the most frequent 50 times the rarest;
-the test images are as many of each class, and the teacher is trained on balanced draws. Writes bench/results/labels.md; finished runs are read, not repeated.
+the test images are as many of each class, and the teacher is trained on balanced draws. Writes
+bench/results/labels.md; finished runs are read, not repeated.
 """
 
 from __future__ import annotations
