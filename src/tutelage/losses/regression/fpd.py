@@ -26,6 +26,7 @@ class FPD(Loss):
     paper = "Zhang, Zhu, Ye. CVPR 2019. arXiv:1811.05419"
     only_for = "heat maps"
     compares = "response"
+    response_kinds = ("values",)
     zero_at_equal = False
     task_loss_weight = 0.0
 
