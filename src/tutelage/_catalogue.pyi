@@ -184,6 +184,7 @@ from tutelage.policies.temperature.standardised import Standardised as Standardi
 from tutelage.policies.weight.gradient_ratio import GradientRatio as GradientRatio
 from tutelage.policies.weight.uncertainty import Uncertainty as Uncertainty
 from tutelage.policies.weight.value_ratio import ValueRatio as ValueRatio
+from tutelage.schemes.batch_head import BatchHead as BatchHead
 from tutelage.schemes.bilevel import Bilevel as Bilevel
 from tutelage.schemes.blockwise import Blockwise as Blockwise
 from tutelage.schemes.codistillation import Codistillation as Codistillation
