@@ -187,6 +187,7 @@ class ClassSubset(Split):
         self.samples = samples.take((numbers[samples.labels] >= 0).nonzero()[:, 0])
         self.numbers, self.is_random, self.can_crop = numbers, samples.is_random, samples.can_crop
         self.labels = numbers[samples.labels][numbers[samples.labels] >= 0]
+        self.groups = self.samples.groups
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -204,6 +205,10 @@ class ClassSubset(Split):
     def take(self, rows: Tensor) -> Self:
         """Select some of the samples."""
         return type(self)(self.samples.take(rows), self.numbers)
+
+    def fingerprinted_by(self, content: bool) -> Self:
+        """Return the same samples, fingerprinted so."""
+        return type(self)(self.samples.fingerprinted_by(content), self.numbers)
 
     def read(self, batches: Sequence[Tensor], augmentation: ViewSeed, workers: int = 0) -> Iterator[Sample]:
         """Yield images unchanged and targets with the new class numbers."""
