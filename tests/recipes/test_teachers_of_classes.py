@@ -135,7 +135,8 @@ def test_a_size_that_is_asked_for_wins(runs: list[str]) -> None:
         ({"method": "aver"}, "AVER compares with several teachers class by class"),
         ({"method": [{"name": "camkd_feature"}]}, "CAMKDFeature compares with several teachers class by class"),
         ({"ensemble": "random"}, "ensemble=random: the teachers were trained on different classes"),
-        ({"method": "uhc", "stages": [{"name": "a", "classes": [0, 1]}]}, "classes is the run's"),
+        ({"method": "uhc", "stages": [{"name": "student", "classes": [0, 1]}]}, "classes is the run.s"),
+        ({"method": "uhc", "stages": [{"name": "a", "classes": [0, 1]}]}, "stage a: unknown class of teacher 0"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(tmp_path: Path, keys, message: str) -> None:
