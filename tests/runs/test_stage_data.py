@@ -64,3 +64,18 @@ def test_a_stage_on_other_data_is_resumed_and_its_data_kept(tmp_path):
 def test_the_students_own_stage_is_on_the_runs_data(key):
     with pytest.raises(ConfigError, match="is the run's, whose data the student is trained on"):
         check({"stages": [{"name": "student", **key}]})
+
+
+def test_a_classifier_follows_vectors(tmp_path):
+    pytest.importorskip("pytorch_metric_learning")
+    keys = {"data": "digits", "teacher": "cnn4", "student": "cnn2", "epochs": 1, "teacher_epochs": 1, "limit": 64}
+    first = {"name": "vectors", "task": {"name": "embedding", "dim": 12}, "teacher": "none", "method": None}
+    stages = [first, {"name": "student", "student_weights": "stage:vectors"}]
+    run = tutelage.distill(**keys, stages=stages, out=str(tmp_path / "run"))
+    assert tutelage.load(run.folder / "vectors-0" / "model.safetensors").card.outputs == 12
+    assert tutelage.load(run.folder).card.outputs == 10
+
+
+def test_a_run_of_some_classes_is_evaluated_on_these(tmp_path):
+    run = tutelage.train("cnn2", data="digits", classes=["3", "5", "8"], epochs=1, limit=64, out=str(tmp_path / "run"))
+    assert tutelage.evaluate(run.folder).values["accuracy"] == run.result["student"]["accuracy"]

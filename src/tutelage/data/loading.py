@@ -95,7 +95,8 @@ def load(
     if task not in (None, data.task):
         raise ConfigError(f"data {name!r} is for {data.task}, not for {task}: choose another task or other data.")
     of_split = {} if split == "samples" else {"split": split, "val": val, "seed": seed}
-    return replace(data, source_options=source_options | of_split)
+    of_classes = {} if classes is None else {"classes": list(classes)}
+    return replace(data, source_options=source_options | of_split | of_classes)
 
 
 def load_unlabelled(name: str, size: tuple[int, int] | None = None, fingerprint: str = "names") -> DataModule:

@@ -75,7 +75,7 @@ class NetworkLoader:
         class_names = tuple(self.data.classes if classes is None else classes)
         if stages.is_stage(weights):
             network = self._from_stage(stages.parse_stage_ref(str(weights)), number)
-            return self._with_classifier_for(network, name, class_names, str(weights))
+            return self._with_outputs_for(network, name, class_names, str(weights))
         if stages.is_stage(name):
             return self.as_backbone(self._from_stage(stages.parse_stage_ref(name), number))
         if kinds.is_fitted(name):
@@ -249,18 +249,20 @@ class NetworkLoader:
             phase, epoch, provided, lambda: self.network(name, weights, provided, classes=classes)
         )
 
-    def _with_classifier_for(
+    def _with_outputs_for(
         self, network: LoadedNetwork, name: Any, classes: tuple[str, ...], reference: str
     ) -> LoadedNetwork:
-        """Return a stage's network; if it was trained on other classes or channels, with new layers for these.
+        """Return a stage's network; if it has other outputs, classes or channels, with new layers for these.
 
         Raises: ModelError if its other weights don't fit the model of this name.
         """
+        before = self.plan.inputs_of_stage(stages.parse_stage_ref(reference).stage)
+        outputs = self.inputs.task.outputs(self.data)
         same_channels = network.mean is None or len(network.mean) == self.data.channels
-        if network.classes in (None, classes) and same_channels:
+        if network.classes in (None, classes) and same_channels and before.task.outputs(before.data) == outputs:
             return network
         fresh = self.network(name, None, self.inputs.provided.student if name == self.config.student else None)
-        loaded = load_into(LoadedModel(fresh.model, str(name)), network.model.state_dict(), len(classes), reference)
+        loaded = load_into(LoadedModel(fresh.model, str(name)), network.model.state_dict(), outputs, reference)
         for message in (*loaded.untrained, *loaded.notes):
             self.inputs.note(message)
         own: dict[str, Any] = {"model": loaded.model, "classes": classes, "untrained": " ".join(loaded.untrained)}
