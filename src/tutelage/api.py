@@ -14,7 +14,7 @@ from torch import nn
 
 from tutelage.config.schema import check
 from tutelage.data.input_views import view_inputs
-from tutelage.data.loading import is_name
+from tutelage.data.loading import SOURCE_OPTIONS, is_name
 from tutelage.errors import ConfigError
 from tutelage.models import serialization
 from tutelage.objective.spec import term_spec
@@ -22,7 +22,7 @@ from tutelage.objective.terms import Terms
 from tutelage.runs import cache_build, resuming, summary
 from tutelage.runs import run as runs
 from tutelage.runs.arguments import RunKeys, as_test_split, refuse_wrong_types, separate_data, separate_objects
-from tutelage.runs.data import SOURCE_OPTIONS, load_data
+from tutelage.runs.data import load_data
 from tutelage.runs.inputs import Provided, task_of
 from tutelage.runs.loaded_network import LoadedNetwork
 from tutelage.runs.phase import evaluate_split, refuse_other_outputs, respond_to_one

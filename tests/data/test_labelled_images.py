@@ -112,6 +112,10 @@ def test_groups_stay_together_and_change_the_fingerprint(tmp_path):
         (GOOD, "picture,label", {}, "the columns are picture, label: expected one that is called file"),
         (GOOD, "file,file", {}, "two or more different column names"),
         (GOOD, "file,label", {"target": "n"}, "unknown column 'n'"),
+        (GOOD, "file,n", {"target": ["n", "n"]}, "target names 'n' twice"),
+        (GOOD.replace("i03.png", "x" * 5000), "file,label", {}, "line 5: there is no image 'xxx"),
+        (lines("i{i:02d}.png,c{p},g{i}").replace(",g3\n", ",\n"), "file,label,who", {"group": "who"},
+         "line 5: who is empty: expected the name of the sample's group"),
         ("", "file,label", {}, "has no rows under the header"),
         ('"', "file,label", {}, "can't be read as CSV"),
     ],
@@ -134,3 +138,10 @@ def test_a_broken_image_is_named(tmp_path):
     (tmp_path / "i05.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"i05\.png: can't be read"):
         datasets.load(name)
+
+
+def test_a_dropped_split_isnt_used(tmp_path):
+    rows = lines("i{i:02d}.png,c{p},{s}")
+    kept, dropped = (load(tmp_path, rows, "file,label,split", 8, drop=drop) for drop in ([], ["split"]))
+    assert len(kept.test) != len(dropped.test)
+    assert len(dropped.train) + len(dropped.val) + len(dropped.test) == COUNT

@@ -79,3 +79,60 @@ def test_a_classifier_follows_vectors(tmp_path):
 def test_a_run_of_some_classes_is_evaluated_on_these(tmp_path):
     run = tutelage.train("cnn2", data="digits", classes=["3", "5", "8"], epochs=1, limit=64, out=str(tmp_path / "run"))
     assert tutelage.evaluate(run.folder).values["accuracy"] == run.result["student"]["accuracy"]
+
+
+def write(path, classes=("0", "1", "2"), **arrays) -> str:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), np.uint8)
+    np.savez(
+        path, **{"x_train": images, "y_train": np.arange(60) % len(classes), "classes": np.array(classes)} | arrays
+    )
+    return f"npz:{path}"
+
+
+BASE = {"teacher": "cnn4", "student": "cnn2", "epochs": 1, "teacher_epochs": 1, "device": "cpu"}
+ALONE = {"name": "a", "teacher": "none", "method": None}
+
+
+@pytest.mark.parametrize(
+    ("classes", "stages", "message"),
+    [
+        (("2", "1", "0"), [ALONE, {"name": "student", "teacher": "stage:a"}], r"outputs classes \(2, 1, 0\), and this"),
+        (("x", "y", "z"), [ALONE, {"name": "student", "teacher": "stage:a"}], "use a stage of the same classes"),
+        (("x", "y"), [ALONE, {"name": "student", "teacher": "stage:a"}], "KD compares class by class"),
+        (
+            ("0", "1", "2"),
+            [ALONE | {"task": {"name": "embedding", "dim": 3}}, {"name": "student", "teacher": "stage:a"}],
+            "outputs embedding",
+        ),
+        (("x", "y"), [ALONE, {"name": "student", "student_weights": "stage:a"}], None),
+    ],
+)
+def test_a_stage_teaches_only_what_it_knows(tmp_path, classes, stages, message):
+    pytest.importorskip("pytorch_metric_learning")
+    stages = [stages[0] | {"data": write(tmp_path / "a.npz", classes)}, stages[1]]
+    keys = BASE | {"data": write(tmp_path / "b.npz"), "stages": stages, "out": str(tmp_path / "run")}
+    if message is None:
+        assert tutelage.distill(**keys).result["student"]["accuracy"] >= 0
+        return
+    with pytest.raises(ConfigError, match=message):
+        tutelage.distill(**keys)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"teacher": "moving_average"}, "a teacher that comes trained"),
+        ({"teacher": "none", "method": None}, "only a teacher can teach"),
+        ({"teacher": "stage:teacher", "method": "kd"}, "KD compares classes, and this task's outputs are features"),
+        ({"teacher": "stage:teacher", "streams": {"unlabelled": {"source": "digits"}}}, "has no labels"),
+    ],
+)
+def test_a_stage_without_labels_requires_a_teacher(tmp_path, stage, message):
+    (tmp_path / "images").mkdir()
+    for number in range(12):
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(tmp_path / "images" / f"{number}.png")
+    stage = {"name": "a", "data": f"images:{tmp_path}/images"} | stage
+    keys = BASE | {"data": write(tmp_path / "b.npz")}
+    with pytest.raises(ConfigError, match=message):
+        tutelage.distill(**keys, stages=[stage, {"name": "student", "student_weights": "stage:a"}])

@@ -104,12 +104,16 @@ def test_terms_compare_the_samples_of_their_stream():
         ({"scheme": "mixed", "teacher": "none"}, "have samples without any"),
         ({"scheme": "same_class", "teacher": "none"}, "makes up batches of its own"),
         ({"batch_size": 1}, "expected a sample of each"),
+        ({"data": {"labelled": "npz:a.npz", "unlabelled": "images:."}, "labels_per_class": None}, "files in common"),
+        ({"data": {"labelled": "images:more", "unlabelled": "digits"}, "labels_per_class": None}, "has no labels"),
+        ({"data": {"labelled": "digits", "target": "npz:values.npz"}, "labels_per_class": None}, "are 'values', and"),
         ({"data": "digits", "method": METHOD}, "unknown stream 'unlabelled'"),
     ],
 )
 def test_streams_that_cant_be_meant_are_refused(files, monkeypatch, keys, message):
     monkeypatch.chdir(files)
     y = np.arange(60) % 2
+    np.savez("values.npz", x_train=np.zeros((60, 8, 8), np.uint8), y_train=np.random.default_rng(0).normal(size=60))
     np.savez("two.npz", x_train=np.zeros((60, 8, 8), np.uint8) + y[:, None, None].astype(np.uint8), y_train=y)
     with pytest.raises(ConfigError, match=message):
         Run(check(TINY | FEW | keys)).dry_run()

@@ -60,6 +60,22 @@ class Rows:
         number = self.header.index(name)
         return [row[number] for row in self.cells]
 
+    def without(self, names: Sequence[str]) -> Rows:
+        """Return the rows without some columns."""
+        kept = [number for number, name in enumerate(self.header) if name not in names]
+        cells = [[row[number] for number in kept] for row in self.cells]
+        return Rows(self.path, [self.header[number] for number in kept], cells, self.lines)
+
+    def filled_column(self, name: str) -> list[str]:
+        """Return a column's cells.
+
+        Raises: DataError for an empty cell.
+        """
+        cells = self.column(name)
+        if "" in cells:
+            raise self.fault(cells.index(""), f"{name} is empty: expected the name of the sample's group.")
+        return cells
+
     def fault(self, row: int, text: str) -> DataError:
         """Return the error for a row."""
         return DataError(f"{plain(self.path)}, line {self.lines[row]}: {text}")
@@ -89,7 +105,7 @@ class Rows:
         result: list[Path] = []
         first: dict[Path, int] = {}
         for row, name in enumerate(self.column(self.file_column)):
-            path = next((f / name for f in folders if name and (f / name).is_file()), stems.get(name))
+            path = next((f / name for f in folders if name and is_image_file(f / name)), stems.get(name))
             if path is None:
                 raise self.fault(row, f"there is no image {plain(name)!r} in {plain(self.path.parent)} or its images/.")
             if (earlier := first.setdefault(path.resolve(), row)) != row:
@@ -179,3 +195,11 @@ class Rows:
         for row, labels in enumerate(sets):
             if absent := sorted(labels - {*known}):
                 raise self.fault(row, f"no training row has the label {absent[0]!r}, only {summarise(known)}.")
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether there is such a file; a name that no file system takes has none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -18,6 +18,9 @@ from tutelage.data.preparation import VAL, height_and_width, prepare_data
 from tutelage.errors import ConfigError, DataError, plain, unknown
 from tutelage.utils import registry
 
+SOURCE_OPTIONS = ("target", "group", "drop")
+"""The options that only some sources have."""
+
 
 @cache
 def _sources() -> tuple[ModuleType, ...]:

@@ -115,7 +115,7 @@ def load_into(loaded: LoadedModel, state: Mapping[str, Tensor], classes: int, or
     extra = [key for key in fitted if key not in model_state]
     if classes == 0 and is_classifier({key: fitted[key] for key in extra}):  # of a network that has none
         fitted, extra = {key: x for key, x in fitted.items() if key not in extra}, []
-    if is_classifier({key: model_state[key] for key in missing}):  # the file's network had none
+    if not extra and is_classifier({key: model_state[key] for key in missing}):  # the file's network had none
         untrained.append(f"{', '.join(missing)}: {origin} has no classifier; this layer starts from random weights.")
         missing = []
     faults = {"other shapes": wrong, "not in the file": missing, "not in the model": extra}

@@ -12,13 +12,11 @@ from tutelage.data.balancing import balance
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.input_views import view_inputs, with_views
+from tutelage.data.loading import SOURCE_OPTIONS
 from tutelage.data.preparation import height_and_width, prepare_data
 from tutelage.errors import ConfigError
 from tutelage.runs.streams import with_streams
 from tutelage.utils import registry
-
-SOURCE_OPTIONS = ("target", "group", "drop")
-"""The keys that only some sources of data have."""
 
 
 def load_data(
@@ -47,6 +45,8 @@ def load_data(
     if config.balance:
         data = balance(data)
     if data.target == "none":
+        if config.streams:
+            return with_streams(data, config, data, {})  # which refuses it
         return replace(_for_backbones(data, config), probe=_probe(config, data))
     if config.probe is not None:
         raise ConfigError(f"probe={config.probe} is for data without labels, and {data.name} has some: remove it.")

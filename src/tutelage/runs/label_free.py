@@ -19,13 +19,7 @@ def without_task_loss(config: Config, task: Task, has_teacher: bool) -> Config:
     """
     if task.task_loss() is not None:
         return config
-    if not has_teacher and config.teacher is None:
-        raise ConfigError(f"data={config.data} has no labels, so that only a teacher can teach: name one (teacher=…).")
-    if config.scheme_name != "offline" or config.teacher_follows:
-        raise ConfigError(
-            f"scheme={config.scheme_name}, teacher={config.teacher}: data without labels is for scheme=offline and a "
-            "teacher that comes trained."
-        )
+    refuse_supervision(config, has_teacher)
     if config.teacher_epochs or config.teacher_scheme:
         raise ConfigError(
             f"teacher_epochs={config.teacher_epochs}, teacher_scheme={config.teacher_scheme}: data without labels "
@@ -34,6 +28,20 @@ def without_task_loss(config: Config, task: Task, has_teacher: bool) -> Config:
     overrides = {"baseline": False, "teacher_epochs": 0}
     method = {"method": task.default_method} if config.method == Config.model_fields["method"].default else {}
     return config.model_copy(update=overrides | method | _teacher(config))
+
+
+def refuse_supervision(config: Config, has_teacher: bool) -> None:
+    """Refuse a training on data without labels that no teacher teaches.
+
+    Raises: ConfigError if there is no teacher, or it or the scheme requires labels.
+    """
+    if not has_teacher and config.teacher is None:
+        raise ConfigError(f"data={config.data} has no labels, so that only a teacher can teach: name one (teacher=…).")
+    if config.scheme_name != "offline" or config.teacher_follows:
+        raise ConfigError(
+            f"scheme={config.scheme_name}, teacher={config.teacher}: data without labels is for scheme=offline and a "
+            "teacher that comes trained."
+        )
 
 
 def _teacher(config: Config) -> dict[str, str]:

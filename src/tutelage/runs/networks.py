@@ -77,7 +77,9 @@ class NetworkLoader:
             network = self._from_stage(stages.parse_stage_ref(str(weights)), number)
             return self._with_outputs_for(network, name, class_names, str(weights))
         if stages.is_stage(name):
-            return self.as_backbone(self._from_stage(stages.parse_stage_ref(name), number))
+            network = self._from_stage(stages.parse_stage_ref(name), number)
+            self._refuse_other_meaning(network, class_names, name)
+            return self.as_backbone(network)
         if kinds.is_fitted(name):
             classifies = self.inputs.task.response_kind == "classes"
             return self._in_own_units(first_fit(str(name), self.data, classifies), class_names)
@@ -246,8 +248,15 @@ class NetworkLoader:
     ) -> LoadedNetwork:
         """Return the network that a phase trained, at its end or after an epoch."""
         return self.storage.network(
-            phase, epoch, provided, lambda: self.network(name, weights, provided, classes=classes)
+            phase, epoch, provided, lambda: self._as_trained(self.network(name, weights, provided, classes=classes))
         )
+
+    def _as_trained(self, network: LoadedNetwork) -> LoadedNetwork:
+        """Return a new network as it will be after a stage on other data than the run's: normalised as these are."""
+        data = self.data
+        if self.inputs is self.plan.inputs or network.mean is not None:
+            return network
+        return replace(network, mean=data.mean, std=data.std, known=data.source_scale.known)
 
     def _with_outputs_for(
         self, network: LoadedNetwork, name: Any, classes: tuple[str, ...], reference: str
@@ -257,9 +266,10 @@ class NetworkLoader:
         Raises: ModelError if its other weights don't fit the model of this name.
         """
         before = self.plan.inputs_of_stage(stages.parse_stage_ref(reference).stage)
-        outputs = self.inputs.task.outputs(self.data)
-        same_channels = network.mean is None or len(network.mean) == self.data.channels
-        if network.classes in (None, classes) and same_channels and before.task.outputs(before.data) == outputs:
+        outputs, same_channels = self.inputs.task.outputs(self.data), before.data.channels == self.data.channels
+        same_kind = before.task.response_kind == self.inputs.task.response_kind
+        same_outputs = network.classes in (None, classes) and before.task.outputs(before.data) == outputs
+        if same_kind and same_outputs and same_channels:
             return network
         fresh = self.network(name, None, self.inputs.provided.student if name == self.config.student else None)
         loaded = load_into(LoadedModel(fresh.model, str(name)), network.model.state_dict(), outputs, reference)
@@ -267,6 +277,23 @@ class NetworkLoader:
             self.inputs.note(message)
         own: dict[str, Any] = {"model": loaded.model, "classes": classes, "untrained": " ".join(loaded.untrained)}
         return replace(network if same_channels else fresh, **own)
+
+    def _refuse_other_meaning(self, network: LoadedNetwork, classes: tuple[str, ...], reference: str) -> None:
+        """Refuse a stage as a teacher whose outputs are as many as the data's, but mean something else.
+
+        Raises: ConfigError that names both.
+        """
+        before = self.plan.inputs_of_stage(stages.parse_stage_ref(reference).stage)
+        task, known = self.inputs.task, network.classes
+        if self.data.target == "none" or before.task.outputs(before.data) != task.outputs(self.data):
+            return  # its embedding teaches, or losses that compare outputs refuse it
+        if before.task.response_kind != task.response_kind or (known is not None and known != classes):
+            theirs = f"{before.task.response_kind} ({join_first(known or ()) or before.data.name})"
+            here = f"{task.response_kind} ({join_first(classes) or self.data.name})"
+            raise ConfigError(
+                f"teacher={reference} outputs {theirs}, and this training's outputs are {here}: use a stage of the "
+                "same classes, in the same order."
+            )
 
     def first_terms(self, name: str | None, number: int) -> dict[str, Tensor] | None:
         """Return the state of the terms that an earlier stage left; None if no stage is named."""

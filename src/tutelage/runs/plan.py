@@ -15,6 +15,7 @@ from tutelage.models import serialization
 from tutelage.models.estimators import kinds
 from tutelage.models.estimators.adapted import ESTIMATOR
 from tutelage.runs.inputs import RunInputs
+from tutelage.runs.label_free import refuse_supervision
 from tutelage.runs.phase import Phase
 from tutelage.settings import TrainerSettings
 
@@ -126,14 +127,16 @@ class RunPlan:
         return {name: inputs.data.fingerprint for name, inputs in of_stages.items() if inputs is not self.inputs}
 
     def config_for(self, phase: Phase) -> Config:
-        """Return the configuration of a phase; without a task loss, the default method is the task's.
+        """Return the configuration of a phase; a stage without a task loss has the task's method, unless it names one.
 
         Raises: ConfigError if the phase's keys and the run's contradict each other.
         """
         config, task = self._config_for(phase), self.inputs_for(phase).task
-        if task.task_loss() is None and config.method == Config.model_fields["method"].default:
-            return config.model_copy(update={"method": task.default_method})
-        return config
+        if phase.role != "stage" or task.task_loss() is not None:
+            return config
+        refuse_supervision(config, self.inputs.provided.teacher is not None)
+        names_method = "method" in phase.overrides or self.inputs.task.task_loss() is None
+        return config if names_method else config.model_copy(update={"method": task.default_method})
 
     def _config_for(self, phase: Phase) -> Config:
         if self.inputs.provided.method is None or "method" in phase.overrides:

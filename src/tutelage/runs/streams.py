@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tutelage import data as datasets
@@ -12,6 +13,7 @@ from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
 from tutelage.data.from_datasets import DatasetSource
 from tutelage.data.joined_split import JoinedSplit
+from tutelage.data.loading import SOURCE_OPTIONS
 from tutelage.data.streams import Stream
 from tutelage.errors import ConfigError
 from tutelage.utils.stream_names import LABELLED, STREAMS
@@ -64,6 +66,21 @@ def _refuse_unsuitable(data: DataModule) -> None:
         raise ConfigError(f"streams: {data.name} {' and '.join(found)}: streams are for labelled data without these.")
 
 
+def _refuse_same_files(source: str, labelled: str) -> None:
+    """Refuse a folder within the labelled one, or around it: it has the validation and test samples too.
+
+    Raises: ConfigError that names both.
+    """
+    paths = [Path(name.partition(":")[2] or "?").resolve() for name in (source, labelled)]
+    if all(path.exists() for path in paths) and (
+        paths[0] in paths[1].parents or paths[1] in [paths[0], *paths[0].parents]
+    ):
+        raise ConfigError(
+            f"streams: {source} and {labelled} have files in common, also of validation and test: use other files, or "
+            f"{labelled} for both, whose stream has its training samples alone."
+        )
+
+
 def _load(
     name: str, source: str, data: DataModule, config: Config, provided: DataModule | DatasetSource | None
 ) -> DataModule:
@@ -71,6 +88,7 @@ def _load(
 
     Raises: ConfigError if its inputs or classes differ from the labelled data's.
     """
+    _refuse_same_files(source, config.data)
     options: dict[str, Any] = {"size": (data.size[0], data.size[1]) if len(data.size) == 2 else None}
     divided = options | {"val": config.val, "seed": config.seed, "fingerprint": config.fingerprint}
     if isinstance(provided, DataModule):
@@ -80,7 +98,14 @@ def _load(
     else:
         other = datasets.load_unlabelled(source, **options, fingerprint=config.fingerprint)
         if name == "target" and other.target != "none":
-            other = datasets.load(source, **divided)
+            same_kind = source.partition(":")[0] == config.data.partition(":")[0]
+            columns = {key: getattr(config, key) for key in SOURCE_OPTIONS} if same_kind else {}
+            other = datasets.load(source, **divided, **columns)
+    if name == "target" and other.target not in ("none", data.target):
+        raise ConfigError(
+            f"streams: the targets of {source} are {other.target!r}, and those of {data.name} {data.target!r}: "
+            "expected the same, or data without labels."
+        )
     if name == "target" and other.target == data.target and other.classes != data.classes:
         raise ConfigError(
             f"streams: {source} has the classes {', '.join(other.classes)}, and {data.name} {', '.join(data.classes)}: "

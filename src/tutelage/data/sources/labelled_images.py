@@ -41,19 +41,22 @@ def find(
     joined by ";"; or one for each label, of 1, 0 and nothing. Up to 64 pixels the images are held in memory.
     """
     path = to_path(where)
-    rows = Rows.read(path)
+    every_row = Rows.read(path)
     targets = (target,) if isinstance(target, str) else tuple(target)
-    faults = [unknown("column", name, rows.header) for name in (*targets, *drop, *([group] if group else []))
-              if name not in rows.header]  # fmt: skip
+    faults = [unknown("column", name, every_row.header) for name in (*targets, *drop, *([group] if group else []))
+              if name not in every_row.header]  # fmt: skip
     if faults:
         raise ConfigError(f"data {kind}:{plain(path)}: " + "\n".join(faults))
-    others = [name for name in rows.header if name not in (rows.file_column, "split", group, *drop)]
+    if twice := [name for name in targets if targets.count(name) > 1]:
+        raise ConfigError(f"data {kind}:{plain(path)}: target names {twice[0]!r} twice: name each column once.")
+    rows = every_row.without(drop)
+    others = [name for name in rows.header if name not in (rows.file_column, "split", group)]
     form, labels, floats = _targets(rows, targets, others)
     paths = rows.files()
     headers = read_headers(paths)
     small = headers.fits(SMALL, len(paths))
     shape = size or (headers.largest if max(headers.largest) <= SMALL else PHOTO)
-    groups = None if group is None else group_numbers(rows.column(group))
+    groups = None if group is None else group_numbers(rows.filled_column(group))
     images = ImageFileSplit(paths, headers.channels, shape, labels=labels, targets=floats, groups=groups)
     samples = images.stored(headers.largest) if small else images
     splits = {split: samples.take(numbers) for split, numbers in rows.splits().items()}
