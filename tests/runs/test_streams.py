@@ -168,3 +168,13 @@ def test_checks_and_weights_are_those_of_the_labelled_samples(tmp_path):
     keys = TINY | FEW | {"method": METHOD, "class_weights": "balanced", "out": str(tmp_path / "run")}
     run = tutelage.distill(**keys | {"teacher": str(teacher.folder), "teacher_epochs": None})
     assert run.result["student"]["accuracy"] > 0
+
+
+def test_a_run_of_own_datasets_is_resumed_with_them(tmp_path):
+    x = torch.randint(0, 256, (90, 1, 8, 8), dtype=torch.uint8)
+    data = {"labelled": (TensorDataset(x[:40], torch.arange(40) % 4), TensorDataset(x[40:60], torch.arange(20) % 4))}
+    data["unlabelled"] = list(x[60:])
+    run = tutelage.distill(data=data, **TINY, method=METHOD, classes=4, out=str(tmp_path / "run"))
+    assert tutelage.resume(run.folder, data=data, classes=4, epochs=3).result["student"]["accuracy"] >= 0
+    with pytest.raises(ConfigError, match="unlabelled is None"):
+        tutelage.distill(data=data | {"unlabelled": None}, **TINY)

@@ -137,3 +137,9 @@ def test_values_have_no_classes_to_balance(tmp_path, keys, message):
     values = {"data": f"npz:{tmp_path / 'v.npz'}", "method": "logit_mse", "student": "mlp-4", "teacher": "mlp-8"}
     with pytest.raises(ConfigError, match=message):
         tutelage.distill(**KEYS | values | keys, out=str(tmp_path / "run"))
+
+
+def test_weights_of_a_loss_that_the_method_replaces_are_refused():
+    keys = {"data": "digits", "teacher": "cnn2", "student": "cnn2", "epochs": 1, "limit": 64, "method": "ce+kd"}
+    with pytest.raises(ConfigError, match="class_weights weigh the task loss, and the method has ce in its place"):
+        tutelage.distill(**keys, class_weights="balanced")

@@ -236,3 +236,18 @@ def test_data_are_checked(tmp_path):
 def test_label_sets_that_cant_be_meant_are_refused(tmp_path, more, message):
     with pytest.raises(DataError, match=message):
         datasets.load(write_scenes(tmp_path / "a.npz", **more))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"teacher": ["cnn2", "cnn2"], "ensemble": "probabilities"}, "averages probabilities of classes"),
+        ({"teacher": "cnn2", "cache": True, "cache_storage": "top2"}, "keeps the largest logits of classes"),
+    ],
+)
+def test_what_requires_one_class_is_refused(tmp_path, options, message):
+    x, y = np.zeros((60, 8, 8), np.uint8) + np.arange(60, dtype=np.uint8)[:, None, None], np.eye(4, dtype=int)
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y[np.arange(60) % 4], label_names=np.array([*"abcd"]))
+    keys = {"data": f"npz:{tmp_path}/a.npz", "student": "cnn2", "method": "bkd", "epochs": 1, "teacher_epochs": 1}
+    with pytest.raises(ConfigError, match=message):
+        tutelage.distill(**keys | options, out=str(tmp_path / "run"))

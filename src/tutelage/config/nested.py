@@ -57,8 +57,6 @@ def _with_streams(keys: dict[str, Any]) -> dict[str, Any]:
         raise ConfigError("\n".join(unknown("stream of data", name, STREAMS) for name in wrong))
     if LABELLED not in specs or len(specs) < 2:
         raise ConfigError(f"data={dict(keys['data'])}: expected labelled, and unlabelled or target too.")
-    if "streams" in keys:
-        raise ConfigError("streams is set twice, in data={…} and as streams: leave one out.")
     shares = {name: spec.pop("share") for name, spec in specs.items() if "share" in spec}
     labelled = specs.pop(LABELLED)
     if wrong := [key for spec in (labelled, *specs.values()) for key in spec if key != "source"]:
@@ -69,6 +67,8 @@ def _with_streams(keys: dict[str, Any]) -> dict[str, Any]:
         shares = _all_shares(shares, [LABELLED, *specs])
     for name, spec in specs.items():
         spec |= {"share": shares[name]} if shares else {}
+    if keys.get("streams") not in (None, {}, specs):
+        raise ConfigError("streams is set twice, in data={…} and as streams: leave one out.")
     return keys | {"data": labelled["source"], "streams": specs}
 
 

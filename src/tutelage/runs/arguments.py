@@ -102,6 +102,8 @@ def _stream_data(stream: str, source: Any) -> DataModule | DatasetSource:
     splits = _splits(source)
     if loaders := [split for split, part in splits.items() if isinstance(part, DataLoader)]:
         raise ConfigError(f"data: {stream} has a DataLoader for {', '.join(loaders)}: pass its Dataset, and set share.")
+    if "train" not in splits:
+        raise ConfigError(f"data: {stream} is {describe_value(source)}: expected a name or a Dataset.")
     return DatasetSource(dict.fromkeys(SPLITS[3], splits["train"]) if stream == "unlabelled" else splits, name=stream)
 
 

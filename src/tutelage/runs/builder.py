@@ -9,6 +9,8 @@ from torch import Tensor
 
 from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
+from tutelage.errors import ConfigError
+from tutelage.losses.base import Loss
 from tutelage.objective.terms import Terms
 from tutelage.runs.inputs import RunInputs
 from tutelage.runs.networks import NetworkLoader
@@ -41,6 +43,23 @@ class RunBuilder:
         first: the state that the terms begin with.
         """
         provided, task_loss = self.inputs.provided.method, self.inputs.task.task_loss() if add_task_loss else None
-        if provided is not None and config.method == self.inputs.config.method:
-            return Terms.from_method(copy.deepcopy(provided), task_loss, first)  # phases and peers share nothing
-        return Terms.from_method(term_specs(config.method), task_loss, first)
+        own = provided is not None and config.method == self.inputs.config.method
+        method = copy.deepcopy(provided) if own else term_specs(config.method)  # phases and peers share nothing
+        terms = Terms.from_method(method, task_loss, first)
+        if config.class_weights is not None and task_loss is not None:
+            _refuse_unweighted(terms, task_loss)
+        return terms
+
+
+def _refuse_unweighted(terms: Terms, task_loss: Loss) -> None:
+    """Refuse weights of classes where the method has a supervised loss in place of the task's.
+
+    Raises: ConfigError that names it.
+    """
+    supervised = {name: term.loss for name, term in terms.named_terms().items() if not term.loss.needs_teacher}
+    if supervised and all(loss is not task_loss for loss in supervised.values()):
+        names = ", ".join(supervised)
+        raise ConfigError(
+            f"class_weights weigh the task loss, and the method has {names} in its place: leave {names} out, or give "
+            "it the weights ({name: ce, class_weights: [1, 5]})."
+        )

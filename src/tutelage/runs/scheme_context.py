@@ -129,6 +129,11 @@ class RunSchemeContext:
         if teacher is not None and config.cache:
             get_codec(config.cache_storage, self.task.outputs(data))
             refuse_changing(teacher)
+            if config.cache_storage.startswith("top") and self.task.response_kind != "classes":
+                raise ConfigError(
+                    f"cache_storage={config.cache_storage} keeps the largest logits of classes, and the outputs are "
+                    f"{self.task.response_kind}: use fp16 or int8."
+                )
             if data.columns and config.cache_storage.startswith("top"):
                 raise ConfigError(
                     f"cache_storage={config.cache_storage} keeps the largest of all logits, and each label column has "

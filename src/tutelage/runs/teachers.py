@@ -83,6 +83,11 @@ class TeacherFactory:
                     f"ensemble={config.ensemble}: the teachers were trained on different classes: leave ensemble out."
                 )
             return Specialists(members, classes, data.classes)
+        if config.ensemble == "probabilities" and self.task.response_kind != "classes":
+            raise ConfigError(
+                "ensemble=probabilities averages probabilities of classes, and the outputs are "
+                f"{self.task.response_kind}: use ensemble=logits."
+            )
         if config.ensemble in ("random", "annealed"):
             course = config.epochs if config.ensemble == "annealed" else None
             if config.teacher_width:  # one is used at a time: each is projected as it is compared
