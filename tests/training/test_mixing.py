@@ -68,6 +68,15 @@ def test_a_batch_is_the_same_wherever_an_epoch_begins(start):
         assert a.extras[PARTNER].equal(b.extras[PARTNER])
 
 
+def test_each_process_mixes_its_own_part_by_the_same_share():
+    data = digits(64)
+    ranks = [SimpleNamespace(world_size=2, global_rank=rank, device=torch.device("cpu")) for rank in (0, 1)]
+    first, second = (next(TrainingBatches(data, settings(mix="mixup"), rank, {}).train(0)) for rank in ranks)
+    assert len(first) == len(second) == 8
+    assert {*first.index.tolist()}.isdisjoint(second.index.tolist())
+    assert first.extras[SHARE] == second.extras[SHARE]  # losses that gather the samples of all weigh them alike
+
+
 def test_validation_batches_stay_as_they_are():
     data = digits(64)
     for a, b in zip(batches(data).validation(0), batches(data, None).validation(0), strict=True):
@@ -122,7 +131,7 @@ def test_state_for_each_class_is_refused():
 
 def test_a_scheme_that_mixes_itself_is_refused():
     scheme = MixupSelf(MixupPlayer(net("cnn2"), Terms.from_method(1.0 * KD(), CE()), Classification()))
-    with pytest.raises(ConfigError, match="scheme=mixed makes up its batches itself"):
+    with pytest.raises(ConfigError, match="scheme=mixed, with these options, makes up its batches itself"):
         fit(scheme, digits(32), mix="mixup")
 
 
@@ -151,7 +160,14 @@ def test_peers_and_accumulated_gradients_train_on_mixtures():
     [
         ({"cache": True}, "a cache has outputs for samples: remove cache"),
         ({"method": "dkd"}, "DKD takes the class beside the teacher's outputs"),
-        ({"scheme": "last_batch", "teacher": None}, "scheme=last_batch makes up its batches itself"),
+        (
+            {"scheme": "last_batch", "teacher": None},
+            "scheme=last_batch, with these options, makes up its",
+        ),
+        (
+            {"scheme": {"name": "together", "own_views": True}, "method": "ce+dml", "teacher": None},
+            "scheme=together, with",
+        ),
         ({"data": {"labelled": "digits", "unlabelled": "digits"}}, "has the streams labelled, unlabelled"),
         ({"mix": "mixpu"}, "'mixup', 'cutmix' or 'mixup\\+cutmix'"),
         ({"mix": {"name": "mixup", "alpha": 0.0}}, "mix.alpha=0.0"),

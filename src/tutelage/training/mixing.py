@@ -47,8 +47,8 @@ def _of_data(data: DataModule, cuts: bool) -> Iterator[str]:
 def _of_modules(scheme: Scheme, data: DataModule) -> Iterator[str]:
     """Yield the faults of the scheme, its players' tasks and its teachers."""
     name = catalogue_name(type(scheme))
-    if scheme.mixes or scheme.batching:
-        yield f"scheme={name} makes up its batches itself: leave mix out, or use another scheme."
+    if scheme.makes_inputs or scheme.batching:
+        yield f"scheme={name}, with these options, makes up its batches itself: leave mix out, or use another scheme."
     for module in scheme.modules():
         if isinstance(module, Cached):
             yield "a cache has a teacher's outputs for samples, and each batch has new mixtures: use no cache."
