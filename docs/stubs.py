@@ -37,7 +37,7 @@ def keys() -> str:
     text = (
         '"""The keys of a run in Python, for editors and type checkers; written by docs/stubs.py."""\n\n'
         "from __future__ import annotations\n\nfrom typing import Any, Literal, TypedDict\n\n"
-        "from tutelage.config.kinds import ExtraStudent, StreamSpec\n\n\n"
+        "from tutelage.config.kinds import ExtraStudent, StreamSpec\nfrom tutelage.settings import MixSpec\n\n\n"
         "class Keys(TypedDict, total=False):\n"
         '    """Keyword arguments of `distill`, `train` and the like, in addition to their named parameters."""\n\n'
     )

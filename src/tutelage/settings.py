@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Required, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator, with_config
+from typing_extensions import TypedDict
 
 from tutelage.errors import ConfigError
-from tutelage.utils.key_types import ChangesOnResume, InBaseline, RunWide, to_plain
+from tutelage.utils.key_types import ChangesOnResume, EntryTypes, InBaseline, RunWide, to_plain
 
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+MixName = Literal["mixup", "cutmix", "mixup+cutmix"]
+
+
+@with_config(ConfigDict(extra="forbid", strict=True))
+class MixSpec(TypedDict, total=False):
+    """The options of mixed batches, as of `data.mixing.Mixing`."""
+
+    name: Required[MixName]
+    alpha: Annotated[float, Field(gt=0, le=100)]
+    probability: Annotated[float, Field(gt=0, le=1)]
 
 
 class OptimizerSettings(NamedTuple):
@@ -34,6 +47,11 @@ class TrainerSettings(BaseModel):
 
     epochs: ChangesOnResume[Epochs] = Field(30, description="passes over the training data")
     batch_size: int = Field(64, ge=1, le=1_000_000, description="samples a step, over all devices")
+    mix: MixName | Annotated[MixSpec, EntryTypes(get_type_hints(MixSpec, include_extras=True))] | None = Field(
+        None,
+        description="mix the samples of each training batch in pairs, inputs and targets: mixup, cutmix, mixup+cutmix "
+        "(one of them for each batch), or {name: …, alpha: …, probability: …}",
+    )
     lr: ChangesOnResume[float | None] = Field(
         None, gt=0, le=100, description="peak learning rate; None: 0.05 for sgd, 0.001 for adamw"
     )

@@ -140,6 +140,7 @@ CASES = {
     "dot": (lambda data: offline(data, KD() + FitNet()), {"dot": 0.075}),
     "adamw": (offline, {"optimizer": "adamw", "lr": 0.01, "lr_warmup": 0.5}),
     "accumulated": (offline, {"accumulate": 2}),
+    "mix": (offline, {"mix": "mixup+cutmix"}),
     "bf16": (offline, {"precision": "bf16"}),
     "same class": (partial(self_taught, "same_class"), {}),
     "two views": (partial(self_taught, "two_views"), {}),

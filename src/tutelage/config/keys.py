@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypedDict
 
 from tutelage.config.kinds import ExtraStudent, StreamSpec
+from tutelage.settings import MixSpec
 
 
 class Keys(TypedDict, total=False):
@@ -14,6 +15,9 @@ class Keys(TypedDict, total=False):
     """passes over the training data"""
     batch_size: int
     """samples a step, over all devices"""
+    mix: Literal["mixup", "cutmix", "mixup+cutmix"] | MixSpec | None
+    """mix the samples of each training batch in pairs, inputs and targets: mixup, cutmix, mixup+cutmix (one of them
+    for each batch), or {name: …, alpha: …, probability: …}"""
     lr: float | None
     """peak learning rate; None: 0.05 for sgd, 0.001 for adamw"""
     optimizer: Literal["auto", "sgd", "adamw"]

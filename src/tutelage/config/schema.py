@@ -152,6 +152,8 @@ class Config(RunSettings):
             )
         if self.cache and (self.teacher is None or self.teacher_follows):
             yield "cache=true needs a frozen teacher: name one (teacher=…), or remove cache"
+        if self.cache and self.mix is not None:
+            yield f"mix={self.mix} makes new mixtures in each batch, and a cache has outputs for samples: remove cache"
         if self.students and (self.scheme_name != OFFLINE or self.teacher_follows or self.keep == "best"):
             yield (
                 "students: they need a teacher that is the same for all and keep=last, so no scheme=, "

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from tutelage.data.mixing import by_target, is_mixed
 from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
@@ -166,7 +167,11 @@ class Term(CheckedArguments, nn.Module):
     @property
     def default_stream(self) -> str | None:
         """The stream that it compares if none is named: the labelled one if it uses targets, else None, all."""
-        return LABELLED if any("targets" in names for names in self.loss_inputs.values()) else None
+        return LABELLED if self.uses("targets") else None
+
+    def uses(self, name: str) -> bool:
+        """Return whether the loss or a policy takes this input of the batch."""
+        return any(name in names for names in self.loss_inputs.values())
 
     @property
     def compares(self) -> str:
@@ -217,16 +222,31 @@ class Term(CheckedArguments, nn.Module):
             student_outputs = student_outputs.part(span)
             teacher_outputs = None if teacher_outputs is None else teacher_outputs.part(span)
             batch, mask = of_stream, None if mask is None else mask[span]
-        if self.wiring.compares == "response":
-            value = self._of_responses(student_outputs, teacher_outputs, batch, mask)
-        elif teacher_outputs is None:
+        if self.wiring.compares != "response" and teacher_outputs is None:
             raise ConfigError(
                 f"{type(self.loss).__name__} compares layers with a teacher's, and got no teacher outputs: pass them "
                 "(player(batch, teacher_outputs))."
             )
+        if not (self.uses("targets") and is_mixed(batch)):
+            value = self._mean(self.wiring, student_outputs, teacher_outputs, batch, mask)
         else:
-            value = self._of_features(self.wiring, student_outputs, teacher_outputs, batch)
+            sides = student_outputs, teacher_outputs
+            values = [share * self._mean(self.wiring, *sides, part, mask) for share, part in by_target(batch)]
+            value = torch.stack(values).sum()
         return self._weighted(value, batch.epoch, task_loss)
+
+    def _mean(
+        self,
+        wiring: Wiring,
+        student_outputs: Outputs,
+        teacher_outputs: Outputs | None,
+        batch: Batch,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Return the mean of the loss, without its weight."""
+        if wiring.compares == "response" or teacher_outputs is None:
+            return self._of_responses(student_outputs, teacher_outputs, batch, mask)
+        return self._of_features(wiring, student_outputs, teacher_outputs, batch)
 
     def _of_responses(
         self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch, mask: Tensor | None

@@ -35,7 +35,20 @@ from tutelage.utils.intervals import interval_caveat, is_worse
 
 BADGES = {"beats": "Teaching helped", "worse": "Teaching made it worse", "undecided": "Undecided"}
 
-FIRST_KEYS = ("teacher", "student", "data", "recipe", "method", "task", "epochs", "batch_size", "lr", "seed", "seeds")
+FIRST_KEYS = (
+    "teacher",
+    "student",
+    "data",
+    "recipe",
+    "method",
+    "task",
+    "epochs",
+    "batch_size",
+    "mix",
+    "lr",
+    "seed",
+    "seeds",
+)
 """The keys of the configuration that are listed first."""
 
 

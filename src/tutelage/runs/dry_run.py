@@ -23,6 +23,7 @@ from tutelage.settings import refuse_accumulation
 from tutelage.structures import Batch
 from tutelage.training import fsdp
 from tutelage.training.fabric import seed_everything
+from tutelage.training.mixing import refuse_unmixable
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def _try_phase(builder: RunBuilder, storage: DryStorage, phase: Phase, samples: 
     scheme, context = build_scheme(builder, phase)
     data, settings = context.data, context.config
     refuse_accumulation(settings, data.steps(settings.batch_size))
+    refuse_unmixable(settings, scheme, data)
     batch = _first_batch(scheme, context, samples)
     _check_classes(scheme, batch, context)
     scheme.wire(batch, len(data.train))

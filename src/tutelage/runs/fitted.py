@@ -27,7 +27,7 @@ from tutelage.structures import Batch
 from tutelage.teachers.base import Teacher
 from tutelage.utils.files import write_text
 
-IDLE = ("scheme", "stages", "students", "student_weights", "peers", "cache", "snapshots")
+IDLE = ("scheme", "stages", "students", "student_weights", "peers", "cache", "snapshots", "mix")
 """The keys of a training by steps, which a student that is fitted can't have."""
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
+from tutelage.data.mixing import Mixing
 from tutelage.errors import TutelageError
 from tutelage.nn.activation_checkpointing import enable_checkpointing
 from tutelage.objective.terms import Terms
@@ -55,6 +56,11 @@ def check_batches(data: DataModule, batch_size: int) -> list[Finding]:
         fault = f"batch_size={batch_size} is larger than the {len(data.train)} training samples: one step an epoch"
         return [Finding("warning", fault, "use a smaller batch_size.")]
     return [Finding("ok", f"{data.steps(batch_size)} steps an epoch")]
+
+
+def check_mixing(mixing: Mixing | None) -> list[Finding]:
+    """Return how training batches are mixed, if they are."""
+    return [] if mixing is None else [Finding("ok", f"training batches are mixed by {mixing.describe()}")]
 
 
 def check_normalisation(teacher: Teacher, known: bool) -> list[Finding]:
@@ -177,8 +183,8 @@ def check(config: Config, steps: int = 0) -> Trial:
     """
     run = Run(config, folder=Path())  # with a folder given, it makes none
     notes = [Finding("warning", note) for note in run.inputs.data.notes]
-    data, task = run.inputs.data, run.inputs.task
-    trial = Trial(data, [*notes, *check_batches(data, config.batch_size), *task.check_data(data.labelled)])
+    data, task, mixed = run.inputs.data, run.inputs.task, check_mixing(Mixing.of(config.mix))
+    trial = Trial(data, [*notes, *check_batches(data, config.batch_size), *mixed, *task.check_data(data.labelled)])
     try:
         _try(run, trial)
         if steps:

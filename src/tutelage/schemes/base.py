@@ -96,6 +96,8 @@ class Scheme(CheckedArguments, nn.Module):
     players: nn.ModuleDict
     batching: Mapping[str, Any] = {}
     """The composition of training batches: `sampling`, `group_size` and `num_views` of DataModule.batches."""
+    makes_inputs: bool = False
+    """True if networks get other inputs than the batch's: mixed by the scheme, or read again; it refuses `mix`."""
     takes_teacher: ClassVar[bool] = True
     """True if the scheme uses a teacher that exists before training."""
     has_peers: ClassVar[bool] = False

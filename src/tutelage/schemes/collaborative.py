@@ -59,6 +59,7 @@ class Collaborative(Scheme):
         if len(group.students()) < 2:
             raise ConfigError(f"scheme=together needs at least two students, got {len(group.students())}.")
         self.batching = {"sampling": "grouped", "group_size": others} if others else {}
+        self.makes_inputs = own_views
         self.players = nn.ModuleDict({"peers": group})
         self.data, self.seed, self.own_views, self.decay = data, seed, own_views, average
         self.average: _MovingAverages | None = None

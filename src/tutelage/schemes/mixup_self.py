@@ -43,6 +43,7 @@ class MixupSelf(SelfTaught):
     """
 
     name = "mixed"
+    makes_inputs = True
 
     def __init__(self, player: MixupPlayer, alpha: Positive = 0.4, seed: int = 0) -> None:
         super().__init__(player)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tutelage.data.data_module import DataModule
+from tutelage.data.mixing import Mixing
 from tutelage.settings import TrainerSettings
 from tutelage.structures import Batch
 
@@ -35,6 +36,11 @@ class TrainingBatches:
         """The number of training batches per epoch."""
         world = self.fabric.world_size
         return self.data.steps(self.settings.batch_size // world, world)
+
+    @cached_property
+    def mixing(self) -> Mixing | None:
+        """The mixing of training batches, if there is one."""
+        return Mixing.of(self.settings.mix)
 
     @property
     def memory_format(self) -> torch.memory_format | None:
@@ -74,6 +80,8 @@ class TrainingBatches:
             world=fabric.world_size if shared else 1,
             **batching,
         )
+        mixing = self.mixing if split == "train" else None
         for i, batch in enumerate(batches, start):
             extras = batch.extras | {"epochs": settings.epochs}
-            yield replace(batch, epoch=epoch + i / self.steps, extras=extras)
+            timed = replace(batch, epoch=epoch + i / self.steps, extras=extras)
+            yield timed if mixing is None else mixing.mix(timed, self.data.target, (settings.seed, epoch, i))

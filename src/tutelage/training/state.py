@@ -25,6 +25,7 @@ from tutelage.structures import Batch
 from tutelage.training import checkpoint, fsdp
 from tutelage.training.batches import TrainingBatches
 from tutelage.training.checkpoint import Progress
+from tutelage.training.mixing import refuse_unmixable
 from tutelage.training.optimizers import (
     SeparatesTeacherGradients,
     create_averages,
@@ -181,6 +182,7 @@ def prepare(
     """
     batches = TrainingBatches(data, settings, fabric, scheme.batching)
     refuse_accumulation(settings, batches.steps)
+    refuse_unmixable(settings, scheme, data)
     example = next(iter(batches.train(0)))
     _wire(scheme, example, batches)
     students = scheme.students()
