@@ -106,7 +106,8 @@ class Config(RunSettings):
         if self.cache and self.views is None:
             self.views = 4
         if isinstance(self.peers, list):  # the first is the student that is compared and exported
-            self.student = self.each_peer[0]["model"]
+            first = self.each_peer[0]
+            self.student, self.student_inputs = first["model"], first["inputs"]
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each set of keys that contradict each other."""
@@ -118,6 +119,8 @@ class Config(RunSettings):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
+        if len({"inputs" in peer for peer in self.peers} if isinstance(self.peers, list) else ()) > 1:
+            yield "peers: expected inputs of each peer, or of none (student_inputs)"
         if self.teacher_classes is not None and self.class_weights is not None:
             yield "class_weights are those of all classes, and teacher_classes trains on some: leave one of them out"
         if self.student is None:
@@ -262,10 +265,12 @@ class Config(RunSettings):
 
     @property
     def each_peer(self) -> list[Spec]:
-        """The model and the weights of each student that learns with others."""
+        """The model, the weights and the inputs of each student that learns with others."""
         peers = [self.student] * self.peers if isinstance(self.peers, int) else self.peers
         return [
-            {"weights": self.student_weights} | (peer if isinstance(peer, dict) else {"model": peer}) for peer in peers
+            {"weights": self.student_weights, "inputs": self.student_inputs}
+            | (peer if isinstance(peer, dict) else {"model": peer})
+            for peer in peers
         ]
 
     @property

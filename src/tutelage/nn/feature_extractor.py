@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,13 +31,15 @@ class FeatureExtractor(nn.Module):
         model: Any network; the hooks are removed by `close`. A compiled one is replaced by the model that was compiled.
         layers: Names of modules, as `tutelage layers MODEL` lists them: `NAME` for the output, `NAME:in` for the input;
             `:map`, `:patches` or `:HxW+P` at the end converts tokens.
+        view: The name of the batch's view that the model gets (`Batch.views`); empty: the inputs.
 
     Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, doesn't output a tensor, or its output is
     overwritten in place by a later operation.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[str] = (), view: str = "") -> None:
         super().__init__()
+        self.view = view
         self.model = model = unwrap_compiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
@@ -82,6 +85,14 @@ class FeatureExtractor(nn.Module):
             self.capturing = False
             self.store.clear()
         return Outputs(to_float32(response), features)
+
+    def select(self, batch: Batch) -> Batch:
+        """Return the batch with the inputs that the model gets."""
+        return replace(batch, inputs=batch.views[self.view]) if self.view else batch
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response to a batch."""
+        return compute_response(self, self.select(batch).inputs)
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:

@@ -95,7 +95,7 @@ def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> N
     builder = context.run_builder
     data, task, student_name = builder.inputs.data, builder.inputs.task, builder.inputs.config.student
     for name, student in scheme.students().items():
-        response = task.response(run_once(student.model, batch.inputs).response, batch)
+        response = task.response(run_once(student.model, student.select(batch).inputs).response, batch)
         refuse_other_outputs(response, data, task, f"student={context.names.get(name, student_name)}")
 
 
