@@ -166,7 +166,8 @@ def test_a_crash_costs_no_bit(run, at, tmp_path):
     assert (tmp_path / "run/student.safetensors").read_bytes() == (run.folder / "student.safetensors").read_bytes()
 
 
-def test_the_cached_teacher_is_the_live_one(tmp_path):
+def test_the_cached_teacher_is_the_live_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     keys = {"data": (Both(), Both(count=30)), "classes": 3, "epochs": 2, "batch_size": 21, "device": "cpu"}
     tutelage.train("cnn4", **keys, student_inputs="depth", out=str(tmp_path / "teacher"))
     keys |= {"teacher": {"model": str(tmp_path / "teacher"), "inputs": "depth"}, "student": "cnn2", "baseline": False}
