@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
+from tutelage.objective.pairing import RequestedLayers
 from tutelage.objective.wiring import Wiring
 from tutelage.structures import PART
 
 
-def kind_of_part(loss: Loss, part: str, layers: Sequence[str]) -> str:
+def kind_of_part(loss: Loss, part: str, layers: RequestedLayers) -> str:
     """Return the kind of outputs that a loss of a part compares; layers: those that the term names.
 
     Raises: ConfigError for a loss of layers or lists, or if layers are named.
@@ -23,7 +23,7 @@ def kind_of_part(loss: Loss, part: str, layers: Sequence[str]) -> str:
             f"part={part}: {type(loss).__name__} compares layers or several models: use a loss of responses, or of "
             "embeddings such as rkd."
         )
-    if layers:
+    if any(layers.values()):
         raise ConfigError(f"part={part}: a term compares a part of the outputs or layers: leave one of them out.")
     return "response"
 
