@@ -116,7 +116,7 @@ class Outputs:
 
     Args:
         response: (B, C, …).
-        features: the requested features, by layer name.
+        features: the requested features, by layer name, and parts of the model's output, by "@" and their name.
         metadata: properties of the model that some losses require (`head`: its classifier's weight and bias).
         member_outputs: the outputs of each of several models (teachers, peers, exits), for losses that take a list.
 
@@ -155,6 +155,25 @@ class Outputs:
         return Outputs(
             self.response.detach(), features, self.metadata, [member.detach() for member in self.member_outputs]
         )
+
+
+PART = "@"
+"""The prefix of a part's name among the features: `outputs["@embedding"]`, which a term requests with `part`."""
+
+
+def part_of(raw: Any, name: str) -> Tensor:
+    """Return the part of that name in a model's raw output, a mapping or an object with such a field.
+
+    Raises: ModelError that names the parts that there are.
+    """
+    parts = raw if isinstance(raw, Mapping) else raw._asdict() if hasattr(raw, "_asdict") else {}
+    if name not in parts:
+        known = ", ".join(map(repr, parts)) or "none"
+        raise ModelError(f"the model returned {_kind(raw)}, which has no part {name!r}; its parts: {known}.")
+    part = parts[name]
+    if not isinstance(part, Tensor) or not part.dim() or not part.is_floating_point():
+        raise ModelError(f"the part {name!r} of the model's output is {_kind(part)}: expected a floating-point tensor.")
+    return part
 
 
 NAMES = ("logits", "out", "response", "output")

@@ -79,7 +79,8 @@ def test_a_crash_costs_no_bit(run, at, tmp_path):
     assert (resumed.folder / "student.safetensors").read_bytes() == (run.folder / "student.safetensors").read_bytes()
 
 
-def test_the_cached_teacher_is_the_live_one(tmp_path):
+def test_the_cached_teacher_is_the_live_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = write(tmp_path / "a.npz")
     tutelage.train("mlp-16", data=path, student_inputs="row", epochs=2, device="cpu", out=str(tmp_path / "teacher"))
     keys = {"teacher": {"model": str(tmp_path / "teacher"), "inputs": "row"}, "student": "cnn2", "baseline": False}

@@ -10,6 +10,7 @@ from pydantic import ValidationError, field_validator
 
 from tutelage import recipes
 from tutelage.config import parsing, stages
+from tutelage.config.embedded import embedded_defaults
 from tutelage.config.kinds import EXTRA_STUDENT_KEYS, ExtraStudent, Spec
 from tutelage.config.methods import refuse_terms, term_specs
 from tutelage.config.named_parts import OFFLINE, name_of, options_of, refuse_options, scheme_trait
@@ -19,12 +20,6 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.utils import registry
 from tutelage.utils.key_types import CHANGES_ON_RESUME, FROZEN_ONLY, MAY_NAME_STAGE, OF_DATA, RUN_WIDE, InBaseline
 from tutelage.utils.validation import describe_faults, find_contradictions, find_missing_paths
-
-DIGITS: dict[str, Any] = {"teacher": "cnn32", "student": "cnn2", "epochs": 10, "teacher_epochs": 30, "lr": 0.1}
-"""The defaults with data=digits."""
-
-EMBEDDED = {"digits": DIGITS, "digits-tasks": DIGITS | {"teacher": ["cnn8", "cnn8", "cnn8"]}}
-"""The defaults with embedded data; with several label columns there is a teacher for each."""
 
 MOVING_AVERAGE = "moving_average"
 """The teacher of the catalogue that is also known without a mapping."""
@@ -106,7 +101,8 @@ class Config(RunSettings):
         if self.cache and self.views is None:
             self.views = 4
         if isinstance(self.peers, list):  # the first is the student that is compared and exported
-            self.student = self.each_peer[0]["model"]
+            first = self.each_peer[0]
+            self.student, self.student_inputs = first["model"], first["inputs"]
 
     def contradictions(self) -> Iterator[str]:
         """Yield a sentence for each set of keys that contradict each other."""
@@ -118,6 +114,8 @@ class Config(RunSettings):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
+        if len({"inputs" in peer for peer in self.peers} if isinstance(self.peers, list) else ()) > 1:
+            yield "peers: expected inputs of each peer, or of none (student_inputs)"
         if self.teacher_classes is not None and self.class_weights is not None:
             yield "class_weights are those of all classes, and teacher_classes trains on some: leave one of them out"
         if self.student is None:
@@ -264,10 +262,12 @@ class Config(RunSettings):
 
     @property
     def each_peer(self) -> list[Spec]:
-        """The model and the weights of each student that learns with others."""
+        """The model, the weights and the inputs of each student that learns with others."""
         peers = [self.student] * self.peers if isinstance(self.peers, int) else self.peers
         return [
-            {"weights": self.student_weights} | (peer if isinstance(peer, dict) else {"model": peer}) for peer in peers
+            {"weights": self.student_weights, "inputs": self.student_inputs}
+            | (peer if isinstance(peer, dict) else {"model": peer})
+            for peer in peers
         ]
 
     @property
@@ -367,11 +367,11 @@ def check(overrides: Mapping[str, Any]) -> Config:
     if isinstance(overrides.get("recipe"), str) and not recorded:
         try:
             base = recipes.load(
-                overrides["recipe"], {"teacher": None, "student": None} | _embedded(overrides) | dict(overrides)
+                overrides["recipe"], {"teacher": None, "student": None} | embedded_defaults(overrides) | dict(overrides)
             )
         except ConfigError as error:
             problems = str(error).splitlines()
-    base = _embedded(base | dict(overrides)) | base
+    base = embedded_defaults(base | dict(overrides)) | base
     merged = {str(key): value for key, value in (base | dict(overrides)).items()}
     try:
         config = Config(**merged)
@@ -383,14 +383,3 @@ def check(overrides: Mapping[str, Any]) -> Config:
     if problems:
         raise ConfigError("\n".join(problems))
     return config
-
-
-def _embedded(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the embedded data's defaults, without the teacher's if another one or none is set; none for other data."""
-    data = str(overrides.get("data", "digits"))
-    defaults = DIGITS if data in EMBEDDED and overrides.get("column") else EMBEDDED.get(data, {})
-    scheme = overrides.get("scheme", OFFLINE)
-    name = str(scheme.get("name") if isinstance(scheme, Mapping) else scheme)
-    takes = not registry.is_known("schemes", name) or scheme_trait(name, "takes_teacher")
-    without = "teacher" in overrides or not takes
-    return {key: value for key, value in defaults.items() if not (without and key.startswith("teacher"))}

@@ -126,6 +126,11 @@ class DataModule:
             )
         policies = alter.parse_augment(self.augment)
         self.kind.refuse_augment(self.name, policies)
+        if self.fields and (single := [word for word in policies if word not in alter.CROPS]):
+            raise ConfigError(
+                f"data {self.name!r}: augment={'+'.join(single)} is for a single input, and its samples have several: "
+                "use shift or crop-flip, or augment in the Dataset."
+            )
         for policy in policies:
             alter.check_importable(policy)
         if self.target == "mask":
@@ -293,6 +298,8 @@ class DataModule:
             return self
         if known and self.source_scale.known:
             return replace(self, mean=mean, std=std)
+        if not known and self.source_scale.kind == "unknown":
+            return replace(self, mean=mean, std=std)  # of the floats as they are
         if not known:
             raise ConfigError(
                 f"data {self.name!r}: the network was trained on floats of unknown normalisation, and the scale of "

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from tutelage.data.augment import seeded_generators
+from tutelage.data import modalities
 from tutelage.data.data_module import DataModule
+from tutelage.data.field_items import FieldReader, Fields, has_named_inputs, target_of
+from tutelage.data.input_fields import FieldForm
 from tutelage.data.items import (
     UNLABELLED,
     Field,
     ItemReader,
+    TargetReader,
     are_pixels,
-    describe_value,
+    as_tensor,
+    image_and_target,
     image_of,
     is_image_alone,
     refuse_fields,
 )
 from tutelage.data.loaders import LoaderSettings, loader_settings
-from tutelage.data.own_classes import class_names, target_labels
+from tutelage.data.map_style import MapStyleSplit, naming_sample
+from tutelage.data.own_classes import class_names, dataset_class_names
 from tutelage.data.preparation import VAL, SourceData, prepare_data
-from tutelage.data.scale import Scale
-from tutelage.data.splits import IGNORE, LazySplit, Sample, ViewSeed
+from tutelage.data.scale import PIXELS, SLACK, Scale, SourceScale
+from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError, DataError, unknown
 
-TASKS = ("classification", "segmentation", UNLABELLED)
-PROBED = 64
-"""Number of evenly spaced samples that are read and checked before training."""
+TASKS = ("classification", "segmentation", "regression", "multi_label", UNLABELLED)
+TARGET_KINDS = {"segmentation": "mask", "regression": "values", "multi_label": "label set", UNLABELLED: "none"}
+"""The kind of targets of each task; of others it is "label"."""
 
 
 def from_datasets(
@@ -45,7 +48,8 @@ def from_datasets(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None,
-    fields: tuple[Field, Field] | None = None,
+    fields: Fields | None = None,
+    modalities: Mapping[str, str] | None = None,
     augment: str = "none",
     val_fraction: float = VAL,
     seed: int = 0,
@@ -57,21 +61,26 @@ def from_datasets(
 
     Args:
         train: a map-style Dataset, or a DataLoader of one, that yields (x, y). x: a tensor (C, H, W), uint8 or float,
-            an array (H, W) or (H, W, C), or a PIL image, all of one size. y: the class, by number or name, or for task
-            "segmentation" a mask (H, W), 255 = ignore. A DataLoader's batch size, workers, subset and sampling weights
-            are used for training; settings that can't be honoured are rejected.
+            an array (H, W) or (H, W, C), or a PIL image, all of one size; or several such inputs by name, as in
+            ({"rgb": x, "depth": z}, y) or {"rgb": x, "depth": z, "label": y}, of any modality. y: the class, by number
+            or name; floats, the values of a regression; for task "segmentation" a mask (H, W), 255 = ignore; for task
+            "multi_label" 1 or 0 for each label. A DataLoader's batch size, workers, subset and sampling weights are
+            used for training; settings that can't be honoured are rejected.
         val, test: likewise; None: cut from train.
-        classes: the class names, or their number; None: those of the Dataset. If the Dataset has class names, a subset
-            of them selects these classes.
+        classes: the names of the classes or labels, or their number; None: those of the Dataset. If the Dataset has
+            class names, a subset of them selects these classes.
         name: the name in results and messages.
-        task: "classification", "segmentation", or "backbone" for images without labels (a Dataset that yields x alone).
+        task: "classification", "segmentation", "regression", "multi_label", or "backbone" for images without labels (a
+            Dataset that yields x alone); None: what the first item's target tells.
         mean, std: per channel, of images in [0, 1], for normalisation; if absent they are measured on bytes, and floats
             are left unchanged.
         normalised: whether floats are already normalised (False: they are pixels in [0, 1]), or the (mean, std) that
             normalised them. Required by networks that state their normalisation: these get floats converted, or
             unchanged if True.
         fields: which two fields of an item are image and target, by name or number, if it is neither a pair nor a dict
-            of an image and a label.
+            of an image and a label. (["rgb", "depth"], "label") names several inputs.
+        modalities: of inputs by name, the modality where the shape doesn't tell it: {"wave": "series"} for (C, T),
+            which is otherwise an image (H, W).
         augment: training augmentation, as in DataModule.
         val_fraction: the fraction of train that becomes the validation split if `val` is None.
         seed: chooses the validation split.
@@ -88,7 +97,7 @@ def from_datasets(
     """
     splits = {"train": train, "val": val, "test": test}
     present = {split: dataset for split, dataset in splits.items() if dataset is not None}
-    datasets = DatasetSource(present, classes, name, mean, std, normalised, fields)
+    datasets = DatasetSource(present, classes, name, mean, std, normalised, fields, modalities)
     return datasets.data(task=task, val=val_fraction, seed=seed, augment=augment)
 
 
@@ -102,7 +111,8 @@ class DatasetSource:
     mean: Sequence[float] | None = None
     std: Sequence[float] | None = None
     normalised: bool | tuple[Sequence[float], Sequence[float]] | None = None
-    fields: tuple[Field, Field] | None = None
+    fields: Fields | None = None
+    modalities: Mapping[str, str] | None = None
     sources: dict[str, LoaderSettings] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,6 +120,7 @@ class DatasetSource:
             raise DataError(f"there is no train split, only {', '.join(self.splits) or 'nothing'}: provide one.")
         if self.fields is not None:
             refuse_fields(self.fields)
+        refuse_modalities(self.modalities)
         self.sources = {split: loader_settings(split, source) for split, source in self.splits.items()}
 
     @property
@@ -122,142 +133,119 @@ class DatasetSource:
         """Return the DataModule for a run's task, size and options."""
         names: tuple[str, ...] = ()
         selected = None
-        task = task or (UNLABELLED if self._is_unlabelled() else "classification")
-        if task != UNLABELLED:
-            names, selected = class_names(self.sources["train"].dataset, self.classes, self.fields)
+        task = task or self._task()
+        if task not in ("regression", UNLABELLED):
+            names, selected = class_names(self.sources["train"].dataset, self._classes_of(task), self.fields)
         source_data = self.to_source_data(names, task, size)
         return prepare_data(self.name, source_data, classes=selected, loader_keys=self.loader_keys, **options)
 
-    def _is_unlabelled(self) -> bool:
-        """Return True if the first item of train is an image alone."""
-        train = self.sources["train"]
-        first = MapStyleSplit(train, ItemReader(UNLABELLED, (), self.fields), "train").raw_item(0, ViewSeed())
-        return self.classes is None and is_image_alone(first)
+    def _task(self) -> str:
+        """Return the task that the first item of train tells, if there are no classes."""
+        dataset = self.sources["train"].dataset
+        if self.classes is not None or dataset_class_names(dataset, self.fields):
+            return "classification"
+        item = self._first_item()
+        if is_image_alone(item) and not self.modalities:
+            return UNLABELLED
+        target = as_tensor(self._target()[1])
+        return "regression" if target is not None and target.is_floating_point() else "classification"
+
+    def _classes_of(self, task: str) -> int | Sequence[str] | None:
+        """Return the names of the classes, or their number; of label sets without names it is the targets' length."""
+        if task != "multi_label" or self.classes is not None or dataset_class_names(self.sources["train"].dataset):
+            return self.classes
+        target = as_tensor(self._target()[1])
+        return None if target is None or target.dim() != 1 else len(target)
+
+    @property
+    def _pair(self) -> tuple[Field, Field] | None:
+        """The fields of image and target, if two were named."""
+        return (
+            None if self.fields is None or not isinstance(self.fields[0], Field) else (self.fields[0], self.fields[1])
+        )
+
+    @property
+    def _first_row(self) -> int:
+        rows = self.sources["train"].rows
+        return 0 if rows is None else int(rows[0])
+
+    def _first_item(self) -> Any:
+        reader = ItemReader(TargetReader(UNLABELLED))
+        return MapStyleSplit(self.sources["train"], reader, "train").raw_item(0, ViewSeed())
+
+    def _target(self) -> tuple[str, Any]:
+        """Return the name of the first item's target and its value."""
+        item = self._first_item()
+        with naming_sample("train", self._first_row):
+            if has_named_inputs(item, self.fields, self.modalities or {}):
+                return target_of(item, self.fields)
+            return "y", image_and_target(item, self._pair)[1]
 
     def to_source_data(self, classes: tuple[str, ...], task: str, size: tuple[int, int] | None = None) -> SourceData:
         """Read the first samples of each Dataset and return its splits, scale and size."""
         if task not in TASKS:
             raise ConfigError(unknown("task of Datasets", task, TASKS))
-        items = ItemReader(task, classes, self.fields)
+        item = self._first_item()
+        name, target = self._target() if task == "regression" else ("y", None)
+        count = int(torch.as_tensor(target).numel()) if as_tensor(target) is not None else 0
+        targets = TargetReader(task, classes, count)
+        several = has_named_inputs(item, self.fields, self.modalities or {})
+        items = self._field_reader(item, targets) if several else ItemReader(targets, self._pair)
         splits = {split: MapStyleSplit(source, items, split) for split, source in self.sources.items()}
         first, _ = splits["train"].item(0, ViewSeed())
         for samples in splits.values():
             samples.like = first
             samples.probe()
-        pixels = are_pixels(image_of(splits["train"].raw_item(0, ViewSeed()), self.fields))
+        names = (name,) if count == 1 else tuple(f"{name}{number}" for number in range(count))
+        target_kind = TARGET_KINDS.get(task, "label")
+        data = SourceData(task, classes, (), "none", splits, target=target_kind, value_names=names)
+        if isinstance(items, FieldReader):
+            return self._with_fields(data, items, splits, size)
+        pixels = are_pixels(image_of(item, self._pair))
         scale = Scale.from_first_image(first, pixels, self.mean, self.std, self.normalised)
-        size = size or (first.shape[1], first.shape[2])
-        target = {"segmentation": "mask", UNLABELLED: "none"}.get(task, "label")
-        return SourceData(task, classes, size, "none", splits, scale=scale, target=target)
+        return replace(data, size=size or (first.shape[1], first.shape[2]), scale=scale)
+
+    def _field_reader(self, item: Any, targets: TargetReader) -> FieldReader:
+        """Return the reader of items with several inputs, from the first.
+
+        Raises: ConfigError for options of a single image, or without targets.
+        """
+        options = {"mean": self.mean, "std": self.std, "normalised": self.normalised}
+        if used := [option for option, value in options.items() if value is not None]:
+            raise ConfigError(
+                f"{', '.join(used)}: for images alone; inputs by name are normalised by the mean and deviation of each."
+            )
+        if targets.task == UNLABELLED:
+            raise ConfigError("task=backbone: for images alone; items with inputs by name need a target.")
+        with naming_sample("train", self._first_row):
+            return FieldReader.from_first(item, targets, self.fields, self.modalities or {})
+
+    def _with_fields(
+        self, data: SourceData, items: FieldReader, splits: Mapping[str, MapStyleSplit], size: tuple[int, int] | None
+    ) -> SourceData:
+        """Return the data with a form for each input; floats beyond [0, 1] are no pixels."""
+        largest = splits["train"].largest()
+        forms = {}
+        for name, x in items.first.items():
+            pixels = items.kinds[name] != "image" or not x.is_floating_point() or largest[name] <= 1 + SLACK
+            forms[name] = FieldForm(items.kinds[name], tuple(x.shape[1:]), PIXELS if pixels else SourceScale("unknown"))
+        first = next(iter(forms.values()))
+        if size is not None and first.modality != "image":
+            raise ConfigError(
+                f"size={size}: only images are resized, and {next(iter(forms))} is {first.modality} data."
+            )
+        scale = Scale(first.source_scale)
+        return replace(data, modality=first.modality, size=size or first.size, scale=scale, fields=forms)
 
 
-class MapStyleSplit(LazySplit):
-    """The samples of a map-style Dataset.
+def refuse_modalities(kinds: Any) -> None:
+    """Reject a value that doesn't name the modalities of fields.
 
-    rows: the Dataset's numbers of the samples (None: all that its loader selects). like: an image whose channels and
-    dtype kind all images must have.
+    Raises: ConfigError.
     """
-
-    is_random = True
-
-    def __init__(self, source: LoaderSettings, items: ItemReader, split: str, rows: Tensor | None = None) -> None:
-        self.source, self.items, self.split = source, items, split
-        selected = torch.arange(len(source.dataset)) if source.rows is None else source.rows
-        self.rows = selected if rows is None else rows
-        self.labels: Tensor | None = None
-        self.like: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def weights(self) -> Tensor | None:
-        """Each sample's sampling weight, if a sampler provides weights."""
-        return None if self.source.weights is None else self.source.weights[self.rows]
-
-    def take(self, rows: Tensor) -> Self:
-        """Select rows of the same Dataset."""
-        selected = type(self)(self.source, self.items, self.split, self.rows[rows])
-        selected.labels, selected.like = None if self.labels is None else self.labels[rows], self.like
-        selected.content = self.content
-        return selected
-
-    def item(self, number: int, augmentation: ViewSeed) -> Sample:
-        """Return the Dataset's item as checked tensors."""
-        raw, row = self.raw_item(number, augmentation), int(self.rows[number])
-        try:
-            x, y = self.items.sample(raw)
-            self._compare(x)
-            if self.labels is not None and y is not None and y != self.labels[number]:
-                raise DataError(
-                    f"is of class {int(y)}, but of class {int(self.labels[number])} in the Dataset's targets: correct "
-                    "them, or remove `targets`."
-                )
-        except DataError as error:
-            raise DataError(f"{self.split}: sample {row} {error}") from error
-        return x, y
-
-    def raw_item(self, number: int, augmentation: ViewSeed) -> Any:
-        """Return the Dataset's item unchanged."""
-        row = int(self.rows[number])
-        with seeded_generators(augmentation.seed, number, augmentation.view):
-            try:
-                return self.source.dataset[row]
-            except Exception as error:  # the user's code may raise anything
-                raise DataError(
-                    f"{self.split}: sample {row} can't be read ({type(error).__name__}: {error})."
-                ) from error
-
-    def probe(self) -> None:
-        """Read some samples to find faults before training; set `labels` if the Dataset's `targets` agree with them."""
-        probed, masks = self._evenly_spaced(), self.items.task == "segmentation"
-        if self.items.task == UNLABELLED:
-            for number in probed:
-                self.item(number, ViewSeed())
-            return
-        with seeded_generators(0, 0, 0):  # a target_transform may draw
-            candidates = [] if masks else target_labels(self.source.dataset, self.items.classes)
-        samples = [self.item(n, ViewSeed()) for n in (probed if candidates or masks else probed[:1])]
-        targets = [y for _, y in samples if y is not None]
-        if masks and torch.cat([y.unique() for y in targets]).unique().tolist() == [0, IGNORE]:
-            raise DataError(
-                f"{self.split}: the masks of {len(targets)} samples have only the values 0 and {IGNORE}, and {IGNORE} "
-                "marks unlabelled pixels: if it is a class, replace it by the class's number in the Dataset."
-            )
-        for candidate in candidates:
-            labels = candidate[self.rows]
-            if labels[probed].equal(torch.stack(targets)):
-                self._refuse_out_of_range(labels)
-                self.labels = labels
-                return
-
-    def fingerprint(self) -> str:
-        """Hash the rows, 64 evenly spaced samples (all, if `content`), and the sampling weights."""
-        digest = hashlib.sha256(str(self.rows.tolist()).encode())
-        for number in range(len(self)) if self.content else self._evenly_spaced():
-            for value in self.item(number, ViewSeed()):
-                if value is not None:
-                    digest.update(value.contiguous().numpy().data)
-        if self.weights is not None:
-            digest.update(self.weights.numpy().data)
-        return digest.hexdigest()
-
-    def _evenly_spaced(self) -> list[int]:
-        return torch.linspace(0, len(self) - 1, min(PROBED, len(self)), dtype=torch.float64).long().tolist()
-
-    def _compare(self, x: Tensor) -> None:
-        like = self.like
-        if like is not None and (len(x), x.is_floating_point()) != (len(like), like.is_floating_point()):
-            raise DataError(
-                f"is {describe_value(x)}, the first of train is {describe_value(like)}: expected the same channels, "
-                "and uint8 or float "
-                "alike."
-            )
-
-    def _refuse_out_of_range(self, labels: Tensor) -> None:
-        classes = len(self.items.classes)
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DataError(
-                f"{self.split}: the Dataset's targets range from {int(labels.min())} to {int(labels.max())}: expected "
-                f"{classes} classes (0 to {classes - 1})."
-            )
+    if kinds is None:
+        return
+    if not isinstance(kinds, Mapping) or not all(isinstance(name, str) for pair in kinds.items() for name in pair):
+        raise ConfigError(f"modalities={kinds!r}: expected a modality by field, as in {{'wave': 'series'}}.")
+    for kind in kinds.values():
+        modalities.find(kind)

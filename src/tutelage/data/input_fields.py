@@ -1,8 +1,19 @@
-"""The description of one of several input fields."""
+"""The descriptions of one of several input fields."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from tutelage.data.scale import PIXELS, SourceScale
+
+
+@dataclass(frozen=True)
+class FieldForm:
+    """The form of one of several input fields, before it is measured."""
+
+    modality: str
+    size: tuple[int, ...]
+    source_scale: SourceScale = PIXELS
 
 
 @dataclass(frozen=True)
@@ -15,3 +26,4 @@ class InputField:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_names: tuple[str, ...] = ()
+    source_scale: SourceScale = PIXELS

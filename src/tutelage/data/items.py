@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.decode import to_tensor
-from tutelage.data.splits import IGNORE, Sample
+from tutelage.data.splits import IGNORE
 from tutelage.errors import ConfigError, DataError
 
 IMAGES = ("image", "img", "pixel_values", "inputs", "input", "x")
@@ -27,30 +27,60 @@ UNLABELLED = "backbone"
 
 @dataclass(frozen=True)
 class ItemReader:
-    """A reader of items: the task, its classes, and the two fields that are image and target.
+    """A reader of items: of their targets, and the two fields that are image and target.
 
     Every function here raises a DataError that begins with "is" or "has"; the caller prepends the split and the sample.
     """
 
-    task: str
-    classes: tuple[str, ...]
+    targets: TargetReader
     fields: tuple[Field, Field] | None = None
 
-    def sample(self, item: Any) -> Sample:
-        """Return the image (C, H, W), uint8 or float, and the target: the class, a mask (H, W), or None."""
-        if self.task == UNLABELLED:
+    @property
+    def is_certain(self) -> bool:
+        """True if labels that the Dataset knows without reading its items may take the place of a look at them."""
+        return self.targets.task == "classification"
+
+    def sample(self, item: Any) -> tuple[Tensor, Tensor | None]:
+        """Return the image (C, H, W), uint8 or float, and the target; None without labels."""
+        if self.targets.task == UNLABELLED:
             return to_image(image_of(item, self.fields)), None
         x, y = image_and_target(item, self.fields)
         pixels = to_image(x)
+        return pixels, self.targets.read(y, pixels)
+
+    def difference(self, x: Any, like: Any) -> str:
+        """Return how an image differs from the first of train, in words that begin with "is"; empty if it doesn't."""
+        if like is None or (len(x), x.is_floating_point()) == (len(like), like.is_floating_point()):
+            return ""
+        return (
+            f"is {describe_value(x)}, the first of train is {describe_value(like)}: expected the same channels, and "
+            "uint8 or float alike."
+        )
+
+
+@dataclass(frozen=True)
+class TargetReader:
+    """A reader of targets: the task, its classes or labels, and the number of values of a regression."""
+
+    task: str
+    classes: tuple[str, ...] = ()
+    values: int = 0
+
+    def read(self, y: Any, pixels: Tensor) -> Tensor:
+        """Return a target: the class, a mask (H, W) of these pixels, values (T,) or a set of labels (C,)."""
+        if self.task == "regression":
+            return to_values(y, self.values)
+        if self.task == "multi_label":
+            return to_label_set(y, self.classes)
         if self.task != "segmentation":
-            return pixels, self._in_range(to_label(y, self.classes))
+            return self._in_range(to_label(y, self.classes))
         mask = self._in_range(to_mask(y))
         if mask.shape[0] * pixels.shape[2] != mask.shape[1] * pixels.shape[1]:
             raise DataError(
                 f"has an image of {tuple(pixels.shape[1:])} and a mask of {tuple(mask.shape)}: expected masks of the "
                 "images' height and width."
             )
-        return pixels, mask
+        return mask
 
     def _in_range(self, y: Tensor) -> Tensor:
         labelled = y[y != IGNORE] if self.task == "segmentation" else y
@@ -102,13 +132,17 @@ def image_and_target(item: Any, fields: tuple[Field, Field] | None) -> tuple[Any
 
 
 def refuse_fields(fields: Any) -> None:
-    """Reject a value that doesn't name two fields.
+    """Reject a value that doesn't name two fields, or several inputs and a target.
 
     Raises: ConfigError.
     """
-    valid = isinstance(fields, tuple | list) and all(isinstance(f, Field) and not isinstance(f, bool) for f in fields)
-    if not valid or len(fields) != 2:
-        raise ConfigError(f"fields={fields!r}: expected two names or numbers, the image's and the target's.")
+    pair = fields if isinstance(fields, tuple | list) and len(fields) == 2 else (None, None)
+    inputs = pair[0] if isinstance(pair[0], tuple | list) and pair[0] else [pair[0]]
+    if not all(isinstance(f, Field) and not isinstance(f, bool) for f in (*inputs, pair[1])):
+        raise ConfigError(
+            f"fields={fields!r}: expected two names or numbers, the image's and the target's; a list in place of the "
+            "first names several inputs."
+        )
 
 
 def are_pixels(x: Any) -> bool:
@@ -175,7 +209,7 @@ def to_label(y: Any, classes: Sequence[str]) -> Tensor:
             known = ", ".join(map(repr, classes[:6])) + (", …" if len(classes) > 6 else "")
             raise DataError(f"has the label {y!r}: expected a class's number, or its name, one of {known}.")
         return torch.tensor(classes.index(y))
-    tensor = _tensor(y)
+    tensor = as_tensor(y)
     tensor = tensor.reshape(()) if tensor is not None and tensor.numel() == 1 and tensor.dim() == 1 else tensor
     if tensor is None or tensor.dim() or tensor.is_floating_point() or tensor.is_complex():
         raise DataError(f"has the target {describe_value(y)}: expected an integer class, or a class's name.")
@@ -185,7 +219,7 @@ def to_label(y: Any, classes: Sequence[str]) -> Tensor:
 def to_mask(y: Any) -> Tensor:
     """Convert a mask to (H, W) integers."""
     values = np.array(y) if hasattr(y, "convert") else y
-    tensor = _tensor(values)
+    tensor = as_tensor(values)
     if tensor is not None and tensor.dim() == 3:  # one channel, first or last
         tensor = tensor[0] if tensor.shape[0] == 1 else tensor[..., 0] if tensor.shape[2] == 1 else tensor
     if tensor is None or tensor.dim() != 2 or tensor.is_floating_point() or tensor.is_complex():
@@ -197,7 +231,32 @@ def to_mask(y: Any) -> Tensor:
     return tensor
 
 
-def _tensor(y: Any) -> Tensor | None:
+def to_values(y: Any, count: int) -> Tensor:
+    """Convert a number, or several, to (T,) float64."""
+    tensor = as_tensor(y)
+    if tensor is None or tensor.dim() > 1 or tensor.is_complex() or tensor.numel() != count:
+        raise DataError(f"has the target {describe_value(y)}: expected {count} number(s), as the first sample has.")
+    if not tensor.isfinite().all():
+        raise DataError(f"has the target {tensor.tolist()}: expected finite numbers.")
+    return tensor.double().reshape(count)
+
+
+def to_label_set(y: Any, classes: Sequence[str]) -> Tensor:
+    """Convert a set of labels to (C,) float32: 1, 0, or -1 where it isn't known."""
+    tensor = as_tensor(y)
+    if tensor is None or tensor.shape != (len(classes),) or tensor.is_complex():
+        raise DataError(f"has the target {describe_value(y)}: expected a number for each of {len(classes)} labels.")
+    values = tensor.float()
+    if not torch.isin(values, torch.tensor([-1.0, 0.0, 1.0])).all():
+        raise DataError(
+            f"has the target {tensor.tolist()}: expected 1 (has the label), 0 (hasn't), or -1 (not known) for each of "
+            f"{len(classes)} labels."
+        )
+    return values
+
+
+def as_tensor(y: Any) -> Tensor | None:
+    """Return a value as a tensor on the CPU; None for text and objects."""
     if isinstance(y, np.ndarray | np.generic) and y.dtype.kind == "u":
         y = y.astype(np.int64)  # torch supports few unsigned types
     try:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from tutelage.data.items import TARGETS, Field
+from tutelage.data.field_items import Fields
+from tutelage.data.items import TARGETS
 from tutelage.errors import ConfigError
 
 
 def class_names(
-    dataset: Any, classes: int | Sequence[str] | None, fields: tuple[Field, Field] | None = None
+    dataset: Any, classes: int | Sequence[str] | None, fields: Fields | None = None
 ) -> tuple[tuple[str, ...], tuple[str, ...] | None]:
     """Return the class names, and which of them are selected (None: all).
 
@@ -35,7 +36,7 @@ def class_names(
     return (dataset_names, names) if names != dataset_names and {*names} <= {*dataset_names} else (names, None)
 
 
-def dataset_class_names(dataset: Any, fields: tuple[Field, Field] | None = None) -> tuple[str, ...]:
+def dataset_class_names(dataset: Any, fields: Fields | None = None) -> tuple[str, ...]:
     """Return a Dataset's class names, as in torchvision (`classes`) or Hugging Face (`features`); () if it has none."""
     if isinstance(dataset, Subset):
         return dataset_class_names(dataset.dataset, fields)

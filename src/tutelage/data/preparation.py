@@ -16,7 +16,7 @@ from tutelage.data.batch_sampler import sample_per_class, stratified_permutation
 from tutelage.data.class_split import split_by_class
 from tutelage.data.data_module import DataModule
 from tutelage.data.grouping import refuse_shared_groups, split_groups
-from tutelage.data.input_fields import InputField
+from tutelage.data.input_fields import FieldForm, InputField
 from tutelage.data.modalities.base import Modality
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
@@ -51,7 +51,7 @@ class SourceData:
     """A source's data: its splits ("train" at least), settings that suit the data, and notes for the user.
 
     modality, target: as in DataModule. value_names: the names of the values, for a regression. input_names: of the
-    inputs' channels, such as a table's columns. fields: of samples with several inputs, the modality and size of each;
+    inputs' channels, such as a table's columns. fields: of samples with several inputs, the form of each;
     the first is what `modality` and `size` describe. encode: makes the inputs of train, val and test, if that needs
     statistics of train.
     """
@@ -68,7 +68,7 @@ class SourceData:
     target: str = "label"
     value_names: Sequence[str] = ()
     input_names: Sequence[str] = ()
-    fields: Mapping[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    fields: Mapping[str, FieldForm] = field(default_factory=dict)
     encode: Callable[[Split, Split, Split], EncodedSplits] | None = None
 
 
@@ -268,7 +268,7 @@ def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> Da
     _refuse_unlabelled_columns(name, source.columns, {"train": train, "val": validation, "test": test})
     scale = source.scale
     kind = modalities.find(source.modality)
-    fields = {name: _measured_field(train, name, *form) for name, form in source.fields.items()}
+    fields = {field: _measured_field(train, field, form) for field, form in source.fields.items()}
     first = next(iter(fields.values()), None)
     if scale.mean and scale.std:
         mean, std = scale.mean, scale.std
@@ -319,6 +319,6 @@ def _encoded(source: SourceData, train: Split, val: Split, test: Split) -> Encod
     return source.encode(train, val, test)
 
 
-def _measured_field(train: Split, name: str, modality: str, size: tuple[int, ...]) -> InputField:
-    mean, std = channel_mean_std(train, kind=modalities.find(modality), field_name=name)
-    return InputField(modality, len(mean), size, mean, std)
+def _measured_field(train: Split, name: str, form: FieldForm) -> InputField:
+    mean, std = channel_mean_std(train, kind=modalities.find(form.modality), field_name=name)
+    return InputField(form.modality, len(mean), form.size, mean, std, source_scale=form.source_scale)

@@ -226,7 +226,7 @@ class LazySplit(Split):
 
     @abstractmethod
     def item(self, number: int, augmentation: ViewSeed) -> Sample:
-        """Return one image (C, H, W) with its target.
+        """Return one image (C, H, W), or several inputs by name, with its target.
 
         Raises: DataError if it can't be read.
         """
@@ -255,7 +255,7 @@ class _Reader(Dataset[Any]):
     def __getitem__(self, number: int) -> Sample | DataError:
         try:
             x, y = self.samples.item(number, self.augmentation)
-            return self.augmentation.augment(x, number), y
+            return self.augmentation.augment(x, number) if isinstance(x, Tensor) else x, y
         except DataError as error:
             return error
 
@@ -264,8 +264,19 @@ def _stack(items: list[Any]) -> Sample | DataError:
     for item in items:
         if isinstance(item, DataError):
             return item
-    targets = [y for _, y in items if y is not None]
-    for shapes in ({tuple(x.shape) for x, _ in items}, {tuple(y.shape) for y in targets}):
-        if len(shapes) > 1:
-            return DataError(f"samples of different shapes {sorted(shapes)} in one batch: resize them to one size.")
-    return torch.stack([x for x, _ in items]), torch.stack(targets) if targets else None
+    targets, inputs = [y for _, y in items if y is not None], [x for x, _ in items]
+    try:
+        x = (
+            _stacked(inputs)
+            if isinstance(inputs[0], Tensor)
+            else {name: _stacked([x[name] for x in inputs]) for name in inputs[0]}
+        )
+        return x, _stacked(targets) if targets else None
+    except DataError as error:
+        return error
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    if len(shapes := {tuple(x.shape) for x in tensors}) > 1:
+        raise DataError(f"samples of different shapes {sorted(shapes)} in one batch: resize them to one size.")
+    return torch.stack(tensors)

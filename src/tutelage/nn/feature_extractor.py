@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
 from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
-from tutelage.structures import Batch, Inputs, Outputs, response_of
+from tutelage.structures import PART, Batch, Inputs, Outputs, part_of, response_of
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -29,14 +30,17 @@ class FeatureExtractor(nn.Module):
     Args:
         model: Any network; the hooks are removed by `close`. A compiled one is replaced by the model that was compiled.
         layers: Names of modules, as `tutelage layers MODEL` lists them: `NAME` for the output, `NAME:in` for the input;
-            `:map`, `:patches` or `:HxW+P` at the end converts tokens.
+            `:map`, `:patches` or `:HxW+P` at the end converts tokens; `@NAME` is a part of the model's output, where
+            that is a mapping.
+        view: The name of the batch's view that the model gets (`Batch.views`); empty: the inputs.
 
     Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, doesn't output a tensor, or its output is
     overwritten in place by a later operation.
     """
 
-    def __init__(self, model: nn.Module, layers: Sequence[str] = ()) -> None:
+    def __init__(self, model: nn.Module, layers: Sequence[str] = (), view: str = "") -> None:
         super().__init__()
+        self.view = view
         self.model = model = unwrap_compiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
@@ -45,6 +49,8 @@ class FeatureExtractor(nn.Module):
         modules = dict(model.named_modules())
         self.handles: list[Any] = []  # changes of the model that `close` removes
         for layer in self.layers:
+            if layer.startswith(PART):
+                continue
             name = module_name(layer)
             if name not in modules:
                 raise ModelError(unknown("layer", name, [n for n in modules if n]))
@@ -76,12 +82,26 @@ class FeatureExtractor(nn.Module):
         self.store.clear()
         self.capturing = True
         try:
-            response = compute_response(self.model, inputs)
-            features = {layer: convert_tokens(self._feature(layer), layer, self.model, inputs) for layer in self.layers}
+            raw = apply_model(self.model, inputs)
+            response = response_of(raw)
+            features = {
+                layer: to_float32(part_of(raw, layer.removeprefix(PART)))
+                if layer.startswith(PART)
+                else convert_tokens(self._feature(layer), layer, self.model, inputs)
+                for layer in self.layers
+            }
         finally:
             self.capturing = False
             self.store.clear()
         return Outputs(to_float32(response), features)
+
+    def select(self, batch: Batch) -> Batch:
+        """Return the batch with the inputs that the model gets."""
+        return replace(batch, inputs=batch.views[self.view]) if self.view else batch
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response to a batch."""
+        return compute_response(self, self.select(batch).inputs)
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:

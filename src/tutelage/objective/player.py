@@ -23,6 +23,12 @@ class Player(nn.Module):
 
     forward(batch, teacher_outputs) → {term: weighted scalar}; the teacher's outputs are computed outside.
 
+    Args:
+        model: the student.
+        terms: what it minimises.
+        task: the task of the run.
+        view: the name of the batch's view that the student gets (`Batch.views`); empty: the inputs.
+
     Example:
         >>> import torch
         >>> from tutelage import Batch, Classification, Frozen, KD, Player, Terms, models
@@ -36,9 +42,9 @@ class Player(nn.Module):
         ['ce', 'kd']
     """
 
-    def __init__(self, model: nn.Module, terms: Terms, task: Task) -> None:
+    def __init__(self, model: nn.Module, terms: Terms, task: Task, view: str = "") -> None:
         super().__init__()
-        self.student = FeatureExtractor(model)
+        self.student = FeatureExtractor(model, view=view)
         self.terms = terms
         self.task = task
         self.metadata: dict[str, Any] = {}
@@ -49,6 +55,7 @@ class Player(nn.Module):
         samples: the training set's size. provides: the inputs that the scheme adds to each batch.
         Raises: ModelError or ConfigError if what is compared depends on nothing trainable.
         """
+        batch = self.student.select(batch)
         profile = profile_model(self.student.model, batch)
         profile = replace(profile, response=self.task.response(profile.response, batch))
         self.terms.fit_kind(self.task.response_kind)
@@ -59,7 +66,9 @@ class Player(nn.Module):
 
     def set_captured_layers(self, captured: Sequence[str] = ()) -> None:
         """Capture the layers that its terms compare, and in addition `captured`."""
-        self.student = FeatureExtractor(self.student.close(), (*self.terms.layers("student"), *captured))
+        self.student = FeatureExtractor(
+            self.student.close(), (*self.terms.layers("student"), *captured), self.student.view
+        )
 
     def teacher_layers(self) -> tuple[str, ...]:
         """Return the teacher's layers that it requires."""
@@ -67,7 +76,7 @@ class Player(nn.Module):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """Return the student's outputs, with the features that its terms compare."""
-        student_outputs = self.student(batch.inputs)
+        student_outputs = self.student(self.student.select(batch).inputs)
         return Outputs(self.task.response(student_outputs.response, batch), student_outputs.features, self.metadata)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
@@ -89,7 +98,8 @@ class Player(nn.Module):
     def compare(self, student_outputs: Outputs, teacher_outputs: Outputs | None, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of both outputs, in float32 also under autocast."""
         with torch.autocast(student_outputs.response.device.type, enabled=False):
-            return self.terms(student_outputs, teacher_outputs, batch, self.task.stream_mask(batch))
+            seen = self.student.select(batch)
+            return self.terms(student_outputs, teacher_outputs, seen, self.task.stream_mask(seen))
 
     def optimised_modules(self) -> dict[str, nn.Module]:
         """Return the modules that get an optimiser each, by name."""
@@ -122,7 +132,7 @@ def refuse_single_sample(students: Mapping[str, FeatureExtractor], batch: Batch,
     for name, student in students.items():
         try:
             with torch.no_grad():
-                apply_model(copy.deepcopy(student.model).train(), first_samples(batch.inputs, 1))
+                apply_model(copy.deepcopy(student.model).train(), first_samples(student.select(batch).inputs, 1))
         except ValueError as error:
             raise ConfigError(
                 f"batch_size: one sample a batch and process, and {name} has a norm over the batch ({error}); use 2 "

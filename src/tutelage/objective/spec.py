@@ -27,6 +27,7 @@ TERM_OPTIONS = (
     "samples",
     "task_loss_weight",
     "stream",
+    "part",
 )
 """The options of a term, in addition to its loss's."""
 
@@ -73,6 +74,7 @@ def term_spec(term: Term) -> dict[str, Any]:
     wiring = {
         "warmup": term.warmup,
         "gather": term.gather or None,
+        "part": term.part,
         "stream": term.stream if term.stream != term.default_stream else None,
         "task_loss_weight": term.task_loss_weight if term.task_loss_weight != term.loss.task_loss_weight else None,
         "connector": term.request.connector if term.request.connector != term.loss.connector else None,

@@ -15,13 +15,13 @@ from tutelage.errors import ConfigError, unknown
 from tutelage.losses.base import Loss, LossValues
 from tutelage.nn import connectors
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.objective import multitask
+from tutelage.objective import multitask, parts
 from tutelage.objective.pairing import layer_list
 from tutelage.objective.reduction import mean, multiply
 from tutelage.objective.wiring import Wiring, WiringRequest, available_inputs, wire
 from tutelage.policies.base import SampleWeight, Schedule, ScheduledTemperature, Temperature, Weight
 from tutelage.policies.parsing import parse_policy
-from tutelage.structures import Batch, Outputs
+from tutelage.structures import PART, Batch, Outputs
 from tutelage.utils.dataclass_module import DataclassModule
 from tutelage.utils.distributed import all_gather_samples, count_samples
 from tutelage.utils.options import CheckedArguments, EpochsOrZero, Layers, NonNegative, Number
@@ -40,7 +40,8 @@ class Term(CheckedArguments, nn.Module):
     whether the loss gets the samples of all processes at once, for losses that compare samples with each other.
     task_loss_weight: the weight of the task's own loss where the method doesn't name one; None takes the paper's.
     stream: the only stream of the training data whose samples it compares (data={labelled: …, unlabelled: …}); None:
-    all, or the labelled one if the loss uses targets.
+    all, or the labelled one if the loss uses targets. part: the name of the part of both models' outputs that the loss
+    compares, where these are mappings (`{"logits": …, "embedding": …}`); None: their responses.
     A loss of responses compares layers if some are named; a dense one, the last maps if responses have no positions.
 
     Example:
@@ -63,6 +64,7 @@ class Term(CheckedArguments, nn.Module):
         samples: SampleWeight | Mapping[str, Any] | None = None,
         task_loss_weight: NonNegative | None = None,
         stream: str | None = None,
+        part: str | None = None,
     ) -> None:
         super().__init__()
         self.loss = loss
@@ -81,9 +83,11 @@ class Term(CheckedArguments, nn.Module):
         self.stream = self.default_stream if stream is None else stream
         if self.stream != LABELLED and any("targets" in part.required_inputs() for part in self.loss_inputs):
             raise ConfigError(f"stream={stream} has no targets, which {type(loss).__name__} requires: remove stream.")
+        self.part = part
+        layers = {"student": layer_list(student), "teacher": layer_list(teacher)}
         self.request = WiringRequest(
-            loss.compares,
-            {"student": layer_list(student), "teacher": layer_list(teacher)},
+            loss.compares if part is None else parts.kind_of_part(loss, part, layers),
+            layers,
             connector if connector is not None else loss.connector,
         )
         if isinstance(self.request.connector, str) and self.request.connector:
@@ -92,6 +96,8 @@ class Term(CheckedArguments, nn.Module):
         builds = {type(part).build for part in (loss, *self.policies().values())}
         nothing_to_build = builds <= {Loss.build, Temperature.build, SampleWeight.build}
         self.wiring = Wiring("response") if loss.compares == "response" and nothing_to_build else None
+        if self.wiring is not None and part is not None:
+            self.wiring = parts.with_part(self.wiring, part)
 
     def wire(
         self,
@@ -107,6 +113,23 @@ class Term(CheckedArguments, nn.Module):
         samples: the training set's size. provides: the inputs that the scheme adds to each batch. request: what to
         compare, if it isn't what the term's options request.
         """
+        if self.part is None:
+            self._wire(student, teacher, batch, samples, provides, request)
+            return
+        student, teacher = parts.profiles_of_part(self.loss, self.part, student, teacher)
+        self._wire(student, teacher, replace(batch, columns=()), samples, provides, None)
+        assert self.wiring is not None
+        self.wiring = parts.with_part(self.wiring, self.part, student, teacher)
+
+    def _wire(
+        self,
+        student: ModelProfile,
+        teacher: ModelProfile | None,
+        batch: Batch,
+        samples: int,
+        provides: Iterable[str],
+        request: WiringRequest | None,
+    ) -> None:
         policies = list(self.policies().values())
         self.wiring = wire(self.loss, policies, request or self.request, student, teacher, batch, provides)
         if teacher is None or self.wiring.compares == "response":
@@ -260,6 +283,7 @@ class Term(CheckedArguments, nn.Module):
             student, teacher, loss_kwargs, mask = all_gather_samples(
                 [student, teacher, loss_kwargs, mask], count_samples(student)
             )
+        mask = mask if self.part is None else None  # it is of the response's positions
         if mask is not None and self.loss.maskable:
             student, teacher, loss_kwargs = (
                 multitask.select_positions(side, mask) for side in (student, teacher, loss_kwargs)
@@ -295,7 +319,9 @@ class Term(CheckedArguments, nn.Module):
         return {"teacher_head_logits": connectors.head_logits([wiring.to_vector(x) for x in features], heads)}
 
     def _side(self, side: str, outputs: ModelProfile | Outputs) -> Any:
-        """Return a side's response, or the list of its members' if the loss takes such."""
+        """Return a side's response or part, or the list of its members' responses if the loss takes such."""
+        if self.part is not None and isinstance(outputs, Outputs):
+            return outputs[PART + self.part]
         if side not in self.loss.list_inputs:
             return outputs.response
         members = outputs.member_outputs if isinstance(outputs, Outputs) else outputs.member_profiles

@@ -157,7 +157,8 @@ class Terms(nn.ModuleDict):
             if kind in ("embedding", "features"):  # features have a size of their own in each network
                 term.compare_responses(term.request.connector if kind == "features" else "")
             kinds = term.loss.response_kinds
-            compares_responses = term.loss.compares == "response" and not any(term.request.layers.values())
+            other = any(term.request.layers.values()) or term.part is not None
+            compares_responses = term.loss.compares == "response" and not other
             if compares_responses and kinds and kind not in kinds:
                 raise ConfigError(
                     f"term {name!r}: {type(term.loss).__name__} compares {' or '.join(kinds)}, and this task's outputs "

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from tutelage.config.keys import Keys
 from tutelage.data.data_module import DataModule
+from tutelage.data.field_items import Fields
 from tutelage.data.from_datasets import DatasetSource
-from tutelage.data.items import Field, describe_value
+from tutelage.data.items import describe_value
 from tutelage.errors import ConfigError
 from tutelage.losses.base import Loss, LossSum
 from tutelage.models.estimators.other import wrap
@@ -32,7 +33,8 @@ class RunKeys(Keys, total=False):
     mean: Numbers | None
     std: Numbers | None
     normalised: bool | tuple[Numbers, Numbers] | None
-    fields: tuple[Field, Field] | None
+    fields: Fields | None
+    modalities: Mapping[str, str] | None
 
 
 def separate_objects(
@@ -152,7 +154,7 @@ def _is_part(item: Any) -> bool:
     return isinstance(item, Loss | LossSum | Term)
 
 
-DATASET_OPTIONS = ("classes", "mean", "std", "normalised", "fields")
+DATASET_OPTIONS = ("classes", "mean", "std", "normalised", "fields", "modalities")
 """The options of Datasets."""
 
 SPLITS = {1: ("train",), 2: ("train", "test"), 3: ("train", "val", "test")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tutelage import data as datasets
@@ -105,9 +105,9 @@ def _target_of_task(config: Config) -> str:
     return "" if name == "auto" else str(registry.find_entry("tasks", name).load().target)
 
 
-def with_teacher_views(data: DataModule, config: Config) -> DataModule:
-    """Return the data, whose batches have the views of the configuration's teachers that see other inputs."""
-    return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()])
+def with_teacher_views(data: DataModule, config: Config, peers: Sequence[DataModule] = ()) -> DataModule:
+    """Return the data, whose batches have the views of the configuration's teachers, and of peers, of other inputs."""
+    return with_views(data, [view_inputs(data, teacher.teacher_inputs) for teacher in config.each_teacher()] + [*peers])
 
 
 def _loaded(config: Config, provided: DataModule | DatasetSource | None) -> DataModule:

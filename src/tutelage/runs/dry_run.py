@@ -96,7 +96,7 @@ def _check_classes(scheme: Scheme, batch: Batch, context: RunSchemeContext) -> N
     """Refuse a student whose outputs don't fit the task and its data."""
     data, task, student_name = context.inputs.data, context.inputs.task, context.config.student
     for name, student in scheme.students().items():
-        response = task.response(run_once(student.model, batch.inputs).response, batch)
+        response = task.response(run_once(student.model, student.select(batch).inputs).response, batch)
         refuse_other_outputs(response, data, task, f"student={context.names.get(name, student_name)}")
 
 

@@ -60,27 +60,29 @@ def write_phase_folder(
     names: Mapping[str, str],
     batch_size: int,
     more: Mapping[str, Any] | None = None,
+    views: Mapping[str, DataModule] | None = None,
 ) -> None:
     """Evaluate on the test split and write the phase's folder; phase.json is written last and marks it as done.
 
     names: the students' models; the first one's also for those that aren't named. A network whose outputs don't fit the
-    task has no figures. more: further entries of phase.json.
+    task has no figures. more: further entries of phase.json. views: the data of students with other inputs, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     student, name = next(iter(students.values())), next(iter(names.values()))
-    terms = None if scheme is None else scheme.method_terms()
+    by_student = {other: (views or {}).get(other, data) for other in students}
+    data, terms = next(iter(by_student.values())), None if scheme is None else scheme.method_terms()
     evaluation = evaluate_split(student, data, task, "test", batch_size) if fits_task(student, data, task) else None
     if evaluation is not None and scheme is not None and task.evaluation_loss() is None:
         evaluation.values |= _evaluate_losses(scheme, data, batch_size, student)
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):
             file = "model.safetensors" if number == 0 else f"{peer}.safetensors"
-            save_network(folder / file, network, names.get(peer, name), data, task)
+            save_network(folder / file, network, names.get(peer, name), by_student[peer], task)
     if evaluation is not None:
         _write_arrays(folder, evaluation)
         if data.target == "mask":
             examples.write_masks(folder / "masks.npz", as_network(student), data, task)
-    others = _others(students, names, data, task, batch_size)
+    others = _others(students, names, by_student, task, batch_size)
     phase_json = {
         "name": phase.name,
         "role": phase.role,
@@ -102,16 +104,20 @@ def write_phase_folder(
 
 
 def _others(
-    students: Mapping[str, nn.Module], names: Mapping[str, str], data: DataModule, task: Task, batch_size: int
+    students: Mapping[str, nn.Module],
+    names: Mapping[str, str],
+    data: Mapping[str, DataModule],
+    task: Task,
+    batch_size: int,
 ) -> dict[str, dict[str, Any]]:
     """Return the entries of the students after the first."""
     first = next(iter(names.values()))
     return {
         other: {
             "model": names.get(other, first),
-            "figures": evaluate_split(network, data, task, "test", batch_size).values,
+            "figures": evaluate_split(network, data[other], task, "test", batch_size).values,
             "parameters": sum(p.numel() for p in network.parameters()),
-            "macs": macs(network, data),
+            "macs": macs(network, data[other]),
         }
         for other, network in list(students.items())[1:]
     }

@@ -215,7 +215,7 @@ def _try(run: Run, trial: Trial) -> None:
     scheme.train()
     if run.config.recompute:
         for student in scheme.students().values():
-            enable_checkpointing(student, batch.inputs)
+            enable_checkpointing(student, student.select(batch).inputs)
     norms = gradient_norms(scheme, batch, 0)
     if scheme.balance(norms):
         norms = gradient_norms(scheme, batch, 0)

@@ -152,7 +152,16 @@ class Run:
         if self.fabric.is_global_zero:
             size = settings.batch_size // settings.devices
             write_phase_folder(
-                phase, folder, students, scheme, trainer, context.data, context.task, context.names, size
+                phase,
+                folder,
+                students,
+                scheme,
+                trainer,
+                context.data,
+                context.task,
+                context.names,
+                size,
+                views=context.views,
             )
             checkpoint.remove_old(folder / "checkpoints", kept=1 if phase.role in RESUMABLE_ROLES else 0)
         self.fabric.barrier()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -14,6 +16,7 @@ from tutelage.config.kinds import ExtraStudent
 from tutelage.config.methods import term_specs
 from tutelage.config.schema import Config
 from tutelage.data.data_module import DataModule
+from tutelage.data.input_views import view_key
 from tutelage.data.preparation import split_off
 from tutelage.errors import ConfigError
 from tutelage.objective.player import Player
@@ -36,7 +39,8 @@ from tutelage.utils import registry
 class RunSchemeContext:
     """Builds the networks, terms and teacher of a scheme in one phase of a run.
 
-    names: the models of the networks that it has built, by player.
+    names: the models of the networks that it has built, by player. views: the data of those with other inputs than the
+    first.
     """
 
     def __init__(self, builder: RunBuilder, phase: Phase) -> None:
@@ -53,6 +57,7 @@ class RunSchemeContext:
         self.task: Task = self.inputs.task
         self.seed = phase.seed
         self.names: dict[str, str] = {}
+        self.views: dict[str, DataModule] = {}
         self._first_network: LoadedNetwork | None = None
 
     @property
@@ -65,7 +70,7 @@ class RunSchemeContext:
         """The run's data, normalised as the first network expects it, with the views of teachers of other inputs."""
         assert self._first_network is not None, "a scheme builds its first network before it reads the data"
         data = self.networks.with_normalisation_of(self._first_network, self.inputs.data_with(self.config))
-        return with_teacher_views(data, self.config)
+        return with_teacher_views(data, self.config, [*self.views.values()])
 
     def hold_out(self, share: float) -> DataModule:
         """Take a stratified share of the training samples out of the data; return the data with those for training."""
@@ -81,10 +86,27 @@ class RunSchemeContext:
     def network(self, number: int = 0, player: str = "student") -> nn.Module:
         """Return a new network: the student, or one of several peers by number.
 
-        Raises: ConfigError if it expects another normalisation than the first one.
+        Raises: ConfigError if it expects another normalisation than the first one, or other inputs.
         """
         peer = self.config.each_peer[number]
+        if peer["inputs"] != self.config.student_inputs:
+            raise ConfigError(
+                f"peers: {peer['model']} gets {peer['inputs']}, and scheme={self.config.scheme_name} gives all peers "
+                "the same inputs: use scheme=mutual or codistillation, or one `inputs` for all."
+            )
         return self._network(peer["model"], player, peer["weights"])
+
+    def _viewing_player(self, peer: Mapping[str, Any], player: str) -> Player:
+        """Return the player of a peer with inputs of its own, as it expects them normalised."""
+        loader = self.run_builder.for_column(self.phase.overrides.get("column")).for_view(peer["inputs"]).networks
+        name, classes = peer["model"], self.config.classes
+        network = loader.network(name, peer["weights"], None, self.phase.number, classes=classes)
+        seen = loader.with_normalisation_of(network, loader.inputs.data_with(self.config))
+        for other in self.views.values():
+            if view_key(other) == view_key(seen) and (other.mean, other.std) != (seen.mean, seen.std):
+                raise ConfigError(f"peers: {name} expects {view_key(seen)} normalised differently from another peer.")
+        self.names[player], self.views[player] = str(name), seen
+        return Player(network.model, self.terms(), self.task, view_key(seen))
 
     def _network(self, name: str | None, player: str, weights: str | None = None, seed: int | None = None) -> nn.Module:
         if seed is not None:
@@ -113,6 +135,9 @@ class RunSchemeContext:
 
     def player(self, number: int = 0, player: str = "student") -> Player:
         """Return a player: a new network with the method's terms."""
+        peer = self.config.each_peer[number]
+        if peer["inputs"] != self.config.student_inputs:
+            return self._viewing_player(peer, player)
         return Player(self.network(number, player), self.terms(), self.task)
 
     def terms(self, add_task_loss: bool = True) -> Terms:

@@ -35,7 +35,10 @@ class Codistillation(Scheme):
         self.players = nn.ModuleDict(peers)
         self.peers = dict(peers)
         self.copies = nn.ModuleDict(
-            {name: Frozen(copy.deepcopy(peer.student.model), peer.task) for name, peer in peers.items()}
+            {
+                name: Frozen(copy.deepcopy(peer.student.model), peer.task, view=peer.student.view)
+                for name, peer in peers.items()
+            }
         )
         self.every = every
 

@@ -59,7 +59,7 @@ class Peers(nn.Module):
 
 def wire_peers(players: Sequence[Player], batch: Batch, samples: int, provides: Sequence[str] = ()) -> None:
     """Wire each player's terms to its neighbour, and let it capture the layers that the others' terms compare."""
-    profiles = [profile_model(player.student.model, batch) for player in players]
+    profiles = [profile_model(player.student.model, player.student.select(batch)) for player in players]
     for i, player in enumerate(players):
         others = profiles[:i] + profiles[i + 1 :]
         player.wire(replace(profiles[i - 1], member_profiles=others), batch, samples, provides)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError
 from tutelage.nn.model_profile import ModelProfile
-from tutelage.structures import Batch, Outputs
+from tutelage.structures import PART, Batch, Outputs
 from tutelage.teachers.base import Teacher
 
 Average = Literal["logits", "probabilities"]
@@ -119,6 +119,9 @@ def join_profiles(profiles: Sequence[ModelProfile], response: Tensor) -> ModelPr
     """Return several profiles as one with this response, each one's layers under its number."""
 
     def feature(layer: str) -> Tensor:
+        if layer.startswith(PART):
+            part = layer.removeprefix(PART)
+            raise ConfigError(f"part={part}: several teachers have no part in common: use one teacher, or responses.")
         member, _, name = layer.partition(".")
         return profiles[int(member)].feature(name)
 

@@ -194,7 +194,7 @@ def prepare(
         meta_copies = {name: fsdp.meta_copy(student) for name, student in students.items()}
     if settings.recompute:
         for student in students.values():  # after the averages were copied from them
-            enable_checkpointing(student, example.inputs)
+            enable_checkpointing(student, student.select(example).inputs)
     if settings.compile:
         for extractor in (m for m in scheme.modules() if isinstance(m, FeatureExtractor)):
             extractor.compile()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data import label_sets, modalities, multitask_targets
+from tutelage.data.input_fields import FieldForm
 from tutelage.data.listing import to_path
 from tutelage.data.preparation import SourceData, multi_task_data, read_class_lists
 from tutelage.data.splits import InMemorySplit
@@ -61,7 +62,7 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     augment = ("shift" if shape[0] == 1 else "crop-flip") if modality == "image" else "none"
     if size is not None and modality != "image":
         raise DataError(f"{plain(path)}: size={size}: only images are resized, and this is {modality} data.")
-    fields = {name: (_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names}
+    fields = {name: FieldForm(_modality(name, arrays), tuple(by_field[name]["train"].shape[2:])) for name in names}
     form: dict[str, Any] = {"size": size or shape[1:], "augment": augment}
     more: dict[str, Any] = {"modality": modality, "fields": fields if len(names) > 1 else {}}
     if label_sets.NAMES_KEY in arrays:
