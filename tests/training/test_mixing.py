@@ -165,7 +165,12 @@ def test_peers_and_accumulated_gradients_train_on_mixtures():
             "scheme=last_batch, with these options, makes up its",
         ),
         (
-            {"scheme": {"name": "together", "own_views": True}, "method": "ce+dml", "teacher": None},
+            {
+                "scheme": {"name": "together", "own_views": True},
+                "method": "ce+kdcl",
+                "teacher": None,
+                "augment": "shift",
+            },
             "scheme=together, with",
         ),
         ({"data": {"labelled": "digits", "unlabelled": "digits"}}, "has the streams labelled, unlabelled"),
