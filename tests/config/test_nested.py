@@ -47,7 +47,10 @@ def test_a_student_and_its_peers_have_models_and_weights():
     assert (config.student, config.student_weights) == ("cnn4", "a.pt")
     peers = ["cnn4", {"model": "cnn8", "weights": "b.pt"}]
     config = check({"data": "digits", "method": "dml", "peers": peers, "student_weights": "c.pt"})
-    assert config.each_peer == [{"model": "cnn4", "weights": "c.pt"}, {"model": "cnn8", "weights": "b.pt"}]
+    assert config.each_peer == [
+        {"model": "cnn4", "weights": "c.pt", "inputs": None},
+        {"model": "cnn8", "weights": "b.pt", "inputs": None},
+    ]
     assert config.student == "cnn4"  # the first is compared and exported
 
 
