@@ -93,10 +93,10 @@ def studies(args: argparse.Namespace) -> list[Study]:
     return [
         Study("FSDD: from spectrograms to waveforms", spoken, "conv1d-4-32", "conv1d-4-4", picture, sound, methods,
               12, 12, shift),
-        Study("FSDD: from waveforms to spectrograms", spoken, "conv1d-4-16", "conv1d-2-8", sound, picture, methods,
-              12, 12, shift),
+        Study("FSDD: from waveforms to spectrograms", spoken, "conv1d-4-4", "conv1d-2-8", sound, picture,
+              ("kd", "pkt"), 12, 12, shift),
         Study("EuroSAT: from 32 to 16 pixels", f"folder:{args.eurosat}", "resnet8", "cnn16", {}, {"size": 16},
-              ("kd", "dkd", "rkd"), 20, 12, {"size": 32}),
+              ("kd", "dkd"), 20, 12, {"size": 32}),
     ]  # fmt: skip
 
 
