@@ -38,7 +38,7 @@ def table(folder: Path) -> str:
     folder.mkdir(parents=True)
     rows = ["age,rooms,town,price"]
     for age, rooms, town in random.normal(size=(1200, 3)):
-        rows.append(f"{age:.4f},{rooms:.4f},{('north', 'south')[town > 0]},{3 * age * rooms + 2 * (town > 0):.4f}")
+        rows.append(f"{age:.4f},{rooms:.4f},{('north', 'south')[int(town > 0)]},{3 * age * rooms + 2 * (town > 0):.4f}")
     (folder / "houses.csv").write_text("\n".join(rows), encoding="utf-8")
     return f"csv:{folder / 'houses.csv'}"
 
