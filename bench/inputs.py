@@ -6,7 +6,7 @@ FSDD's recordings (DIGIT_SPEAKER_INDEX.wav, 8 kHz) become a .npz of two series, 
 groups are the speakers: three to train on, one for validation, two to test. A teacher of spectrograms teaches students
 of waveforms, and the other way round. EuroSAT's teacher gets images of 32 pixels, its students 16. There is one teacher
 in each part; every run has its own folder below --out; finished runs are reused, unfinished ones resumed. Metrics are
-those of the last epoch on the test split; written to results/inputs.md.
+those of the last epoch on the test split; written to inputs.md below --out.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from real import markdown, rows, run, slug
 
 SPEAKERS = {"train": ("george", "jackson", "lucas"), "val": ("nicolas",), "test": ("theo", "yweweler")}
 SAMPLES, WINDOW, BANDS, RATE = 4096, 256, 32, 8000
-RESULTS = Path(__file__).parent / "results" / "inputs.md"
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,6 @@ def main() -> None:
     parser.add_argument("--eurosat", type=Path, required=True, help="folder with train/CLASS and test/CLASS")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=RESULTS)
     args, start = parser.parse_args(), time.time()
     torch.set_num_threads(1)
     lines = [
@@ -156,7 +154,7 @@ def main() -> None:
         "",
         f"torch {torch.__version__}; {time.time() - start:.0f} s.",
     ]
-    args.results.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (args.out / "inputs.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 
