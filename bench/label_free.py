@@ -50,14 +50,13 @@ from tutelage.utils.intervals import confidence_interval
 
 BATCH, SIDE, SMALL = 64, 64, 32
 TEACHER, STUDENT = "resnet10t", "test_resnet"
-LR, EPOCHS, SHORT = 1e-3, 8, 2
+LR, EPOCHS, SHORT = 1e-3, 6, 2
 TEACHER_EPOCHS, QUEUE, SEEDS = 15, 1024, range(3)
 METHODS: list[Any] = [
     "embedding_cosine",
     "patch_cosine",
     "embedding_cosine+patch_cosine",
     {"name": "seed", "size": QUEUE},
-    {"name": "compress", "size": QUEUE},
     {"name": "lightly_queue", "size": QUEUE},
 ]
 TIMED = (METHODS[0], METHODS[-1])

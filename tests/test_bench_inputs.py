@@ -111,3 +111,18 @@ def test_the_tiny_runs_have_a_configuration_and_data(script: Any, tmp_path: Path
 def test_a_cached_teacher_teaches_what_the_live_one_does(task: str, script: Any, tmp_path: Path) -> None:
     largest, _ = script("cache_tasks").difference(task, tmp_path)
     assert largest <= 1e-6
+
+
+def test_a_row_of_ranking_has_recall_and_the_gain_over_the_student_alone(script: Any) -> None:
+    row = script("ranking").row
+    assert row("alone", [0.5, 0.6], None, [0.7, 0.7]).startswith("| alone | 55.00 ± ")
+    cells = row("rrd", [0.6, 0.7], [0.5, 0.6], [0.7, 0.7]).split(" | ")
+    assert cells[2] == "70.00 ± 0.00"
+    assert cells[3:] == ["+10.00 ± 0.00", "beats |"]
+
+
+def test_a_row_without_labels_has_both_accuracies_by_seed(script: Any) -> None:
+    label_free = script("label_free")
+    lines = label_free.table([label_free.Row("x", [(0.5, 0.6), (0.5, 0.8)], 0.25)]).splitlines()
+    assert lines[-1].startswith("| x | 50.00 ± 0.00 | 70.00 ± ")
+    assert lines[-1].endswith("| 250 |")
