@@ -84,8 +84,8 @@ def keys_of(task: str, folder: Path) -> dict[str, Any]:
     """Return the keys of a task's run, whose data is written below a folder."""
     if task == DIGITS:
         return KEYS | FIXED
-    keys = {"batch_size": 32, "epochs": 10} | TASKS[task](folder) | FIXED
-    return keys if "teacher_weights" in keys else {"teacher_epochs": 10} | keys
+    keys = {"batch_size": 32, "epochs": 6} | TASKS[task](folder) | FIXED
+    return keys if "teacher_weights" in keys else {"teacher_epochs": 6} | keys
 
 
 def survives(task: str, kills: int, moments: random.Random) -> bool:

@@ -6,7 +6,8 @@
 The folder's training images are used without their labels; the labels judge the backbones (k-NN, k = 20, and a logistic
 regression). The teacher is trained on them first, with their labels, since published weights of such a size aren't at
 hand. LightlyTrain runs as a program of its own, in the environment of PYTHON (pip
-install lightly-train); nothing of it is imported here. The table is written to label_free.md below --out.
+install lightly-train); nothing of it is imported here. It takes DINO's teachers only: the function that creates them is
+replaced by one that creates the same teacher. The table is written to label_free.md below --out.
 """
 
 from __future__ import annotations
@@ -63,8 +64,20 @@ TIMED = (METHODS[0], METHODS[-1])
 NORMALISATION = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 LIGHTLY = """
-import json, resource, sys, lightly_train
+import json, resource, sys, lightly_train, timm, torch
+from lightly_train._methods.distillation import distillation
+
 keys = json.loads(sys.argv[1])
+
+
+def get_teacher(teacher_name, num_input_channels, teacher_weights):
+    teacher = timm.create_model(teacher_name.removeprefix("timm/"), num_classes=0).eval().requires_grad_(False)
+    teacher.load_state_dict(torch.load(teacher_weights, weights_only=True))
+    teacher.embed_dim = teacher.num_features
+    return teacher
+
+
+distillation.get_teacher = get_teacher
 if __name__ == "__main__":
     lightly_train.pretrain(**keys)
     print("SECONDS", sum(resource.getrusage(resource.RUSAGE_SELF)[:2]))
@@ -177,11 +190,13 @@ def write_pictures(folder: Path, pictures: Path) -> Path:
 
 def train_teacher(folder: Path, work: Path) -> dict[str, torch.Tensor]:
     """Train the teacher with labels, and write its weights without the classifier as teacher.pt."""
-    run = tutelage.train(
-        f"timm:{TEACHER}", data=f"folder:{folder}", size=SMALL, epochs=TEACHER_EPOCHS, batch_size=BATCH, device="cpu",
-        out=str(work / "teacher"), progress=False,
-    )  # fmt: skip
-    state = {k: x for k, x in load_file(run.folder / "student.safetensors").items() if not k.startswith("fc.")}
+    file = work / "teacher" / "student.safetensors"
+    if not file.exists():
+        tutelage.train(
+            f"timm:{TEACHER}", data=f"folder:{folder}", size=SMALL, epochs=TEACHER_EPOCHS, batch_size=BATCH,
+            device="cpu", out=str(file.parent), progress=False,
+        )  # fmt: skip
+    state = {name: x for name, x in load_file(file).items() if not name.startswith("fc.")}
     torch.save(state, work / "teacher.pt")
     return state
 
