@@ -1,6 +1,8 @@
 """Compare methods of ranking distillation: one teacher, a student alone, and that student taught by each method.
 
     python bench/ranking.py --data letor:PATH --out runs/ranking epochs=5 batch_size=64
+    python bench/clicks.py clicks.csv
+    python bench/ranking.py --data interactions:clicks.csv --teacher gru32-300 --student gru4-300 --out runs/clicks
 
 Writes ranking.md below --out; runs are kept there, as in bench/real.py. Gains are over the student alone, paired by
 seed.
@@ -37,15 +39,15 @@ METHODS = (
 )
 
 
-def random_order(folder: Path) -> float:
-    """Return the expected NDCG@10 of the test documents in random order, from a run's folder."""
-    figures: dict[str, float] = json.loads((folder / "student-0" / "phase.json").read_text(encoding="utf-8"))["figures"]
-    return figures["random_ndcg@10"]
+def figures(folder: Path, name: str) -> list[float]:
+    """Return a figure of the test documents for each seed, from a run's folder."""
+    phases = sorted(folder.glob("student-*/phase.json"))
+    return [json.loads(path.read_text(encoding="utf-8"))["figures"][name] for path in phases]
 
 
-def row(name: str, values: list[float], alone: list[float] | None) -> str:
+def row(name: str, values: list[float], alone: list[float] | None, recalls: list[float]) -> str:
     """Return a line of the table."""
-    cells = [name, percent(sum(values) / len(values), confidence_interval(values))]
+    cells = [name, *(percent(sum(x) / len(x), confidence_interval(x)) if x else "" for x in (values, recalls))]
     if alone is None:
         return f"| {' | '.join(cells)} | | |"
     gains = [value - baseline for value, baseline in zip(values, alone, strict=True)]
@@ -70,10 +72,9 @@ def main() -> None:
     teacher = run(out / "teacher", args.teacher, None, keys | {"seeds": 1})["student"]
     alone = run(out / "alone", args.student, None, keys)["student"]
     taught = keys | {"teacher": str(out / "teacher")}
-    results = {
-        method: run(out / re.sub(r"\W+", "-", method), args.student, method, taught)["student"]["values"]
-        for method in args.methods
-    }
+    folders = {method: out / re.sub(r"\W+", "-", method) for method in args.methods}
+    results = {name: run(folder, args.student, name, taught)["student"]["values"] for name, folder in folders.items()}
+    recalls = {name: figures(folder, "recall@10") for name, folder in folders.items()}
     text = "\n".join(
         [
             f"# Ranking distillation: {args.data.partition(':')[0]}:{Path(args.data.partition(':')[2]).name}",
@@ -81,12 +82,12 @@ def main() -> None:
             f"{args.teacher} ({teacher['parameters']:,} parameters) teaches {args.student} ({alone['parameters']:,}); "
             f"mean ± half of the 95 % interval over {args.seeds} seeds of the student, one teacher; test split.",
             "",
-            "| model | NDCG@10, % | gain over alone, points | verdict |",
-            "|---|---:|---:|---|",
-            row("random order", [random_order(out / "teacher")], None),
-            row("teacher", teacher["values"], None),
-            row("student alone", alone["values"], None),
-            *(row(f"`{name}`", values, alone["values"]) for name, values in results.items()),
+            "| model | NDCG@10, % | recall@10, % | gain of NDCG@10 over alone, points | verdict |",
+            "|---|---:|---:|---:|---|",
+            row("random order", figures(out / "teacher", "random_ndcg@10"), None, []),
+            row("teacher", teacher["values"], None, figures(out / "teacher", "recall@10")),
+            row("student alone", alone["values"], None, figures(out / "alone", "recall@10")),
+            *(row(f"`{name}`", values, alone["values"], recalls[name]) for name, values in results.items()),
             "",
             f"    {shlex.join(['python', *sys.argv])}",
             "",

@@ -201,7 +201,7 @@ def percent(value: float, bounds: tuple[float, float] | None, sign: str = "") ->
 
 def plain_number(value: float, bounds: tuple[float, float] | None, sign: str = "") -> str:
     """Return a number in its own unit, ± half of its interval."""
-    half = f" ± {(bounds[1] - bounds[0]) / 2:.3g}" if bounds else ""
+    half = f" ± {float(f'{(bounds[1] - bounds[0]) / 2:.3g}'):g}" if bounds else ""
     return f"{value:{sign}.5g}{half}"
 
 
