@@ -112,7 +112,7 @@ def test_groups_stay_together_and_change_the_fingerprint(tmp_path):
         (GOOD, "picture,label", {}, "the columns are picture, label: expected one that is called file"),
         (GOOD, "file,file", {}, "two or more different column names"),
         (GOOD, "file,label", {"target": "n"}, "unknown column 'n'"),
-        (GOOD, "file,n", {"target": ["n", "n"]}, "target names 'n' twice"),
+        (GOOD, "file,n", {"target": ["n", "n"]}, "'n' is named twice"),
         (GOOD.replace("i03.png", "x" * 5000), "file,label", {}, "line 5: there is no image 'xxx"),
         (lines("i{i:02d}.png,c{p},g{i}").replace(",g3\n", ",\n"), "file,label,who", {"group": "who"},
          "line 5: who is empty: expected the name of the sample's group"),

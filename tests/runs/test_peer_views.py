@@ -7,6 +7,7 @@ import torch
 from small import Crash, CrashAt
 
 import tutelage
+from tutelage.config.schema import check
 from tutelage.errors import ConfigError
 
 RNG = torch.Generator().manual_seed(0)
@@ -73,3 +74,8 @@ def test_schemes_of_separate_peers_take_them(scheme, tmp_path):
 def test_what_peers_cant_have_is_refused(keys, message, tmp_path):
     with pytest.raises((ConfigError, tutelage.TutelageError), match=message):
         tutelage.distill(**KEYS | keys, out=str(tmp_path / "run"))
+
+
+def test_peers_of_their_own_size_are_refused():
+    with pytest.raises(ConfigError, match="peers: all get images of one size"):
+        check({"scheme": "mutual", "teacher": "none", "peers": ["cnn2", {"model": "cnn2", "size": 4}]})

@@ -168,7 +168,8 @@ def test_a_crash_costs_no_bit(run, at, tmp_path):
     assert (resumed.folder / "student.safetensors").read_bytes() == (run.folder / "student.safetensors").read_bytes()
 
 
-def test_the_cached_teacher_is_the_live_one(run, teacher, tmp_path):
+def test_the_cached_teacher_is_the_live_one(run, teacher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     config = {"data": run.result["data"]["name"], **KEYS, "teacher": teacher, "baseline": False, "batch_size": 21}
     live, cached = (
         tutelage.distill(**config, cache=c, cache_storage="exact", out=str(tmp_path / str(c))) for c in (False, True)

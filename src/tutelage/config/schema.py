@@ -114,8 +114,11 @@ class Config(RunSettings):
             yield f"peers={self.peers} with scheme={self.scheme_name}, which trains one student: remove it"
         if isinstance(self.peers, list) and str(self.student).startswith("object:"):
             yield "student is an object, and peers names the students: remove one of them"
-        if len({"inputs" in peer for peer in self.peers} if isinstance(self.peers, list) else ()) > 1:
+        own_keys = [{*peer} if isinstance(peer, dict) else set() for peer in self._listed_peers]
+        if len({"inputs" in keys for keys in own_keys}) > 1:
             yield "peers: expected inputs of each peer, or of none (student_inputs)"
+        if any("size" in keys for keys in own_keys):
+            yield "peers: all get images of one size: set student_size, and leave size out"
         if self.teacher_classes is not None and self.class_weights is not None:
             yield "class_weights are those of all classes, and teacher_classes trains on some: leave one of them out"
         if self.student is None:
@@ -124,6 +127,10 @@ class Config(RunSettings):
             yield from self._contradictions_of_stages()
         else:
             yield from self._contradictions_of_training()
+
+    @property
+    def _listed_peers(self) -> list[str | Spec]:
+        return self.peers if isinstance(self.peers, list) else []
 
     def _teacher_keys_without_networks(self) -> Iterator[str]:
         """The keys of networks that teach, in a run in which none does; those of its training are noted by the run."""

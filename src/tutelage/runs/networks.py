@@ -268,7 +268,8 @@ class NetworkLoader:
         before = self.plan.inputs_of_stage(stages.parse_stage_ref(reference).stage)
         outputs, same_channels = self.inputs.task.outputs(self.data), before.data.channels == self.data.channels
         same_kind = before.task.response_kind == self.inputs.task.response_kind
-        same_outputs = network.classes in (None, classes) and before.task.outputs(before.data) == outputs
+        same_names = network.classes in (None, classes) and value_names(before.data) == value_names(self.data)
+        same_outputs = same_names and before.task.outputs(before.data) == outputs
         if same_kind and same_outputs and same_channels:
             return network
         fresh = self.network(name, None, self.inputs.provided.student if name == self.config.student else None)
@@ -287,9 +288,10 @@ class NetworkLoader:
         task, known = self.inputs.task, network.classes
         if self.data.target == "none" or before.task.outputs(before.data) != task.outputs(self.data):
             return  # its embedding teaches, or losses that compare outputs refuse it
-        if before.task.response_kind != task.response_kind or (known is not None and known != classes):
-            theirs = f"{before.task.response_kind} ({join_first(known or ()) or before.data.name})"
-            here = f"{task.response_kind} ({join_first(classes) or self.data.name})"
+        own, other = (classes or value_names(self.data)), (known or value_names(before.data))
+        if before.task.response_kind != task.response_kind or (other and other != own):
+            theirs = f"{before.task.response_kind} ({join_first(other) or before.data.name})"
+            here = f"{task.response_kind} ({join_first(own) or self.data.name})"
             raise ConfigError(
                 f"teacher={reference} outputs {theirs}, and this training's outputs are {here}: use a stage of the "
                 "same classes, in the same order."
@@ -312,6 +314,11 @@ def refuse_folder(name: str) -> None:
             f"{name} is a folder and holds no run: there is neither student.safetensors nor config.yaml with "
             "environment.json in it; give a run folder, or a model's name."
         )
+
+
+def value_names(data: DataModule) -> tuple[str, ...]:
+    """Return the names of the values to estimate; () without any."""
+    return () if data.values is None else tuple(data.values.names)
 
 
 def join_first(names: Sequence[str]) -> str:

@@ -45,7 +45,8 @@ class TeacherFactory:
         self._refuse_untrained(config)
         if isinstance(config.teacher, list):
             return self._several(config, number, data)
-        if config.teacher is None and (self.inputs.provided.teacher is None or config.method is None):
+        is_left_out = self.config.teacher is not None or self.inputs.provided.teacher is None or config.method is None
+        if config.teacher is None and is_left_out:
             return None
         if config.teacher == self.config.teacher and self.plan.teacher_is_trained():
             of_run = self.networks.for_inputs(self.plan.inputs).for_view(config.teacher_inputs)

@@ -47,8 +47,11 @@ def find(
               if name not in every_row.header]  # fmt: skip
     if faults:
         raise ConfigError(f"data {kind}:{plain(path)}: " + "\n".join(faults))
-    if twice := [name for name in targets if targets.count(name) > 1]:
-        raise ConfigError(f"data {kind}:{plain(path)}: target names {twice[0]!r} twice: name each column once.")
+    named = [*targets, *drop, *([group] if group else [])]
+    if twice := [name for name in named if named.count(name) > 1]:
+        raise ConfigError(
+            f"data {kind}:{plain(path)}: {twice[0]!r} is named twice, as target, group or drop: name each column once."
+        )
     rows = every_row.without(drop)
     others = [name for name in rows.header if name not in (rows.file_column, "split", group)]
     form, labels, floats = _targets(rows, targets, others)

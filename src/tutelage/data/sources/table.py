@@ -49,6 +49,9 @@ def find(
     name = f"data {kind}:{plain(path)}"
     targets = [target] if isinstance(target, str) else list(target)
     inputs = _inputs(name, table, size, targets, group, drop)
+    if group is not None and table.column(group).missing.any():
+        row = int(table.column(group).missing.argmax())
+        raise DataError(f"{plain(path)}, row {row}: {group} is empty: expected the name of the sample's group.")
     groups = None if group is None else group_numbers([str(text) for text in as_texts(table.column(group))])
     rows = torch.arange(len(table))[:, None]
     classifies = task == "classification" or (task is None and table.column(targets[0]).numbers is None)
@@ -102,6 +105,8 @@ def _inputs(
     others = [*targets, *drop, *([group] if group else [])]
     if faults := [unknown("column", plain(column), table.columns) for column in others if column not in table.columns]:
         raise ConfigError(f"{name}: " + "\n".join(faults))
+    if twice := [column for column in others if others.count(column) > 1]:
+        raise ConfigError(f"{name}: {twice[0]!r} is named twice, as target, group or drop: name each column once.")
     if len(table) < FEWEST:
         raise DataError(f"{plain(table.path)}: has {len(table)} rows: expected {FEWEST} or more under the header.")
     inputs = [column for column in table.columns if column not in others]
