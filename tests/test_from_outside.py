@@ -6,10 +6,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from outside import installed
+from safetensors.torch import load_file
+from small import Crash, CrashAt
 from typer.testing import CliRunner
 
 import tutelage
@@ -220,6 +223,111 @@ def test_data_and_a_task(package):
     assert run.student.fc.out_features == 3
     with pytest.raises(ConfigError, match="graded"):
         distill(task="graded", data="digits")
+
+
+OBJECTS = {
+    "data.squares": """
+        import torch
+        from tutelage.data.preparation import SourceData
+        from tutelage.data.splits import LazySplit
+
+        NAMES = {"squares:IMAGES": "images of up to three squares, with a box for each"}
+
+        class Squares(LazySplit):
+            def __init__(self, rows):
+                self.rows = rows
+
+            def __len__(self):
+                return len(self.rows)
+
+            def take(self, rows):
+                return Squares(self.rows[rows])
+
+            def fingerprint(self):
+                return str(self.rows.tolist())
+
+            def item(self, number, augmentation):
+                row, image = int(self.rows[number]), torch.zeros(1, 8, 8, dtype=torch.uint8)
+                corners = torch.tensor([[0, 0], [4, 4], [0, 4]])[: row % 4]
+                for x, y in corners.tolist():
+                    image[:, y : y + 3, x : x + 3] = 255
+                return image, {"boxes": torch.cat([corners, corners + 3], 1).float(), "labels": corners[:, 0] // 4}
+
+        def find(kind, where, size):
+            train = Squares(torch.arange(int(where)))
+            return SourceData("counting", (), (8, 8), "none", {"train": train}, target="objects")
+        """,
+    "tasks.counting": '''
+        import torch
+        from torchmetrics import MetricCollection
+        from torchmetrics.regression import MeanAbsoluteError
+        from tutelage.losses.base import Response
+        from tutelage.tasks.base import Task
+
+        def count(objects):
+            return torch.tensor([float(len(of_sample["boxes"])) for of_sample in objects])
+
+        class CountError(Response):
+            """The squared error of the number of objects, by sample."""
+
+            needs_teacher, response_kinds = False, ("values",)
+
+            def forward(self, student, teacher=None, *, objects):
+                return (student[:, 0] - count(objects)).square()
+
+        class Counting(Task):
+            """The number of objects."""
+
+            metric, higher_is_better, response_kind = "mae", False, "values"
+
+            def outputs(self, data):
+                return 1
+
+            def task_loss(self):
+                return CountError()
+
+            def metrics(self, outputs, shared=False):
+                return MetricCollection({"mae": MeanAbsoluteError()})
+
+            def update(self, metrics, response, batch):
+                metrics.update(response[:, 0], count(batch.objects))
+
+            def predictions(self, response, batch):
+                return {"counts": response[:, 0], "targets": count(batch.objects)}
+        ''',
+}
+
+
+def test_samples_of_as_many_objects_as_they_have(tmp_path):
+    """Ragged targets, a list of mappings, from a source to a task's loss, metrics and predictions."""
+    keys = {"teacher": "cnn8", "student": "cnn4", "batch_size": 16, "lr": 0.02, "device": "cpu", "log_every": 1}
+    with installed("squares", OBJECTS, tmp_path):
+        run = tutelage.distill(data="squares:120", method="logit_mse", epochs=6, teacher_epochs=12, **keys, out="run")
+        assert run.result["teacher"]["mae"] < 0.8  # of 0 to 3 objects, always 1.5 is 1 off
+        assert tutelage.evaluate("run").values["mae"] == pytest.approx(run.result["student"]["mae"])
+        assert set(np.load("run/student-0/predictions.npz")) >= {"counts", "targets"}
+        (batch, *_) = datasets.load("squares:120").batches("train", 16)
+        assert [len(of_sample["boxes"]) for of_sample in batch.objects] == [n % 4 for n in rows_of(batch)]
+        assert batch.part(2, 5).objects == batch.objects[2:5]
+        with pytest.raises(Crash):
+            tutelage.train("cnn4", data="squares:120", epochs=2, **small(keys), out="cut", callbacks=[CrashAt(12)])
+        whole = tutelage.train("cnn4", data="squares:120", epochs=2, **small(keys), out="whole")
+        resumed = tutelage.resume("cut")
+        one, two = (load_file(x.folder / "student.safetensors") for x in (whole, resumed))
+        assert all(torch.equal(one[name], two[name]) for name in one)
+        for refused, message in (({"mix": "mixup"}, "don't mix"), ({"augment": "crop-flip"}, "doesn't move objects")):
+            with pytest.raises(ConfigError, match=message):
+                tutelage.train("cnn4", data="squares:120", epochs=1, **small(keys), **refused)
+
+
+def small(keys):
+    return {key: value for key, value in keys.items() if key not in ("teacher", "student")}
+
+
+def rows_of(batch):
+    """The numbers of the rows of a batch: an image of n squares has 9n bright pixels."""
+    bright = (batch.inputs > batch.inputs.min()).flatten(1).sum(1)
+    return (bright // 9).tolist()
 
 
 def command(*words: str) -> str:

@@ -40,6 +40,8 @@ class Batch:
             tasks; a response has the columns' logits side by side, and a target below 0 is unknown.
         extras: other inputs that a loss may require by keyword.
         views: the same samples as models with other inputs see them, by name.
+        objects: a mapping for each sample, of tensors as long as it has objects ({"boxes": (n, 4), "labels": (n,)}), in
+            place of targets; None without such.
         streams: the first sample, and the one after the last, of each stream of the training data, by name; empty if
             there is one. Only "labelled" has targets.
 
@@ -60,6 +62,7 @@ class Batch:
     extras: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Tensor] = field(default_factory=dict)
     streams: dict[str, tuple[int, int]] = field(default_factory=dict)
+    objects: list[dict[str, Tensor]] | None = None
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """Return the batch on a device; 4-D inputs in `memory_format` if given."""
@@ -70,14 +73,15 @@ class Batch:
         inputs = move(self.inputs, device)
         inputs = shape(inputs) if isinstance(inputs, Tensor) else {key: shape(x) for key, x in inputs.items()}
         views = {name: shape(x) for name, x in move(self.views, device).items()}
-        targets, index, extras = (move(value, device) for value in (self.targets, self.index, self.extras))
-        return replace(self, inputs=inputs, targets=targets, index=index, extras=extras, views=views)
+        moved = {name: move(getattr(self, name), device) for name in ("targets", "index", "extras", "objects")}
+        return replace(self, inputs=inputs, views=views, **moved)
 
     def available(self) -> dict[str, Any]:
         """Return the inputs that a loss may require by keyword, by name."""
         values = {
             "inputs": self.inputs,
             "targets": self.targets,
+            "objects": self.objects,
             "index": self.index,
             "epoch": self.epoch,
             **self.extras,
@@ -103,7 +107,8 @@ class Batch:
         inputs = of(self.inputs) if isinstance(self.inputs, Tensor) else {k: of(x) for k, x in self.inputs.items()}
         extras, views = ({name: of(x) for name, x in values.items()} for values in (self.extras, self.views))
         parts: dict[str, Any] = {"inputs": inputs, "targets": of(self.targets), "index": of(self.index)}
-        return replace(self, **parts, extras=extras, views=views, streams={})
+        objects = None if self.objects is None else self.objects[start:stop]
+        return replace(self, **parts, extras=extras, views=views, streams={}, objects=objects)
 
     def __len__(self) -> int:
         first = self.inputs if isinstance(self.inputs, Tensor) else next(iter(self.inputs.values()))

@@ -27,7 +27,9 @@ def concatenate_parts(parts: Sequence[Batch]) -> Batch:
     if "groups" in parts[0].extras:
         extras["groups"] = torch.cat([part.extras["groups"] for part in parts])
     joined = torch.cat(targets) if targets else None
-    return Batch(torch.cat(inputs), joined, torch.cat(index), columns=parts[0].columns, extras=extras, views=views)
+    objects = [of_sample for part in parts for of_sample in part.objects or []] or None
+    more: dict[str, Any] = {"columns": parts[0].columns, "extras": extras, "views": views, "objects": objects}
+    return Batch(torch.cat(inputs), joined, torch.cat(index), **more)
 
 
 def concatenate_streams(parts: Mapping[str, Batch], target: str) -> Batch:

@@ -54,7 +54,7 @@ class DataModule:
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
         target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
-            "mask", "values", "grades" or "none".
+            "mask", "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
         values: of values, their names and scale.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
@@ -135,6 +135,8 @@ class DataModule:
             alter.check_importable(policy)
         if self.target == "mask":
             alter.refuse_moving(self.name, policies)
+        if self.target == "objects" and self.augment != "none":
+            raise ConfigError(f"data {self.name!r}: augment={self.augment} doesn't move objects: use augment=none.")
         if "resized-crop" in policies and not self.train.can_crop:
             raise ConfigError(
                 f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
@@ -376,6 +378,7 @@ class DataModule:
     ) -> Iterator[Batch]:
         for index, (x, y) in zip(batches, samples.read(batches, augmentation, workers), strict=True):
             groups = {} if samples.groups is None else {"groups": samples.groups[index].to(device)}
+            objects, y = (y, None) if isinstance(y, list) else (None, y)
             index, x, y = index.to(device), move(x, device), None if y is None else y.to(device)
             mask = y if self.target == "mask" else None
             address = (index, augmentation, train)
@@ -383,7 +386,8 @@ class DataModule:
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
             columns = tuple(self.columns.values())
-            batch = Batch(x, y if mask is None else mask, index, columns=columns, extras=groups, views=views)
+            more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
+            batch = Batch(x, y if mask is None else mask, index, **more)
             yield batch.to(device, memory_format)
 
     def prepare_inputs(

@@ -261,7 +261,7 @@ def prepare_data(
 
 
 def _with_all_splits(name: str, source: SourceData, val: float, seed: int) -> DataModule:
-    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set", "none"):
+    if len(source.classes) < 2 and source.target not in ("values", "grades", "label set", "objects", "none"):
         raise DataError(f"data {name!r} has the classes {list(source.classes)}: expected two or more.")
     encoded = _encoded(source, *fill_missing_splits(name, source, val, seed))
     train, validation, test = encoded.train, encoded.val, encoded.test

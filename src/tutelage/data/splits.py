@@ -36,8 +36,8 @@ class ViewSeed:
         return apply_policies(x, self.policies, (self.seed, number, self.view)) if self.policies else x
 
 
-Sample = tuple[Any, Tensor | None]
-"""Inputs and targets, of one sample or of a batch; None: without labels."""
+Sample = tuple[Any, Any]
+"""Inputs and targets, of one sample or of a batch; None: without labels; a mapping (of a batch, a list): objects."""
 
 
 class Split(ABC):
@@ -50,7 +50,7 @@ class Split(ABC):
     files, or only their names and sizes.
     """
 
-    labels: Tensor | None
+    labels: Tensor | None = None
     groups: Tensor | None = None
     whole_groups: bool = False
     is_random: bool = False
@@ -271,6 +271,8 @@ def _stack(items: list[Any]) -> Sample | DataError:
             if isinstance(inputs[0], Tensor)
             else {name: _stacked([x[name] for x in inputs]) for name in inputs[0]}
         )
+        if targets and isinstance(targets[0], dict):  # of objects, as many as each sample has
+            return x, targets
         return x, _stacked(targets) if targets else None
     except DataError as error:
         return error

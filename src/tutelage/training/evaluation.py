@@ -106,19 +106,23 @@ def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
 def _task_losses(task_loss: Loss, response: Tensor, batch: Batch, task: Task) -> Tensor:
     """Return (K, 2): each label column's task loss, summed over the positions that count, and their number."""
     mask, targets = task.mask(batch), batch.targets
-    assert targets is not None
+    available = batch.available()
+    required = {
+        name: available[name] for name in task_loss.required_inputs() if name in available and name != "targets"
+    }
+    if targets is None:
+        return _sum(task_loss, response, {}, required)[None]
     if mask is not None and task_loss.maskable:
         response, targets = response.movedim(1, -1)[mask], targets[mask]
-    required = {name: batch.extras[name] for name in task_loss.required_inputs() if name in batch.extras}
     parts = split_columns(response, targets, batch.columns)
-    return torch.stack([_sum(task_loss, *labelled, required) for labelled in parts])
+    return torch.stack([_sum(task_loss, x, {"targets": y}, required) for x, y in parts])
 
 
-def _sum(task_loss: Loss, response: Tensor, targets: Tensor, required: Mapping[str, Any]) -> Tensor:
-    count = len(targets)
+def _sum(task_loss: Loss, response: Tensor, targets: Mapping[str, Tensor], required: Mapping[str, Any]) -> Tensor:
+    count = len(response)
     if not count:
         return response.new_zeros(2)
-    values = task_loss(response, None, targets=targets, **required)
+    values = task_loss(response, None, **targets, **required)
     loss = mean(values)
     if task_loss.data_dependent_size and isinstance(values, Tensor):
         count = values.numel()

@@ -38,6 +38,8 @@ def _of_data(data: DataModule, cuts: bool) -> Iterator[str]:
             f"{data.name} has the streams {', '.join(stream.name for stream in data.streams)}, and a mixture would be "
             "of samples with labels and without: leave mix or the streams out."
         )
+    if data.target == "objects":
+        yield f"{data.name} has objects, which don't mix: leave mix out."
     if cuts and len({len(data.size), *(len(other.size) for other in data.others.values())}) > 1:
         yield "cutmix takes the same box of all inputs, and these are of different kinds: use mixup."
     elif cuts and not data.size:
