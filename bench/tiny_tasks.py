@@ -112,7 +112,7 @@ def recommendation(folder: Path) -> Keys:
 
 def streams(folder: Path) -> Keys:
     """Return the keys of digits of which few are labelled."""
-    data = {"data": {"labelled": "digits", "unlabelled": "digits"}, "labels_per_class": 4}
+    data = {"data": "digits", "streams": {"unlabelled": {"source": "digits"}}, "labels_per_class": 4}
     return {"student": "cnn4", "teacher": "cnn8", "method": "kd", **data}
 
 
