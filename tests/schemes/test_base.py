@@ -27,8 +27,8 @@ RECIPES: dict[str, str] = {
 }  # fmt: skip
 """A method with which each scheme is tried."""
 
-ELSEWHERE = {"exchange"}
-"""Schemes of several processes, tried in their own tests."""
+ELSEWHERE = {"exchange", "batch_head"}
+"""Schemes that no recipe has, tried in their own tests."""
 
 NO_TERMS = {
     "student/branches", "peers/peer0/adversarial", "peers/peer1/adversarial", "critics/peer0", "critics/peer1",
