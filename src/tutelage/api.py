@@ -254,11 +254,13 @@ def evaluate(model: str | Path | nn.Module, data: Any = None, **keys: Any) -> Ev
         if list(card.values) != list(loaded.values.names if loaded.values else ()):
             raise ConfigError(f"{model} estimates {', '.join(card.values) or 'no values'}: set target to the same.")
         if (card.classes, card.channels) != (loaded.classes, loaded.channels):
-            model_classes, data_classes = (", ".join(names[:4]) for names in (card.classes, loaded.classes))
+            model_classes, data_classes = (
+                f"{len(names)} classes ({', '.join(names[:4])} …)" if names else "no classes"
+                for names in (card.classes, loaded.classes)
+            )
             raise ConfigError(
-                f"{model} was made for {len(card.classes)} classes ({model_classes} …) and "
-                f"{card.channels} channels, {loaded.name} has {len(loaded.classes)} ({data_classes} …) and "
-                f"{loaded.channels}; evaluate it on data of the same classes in the same order."
+                f"{model} was made for {model_classes} and {card.channels} channels, {loaded.name} has {data_classes} "
+                f"and {loaded.channels} channels; evaluate it on data of the same classes in the same order."
             )
         loaded = LoadedNetwork(network, card.mean, card.std, known=card.known).with_normalisation_of(loaded)
         size = loaded.size if "size" in keys else card.size

@@ -74,6 +74,32 @@ def refuse_moving(name: str, policies: list[str]) -> None:
         )
 
 
+def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_crop: bool) -> None:
+    """Refuse an augmentation that data can't have.
+
+    target: the kind of targets. several: whether samples have several inputs. can_crop: whether images are read from
+    files.
+    Raises: ConfigError.
+    """
+    policies = parse_augment(augment)
+    if several and (single := [word for word in policies if word not in CROPS]):
+        raise ConfigError(
+            f"data {name!r}: augment={'+'.join(single)} is for a single input, and its samples have several: use shift "
+            "or crop-flip, or augment in the Dataset."
+        )
+    for policy in policies:
+        check_importable(policy)
+    if target == "mask":
+        refuse_moving(name, policies)
+    if target == "objects" and augment != "none":
+        raise ConfigError(f"data {name!r}: augment={augment} doesn't move objects: use augment=none.")
+    if "resized-crop" in policies and not can_crop:
+        raise ConfigError(
+            f"augment='resized-crop' is for photos read from files, which {name!r} isn't: use augment=crop-flip or "
+            "shift."
+        )
+
+
 def check_importable(word: str) -> None:
     """Import the user's function, if the word names one, so that a missing one is reported early."""
     if word.startswith(FUNCTION):

@@ -124,24 +124,8 @@ class DataModule:
                 f"data {self.name!r}: size={self.size}: expected {self.kind.positions} lengths, as {self.modality} "
                 "data has."
             )
-        policies = alter.parse_augment(self.augment)
-        self.kind.refuse_augment(self.name, policies)
-        if self.fields and (single := [word for word in policies if word not in alter.CROPS]):
-            raise ConfigError(
-                f"data {self.name!r}: augment={'+'.join(single)} is for a single input, and its samples have several: "
-                "use shift or crop-flip, or augment in the Dataset."
-            )
-        for policy in policies:
-            alter.check_importable(policy)
-        if self.target == "mask":
-            alter.refuse_moving(self.name, policies)
-        if self.target == "objects" and self.augment != "none":
-            raise ConfigError(f"data {self.name!r}: augment={self.augment} doesn't move objects: use augment=none.")
-        if "resized-crop" in policies and not self.train.can_crop:
-            raise ConfigError(
-                f"augment='resized-crop' is for photos read from files, which {self.name!r} isn't: "
-                "use augment=crop-flip or shift."
-            )
+        self.kind.refuse_augment(self.name, alter.parse_augment(self.augment))
+        alter.refuse_unsuitable(self.name, self.augment, self.target, bool(self.fields), self.train.can_crop)
 
     def batches(
         self,

@@ -42,7 +42,9 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     listings = {split: list_images(path) for split, path in _splits(root).items()}
     if empty := [listing for listing in listings.values() if not listing.files]:
         there = " ".join(describe_skipped(f"images:{where}", empty))
-        raise DataError(f"{plain(empty[0].folder)}: has no images: add some (.jpg, .png …), or remove it. {there}")
+        raise DataError(
+            f"{plain(empty[0].folder)}: has no images: add some (.jpg, .png …), or remove it. {there}".rstrip()
+        )
     refuse_shared(root, listings)
     headers = read_headers([path for listing in listings.values() for path in listing.paths])
     small = headers.fits(SMALL, sum(len(listing.paths) for listing in listings.values()))
