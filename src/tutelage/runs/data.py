@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tutelage import data as datasets
 from tutelage.config.named_parts import name_of, options_of
@@ -46,7 +47,7 @@ def load_data(
         data = balance(data)
     if data.target == "none":
         if config.streams:
-            return with_streams(data, config, data, {})  # which refuses it
+            return with_streams(data, config, lambda: data, {})  # which refuses it
         return replace(_for_backbones(data, config), probe=_probe(config, data))
     if config.probe is not None:
         raise ConfigError(f"probe={config.probe} is for data without labels, and {data.name} has some: remove it.")
@@ -61,7 +62,7 @@ def load_data(
     if not config.streams:
         return data
     unlimited = config.model_copy(update={"limit": None, "labels_per_class": None})
-    return with_streams(data, config, _loaded(unlimited, provided), streams or {})
+    return with_streams(data, config, partial(_loaded, unlimited, provided), streams or {})
 
 
 def _for_backbones(data: DataModule, config: Config) -> DataModule:

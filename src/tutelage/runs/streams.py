@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ Streams = Mapping[str, DataModule | DatasetSource]
 """The streams that were passed as objects, by name."""
 
 
-def with_streams(data: DataModule, config: Config, whole: DataModule, provided: Streams) -> DataModule:
+def with_streams(
+    data: DataModule, config: Config, load_whole: Callable[[], DataModule], provided: Streams
+) -> DataModule:
     """Return the data with the configuration's streams joined to its training samples.
 
     A target stream with labels provides val and test. A stream of the same source has all its training samples, of
@@ -31,7 +33,7 @@ def with_streams(data: DataModule, config: Config, whole: DataModule, provided: 
     Args:
         data: the labelled data.
         config: the configuration.
-        whole: the labelled data with all its training samples.
+        load_whole: loads the labelled data with all its training samples.
         provided: the streams that were passed as objects.
 
     Raises: ConfigError for streams that the data's task can't use, or of other inputs or classes than the data's.
@@ -45,7 +47,7 @@ def with_streams(data: DataModule, config: Config, whole: DataModule, provided: 
     changes: dict[str, Any] = {}
     for name, share in shares.items():
         source = specs[name]["source"]
-        other = whole if source == config.data else _load(name, source, data, config, provided.get(name))
+        other = load_whole() if source == config.data else _load(name, source, data, config, provided.get(name))
         streams.append(Stream(name, sum(map(len, joined)), len(other.train), share, source))
         joined.append(other.train)
         if name == "target" and other.target == data.target:

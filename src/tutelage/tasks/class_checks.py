@@ -16,6 +16,9 @@ from tutelage.utils.finding import Finding, list_first
 EVALUATED_SAMPLES = 2000
 """The number of validation samples on which the teacher is evaluated."""
 
+BETTER_ALONE = "the student alone will be better: train it longer, or use a better one."
+"""The mend for a teacher that is worse than a simple model."""
+
 PIXELS = 16
 """The side of the linear classifier's images."""
 
@@ -60,19 +63,30 @@ def judge_by_shares(values: Mapping[str, float], tables: Mapping[str, Tensor], d
     return judge_accuracy(values["accuracy"], shares / shares.sum())
 
 
+def judge_level(what: str, is_chance: bool, mend: str, is_below: bool, least: str) -> list[Finding]:
+    """Return the finding on a teacher: an error at the level of chance, a warning below a simple model, or ok.
+
+    what: its metric in words. mend: what to do at the level of chance. least: the simple model's metric in words.
+    """
+    if is_chance:
+        return [Finding("error", what, mend)]
+    if is_below:
+        return [Finding("warning", f"{what}, and {least}", BETTER_ALONE)]
+    return [Finding("ok", what)]
+
+
 def compare_with_linear(accuracy: float, least: float) -> Iterator[Finding]:
     """Compare a teacher's accuracy with that of a linear classifier, which any student would reach alone."""
     if accuracy < least:
         what = f"the teacher's accuracy is {accuracy:.3f}, and that of a linear classifier of small inputs {least:.3f}"
-        yield Finding("warning", what, "the student alone will be better: train it longer, or use a better one.")
+        yield Finding("warning", what, BETTER_ALONE)
 
 
 def linear_accuracy(data: DataModule) -> float:
     """Return the validation accuracy of a linear classifier of small inputs, fitted by ridge regression."""
     from sklearn.linear_model import RidgeClassifier
 
-    subset = replace(data, train=spread_part(data.train), val=spread_part(data.val))
-    (x, y), (x_val, y_val) = (small_inputs(subset, split) for split in ("train", "val"))
+    (x, y), (x_val, y_val) = small_splits(data)
     return float(RidgeClassifier().fit(x, y).score(x_val, y_val)) if len(y.unique()) > 1 else 0.0
 
 
@@ -87,6 +101,12 @@ POOLING: Mapping[int, Callable[..., Tensor]] = {
     4: F.adaptive_avg_pool3d,
 }
 """The pooling of inputs with that many dimensions after the samples'."""
+
+
+def small_splits(data: DataModule) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the small inputs and the targets of a part of train, and of val."""
+    subset = replace(data, train=spread_part(data.train), val=spread_part(data.val))
+    return small_inputs(subset, "train"), small_inputs(subset, "val")
 
 
 def small_inputs(data: DataModule, split: str) -> tuple[Tensor, Tensor]:

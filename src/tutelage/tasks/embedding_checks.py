@@ -10,7 +10,7 @@ from torch import Tensor
 from tutelage.data.class_split import shared_classes
 from tutelage.data.data_module import SPLITS, DataModule
 from tutelage.errors import DataError
-from tutelage.tasks.class_checks import small_inputs, spread_part
+from tutelage.tasks.class_checks import judge_level, small_inputs, spread_part
 from tutelage.utils.finding import Finding, list_first
 
 
@@ -53,13 +53,9 @@ def judge_recall(recall: float, data: DataModule) -> list[Finding]:
     assert data.val.labels is not None
     least, chance = input_recall(data), chance_recall(data.val.labels)
     what = f"the teacher's recall at 1 on the validation split is {recall:.3f}; random vectors have {chance:.3f}"
-    if recall < min(1.2 * chance, (1 + chance) / 2):
-        mend = "is it trained, with this normalisation? Set teacher_epochs to train it first."
-        return [Finding("error", what, mend)]
-    if recall < least:
-        mend = "the student alone will be better: train it longer, or use a better one."
-        return [Finding("warning", f"{what}, and the inputs, averaged down to a few positions, {least:.3f}", mend)]
-    return [Finding("ok", what)]
+    mend = "is it trained, with this normalisation? Set teacher_epochs to train it first."
+    simple = f"the inputs, averaged down to a few positions, {least:.3f}"
+    return judge_level(what, recall < min(1.2 * chance, (1 + chance) / 2), mend, recall < least, simple)
 
 
 def chance_recall(labels: Tensor) -> float:

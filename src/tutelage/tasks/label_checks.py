@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
-from tutelage.tasks.class_checks import small_inputs, spread_part
+from tutelage.tasks.class_checks import judge_level, small_splits
 from tutelage.utils.finding import Finding, list_first
 
 
@@ -37,13 +35,9 @@ def judge_precision(value: float, table: Tensor, least: float) -> list[Finding]:
     counted = table[table[:, 1] > 0]
     chance = float((counted[:, 1] / counted[:, 0]).mean()) if len(counted) else 0.0
     what = f"the teacher's mean average precision on the validation split is {value:.3f}, chance is {chance:.3f}"
-    if value < chance + 0.05 * (1 - chance):
-        mend = "is it trained on these labels, in this order, with this normalisation? Set teacher_epochs to train it."
-        return [Finding("error", what, mend)]
-    if value < least:
-        mend = "the student alone will be better: train it longer, or use a better one."
-        return [Finding("warning", f"{what}, and a linear model of small inputs has {least:.3f}", mend)]
-    return [Finding("ok", what)]
+    mend = "is it trained on these labels, in this order, with this normalisation? Set teacher_epochs to train it."
+    is_chance, simple = value < chance + 0.05 * (1 - chance), f"a linear model of small inputs has {least:.3f}"
+    return judge_level(what, is_chance, mend, value < least, simple)
 
 
 def linear_precision(data: DataModule) -> float:
@@ -52,8 +46,7 @@ def linear_precision(data: DataModule) -> float:
 
     from tutelage.tasks.multi_label_metrics import label_figures
 
-    subset = replace(data, train=spread_part(data.train), val=spread_part(data.val))
-    (x, y), (x_val, y_val) = (small_inputs(subset, split) for split in ("train", "val"))
+    (x, y), (x_val, y_val) = small_splits(data)
     known = (y >= 0).float()
     share = (y.clamp(min=0).sum(0) / known.sum(0).clamp(min=1)).expand_as(y)
     scores = Ridge().fit(x, torch.where(y < 0, share, y)).predict(x_val).reshape(len(x_val), -1)

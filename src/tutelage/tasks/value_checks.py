@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
 from tutelage.data.data_module import DataModule
-from tutelage.tasks.class_checks import small_inputs, spread_part
+from tutelage.tasks.class_checks import judge_level, small_splits
 from tutelage.utils.finding import Finding
 
 FAR = 10.0
@@ -31,23 +29,15 @@ def check_values(data: DataModule) -> list[Finding]:
 def judge_r2(r2: float, least: float) -> list[Finding]:
     """Compare a trained teacher's R² on the validation split with 0, that of the mean, and with a linear model's."""
     what = f"the teacher's R² on the validation split is {r2:.3f}; always the mean gives 0"
-    if r2 <= 0.02:
-        mend = (
-            "is it trained on these targets, scaled as here, with these inputs? Set teacher_epochs to train it first."
-        )
-        return [Finding("error", what, mend)]
-    if r2 < least:
-        mend = "the student alone will be better: train it longer, or use a better one."
-        return [Finding("warning", f"{what}, and a linear model of small inputs {least:.3f}", mend)]
-    return [Finding("ok", what)]
+    mend = "is it trained on these targets, scaled as here, with these inputs? Set teacher_epochs to train it first."
+    return judge_level(what, r2 <= 0.02, mend, r2 < least, f"a linear model of small inputs {least:.3f}")
 
 
 def linear_r2(data: DataModule) -> float:
     """Return the validation R² of a linear model of small inputs, fitted by ridge regression; at least 0."""
     from sklearn.linear_model import Ridge
 
-    subset = replace(data, train=spread_part(data.train), val=spread_part(data.val))
-    (x, y), (x_val, y_val) = (small_inputs(subset, split) for split in ("train", "val"))
+    (x, y), (x_val, y_val) = small_splits(data)
     if len(torch.unique(y_val)) < 2:
         return 0.0
     return max(float(Ridge().fit(x, y).score(x_val, y_val)), 0.0)
