@@ -315,7 +315,7 @@ def test_samples_of_as_many_objects_as_they_have(tmp_path):
         resumed = tutelage.resume("cut")
         one, two = (load_file(x.folder / "student.safetensors") for x in (whole, resumed))
         assert all(torch.equal(one[name], two[name]) for name in one)
-        for refused, message in (({"mix": "mixup"}, "don't mix"), ({"augment": "crop-flip"}, "doesn't move objects")):
+        for refused, message in (({"mix": "mixup"}, "don't mix"), ({"augment": "erasing"}, "moves or hides pixels")):
             with pytest.raises(ConfigError, match=message):
                 tutelage.train("cnn4", data="squares:120", epochs=1, **small(keys), **refused)
 

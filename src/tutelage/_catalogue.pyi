@@ -134,6 +134,7 @@ from tutelage.losses.response.logit_mse import LogitMSE as LogitMSE
 from tutelage.losses.response.lwf import LwF as LwF
 from tutelage.losses.response.margin_mse import MarginMSE as MarginMSE
 from tutelage.losses.response.mlkd import MLKD as MLKD
+from tutelage.losses.response.model_loss import ModelLoss as ModelLoss
 from tutelage.losses.response.nkd import NKD as NKD
 from tutelage.losses.response.online_label_smoothing import OnlineLabelSmoothing as OnlineLabelSmoothing
 from tutelage.losses.response.pseudo_label import PseudoLabel as PseudoLabel
@@ -213,6 +214,7 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.detection import Detection as Detection
 from tutelage.tasks.embedding import Embedding as Embedding
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask

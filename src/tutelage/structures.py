@@ -13,6 +13,8 @@ from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.utils.stream_names import LABELLED, STREAMS
 
 Inputs = Tensor | dict[str, Tensor]
+Objects = list[dict[str, Tensor]]
+"""A mapping for each sample, of tensors as long as it has objects."""
 
 
 def move(value: Any, device: torch.device | str) -> Any:
@@ -41,7 +43,8 @@ class Batch:
         extras: other inputs that a loss may require by keyword.
         views: the same samples as models with other inputs see them, by name.
         objects: a mapping for each sample, of tensors as long as it has objects ({"boxes": (n, 4), "labels": (n,)}), in
-            place of targets; None without such.
+            place of targets, and the sample's "size", the height and width in pixels that the boxes had; None without
+            such. If the batch has streams, they are those of the labelled samples, which are the first.
         streams: the first sample, and the one after the last, of each stream of the training data, by name; empty if
             there is one. Only "labelled" has targets.
 
@@ -62,7 +65,7 @@ class Batch:
     extras: dict[str, Any] = field(default_factory=dict)
     views: dict[str, Tensor] = field(default_factory=dict)
     streams: dict[str, tuple[int, int]] = field(default_factory=dict)
-    objects: list[dict[str, Tensor]] | None = None
+    objects: Objects | None = None
 
     def to(self, device: torch.device | str, memory_format: torch.memory_format | None = None) -> Batch:
         """Return the batch on a device; 4-D inputs in `memory_format` if given."""
@@ -84,9 +87,28 @@ class Batch:
             "objects": self.objects,
             "index": self.index,
             "epoch": self.epoch,
+            "boxes": self._boxes(),
             **self.extras,
         }
         return {name: value for name, value in values.items() if value is not None}
+
+    def seen_as(self, view: str) -> Batch:
+        """Return the batch with a view's inputs, and boxes in their pixels."""
+        inputs, objects = self.views[view], self.objects
+        if objects and "boxes" in objects[0] and isinstance(self.inputs, Tensor) and inputs.dim() == 4:
+            sides = [inputs.shape[k] / self.inputs.shape[k] for k in (3, 2)]
+            objects = [{**each, "boxes": each["boxes"] * each["boxes"].new_tensor(sides * 2)} for each in objects]
+        return replace(self, inputs=inputs, objects=objects)
+
+    def _boxes(self) -> Tensor | None:
+        """Return the objects' boxes (B, M, 4), x₁, y₁, x₂, y₂, where a sample with fewer has (0, 0, -1, -1)."""
+        if not self.objects or "boxes" not in self.objects[0]:
+            return None
+        boxes = [of_sample["boxes"] for of_sample in self.objects]
+        table = boxes[0].new_tensor([0, 0, -1, -1]).repeat(len(boxes), max(1, *map(len, boxes)), 1)
+        for row, of_sample in zip(table, boxes, strict=True):
+            row[: len(of_sample)] = of_sample
+        return table
 
     def stream(self, name: str) -> Batch:
         """Return the batch of a stream's samples.
@@ -96,7 +118,7 @@ class Batch:
         if name not in self.streams:
             raise ConfigError(unknown("stream", name, self.streams or STREAMS[:1], "data={labelled: …, unlabelled: …}"))
         part = self.part(*self.streams[name])
-        return part if name == LABELLED else replace(part, targets=None)
+        return part if name == LABELLED else replace(part, targets=None, objects=None)
 
     def part(self, start: int, stop: int) -> Batch:
         """Return the batch of the samples from `start` to `stop`, without streams."""
@@ -212,6 +234,12 @@ def _response(raw: Any) -> Tensor | None:
         if result is not None:
             return result
     return None
+
+
+def losses_of(raw: Any) -> dict[str, Tensor]:
+    """Return the losses in a model's raw output: those of a mapping's `losses`, by name."""
+    losses = raw.get("losses") if isinstance(raw, Mapping) else None
+    return dict(losses) if isinstance(losses, Mapping) else {}
 
 
 def _kind(raw: Any) -> str:

@@ -69,8 +69,8 @@ def refuse_moving(name: str, policies: list[str]) -> None:
     if moving:
         allowed = ", ".join(word for word, policy in POLICIES.items() if policy.masked)
         raise ConfigError(
-            f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the masks: "
-            f"with masks use {allowed}, resized-crop or crop-flip."
+            f"data {name!r}: augment={'+'.join(moving)} moves or hides pixels of the images but not of the masks and "
+            f"boxes: with these use {allowed}, resized-crop or crop-flip."
         )
 
 
@@ -89,10 +89,8 @@ def refuse_unsuitable(name: str, augment: str, target: str, several: bool, can_c
         )
     for policy in policies:
         check_importable(policy)
-    if target == "mask":
+    if target in ("mask", "objects"):
         refuse_moving(name, policies)
-    if target == "objects" and augment != "none":
-        raise ConfigError(f"data {name!r}: augment={augment} doesn't move objects: use augment=none.")
     if "resized-crop" in policies and not can_crop:
         raise ConfigError(
             f"augment='resized-crop' is for photos read from files, which {name!r} isn't: use augment=crop-flip or "

@@ -79,15 +79,20 @@ def crop_flip(
     Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically.
     """
     B, C, H, W = x.shape
-    r = random_bits(seed, index, view, 3)
-    top, left = to_integers(r[:, 0], 2 * pad + 1), to_integers(r[:, 1], 2 * pad + 1)
+    top, left, flipped = crop_flip_draws(index, seed, view, pad)
     rows = top[:, None] + torch.arange(H, device=x.device)
     cols = torch.arange(W, device=x.device).expand(B, W)
     if flip:
-        cols = torch.where((r[:, 2] < 0)[:, None], W - 1 - cols, cols)
+        cols = torch.where(flipped[:, None], W - 1 - cols, cols)
     cols = left[:, None] + cols
     where = (rows[:, :, None] * (W + 2 * pad) + cols[:, None, :]).view(B, 1, H * W)
     return F.pad(x, (pad,) * 4, value=fill).flatten(2).gather(2, where.expand(B, C, H * W)).view(B, C, H, W)
+
+
+def crop_flip_draws(index: Tensor, seed: int, view: int, pad: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the top and left of each sample's crop in the padded image, and whether it is flipped: (B,) each."""
+    r = random_bits(seed, index, view, 3)
+    return to_integers(r[:, 0], 2 * pad + 1), to_integers(r[:, 1], 2 * pad + 1), r[:, 2] < 0
 
 
 def shift(x: Tensor, index: Tensor, seed: int, view: int, most: int) -> Tensor:

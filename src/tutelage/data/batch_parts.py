@@ -38,15 +38,16 @@ def concatenate_streams(parts: Mapping[str, Batch], target: str) -> Batch:
     target: the kind of targets.
     """
     first, *others = parts.values()
-    assert first.targets is not None
-    targets = [first.targets, *(_unknown(first.targets, len(part), target) for part in others)]
+    targets = None
+    if first.targets is not None:
+        targets = torch.cat([first.targets, *(_unknown(first.targets, len(part), target) for part in others)])
     stops = list(accumulate(map(len, parts.values())))
     spans = {name: (stop - len(part), stop) for (name, part), stop in zip(parts.items(), stops, strict=True)}
     views = {name: torch.cat([part.views[name] for part in parts.values()]) for name in first.views}
     inputs = [part.inputs for part in parts.values() if isinstance(part.inputs, Tensor)]
     index = [part.index for part in parts.values() if part.index is not None]
-    more: dict[str, Any] = {"columns": first.columns, "views": views, "streams": spans}
-    return Batch(torch.cat(inputs), torch.cat(targets), torch.cat(index), **more)
+    more: dict[str, Any] = {"columns": first.columns, "views": views, "streams": spans, "objects": first.objects}
+    return Batch(torch.cat(inputs), targets, torch.cat(index), **more)
 
 
 def _unknown(like: Tensor, count: int, target: str) -> Tensor:

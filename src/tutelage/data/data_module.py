@@ -25,7 +25,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, move
+from tutelage.structures import Batch, Objects, move
 
 SPLITS = ("train", "val", "test")
 
@@ -367,12 +367,21 @@ class DataModule:
             mask = y if self.target == "mask" else None
             address = (index, augmentation, train)
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
+            if objects is not None and isinstance(x, Tensor):
+                objects = self._move_objects(objects, tuple(x.shape[2:]), *address)
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
             columns = tuple(self.columns.values())
             more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
             batch = Batch(x, y if mask is None else mask, index, **more)
             yield batch.to(device, memory_format)
+
+    def _move_objects(
+        self, objects: Objects, size: tuple[int, ...], index: Tensor, view: ViewSeed, train: bool
+    ) -> Objects:
+        """Return the objects of raw inputs of that size, moved as the inputs are."""
+        moved = self.kind.move_objects(objects, size, index.cpu(), view, self._augmentations) if train else objects
+        return moved if size == self.size else self.kind.resize_objects(moved, size, self.size)
 
     def prepare_inputs(
         self, raw: Tensor | Mapping[str, Tensor], mask: Tensor | None, index: Tensor, view: ViewSeed, train: bool

@@ -87,7 +87,7 @@ class ImageFileSplit(LazySplit):
             name = f"{path.parent.name}/{path.name} {path.stat().st_size}\n"
             digest.update(name.encode(errors="surrogateescape"))
             if self.content:
-                digest.update(_digest(path))
+                digest.update(file_digest(path))
         for column in (self.targets, self.groups):
             if column is not None:
                 digest.update(column.numpy().data)
@@ -145,7 +145,7 @@ class ImageFileSplit(LazySplit):
         return TF.hflip(x) if flip else x
 
 
-def _digest(path: Path) -> bytes:
+def file_digest(path: Path) -> bytes:
     """Return the sha256 of a file's content."""
     try:
         with path.open("rb") as file:

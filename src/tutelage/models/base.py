@@ -40,6 +40,11 @@ class ModelRequest:
         return f"{kind} of {'×'.join(map(str, self.size))}" if self.size else kind
 
     @property
+    def is_detector(self) -> bool:
+        """True if the task requires boxes of objects."""
+        return self.task == "detection"
+
+    @property
     def is_dense(self) -> bool:
         """True if the task requires a label for each pixel."""
         return self.task == "segmentation"

@@ -13,6 +13,7 @@ import torch
 
 from tutelage.errors import ConfigError, ModelError, unknown
 from tutelage.models.base import FILE, LoadedModel, ModelRequest
+from tutelage.models.detectors import loading as detectors
 from tutelage.models.estimators import kinds
 from tutelage.models.headless import resize_positions, without_classifier
 from tutelage.models.pretrained import load_into, read_weights
@@ -72,7 +73,8 @@ def create(
             (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
-        task: "segmentation" creates a model with a map of classes as output, any other task one with a vector.
+        task: "segmentation" creates a model with a map of classes as output, "detection" a detector, any other task one
+            with a vector.
         weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
             it has another number of classes.
 
@@ -94,11 +96,16 @@ def create(
     request = ModelRequest(
         path if colon else name, classes, channels, size, task, pretrained, local=weights is not None
     )
-    loaded = replace(SOURCES[source][1](request) if colon else create_built_in(request), name=name)
+    make = (detectors.SOURCES[source] if request.is_detector else SOURCES[source][1]) if colon else create_built_in
+    loaded = replace(make(request), name=name)
     if weights is not None:
         state = read_weights(Path(weights))
         state = resize_positions(loaded.model, state) if source == "timm" else state
-        loaded = load_into(loaded, state, classes, str(weights))
+        loaded = (
+            detectors.load_weights(loaded, state, str(weights))
+            if request.is_detector
+            else load_into(loaded, state, classes, str(weights))
+        )
     if size is not None and source != "python":
         try_once(loaded, request)
     return loaded
@@ -114,7 +121,7 @@ def create_built_in(request: ModelRequest) -> LoadedModel:
         raise ConfigError(f"{name} has no published weights here: remove pretrained=true, or {FILE}.")
     names: list[str] = []
     for family in families():
-        fits = (family.task == "segmentation") == request.is_dense
+        fits = family.task == (request.task if request.is_dense or request.is_detector else "classification")
         names += family.examples if fits else ()
         try:
             model = family.from_name(name, request.classes or 1, request.channels)
@@ -163,6 +170,8 @@ def try_once(loaded: LoadedModel, request: ModelRequest) -> None:
             f"{loaded.name} returns the shape {tuple(response.shape)}: expected one vector per image; use a network "
             "that pools its features."
         )
+    if request.is_detector:  # whose response may have a class for the background
+        return
     if response.dim() < 2 or response.shape[1] != (request.classes or response.shape[1]):
         raise ModelError(
             f"{loaded.name} returns the shape {tuple(response.shape)}: expected {request.classes} classes in "

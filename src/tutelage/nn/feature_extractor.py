@@ -2,14 +2,15 @@
 
 A store that hooks fill and other code reads is lost under `torch.compile` and hides gradients from DDP. Here the hooks
 fill a store, and the same forward moves its contents into the returned Outputs. `NAME` is a module's output, `NAME:in`
-its input; `tutelage.nn.token_grid` documents the suffixes for tokens.
+its input, `NAME:KEY` a part of an output that is a mapping or a list, `NAME:call=N` the output of the N-th call, from
+1; `tutelage.nn.token_grid` documents the suffixes for tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from tutelage.errors import ModelError, TutelageError, unknown
-from tutelage.nn.token_grid import convert_tokens, module_name, split_layer_name
-from tutelage.structures import PART, Batch, Inputs, Outputs, part_of, response_of
+from tutelage.nn.token_grid import LayerCall, convert_tokens
+from tutelage.structures import PART, Batch, Inputs, Objects, Outputs, losses_of, part_of, response_of
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
 
@@ -29,9 +30,9 @@ class FeatureExtractor(nn.Module):
 
     Args:
         model: Any network; the hooks are removed by `close`. A compiled one is replaced by the model that was compiled.
-        layers: Names of modules, as `tutelage layers MODEL` lists them: `NAME` for the output, `NAME:in` for the input;
-            `:map`, `:patches` or `:HxW+P` at the end converts tokens; `@NAME` is a part of the model's output, where
-            that is a mapping.
+        layers: Names of modules, as `tutelage layers MODEL` lists them: `NAME` for the output, `NAME:in` for the input,
+            `NAME:KEY` for a part of the output, `NAME:call=N` for the N-th of several calls; `:map`, `:patches` or
+            `:HxW+P` at the end converts tokens; `@NAME` is a part of the model's output, where that is a mapping.
         view: The name of the batch's view that the model gets (`Batch.views`); empty: the inputs.
 
     Raises: ModelError if a layer doesn't exist, isn't reached, runs twice, doesn't output a tensor, or its output is
@@ -44,6 +45,7 @@ class FeatureExtractor(nn.Module):
         self.model = model = unwrap_compiled(model)
         self.layers = tuple(dict.fromkeys(layers))
         self.store: dict[str, tuple[Tensor, int]] = {}
+        self.calls: Counter[str] = Counter()
         self.capturing = False  # the wrapped model may also be called directly
         self.norm_widths = layer_norm_widths(model)
         modules = dict(model.named_modules())
@@ -51,38 +53,42 @@ class FeatureExtractor(nn.Module):
         for layer in self.layers:
             if layer.startswith(PART):
                 continue
-            name = module_name(layer)
-            if name not in modules:
-                raise ModelError(unknown("layer", name, [n for n in modules if n]))
-            if split_layer_name(layer)[0].endswith(":in"):
-                hook = modules[name].register_forward_pre_hook(partial(self._capture_input, layer))
+            call = LayerCall.parse(layer)
+            if call.module not in modules:
+                raise ModelError(unknown("layer", call.module, [n for n in modules if n]))
+            if call.is_input:
+                hook = modules[call.module].register_forward_pre_hook(partial(self._capture_input, layer, call))
             else:
-                hook = modules[name].register_forward_hook(partial(self._capture, layer))
+                hook = modules[call.module].register_forward_hook(partial(self._capture, layer, call))
             self.handles.append(hook)
 
-    def _capture_input(self, layer: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._capture(layer, module, (), args[0] if args else None)
+    def _capture_input(self, layer: str, call: LayerCall, module: nn.Module, args: tuple[Any, ...]) -> None:
+        self._capture(layer, call, module, (), args[0] if args else None)
 
-    def _capture(self, layer: str, module: nn.Module, args: Any, out: Any) -> None:
+    def _capture(self, layer: str, call: LayerCall, module: nn.Module, args: Any, out: Any) -> None:
         if not self.capturing:
             return
-        out = out[0] if isinstance(out, tuple | list) and out else out
-        if not isinstance(out, Tensor):
-            raise ModelError(
-                f"layer {layer!r} outputs {type(out).__name__}, expected a tensor; name a layer inside it."
-            )
+        self.calls[layer] += 1
+        if call.call and self.calls[layer] != call.call:
+            return
+        out = _part_of_layer(out, layer, call.key)
         if layer in self.store:
             raise ModelError(
-                f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer."
+                f"layer {layer!r} ran twice in one forward, so its feature is ambiguous; name another layer, or which "
+                f"of its calls ({layer}:call=1 is the first)."
             )
         self.store[layer] = out, count_inplace_writes(out)
 
-    def forward(self, inputs: Inputs) -> Outputs:
-        """Run the model and return its response and the captured features."""
+    def forward(self, inputs: Inputs, objects: Objects | None = None) -> Outputs:
+        """Run the model and return its response, the captured features and, as `metadata["losses"]`, its own losses.
+
+        objects: those of the first samples, for a model that computes its own losses.
+        """
         self.store.clear()
+        self.calls.clear()
         self.capturing = True
         try:
-            raw = apply_model(self.model, inputs)
+            raw = apply_model(self.model, inputs, objects)
             response = response_of(raw)
             features = {
                 layer: to_float32(part_of(raw, layer.removeprefix(PART)))
@@ -93,15 +99,16 @@ class FeatureExtractor(nn.Module):
         finally:
             self.capturing = False
             self.store.clear()
-        return Outputs(to_float32(response), features)
+        losses = losses_of(raw)
+        return Outputs(to_float32(response), features, {"losses": losses} if losses else {})
 
     def select(self, batch: Batch) -> Batch:
         """Return the batch with the inputs that the model gets."""
-        return replace(batch, inputs=batch.views[self.view]) if self.view else batch
+        return batch.seen_as(self.view) if self.view else batch
 
     def respond(self, batch: Batch) -> Tensor:
         """Return the response to a batch."""
-        return compute_response(self, self.select(batch).inputs)
+        return respond(self.model, self.select(batch))
 
     def _feature(self, layer: str) -> Tensor:
         if layer not in self.store:
@@ -125,9 +132,36 @@ class FeatureExtractor(nn.Module):
         return self.model
 
 
-def apply_model(model: nn.Module, inputs: Inputs) -> Any:
-    """Call the model and return its raw output; a dict of inputs is passed as keyword arguments."""
-    return model(**inputs) if isinstance(inputs, dict) else model(inputs)
+def apply_model(model: nn.Module, inputs: Inputs, objects: Objects | None = None) -> Any:
+    """Call the model and return its raw output; a dict of inputs is passed as keyword arguments.
+
+    A model that has `loss_names` computes losses of its own, and gets the objects for it.
+    """
+    more = {"objects": objects} if objects is not None and hasattr(model, "loss_names") else {}
+    return model(**inputs, **more) if isinstance(inputs, dict) else model(inputs, **more)
+
+
+def _part_of_layer(out: Any, layer: str, key: str) -> Tensor:
+    """Return the part of a module's output that a layer's name means.
+
+    Raises: ModelError if there is no such part, or it is no tensor.
+    """
+    parts: Mapping[str, Any] = {}
+    if isinstance(out, Mapping):
+        parts = {str(name): part for name, part in out.items()}
+    elif isinstance(out, tuple | list):
+        parts = {str(number): part for number, part in enumerate(out)}
+    if key and key not in parts:
+        raise ModelError(
+            f"layer {layer!r}: {layer.partition(':')[0]} outputs {type(out).__name__}, which has no part {key!r}; its "
+            f"parts: {', '.join(parts) or 'none'}."
+        )
+    out = parts[key] if key else parts["0"] if isinstance(out, tuple | list) and out else out
+    if not isinstance(out, Tensor):
+        named = ", ".join(f"{layer}:{name}" for name in parts)
+        mend = f"name one of its parts, {named}" if named and not key else "name a layer inside it"
+        raise ModelError(f"layer {layer!r} outputs {type(out).__name__}, expected a tensor; {mend}.")
+    return out
 
 
 def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
@@ -136,7 +170,7 @@ def compute_response(model: nn.Module, inputs: Inputs) -> Tensor:
 
 
 def respond(model: nn.Module, batch: Batch) -> Tensor:
-    """Return a model's response to a batch; one that chooses its inputs from the batch has a method `respond`."""
+    """Return a model's response to a batch; one that chooses its inputs or its answer has a method `respond`."""
     choose = getattr(model, "respond", None)
     return compute_response(model, batch.inputs) if choose is None else choose(batch)
 

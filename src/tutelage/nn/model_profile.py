@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations, count
@@ -23,7 +23,7 @@ from tutelage.nn.feature_extractor import (
     run_once,
 )
 from tutelage.nn.layouts import is_series
-from tutelage.nn.token_grid import is_series_feature, split_layer_name, with_form
+from tutelage.nn.token_grid import is_series_feature, module_name, split_layer_name, with_form
 from tutelage.structures import Batch, Inputs
 from tutelage.utils.compat import count_inplace_writes, unwrap_compiled
 
@@ -163,10 +163,15 @@ def _learns(model: nn.Module, inputs: Inputs, layer: str) -> bool:
 
 
 def _metadata(model: nn.Module, embedding: str) -> dict[str, Any]:
-    """Properties of the model that losses use: `head`, the weight (C, D) and bias (C,) of its linear classifier."""
+    """Properties of the model that losses use: `head`, the weight (C, D) and bias (C,) of its linear classifier.
+
+    Also `losses`: of a model that computes losses of its own in training, their names, each with 0.
+    """
     name, suffix, _ = embedding.partition(":in")
     head = model.get_submodule(name) if suffix else None
-    return {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
+    linear = {"head": (head.weight, head.bias)} if isinstance(head, nn.Linear) and head.bias is not None else {}
+    losses = dict.fromkeys(getattr(model, "loss_names", ()), torch.zeros(()))
+    return linear | ({"losses": losses} if losses else {})
 
 
 def _last_stage(stages: Sequence[LayerInfo]) -> str:
@@ -188,6 +193,10 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
     samples = len(inputs if isinstance(inputs, Tensor) else next(iter(inputs.values())))
 
     def record(name: str, module: nn.Module, out: object) -> None:
+        if isinstance(out, Mapping):  # an FPN's levels
+            for key, part in out.items():
+                record(f"{name}:{key}", module, part)
+            return
         out = out[0] if isinstance(out, tuple | list) and out else out
         if isinstance(out, Tensor) and out.dim() >= 2 and len(out) == samples:  # not the windows within attention
             outputs.pop(name, None)
@@ -203,14 +212,14 @@ def trace_layers(model: nn.Module, inputs: Inputs) -> list[LayerInfo]:
             _channels_first(tuple(out.shape[1:]), widths),
             (i + 1) / len(outputs),
             calls[name],
-            is_series=is_series(model, name, tuple(out.shape[1:])),
+            is_series=is_series(model, module_name(name), tuple(out.shape[1:])),
         )
         for i, (name, (module, out, _)) in enumerate(outputs.items())
     ]
     intact = {name for name, (_, out, writes) in outputs.items() if count_inplace_writes(out) == writes}
     blocks = {name for name, (module, _, _) in outputs.items() if any(list(m.parameters()) for m in module.children())}
     candidates = _with_dimensions_of(inputs, [x for x in layers if x.name in intact and x.calls == 1])
-    stages = {x.name: stage for stage, x in enumerate(_stages(candidates, blocks))}
+    stages = {x.name: stage for stage, x in enumerate(_levels(candidates) or _stages(candidates, blocks))}
     return [replace(x, stage=stages.get(x.name)) for x in layers]
 
 
@@ -268,6 +277,15 @@ def parent_names(name: str) -> set[str]:
 
 def _channels_first(shape: tuple[int, ...], widths: set[int]) -> tuple[int, ...]:
     return (shape[-1], *shape[:-1]) if is_channels_last(shape, widths) else shape
+
+
+def _levels(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the maps of the last module that outputs a mapping of several: the levels of a feature pyramid."""
+    pyramids: dict[str, list[LayerInfo]] = {}
+    for x in layers:
+        if ":" in x.name and x.is_map and x.grid > 1:
+            pyramids.setdefault(module_name(x.name), []).append(x)
+    return next((levels for levels in reversed(pyramids.values()) if len(levels) > 1), [])
 
 
 def _stages(layers: Sequence[LayerInfo], blocks: set[str]) -> list[LayerInfo]:

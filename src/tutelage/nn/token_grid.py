@@ -60,8 +60,39 @@ def split_layer_name(layer: str) -> tuple[str, str]:
 
 
 def module_name(layer: str) -> str:
-    """The name of a layer's module, without `:in` and the form of its tokens."""
-    return split_layer_name(layer)[0].removesuffix(":in")
+    """The name of a layer's module, without `:in`, the part and the call that are meant, and the form of its tokens."""
+    return layer.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """A module's tensor that a layer's name means, without the form of its tokens: `fpn:0`, `head:call=2`, `fc:in`.
+
+    is_input: the module's input, not its output. key: the name or number of the part of an output that is a mapping or
+    a list; empty: the output itself. call: of a module that runs several times, which time, from 1; 0: it runs once.
+    """
+
+    module: str
+    is_input: bool = False
+    key: str = ""
+    call: int = 0
+
+    @classmethod
+    def parse(cls, layer: str) -> LayerCall:
+        """Return what a layer's name means.
+
+        Raises: ConfigError if a part of it can't be understood.
+        """
+        module, *words = split_layer_name(layer)[0].split(":")
+        calls = [word.removeprefix("call=") for word in words if word.startswith("call=")]
+        keys = [word for word in words if word != "in" and not word.startswith("call=")]
+        numbers = [int(call) for call in calls if call.isascii() and call.isdigit()]
+        if len(keys) > 1 or len(calls) > 1 or len(numbers) < len(calls) or 0 in numbers:
+            raise ConfigError(
+                f"layer {layer!r}: expected MODULE, and after colons at most: in; the key or number of a part of its "
+                "output; call=N, from 1; and a form of tokens (map, patches, HxW+P)."
+            )
+        return cls(module, "in" in words, keys[0] if keys else "", numbers[0] if numbers else 0)
 
 
 def with_form(layer: str, form: str) -> str:

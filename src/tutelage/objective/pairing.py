@@ -69,7 +69,7 @@ def _fitting(
 
 def _named(profile: ModelProfile, names: Sequence[str]) -> list[LayerInfo]:
     known = {layer.name: layer for layer in profile.layers}
-    return [known.get(module_name(name)) or _missing(name, known) for name in names]
+    return [known.get(name) or known.get(module_name(name)) or _missing(name, known) for name in names]
 
 
 def _missing(name: str, known: Mapping[str, LayerInfo]) -> LayerInfo:

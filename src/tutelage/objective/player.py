@@ -59,6 +59,7 @@ class Player(nn.Module):
         profile = profile_model(self.student.model, batch)
         profile = replace(profile, response=self.task.response(profile.response, batch))
         self.terms.fit_kind(self.task.response_kind)
+        self.terms.split_model_losses(list(profile.metadata.get("losses", ())))
         self.terms.wire(profile, teacher, batch, samples, provides)
         self.terms.refuse_frozen(profile)
         self.metadata = profile.metadata
@@ -76,8 +77,10 @@ class Player(nn.Module):
 
     def forward_student(self, batch: Batch) -> Outputs:
         """Return the student's outputs, with the features that its terms compare."""
-        student_outputs = self.student(self.student.select(batch).inputs)
-        return Outputs(self.task.response(student_outputs.response, batch), student_outputs.features, self.metadata)
+        seen = self.student.select(batch)
+        student_outputs = self.student(seen.inputs, seen.objects)
+        metadata = self.metadata | student_outputs.metadata
+        return Outputs(self.task.response(student_outputs.response, batch), student_outputs.features, metadata)
 
     def forward(self, batch: Batch, teacher_outputs: Outputs | list[Outputs] | None = None) -> dict[str, Tensor]:
         """Return each term's weighted scalar; for a list of teachers, its mean over them."""

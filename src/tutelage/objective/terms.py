@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 from typing import cast
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError
 from tutelage.losses.base import Loss
+from tutelage.losses.response.model_loss import ModelLoss
 from tutelage.nn.model_profile import ModelProfile
 from tutelage.objective.spec import Method, terms_from_method
 from tutelage.objective.term import Term
@@ -164,6 +166,27 @@ class Terms(nn.ModuleDict):
                     f"term {name!r}: {type(term.loss).__name__} compares {' or '.join(kinds)}, and this task's outputs "
                     f"are {kind}: use a loss for these (logit_mse and output_l1 are for any), or one of features."
                 )
+
+    def split_model_losses(self, names: Sequence[str]) -> None:
+        """Put a term for each loss that the model computes itself in the place of the term of all of them.
+
+        names: those of the model's losses. The terms are called after the losses and keep the weight.
+        Raises: ConfigError if the method names a loss that the model hasn't.
+        """
+        terms = self.named_terms()
+        for term in terms.values():
+            if isinstance(term.loss, ModelLoss):
+                term.loss.refuse_unknown(names)
+        named = {term.loss.loss for term in terms.values() if isinstance(term.loss, ModelLoss)}
+        self.clear()
+        for name, term in terms.items():
+            if not isinstance(term.loss, ModelLoss) or not names:
+                self[name] = term
+            elif term.loss.loss:
+                self[term.loss.loss] = term
+            else:
+                for loss in (loss for loss in names if loss not in named):
+                    self[loss] = Term(ModelLoss(loss), deepcopy(term.weight), warmup=term.warmup)
 
     def load_initial_state(self) -> None:
         """Load the tensors of `initial_state`, if there is one, that have the same names.

@@ -25,12 +25,15 @@ ROLES = ("teacher", "baseline", "student")
 class Examples:
     """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) for segmentation.
 
-    note: A remark on how the images are shown.
+    objects: (K, M, 6) x₁, y₁, x₂, y₂, 1, class, -1 in rows without one, for detection. sizes: (K, 2) the height and
+    width of the boxes' images. note: A remark on how the images are shown.
     """
 
     index: Labels
     images: np.ndarray[Any, np.dtype[np.uint8]]
     masks: Labels | None = None
+    objects: Any = None
+    sizes: Any = None
     note: str = ""
 
 
@@ -219,7 +222,8 @@ def _arrays(file: Path) -> dict[str, Any]:
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
-        return Examples(values["index"], values["images"], values.get("masks"), str(values.get("note", "")))
+        more = {name: values.get(name) for name in ("masks", "objects", "sizes")}
+        return Examples(values["index"], values["images"], note=str(values.get("note", "")), **more)
 
 
 def _masks(file: Path) -> dict[int, Labels]:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from tutelage.data.data_module import DataModule
 from tutelage.nn.feature_extractor import compute_response, eval_no_grad
+from tutelage.structures import Batch
 from tutelage.tasks.base import Task
 from tutelage.utils import checksums
 
@@ -28,6 +30,10 @@ def write(folder: Path, data: DataModule) -> None:
         batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
         assert isinstance(batch.targets, Tensor)
         _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), masks=_small(batch.targets))
+    elif data.target == "objects":
+        numbers = _spread_out(len(data.test))
+        batch = next(iter(_of(data, numbers).batches("test", len(numbers), train=False)))
+        _keep(folder / "examples.npz", index=numbers, **_images(data, numbers), **_objects(batch))
     elif data.target == "label":
         numbers = _differing(folder)
         if len(numbers):
@@ -87,6 +93,20 @@ def _images(data: DataModule, numbers: np.ndarray[Any, Any]) -> dict[str, Any]:
         note += " Whatever normalised their values, each image is shown from its lowest to its highest."
     images = pixels.clamp(0, 1).mul(255).round().byte().expand(-1, 3, -1, -1).permute(0, 2, 3, 1)
     return {"images": images.numpy(), "note": note}
+
+
+def _objects(batch: Batch) -> dict[str, Any]:
+    """Return the boxes of a batch in its pixels, and the height and width of the pixels that predictions are in."""
+    if not batch.objects or not {"boxes", "labels"} <= {*batch.objects[0]} or not isinstance(batch.inputs, Tensor):
+        return {}
+    shape = torch.tensor(batch.inputs.shape[-2:], dtype=torch.float32)
+    sizes = [each.get("size", shape) for each in batch.objects]
+    rows = []
+    for each, size in zip(batch.objects, sizes, strict=True):
+        boxes = each["boxes"] * (size / shape).flip(0).repeat(2)
+        rows.append(torch.cat([boxes, torch.ones(len(boxes), 1), each["labels"][:, None].float()], 1))
+    padded = pad_sequence(rows, batch_first=True, padding_value=-1)
+    return {"objects": padded.numpy(), "sizes": torch.stack(sizes).numpy()}
 
 
 def _small(masks: Tensor) -> np.ndarray[Any, Any]:

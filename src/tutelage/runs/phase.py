@@ -72,7 +72,7 @@ def write_phase_folder(
     by_student = {other: (views or {}).get(other, data) for other in students}
     data, terms = next(iter(by_student.values())), None if scheme is None else scheme.method_terms()
     evaluation = evaluate_split(student, data, task, "test", batch_size) if fits_task(student, data, task) else None
-    if evaluation is not None and scheme is not None and task.evaluation_loss() is None:
+    if evaluation is not None and scheme is not None and task.task_loss() is None:
         evaluation.values |= _evaluate_losses(scheme, data, batch_size, student)
     for number, (peer, network) in enumerate(students.items()):
         if not isinstance(network, Teacher):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from tutelage.data.multitask_targets import split_columns
 from tutelage.errors import DataError, ModelError, NotFinite
@@ -81,7 +82,14 @@ def evaluate(
     if not all(map(math.isfinite, numbers.values())):
         raise NotFinite(f"the network's outputs are not finite numbers ({numbers}): check its training and its inputs.")
     names = kept[0] if kept else ()
-    return EvaluationResult(numbers, tables, {name: torch.cat([part[name] for part in kept]) for name in names})
+    return EvaluationResult(numbers, tables, {name: _joined([part[name] for part in kept]) for name in names})
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Return the batches' arrays as one; those of different lengths are filled up with -1."""
+    if len({x.shape[1:] for x in parts}) <= 1:
+        return torch.cat(parts)
+    return pad_sequence([x for part in parts for x in part], batch_first=True, padding_value=-1)
 
 
 def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
@@ -95,7 +103,7 @@ def compute_response_in_halves(model: nn.Module, batch: Batch) -> Tensor:
         if len(batch) == 1:
             raise ModelError(f"{type(model).__name__} needs more memory than there is for one sample.") from error
     middle = (len(batch) + 1) // 2  # the memory of the failed attempt is free again here
-    return torch.cat(
+    return _joined(
         [
             compute_response_in_halves(model, batch.part(0, middle)),
             compute_response_in_halves(model, batch.part(middle, len(batch))),

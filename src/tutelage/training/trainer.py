@@ -264,7 +264,7 @@ class Trainer:
         with self.fabric.autocast():
             values = evaluate(student, samples, task, task.outputs(batches.data), shared=shared).values
             values |= task.measure(student, batches.data, "val", self.settings.batch_size)
-            if task.evaluation_loss() is None:
+            if task.task_loss() is None:
                 samples = batches.validation(progress.epoch)
                 values |= state.scheme.evaluate_losses(samples, self.fabric if shared else None)
         self._notify(EpochEnd(progress.step, progress.epoch + 1, values, name))

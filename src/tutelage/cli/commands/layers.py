@@ -59,6 +59,7 @@ def layers(
     import torch
 
     from tutelage.nn.model_profile import profile_model
+    from tutelage.nn.token_grid import module_name
     from tutelage.structures import Batch
     from tutelage.utils.console import format_number, print_lines, print_table
 
@@ -67,7 +68,7 @@ def layers(
     rows = [
         (x.name, x.kind, " × ".join(map(str, x.shape)), "" if x.stage is None else f"stage {x.stage + 1}", x.calls)
         for x in profile.layers
-        if everything or x.stage is not None or _is_block(network.get_submodule(x.name))
+        if everything or x.stage is not None or _is_block(network.get_submodule(module_name(x.name)))
     ]
     print_table("", ("layer", "class", "output", "stage", "calls"), rows)
     parameters = format_number(sum(p.numel() for p in network.parameters()))

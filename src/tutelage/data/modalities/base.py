@@ -12,6 +12,7 @@ from torch import Tensor
 from tutelage.data.augment import shift
 from tutelage.data.splits import ViewSeed
 from tutelage.errors import ConfigError
+from tutelage.structures import Objects
 
 
 class Modality(ABC):
@@ -51,6 +52,21 @@ class Modality(ABC):
         augment=shift moves all dimensions after the channels by up to an eighth of the shortest.
         """
         return (shift(x, index, view.seed, view.view, min(x.shape[2:]) // 8) if "shift" in words else x), mask
+
+    def move_objects(
+        self, objects: Objects, size: tuple[int, ...], index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> Objects:
+        """Move the objects of inputs of that size as `augment` moves the inputs.
+
+        Raises: ConfigError if an augmentation moves the inputs, and this modality's objects can't follow.
+        """
+        if moving := {*words} & {*self.crops} - {"none"}:
+            raise ConfigError(f"augment={'+'.join(moving)} doesn't move the objects of {self.name} data: use none.")
+        return objects
+
+    def resize_objects(self, objects: Objects, size: tuple[int, ...], target: tuple[int, ...]) -> Objects:
+        """Return the objects of inputs of a size that are resized to another."""
+        return objects
 
     def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Bring inputs and mask to that size."""

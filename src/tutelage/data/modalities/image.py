@@ -9,9 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tutelage.data.alter import CROPS
-from tutelage.data.augment import crop_flip
+from tutelage.data.augment import crop_flip, crop_flip_draws
+from tutelage.data.boxes import crop_boxes, flip_boxes
 from tutelage.data.modalities.base import Modality
 from tutelage.data.splits import IGNORE, ViewSeed
+from tutelage.structures import Objects
 
 
 class Image(Modality):
@@ -33,6 +35,27 @@ class Image(Modality):
         if mask is not None:
             mask = crop_flip(mask[:, None], index, view.seed, view.view, pad, flip=flip, fill=IGNORE)[:, 0]
         return x, mask
+
+    def move_objects(
+        self, objects: Objects, size: tuple[int, ...], index: Tensor, view: ViewSeed, words: Collection[str]
+    ) -> Objects:
+        """Shift and flip boxes with their images; what is cut off is left out (`data.boxes`)."""
+        if not {"shift", "crop-flip"} & {*words}:
+            return objects
+        height, width = size
+        pad = min(size) // 8
+        top, left, flipped = crop_flip_draws(index, view.seed, view.view, pad)
+        moved = []
+        for each, y, x, flip in zip(
+            objects, (top - pad).tolist(), (left - pad).tolist(), flipped.tolist(), strict=True
+        ):
+            cropped = crop_boxes(each, (x, y, x + width, y + height), (height, width))
+            moved.append(flip_boxes(cropped, width) if flip and "crop-flip" in words else cropped)
+        return moved
+
+    def resize_objects(self, objects: Objects, size: tuple[int, ...], target: tuple[int, ...]) -> Objects:
+        """Resize boxes with their images."""
+        return [crop_boxes(each, (0, 0, size[1], size[0]), (target[0], target[1])) for each in objects]
 
     def resize(self, x: Tensor, mask: Tensor | None, size: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
         """Resize images bilinearly, and masks to the nearest class."""

@@ -1,0 +1,101 @@
+"""torchvision's detectors on a residual network with a feature pyramid, in any width."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+from torchvision.models import resnet
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.fcos import FCOSClassificationHead, FCOSHead, FCOSRegressionHead
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from tutelage.errors import ConfigError
+from tutelage.models.detectors import torchvision_detectors
+from tutelage.models.detectors.base import Detector
+from tutelage.models.zoo.base import ZooNetwork
+
+BACKBONES: dict[str, tuple[Any, list[int]]] = {
+    "resnet10": (resnet.BasicBlock, [1, 1, 1, 1]),
+    "resnet18": (resnet.BasicBlock, [2, 2, 2, 2]),
+    "resnet34": (resnet.BasicBlock, [3, 4, 6, 3]),
+    "resnet50": (resnet.Bottleneck, [3, 4, 6, 3]),
+}
+"""The blocks of each residual network, and their number in each of its four stages."""
+
+
+class PyramidDetector(ZooNetwork):
+    """A detector on a residual network (resnet10, 18, 34 or 50) whose feature pyramid and heads are W wide (256).
+
+    retinanet (Lin et al. ICCV 2017, arXiv:1708.02002), fcos (Tian et al. ICCV 2019, arXiv:1904.01355) and fasterrcnn
+    (Ren et al. NIPS 2015, arXiv:1506.01497) as in torchvision, but with batch norms that train. The pyramid's levels
+    are `detector.backbone.fpn:0` (a fourth or an eighth of the image's side), `:1` …
+    """
+
+    pattern = r"(?P<family>retinanet|fcos|fasterrcnn)_(?P<backbone>resnet(?:10|18|34|50))(?:_(?P<width>\d+))?"
+    name_form = "FAMILY-RESNET[-W]"
+    examples = ("retinanet-resnet18-64", "fcos-resnet10-32", "fasterrcnn-resnet50")
+    task = "detection"
+
+    @classmethod
+    def from_name(cls, name: str, classes: int, channels: int = 3) -> Any:
+        """Create the detector of that name; None if the name isn't one of this family."""
+        match = re.fullmatch(cls.pattern, name.replace("-", "_"))
+        if match is None:
+            return None
+        width = int(match["width"] or 256)
+        if not 32 <= width <= 512 or width % 32:
+            raise ConfigError(f"{name}: expected a pyramid of 32 to 512 channels, a multiple of 32.")
+        return BUILDERS[match["family"]](match["backbone"], classes, channels, width)
+
+
+def pyramid(backbone: str, channels: int, width: int, levels: list[int], extra: Any = None) -> BackboneWithFPN:
+    """Return a residual network with a feature pyramid on some of its four stages; extra: makes further levels."""
+    block, depths = BACKBONES[backbone]
+    network = resnet.ResNet(block, depths)
+    if channels != 3:
+        network.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    outputs = {f"layer{stage}": str(number) for number, stage in enumerate(levels)}
+    widths = [64 * 2 ** (stage - 1) * block.expansion for stage in levels]
+    return BackboneWithFPN(network, outputs, widths, width, extra)
+
+
+def retinanet(backbone: str, classes: int, channels: int, width: int) -> Detector:
+    """Build a RetinaNet."""
+    network = pyramid(backbone, channels, width, [2, 3, 4], LastLevelP6P7(width, width))
+    sizes = tuple((x, int(x * 2 ** (1 / 3)), int(x * 2 ** (2 / 3))) for x in (16, 32, 64, 128, 256))
+    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    norm = partial(nn.GroupNorm, width // 8)
+    head = RetinaNetHead(width, anchors.num_anchors_per_location()[0], classes, norm_layer=norm)
+    return torchvision_detectors.RetinaNet(RetinaNet(network, classes, anchor_generator=anchors, head=head))
+
+
+def fcos(backbone: str, classes: int, channels: int, width: int) -> Detector:
+    """Build an FCOS."""
+    network = pyramid(backbone, channels, width, [2, 3, 4], LastLevelP6P7(width, width))
+    head, norm = FCOSHead(width, 1, classes), partial(nn.GroupNorm, width // 8)
+    head.classification_head = FCOSClassificationHead(width, 1, classes, norm_layer=norm)
+    head.regression_head = FCOSRegressionHead(width, 1, norm_layer=norm)
+    return torchvision_detectors.FCOS(FCOS(network, classes, head=head))
+
+
+def fasterrcnn(backbone: str, classes: int, channels: int, width: int) -> Detector:
+    """Build a Faster R-CNN."""
+    network = pyramid(backbone, channels, width, [1, 2, 3, 4])
+    sizes = tuple((size,) for size in (16, 32, 64, 128, 256))
+    anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes))
+    return torchvision_detectors.FasterRCNN(FasterRCNN(network, classes + 1, rpn_anchor_generator=anchors))
+
+
+BUILDERS: dict[str, Callable[[str, int, int, int], Detector]] = {
+    "retinanet": retinanet,
+    "fcos": fcos,
+    "fasterrcnn": fasterrcnn,
+}
+"""The builders of a detector: the backbone's name, the classes, the channels of images, and the pyramid's width."""
