@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,28 @@ def segmentation(folder: Path) -> Keys:
             Image.fromarray(pixels).save(folder / kind / f"{number:03}.png")
     data = {"data": f"segmentation:{folder}", "size": 16, "batch_size": 16}
     return {"student": "seg4", "teacher": "seg8", "method": "kd+cwd", **data}
+
+
+def detection(folder: Path) -> Keys:
+    """Write noise images with a bright box each, square or flat, in COCO's format."""
+    random = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    images, boxes = [], []
+    for number in range(60):
+        pixels, label = random.integers(60, size=(48, 48, 3), dtype=np.uint8), number % 2
+        (x, y), (width, height) = random.integers(24, size=2).tolist(), ((16, 16), (22, 8))[label]
+        pixels[y : y + height, x : x + width] = 220
+        Image.fromarray(pixels).save(folder / "images" / f"{number:03}.png")
+        split = ("train", "train", "train", "val", "test")[number % 5]
+        entry = {"id": number, "file_name": f"images/{number:03}.png", "height": 48, "width": 48, "split": split}
+        images.append(entry)
+        box = {"id": number, "image_id": number, "category_id": label, "bbox": [x, y, width, height], "iscrowd": 0}
+        boxes.append(box)
+    categories = [{"id": k, "name": name} for k, name in enumerate(("square", "flat"))]
+    content = {"images": images, "annotations": boxes, "categories": categories}
+    (folder / "boxes.json").write_text(json.dumps(content), encoding="utf-8")
+    data = {"data": f"coco:{folder / 'boxes.json'}", "batch_size": 9, "optimizer": "adamw", "lr": 2e-3}
+    return {"student": "fcos-resnet10-32", "teacher": "fcos-resnet10-64", "method": "pkd", **data}
 
 
 def table(folder: Path) -> str:

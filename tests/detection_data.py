@@ -56,7 +56,8 @@ def yolo(root: Path, count: int = 10) -> Path:
     """Write images/train, labels/train and data.yaml; return the folder."""
     for n, name in enumerate(write_images(root / "images" / "train", range(count))):
         lines = [
-            f"{label} {(x + w / 2) / SIDE} {(y + h / 2) / SIDE} {w / SIDE} {h / SIDE}" for label, (x, y, w, h) in draw(n)[1]
+            f"{label} {(x + w / 2) / SIDE} {(y + h / 2) / SIDE} {w / SIDE} {h / SIDE}"
+            for label, (x, y, w, h) in draw(n)[1]
         ]
         file = root / "labels" / "train" / name.replace(".png", ".txt")
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import tutelage
+from tests.detection_data import coco
 from tutelage.cli import FOLDER, app
 from tutelage.config.schema import Config
 from tutelage.runs import plan
@@ -46,6 +47,10 @@ def make_streets():
             pixels = np.random.default_rng(i).integers(0, 3, shape, dtype=np.uint8)
             Image.fromarray(pixels * 100 if kind == "images" else pixels).save(f"streets/{kind}/{i}.png")
     Path("streets/classes.json").write_text('["road", "tree", "car"]')
+
+
+def make_blood():
+    coco(Path("blood"), 30)
 
 
 def make_queries():
@@ -107,6 +112,7 @@ def somewhere(tmp_path, monkeypatch):
         make_streets,
         make_more,
         make_labels,
+        make_blood,
         make_queries,
         make_tables,
         make_waves,

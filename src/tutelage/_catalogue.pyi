@@ -208,6 +208,7 @@ from tutelage.schemes.multi_exit import MultiExit as MultiExit
 from tutelage.schemes.mutual import Mutual as Mutual
 from tutelage.schemes.mutual_adversarial import MutualAdversarial as MutualAdversarial
 from tutelage.schemes.offline import Offline as Offline
+from tutelage.schemes.pseudo_boxes import PseudoBoxes as PseudoBoxes
 from tutelage.schemes.pyramid_self_teacher import PyramidSelfTeacher as PyramidSelfTeacher
 from tutelage.schemes.same_class import SameClass as SameClass
 from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly

@@ -6,8 +6,8 @@ import json
 
 import pytest
 import torch
-from tests.detection_data import CLASSES, SIDE, coco, draw, voc, yolo
 
+from tests.detection_data import CLASSES, SIDE, coco, draw, voc, yolo
 from tutelage.data import load
 from tutelage.errors import ConfigError, DataError
 
@@ -87,7 +87,9 @@ FIRST = "annotations"
 COCO_FAULTS = {
     r"annotations\[0\] has a box from .* isn't inside": lambda c: c[FIRST][0].update(bbox=[40, 0, 30, 10]),
     r"annotations\[0\] has a box of no area": lambda c: c[FIRST][0].update(bbox=[4, 4, 0, 10]),
-    r"annotations\[0\] has the box \[1, 2\], expected \[x, y, width, height\]": lambda c: c[FIRST][0].update(bbox=[1, 2]),
+    r"annotations\[0\] has the box \[1, 2\], expected \[x, y, width, height\]": lambda c: c[FIRST][0].update(
+        bbox=[1, 2]
+    ),
     r"annotations\[0\] has the box .*expected finite": lambda c: c[FIRST][0].update(bbox=[0, 0, float("nan"), 4]),
     r"annotations\[0\] is of the image 99": lambda c: c[FIRST][0].update(image_id=99),
     r"annotations\[0\] has the category 5": lambda c: c[FIRST][0].update(category_id=5),
@@ -146,7 +148,9 @@ VOC_FAULTS = {
     r"object 1 has a box of no area": lambda r: first_xml(r, "<xmin>1<", "<xmin>40<"),
     r"is for an image of 99 × 48": lambda r: first_xml(r, "<width>48", "<width>99"),
     r"can't be read .*mismatched tag": lambda r: first_xml(r, "</annotation>", "</annot>"),
-    r"entities, which could expand": lambda r: first_xml(r, "<annotation>", '<!DOCTYPE a [<!ENTITY x "y">]><annotation>'),
+    r"entities, which could expand": lambda r: first_xml(
+        r, "<annotation>", '<!DOCTYPE a [<!ENTITY x "y">]><annotation>'
+    ),
     r"images are missing": lambda r: (r / "JPEGImages" / "000.png").unlink(),
 }
 

@@ -84,7 +84,7 @@ SAID = {
     "dml": "yes",
     "camkd_feature": "teacher=[a,b]",
     "dml_joint": "scheme=together",
-    "fgd": "no: boxes",
+    "iad": "no: attacked images",
 }
 
 

@@ -6,23 +6,27 @@ import contextlib
 import io
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.detection_data import SIDE, coco
-from tests.small import Crash, CrashAt
 
 import tutelage
+from tests.detection_data import SIDE, coco, write_images
+from tests.small import Crash, CrashAt
 from tutelage.data import load
-from tutelage.errors import ModelError
+from tutelage.errors import ConfigError
+from tutelage.models import create
+from tutelage.schemes.pseudo_boxes import PseudoBoxes
 from tutelage.structures import Batch
 from tutelage.tasks.detection import Detection
 from tutelage.tasks.detection_metrics import DetectionMetrics
+from tutelage.teachers.frozen import Frozen
 
-KEYS = {"size": SIDE, "batch_size": 9, "lr": 0.02, "device": "cpu", "augment": "none"}
+KEYS = {"size": 2 * SIDE, "batch_size": 9, "optimizer": "adamw", "lr": 2e-3, "device": "cpu", "augment": "none"}
 STUDENT = "fcos-resnet10-32"
 
 
@@ -106,7 +110,10 @@ def test_without_objects_or_detections_all_is_0():
     empty = nothing | {"iscrowd": torch.zeros(0, dtype=torch.bool), "area": torch.zeros(0)}
     one = {"boxes": torch.tensor([[0.0, 0, 9, 9]]), "labels": torch.tensor([1])}
     crowds = {"iscrowd": torch.tensor([False]), "area": torch.tensor([81.0])}
-    for found, truth in ((one | {"scores": torch.ones(1)}, empty), (nothing | {"scores": torch.zeros(0)}, one | crowds)):
+    for found, truth in (
+        (one | {"scores": torch.ones(1)}, empty),
+        (nothing | {"scores": torch.zeros(0)}, one | crowds),
+    ):
         metrics = DetectionMetrics(2)
         metrics.update([found], [truth])
         values = metrics.compute()
@@ -115,12 +122,16 @@ def test_without_objects_or_detections_all_is_0():
 
 def test_detections_are_judged_in_the_files_pixels():
     """Boxes of a network's 10 × 20 image are those of a file of 100 × 100."""
-    objects = {"boxes": torch.tensor([[0.0, 0, 10, 10]]), "labels": torch.tensor([0]), "size": torch.tensor([100.0, 100])}
+    objects = {
+        "boxes": torch.tensor([[0.0, 0, 10, 10]]),
+        "labels": torch.tensor([0]),
+        "size": torch.tensor([100.0, 100]),
+    }
     batch = Batch(torch.zeros(1, 3, 10, 20), objects=[objects])
     task, response = Detection(1), torch.tensor([[[0.0, 0, 0.5, 1, 0.9, 0], [-1, -1, -1, -1, -1, -1]]])
     metrics = task.metrics(1)
     task.update(metrics, response, batch)
-    assert metrics.compute()["map"] == 1
+    assert metrics.compute()["map"].item() == pytest.approx(1)
     assert task.predictions(response, batch)["detections"][0].tolist() == [
         [0, 0, 50, 100, pytest.approx(0.9), 0],
         [-1] * 6,
@@ -132,7 +143,7 @@ def teacher(tmp_path_factory):
     """A run folder of a trained detector, and the data."""
     root = tmp_path_factory.mktemp("detection")
     data = f"coco:{coco(root, 60)}"
-    run = tutelage.train(STUDENT, data=data, epochs=14, **KEYS, out=root / "teacher")
+    run = tutelage.train(STUDENT, data=data, epochs=8, **KEYS, out=root / "teacher")
     return data, run
 
 
@@ -140,7 +151,7 @@ def test_it_learns_and_its_figures_are_stored(teacher, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data, run = teacher
     values = run.result["student"]
-    assert values["map50"] > 0.3
+    assert values["map"] > 0.1
     assert tutelage.evaluate(run.folder).values["map"] == pytest.approx(values["map"])
     stored = np.load(Path(run.folder) / "student-0" / "predictions.npz")["detections"]
     assert stored.shape[2] == 6
@@ -165,7 +176,11 @@ def test_a_method_of_each_kind_cached_and_live(teacher, tmp_path, monkeypatch):
     results = []
     for cache in (False, True):
         keys = {"teacher": str(run.folder), "student": STUDENT, "method": method, "data": data, "epochs": 2}
-        more = {"baseline": False, "cache": cache, "cache_storage": "exact"} if cache else {"baseline": False, "cache": False}
+        more = (
+            {"baseline": False, "cache": cache, "cache_storage": "exact"}
+            if cache
+            else {"baseline": False, "cache": False}
+        )
         taught = tutelage.distill(**keys, **KEYS, **more, out=f"run{cache}")
         results.append(load_file(taught.folder / "student.safetensors"))
     assert all(torch.allclose(results[0][name], results[1][name], atol=1e-5) for name in results[0])
@@ -176,7 +191,7 @@ def test_a_method_of_each_kind_cached_and_live(teacher, tmp_path, monkeypatch):
 
 def test_a_run_that_was_killed_resumes_bitwise(teacher, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    keys = KEYS | {"augment": "crop-flip", "data": teacher[0], "epochs": 2}
+    keys = KEYS | {"augment": "crop-flip", "size": SIDE, "data": teacher[0], "epochs": 2}
     with pytest.raises(Crash):
         tutelage.train(STUDENT, **keys, out="cut", callbacks=[CrashAt(5)])
     whole, resumed = tutelage.train(STUDENT, **keys, out="whole"), tutelage.resume("cut")
@@ -184,8 +199,73 @@ def test_a_run_that_was_killed_resumes_bitwise(teacher, tmp_path, monkeypatch):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+def test_a_teacher_finds_the_boxes_of_unlabelled_images(teacher, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data, run = teacher
+    write_images(tmp_path / "more", range(100, 112))
+    streams = {"labelled": data, "unlabelled": "images:more"}
+    keys = {"teacher": str(run.folder), "student": STUDENT, "method": "pkd", "baseline": False, "epochs": 1}
+    taught = tutelage.distill(data=streams, scheme={"name": "pseudo_boxes", "score": 0.3}, **keys, **KEYS, out="run")
+    assert taught.result["student"]["map"] >= 0
+    scheme = PseudoBoxes(None, Frozen(run.student, Detection(2)), 0.3)
+    batch = next(load(data, size=KEYS["size"], augment="none").batches("test", 6))
+    filled = scheme.with_boxes(replace(batch, objects=batch.objects[:2]))
+    assert len(filled.objects) == 6
+    assert filled.objects[:2] == batch.objects[:2]
+    found = torch.cat([each["boxes"] for each in filled.objects[2:]])
+    assert len(found)
+    assert (found <= 2 * SIDE + 1).all()
+    with pytest.raises(ConfigError, match="the data has none"):
+        tutelage.distill(data=data, scheme="pseudo_boxes", **keys, **KEYS, out="refused")
+
+
+@pytest.mark.parametrize("name", ["fcosdist-resnet10-32", "retinanet-resnet10-32", "fasterrcnn-resnet10-32"])
+def test_a_detector_computes_its_losses_of_the_labelled_images(name):
+    """The losses of some of a batch's images are those of these images alone."""
+    torch.manual_seed(0)
+    model = create(name, classes=2, task="detection").model.eval()
+    images = torch.randn(3, 3, 48, 64)
+    objects = [
+        {"boxes": torch.tensor([[4.0, 4, 30, 40]]), "labels": torch.tensor([1])},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    ]
+    outputs = []
+    for batch in (images, images[:2]):
+        torch.manual_seed(1)  # which proposals of Faster R-CNN are used
+        outputs.append(model(batch, objects))
+    assert set(outputs[0]["losses"]) == set(model.loss_names)
+    for loss in model.loss_names:
+        torch.testing.assert_close(outputs[0]["losses"][loss], outputs[1]["losses"][loss], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(outputs[0]["response"][:2], outputs[1]["response"], rtol=1e-4, atol=1e-5)
+    assert outputs[0]["boxes"].shape[::2] == outputs[0]["response"].shape[::2]
+    with torch.no_grad():
+        detections = model.respond(Batch(images))
+    assert detections.shape[2] == 6
+
+
+def test_detr_of_hugging_face_is_a_detector(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    backbone = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"])
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "d_model": 16, "num_queries": 7}
+    config = transformers.DetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None,
+                                     backbone_config=backbone, num_labels=5, **layers, **heads)  # fmt: skip
+    transformers.DetrForObjectDetection(config).save_pretrained(tmp_path / "detr")
+    loaded = create(f"hf:{tmp_path / 'detr'}", classes=2, task="detection", pretrained=True)
+    assert "start from random weights" in loaded.untrained[0]
+    model, images = loaded.model, torch.randn(2, 3, 64, 64)
+    objects = [{"boxes": torch.tensor([[4.0, 4, 30, 40]]), "labels": torch.tensor([1])}]
+    outputs = model(images, objects)
+    assert outputs["response"].shape == (2, 3, 7)
+    outputs["losses"]["detr"].backward()
+    with torch.no_grad():
+        found = model.eval().respond(Batch(images))
+    assert found.shape == (2, 7, 6)
+    assert set(found[..., 5].unique().tolist()) <= {0.0, 1.0}
+
+
 def test_a_classifier_cannot_be_trained_to_detect(teacher):
-    with pytest.raises(ModelError, match="student_losses"):
+    with pytest.raises(ConfigError, match="cnn4 is a network for classification, not for detection"):
         tutelage.train("cnn4", data=teacher[0], epochs=1, **KEYS)
 
 

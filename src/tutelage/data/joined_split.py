@@ -83,7 +83,7 @@ class JoinedSplit(Split):
             pieces = [next(streams[number]) for number in owner.unique().tolist()]
             order = owner.argsort(stable=True).argsort()
             targets = [y for _, y in pieces if y is not None]
-            joined = torch.cat(targets)[order] if len(targets) == len(pieces) else None
+            joined = _join_targets(targets, order) if len(targets) == len(pieces) else None
             yield _join([self._sized(x) for x, _ in pieces], order), joined
 
     def _sized(self, inputs: Inputs) -> Inputs:
@@ -99,6 +99,14 @@ class JoinedSplit(Split):
         """Hash the parts' fingerprints and the rows."""
         parts = [part.fingerprint() for part in self.parts]
         return hashlib.sha256(f"{parts} {self.rows.tolist()}".encode()).hexdigest()
+
+
+def _join_targets(pieces: Sequence[Any], order: Tensor) -> Any:
+    """Return the targets, or the lists of objects, in this order."""
+    if isinstance(pieces[0], Tensor):
+        return torch.cat(list(pieces))[order]
+    objects = [of_sample for piece in pieces for of_sample in piece]
+    return [objects[number] for number in order.tolist()]
 
 
 def _join(pieces: Sequence[Any], order: Tensor) -> Any:

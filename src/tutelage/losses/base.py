@@ -61,7 +61,8 @@ class Loss(DataclassModule):
     - `ignores`: transformations of a side that don't change it, at its defaults: some of `INVARIANCES`.
     - `permutation_invariant`: whether the order of the samples doesn't matter; False also for a loss that draws random
       numbers per sample.
-    - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any.
+    - `response_kinds`: what the numbers of the responses that it compares may be (`Task.response_kind`); () for any. Of
+      a loss of features: the kinds of tasks whose batches have what it requires.
     - `only_for`: what it compares that no run provides ("generated images"): it is for training loops of one's own, and
       `method=` refuses it; empty if runs provide it.
     - `compiles`: whether torch.compile takes it as one graph.

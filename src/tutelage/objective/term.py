@@ -189,8 +189,8 @@ class Term(CheckedArguments, nn.Module):
 
     @property
     def default_stream(self) -> str | None:
-        """The stream that it compares if none is named: the labelled one if it uses targets, else None, all."""
-        return LABELLED if self.uses("targets") or self.uses("objects") else None
+        """The stream that it compares if none is named: the labelled one if it uses ground truth, else None, all."""
+        return LABELLED if any(map(self.uses, ("targets", "objects", "boxes"))) else None
 
     def uses(self, name: str) -> bool:
         """Return whether the loss or a policy takes this input of the batch."""

@@ -36,7 +36,7 @@ class _ResponseOf(nn.Module):
 
     def respond(self, batch: Batch) -> Tensor:
         """Return the response to a batch, of which the teacher may see another view."""
-        return self.teacher(batch).response
+        return self.teacher.respond(batch)
 
 
 def as_network(network: nn.Module) -> nn.Module:

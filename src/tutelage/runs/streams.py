@@ -59,7 +59,6 @@ def _refuse_unsuitable(data: DataModule) -> None:
     """Refuse data whose samples can't be joined with unlabelled ones."""
     faults = {
         "has no labels": data.target == "none",
-        "has objects": data.target == "objects",
         "has groups": data.target == "grades" or data.train.groups is not None,
         "has several inputs": bool(data.fields),
         "has columns that are encoded by the training samples": bool(data.encoding),

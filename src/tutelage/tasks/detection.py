@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tutelage.data.data_module import DataModule
+from tutelage.errors import ModelError
 from tutelage.losses.base import Loss
 from tutelage.losses.response.model_loss import ModelLoss
 from tutelage.report import box_sections
@@ -60,8 +61,16 @@ class Detection(Task):
         return DetectionMetrics(outputs, sync_on_compute=shared)
 
     def update(self, metrics: Any, response: Tensor, batch: Batch) -> None:
-        """Add a batch of detections (B, D, 6)."""
+        """Add a batch of detections (B, D, 6).
+
+        Raises: ModelError if the response is no detections.
+        """
         assert batch.objects is not None
+        if response.shape[2] != 6:
+            raise ModelError(
+                f"the network responds with {tuple(response.shape)} for evaluation, expected detections (B, D, 6): use "
+                "a single detector, such as retinanet-resnet18-64."
+            )
         scales = file_scales(batch, response)
         found, truth = [], []
         for rows, objects, (of_detections, of_boxes) in zip(response, batch.objects, scales, strict=True):

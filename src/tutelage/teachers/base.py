@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from tutelage.data.data_module import DataModule
 from tutelage.errors import ConfigError
@@ -63,6 +63,10 @@ class Teacher(CheckedArguments, nn.Module):
             batch: the batch.
             layers: the layers whose features are returned with the response.
         """
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response by which the teacher is evaluated: here the one that it teaches."""
+        return self(batch).response
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the profile of the teacher on an example batch: here its response, without layers."""
@@ -123,6 +127,10 @@ class TeacherWrapper(Teacher):
     def forward(self, batch: Batch, layers: Sequence[str] = ()) -> Outputs:
         """Return the wrapped teacher's outputs."""
         return self.teacher(batch, layers)
+
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response by which the wrapped teacher is evaluated."""
+        return self.teacher.respond(batch)
 
     def profile(self, batch: Batch) -> ModelProfile:
         """Return the wrapped teacher's profile."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tutelage.errors import ConfigError, ModelError, NotFinite, unknown
 from tutelage.nn.batch_norm_folding import fold_batch_norms
-from tutelage.nn.feature_extractor import FeatureExtractor
+from tutelage.nn.feature_extractor import FeatureExtractor, respond
 from tutelage.nn.model_profile import ModelProfile, profile_model
 from tutelage.structures import Batch, Inputs, Outputs
 from tutelage.tasks.base import Task
@@ -123,6 +123,15 @@ class Frozen(ConvertibleModule, Teacher):
             self._check_finite(teacher_outputs)
         response = self._rescaled(self.task.response(teacher_outputs.response, batch))
         return Outputs(response, teacher_outputs.features, self.metadata)
+
+    @torch.no_grad()
+    def respond(self, batch: Batch) -> Tensor:
+        """Return the response, or the network's own answer for evaluation, such as a detector's detections."""
+        if not hasattr(self.unfolded[0], "respond"):
+            return self(batch).response
+        seen = self.adapt_inputs(batch)
+        with self._autocast(seen.inputs):
+            return respond(self.unfolded[0], seen)
 
     def _rescaled(self, response: Tensor) -> Tensor:
         return response if self.rescale is None else response * self.rescale[0] + self.rescale[1]

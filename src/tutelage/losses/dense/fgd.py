@@ -30,8 +30,8 @@ class FGD(Feature):
     """
 
     paper = "Yang, Li, Jiang, Gong, Yuan, Zhao, Yuan. CVPR 2022. arXiv:2111.11837"
-    only_for = "boxes"
     map_dimensions = (2,)
+    response_kinds = ("detections",)
 
     temperature: Temperature = 0.5
     alpha: NonNegative = 1e-3

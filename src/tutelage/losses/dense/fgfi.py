@@ -33,8 +33,8 @@ class FGFI(Feature):
 
     name = "fgfi"
     paper = "Wang, Yuan, Zhang, Feng. CVPR 2019. arXiv:1906.03609"
-    only_for = "boxes"
     map_dimensions = (2,)
+    response_kinds = ("detections",)
     compares = "last"
     zero_at_equal = False
     default_weight = 0.01

@@ -23,7 +23,7 @@ class BKD(Response):
     """
 
     paper = "Yang, Xie, Zong, Feng, Niu, Sugiyama, Huang. ICCV 2023. arXiv:2308.06453"
-    response_kinds = ("labels",)
+    response_kinds = ("labels", "detections")
 
     temperature: Temperature = 1.0
 

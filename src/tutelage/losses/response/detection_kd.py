@@ -28,6 +28,7 @@ class DetectionKD(Response):
     paper = "Chen, Choi, Yu, Han, Chandraker. NIPS 2017"
     zero_at_equal = False
     ignores = ("shift of logits",)
+    response_kinds = ("classes", "detections")
     default_weight = 0.5
     task_loss_weight = 0.5
 

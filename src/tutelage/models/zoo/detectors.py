@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -20,6 +21,9 @@ from tutelage.errors import ConfigError
 from tutelage.models.detectors import torchvision_detectors
 from tutelage.models.detectors.base import Detector
 from tutelage.models.zoo.base import ZooNetwork
+
+BINS = 17
+"""The number of distances, 0 to 16 strides, over which a side of a box is distributed."""
 
 BACKBONES: dict[str, tuple[Any, list[int]]] = {
     "resnet10": (resnet.BasicBlock, [1, 1, 1, 1]),
@@ -34,11 +38,13 @@ class PyramidDetector(ZooNetwork):
     """A detector on a residual network (resnet10, 18, 34 or 50) whose feature pyramid and heads are W wide (256).
 
     retinanet (Lin et al. ICCV 2017, arXiv:1708.02002), fcos (Tian et al. ICCV 2019, arXiv:1904.01355) and fasterrcnn
-    (Ren et al. NIPS 2015, arXiv:1506.01497) as in torchvision, but with batch norms that train. The pyramid's levels
-    are `detector.backbone.fpn:0` (a fourth or an eighth of the image's side), `:1` …
+    (Ren et al. NIPS 2015, arXiv:1506.01497) as in torchvision, but with batch norms that train. fcosdist is an fcos
+    whose sides of boxes are distributions over distances, as in Li et al. NeurIPS 2020, arXiv:2006.04388, without its
+    losses: the output `box_distribution` (B, 4·17, N) has their logits. The pyramid's levels are
+    `detector.backbone.fpn:0` (a fourth or an eighth of the image's side), `:1` …
     """
 
-    pattern = r"(?P<family>retinanet|fcos|fasterrcnn)_(?P<backbone>resnet(?:10|18|34|50))(?:_(?P<width>\d+))?"
+    pattern = r"(?P<family>retinanet|fcos|fcosdist|fasterrcnn)_(?P<backbone>resnet(?:10|18|34|50))(?:_(?P<width>\d+))?"
     name_form = "FAMILY-RESNET[-W]"
     examples = ("retinanet-resnet18-64", "fcos-resnet10-32", "fasterrcnn-resnet50")
     task = "detection"
@@ -85,6 +91,40 @@ def fcos(backbone: str, classes: int, channels: int, width: int) -> Detector:
     return torchvision_detectors.FCOS(FCOS(network, classes, head=head))
 
 
+class DistributionHead(FCOSHead):
+    """FCOS's head with a distribution over `BINS` distances, in strides, for each side of a box."""
+
+    def __init__(self, width: int, classes: int, norm: Callable[..., nn.Module]) -> None:
+        super().__init__(width, 1, classes)
+        self.classification_head = FCOSClassificationHead(width, 1, classes, norm_layer=norm)
+        self.regression_head = FCOSRegressionHead(width, 1, norm_layer=norm)
+        self.regression_head.bbox_reg = nn.Conv2d(width, 4 * BINS, 3, padding=1)
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        """Return FCOS's outputs and `box_distribution`, (B, N, 4·BINS) logits."""
+        towers = [self.regression_head.conv(level) for level in x]
+        logits = torch.cat([_places(self.regression_head.bbox_reg(tower)) for tower in towers], 1)
+        distances = torch.arange(BINS, device=logits.device, dtype=logits.dtype)
+        return {
+            "cls_logits": self.classification_head(x),
+            "bbox_regression": logits.unflatten(2, (4, BINS)).softmax(3) @ distances,
+            "bbox_ctrness": torch.cat([_places(self.regression_head.bbox_ctrness(tower)) for tower in towers], 1),
+            "box_distribution": logits,
+        }
+
+
+def _places(x: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, H·W, C)."""
+    return x.flatten(2).mT
+
+
+def fcosdist(backbone: str, classes: int, channels: int, width: int) -> Detector:
+    """Build an FCOS whose boxes are distributions."""
+    network = pyramid(backbone, channels, width, [2, 3, 4], LastLevelP6P7(width, width))
+    head = DistributionHead(width, classes, partial(nn.GroupNorm, width // 8))
+    return torchvision_detectors.FCOS(FCOS(network, classes, head=head))
+
+
 def fasterrcnn(backbone: str, classes: int, channels: int, width: int) -> Detector:
     """Build a Faster R-CNN."""
     network = pyramid(backbone, channels, width, [1, 2, 3, 4])
@@ -96,6 +136,7 @@ def fasterrcnn(backbone: str, classes: int, channels: int, width: int) -> Detect
 BUILDERS: dict[str, Callable[[str, int, int, int], Detector]] = {
     "retinanet": retinanet,
     "fcos": fcos,
+    "fcosdist": fcosdist,
     "fasterrcnn": fasterrcnn,
 }
 """The builders of a detector: the backbone's name, the classes, the channels of images, and the pyramid's width."""
