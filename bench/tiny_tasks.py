@@ -142,7 +142,8 @@ def streams(folder: Path) -> Keys:
 TASKS: dict[str, Callable[[Path], Keys]] = {
     make.__name__: make
     for make in (
-        classification, segmentation, regression, tables, multi_label, embedding, backbone, ranking, recommendation,
+        classification, segmentation, detection, regression, tables, multi_label, embedding, backbone, ranking,
+        recommendation,
         streams,
     )
 }  # fmt: skip
