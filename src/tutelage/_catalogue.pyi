@@ -218,6 +218,7 @@ from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.ranking import Ranking as Ranking
 from tutelage.tasks.regression import Regression as Regression
+from tutelage.tasks.restoration import Restoration as Restoration
 from tutelage.tasks.segmentation import Segmentation as Segmentation
 from tutelage.teachers.cached import Cached as Cached
 from tutelage.teachers.ensemble import Ensemble as Ensemble

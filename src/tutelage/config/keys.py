@@ -96,6 +96,8 @@ class Keys(TypedDict, total=False):
     """column of a table whose equal values mark samples that no two splits may share"""
     drop: list[str]
     """columns of a table that are no inputs"""
+    degrade: dict[str, Any] | None
+    """makes images smaller, blurred or noisy, and restores them: {scale: 2, blur: 0, noise: 0}"""
     task: str | dict[str, Any]
     """task; auto: the data's own (tutelage list tasks): a name, or {name: …, …options}"""
     metric: str

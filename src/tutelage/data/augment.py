@@ -72,15 +72,17 @@ def to_uniform(b: Tensor) -> Tensor:
 
 
 def crop_flip(
-    x: Tensor, index: Tensor, seed: int, view: int, pad: int = 4, *, flip: bool = True, fill: int = 0
+    x: Tensor, index: Tensor, seed: int, view: int, pad: int = 4, *, flip: bool = True, fill: float = 0, times: int = 1
 ) -> Tensor:
     """Pad by `fill`, crop back at a random place and flip left-right at random: (B, C, H, W) of any dtype -> same.
 
-    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically.
+    Two tensors of the same height, width and index (an image and its mask) are cropped and flipped identically; so is
+    one that is `times` as high and wide, with the other's `pad`.
     """
     B, C, H, W = x.shape
     r = random_bits(seed, index, view, 3)
-    top, left = to_integers(r[:, 0], 2 * pad + 1), to_integers(r[:, 1], 2 * pad + 1)
+    top, left = (times * to_integers(r[:, side], 2 * pad + 1) for side in (0, 1))
+    pad = times * pad
     rows = top[:, None] + torch.arange(H, device=x.device)
     cols = torch.arange(W, device=x.device).expand(B, W)
     if flip:
@@ -88,6 +90,11 @@ def crop_flip(
     cols = left[:, None] + cols
     where = (rows[:, :, None] * (W + 2 * pad) + cols[:, None, :]).view(B, 1, H * W)
     return F.pad(x, (pad,) * 4, value=fill).flatten(2).gather(2, where.expand(B, C, H * W)).view(B, C, H, W)
+
+
+def is_flipped(index: Tensor, seed: int, view: int) -> Tensor:
+    """Return whether `crop_flip` flips each sample: (B,) bool."""
+    return random_bits(seed, index, view, 3)[:, 2] < 0
 
 
 def shift(x: Tensor, index: Tensor, seed: int, view: int, most: int) -> Tensor:

@@ -17,6 +17,7 @@ from tutelage.data import alter, modalities
 from tutelage.data.batch_parts import concatenate_parts, concatenate_streams
 from tutelage.data.batch_sampler import at_least, compose_batches, epoch_batches, steps_per_epoch
 from tutelage.data.input_fields import InputField
+from tutelage.data.map_targets import MapForm
 from tutelage.data.modalities.base import Modality
 from tutelage.data.multitask_targets import column_slices
 from tutelage.data.query_order import query_batches, query_steps
@@ -25,7 +26,7 @@ from tutelage.data.splits import Split, ViewSeed
 from tutelage.data.streams import Lap, Stream, stream_laps, stream_steps
 from tutelage.data.value_targets import ValueTargets
 from tutelage.errors import ConfigError, unknown
-from tutelage.structures import Batch, move
+from tutelage.structures import Batch, Inputs, move
 
 SPLITS = ("train", "val", "test")
 
@@ -54,8 +55,9 @@ class DataModule:
         loader_keys: configuration keys of a run that the data sets.
         modality: the kind of inputs (`data.modalities`): "image", "table", "series" or "volume".
         target: the kind of targets: "label", "labels" (one in each column), "label set" (of independent labels),
-            "mask", "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
-        values: of values, their names and scale.
+            "mask", "map" (of values), "values", "grades", "objects" (a mapping of tensors for each sample) or "none".
+        values: of values and maps, their names and scale.
+        map_form: of maps, how their channels change when the images are flipped or resized.
         input_names: the names of the inputs' channels, such as a table's columns, if they have any.
         source_options: the options that it was loaded with: its source's (target, group, drop), those of a split by
             class, and those of a task that it didn't name.
@@ -95,6 +97,7 @@ class DataModule:
     modality: str = "image"
     target: str = "label"
     values: ValueTargets | None = None
+    map_form: MapForm | None = None
     input_names: tuple[str, ...] = ()
     source_options: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, InputField] = field(default_factory=dict)
@@ -151,7 +154,7 @@ class DataModule:
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
         at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), scaled values (B, T)
-        float32, or None without labels; index (B,) int64, the sample numbers in the split; and, if the samples have
+        and maps (B, T, h, w) float32 (NaN where it isn't known), or None without labels; index (B,) int64, the sample numbers in the split; and, if the samples have
         groups, `extras["groups"]` (B,) int64.
 
         Args:
@@ -366,6 +369,7 @@ class DataModule:
             index, x, y = index.to(device), move(x, device), None if y is None else y.to(device)
             mask = y if self.target == "mask" else None
             address = (index, augmentation, train)
+            y = self._moved_map(x, y, *address)
             views = {name: other.prepare_inputs(x, None, *address)[0] for name, other in self.others.items()}
             x, mask = self.prepare_inputs(x, mask, *address)
             y = y if self.values is None or y is None else self.values.scale(y)
@@ -373,6 +377,14 @@ class DataModule:
             more: dict[str, Any] = {"columns": columns, "extras": groups, "views": views, "objects": objects}
             batch = Batch(x, y if mask is None else mask, index, **more)
             yield batch.to(device, memory_format)
+
+    def _moved_map(self, raw: Inputs, y: Tensor | None, index: Tensor, view: ViewSeed, train: bool) -> Tensor | None:
+        """Return maps moved and sized as the images are; other targets as they are."""
+        if self.map_form is None or y is None:
+            return y
+        shape = (raw if isinstance(raw, Tensor) else next(iter(raw.values()))).shape[2:]
+        y = self.map_form.augment(y, shape, index, view, self._augmentations) if train else y
+        return self.map_form.resize(y, shape, self.size)
 
     def prepare_inputs(
         self, raw: Tensor | Mapping[str, Tensor], mask: Tensor | None, index: Tensor, view: ViewSeed, train: bool

@@ -23,7 +23,7 @@ ROLES = ("teacher", "baseline", "student")
 
 @dataclass(frozen=True)
 class Examples:
-    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) for segmentation.
+    """Test samples to show: index (K,), images (K, H, W, 3) uint8, and target masks (K, H, W) or maps (K, C, h, w).
 
     note: A remark on how the images are shown.
     """
@@ -32,13 +32,15 @@ class Examples:
     images: np.ndarray[Any, np.dtype[np.uint8]]
     masks: Labels | None = None
     note: str = ""
+    maps: Any = None
 
 
 @dataclass(frozen=True)
 class PhaseRecord:
     """One training in a run: phase.json, the lines of metrics.jsonl, and its arrays by name, if any.
 
-    predictions: the task's, by sample, in the order of `index`. tables: the task's. masks: the predicted, by sample.
+    predictions: the task's, by sample, in the order of `index`. tables: the task's. masks, maps: the predicted, by
+    sample.
     """
 
     folder: str
@@ -48,6 +50,7 @@ class PhaseRecord:
     predictions: dict[str, Any] = field(default_factory=dict)
     masks: dict[int, Labels] = field(default_factory=dict)
     tables: dict[str, Any] = field(default_factory=dict)
+    maps: dict[int, Any] = field(default_factory=dict)
 
     def lines(self, kind: str) -> list[dict[str, Any]]:
         """Return the metrics of a kind: "step", "norms" or "epoch"."""
@@ -165,6 +168,7 @@ def _phase(run: RunRecord, folder: Path) -> PhaseRecord | None:
         _try(run, folder / "predictions.npz", _arrays, dict) or {},
         _try(run, folder / "masks.npz", _masks, dict) or {},
         _try(run, folder / "tables.npz", _arrays, dict) or {},
+        _try(run, folder / "maps.npz", _maps, dict) or {},
     )
 
 
@@ -219,9 +223,16 @@ def _arrays(file: Path) -> dict[str, Any]:
 def _examples(file: Path) -> Examples:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         values = dict(arrays)
-        return Examples(values["index"], values["images"], values.get("masks"), str(values.get("note", "")))
+        return Examples(
+            values["index"], values["images"], values.get("masks"), str(values.get("note", "")), values.get("maps")
+        )
 
 
 def _masks(file: Path) -> dict[int, Labels]:
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
         return dict(zip(arrays["index"].tolist(), arrays["masks"], strict=True))
+
+
+def _maps(file: Path) -> dict[int, Any]:
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return dict(zip(arrays["index"].tolist(), arrays["maps"], strict=True))
