@@ -82,12 +82,14 @@ from tutelage.losses.online.mcl import MCL as MCL
 from tutelage.losses.online.okddip import OKDDip as OKDDip
 from tutelage.losses.online.one import ONE as ONE
 from tutelage.losses.regression.attentive_imitation import AttentiveImitation as AttentiveImitation
+from tutelage.losses.regression.charbonnier import Charbonnier as Charbonnier
 from tutelage.losses.regression.fpd import FPD as FPD
 from tutelage.losses.regression.huber import Huber as Huber
 from tutelage.losses.regression.mae import MAE as MAE
 from tutelage.losses.regression.mse import MSE as MSE
 from tutelage.losses.regression.output_huber import OutputHuber as OutputHuber
 from tutelage.losses.regression.output_l1 import OutputL1 as OutputL1
+from tutelage.losses.regression.silog import SILog as SILog
 from tutelage.losses.regression.teacher_bounded_regression import TeacherBoundedRegression as TeacherBoundedRegression
 from tutelage.losses.regression.uncertainty_weighted import UncertaintyWeighted as UncertaintyWeighted
 from tutelage.losses.relation.cc import CC as CC
@@ -213,7 +215,11 @@ from tutelage.schemes.student_friendly import StudentFriendly as StudentFriendly
 from tutelage.schemes.two_views import TwoViews as TwoViews
 from tutelage.tasks.backbone import Backbone as Backbone
 from tutelage.tasks.classification import Classification as Classification
+from tutelage.tasks.density import Density as Density
+from tutelage.tasks.depth import Depth as Depth
 from tutelage.tasks.embedding import Embedding as Embedding
+from tutelage.tasks.flow import Flow as Flow
+from tutelage.tasks.keypoints import Keypoints as Keypoints
 from tutelage.tasks.multi_label import MultiLabel as MultiLabel
 from tutelage.tasks.multi_task import MultiTask as MultiTask
 from tutelage.tasks.ranking import Ranking as Ranking

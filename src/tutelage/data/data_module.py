@@ -154,8 +154,8 @@ class DataModule:
 
         A batch has inputs (B, C, …) float32, normalised; targets: classes (B,) int64, masks (B, H, W) int64 with 255
         at unlabelled pixels, label sets (B, C) float32 (1, 0, or -1 where it isn't known), scaled values (B, T)
-        and maps (B, T, h, w) float32 (NaN where it isn't known), or None without labels; index (B,) int64, the sample numbers in the split; and, if the samples have
-        groups, `extras["groups"]` (B,) int64.
+        float32, maps of such (B, T, h, w) with NaN where they aren't known, or None without labels; index (B,) int64,
+        the sample numbers in the split; and, if the samples have groups, `extras["groups"]` (B,) int64.
 
         Args:
             split: "train", "val" or "test".

@@ -150,6 +150,5 @@ def degraded(data: DataModule, degradation: Degradation) -> DataModule:
     names = COLOURS[data.channels]
     options = {**data.source_options, "degrade": asdict(degradation), "size": list(data.size)}
     changes: dict[str, Any] = {"task": "restoration", "classes": (), "columns": {}, "target": "map", **splits}
-    form = MapForm(("value",) * len(names))
-    scale = {"size": (high, wide), "mean": mean, "std": std, "values": unit_scale(names), "map_form": form}
-    return replace(data, **changes, **scale, source_options=options)
+    changes |= {"size": (high, wide), "mean": mean, "std": std, "values": unit_scale(names)}
+    return replace(data, **changes, map_form=MapForm(("value",) * len(names)), source_options=options)

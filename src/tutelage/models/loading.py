@@ -72,7 +72,8 @@ def create(
             (D, H, W) for voxels.
         pretrained: whether to load published weights; None: if the name names some (a timm tag, torchvision weights, a
             Hugging Face model).
-        task: "segmentation" and the tasks of maps create a model with a map as output, any other task one with a vector.
+        task: "segmentation", "depth" and other tasks of positions create a model with a map as output, others one with
+            a vector.
         weights: a safetensors or torch file of initial weights, in place of a download; its classifier is replaced if
             it has another number of classes.
 

@@ -84,9 +84,8 @@ def _legend(kind: str, low: float, high: float) -> list[tuple[str, str]]:
         hues = [colorsys.hsv_to_rgb(turn / 4, 1, 1) for turn in range(4)]
         return [(_hex(255 * np.array(hue)), name) for hue, name in zip(hues, names, strict=True)]
     shares = np.linspace(0, 1, STEPS)
-    return [(_hex(colour(share)), f"{low + share * (high - low):.3g}") for share in shares] + [
-        (_hex(UNKNOWN), "unknown")
-    ]
+    entries = [(_hex(colour(share)), f"{low + share * (high - low):.3g}") for share in shares]
+    return [*entries, (_hex(UNKNOWN), "unknown")]
 
 
 def _hex(rgb: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from tutelage.report import map_sections
 from tutelage.structures import Batch
 from tutelage.tasks import map_checks
 from tutelage.tasks.base import Sections
-from tutelage.tasks.map_metrics import Measure, SampleMeans
+from tutelage.tasks.map_metrics import Measure
 from tutelage.tasks.maps import MapTask
 from tutelage.tasks.restoration_metrics import image_figures
 from tutelage.utils.finding import Finding
@@ -39,10 +39,6 @@ class Restoration(MapTask):
         """Return PSNR and SSIM of each image."""
         return image_figures
 
-    def metrics(self, outputs: int, shared: bool = False) -> Any:
-        """Return the means over images of PSNR and SSIM."""
-        return SampleMeans(image_figures, self.figures, sync_on_compute=shared)
-
     def response(self, response: Tensor, batch: Batch) -> Tensor:
         """Return the response as it is.
 
@@ -52,17 +48,14 @@ class Restoration(MapTask):
             high, wide = batch.targets.shape[-2:]
             raise ModelError(
                 f"the network outputs images of {'×'.join(map(str, response.shape[-2:]))}, and the clean ones are "
-                f"{high}×{wide}: use one for this scale, such as edsr4x16-x2 for twice the size, or edsr4x16 for the same."
+                f"{high}×{wide}: use one for this scale, such as edsr4x16-x2 for twice the size, or edsr4x16 "
+                "for the same."
             )
         return response
 
     def measure(self, network: nn.Module, data: DataModule, split: str, batch_size: int) -> dict[str, float]:
         """Return the PSNR of the input, made larger bicubically."""
         return {"input_psnr": input_psnr(self, data, split, batch_size)}
-
-    def predictions(self, response: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Return each image's PSNR and SSIM."""
-        return super().predictions(response, batch)
 
     def judge_teacher(
         self, values: Mapping[str, float], tables: Mapping[str, Tensor], data: DataModule
