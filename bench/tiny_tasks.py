@@ -135,43 +135,50 @@ def save_maps(folder: Path, **arrays: Any) -> str:
     return f"npz:{folder / 'maps.npz'}"
 
 
-MAPS: Keys = {"student": "unet2", "teacher": "unet6", "method": "output_l1", "batch_size": 16, "lr": 0.02}
+MAPS: Keys = {
+    "student": "unet2",
+    "teacher": "unet6",
+    "method": "output_l1",
+    "batch_size": 16,
+    "lr": 0.01,
+    "optimizer": "adamw",
+}
 
 
-def depth(folder: Path) -> Keys:
+def depth(folder: Path, count: int = 240) -> Keys:
     """Write images of discs with the distance of each pixel, some of which aren't known."""
-    images, distances, _ = shapes(240)
+    images, distances, _ = shapes(count)
     distances[np.random.default_rng(1).random(distances.shape) < 0.1] = np.nan
     return MAPS | {"data": save_maps(folder, x_train=images, y_train=distances.astype(np.float32))}
 
 
-def keypoints(folder: Path) -> Keys:
+def keypoints(folder: Path, count: int = 240) -> Keys:
     """Write images of discs with their centres, and points on their left and right, of which some aren't visible."""
-    images, _, centres = shapes(240)
+    images, _, centres = shapes(count)
     points = np.stack([centres, centres + np.array([-2, 0]), centres + np.array([2, 0])], 1)
     points[np.random.default_rng(1).random(points.shape[:2]) < 0.1] = np.nan
     arrays = {"x_train": images, "y_train": points, "point_names": ["centre", "left", "right"]}
     return MAPS | {"data": save_maps(folder, **arrays)}
 
 
-def density(folder: Path) -> Keys:
+def density(folder: Path, count: int = 240) -> Keys:
     """Write images of up to five bright dots, with a blurred one for each."""
     random = np.random.default_rng(0)
-    y, counts = np.zeros((240, 16, 16), np.float32), random.integers(1, 6, 240)
-    for number, count in enumerate(counts):
-        for top, left in random.integers(1, 14, (count, 2)):
+    y, counts = np.zeros((count, 16, 16), np.float32), random.integers(1, 6, count)
+    for number, dots in enumerate(counts):
+        for top, left in random.integers(1, 14, (dots, 2)):
             y[number, top : top + 3, left : left + 3] += 1 / 9
     images = (40 + 1200 * y + random.normal(0, 5, y.shape)).clip(0, 255).astype(np.uint8)
     return MAPS | {"data": save_maps(folder, x_train=images, y_train=y[:, None], kinds=["mass"])}
 
 
-def flow(folder: Path) -> Keys:
+def flow(folder: Path, count: int = 240) -> Keys:
     """Write pairs of images that are shifted by up to two pixels."""
     random = np.random.default_rng(0)
-    canvas, moves = random.integers(0, 256, (240, 24, 24), dtype=np.uint8), random.integers(-2, 3, (240, 2))
+    canvas, moves = random.integers(0, 256, (count, 24, 24), dtype=np.uint8), random.integers(-2, 3, (count, 2))
     first = canvas[:, 4:20, 4:20]
     second = np.stack([x[4 - v : 20 - v, 4 - u : 20 - u] for x, (u, v) in zip(canvas, moves, strict=True)])
-    y = np.broadcast_to(moves[:, :, None, None], (240, 2, 16, 16)).astype(np.float32)
+    y = np.broadcast_to(moves[:, :, None, None], (count, 2, 16, 16)).astype(np.float32)
     arrays = {"x_train": np.stack([first, second], 1), "y_train": y, "modality": "image", "kinds": ["x", "y"]}
     return MAPS | {"data": save_maps(folder, **arrays)}
 

@@ -15,9 +15,9 @@ from tutelage.report import map_sections
 from tutelage.structures import Batch
 from tutelage.tasks import map_checks
 from tutelage.tasks.base import Sections
-from tutelage.tasks.map_metrics import Measure
+from tutelage.tasks.map_metrics import Measure, SampleMeans
 from tutelage.tasks.maps import MapTask
-from tutelage.tasks.restoration_metrics import image_figures
+from tutelage.tasks.restoration_metrics import image_figures, peak_figures
 from tutelage.utils.finding import Finding
 
 
@@ -73,7 +73,7 @@ def input_psnr(task: Restoration, data: DataModule, split: str, batch_size: int)
     """Return the PSNR of a split's inputs, made larger bicubically; 0 if they have other channels than the targets."""
     if data.channels != len(task.values.names):
         return 0.0
-    metrics = task.metrics(data.channels)
+    metrics = SampleMeans(peak_figures, ("psnr",))
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (data.mean, data.std))
     for batch in data.batches(split, batch_size, train=False):
         assert isinstance(batch.inputs, Tensor)

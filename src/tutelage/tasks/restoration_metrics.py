@@ -14,6 +14,13 @@ WINDOW = 11
 """The side of SSIM's window; smaller images have no SSIM."""
 
 
+def peak_figures(estimates: Tensor, targets: Tensor) -> Figures:
+    """Return each image's PSNR in dB over its known pixels, of images clamped to [0, 1]."""
+    errors = (estimates.double().clamp(0, 1) - targets.double()).square()
+    means, some = sample_means(errors, ~targets.isnan())
+    return {"psnr": (torch.where(some > 0, -10 * means.clamp_min(LEAST_ERROR).log10(), 0), some)}
+
+
 def image_figures(estimates: Tensor, targets: Tensor) -> Figures:
     """Return each image's PSNR in dB and its SSIM, of images clamped to [0, 1].
 
@@ -21,15 +28,13 @@ def image_figures(estimates: Tensor, targets: Tensor) -> Figures:
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    known, clamped = ~targets.isnan(), estimates.double().clamp(0, 1)
-    errors, some = sample_means((clamped - targets.double()).square(), known)
-    psnr = -10 * errors.clamp_min(LEAST_ERROR).log10()
-    whole = known.flatten(1).all(1)
-    ssim = torch.zeros_like(psnr)
+    figures, clamped = peak_figures(estimates, targets), estimates.clamp(0, 1)
+    whole = ~targets.isnan().flatten(1).any(1)
+    ssim = figures["psnr"][0].new_zeros(len(targets))
     if min(targets.shape[2:]) >= WINDOW and whole.any():
         images = clamped[whole].float(), targets[whole].float().clamp(0, 1)
         ssim[whole] = torch.atleast_1d(
             structural_similarity_index_measure(*images, data_range=1.0, reduction="none")
         ).to(ssim)
     large = min(targets.shape[2:]) >= WINDOW
-    return {"psnr": (torch.where(some > 0, psnr, 0), some), "ssim": (ssim, (whole & large).double())}
+    return figures | {"ssim": (ssim, (whole & large).double())}
