@@ -24,12 +24,22 @@ from PIL import Image
 import tutelage
 from tutelage.utils.intervals import confidence_interval
 
-BASE: dict[str, Any] = {"device": "cpu", "log_every": 50, "keep": "last", "optimizer": "adamw", "batch_size": 16}
+BASE: dict[str, Any] = {
+    "device": "cpu", "log_every": 50, "keep": "last", "optimizer": "adamw", "weight_decay": 0.0,
+    "batch_size": 16,
+}  # fmt: skip
 LAYER = {"student": "layer4", "teacher": "layer4"}
 
 STUDIES: dict[str, dict[str, Any]] = {
     "eurosat": {
-        "keys": {"teacher": "edsr4x16-x2", "student": "edsr1x4-x2", "limit": 400, "epochs": 8, "lr": 0.003},
+        "keys": {
+            "teacher": "edsr4x16-x2",
+            "student": "edsr1x4-x2",
+            "limit": 400,
+            "epochs": 8,
+            "lr": 0.003,
+            "val": 0.05,
+        },
         "teacher_epochs": 20,
         "ways": {
             "output_l1": {"method": "output_l1"},
@@ -39,8 +49,8 @@ STUDIES: dict[str, dict[str, Any]] = {
         "figures": ("psnr", "ssim"),
     },
     "nuclei": {
-        "keys": {"teacher": "unet8", "student": "unet2", "epochs": 12, "lr": 0.01},
-        "teacher_epochs": 25,
+        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 8, "lr": 0.01},
+        "teacher_epochs": 15,
         "ways": {"logit_mse": {"method": "logit_mse"}, "at": {"method": "at"}},
         "figures": ("mae", "rmse"),
     },
@@ -103,7 +113,7 @@ def data_of(study: str, source: Path, folder: Path) -> dict[str, Any]:
         return {"data": f"npz:{written}"} if written.exists() else globals()[study](source, folder)
     written = folder / "data" / "maps.npz"
     return {"data": f"npz:{written}"} if written.exists() else {
-        "data": tiny_tasks.TASKS[study](folder / "data", 1000)["data"]
+        "data": tiny_tasks.TASKS[study](folder / "data", 600)["data"]
     }  # fmt: skip
 
 

@@ -71,7 +71,9 @@ def test_sizes_change_displacements_and_masses():
 
 
 def test_photometric_policies_leave_maps_alone(tmp_path):
-    name = save(tmp_path / "a.npz", x_train=ramp(), y_train=np.ones((30, 16, 16), np.float32) + RNG.random((30, 16, 16)))
+    name = save(
+        tmp_path / "a.npz", x_train=ramp(), y_train=np.ones((30, 16, 16), np.float32) + RNG.random((30, 16, 16))
+    )
     data = datasets.load(name, augment="none+color-jitter")
     plain = datasets.load(name, augment="none")
     a, b = (next(d.batches("train", 8)) for d in (data, plain))
@@ -106,6 +108,14 @@ def write_png(path, image):
     depth = image[..., 0].astype(np.uint16) * 10 + 500
     depth[0] = 0
     Image.fromarray(depth).save(path.with_suffix(".png"))
+
+
+def write_negative(path, image):
+    np.save(path.with_suffix(".npy"), -1.0 * image[..., 0])
+
+
+def write_text(path, image):
+    path.with_suffix(".npy").write_text("no")
 
 
 def write_npy(channels):
@@ -167,7 +177,7 @@ def test_degraded_images(tmp_path):
     tests = [next(noisy.batches("test", 64, seed=seed)).inputs for seed in (0, 1)]
     assert torch.equal(*tests), "a test image always has the same noise"
     assert small.fingerprint != noisy.fingerprint
-    with pytest.raises(ConfigError, match="already|maps as targets"):
+    with pytest.raises(ConfigError, match="maps as targets"):
         degraded(small, Degradation(scale=2))
 
 
@@ -198,24 +208,24 @@ def test_points_beside_images(tmp_path):
 
 
 X, Y = ramp(), np.ones((30, 1, 16, 16), np.float32)
-ONE_INF, MIXED = Y.copy(), Y[:, :, :10]
-ONE_INF[3, 0, 2, 2] = np.inf
+ONE_INF, TWO = Y.copy(), Y.repeat(2, 1)
+ONE_INF[3, 0, 2, 2], FAR = np.inf, np.full((30, 1, 2), 99.0)
 CASES = {
     "nothing known": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * np.nan), "aren't known"),
     "all 0": (lambda p: save(p / "a.npz", x_train=X, y_train=Y * 0), "are 0"),
     "infinite": (lambda p: save(p / "a.npz", x_train=X, y_train=ONE_INF), "y_train, row 3, has infinite"),
     "kinds": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, kinds=["speed"]), "expected one of value, x"),
-    "channels": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, x_test=X, y_test=np.ones((30, 2, 16, 16))), "y_test is"),
+    "channels": (lambda p: save(p / "a.npz", x_train=X, y_train=Y, x_test=X, y_test=TWO), "y_test is"),
     "no images": (lambda p: f"maps:{p}", "no images with maps"),
     "no partner": (lambda p: extra(folder(p), p / "images" / "99.png"), "99"),
     "16-bit sizes": (lambda p: folder(p, write=lambda f, i: write_png(f, i[:-1])), "for an image of"),
-    "negative": (lambda p: folder(p, "density", write=lambda f, i: np.save(f, -i[..., 0].astype(float))), r"00.npy: has the"),
-    "unreadable": (lambda p: folder(p, write=lambda f, i: f.with_suffix(".npy").write_text("no")), r"00.npy: can't be read"),
+    "negative": (lambda p: folder(p, "density", write=write_negative), r"00.npy: has the"),
+    "unreadable": (lambda p: folder(p, write=write_text), r"00.npy: can't be read"),
     "maps.json": (lambda p: note(folder(p), p / "maps.json", {"scale": -1}), "'scale'"),
     "outside": (lambda p: points_csv(p, ["0.png,99,5,3,4,,"]), r"line 2: nose is at \(99, 5\), outside"),
     "half a point": (lambda p: points_csv(p, ["0.png,9,,3,4,,"]), r"line 2: nose is \('9', ''\)"),
     "point columns": (lambda p: points_csv(p, [], "file,nose_x,nose_y,l_ear_x,l_ear_y,r_ear_x,z"), "r_ear_y"),
-    "npz points": (lambda p: save(p / "a.npz", x_train=X, y_train=np.full((30, 1, 2), 99.0), point_names=["a"]), "row 0: a"),
+    "npz points": (lambda p: save(p / "a.npz", x_train=X, y_train=FAR, point_names=["a"]), "row 0: a"),
     "flip_pairs": (lambda p: (points_csv(p, []), {"heatmaps": {"flip_pairs": [["nose", "tail"]]}}), "'tail'"),
     "sigma": (lambda p: (points_csv(p, []), {"heatmaps": {"sigma": 0}}), "sigma=0"),
 }  # fmt: skip
@@ -260,7 +270,9 @@ def test_checks_find_other_units_and_unknown_maps(tmp_path):
     far = datasets.load(save(tmp_path / "a.npz", x_train=X, y_train=5000 * Y))
     assert "millimetres" in map_checks.check_depths(far)[0].mend
     assert "everywhere" in map_checks.check_known(far)[0].what
-    mass = datasets.load(save(tmp_path / "b.npz", x_train=X, y_train=Y * RNG.uniform(1, 2, (30, 1, 1, 1)), kinds=["mass"]))
+    mass = datasets.load(
+        save(tmp_path / "b.npz", x_train=X, y_train=Y * RNG.uniform(1, 2, (30, 1, 1, 1)), kinds=["mass"])
+    )
     assert "whole numbers" in map_checks.check_counts(mass)[0].what
     y = np.full((30, 2, 16, 16), 99.0)
     y[:, :, 1:] = math.nan

@@ -14,7 +14,6 @@ from torch import Tensor
 from tutelage.data.augment import seeded_generators
 from tutelage.data.data_module import DataModule
 from tutelage.data.map_targets import IMAGES, MapForm, unit_scale
-from tutelage.data.preparation import channel_mean_std
 from tutelage.data.splits import Sample, Split, ViewSeed
 from tutelage.errors import ConfigError, unknown
 
@@ -129,6 +128,8 @@ class DegradedSplit(Split):
 def degraded(data: DataModule, degradation: Degradation) -> DataModule:
     """Return any images as data for restoration: degraded as inputs, and as they were as targets.
 
+    Inputs and targets are pixels in [0, 1], so that a network can begin with the input itself.
+
     Raises: ConfigError for other inputs than images of 1 or 3 channels in [0, 1], or smaller ones than the scale.
     """
     if data.modality != "image" or data.channels not in COLOURS or data.fields or data.source_scale.kind != "pixels":
@@ -146,9 +147,9 @@ def degraded(data: DataModule, degradation: Degradation) -> DataModule:
         raise ConfigError(f"degrade: scale={times} leaves nothing of images of {data.size}: set another size or scale.")
     size = times * high, times * wide
     splits = {name: DegradedSplit(getattr(data, name), degradation, size) for name in ("train", "val", "test")}
-    mean, std = channel_mean_std(splits["train"])
     names = COLOURS[data.channels]
     options = {**data.source_options, "degrade": asdict(degradation), "size": list(data.size)}
     changes: dict[str, Any] = {"task": "restoration", "classes": (), "columns": {}, "target": "map", **splits}
-    changes |= {"size": (high, wide), "mean": mean, "std": std, "values": unit_scale(names)}
+    zeros, ones = (0.0,) * data.channels, (1.0,) * data.channels
+    changes |= {"size": (high, wide), "mean": zeros, "std": ones, "values": unit_scale(names)}
     return replace(data, **changes, map_form=MapForm(("value",) * len(names)), source_options=options)

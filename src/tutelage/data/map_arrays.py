@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tutelage.data.map_targets import IMAGES, KINDS, MapForm, unit_scale
-from tutelage.data.preparation import SourceData
+from tutelage.data.map_targets import IMAGES, KINDS, MapForm
+from tutelage.data.preparation import SourceData, restored
 from tutelage.errors import DataError, plain
 from tutelage.structures import Inputs
 
@@ -37,10 +37,11 @@ def map_source(
     task = _task(names, kinds)
     found = SourceData(task, (), splits={}, target="map", value_names=names, map_form=MapForm(kinds), **form, **more)
     if task == "restoration":
-        found.values = unit_scale(names)
         low, high = (float(f(targets["train"][~targets["train"].isnan()])) for f in (torch.min, torch.max))
         if low < 0 or high > 1:
             raise DataError(f"{plain(path)}: y_train has pixels from {low:g} to {high:g}: expected them in [0, 1].")
+        x = inputs["train"]
+        return restored(found, x.shape[1] if isinstance(x, Tensor) else len(names)), targets
     return found, targets
 
 

@@ -17,7 +17,7 @@ from tutelage.data.class_split import split_by_class
 from tutelage.data.data_module import DataModule
 from tutelage.data.grouping import refuse_shared_groups, split_groups
 from tutelage.data.input_fields import FieldForm, InputField
-from tutelage.data.map_targets import MapForm, measure_maps
+from tutelage.data.map_targets import MapForm, measure_maps, unit_scale
 from tutelage.data.modalities.base import Modality
 from tutelage.data.scale import Scale
 from tutelage.data.splits import ClassSubset, InMemorySplit, Split, ViewSeed
@@ -83,6 +83,12 @@ def multi_task_data(
     classes = tuple(f"{column}={name}" for column, names in class_names.items() for name in names)
     columns = {column: len(names) for column, names in class_names.items()}
     return SourceData("multi_task", classes, size, augment, splits, columns=columns, target="labels")
+
+
+def restored(source: SourceData, channels: int) -> SourceData:
+    """Return the data of images of that many channels, whose targets are images: both are pixels in [0, 1]."""
+    unchanged = Scale(mean=(0.0,) * channels, std=(1.0,) * channels)
+    return replace(source, scale=unchanged, values=unit_scale(source.value_names))
 
 
 def read_class_lists(path: Path) -> list[list[str]]:

@@ -73,7 +73,7 @@ def _motion(values: Any, most: float) -> Any:
     """Return directions as hues, and lengths as their strength."""
     angle = (np.arctan2(values[1], values[0]) / (2 * np.pi)) % 1
     strength = np.minimum(np.hypot(values[0], values[1]) / most, 1)[..., None]
-    waves = np.abs((angle[..., None] * 6 + np.array([3.0, 5.0, 1.0])) % 6 - 3) - 1
+    waves = np.abs((angle[..., None] * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
     hue = np.clip(waves, 0, 1)
     return 255 * (1 - strength * (1 - hue))
 

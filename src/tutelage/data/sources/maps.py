@@ -11,8 +11,8 @@ from typing import Any
 from tutelage.data.decode import ImageHeaders, read_headers
 from tutelage.data.listing import SPLITS, Listing, list_images, refuse_shared, subfolders, summarise, to_path
 from tutelage.data.map_files import SUFFIXES, MapFileSplit, MapReader
-from tutelage.data.map_targets import IMAGES, KINDS, MapForm, unit_scale
-from tutelage.data.preparation import SourceData
+from tutelage.data.map_targets import IMAGES, KINDS, MapForm
+from tutelage.data.preparation import SourceData, restored
 from tutelage.data.sources.folder import PHOTO
 from tutelage.errors import DataError, plain
 
@@ -77,7 +77,8 @@ def find(kind: str, where: str, size: tuple[int, int] | None) -> SourceData:
     )
     splits, shape = _splits(triples, reader, headers, size)
     found = SourceData(layout.task, (), shape, "crop-flip", splits, target="map", value_names=names)
-    return replace(found, map_form=reader.form, values=unit_scale(names) if layout.pictures else None)
+    found = replace(found, map_form=reader.form)
+    return restored(found, headers.channels) if layout.pictures else found
 
 
 def _map_folders(root: Path) -> dict[str, Path]:

@@ -13,8 +13,8 @@ class EDSR(ZooNetwork):
     """Residual blocks for super-resolution and denoising: B blocks, W wide; -xS makes images S times as large.
 
     layer1: a 3×3 convolution; body: B blocks x + conv(ReLU(conv(x))), in two halves layer2 and layer3, and a
-    convolution, added to layer1's output; then pixel shuffle and a convolution. A 1×1 convolution of the input, made
-    larger bicubically, is added, so that the network learns what is missing there. There is no batch norm.
+    convolution, added to layer1's output; then pixel shuffle and a convolution. The input, made larger
+    bicubically, is added by a 1×1 convolution, so that an untrained network returns it. There is no batch norm.
     Shapes: (B, channels, H, W) → (B, outputs, S·H, S·W).
     Paper: Lim, Son, Kim, Nah, Lee. CVPR workshops 2017. arXiv:1707.02921, which has no such sum with the input.
     Raises: ConfigError if a number isn't above 0.
@@ -31,6 +31,8 @@ class EDSR(ZooNetwork):
             raise ConfigError(f"edsr{depth}x{width}-x{scale}: expected numbers of 1 or more.")
         self.scale = scale
         self.skip = nn.Conv2d(channels, classes, 1)
+        nn.init.dirac_(self.skip.weight)
+        nn.init.zeros_(self.skip.bias)  # type: ignore[arg-type]
         self.layer1 = nn.Conv2d(channels, width, 3, padding=1)
         first = depth // 2
         self.layer2 = nn.Sequential(*(ResidualBlock(width) for _ in range(first)))
