@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,8 @@ import torch
 from PIL import Image
 
 import tutelage
+from tutelage.training.callbacks import Callback
+from tutelage.training.events import Event
 from tutelage.utils.intervals import confidence_interval
 
 BASE: dict[str, Any] = {
@@ -35,12 +39,12 @@ STUDIES: dict[str, dict[str, Any]] = {
         "keys": {
             "teacher": "edsr4x16-x2",
             "student": "edsr1x4-x2",
-            "limit": 400,
-            "epochs": 8,
-            "lr": 0.003,
-            "val": 0.05,
+            "limit": 256,
+            "epochs": 4,
+            "lr": 0.002,
+            "val": 0.02,
         },
-        "teacher_epochs": 20,
+        "teacher_epochs": 12,
         "ways": {
             "output_l1": {"method": "output_l1"},
             "output_l1 + fakd": {"method": [{"name": "output_l1"}, {"name": "fakd", **LAYER}]},
@@ -49,8 +53,8 @@ STUDIES: dict[str, dict[str, Any]] = {
         "figures": ("psnr", "ssim"),
     },
     "nuclei": {
-        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 8, "lr": 0.01},
-        "teacher_epochs": 15,
+        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 6, "lr": 0.01},
+        "teacher_epochs": 10,
         "ways": {"logit_mse": {"method": "logit_mse"}, "at": {"method": "at"}},
         "figures": ("mae", "rmse"),
     },
@@ -63,7 +67,7 @@ STUDIES: dict[str, dict[str, Any]] = {
     "keypoints": {
         "keys": {"teacher": "unet8", "student": "unet2", "epochs": 10, "lr": 0.01},
         "teacher_epochs": 20,
-        "ways": {"logit_mse": {"method": "logit_mse"}},
+        "ways": {"logit_mse": {"method": "logit_mse"}, "fpd": {"method": "fpd"}},
         "figures": ("pck10", "pck05", "oks"),
     },
     "flow": {
@@ -113,7 +117,7 @@ def data_of(study: str, source: Path, folder: Path) -> dict[str, Any]:
         return {"data": f"npz:{written}"} if written.exists() else globals()[study](source, folder)
     written = folder / "data" / "maps.npz"
     return {"data": f"npz:{written}"} if written.exists() else {
-        "data": tiny_tasks.TASKS[study](folder / "data", 600)["data"]
+        "data": tiny_tasks.TASKS[study](folder / "data", 400)["data"]
     }  # fmt: skip
 
 
@@ -123,16 +127,30 @@ def figures_of(folder: Path, role: str) -> list[dict[str, float]]:
     return [phase["figures"] for phase in phases if phase["role"] == role]
 
 
+class Stop(Exception):
+    """Raised by `Watch`."""
+
+
+class Watch(Callback):
+    """Keeps the process time of each step, and stops the training after some."""
+
+    def __init__(self, steps: int = 9) -> None:
+        self.steps, self.times = steps, list[float]()
+
+    def on_event(self, event: Event) -> None:
+        """Note the time of a step."""
+        if event.row().get("kind") == "step":
+            self.times.append(time.process_time())
+        if len(self.times) == self.steps:
+            raise Stop
+
+
 def step_ms(folder: Path, keys: dict[str, Any]) -> float:
-    """Return the milliseconds of process time of a training of the run's kind, per step, on one thread."""
-    before = time.process_time()
-    changes = {"epochs": 1, "limit": 160, "baseline": False, "seeds": 1}
-    run = tutelage.distill(**keys | changes, out=str(folder))
-    spent = time.process_time() - before
-    again = time.process_time()
-    tutelage.distill(**keys | changes | {"epochs": 3}, out=str(folder) + "-3")
-    steps = json.loads((run.folder / "student-0" / "phase.json").read_text("utf-8"))["steps"]
-    return 1000 * (time.process_time() - again - spent) / (2 * steps)
+    """Return the milliseconds of process time of a step, on one thread: the median of some."""
+    watch = Watch()
+    with suppress(Stop):
+        tutelage.distill(**keys | {"log_every": 1, "baseline": False}, out=str(folder), callbacks=[watch])
+    return 1000 * median(after - before for before, after in pairwise(watch.times))
 
 
 def run(study: str, source: Path, out: Path, seeds: int) -> tuple[dict[str, list[dict[str, float]]], dict[str, float]]:

@@ -29,6 +29,7 @@ from tutelage.objective.terms import Terms
 from tutelage.report import map_sections
 from tutelage.structures import Batch, Outputs
 from tutelage.tasks.depth import Depth
+from tutelage.tasks.depth_metrics import depth_figures
 from tutelage.tasks.flow import Flow
 from tutelage.tasks.map_checks import judge_figure
 from tutelage.tasks.restoration import Restoration, input_psnr
@@ -163,7 +164,9 @@ def test_the_loaded_student_estimates_in_units(run, keys):
     batch = next(data.batches("test", 8))
     with torch.no_grad():
         depth = model.card.restore(model(batch.inputs))
-    assert 0.5 < float(depth.median()) < 6
+    errors = depth_figures(depth, data.values.restore(batch.targets))["abs_rel"][0]
+    kept = np.load(run.folder / "student-0" / "predictions.npz")
+    assert errors.tolist() == pytest.approx(kept["abs_rel"][:8].tolist(), rel=1e-4)
 
 
 def test_a_crash_costs_no_bit(run, keys, tmp_path):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tutelage.data.augment import seeded_generators
+from tutelage.data.augment import random_bits
 from tutelage.data.data_module import DataModule
 from tutelage.data.map_targets import IMAGES, MapForm, unit_scale
 from tutelage.data.splits import Sample, Split, ViewSeed
@@ -19,12 +19,12 @@ from tutelage.errors import ConfigError, unknown
 
 COLOURS = {len(names): names for names in IMAGES}
 STREAM = 2
-"""The number of the noise among the uses of random numbers at a sample's address."""
+"""The number of the noise among the draws of random numbers at a sample's address."""
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """What is done to images: blurred, made smaller, and noise added, in this order; the result has 8 bits.
+    """The degradation of images: a blur, a smaller size and noise, in this order; the result has 8 bits.
 
     Args:
         scale: how many times smaller, bicubically with antialiasing.
@@ -78,8 +78,8 @@ class Degradation:
 
 
 def _noise(shape: torch.Size, number: int, view: ViewSeed) -> Tensor:
-    with seeded_generators(view.seed, number, view.view, stream=STREAM):
-        return torch.randn(shape)
+    address = random_bits(view.seed, torch.tensor([number]), view.view, STREAM + 1)[0, STREAM]
+    return torch.randn(shape, generator=torch.Generator().manual_seed(int(address) % 2**63))
 
 
 class DegradedSplit(Split):

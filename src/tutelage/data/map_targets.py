@@ -27,7 +27,7 @@ MEASURED = 500
 
 @dataclass(frozen=True)
 class MapForm:
-    """How the channels of maps (B, C, h, w) change when their images are flipped or resized.
+    """The changes of maps' channels, (B, C, h, w), when their images are flipped or resized.
 
     A displacement along x changes its sign when flipped left-right; displacements grow with the image, and a mass is
     spread over more pixels.
