@@ -2,8 +2,8 @@
 
     python bench/maps.py DATA --out runs/maps [--study eurosat|nuclei|depth|keypoints|flow] [--seeds 3]
 
-DATA has the folders eurosat (train/CLASS/*.jpg, test/…) and bbbc039-count (images/, labels/). `eurosat`: images of 64
-pixels from 32; `nuclei`: counting by density, made from the label maps; the others: data of tiny_tasks.py.
+DATA has the folders eurosat (train/CLASS/*.jpg, test/…) and bbbc039-count (images/, labels/). `eurosat`: images
+resized to 32 pixels, from 16; `nuclei`: counting by density, made from the label maps; the others: data of tiny_tasks.py.
 Writes bench/results/maps.md; finished runs are read, not repeated.
 """
 
@@ -40,6 +40,7 @@ STUDIES: dict[str, dict[str, Any]] = {
             "teacher": "edsr4x16-x2",
             "student": "edsr1x4-x2",
             "limit": 256,
+            "size": 32,
             "epochs": 4,
             "lr": 0.002,
             "val": 0.02,
@@ -53,8 +54,8 @@ STUDIES: dict[str, dict[str, Any]] = {
         "figures": ("psnr", "ssim"),
     },
     "nuclei": {
-        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 6, "lr": 0.01},
-        "teacher_epochs": 10,
+        "keys": {"teacher": "unet6", "student": "unet2", "epochs": 5, "lr": 0.01},
+        "teacher_epochs": 8,
         "ways": {"logit_mse": {"method": "logit_mse"}, "at": {"method": "at"}},
         "figures": ("mae", "rmse"),
     },
@@ -117,7 +118,7 @@ def data_of(study: str, source: Path, folder: Path) -> dict[str, Any]:
         return {"data": f"npz:{written}"} if written.exists() else globals()[study](source, folder)
     written = folder / "data" / "maps.npz"
     return {"data": f"npz:{written}"} if written.exists() else {
-        "data": tiny_tasks.TASKS[study](folder / "data", 400)["data"]
+        "data": tiny_tasks.TASKS[study](folder / "data", 300)["data"]
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from tutelage.data.splits import Sample, Split, ViewSeed
 from tutelage.errors import ConfigError, unknown
 
 SIDES = (("left", "right"), ("Left", "Right"), ("l_", "r_"), ("_l", "_r"))
-"""The parts of the names by which points of the left and the right side are told."""
+"""The parts of the names that distinguish points of the left and the right side."""
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,8 @@ def find(
         targets = {s: label_sets.read_targets(path, *_targets(path, arrays, s), labels) for s in inputs}
         splits = _splits(path, arrays, inputs, targets)
         return SourceData("multi_label", labels, splits=splits, target="label set", **form, **more)
-    if heatmaps is not None and "point_names" not in arrays:
-        raise DataError(f"{plain(path)}: heatmaps={dict(heatmaps)} is for points: save their names as point_names.")
-    if "point_names" in arrays:
-        names_of_points, targets = map_arrays.read_points(path, arrays, inputs)
-        splits = _splits(path, arrays, inputs, targets)
-        return keypoint_data(names_of_points, splits, HeatmapOptions.of(heatmaps), form["size"], augment)
+    if heatmaps is not None or "point_names" in arrays:
+        return _points(path, arrays, inputs, HeatmapOptions.of(heatmaps), **form)
     if map_arrays.has_maps(arrays):
         found, targets = map_arrays.map_source(path, arrays, inputs, form, more)
         return replace(found, splits=_splits(path, arrays, inputs, targets))
@@ -96,6 +92,21 @@ def find(
     if class_names:
         return replace(multi_task_data(class_names, splits=splits, **form), **more)
     return SourceData("classification", classes, splits=splits, **form, **more)
+
+
+def _points(
+    path: Path,
+    arrays: dict[str, Array],
+    inputs: Mapping[str, Inputs],
+    heatmaps: HeatmapOptions,
+    size: tuple[int, ...],
+    augment: str,
+) -> SourceData:
+    """Return the data of images with key points."""
+    if "point_names" not in arrays:
+        raise DataError(f"{plain(path)}: heatmaps is for points: save their names as point_names.")
+    names, targets = map_arrays.read_points(path, arrays, inputs)
+    return keypoint_data(names, _splits(path, arrays, inputs, targets), heatmaps, size, augment)
 
 
 def _field(path: Path, name: str, arrays: dict[str, Array]) -> dict[str, Tensor]:
