@@ -2,8 +2,8 @@
 
     python bench/maps.py DATA --out runs/maps [--study eurosat|nuclei|depth|keypoints|flow] [--seeds 3]
 
-DATA has the folders eurosat (train/CLASS/*.jpg, test/…) and bbbc039-count (images/, labels/). `eurosat`: images
-resized to 32 pixels, from 16; `nuclei`: counting by density, made from the label maps; the others: data of tiny_tasks.py.
+DATA has the folders eurosat (train/CLASS/*.jpg, test/…) and bbbc039-count (images/, labels/). `eurosat`:
+images resized to 32 pixels, from 16; `nuclei`: counting by density, from the label maps; the others: tiny_tasks.py.
 Writes bench/results/maps.md; finished runs are read, not repeated.
 """
 
